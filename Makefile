@@ -1,0 +1,42 @@
+# Everything needs only python3 (3.11 or newer) and make. The environment in .venv is made when it is missing or stale.
+PYTHON ?= python3
+PIP := .venv/bin/python -m pip --disable-pip-version-check
+STAMP := .venv/.ready
+
+.PHONY: help env compare lint test test-all bench clean
+
+help:
+	@echo "make compare   set up, then compare strategies and numbers of workers on real handwriting"
+	@echo "make test      set up, then lint, types and tests (under 10 minutes)"
+	@echo "make test-all  the same with the slow tests"
+	@echo "make bench     set up, then measure speed and write benchmarks/RESULTS.md"
+	@echo "make clean     remove .venv and caches"
+
+$(STAMP): pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed, this is " + sys.version)'
+	$(PYTHON) -m venv --clear .venv
+	$(PIP) install --quiet --constraint constraints.txt --editable '.[dev]'
+	@touch $@
+
+env: $(STAMP)
+
+compare: $(STAMP)
+	.venv/bin/manyhands compare
+
+lint: $(STAMP)
+	.venv/bin/ruff format --check .
+	.venv/bin/ruff check .
+	.venv/bin/mypy
+
+test: lint
+	.venv/bin/python -m pytest -m "not slow"
+
+test-all: lint
+	.venv/bin/python -m pytest
+
+bench: $(STAMP)
+	.venv/bin/python benchmarks/run.py
+
+clean:
+	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +

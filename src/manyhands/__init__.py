@@ -1,0 +1,63 @@
+"""Manyhands trains neural networks with many workers and proves what that cost.
+
+>>> import manyhands
+>>> result = manyhands.train("mnist", strategy="periodic:1epoch", workers=2)  # doctest: +SKIP
+>>> result.accuracy, result.seconds["train"]  # doctest: +SKIP
+
+Importing the package is cheap: numba, scikit-learn and the rest come in when something needs them.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+from manyhands.errors import ManyhandsError
+
+if TYPE_CHECKING:
+    from manyhands.data.dataset import Dataset, Examples, make_dataset
+    from manyhands.learners.mlp.network import MLPSettings
+    from manyhands.studies.compare import Comparison, compare
+    from manyhands.training.model import TrainedModel, load_model
+    from manyhands.training.run import TrainingResult, train
+
+__version__ = "0.1.0"
+
+_HOMES = {
+    "Comparison": "manyhands.studies.compare",
+    "Dataset": "manyhands.data.dataset",
+    "Examples": "manyhands.data.dataset",
+    "MLPSettings": "manyhands.learners.mlp.network",
+    "TrainedModel": "manyhands.training.model",
+    "TrainingResult": "manyhands.training.run",
+    "compare": "manyhands.studies.compare",
+    "load_model": "manyhands.training.model",
+    "make_dataset": "manyhands.data.dataset",
+    "train": "manyhands.training.run",
+}
+
+__all__ = [
+    "Comparison",
+    "Dataset",
+    "Examples",
+    "MLPSettings",
+    "ManyhandsError",
+    "TrainedModel",
+    "TrainingResult",
+    "__version__",
+    "compare",
+    "load_model",
+    "make_dataset",
+    "train",
+]
+
+
+def __getattr__(name: str) -> Any:
+    """Import a public name when it is first used."""
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(importlib.import_module(_HOMES[name]), name)
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

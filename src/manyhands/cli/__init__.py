@@ -1,0 +1,53 @@
+"""Floor 5: the command line. One file per command; nothing heavy is imported before a command needs it."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Sequence
+
+from manyhands import __version__
+from manyhands.cli import compare, evaluate, train
+from manyhands.errors import ManyhandsError, SettingsError
+
+_COMMANDS = (compare, train, evaluate)
+_FAILED, _USAGE, _INTERRUPTED = 1, 2, 130
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the program; return its exit status.
+
+    0: done. 1: data, files or training failed. 2: the command line cannot work. 130: interrupted by Ctrl-C.
+    """
+    options = _parser().parse_args(arguments)
+    try:
+        status: int = options.run(options)
+        sys.stdout.flush()
+        return status
+    except ManyhandsError as error:
+        if options.debug:
+            raise
+        print(f"manyhands {options.command}: {error}", file=sys.stderr)
+        return _USAGE if isinstance(error, SettingsError) else _FAILED
+    except KeyboardInterrupt:
+        if options.debug:
+            raise
+        print(f"manyhands {options.command}: interrupted", file=sys.stderr)
+        return _INTERRUPTED
+    except BrokenPipeError:  # the reader of our output went away (| head): nothing more to say to it
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return _FAILED
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="manyhands",
+        description="Train neural networks with many workers, and prove what that cost in time and accuracy.",
+        epilog="Start with: manyhands compare",
+    )
+    parser.add_argument("--version", action="version", version=f"manyhands {__version__}")
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    for command in _COMMANDS:
+        command.register(commands)
+    return parser

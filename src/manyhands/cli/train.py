@@ -1,0 +1,120 @@
+"""``manyhands train``: one run, and its model in a file."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from typing import TYPE_CHECKING, Any
+
+from manyhands.cli import options as shared
+
+if TYPE_CHECKING:
+    from tqdm import tqdm
+
+    from manyhands.data.dataset import Dataset
+    from manyhands.training.plan import Plan
+    from manyhands.training.run import TrainingResult
+
+
+def register(commands: Any) -> None:
+    """Add the command to the program's parser."""
+    parser = commands.add_parser(
+        "train",
+        help="train one classifier and write it to a file",
+        description="Train one classifier, evaluate it on the test rows and, with --out, write it to a file.",
+    )
+    shared.add_data_options(parser)
+    shared.add_network_options(parser)
+    group = parser.add_argument_group("strategy")
+    group.add_argument(
+        "--strategy", default="sequential", metavar="S", help="e.g. periodic:1epoch (default: sequential)"
+    )
+    group.add_argument("--workers", type=shared.positive, default=1, metavar="N", help="default: 1")
+    shared.add_training_options(parser)
+    shared.add_output_options(parser)
+    parser.add_argument("--out", metavar="F", help="write the model to this file, e.g. model.safetensors")
+    parser.set_defaults(run=run)
+
+
+def run(options: argparse.Namespace) -> int:
+    """Carry out the command."""
+    from manyhands.data.catalog import load
+    from manyhands.training.plan import make_plan
+    from manyhands.training.run import network_settings
+
+    shared.check_output(options.out, options.json)
+    settings = network_settings(**shared.network_options(options))
+    dataset = load(shared.data_request(options))
+    plan = make_plan(
+        dataset,
+        strategy=options.strategy,
+        workers=options.workers,
+        team=options.team,
+        settings=settings,
+        batch=options.batch,
+        epochs=options.epochs,
+        sharding=options.sharding,
+        seed=options.seed,
+    )
+    if not options.quiet:
+        print(
+            f"data      {dataset.describe()['note']}: {dataset.train.rows} training rows, inputs {dataset.scaling.name}"
+        )
+        print(f"plan      {plan}", flush=True)
+    result = _run_with_progress(plan, dataset, quiet=options.quiet)
+    if options.out:
+        result.save(options.out)
+    if options.json:
+        _write_json(result, dataset, options.json)
+    _report(result, dataset, options.out)
+    return 0
+
+
+def _run_with_progress(plan: Plan, dataset: Dataset, *, quiet: bool) -> TrainingResult:
+    """Train under a progress bar, which is silent where there is no terminal."""
+    from tqdm import tqdm
+
+    from manyhands.training.run import run as run_plan
+
+    if quiet or not sys.stderr.isatty():
+        return run_plan(plan, dataset)
+    with tqdm(total=plan.total_steps, unit="step", leave=False, dynamic_ncols=True, file=sys.stderr) as bar:
+        return run_plan(plan, dataset, progress=lambda steps: _advance(bar, steps))
+
+
+def _advance(bar: tqdm[Any], steps: int) -> None:
+    bar.update(steps - bar.n)
+
+
+def _report(result: TrainingResult, dataset: Dataset, out: str | None) -> None:
+    """Print what the run has come to."""
+    seconds = result.seconds
+    parts = ", ".join(f"{name} {seconds[name]:.3f}" for name in ("compute", "communicate", "merge"))
+    print(f"accuracy  {100 * result.accuracy:.2f} % of {dataset.test.rows} test rows")
+    print(f"time      {seconds['train']:.3f} s training ({parts}); {seconds['total']:.3f} s with reading")
+    print(
+        f"work      {result.steps} steps and {result.examples} examples per worker, {result.rounds} rounds, "
+        f"{result.bytes_sent} bytes sent"
+    )
+    if out:
+        print(f"model     {out}")
+
+
+def _write_json(result: TrainingResult, dataset: Dataset, path: str) -> None:
+    from manyhands.files import write_whole
+    from manyhands.studies.environment import describe_environment
+
+    record = {
+        "schema": "manyhands.train/1",
+        "environment": describe_environment(),
+        "settings": {"data": dataset.describe(), **result.plan.describe()},
+        "accuracy": result.accuracy,
+        "steps": result.steps,
+        "rounds": result.rounds,
+        "bytes_sent": result.bytes_sent,
+        "examples": result.examples,
+        "losses": result.losses,
+        "seconds": result.seconds,
+    }
+    write_whole(path, (json.dumps(record, indent=1) + "\n").encode())

@@ -1,0 +1,223 @@
+"""From what a user names to a data set: known names, folders of IDX files, CSV files."""
+
+from __future__ import annotations
+
+import os
+import re
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from manyhands.data import download
+from manyhands.data.csvfile import read_csv
+from manyhands.data.dataset import Dataset, Examples, make_dataset
+from manyhands.data.idx import read_idx
+from manyhands.errors import DataError, DownloadError, MissingDataError, SettingsError
+
+NAMES = ("auto", "mnist", "digits", "letters")
+MNIST_FILES = {
+    "train-images-idx3-ubyte.gz": "440fcabf73cc546fa21475e81ea370265605f56be210a4024d2ca8f203523609",
+    "train-labels-idx1-ubyte.gz": "3552534a0a558bbed6aed32b30c495cca23d567ec52cac8be1a0730e8010255c",
+    "t10k-images-idx3-ubyte.gz": "8d422c7b0a1c1c79245a5bcf07fe86e33eeafee792b84584aec276f5a2dbc4e6",
+    "t10k-labels-idx1-ubyte.gz": "f7ae60f92e00ec6debd23a6088c31dbd2371eca3ffa0defaefb259924204aec6",
+}
+MNIST_MIRRORS = (
+    "https://ossci-datasets.s3.amazonaws.com/mnist/",
+    "https://storage.googleapis.com/cvdf-datasets/mnist/",
+    "https://yann.lecun.com/exdb/mnist/",
+)
+_MNIST_DEFAULT_ROWS = 6000  # as Todorov et al. 2021
+_PATIENT_SECONDS, _AUTO_SECONDS = 600.0, 12.0
+_IDX_NAME = re.compile(r"(?P<prefix>.*?)(?P<part>train|t10k|test)-(?P<what>images|labels)[-.]idx\d-ubyte(\.gz)?")
+
+
+@dataclass(frozen=True)
+class DataRequest:
+    """What a user asked for.
+
+    Attributes
+    ----------
+    data
+        ``"auto"``, a known name, or a folder with four IDX files.
+    train_csv, test_csv
+        Instead of ``data``: two CSV files.
+    label_column
+        Of the CSV files: number or name.
+    rows
+        First training rows to use; None for the default (6,000 for MNIST, all otherwise).
+    scale
+        See `manyhands.data.scaling.make_scaling`.
+    """
+
+    data: str = "auto"
+    train_csv: str | Path | None = None
+    test_csv: str | Path | None = None
+    label_column: str | int = 0
+    rows: int | None = None
+    scale: str = "auto"
+
+
+def load(request: DataRequest) -> Dataset:
+    """Return the data set that ``request`` asks for.
+
+    Raises
+    ------
+    DataError
+        If it is not there or not usable; see `manyhands.errors`.
+    SettingsError
+        If the request contradicts itself.
+    """
+    start = time.perf_counter()
+    name, train, test, note = _find(request)
+    rows = request.rows
+    if rows is None and name == "mnist":
+        rows = min(_MNIST_DEFAULT_ROWS, len(train.labels))
+    seconds = time.perf_counter() - start
+    return make_dataset(name, train, test, rows=rows, scale=request.scale, note=note, seconds=seconds)
+
+
+def load_test(request: DataRequest) -> Examples:
+    """Return only the test examples that ``request`` asks for; of CSV files, ``test_csv`` is enough.
+
+    Raises
+    ------
+    DataError, SettingsError
+        As :func:`load`.
+    """
+    if request.test_csv is not None and request.train_csv is None:
+        return _read_csv(request.test_csv, request.label_column)
+    return _find(request)[2]
+
+
+def _find(request: DataRequest) -> tuple[str, Examples, Examples, str]:
+    """Return name, training and test examples, and a note."""
+    if request.train_csv is not None or request.test_csv is not None:
+        return _from_csv(request)
+    if request.data == "auto":
+        return _auto()
+    if request.data == "digits":
+        return "digits", *_digits(), "scikit-learn's embedded digits, split 80/20"
+    if request.data == "mnist":
+        folder = _mnist_folder(_PATIENT_SECONDS)
+        return "mnist", *_from_folder(folder), f"MNIST from {folder}"
+    if request.data == "letters":
+        folder = _letters_folder()
+        return "letters", *_from_folder(folder), f"letters from {folder}"
+    folder = Path(request.data)
+    if not folder.is_dir():
+        raise MissingDataError(
+            f"there is no data set and no folder {request.data!r}; choose one of {', '.join(NAMES)}, or give a "
+            "folder with four IDX files"
+        )
+    return folder.resolve().name, *_from_folder(folder), f"IDX files from {folder}"
+
+
+def _auto() -> tuple[str, Examples, Examples, str]:
+    """MNIST if it can be had within seconds, else digits."""
+    try:
+        folder = _mnist_folder(_AUTO_SECONDS)
+    except DownloadError:
+        note = "scikit-learn's embedded digits, as MNIST is neither in MANYHANDS_DATA nor could be downloaded quickly"
+        return "digits", *_digits(), note
+    return "mnist", *_from_folder(folder), f"MNIST from {folder}"
+
+
+def _mnist_folder(seconds: float) -> Path:
+    """Return a folder with MNIST: MANYHANDS_DATA/mnist, else the cache, filled if necessary."""
+    own = _data_folder("mnist")
+    if own is not None and own.is_dir():
+        folder = own
+    else:
+        folder = download.cache_folder() / "mnist"
+        mirrors = os.environ.get("MANYHANDS_MNIST_MIRRORS", "").split() or MNIST_MIRRORS
+        download.fetch_all(MNIST_FILES, mirrors, folder, seconds=seconds)
+    for name, digest in MNIST_FILES.items():
+        if (folder / name).exists():
+            download.check(folder / name, digest)
+    return folder
+
+
+def _letters_folder() -> Path:
+    tried = [folder for folder in (_data_folder("letters"), download.cache_folder() / "letters") if folder is not None]
+    for folder in tried:
+        if folder.is_dir():
+            return folder
+    raise MissingDataError(
+        f"the data set 'letters' is not in {' nor in '.join(map(str, tried))}; it cannot be downloaded: "
+        "set MANYHANDS_DATA to the folder that has letters/, or give a folder with your own IDX files to --data"
+    )
+
+
+def _data_folder(name: str) -> Path | None:
+    base = os.environ.get("MANYHANDS_DATA")
+    return Path(base) / name if base else None
+
+
+def _digits() -> tuple[Examples, Examples]:
+    """Split scikit-learn's 1,797 digits 80/20, every class alike, always in the same way."""
+    from sklearn.datasets import load_digits
+    from sklearn.model_selection import train_test_split
+
+    features, labels = load_digits(return_X_y=True)
+    parts = train_test_split(
+        features.astype(np.uint8), labels.astype(np.int64), test_size=0.2, stratify=labels, random_state=0
+    )
+    return Examples(parts[0], parts[2]), Examples(parts[1], parts[3])
+
+
+def _from_folder(folder: Path) -> tuple[Examples, Examples]:
+    """Read the four IDX files in a folder, whatever their common prefix."""
+    found: dict[tuple[str, str], Path] = {}
+    for path in sorted(folder.iterdir()):
+        match = _IDX_NAME.fullmatch(path.name)
+        if match is None:
+            continue
+        key = ("train" if match["part"] == "train" else "test", match["what"])
+        other = found.get(key)
+        # The plain file and its .gz may stand side by side: the same data, and sorted() brings the plain one first.
+        if other is None:
+            found[key] = path
+        elif other.name != path.name.removesuffix(".gz"):
+            raise DataError(f"both {other.name} and {path.name} could be the {' '.join(key)}", path=folder)
+    missing = [
+        f"{part} {what}" for part in ("train", "test") for what in ("images", "labels") if (part, what) not in found
+    ]
+    if missing:
+        raise MissingDataError(
+            f"no IDX file for {', '.join(missing)}; expected are four files named like train-images-idx3-ubyte, "
+            "train-labels-idx1-ubyte, t10k-images-idx3-ubyte, t10k-labels-idx1-ubyte, plain or .gz",
+            path=folder,
+        )
+    return _pair(found, "train"), _pair(found, "test")
+
+
+def _pair(found: dict[tuple[str, str], Path], part: str) -> Examples:
+    images, labels = found[part, "images"], found[part, "labels"]
+    values, classes = read_idx(images), read_idx(labels)
+    if values.ndim < 2:
+        raise DataError(f"images need two or more dimensions, the file has shape {values.shape}", path=images)
+    if classes.ndim != 1 or classes.dtype.kind not in "iu":
+        raise DataError(f"labels are one dimension of whole numbers, the file has shape {classes.shape}", path=labels)
+    if len(values) != len(classes):
+        raise DataError(f"there are {len(classes)} labels for {len(values)} images in {images.name}", path=labels)
+    return Examples(values, classes.astype(np.int64), labels)
+
+
+def _from_csv(request: DataRequest) -> tuple[str, Examples, Examples, str]:
+    if request.train_csv is None or request.test_csv is None:
+        raise SettingsError("--train-csv and --test-csv go together")
+    if request.data != "auto":
+        raise SettingsError("give either --data or --train-csv and --test-csv")
+    train = _read_csv(request.train_csv, request.label_column)
+    test = _read_csv(request.test_csv, request.label_column)
+    if train.labels.dtype.kind != test.labels.dtype.kind:  # numbers in one file, words in the other: all are words
+        train = Examples(train.features, train.labels.astype(np.str_), train.source)
+        test = Examples(test.features, test.labels.astype(np.str_), test.source)
+    return Path(request.train_csv).name, train, test, f"CSV from {request.train_csv} and {request.test_csv}"
+
+
+def _read_csv(path: str | Path, label_column: str | int) -> Examples:
+    features, labels = read_csv(path, label_column)
+    return Examples(features, labels, Path(path))

@@ -1,0 +1,192 @@
+"""A data set ready for training: rows as stored, labels as class numbers, all checks done."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from manyhands.data.scaling import Scaling, make_scaling
+from manyhands.errors import DataError, SettingsError
+from manyhands.protocols import Table
+
+
+@dataclass(frozen=True)
+class Examples:
+    """Rows and their labels as a file gave them.
+
+    Attributes
+    ----------
+    features : ndarray of shape (rows, ...), uint8 or floating
+        Further axes (an image's height and width) count as features.
+    labels : ndarray of shape (rows,), integer or str
+    source : Path or None
+        The file of the labels, for messages.
+    """
+
+    features: NDArray[Any]
+    labels: NDArray[Any]
+    source: Path | None = None
+
+    def __post_init__(self) -> None:
+        rows = len(self.features)
+        if self.labels.ndim != 1 or len(self.labels) != rows:
+            raise DataError(
+                f"there are {rows} rows of features, but labels of shape {self.labels.shape}",
+                path=self.source,
+            )
+        if self.features.ndim < 2 or self.features[:1].size == 0:
+            raise DataError(f"there are no examples: features have shape {self.features.shape}", path=self.source)
+
+    def flat(self) -> NDArray[Any]:
+        """Return the features with shape (rows, features): bytes as bytes, anything else as it can be computed with."""
+        table = self.features.reshape(len(self.features), -1)
+        if table.dtype not in (np.uint8, np.float32, np.float64):
+            table = table.astype(np.float32)
+        return np.ascontiguousarray(table)
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """Training and test table of one classification task.
+
+    Attributes
+    ----------
+    name : str
+        As it is printed.
+    train, test : Table
+        Scaled by what the training rows say.
+    classes : ndarray of shape (K,), integer or str
+        The label of each class number, sorted.
+    scaling : Scaling
+        How stored values become inputs.
+    note : str
+        One line about where the data come from.
+    seconds : float
+        Time it took to read them.
+    """
+
+    name: str
+    train: Table
+    test: Table
+    classes: NDArray[Any]
+    scaling: Scaling
+    note: str = ""
+    seconds: float = 0.0
+
+    @property
+    def features(self) -> int:
+        """Number of features."""
+        return int(self.train.features.shape[1])
+
+    def describe(self) -> dict[str, Any]:
+        """Return the facts for reports."""
+        return {
+            "name": self.name,
+            "train_rows": self.train.rows,
+            "test_rows": self.test.rows,
+            "features": self.features,
+            "classes": len(self.classes),
+            "scaling": self.scaling.name,
+            "note": self.note,
+        }
+
+
+def make_dataset(
+    name: str,
+    train: Examples,
+    test: Examples,
+    *,
+    rows: int | None = None,
+    scale: str = "auto",
+    note: str = "",
+    seconds: float = 0.0,
+) -> Dataset:
+    """Build a data set, with every check that must come before training.
+
+    Parameters
+    ----------
+    name, note, seconds
+        See :class:`Dataset`.
+    train, test
+        The examples.
+    rows
+        Use the first ``rows`` training rows; None for all.
+    scale
+        See `manyhands.data.scaling.make_scaling`.
+
+    Raises
+    ------
+    SettingsError
+        If more rows are asked for than there are, or the scaling is unknown.
+    DataError
+        If training and test disagree, values are not finite, or the test has a class that training never saw.
+    """
+    available = len(train.labels)
+    if rows is not None and not 1 <= rows <= available:
+        raise SettingsError(f"--train {rows}: {name} has {available} training rows; ask for 1 to {available}")
+    features, labels = train.flat()[:rows], train.labels[:rows]
+    test_features = test.flat()
+    if features.shape[1] != test_features.shape[1]:
+        raise DataError(
+            f"the training rows have {features.shape[1]} features, the test rows {test_features.shape[1]}",
+            path=test.source,
+        )
+    _check_finite(features, train.source)
+    _check_finite(test_features, test.source)
+    classes, codes = np.unique(labels, return_inverse=True)
+    if len(classes) < 2:
+        raise DataError(
+            f"the {len(labels)} training rows have one class only ({classes[0]}); a classifier needs two",
+            path=train.source,
+        )
+    scaling = make_scaling(scale, features)
+    return Dataset(
+        name,
+        Table(features, codes.astype(np.int32), scaling.scale, scaling.shift),
+        Table(test_features, encode(test.labels, classes, test.source), scaling.scale, scaling.shift),
+        classes,
+        scaling,
+        note,
+        seconds,
+    )
+
+
+def encode(labels: NDArray[Any], classes: NDArray[Any], source: Path | None = None) -> NDArray[np.int32]:
+    """Return the class number of each label.
+
+    Raises
+    ------
+    DataError
+        If a label is none of ``classes``; names it and its first row.
+    """
+    if "U" in (labels.dtype.kind, classes.dtype.kind):  # words on one side: compare as words
+        labels, classes = labels.astype(np.str_), classes.astype(np.str_)
+    order = np.argsort(classes)
+    known = classes[order]
+    at = np.minimum(np.searchsorted(known, labels), len(known) - 1)
+    strange = known[at] != labels
+    if strange.any():
+        row = int(np.argmax(strange))
+        raise DataError(
+            f"test row {row + 1} has the class {str(labels[row])!r}, which no training row has "
+            f"({int(strange.sum())} such rows); train with more rows (--train) or remove them",
+            path=source,
+        )
+    return order[at].astype(np.int32)
+
+
+def _check_finite(features: NDArray[Any], source: Path | None) -> None:
+    """Bytes are always finite; of floats, name the first that is not."""
+    if features.dtype == np.uint8:
+        return
+    wrong = ~np.isfinite(features)
+    if wrong.any():
+        row, column = np.argwhere(wrong)[0]
+        raise DataError(
+            f"row {row + 1}, feature {column + 1} is {features[row, column]}, not a finite number",
+            path=source,
+        )

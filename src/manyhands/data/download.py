@@ -1,0 +1,141 @@
+"""Fetching published files: several mirrors in turn, checksums, whole files or none."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import os
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import BinaryIO
+
+from manyhands.errors import ChecksumError, DownloadError, MissingDataError
+from manyhands.files import atomic_writer
+
+_CHUNK = 1 << 16
+_CONNECT_SECONDS = 3.0
+_READ_SECONDS = 5.0
+
+
+def cache_folder() -> Path:
+    """Return the folder for downloaded data: MANYHANDS_CACHE, or the system's place for caches."""
+    if chosen := os.environ.get("MANYHANDS_CACHE"):
+        return Path(chosen)
+    import pooch
+
+    return Path(pooch.os_cache("manyhands"))
+
+
+def sha256_of(path: Path) -> str:
+    """Return the SHA-256 of a file in hexadecimal.
+
+    Raises
+    ------
+    MissingDataError
+        If it cannot be read.
+    """
+    try:
+        with open(path, "rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError as error:
+        raise MissingDataError(f"cannot be read ({error.strerror})", path=path) from error
+
+
+def check(path: Path, expected: str) -> None:
+    """Check a file against its published SHA-256.
+
+    Raises
+    ------
+    ChecksumError
+        If it differs.
+    """
+    found = sha256_of(path)
+    if found != expected:
+        raise ChecksumError(
+            f"the SHA-256 is {found[:12]}..., the published file's is {expected[:12]}...; "
+            "delete the file to fetch it again",
+            path=path,
+        )
+
+
+def fetch_all(files: Mapping[str, str], mirrors: Sequence[str], folder: Path, *, seconds: float) -> None:
+    """Bring files into ``folder`` that are not there yet.
+
+    Parameters
+    ----------
+    files
+        Name -> SHA-256.
+    mirrors
+        Base addresses, tried in turn for each file.
+    folder
+        Made if missing.
+    seconds
+        Time for all of it; then it counts as failed.
+
+    Raises
+    ------
+    DownloadError
+        If a file comes from no mirror in time; says what each mirror answered.
+    OutputError
+        If it cannot be written.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise DownloadError(f"cannot make the folder ({error.strerror})", path=folder) from error
+    deadline = time.monotonic() + seconds
+    for name, digest in files.items():
+        if not (folder / name).exists():
+            _fetch(name, digest, mirrors, folder, deadline)
+
+
+def _fetch(name: str, digest: str, mirrors: Sequence[str], folder: Path, deadline: float) -> None:
+    """Fetch one file from the first mirror that has it whole and right."""
+    import requests
+
+    answers = []
+    for mirror in mirrors:
+        try:
+            with atomic_writer(folder / name) as file:
+                found = _stream(f"{mirror.rstrip('/')}/{name}", file, name, deadline)
+                if found != digest:
+                    raise ChecksumError(f"SHA-256 {found[:12]}... instead of {digest[:12]}...")
+            return
+        except (requests.RequestException, ChecksumError, TimeoutError) as error:
+            answers.append(f"  {mirror}: {_short(error)}")
+        if time.monotonic() > deadline:
+            break
+    raise DownloadError(
+        f"{name} could not be downloaded:\n" + "\n".join(answers) + f"\nPut the file into {folder} yourself, "
+        "or set MANYHANDS_DATA to a folder that has it."
+    )
+
+
+def _stream(address: str, file: BinaryIO, name: str, deadline: float) -> str:
+    """Copy an address into ``file``, with progress on a terminal; return the SHA-256 of what came."""
+    import requests
+    from tqdm import tqdm
+
+    digest = hashlib.sha256()
+    with contextlib.ExitStack() as stack:
+        response = stack.enter_context(requests.get(address, stream=True, timeout=(_CONNECT_SECONDS, _READ_SECONDS)))
+        response.raise_for_status()
+        length = int(response.headers.get("Content-Length", 0)) or None
+        bar = stack.enter_context(
+            tqdm(total=length, desc=name, unit="B", unit_scale=True, disable=None, leave=False, file=sys.stderr)
+        )
+        for piece in response.iter_content(_CHUNK):
+            if time.monotonic() > deadline:
+                raise TimeoutError("too slow")
+            digest.update(piece)
+            file.write(piece)
+            bar.update(len(piece))
+    return digest.hexdigest()
+
+
+def _short(error: Exception) -> str:
+    """Return an error's heart: requests nests several exceptions into one long line."""
+    text = str(error)
+    return type(error).__name__ if len(text) > 100 or not text else text

@@ -1,0 +1,99 @@
+"""Which worker uses which rows, when.
+
+The unit a user sets is the global batch B. With sharding `global`, one permutation per (seed, epoch) is cut into
+global batches, and each of these between the workers: the number of workers changes the speed and not the
+optimization. With sharding `fixed`, each worker keeps one share of the rows and permutes that.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from manyhands.errors import SettingsError
+from manyhands.protocols import Order, Sharding
+from manyhands.randomness import generator
+
+
+class Schedule:
+    """One worker's rows, epoch by epoch.
+
+    Parameters
+    ----------
+    rows
+        Number of training rows N.
+    batch
+        Global batch B, 1..N.
+    rank, size
+        The worker, and the number of workers n <= B.
+    sharding
+        ``"global"`` or ``"fixed"``.
+    seed
+        The run's seed.
+
+    Attributes
+    ----------
+    steps_per_epoch : int
+        ceil(N / B), the same for all workers.
+
+    Raises
+    ------
+    SettingsError
+        If B or n cannot be.
+    """
+
+    def __init__(self, rows: int, batch: int, rank: int, size: int, sharding: Sharding, seed: int) -> None:
+        check_batch(rows, batch, size)
+        self.rows, self.rank, self.size, self.sharding, self.seed = rows, rank, size, sharding, seed
+        self.steps_per_epoch = -(-rows // batch)
+        self._ends = np.minimum(np.arange(1, self.steps_per_epoch + 1, dtype=np.int64) * batch, rows)
+        self._starts = np.concatenate([[0], self._ends[:-1]])
+        self._global_rows = (self._ends - self._starts).astype(np.int32)
+        self._bounds, self._take = self._cut()
+
+    def epoch(self, number: int) -> Order:
+        """Return the order of epoch ``number`` (0-based): a function of seed and number alone."""
+        if self.sharding == "global":
+            permutation = generator(self.seed, "order", number).permutation(self.rows)
+            rows = permutation if self.size == 1 else permutation[self._take]
+        else:
+            # The share joins the key, so that no two workers shuffle alike.
+            rng = generator(self.seed, f"order of share {self.rank}", number)
+            rows = self._take[rng.permutation(len(self._take))]
+        return Order(rows.astype(np.int32), self._bounds, self._global_rows)
+
+    def _cut(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Return the bounds of this worker's batches, and what it takes of the permutation or of the table.
+
+        Global: positions in the permutation, [rb/n, (r+1)b/n) of each global batch of b rows.
+        Fixed: the rows of the share, [rN/n, (r+1)N/n), used evenly over the steps.
+        """
+        r, n = self.rank, self.size
+        if self.sharding == "global":
+            first = self._starts + r * self._global_rows.astype(np.int64) // n
+            last = self._starts + (r + 1) * self._global_rows.astype(np.int64) // n
+            bounds = np.concatenate([[0], np.cumsum(last - first)])
+            take = np.concatenate([np.arange(a, b) for a, b in zip(first, last, strict=True)])
+            return bounds, take
+        begin, end = r * self.rows // n, (r + 1) * self.rows // n
+        bounds = np.concatenate([[0], self._ends * (end - begin) // self.rows])
+        return bounds, np.arange(begin, end)
+
+
+def check_batch(rows: int, batch: int, workers: int) -> None:
+    """Check that every worker gets at least one row of every full global batch.
+
+    Raises
+    ------
+    SettingsError
+        If not, with the numbers.
+    """
+    if not 1 <= batch <= rows:
+        raise SettingsError(f"the global batch must lie between 1 and the {rows} training rows, not {batch}")
+    if workers < 1:
+        raise SettingsError(f"the number of workers must be at least 1, not {workers}")
+    if workers > batch:
+        raise SettingsError(
+            f"{workers} workers cannot share a global batch of {batch} rows: "
+            f"use at most {batch} workers or a larger --batch"
+        )

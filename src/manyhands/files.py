@@ -1,0 +1,93 @@
+"""Writing files so that they appear whole or not at all."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import BinaryIO
+
+from manyhands.errors import OutputError
+
+
+@contextlib.contextmanager
+def atomic_writer(path: str | Path) -> Iterator[BinaryIO]:
+    """Open a temporary file that replaces ``path`` when the block ends without an error.
+
+    The data are on the disk (fsync) before the name changes, so that a crash leaves either the old file or the new
+    one. After any error the temporary file is removed and ``path`` is as it was.
+
+    Raises
+    ------
+    OutputError
+        If the file cannot be written: no such folder, no permission, disk full.
+    """
+    target = Path(path)
+    temporary: Path | None = None
+    try:
+        descriptor, name = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.", suffix=".part")
+        temporary = Path(name)
+        with os.fdopen(descriptor, "wb") as file:
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.chmod(0o666 & ~_umask())
+        temporary.replace(target)
+        temporary = None
+        _sync_folder(target.parent)
+    except OSError as error:
+        if isinstance(error, OutputError):
+            raise
+        raise OutputError(f"cannot write {target}: {error.strerror or error}") from error
+    finally:
+        if temporary is not None:
+            with contextlib.suppress(OSError):
+                temporary.unlink()
+
+
+def write_whole(path: str | Path, content: bytes) -> None:
+    """Write ``content`` to ``path``, whole or not at all.
+
+    Raises
+    ------
+    OutputError
+        As :func:`atomic_writer`.
+    """
+    with atomic_writer(path) as file:
+        file.write(content)
+
+
+def check_writable(path: str | Path) -> None:
+    """Fail now, and not after an hour of training, if ``path`` can never be written.
+
+    Raises
+    ------
+    OutputError
+        If the folder is missing or not writable, or the path is a folder.
+    """
+    target = Path(path)
+    if target.is_dir():
+        raise OutputError(f"cannot write {target}: it is a folder; give a file name")
+    if not target.parent.is_dir():
+        raise OutputError(f"cannot write {target}: there is no folder {target.parent}")
+    if not os.access(target.parent, os.W_OK):
+        raise OutputError(f"cannot write {target}: no permission to write into {target.parent}")
+
+
+def _umask() -> int:
+    """Return the process's umask (mkstemp makes files private; results should be as ordinary files)."""
+    mask = os.umask(0o022)
+    os.umask(mask)
+    return mask
+
+
+def _sync_folder(folder: Path) -> None:
+    """Make the renaming itself durable, where the system lets a folder be synchronized."""
+    with contextlib.suppress(OSError):
+        descriptor = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)

@@ -1,0 +1,1 @@
+"""Floor 1: models with their optimizers. One folder or file per learner."""

@@ -1,0 +1,481 @@
+"""The compiled mathematics of the multilayer perceptron, in reading order.
+
+forward:    A_0 = X;  Z_l = A_{l-1} W_l + b_l;  A_l = f(Z_l) for hidden layers;  P = softmax(Z_L)
+loss:       mean of -log P[i, y_i]  +  l2 / (2 B) sum W^2          (scikit-learn's MLPClassifier; B: global batch)
+backward:   D_L = (P - onehot(y)) / b;  dW_l = A_{l-1}^T D_l;  db_l = column sums of D_l;
+            D_{l-1} = (D_l W_l^T) * f'(A_{l-1})
+update:     Adam (Kingma & Ba 2015, with the bias corrections folded into the rate, their section 2) or
+            SGD with momentum, or Nesterov's (Sutskever et al. 2013, eq. 3-4)
+
+All parameters stand in one flat vector, layer after layer: W_l (in, out) row-major, then b_l. Nothing here allocates:
+`Work` holds the activations and deltas of one batch. Mind the types: in compiled code a Python literal is double
+precision and would pull whole loops out of float32, therefore constants come in as values of the vector's own dtype.
+
+Hidden layers are stored a little wider than they are (`manyhands.learners.mlp.network.padded`), because matrix products
+like multiples of a register. The added columns of W_l and b_l and rows of W_{l+1} start as zero, and stay zero: their
+activations are zero, hence their gradients.
+
+All of it stands in this one file on purpose: Numba's cache notices a change only in the file of the function that
+Python calls.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import numpy as np
+from numba import types
+
+from manyhands.compiling import compiled, overload
+from manyhands.learners.mlp.blas import matrix_product
+
+IDENTITY, LOGISTIC, TANH, RELU = range(4)
+SGD, NESTEROV, ADAM = range(3)
+
+
+class Network(NamedTuple):
+    """Shape of the network and where each layer's blocks begin in the flat vector."""
+
+    widths: Any
+    """int64 (L + 1,): inputs, hidden layers, classes; as stored, with padding."""
+    real_widths: Any
+    """int64 (L + 1,): without padding."""
+    weight_at: Any
+    """int64 (L,)."""
+    bias_at: Any
+    """int64 (L,)."""
+    activation: int
+    """IDENTITY, LOGISTIC, TANH or RELU."""
+
+
+class Rule(NamedTuple):
+    """The update rule and its constants, all of the vector's dtype."""
+
+    kind: int
+    l2: Any
+    momentum: Any
+    beta_1: Any
+    beta_2: Any
+    epsilon: Any
+
+
+class Work(NamedTuple):
+    """Memory for one batch, used again in every step."""
+
+    values: Any
+    """Flat: A_0, A_1, ..., each with room for `capacity` rows."""
+    deltas: Any
+    """Flat, laid out like `values`."""
+    starts: Any
+    """int64 (L + 1,): where A_l begins."""
+
+
+class Batches(NamedTuple):
+    """A table and the rows to use, see `manyhands.protocols`."""
+
+    features: Any
+    labels: Any
+    scale: Any
+    shift: Any
+    rows: Any
+    bounds: Any
+    global_rows: Any
+
+
+@compiled
+def gather(features: Any, scale: Any, shift: Any, rows: Any, first: int, count: int, out: Any) -> None:
+    """Copy ``count`` rows into ``out`` and scale them: from bytes to inputs in one pass."""
+    width = features.shape[1]
+    for i in range(count):
+        row = features[rows[first + i]]
+        target = out[i * width : (i + 1) * width]
+        for j in range(width):
+            target[j] = row[j]
+        for j in range(width):
+            target[j] = target[j] * scale[j] + shift[j]
+
+
+@compiled
+def add_bias(values: Any, at: int, rows: int, width: int, params: Any, bias_at: int) -> None:
+    """Z += b."""
+    bias = params[bias_at : bias_at + width]
+    for i in range(rows):
+        line = values[at + i * width : at + (i + 1) * width]
+        for j in range(width):
+            line[j] += bias[j]
+
+
+@compiled
+def add_bias_relu(values: Any, at: int, rows: int, width: int, params: Any, bias_at: int) -> None:
+    """Compute A = max(Z + b, 0) in one pass; written so that NaN stays NaN."""
+    bias = params[bias_at : bias_at + width]
+    zero = bias[0] - bias[0]
+    for i in range(rows):
+        line = values[at + i * width : at + (i + 1) * width]
+        for j in range(width):
+            z = line[j] + bias[j]
+            line[j] = zero if z < zero else z
+
+
+def exponential(x: Any) -> Any:
+    """exp(x), for compiled code only; see below."""
+    raise NotImplementedError("exponential can be called from compiled code only")
+
+
+@overload(exponential, inline="always")
+def _exponential(x: Any) -> Callable[[Any], Any]:
+    """In float32 a polynomial that LLVM turns into vector code (ten times faster than calls of expf).
+
+    Cephes' expf (Moshier 1989): x = n ln 2 + r, exp(r) by a polynomial of degree 6; relative error below 3e-7.
+    """
+    if x != types.float32:
+        return lambda x: math.exp(x)
+
+    def implementation(x: Any) -> Any:
+        # The bounds keep 2^n a normal number, but hide NaN; x - x (NaN for NaN and infinities, else 0) brings it back,
+        # so that a diverged network shows in its loss.
+        bounded = min(max(x, np.float32(-87.0)), np.float32(88.0))
+        n = np.floor(bounded * np.float32(1.44269504088896341) + np.float32(0.5))
+        r = bounded - n * np.float32(0.693359375)
+        r = r - n * np.float32(-2.12194440e-4)
+        q = np.float32(1.9875691500e-4)
+        q = q * r + np.float32(1.3981999507e-3)
+        q = q * r + np.float32(8.3334519073e-3)
+        q = q * r + np.float32(4.1665795894e-2)
+        q = q * r + np.float32(1.6666665459e-1)
+        q = q * r + np.float32(5.0000001201e-1)
+        q = q * r * r + r + np.float32(1)
+        power = (np.int32(n) + np.int32(127)) << np.int32(23)
+        return q * np.int32(power).view(np.float32) + (x - x)
+
+    return implementation
+
+
+@compiled
+def activate(kind: int, values: Any, at: int, rows: int, width: int, real_width: int) -> None:
+    """Compute A = f(Z) in place, for the activations that `add_bias_relu` does not cover."""
+    block = values[at : at + rows * width]
+    one = block.dtype.type(1)
+    if kind == TANH:
+        two = one + one
+        for i in range(rows * width):
+            block[i] = two / (one + exponential(-two * block[i])) - one
+    elif kind == LOGISTIC:
+        for i in range(rows * width):
+            block[i] = one / (one + exponential(-block[i]))
+        for i in range(rows):  # logistic(0) is not 0: silence the padding
+            block[i * width + real_width : (i + 1) * width] = 0
+
+
+@compiled
+def times_slope(kind: int, values: Any, deltas: Any, at: int, count: int) -> None:
+    """D *= f'(Z), with the slope computed from A = f(Z)."""
+    a = values[at : at + count]
+    d = deltas[at : at + count]
+    if kind == RELU:
+        zero = d.dtype.type(0)
+        for i in range(count):
+            d[i] = d[i] if a[i] > zero else zero
+    elif kind == TANH:
+        one = d.dtype.type(1)
+        for i in range(count):
+            d[i] *= one - a[i] * a[i]
+    elif kind == LOGISTIC:
+        one = d.dtype.type(1)
+        for i in range(count):
+            d[i] *= a[i] * (one - a[i])
+
+
+@compiled
+def forward(params: Any, network: Network, work: Work, rows: int) -> None:
+    """Compute A_1 .. A_{L-1} and Z_L from A_0 (already in ``work.values``)."""
+    layers = len(network.widths) - 1
+    for layer in range(layers):
+        before, width = network.widths[layer], network.widths[layer + 1]
+        at = work.starts[layer + 1]
+        matrix_product(
+            False,
+            False,
+            rows,
+            width,
+            before,
+            work.values,
+            work.starts[layer],
+            params,
+            network.weight_at[layer],
+            work.values,
+            at,
+        )
+        if layer < layers - 1 and network.activation == RELU:
+            add_bias_relu(work.values, at, rows, width, params, network.bias_at[layer])
+            continue
+        add_bias(work.values, at, rows, width, params, network.bias_at[layer])
+        if layer < layers - 1:
+            activate(network.activation, work.values, at, rows, width, network.real_widths[layer + 1])
+
+
+@compiled
+def exponentials(values: Any, at: int, rows: int, width: int) -> None:
+    """Z -> exp(Z - max of the row), in place; written in passes so that the exponentials run as vector code."""
+    for i in range(rows):
+        line = values[at + i * width : at + (i + 1) * width]
+        largest = line[0]
+        for j in range(1, width):
+            largest = max(largest, line[j])
+        for j in range(width):
+            line[j] -= largest
+    block = values[at : at + rows * width]
+    for i in range(rows * width):
+        block[i] = exponential(block[i])
+
+
+@compiled
+def normalize(values: Any, at: int, rows: int, width: int) -> None:
+    """Divide each row by its sum: with `exponentials`, the softmax."""
+    for i in range(rows):
+        line = values[at + i * width : at + (i + 1) * width]
+        total = line[0]
+        for j in range(1, width):
+            total += line[j]
+        for j in range(width):
+            line[j] /= total
+
+
+@compiled
+def loss_and_delta(network: Network, work: Work, labels: Any, rows: Any, first: int, count: int) -> float:
+    """Z_L -> P in ``values``, D_L in ``deltas``; return the mean cross-entropy of the batch.
+
+    The loss is taken from Z, as log(sum exp(Z - max)) - (Z_y - max), which stays finite where log(P) would not.
+    """
+    last = len(network.widths) - 1
+    width, at = network.widths[last], work.starts[last]
+    inverse = work.values.dtype.type(1) / work.values.dtype.type(count)
+    loss = 0.0
+    for i in range(count):
+        line = work.values[at + i * width : at + (i + 1) * width]
+        largest = line[0]
+        for j in range(1, width):
+            largest = max(largest, line[j])
+        loss -= line[labels[rows[first + i]]] - largest
+    exponentials(work.values, at, count, width)
+    for i in range(count):
+        line = work.values[at + i * width : at + (i + 1) * width]
+        delta = work.deltas[at + i * width : at + (i + 1) * width]
+        total = line[0]
+        for j in range(1, width):
+            total += line[j]
+        loss += math.log(total)
+        share = work.values.dtype.type(1) / total
+        for j in range(width):
+            line[j] *= share
+            delta[j] = line[j] * inverse
+        delta[labels[rows[first + i]]] -= inverse
+    return float(loss / count)
+
+
+@compiled
+def backward(params: Any, network: Network, work: Work, count: int, gradient: Any) -> None:
+    """Write the gradient of the data loss from A_0 .. A_{L-1} and D_L."""
+    layers = len(network.widths) - 1
+    for layer in range(layers - 1, -1, -1):
+        before, width = network.widths[layer], network.widths[layer + 1]
+        delta_at, value_at = work.starts[layer + 1], work.starts[layer]
+        weight_at, bias_at = network.weight_at[layer], network.bias_at[layer]
+        matrix_product(
+            True,
+            False,
+            before,
+            width,
+            count,
+            work.values,
+            value_at,
+            work.deltas,
+            delta_at,
+            gradient,
+            weight_at,
+        )
+        sums = gradient[bias_at : bias_at + width]
+        sums[:] = 0
+        for i in range(count):
+            line = work.deltas[delta_at + i * width : delta_at + (i + 1) * width]
+            for j in range(width):
+                sums[j] += line[j]
+        if layer > 0:
+            matrix_product(
+                False,
+                True,
+                count,
+                before,
+                width,
+                work.deltas,
+                delta_at,
+                params,
+                weight_at,
+                work.deltas,
+                value_at,
+            )
+            times_slope(network.activation, work.values, work.deltas, value_at, count * before)
+
+
+@compiled
+def batch_gradient(
+    params: Any, network: Network, work: Work, batches: Batches, first: int, count: int, gradient: Any
+) -> float:
+    """Write the mean gradient of the data loss over ``count`` > 0 rows; return that loss."""
+    gather(batches.features, batches.scale, batches.shift, batches.rows, first, count, work.values)
+    forward(params, network, work, count)
+    loss = loss_and_delta(network, work, batches.labels, batches.rows, first, count)
+    backward(params, network, work, count, gradient)
+    return loss
+
+
+@compiled
+def update_block(
+    params: Any,
+    gradient: Any,
+    first: Any,
+    second: Any,
+    start: int,
+    stop: int,
+    rule: Rule,
+    rate: Any,
+    decay: Any,
+) -> float:
+    """Update ``params[start:stop]`` in one pass; return sum(params^2) from before (0 if decay is 0).
+
+    ``first``: SGD's velocity or Adam's first moment; ``second``: Adam's second moment.
+    """
+    p, g = params[start:stop], gradient[start:stop]
+    m = first[start:stop]
+    squares = rate - rate
+    one = p.dtype.type(1)
+    if rule.kind == ADAM:
+        v = second[start:stop]
+        for i in range(stop - start):
+            slope = g[i] + decay * p[i]
+            squares += p[i] * p[i]
+            m[i] = rule.beta_1 * m[i] + (one - rule.beta_1) * slope
+            v[i] = rule.beta_2 * v[i] + (one - rule.beta_2) * slope * slope
+            p[i] -= rate * m[i] / (math.sqrt(v[i]) + rule.epsilon)
+    elif rule.kind == NESTEROV:
+        for i in range(stop - start):
+            slope = g[i] + decay * p[i]
+            squares += p[i] * p[i]
+            m[i] = rule.momentum * m[i] - rate * slope
+            p[i] += rule.momentum * m[i] - rate * slope
+    else:
+        for i in range(stop - start):
+            slope = g[i] + decay * p[i]
+            squares += p[i] * p[i]
+            m[i] = rule.momentum * m[i] - rate * slope
+            p[i] += m[i]
+    return float(squares)
+
+
+@compiled
+def update(
+    params: Any,
+    gradient: Any,
+    first: Any,
+    second: Any,
+    network: Network,
+    rule: Rule,
+    rate: float,
+    step: int,
+    global_rows: int,
+    constants: Any,
+) -> float:
+    """One optimizer step, number ``step`` (1-based); return the penalty part of the loss from before it.
+
+    ``constants`` (2,) of the vector's dtype is scratch: writing and reading it is how a double becomes a float32.
+    """
+    if rule.kind == ADAM:
+        rate *= math.sqrt(1.0 - float(rule.beta_2) ** step) / (1.0 - float(rule.beta_1) ** step)
+    constants[0] = rate
+    constants[1] = rule.l2 / global_rows
+    nothing = constants[0] - constants[0]
+    squares = 0.0
+    for layer in range(len(network.widths) - 1):
+        begin, middle = network.weight_at[layer], network.bias_at[layer]
+        end = middle + network.widths[layer + 1]
+        squares += update_block(params, gradient, first, second, begin, middle, rule, constants[0], constants[1])
+        update_block(params, gradient, first, second, middle, end, rule, constants[0], nothing)
+    return float(0.5 * squares * rule.l2 / global_rows)
+
+
+@compiled
+def train(
+    params: Any,
+    gradient: Any,
+    first: Any,
+    second: Any,
+    network: Network,
+    rule: Rule,
+    work: Work,
+    batches: Batches,
+    rates: Any,
+    steps_taken: Any,
+    constants: Any,
+    losses: Any,
+    stop: Any,
+    progress: Any,
+) -> int:
+    """Take many steps; return how many were done (fewer after ``stop``, or when a loss is not finite).
+
+    ``steps_taken`` (1,) is the optimizer's step count and goes on counting.
+    """
+    for step in range(len(losses)):
+        if stop[0] != 0:
+            return step
+        begin = batches.bounds[step]
+        count = batches.bounds[step + 1] - begin
+        loss = 0.0
+        if count > 0:  # an empty share of a short last batch: this worker has nothing to learn from it
+            loss = batch_gradient(params, network, work, batches, begin, count, gradient)
+            if not math.isfinite(loss):
+                losses[step] = loss
+                return step + 1
+            steps_taken[0] += 1
+            loss += update(
+                params,
+                gradient,
+                first,
+                second,
+                network,
+                rule,
+                rates[step],
+                steps_taken[0],
+                batches.global_rows[step],
+                constants,
+            )
+        losses[step] = loss
+        progress[0] += 1
+    return len(losses)
+
+
+@compiled
+def predict(
+    params: Any,
+    network: Network,
+    work: Work,
+    features: Any,
+    scale: Any,
+    shift: Any,
+    rows: Any,
+    out: Any,
+    capacity: int,
+) -> None:
+    """Write class probabilities of ``rows`` into ``out``, shape (rows, K), ``capacity`` rows at a time."""
+    last = len(network.widths) - 1
+    width, at = network.widths[last], work.starts[last]
+    for begin in range(0, len(rows), capacity):
+        count = min(capacity, len(rows) - begin)
+        gather(features, scale, shift, rows, begin, count, work.values)
+        forward(params, network, work, count)
+        exponentials(work.values, at, count, width)
+        normalize(work.values, at, count, width)
+        for i in range(count):
+            for j in range(width):
+                out[begin + i, j] = work.values[at + i * width + j]

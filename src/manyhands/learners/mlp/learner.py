@@ -1,0 +1,269 @@
+"""Learner `mlp`: a multilayer perceptron for classification with compiled, GIL-free training steps."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from manyhands.errors import DivergedError, SettingsError
+from manyhands.learners.mlp import kernels
+from manyhands.learners.mlp.network import ACTIVATIONS, Layout, MLPSettings, initialize
+from manyhands.protocols import Control, Order, Table, Vector
+
+_PREDICTION_ROWS = 256
+
+
+class MLP:
+    """The learner; see `manyhands.protocols.Learner` for what each method promises.
+
+    Parameters
+    ----------
+    settings
+        Network and optimizer.
+    features
+        Number of inputs.
+    classes
+        Number of classes K, at least 2.
+    rank
+        The worker it belongs to, for messages.
+
+    Raises
+    ------
+    SettingsError
+        If there are fewer than 2 classes or no features.
+    """
+
+    def __init__(self, settings: MLPSettings, features: int, classes: int, *, rank: int = 0) -> None:
+        if features < 1 or classes < 2:
+            raise SettingsError(
+                f"a classifier needs at least 1 feature and 2 classes; the data have {features} and {classes}"
+            )
+        self.settings = settings
+        self.rank = rank
+        self.classes = classes
+        self.features = features
+        self.dtype: np.dtype[Any] = np.dtype(settings.dtype)
+        self.layout = Layout(features, settings.hidden, classes)
+        self.size = self.layout.size
+        self.buffers: Vector = np.zeros(0, self.dtype)
+        self.steps_taken = 0
+        self._network = kernels.Network(
+            self.layout.widths,
+            self.layout.real_widths,
+            self.layout.weight_at,
+            self.layout.bias_at,
+            ACTIVATIONS.index(settings.activation),
+        )
+        self._rule = self._make_rule()
+        self._gradient = np.zeros(self.size, self.dtype)
+        self._first = np.zeros(self.size, self.dtype)
+        # SGD has no second moment; the kernel never reads it then.
+        self._second = np.zeros(self.size if settings.optimizer == "adam" else 0, self.dtype)
+        self._constants = np.zeros(2, self.dtype)
+        self._work = self._make_work(1)
+        self._capacity = 1
+        self._table: Table | None = None
+        self._scaling = (np.zeros(0, self.dtype), np.zeros(0, self.dtype))
+        self.bind(np.zeros(self.size, self.dtype))
+
+    def _make_rule(self) -> kernels.Rule:
+        """Translate the settings into the kernels' constants."""
+        chosen = self.settings
+        if chosen.optimizer == "adam":
+            kind = kernels.ADAM
+        else:
+            kind = kernels.NESTEROV if chosen.nesterov and chosen.momentum > 0 else kernels.SGD
+        constants = (chosen.l2, chosen.momentum, chosen.beta_1, chosen.beta_2, chosen.epsilon)
+        return kernels.Rule(kind, *(self.dtype.type(value) for value in constants))
+
+    def _make_work(self, rows: int) -> kernels.Work:
+        """Allocate room for a batch of ``rows`` examples."""
+        starts = np.concatenate([[0], np.cumsum(rows * self.layout.widths)]).astype(np.int64)
+        return kernels.Work(
+            np.zeros(starts[-1], self.dtype),
+            np.zeros(starts[-1], self.dtype),
+            np.ascontiguousarray(starts[:-1]),
+        )
+
+    def _reserve(self, rows: int) -> None:
+        """Make sure that a batch of ``rows`` fits; grows once, before the first step of a run."""
+        if rows > self._capacity:
+            self._work, self._capacity = self._make_work(rows), rows
+
+    def _adopt(self, table: Table) -> None:
+        """Check a table once, because compiled code does not, and keep its scaling in the network's dtype."""
+        if table is self._table:
+            return
+        if table.features.ndim != 2 or table.features.shape[1] != self.features:
+            raise SettingsError(
+                f"the network takes {self.features} features, the table has shape {table.features.shape}"
+            )
+        if table.labels.shape != (table.rows,):
+            raise SettingsError(f"{table.rows} rows need as many labels, not {table.labels.shape}")
+        if table.rows and not 0 <= table.labels.min() <= table.labels.max() < self.classes:
+            raise SettingsError(f"labels must lie in 0..{self.classes - 1}")
+        self._table = table
+        self._scaling = (table.scale.astype(self.dtype), table.shift.astype(self.dtype))
+
+    def _batches(self, table: Table, order: Order, largest: int) -> kernels.Batches:
+        """Bring table and order into the kernels' form and make room for the largest batch."""
+        self._adopt(table)
+        used = order.rows[order.bounds[0] : order.bounds[-1]]
+        if len(used) and used.view(np.uint32).max() >= table.rows:  # as unsigned, negative numbers are huge
+            raise IndexError(f"row numbers must lie in 0..{table.rows - 1}")
+        self._reserve(largest)
+        return kernels.Batches(
+            table.features, table.labels, *self._scaling, order.rows, order.bounds, order.global_rows
+        )
+
+    @property
+    def optimizer_state(self) -> Mapping[str, Vector]:
+        """SGD's ``velocity``, or Adam's ``first_moment`` and ``second_moment``, shape (size,) each."""
+        if self.settings.optimizer == "adam":
+            return {"first_moment": self._first, "second_moment": self._second}
+        return {"velocity": self._first}
+
+    def bind(self, vector: Vector) -> None:
+        """Use ``vector`` as parameters from now on."""
+        if vector.shape != (self.size,) or vector.dtype != self.dtype or not vector.flags.c_contiguous:
+            raise ValueError(
+                f"the parameters are one contiguous {self.dtype} vector of {self.size}, "
+                f"not {vector.dtype} of shape {vector.shape}"
+            )
+        self.parameters = vector
+
+    def initialize(self, rng: np.random.Generator) -> None:
+        """Write a random start into the parameters and clear the optimizer's state."""
+        initialize(self.parameters, self.layout, self.settings.activation, rng)
+        self._first[:] = 0
+        self._second[:] = 0
+        self.steps_taken = 0
+
+    def prepare(self, table: Table) -> None:
+        """Compile all kernels for this table's dtype by running them on no rows or into scratch memory."""
+        empty = Order(np.zeros(0, np.int32), np.zeros(1, np.int64), np.zeros(0, np.int32))
+        nobody = Control(np.zeros(1, np.int64), np.zeros(1, np.int64))
+        self.run(table, empty, np.zeros(0), nobody)
+        one = Order(np.zeros(1, np.int32), np.array([0, 1], np.int64), np.ones(1, np.int32))
+        saved = self.state()
+        self.apply(self._gradient_of(table, one), 0.0, 1)
+        self.load_state(saved)
+        self.predict_proba(Table(table.features[:1], table.labels[:1], table.scale, table.shift))
+
+    def _gradient_of(self, table: Table, order: Order) -> Vector:
+        out = np.zeros(self.size, self.dtype)
+        self.gradient(table, order, out)
+        return out
+
+    def run(self, table: Table, order: Order, rates: NDArray[np.float64], control: Control) -> NDArray[np.float64]:
+        """Take ``order.steps`` steps without Python in between; see the protocol."""
+        batches = self._batches(table, order, int(np.diff(order.bounds).max(initial=1)))
+        losses = np.zeros(order.steps)
+        before = int(control.progress[0])
+        taken = np.full(1, self.steps_taken, dtype=np.int64)
+        done = kernels.train(
+            self.parameters,
+            self._gradient,
+            self._first,
+            self._second,
+            self._network,
+            self._rule,
+            self._work,
+            batches,
+            rates,
+            taken,
+            self._constants,
+            losses,
+            control.stop,
+            control.progress,
+        )
+        self.steps_taken = int(taken[0])
+        losses = losses[:done]
+        if done and not np.isfinite(losses[-1]):
+            raise DivergedError(before + done, self.rank, float(losses[-1]))
+        return losses
+
+    def gradient(self, table: Table, order: Order, out: Vector) -> float:
+        """Write the mean gradient of the data loss over one step's rows into ``out``; see the protocol."""
+        batches = self._batches(table, order, max(order.examples, 1))
+        if order.examples == 0:
+            out[:] = 0
+            return 0.0
+        return kernels.batch_gradient(
+            self.parameters, self._network, self._work, batches, order.bounds[0], order.examples, out
+        )
+
+    def apply(self, gradient: Vector, rate: float, global_rows: int) -> float:
+        """Take one optimizer step along ``gradient``; see the protocol."""
+        self.steps_taken += 1
+        return kernels.update(
+            self.parameters,
+            gradient,
+            self._first,
+            self._second,
+            self._network,
+            self._rule,
+            rate,
+            self.steps_taken,
+            global_rows,
+            self._constants,
+        )
+
+    def predict_proba(self, table: Table) -> NDArray[Any]:
+        """Return class probabilities of shape (rows, K)."""
+        self._adopt(table)
+        rows = np.arange(table.rows, dtype=np.int32)
+        out = np.empty((table.rows, self.classes), self.dtype)
+        capacity = min(_PREDICTION_ROWS, max(table.rows, 1))
+        work = self._make_work(capacity)
+        kernels.predict(self.parameters, self._network, work, table.features, *self._scaling, rows, out, capacity)
+        return out
+
+    def state(self) -> dict[str, NDArray[Any]]:
+        """Return copies of parameters, buffers, optimizer state and step count."""
+        vectors = {name: vector.copy() for name, vector in self.optimizer_state.items()}
+        return {
+            "parameters": self.parameters.copy(),
+            "buffers": self.buffers.copy(),
+            "steps_taken": np.array([self.steps_taken], np.int64),
+            **vectors,
+        }
+
+    def load_state(self, state: Mapping[str, NDArray[Any]]) -> None:
+        """Take over what :meth:`state` returned (into the bound vector, which stays bound)."""
+        self.parameters[:] = state["parameters"]
+        self.steps_taken = int(state["steps_taken"][0])
+        for name, vector in self.optimizer_state.items():
+            vector[:] = state[name]
+
+    def weights(self) -> dict[str, NDArray[Any]]:
+        """Return copies of all layers' blocks without padding, named ``weights.0``, ``biases.0``, ..."""
+        blocks: dict[str, NDArray[Any]] = {}
+        for layer in range(self.layout.layers):
+            blocks[f"weights.{layer}"] = self.layout.weights(self.parameters, layer).copy()
+            blocks[f"biases.{layer}"] = self.layout.biases(self.parameters, layer).copy()
+        return blocks
+
+    def load_weights(self, blocks: Mapping[str, NDArray[Any]]) -> None:
+        """Write layers as returned by :meth:`weights`; padding becomes zero.
+
+        Raises
+        ------
+        ValueError
+            If a block is missing or has the wrong shape, naming it.
+        """
+        self.parameters[:] = 0
+        for layer in range(self.layout.layers):
+            for kind, view in (
+                ("weights", self.layout.weights(self.parameters, layer)),
+                ("biases", self.layout.biases(self.parameters, layer)),
+            ):
+                name = f"{kind}.{layer}"
+                if name not in blocks:
+                    raise ValueError(f"there is no block {name!r}")
+                if blocks[name].shape != view.shape:
+                    raise ValueError(f"{name!r} has shape {blocks[name].shape}, the network needs {view.shape}")
+                view[:] = blocks[name]

@@ -1,0 +1,310 @@
+"""The contracts between the wings, so that none of them needs to know another.
+
+A learner turns rows of a table into better parameters. A team lets n workers talk. A strategy says when they talk
+and what they do then. Only floor 3 (`manyhands.training`) brings the three together.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from typing import Any, Literal, Protocol, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+Vector: TypeAlias = NDArray[Any]
+"""One contiguous floating-point array of shape (size,)."""
+
+Sharding = Literal["global", "fixed"]
+Phase = Literal["startup", "read", "distribute", "compute", "communicate", "merge", "evaluate"]
+
+
+@dataclass(frozen=True)
+class Table:
+    """Examples as they are stored, and how stored values become the network's inputs.
+
+    Attributes
+    ----------
+    features : ndarray of shape (rows, features), uint8, float32 or float64
+        As read. Images stay uint8; a learner converts a batch when it uses it: ``features * scale + shift``.
+    labels : ndarray of shape (rows,), int32
+        Number of each row's class, 0..K-1.
+    scale, shift : ndarray of shape (features,), float64
+        The scaling, per feature.
+    """
+
+    features: NDArray[Any]
+    labels: NDArray[np.int32]
+    scale: NDArray[np.float64]
+    shift: NDArray[np.float64]
+
+    @property
+    def rows(self) -> int:
+        """Number of examples."""
+        return int(self.features.shape[0])
+
+
+@dataclass(frozen=True)
+class Order:
+    """The rows one worker uses, step by step.
+
+    Batches may differ in size (the last of an epoch; shares of a global batch that n does not divide), so they are
+    kept end to end.
+
+    Attributes
+    ----------
+    rows : ndarray of shape (examples,), int32
+        Row numbers of the table.
+    bounds : ndarray of shape (steps + 1,), int64
+        Step s uses ``rows[bounds[s]:bounds[s + 1]]``; it may be empty.
+    global_rows : ndarray of shape (steps,), int32
+        Size of the global batch that step s is this worker's part of.
+    """
+
+    rows: NDArray[np.int32]
+    bounds: NDArray[np.int64]
+    global_rows: NDArray[np.int32]
+
+    @property
+    def steps(self) -> int:
+        """Number of steps."""
+        return len(self.global_rows)
+
+    @property
+    def examples(self) -> int:
+        """Number of examples in all steps together."""
+        return int(self.bounds[-1] - self.bounds[0])
+
+    def part(self, start: int, stop: int) -> Order:
+        """Return the steps start..stop-1, without copying."""
+        return Order(self.rows, self.bounds[start : stop + 1], self.global_rows[start:stop])
+
+
+@dataclass(frozen=True)
+class Control:
+    """Two cells shared with whoever watches a run from outside.
+
+    Attributes
+    ----------
+    stop : ndarray of shape (1,), int64
+        Becomes non-zero when the run shall end; looked at between any two steps.
+    progress : ndarray of shape (1,), int64
+        Number of steps this worker has done; written after every step.
+    """
+
+    stop: NDArray[np.int64]
+    progress: NDArray[np.int64]
+
+
+class Clock(Protocol):
+    """Adds up the wall-clock seconds of each phase, where it happens."""
+
+    def phase(self, name: Phase) -> AbstractContextManager[object]:
+        """Return a context whose duration is added to the phase ``name``."""
+        ...
+
+
+class Learner(Protocol):
+    """A model with its optimizer; its parameters are one flat vector.
+
+    Attributes
+    ----------
+    size : int
+        Number of parameters.
+    classes : int
+        Number of classes K.
+    dtype : numpy.dtype
+        Of parameters, gradients, optimizer state and probabilities.
+    parameters : ndarray of shape (size,)
+        The vector given to :meth:`bind`.
+    buffers : ndarray of shape (any,)
+        What is averaged but not trained (BatchNorm statistics); may be empty.
+    optimizer_state : mapping of str to ndarray of shape (size,)
+        E.g. Adam's moments, by name.
+    steps_taken : int
+        The optimizer's own step count.
+    """
+
+    size: int
+    classes: int
+    dtype: np.dtype[Any]
+    parameters: Vector
+    buffers: Vector
+    steps_taken: int
+
+    @property
+    def optimizer_state(self) -> Mapping[str, Vector]:
+        """The optimizer's vectors by name; writing into them changes the optimizer."""
+        ...
+
+    def bind(self, vector: Vector) -> None:
+        """Use ``vector``, shape (size,), as parameters from now on; its owner is the caller."""
+        ...
+
+    def initialize(self, rng: np.random.Generator) -> None:
+        """Write a random start into the parameters and clear the optimizer's state."""
+        ...
+
+    def prepare(self, table: Table) -> None:
+        """Compile, or otherwise get ready for ``table``'s types, so that no later clock sees it."""
+        ...
+
+    def run(self, table: Table, order: Order, rates: NDArray[np.float64], control: Control) -> NDArray[np.float64]:
+        """Take ``order.steps`` optimizer steps, step s at the learning rate ``rates[s]``.
+
+        Returns
+        -------
+        ndarray of shape (steps done,)
+            The loss of each step. Shorter than asked if ``control.stop`` ended the run.
+
+        Raises
+        ------
+        DivergedError
+            At the first loss that is not finite.
+        """
+        ...
+
+    def gradient(self, table: Table, order: Order, out: Vector) -> float:
+        """Write the mean gradient of the data loss over the one step in ``order`` into ``out``.
+
+        Returns the mean data loss over these rows (0 and a zero gradient for no rows). Penalties are added by
+        :meth:`apply`, once, from the global batch.
+        """
+        ...
+
+    def apply(self, gradient: Vector, rate: float, global_rows: int) -> float:
+        """Take one optimizer step along ``gradient``, the mean over ``global_rows`` examples.
+
+        Returns the penalty part of the loss. With :meth:`gradient` this is one step of :meth:`run` in two halves.
+        """
+        ...
+
+    def predict_proba(self, table: Table) -> NDArray[Any]:
+        """Return class probabilities of shape (rows, K)."""
+        ...
+
+    def weights(self) -> dict[str, NDArray[Any]]:
+        """Return copies of the model's blocks by name, as they go into a model file."""
+        ...
+
+    def load_weights(self, blocks: Mapping[str, NDArray[Any]]) -> None:
+        """Write the blocks that :meth:`weights` returned into the parameters."""
+        ...
+
+    def state(self) -> dict[str, NDArray[Any]]:
+        """Return copies of all arrays needed to go on bit for bit."""
+        ...
+
+    def load_state(self, state: Mapping[str, NDArray[Any]]) -> None:
+        """Take over what :meth:`state` returned."""
+        ...
+
+
+class Team(Protocol):
+    """The workers and the way they talk.
+
+    A trailing underscore writes in place. Every worker calls the same collectives in the same order. Sums are taken
+    in rank order and in double precision, so that every kind of team gives the same bits.
+
+    Attributes
+    ----------
+    rank : int
+        This worker, 0..size-1.
+    size : int
+        Number of workers n.
+    clock : Clock
+        Charged with "communicate" (waiting and exchanging) and "merge" (the arithmetic).
+    bytes_sent : int
+        Bytes that this worker has offered to the others in collectives so far.
+    """
+
+    rank: int
+    size: int
+    clock: Clock
+    bytes_sent: int
+
+    def mean_(self, vector: Vector, weight: float = 1.0) -> None:
+        """Replace ``vector`` on all workers by sum(weight_r vector_r) / sum(weight_r).
+
+        A worker of weight 0 takes part without being counted.
+
+        Raises
+        ------
+        WorkerLost
+            If another worker ended; as for every collective.
+        """
+        ...
+
+    def sum_(self, vector: Vector) -> None:
+        """Replace ``vector`` on all workers by the sum."""
+        ...
+
+    def broadcast_(self, vector: Vector, root: int = 0) -> None:
+        """Replace ``vector`` on all workers by the one of ``root``."""
+        ...
+
+    def reduce_scatter_(self, vector: Vector) -> slice:
+        """Sum, but each worker gets only its own part, whose place is returned; the rest keeps its values."""
+        ...
+
+    def all_gather_(self, vector: Vector) -> None:
+        """Give every worker's own part (as in :meth:`reduce_scatter_`) to all."""
+        ...
+
+    def gather(self, vector: Vector) -> NDArray[Any] | None:
+        """Return all workers' vectors, shape (n, size), on rank 0; None elsewhere."""
+        ...
+
+    def barrier(self) -> None:
+        """Wait until all workers are here."""
+        ...
+
+
+class Strategy(Protocol):
+    """When the workers talk and what they do then. A small value object without state.
+
+    Attributes
+    ----------
+    name : str
+        As written on the command line, e.g. ``"periodic:1epoch"``.
+    sharding : {"global", "fixed"}
+        Which rows a worker sees unless the user says otherwise.
+    parallel : bool
+        False if only one worker makes sense.
+    """
+
+    @property
+    def name(self) -> str:
+        """Canonical text: parsing it gives this strategy again."""
+        ...
+
+    @property
+    def sharding(self) -> Sharding:
+        """Default sharding."""
+        ...
+
+    @property
+    def parallel(self) -> bool:
+        """Whether more than one worker makes sense."""
+        ...
+
+    def talks_inside_step(self, step: int) -> bool:
+        """Whether step ``step`` (0-based, over all epochs) holds its round between gradient and update."""
+        ...
+
+    def next_round(self, step: int, steps_per_epoch: int, total_steps: int) -> int:
+        """Return how many steps will have been taken when the next round after ``step`` steps is due.
+
+        Larger than ``step`` and at most ``total_steps``.
+        """
+        ...
+
+    def merge_gradient_(self, team: Team, gradient: Vector, examples: int) -> None:
+        """Hold the round inside a step: make ``gradient``, over ``examples`` rows, everyone's."""
+        ...
+
+    def hold_round_(self, team: Team, learner: Learner, examples: int) -> None:
+        """Hold a round after ``examples`` examples since the last: parameters, buffers and optimizer state."""
+        ...

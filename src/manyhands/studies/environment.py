@@ -1,0 +1,79 @@
+"""What machine and versions a measurement was made with."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import os
+import platform
+import sys
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from manyhands import __version__
+
+_PACKAGES = ("numpy", "scipy", "numba", "llvmlite", "scikit-learn", "scipy-openblas32")
+_THREAD_VARIABLES = (
+    "OMP_NUM_THREADS",
+    "OPENBLAS_NUM_THREADS",
+    "MKL_NUM_THREADS",
+    "OPENBLAS_CORETYPE",
+    "MANYHANDS_BLAS_CORE",
+)
+
+
+def usable_cores() -> int:
+    """Return how many cores this process may use: affinity, and the cgroup's quota if it is smaller."""
+    allowed = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else (os.cpu_count() or 1)
+    quota = _cgroup_quota()
+    return allowed if quota is None else max(1, min(allowed, int(quota)))
+
+
+def _cgroup_quota() -> float | None:
+    """Return the cores that cgroup v2 grants, or None if it sets no limit."""
+    try:
+        limit, period = Path("/sys/fs/cgroup/cpu.max").read_text().split()
+        return None if limit == "max" else int(limit) / int(period)
+    except (OSError, ValueError):
+        return None
+
+
+def cpu_model() -> str:
+    """Return the processor's name."""
+    try:
+        for line in Path("/proc/cpuinfo").read_text().splitlines():
+            if line.startswith("model name"):
+                return line.split(":", 1)[1].strip()
+    except OSError:
+        pass
+    return platform.processor() or platform.machine()
+
+
+def describe_environment() -> dict[str, Any]:
+    """Return hardware, versions, thread settings and command as plain data."""
+    from manyhands.learners.mlp.blas import description
+
+    return {
+        "manyhands": __version__,
+        "command": " ".join([Path(sys.argv[0]).name, *sys.argv[1:]]),
+        "time": datetime.now(UTC).isoformat(timespec="seconds"),
+        "cpu": cpu_model(),
+        "cores": usable_cores(),
+        "system": f"{platform.system()} {platform.release()} {platform.machine()}",
+        "python": platform.python_version(),
+        "packages": {name: importlib.metadata.version(name) for name in _PACKAGES},
+        "blas": description(),
+        "threads": "one BLAS/OpenMP thread per worker (pinned)",
+        "variables": {name: os.environ[name] for name in _THREAD_VARIABLES if name in os.environ},
+    }
+
+
+def headline(environment: dict[str, Any]) -> str:
+    """Return the environment in one line of text."""
+    blas = environment["blas"]
+    return (
+        f"{environment['cpu']}, {environment['cores']} usable core{'s' if environment['cores'] != 1 else ''}; "
+        f"BLAS/OpenMP threads pinned to 1 per worker; {blas['library']} {blas['version']} {blas['core_type']}; "
+        f"manyhands {environment['manyhands']}, Python {environment['python']}, "
+        f"numpy {environment['packages']['numpy']}, numba {environment['packages']['numba']}"
+    )

@@ -1,0 +1,49 @@
+"""Team `solo`: one worker. Sequential training is this team, not a special case."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from numpy.typing import NDArray
+
+from manyhands.protocols import Clock, Vector
+
+
+class Solo:
+    """A team of one: every collective is already done.
+
+    Parameters
+    ----------
+    clock
+        Kept for those who look; nothing here takes time.
+    """
+
+    rank = 0
+    size = 1
+
+    def __init__(self, clock: Clock) -> None:
+        self.clock = clock
+        self.bytes_sent = 0
+
+    def mean_(self, vector: Vector, weight: float = 1.0) -> None:
+        """Leave the vector: the mean of one."""
+
+    def sum_(self, vector: Vector) -> None:
+        """Leave the vector: the sum of one."""
+
+    def broadcast_(self, vector: Vector, root: int = 0) -> None:
+        """Leave the vector."""
+
+    def reduce_scatter_(self, vector: Vector) -> slice:
+        """Leave the vector; all of it is this worker's part."""
+        return slice(0, len(vector))
+
+    def all_gather_(self, vector: Vector) -> None:
+        """Leave the vector."""
+
+    def gather(self, vector: Vector) -> NDArray[Any] | None:
+        """Return the vector as the only row."""
+        return vector[None, :].copy()
+
+    def barrier(self) -> None:
+        """Go on."""

@@ -1,0 +1,152 @@
+"""Compiled meeting points for worker threads: a barrier without the GIL, and sums over their vectors.
+
+Python's own barrier costs a hundred microseconds and the GIL, which a round inside every step cannot afford. This one
+is a counter in shared memory. A waiting worker first spins (every worker has a core: the others come within
+microseconds), then offers its core to others at every look (more workers than cores), then sleeps in between (a round
+that is far away), and in each case leaves at once when the team is called off.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from llvmlite import ir
+from numba import carray, types
+from numba.core import cgutils
+from numpy.typing import NDArray
+
+from manyhands.compiling import compiled, intrinsic
+
+# Cells of the shared int64 array, a cache line apart so that waiting does not slow down arriving.
+_LINE = 8
+ARRIVED, GENERATION, LOST, STOP = 0, _LINE, 2 * _LINE, 3 * _LINE
+_CELLS = 4 * _LINE
+_SPINS, _YIELDS, _NAP_MICROSECONDS = 4000, 200, 50
+BLOCK = 2048
+"""Elements summed at once: the double-precision partial sums stay in the first-level cache."""
+
+_yield = types.ExternalFunction("sched_yield", types.int32())
+_sleep = types.ExternalFunction("usleep", types.int32(types.uint32))
+
+
+def new_cells() -> NDArray[np.int64]:
+    """Return the cells that one team shares."""
+    return np.zeros(_CELLS, np.int64)
+
+
+def _element(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+    """Return the address of an array's element."""
+    array = context.make_array(signature.args[0])(context, builder, arguments[0])
+    return cgutils.get_item_pointer(context, builder, signature.args[0], array, [arguments[1]])
+
+
+@intrinsic
+def _fetch_add(_typing: Any, array: Any, index: Any, amount: Any) -> Any:
+    """Atomically add to an element; return the value from before."""
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        return builder.atomic_rmw("add", _element(context, builder, signature, arguments), arguments[2], "seq_cst")
+
+    return types.int64(array, types.intp, types.int64), generate
+
+
+@intrinsic
+def _load(_typing: Any, array: Any, index: Any) -> Any:
+    """Read an element that another thread may be writing."""
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        return builder.load_atomic(_element(context, builder, signature, arguments), "seq_cst", 8)
+
+    return types.int64(array, types.intp), generate
+
+
+@intrinsic
+def _store(_typing: Any, array: Any, index: Any, value: Any) -> Any:
+    """Write an element that another thread may be reading."""
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        builder.store_atomic(arguments[2], _element(context, builder, signature, arguments), "seq_cst", 8)
+        return context.get_dummy_value()
+
+    return types.void(array, types.intp, types.int64), generate
+
+
+@intrinsic
+def _pointer(_typing: Any, address: Any, like: Any) -> Any:
+    """Turn an address into a pointer to elements of the dtype of ``like``."""
+
+    def generate(_context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        element = ir.FloatType() if like.dtype == types.float32 else ir.DoubleType()
+        return builder.inttoptr(arguments[0], element.as_pointer())
+
+    return types.CPointer(like.dtype)(types.uintp, like), generate
+
+
+@compiled
+def wait(cells: Any, size: int) -> int:
+    """Wait until all ``size`` workers are here; return 0, or 1 + the rank whose loss called the team off."""
+    generation = _load(cells, GENERATION)
+    if _fetch_add(cells, ARRIVED, 1) == size - 1:
+        _store(cells, ARRIVED, 0)
+        _fetch_add(cells, GENERATION, 1)
+        return int(_load(cells, LOST))
+    looks = 0
+    while _load(cells, GENERATION) == generation:
+        lost = _load(cells, LOST)
+        if lost != 0:
+            return int(lost)
+        looks += 1
+        if looks > _SPINS + _YIELDS:
+            _sleep(np.uint32(_NAP_MICROSECONDS))
+        elif looks > _SPINS:
+            _yield()
+    return int(_load(cells, LOST))
+
+
+@compiled
+def combine(addresses: Any, weights: Any, like: Any, start: int, stop: int, sums: Any, everyone: bool) -> None:
+    """Write sum_r weights[r] * vector_r into elements start..stop-1 of all vectors, or of ``like`` alone.
+
+    The workers are taken in rank order and added in double precision: whoever computes this, in whatever slices, gets
+    the same bits. A weight of 0 leaves a vector out, NaN and all.
+
+    Parameters
+    ----------
+    addresses : uintp (n,)
+        Where each worker's vector begins.
+    weights : float64 (n,)
+        Already normalized.
+    like : floating (size,)
+        The calling worker's vector.
+    sums : float64 (BLOCK,)
+        Scratch.
+    everyone
+        Whether all vectors are written.
+    """
+    for begin in range(start, stop, BLOCK):
+        count = min(BLOCK, stop - begin)
+        for i in range(count):
+            sums[i] = 0.0
+        for rank in range(len(addresses)):
+            weight = weights[rank]
+            if weight != 0.0:
+                vector = carray(_pointer(addresses[rank], like), len(like))
+                for i in range(count):
+                    sums[i] += weight * vector[begin + i]
+        if everyone:
+            for rank in range(len(addresses)):
+                vector = carray(_pointer(addresses[rank], like), len(like))
+                for i in range(count):
+                    vector[begin + i] = sums[i]
+        else:
+            for i in range(count):
+                like[begin + i] = sums[i]
+
+
+@compiled
+def copy(address: Any, target: Any, start: int, stop: int) -> None:
+    """Copy elements start..stop-1 of the vector at ``address`` into ``target``."""
+    source = carray(_pointer(address, target), len(target))
+    for i in range(start, stop):
+        target[i] = source[i]

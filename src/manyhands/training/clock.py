@@ -1,0 +1,66 @@
+"""Wall-clock seconds of each phase, measured where it happens."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from typing import get_args
+
+from manyhands.protocols import Phase
+
+PHASES: tuple[Phase, ...] = get_args(Phase)
+
+
+class PhaseClock:
+    """One worker's clock; phases may be entered many times but not nested."""
+
+    def __init__(self) -> None:
+        self.seconds: dict[str, float] = dict.fromkeys(PHASES, 0.0)
+        self.train = 0.0
+        """From the moment every worker has its data to the merged parameters being ready."""
+        self._train_began = 0.0
+        self._contexts = {name: _Context(self.seconds, name) for name in PHASES}
+
+    def phase(self, name: Phase) -> _Context:
+        """Return the context whose duration counts as ``name``."""
+        return self._contexts[name]
+
+    def begin_training(self) -> None:
+        """Note that the training time begins now."""
+        self._train_began = time.perf_counter()
+
+    def end_training(self) -> None:
+        """Note that the training time ends now."""
+        self.train = time.perf_counter() - self._train_began
+
+    def forget(self, *names: Phase) -> None:
+        """Set phases back to zero."""
+        for name in names:
+            self.seconds[name] = 0.0
+
+
+class _Context:
+    """Adds its duration to one phase. Made once and used again: rounds inside every step come by the thousand."""
+
+    __slots__ = ("_name", "_seconds", "_start")
+
+    def __init__(self, seconds: dict[str, float], name: str) -> None:
+        self._seconds, self._name, self._start = seconds, name, 0.0
+
+    def __enter__(self) -> None:
+        self._start = time.perf_counter()
+
+    def __exit__(self, *_error: object) -> None:
+        self._seconds[self._name] += time.perf_counter() - self._start
+
+
+def slowest(clocks: Sequence[PhaseClock], read: float) -> dict[str, float]:
+    """Return each phase's seconds, the largest over the workers, with ``train`` and ``total``.
+
+    ``total`` is read + distribute + train, which is what Table III of Todorov et al. 2021 counts.
+    """
+    seconds: dict[str, float] = {name: max(clock.seconds[name] for clock in clocks) for name in PHASES}
+    seconds["read"] = read
+    seconds["train"] = max(clock.train for clock in clocks)
+    seconds["total"] = seconds["read"] + seconds["distribute"] + seconds["train"]
+    return seconds

@@ -1,0 +1,188 @@
+"""A trained classifier: it predicts labels from values as they are stored, and lives in one safe file."""
+
+from __future__ import annotations
+
+import itertools
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from manyhands.data.dataset import Examples, encode
+from manyhands.data.scaling import Scaling
+from manyhands.errors import DataError, ModelFileError, SettingsError
+from manyhands.files import write_whole
+from manyhands.learners.mlp.network import MLPSettings
+from manyhands.protocols import Learner, Table
+
+_FORMAT = "manyhands.model/1"
+
+
+@dataclass(frozen=True)
+class TrainedModel:
+    """A network with its input scaling and the names of its classes.
+
+    Attributes
+    ----------
+    learner : Learner
+        Holds the parameters.
+    settings : MLPSettings
+        Its network.
+    scaling : Scaling
+        How stored values become inputs.
+    classes : ndarray of shape (K,), integer or str
+        Label of each class number.
+    name : str
+        What it was trained on.
+    """
+
+    learner: Learner
+    settings: MLPSettings
+    scaling: Scaling
+    classes: NDArray[Any]
+    name: str = ""
+
+    def predict_proba(self, features: NDArray[Any]) -> NDArray[Any]:
+        """Return class probabilities of shape (rows, K).
+
+        Parameters
+        ----------
+        features : ndarray of shape (rows, ...)
+            Values as they are stored, e.g. pixels from 0 to 255; they are scaled here.
+
+        Raises
+        ------
+        DataError
+            If the number of features is not the network's, or a value is not finite.
+        """
+        rows = Examples(np.asarray(features), np.zeros(len(features), np.int64)).flat()
+        expected = len(self.scaling.scale)
+        if rows.shape[1] != expected:
+            raise DataError(f"the model takes {expected} features per row, these have {rows.shape[1]}")
+        if rows.dtype != np.uint8 and not np.isfinite(rows).all():
+            raise DataError("the features contain values that are not finite")
+        return self.learner.predict_proba(
+            Table(rows, np.zeros(len(rows), np.int32), self.scaling.scale, self.scaling.shift)
+        )
+
+    def predict(self, features: NDArray[Any]) -> NDArray[Any]:
+        """Return the label of the most probable class of each row, shape (rows,)."""
+        labels: NDArray[Any] = self.classes[self.predict_proba(features).argmax(axis=1)]
+        return labels
+
+    def accuracy(self, examples: Examples) -> float:
+        """Return the share of ``examples`` classified correctly, 0..1.
+
+        Raises
+        ------
+        DataError
+            If the features do not fit or a label is none of the model's classes.
+        """
+        codes = encode(examples.labels, self.classes, examples.source)
+        return accuracy(self.predict_proba(examples.features), codes)
+
+    def save(self, path: str | Path) -> None:
+        """Write the model as a safetensors file: weights, scaling and a description, no code.
+
+        Raises
+        ------
+        OutputError
+            If it cannot be written; nothing half-written is left.
+        """
+        from safetensors.numpy import save
+
+        kind = "str" if self.classes.dtype.kind == "U" else "int"
+        description = {
+            "format": _FORMAT,
+            "learner": "mlp",
+            "settings": json.dumps(asdict(self.settings)),
+            "classes": json.dumps({"kind": kind, "labels": self.classes.tolist()}),
+            "scaling": self.scaling.name,
+            "name": self.name,
+        }
+        tensors = {"scale": self.scaling.scale, "shift": self.scaling.shift, **self.learner.weights()}
+        write_whole(path, save(tensors, metadata=description))
+
+
+def accuracy(probabilities: NDArray[Any], labels: NDArray[np.int32]) -> float:
+    """Return the share of rows whose most probable class is the label, 0..1."""
+    return float(np.mean(probabilities.argmax(axis=1) == labels))
+
+
+def load_model(path: str | Path) -> TrainedModel:
+    """Read a model file; it is data, and is checked like data.
+
+    Raises
+    ------
+    ModelFileError
+        If the file is missing, damaged or not a model, or its contents contradict each other; says what.
+    """
+    path = Path(path)
+    description, tensors = _read(path)
+    if description.get("format") != _FORMAT:
+        raise ModelFileError(f"{path}: not a manyhands model (format {description.get('format')!r})")
+    try:
+        fields = json.loads(description["settings"])
+        settings = MLPSettings(**{**fields, "hidden": tuple(fields["hidden"])})
+        classes = _classes(json.loads(description["classes"]))
+        return _build(settings, classes, tensors, description)
+    except KeyError as error:
+        raise ModelFileError(f"{path}: the file lacks {error}") from error
+    except (ValueError, TypeError, SettingsError) as error:
+        raise ModelFileError(f"{path}: {error}") from error
+
+
+def _read(path: Path) -> tuple[dict[str, str], dict[str, NDArray[Any]]]:
+    """Return a safetensors file's description and arrays."""
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(path, framework="numpy") as file:
+            return file.metadata() or {}, {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    except FileNotFoundError as error:
+        raise ModelFileError(f"{path}: there is no such file") from error
+    except (SafetensorError, OSError, TypeError, ValueError) as error:
+        raise ModelFileError(f"{path}: damaged or not a model file ({error})") from error
+
+
+def _classes(described: Mapping[str, Any]) -> NDArray[Any]:
+    labels = described["labels"]
+    wanted = {"int": int, "str": str}.get(described["kind"])
+    if wanted is None or not isinstance(labels, list) or not all(type(label) is wanted for label in labels):
+        raise ValueError("the classes are not a list of whole numbers or of words")
+    if len(set(labels)) != len(labels):
+        raise ValueError("two classes have the same label")
+    return np.array(labels, dtype=np.int64 if wanted is int else np.str_)
+
+
+def _build(
+    settings: MLPSettings, classes: NDArray[Any], tensors: dict[str, NDArray[Any]], description: Mapping[str, str]
+) -> TrainedModel:
+    """Check every array against the description before any memory is reserved for it."""
+    scale, shift = tensors.pop("scale"), tensors.pop("shift")
+    widths = [len(scale), *settings.hidden, len(classes)]
+    for layer, (inputs, outputs) in enumerate(itertools.pairwise(widths)):
+        for name, shape in ((f"weights.{layer}", (inputs, outputs)), (f"biases.{layer}", (outputs,))):
+            block = tensors[name]
+            if block.shape != shape or block.dtype != settings.dtype:
+                raise ValueError(
+                    f"{name} is {block.dtype} of shape {block.shape}; "
+                    f"the network needs {settings.dtype} of shape {shape}"
+                )
+    if len(tensors) != 2 * (len(widths) - 1):
+        raise ValueError("the file has more arrays than the network has layers")
+    if scale.shape != shift.shape or scale.ndim != 1 or scale.dtype != np.float64 or shift.dtype != np.float64:
+        raise ValueError("scale and shift must be two float64 vectors of one length")
+    for name, block in {"scale": scale, "shift": shift, **tensors}.items():
+        if not np.isfinite(block).all():
+            raise ValueError(f"{name} has values that are not finite")
+    from manyhands.learners.mlp.learner import MLP
+
+    learner = MLP(settings, len(scale), len(classes))
+    learner.load_weights(tensors)
+    scaling = Scaling(description.get("scaling", ""), scale, shift)
+    return TrainedModel(learner, settings, scaling, classes, description.get("name", ""))
