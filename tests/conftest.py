@@ -1,0 +1,46 @@
+"""Fixtures for all tests: small data sets made here, real ones if MANYHANDS_DATA names their folder."""
+
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from manyhands.data.catalog import DataRequest, load
+from manyhands.data.dataset import Dataset, Examples, make_dataset
+
+
+@pytest.fixture(scope="session")
+def data_folder() -> Path:
+    """The folder with real data sets; tests that need it are skipped only where the variable is not set."""
+    folder = os.environ.get("MANYHANDS_DATA")
+    if folder is None:
+        pytest.skip("needs real data: set MANYHANDS_DATA")
+    assert Path(folder, "mnist").is_dir(), f"MANYHANDS_DATA={folder} has no mnist/"
+    return Path(folder)
+
+
+@pytest.fixture(scope="session")
+def mnist(data_folder: Path) -> Dataset:
+    """MNIST's first 6,000 images."""
+    return load(DataRequest("mnist"))
+
+
+@pytest.fixture(scope="session")
+def digits() -> Dataset:
+    """scikit-learn's embedded digits."""
+    return load(DataRequest("digits"))
+
+
+@pytest.fixture(scope="session")
+def blobs() -> Dataset:
+    """Three separable clouds of bytes in seven dimensions: 103 training rows, so that nothing divides evenly."""
+    rng = np.random.default_rng(5)
+    centres = rng.integers(40, 215, (3, 7))
+
+    def examples(rows: int) -> Examples:
+        labels = np.arange(rows) % 3
+        features = np.clip(centres[labels] + rng.normal(0, 15, (rows, 7)), 0, 255).astype(np.uint8)
+        return Examples(features, np.array([10, 20, 30])[labels])
+
+    return make_dataset("blobs", examples(103), examples(60))
