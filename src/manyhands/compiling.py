@@ -1,16 +1,24 @@
-"""One typed door to Numba.
+"""One typed door to Numba, and where compiled code is kept.
 
 Only modules that hold compiled kernels import this one, and those are imported when training begins: Numba takes
 longer to import than the rest of the package together.
+
+Compiled code is kept in the user's cache folder (MANYHANDS_CACHE moves it), in a folder named by a digest of all sources
+that have compiled code. Numba itself would only notice a change in the file of the function that Python calls, and go
+on using old code of what that function calls in other files.
 """
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any, TypeVar, cast
 
 import numba
 import numba.extending
+
+from manyhands.files import cache_folder
 
 Function = TypeVar("Function", bound=Callable[..., object])
 
@@ -18,18 +26,35 @@ Function = TypeVar("Function", bound=Callable[..., object])
 # compiler may delete the test for a non-finite loss.
 _SAFE_FASTMATH = {"reassoc", "contract", "nsz", "arcp"}
 
+_PACKAGE = Path(__file__).parent
+
+
+def code_folder() -> Path:
+    """Return the folder for compiled code of exactly these sources."""
+    digest = hashlib.sha256()
+    for path in sorted([*_PACKAGE.glob("learners/**/*.py"), *_PACKAGE.glob("teams/*.py"), Path(__file__)]):
+        digest.update(path.read_bytes())
+    return cache_folder() / "compiled" / digest.hexdigest()[:16]
+
+
+_CODE_FOLDER = str(code_folder())
+
 
 def compiled(function: Function) -> Function:
     """Compile ``function`` to machine code: no GIL, cached on disk, NumPy's rules for division by zero.
 
-    The code is compiled at the first call with new argument types, then read from the cache. Where no folder for the
-    cache can be written (a read-only installation without a home), it is compiled anew in each process.
+    The code is compiled at the first call with new argument types, then read from the cache. Where the cache's folder
+    cannot be written (a machine without a home), it is compiled anew in each process.
     """
     options: dict[str, Any] = {"nogil": True, "error_model": "numpy", "fastmath": _SAFE_FASTMATH}
+    before = numba.config.CACHE_DIR
+    numba.config.CACHE_DIR = _CODE_FOLDER  # read when the decorator runs
     try:
         result = numba.njit(cache=True, **options)(function)
-    except RuntimeError:  # "no locator available": nowhere to write the cache
+    except (RuntimeError, OSError):  # nowhere to write
         result = numba.njit(**options)(function)
+    finally:
+        numba.config.CACHE_DIR = before
     return cast(Function, result)
 
 

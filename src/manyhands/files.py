@@ -1,4 +1,4 @@
-"""Writing files so that they appear whole or not at all."""
+"""Where files go: whole or not at all, and the folder for what can be made again."""
 
 from __future__ import annotations
 
@@ -10,6 +10,15 @@ from pathlib import Path
 from typing import BinaryIO
 
 from manyhands.errors import OutputError
+
+
+def cache_folder() -> Path:
+    """Return the folder for downloads and compiled code: MANYHANDS_CACHE, or the system's place for caches."""
+    if chosen := os.environ.get("MANYHANDS_CACHE"):
+        return Path(chosen)
+    import platformdirs
+
+    return Path(platformdirs.user_cache_dir("manyhands"))
 
 
 @contextlib.contextmanager

@@ -15,6 +15,7 @@ from manyhands.data.csvfile import read_csv
 from manyhands.data.dataset import Dataset, Examples, make_dataset
 from manyhands.data.idx import read_idx
 from manyhands.errors import DataError, DownloadError, MissingDataError, SettingsError
+from manyhands.files import cache_folder
 
 NAMES = ("auto", "mnist", "digits", "letters")
 MNIST_FILES = {
@@ -130,7 +131,7 @@ def _mnist_folder(seconds: float) -> Path:
     if own is not None and own.is_dir():
         folder = own
     else:
-        folder = download.cache_folder() / "mnist"
+        folder = cache_folder() / "mnist"
         mirrors = os.environ.get("MANYHANDS_MNIST_MIRRORS", "").split() or MNIST_MIRRORS
         download.fetch_all(MNIST_FILES, mirrors, folder, seconds=seconds)
     for name, digest in MNIST_FILES.items():
@@ -140,7 +141,7 @@ def _mnist_folder(seconds: float) -> Path:
 
 
 def _letters_folder() -> Path:
-    tried = [folder for folder in (_data_folder("letters"), download.cache_folder() / "letters") if folder is not None]
+    tried = [folder for folder in (_data_folder("letters"), cache_folder() / "letters") if folder is not None]
     for folder in tried:
         if folder.is_dir():
             return folder

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-import os
 import sys
 import time
 from collections.abc import Mapping, Sequence
@@ -17,15 +16,6 @@ from manyhands.files import atomic_writer
 _CHUNK = 1 << 16
 _CONNECT_SECONDS = 3.0
 _READ_SECONDS = 5.0
-
-
-def cache_folder() -> Path:
-    """Return the folder for downloaded data: MANYHANDS_CACHE, or the system's place for caches."""
-    if chosen := os.environ.get("MANYHANDS_CACHE"):
-        return Path(chosen)
-    import pooch
-
-    return Path(pooch.os_cache("manyhands"))
 
 
 def sha256_of(path: Path) -> str:

@@ -11,12 +11,9 @@ All parameters stand in one flat vector, layer after layer: W_l (in, out) row-ma
 `Work` holds the activations and deltas of one batch. Mind the types: in compiled code a Python literal is double
 precision and would pull whole loops out of float32, therefore constants come in as values of the vector's own dtype.
 
-Hidden layers are stored a little wider than they are (`manyhands.learners.mlp.network.padded`), because matrix products
-like multiples of a register. The added columns of W_l and b_l and rows of W_{l+1} start as zero, and stay zero: their
-activations are zero, hence their gradients.
-
-All of it stands in this one file on purpose: Numba's cache notices a change only in the file of the function that
-Python calls.
+Layers are stored a little wider than they are (`manyhands.learners.mlp.network.padded`), because matrix products like
+multiples of a register. The added columns of W_l and b_l and rows of W_{l+1} start as zero, and stay zero: their
+activations (behind the last layer: their deltas) are zero, hence their gradients.
 """
 
 from __future__ import annotations
@@ -30,6 +27,7 @@ from numba import types
 
 from manyhands.compiling import compiled, overload
 from manyhands.learners.mlp.blas import matrix_product
+from manyhands.learners.mlp.tiles import LANES, WIDEST, tiled_product
 
 IDENTITY, LOGISTIC, TANH, RELU = range(4)
 SGD, NESTEROV, ADAM = range(3)
@@ -46,6 +44,8 @@ class Network(NamedTuple):
     """int64 (L,)."""
     bias_at: Any
     """int64 (L,)."""
+    tiled: bool
+    """Whether `tiles` may be used on this CPU."""
     activation: int
     """IDENTITY, LOGISTIC, TANH or RELU."""
 
@@ -188,6 +188,33 @@ def times_slope(kind: int, values: Any, deltas: Any, at: int, count: int) -> Non
             d[i] *= a[i] * (one - a[i])
 
 
+def batch_product(
+    tiled: bool, transpose_a: bool, m: int, n: int, k: int, a: Any, at: int, b: Any, bt: int, c: Any, ct: int
+) -> None:
+    """C = op(A) B by tiles or by BLAS, whichever is faster; for compiled code only."""
+    raise NotImplementedError("batch_product can be called from compiled code only")
+
+
+@overload(batch_product)
+def _batch_product(
+    tiled: Any, transpose_a: Any, m: Any, n: Any, k: Any, a: Any, at: Any, b: Any, bt: Any, c: Any, ct: Any
+) -> Callable[..., None]:
+    def by_blas(
+        tiled: Any, transpose_a: Any, m: Any, n: Any, k: Any, a: Any, at: Any, b: Any, bt: Any, c: Any, ct: Any
+    ) -> None:
+        matrix_product(transpose_a, False, m, n, k, a, at, b, bt, c, ct)
+
+    def by_either(
+        tiled: Any, transpose_a: Any, m: Any, n: Any, k: Any, a: Any, at: Any, b: Any, bt: Any, c: Any, ct: Any
+    ) -> None:
+        if tiled and n % LANES == 0 and n <= WIDEST:
+            tiled_product(transpose_a, m, n, k, a, at, b, bt, c, ct)
+        else:
+            matrix_product(transpose_a, False, m, n, k, a, at, b, bt, c, ct)
+
+    return by_either if a.dtype == types.float32 else by_blas
+
+
 @compiled
 def forward(params: Any, network: Network, work: Work, rows: int) -> None:
     """Compute A_1 .. A_{L-1} and Z_L from A_0 (already in ``work.values``)."""
@@ -195,8 +222,8 @@ def forward(params: Any, network: Network, work: Work, rows: int) -> None:
     for layer in range(layers):
         before, width = network.widths[layer], network.widths[layer + 1]
         at = work.starts[layer + 1]
-        matrix_product(
-            False,
+        batch_product(
+            network.tiled,
             False,
             rows,
             width,
@@ -217,14 +244,14 @@ def forward(params: Any, network: Network, work: Work, rows: int) -> None:
 
 
 @compiled
-def exponentials(values: Any, at: int, rows: int, width: int) -> None:
-    """Z -> exp(Z - max of the row), in place; written in passes so that the exponentials run as vector code."""
+def exponentials(values: Any, at: int, rows: int, width: int, classes: int) -> None:
+    """Replace Z by exp(Z - max of the row); written in passes so that the exponentials run as vector code."""
     for i in range(rows):
         line = values[at + i * width : at + (i + 1) * width]
         largest = line[0]
-        for j in range(1, width):
+        for j in range(1, classes):
             largest = max(largest, line[j])
-        for j in range(width):
+        for j in range(classes):
             line[j] -= largest
     block = values[at : at + rows * width]
     for i in range(rows * width):
@@ -232,45 +259,46 @@ def exponentials(values: Any, at: int, rows: int, width: int) -> None:
 
 
 @compiled
-def normalize(values: Any, at: int, rows: int, width: int) -> None:
-    """Divide each row by its sum: with `exponentials`, the softmax."""
+def probabilities(values: Any, at: int, rows: int, width: int, out: Any, first: int) -> None:
+    """Write softmax(Z) into rows ``first``.. of ``out``, shape (any, K)."""
+    classes = out.shape[1]
+    exponentials(values, at, rows, width, classes)
     for i in range(rows):
-        line = values[at + i * width : at + (i + 1) * width]
+        line = values[at + i * width : at + i * width + classes]
         total = line[0]
-        for j in range(1, width):
+        for j in range(1, classes):
             total += line[j]
-        for j in range(width):
-            line[j] /= total
+        for j in range(classes):
+            out[first + i, j] = line[j] / total
 
 
 @compiled
 def loss_and_delta(network: Network, work: Work, labels: Any, rows: Any, first: int, count: int) -> float:
-    """Z_L -> P in ``values``, D_L in ``deltas``; return the mean cross-entropy of the batch.
+    """Write D_L = (P - onehot(y)) / count into ``deltas``; return the mean cross-entropy of the batch.
 
     The loss is taken from Z, as log(sum exp(Z - max)) - (Z_y - max), which stays finite where log(P) would not.
     """
     last = len(network.widths) - 1
-    width, at = network.widths[last], work.starts[last]
+    width, classes, at = network.widths[last], network.real_widths[last], work.starts[last]
     inverse = work.values.dtype.type(1) / work.values.dtype.type(count)
     loss = 0.0
     for i in range(count):
-        line = work.values[at + i * width : at + (i + 1) * width]
+        line = work.values[at + i * width : at + i * width + classes]
         largest = line[0]
-        for j in range(1, width):
+        for j in range(1, classes):
             largest = max(largest, line[j])
         loss -= line[labels[rows[first + i]]] - largest
-    exponentials(work.values, at, count, width)
+    exponentials(work.values, at, count, width, classes)
     for i in range(count):
-        line = work.values[at + i * width : at + (i + 1) * width]
-        delta = work.deltas[at + i * width : at + (i + 1) * width]
+        line = work.values[at + i * width : at + i * width + classes]
+        delta = work.deltas[at + i * width : at + i * width + classes]
         total = line[0]
-        for j in range(1, width):
+        for j in range(1, classes):
             total += line[j]
         loss += math.log(total)
-        share = work.values.dtype.type(1) / total
-        for j in range(width):
-            line[j] *= share
-            delta[j] = line[j] * inverse
+        share = inverse / total
+        for j in range(classes):
+            delta[j] = line[j] * share
         delta[labels[rows[first + i]]] -= inverse
     return float(loss / count)
 
@@ -283,9 +311,9 @@ def backward(params: Any, network: Network, work: Work, count: int, gradient: An
         before, width = network.widths[layer], network.widths[layer + 1]
         delta_at, value_at = work.starts[layer + 1], work.starts[layer]
         weight_at, bias_at = network.weight_at[layer], network.bias_at[layer]
-        matrix_product(
+        batch_product(
+            network.tiled,
             True,
-            False,
             before,
             width,
             count,
@@ -469,13 +497,8 @@ def predict(
 ) -> None:
     """Write class probabilities of ``rows`` into ``out``, shape (rows, K), ``capacity`` rows at a time."""
     last = len(network.widths) - 1
-    width, at = network.widths[last], work.starts[last]
     for begin in range(0, len(rows), capacity):
         count = min(capacity, len(rows) - begin)
         gather(features, scale, shift, rows, begin, count, work.values)
         forward(params, network, work, count)
-        exponentials(work.values, at, count, width)
-        normalize(work.values, at, count, width)
-        for i in range(count):
-            for j in range(width):
-                out[begin + i, j] = work.values[at + i * width + j]
+        probabilities(work.values, work.starts[last], count, network.widths[last], out, begin)

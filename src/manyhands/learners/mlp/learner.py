@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from manyhands.errors import DivergedError, SettingsError
-from manyhands.learners.mlp import kernels
+from manyhands.learners.mlp import kernels, tiles
 from manyhands.learners.mlp.network import ACTIVATIONS, Layout, MLPSettings, initialize
 from manyhands.protocols import Control, Order, Table, Vector
 
@@ -55,6 +55,7 @@ class MLP:
             self.layout.real_widths,
             self.layout.weight_at,
             self.layout.bias_at,
+            tiles.available(),
             ACTIVATIONS.index(settings.activation),
         )
         self._rule = self._make_rule()

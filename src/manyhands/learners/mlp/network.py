@@ -84,13 +84,12 @@ def _one_of(name: str, value: str, choices: Sequence[str]) -> None:
 
 
 def padded(width: int) -> int:
-    """Return the stored width of a hidden layer of ``width`` neurons.
+    """Return the stored width of a layer of ``width`` neurons: the next multiple of 16.
 
-    OpenBLAS's AVX-512 kernel takes 16 columns at once: 784 x 75 runs at 140 GFLOP/s, 784 x 80 at 190. Padding to the
-    next multiple of 16 pays up to about 8 % more columns, beyond that only to the next multiple of 4.
+    Matrix products like whole registers: OpenBLAS runs 784 x 75 at 140 GFLOP/s and 784 x 80 at 190, and our own tiles
+    (`manyhands.learners.mlp.tiles`) take nothing else. On every CPU alike, so that vectors fit each other.
     """
-    to_16 = -(-width // 16) * 16
-    return to_16 if to_16 <= 1.08 * width else -(-width // 4) * 4
+    return -(-width // 16) * 16
 
 
 class Layout:
@@ -113,7 +112,7 @@ class Layout:
 
     def __init__(self, features: int, hidden: Sequence[int], classes: int) -> None:
         self.real_widths = np.array([features, *hidden, classes], dtype=np.int64)
-        self.widths = np.array([features, *(padded(width) for width in hidden), classes], dtype=np.int64)
+        self.widths = np.array([features, *map(padded, [*hidden, classes])], dtype=np.int64)
         inputs, outputs = self.widths[:-1], self.widths[1:]
         ends = np.cumsum((inputs + 1) * outputs)
         self.bias_at = ends - outputs
