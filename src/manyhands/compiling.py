@@ -3,9 +3,9 @@
 Only modules that hold compiled kernels import this one, and those are imported when training begins: Numba takes
 longer to import than the rest of the package together.
 
-Compiled code is kept in the user's cache folder (MANYHANDS_CACHE moves it), in a folder named by a digest of all sources
-that have compiled code. Numba itself would only notice a change in the file of the function that Python calls, and go
-on using old code of what that function calls in other files.
+Compiled code is kept in the user's cache folder (MANYHANDS_CACHE moves it), in a folder named by a digest of all
+sources that have compiled code. Numba itself would only notice a change in the file of the function that Python calls,
+and go on using old code of what that function calls in other files.
 """
 
 from __future__ import annotations

@@ -81,14 +81,17 @@ def launch(
     teams, call_off = _make_teams(name, clocks)
     results: dict[int, Result] = {}
     errors: list[BaseException] = []
+    failing = threading.Lock()
 
     def worker(team: Team) -> None:
         try:
             results[team.rank] = work(team)
         except BaseException as error:
-            errors.append(error)  # first, so that the cause comes before the failures it causes
-            stop[0] = 1
-            call_off(team.rank)
+            with failing:
+                errors.append(error)
+                if len(errors) == 1:  # the cause; what follows are the failures it causes
+                    stop[0] = 1
+                    call_off(team.rank)
 
     threads = [
         threading.Thread(target=worker, args=(team,), name=f"manyhands-worker-{team.rank}", daemon=True)

@@ -220,7 +220,7 @@ def train(
     Examples
     --------
     >>> import manyhands
-    >>> result = manyhands.train("digits", strategy="periodic:1epoch", workers=2, epochs=20)
+    >>> result = manyhands.train("digits", strategy="periodic:1epoch", workers=2, epochs=60)
     >>> result.accuracy > 0.9
     True
     """

@@ -130,10 +130,11 @@ def _exponential(x: Any) -> Callable[[Any], Any]:
 
     Cephes' expf (Moshier 1989): x = n ln 2 + r, exp(r) by a polynomial of degree 6; relative error below 3e-7.
     """
-    if x != types.float32:
-        return lambda x: math.exp(x)
 
-    def implementation(x: Any) -> Any:
+    def by_library(x: Any) -> Any:
+        return math.exp(x)
+
+    def by_polynomial(x: Any) -> Any:
         # The bounds keep 2^n a normal number, but hide NaN; x - x (NaN for NaN and infinities, else 0) brings it back,
         # so that a diverged network shows in its loss.
         bounded = min(max(x, np.float32(-87.0)), np.float32(88.0))
@@ -150,7 +151,7 @@ def _exponential(x: Any) -> Callable[[Any], Any]:
         power = (np.int32(n) + np.int32(127)) << np.int32(23)
         return q * np.int32(power).view(np.float32) + (x - x)
 
-    return implementation
+    return by_polynomial if x == types.float32 else by_library
 
 
 @compiled

@@ -1,0 +1,123 @@
+"""Every strategy x team x learner, in one table: same bits, honest counts, and sequential where mathematics says so.
+
+A new strategy, team or learner enters by one line.
+"""
+
+import numpy as np
+import pytest
+
+from manyhands.training.plan import make_plan
+from manyhands.training.run import network_settings, run
+
+STRATEGIES = ["sequential", "one-shot", "periodic:1epoch", "periodic:2epoch", "periodic:7", "gradient"]
+TEAMS = [("threads", 1), ("threads", 2), ("threads", 3), ("threads", 4)]
+LEARNERS = {
+    "relu-adam": {"hidden": (20,)},
+    "tanh-sgd": {"hidden": (9, 6), "activation": "tanh", "optimizer": "sgd", "learning_rate": 0.05},
+}
+CASES = [
+    pytest.param(strategy, team, workers, learner, id=f"{strategy}-{team}{workers}-{learner}")
+    for strategy in STRATEGIES
+    for team, workers in TEAMS
+    for learner in LEARNERS
+    if strategy != "sequential" or workers == 1
+]
+EPOCHS, BATCH = 4, 25
+
+
+def train(dataset, strategy, team="threads", workers=1, learner="relu-adam", **changes):
+    chosen = {"batch": BATCH, "epochs": EPOCHS, "seed": 3, **changes}
+    settings = network_settings(**{**LEARNERS[learner], **chosen.pop("network", {})})
+    return run(make_plan(dataset, strategy=strategy, team=team, workers=workers, settings=settings, **chosen), dataset)
+
+
+def bits(result) -> bytes:
+    return result.model.learner.parameters.tobytes()
+
+
+@pytest.mark.parametrize(("strategy", "team", "workers", "learner"), CASES)
+def test_same_seed_same_bits(blobs, strategy, team, workers, learner):
+    results = [train(blobs, strategy, team, workers, learner) for _ in range(2)]
+    assert bits(results[0]) == bits(results[1])
+    assert results[0].losses == results[1].losses
+
+
+@pytest.mark.parametrize(("strategy", "team", "workers", "learner"), CASES)
+def test_counts_are_what_was_done(blobs, strategy, team, workers, learner):
+    result = train(blobs, strategy, team, workers, learner)
+    steps = 5 * EPOCHS  # 103 rows in batches of 25: four and a rest
+    rounds = {
+        "sequential": 0,
+        "one-shot": 1,
+        "periodic:1epoch": 4,
+        "periodic:2epoch": 2,
+        "periodic:7": 3,  # after 7, 14 and, the last, 20 steps
+        "gradient": steps,
+    }
+    assert result.steps == steps
+    assert result.rounds == (rounds[strategy] if workers > 1 else 0)
+    assert result.bytes_sent == result.rounds * result.model.learner.parameters.nbytes
+    assert 103 * EPOCHS / workers <= result.examples <= (103 / workers + 5) * EPOCHS
+    assert len(result.losses) == EPOCHS
+
+
+@pytest.mark.parametrize(("strategy", "team", "workers", "learner"), CASES)
+def test_it_learns(blobs, strategy, team, workers, learner):
+    result = train(blobs, strategy, team, workers, learner, epochs=80)
+    assert result.accuracy > 0.9
+    assert result.losses[-1] < 0.7 * result.losses[0]
+
+
+@pytest.mark.parametrize("strategy", STRATEGIES[2:])
+@pytest.mark.parametrize("learner", LEARNERS)
+def test_one_worker_is_sequential_to_the_bit(blobs, strategy, learner):
+    sequential = train(blobs, "sequential", learner=learner)
+    alone = train(blobs, strategy, learner=learner)
+    if strategy == "gradient":  # its step is two calls where run makes one, with the same arithmetic
+        np.testing.assert_allclose(
+            alone.model.learner.parameters, sequential.model.learner.parameters, rtol=1e-5, atol=1e-6
+        )
+    else:
+        assert bits(alone) == bits(sequential)
+
+
+@pytest.mark.parametrize("workers", [1, 2, 3, 4])
+@pytest.mark.parametrize("learner", LEARNERS)
+def test_gradient_is_sequential_up_to_rounding(blobs, workers, learner):
+    # In double precision rounding is so small that any other difference would show.
+    double = {"dtype": "float64"}
+    sequential = train(blobs, "sequential", learner=learner, network=double)
+    shared = train(blobs, "gradient", workers=workers, learner=learner, network=double)
+    np.testing.assert_allclose(
+        shared.model.learner.parameters, sequential.model.learner.parameters, rtol=1e-9, atol=1e-11
+    )
+    np.testing.assert_allclose(shared.losses, sequential.losses, rtol=1e-9)
+
+
+@pytest.mark.parametrize("workers", [1, 2, 3, 4])
+def test_gradient_ends_an_epoch_of_mnist_as_sequential_does(mnist, workers):
+    settings = {"learner": "relu-adam", "network": {"hidden": (75,)}, "epochs": 1, "batch": 200, "seed": 0}
+    sequential, shared = train(mnist, "sequential", **settings), train(mnist, "gradient", workers=workers, **settings)
+    difference = np.abs(shared.model.learner.parameters - sequential.model.learner.parameters).max()
+    assert difference < 1e-4
+
+
+def test_a_global_batch_smaller_than_the_team_leaves_workers_idle_but_correct(blobs):
+    # 103 rows in batches of 4: the last batch has 3 rows for 4 workers, so one share is empty.
+    double = {"network": {"dtype": "float64"}, "batch": 4}
+    sequential, shared = train(blobs, "sequential", **double), train(blobs, "gradient", workers=4, **double)
+    np.testing.assert_allclose(
+        shared.model.learner.parameters, sequential.model.learner.parameters, rtol=1e-8, atol=1e-10
+    )
+    assert train(blobs, "periodic:1epoch", workers=4, batch=4).steps == 26 * EPOCHS
+
+
+def test_seeds_differ(blobs):
+    assert bits(train(blobs, "sequential", seed=1)) != bits(train(blobs, "sequential", seed=2))
+
+
+def test_fixed_shares_give_other_results_than_global_ones(blobs):
+    fixed, shared = (train(blobs, "periodic:1epoch", workers=2, sharding=kind) for kind in ("fixed", "global"))
+    assert bits(fixed) != bits(shared)
+    assert train(blobs, "one-shot", workers=2).plan.sharding == "fixed"
+    assert train(blobs, "one-shot", workers=2, sharding="global").plan.sharding == "global"
