@@ -105,6 +105,10 @@ class Clock(Protocol):
         """Return a context whose duration is added to the phase ``name``."""
         ...
 
+    def add(self, name: Phase, seconds: float) -> None:
+        """Add seconds that compiled code has measured itself."""
+        ...
+
 
 class Learner(Protocol):
     """A model with its optimizer; its parameters are one flat vector.

@@ -8,6 +8,7 @@ that is far away), and in each case leaves at once when the team is called off.
 
 from __future__ import annotations
 
+import sys
 from typing import Any
 
 import numpy as np
@@ -26,6 +27,9 @@ _SPINS, _YIELDS, _NAP_MICROSECONDS = 4000, 200, 50
 BLOCK = 2048
 """Elements summed at once: the double-precision partial sums stay in the first-level cache."""
 
+_CLOCK_MONOTONIC = 6 if sys.platform == "darwin" else 1
+
+_clock_gettime = types.ExternalFunction("clock_gettime", types.int32(types.int32, types.uintp))
 _yield = types.ExternalFunction("sched_yield", types.int32())
 _sleep = types.ExternalFunction("usleep", types.int32(types.uint32))
 
@@ -105,8 +109,17 @@ def wait(cells: Any, size: int) -> int:
 
 
 @compiled
-def combine(addresses: Any, weights: Any, like: Any, start: int, stop: int, sums: Any, everyone: bool) -> None:
-    """Write sum_r weights[r] * vector_r into elements start..stop-1 of all vectors, or of ``like`` alone.
+def now(scratch: Any) -> int:
+    """Return nanoseconds of a clock that only goes forward; ``scratch`` is int64 (2,)."""
+    _clock_gettime(_CLOCK_MONOTONIC, scratch.ctypes.data)
+    return int(scratch[0] * 1_000_000_000 + scratch[1])
+
+
+@compiled
+def combine(
+    addresses: Any, weights: Any, total: float, like: Any, start: int, stop: int, sums: Any, everyone: bool
+) -> None:
+    """Write sum_r weights[r] / total * vector_r into elements start..stop-1 of all vectors, or of ``like`` alone.
 
     The workers are taken in rank order and added in double precision: whoever computes this, in whatever slices, gets
     the same bits. A weight of 0 leaves a vector out, NaN and all.
@@ -116,7 +129,9 @@ def combine(addresses: Any, weights: Any, like: Any, start: int, stop: int, sums
     addresses : uintp (n,)
         Where each worker's vector begins.
     weights : float64 (n,)
-        Already normalized.
+        Each worker's.
+    total
+        What they are divided by: their sum for a mean, 1 for a sum.
     like : floating (size,)
         The calling worker's vector.
     sums : float64 (BLOCK,)
@@ -125,28 +140,59 @@ def combine(addresses: Any, weights: Any, like: Any, start: int, stop: int, sums
         Whether all vectors are written.
     """
     for begin in range(start, stop, BLOCK):
-        count = min(BLOCK, stop - begin)
-        for i in range(count):
-            sums[i] = 0.0
+        # Slices, and indices from 0: the compiler then knows that no index is negative, and uses vector code.
+        end = min(begin + BLOCK, stop)
+        block = sums[: end - begin]
+        for i in range(len(block)):
+            block[i] = 0.0
         for rank in range(len(addresses)):
-            weight = weights[rank]
+            weight = weights[rank] / total
             if weight != 0.0:
-                vector = carray(_pointer(addresses[rank], like), len(like))
-                for i in range(count):
-                    sums[i] += weight * vector[begin + i]
+                part = carray(_pointer(addresses[rank], like), len(like))[begin:end]
+                for i in range(len(block)):
+                    block[i] += weight * part[i]
         if everyone:
             for rank in range(len(addresses)):
-                vector = carray(_pointer(addresses[rank], like), len(like))
-                for i in range(count):
-                    vector[begin + i] = sums[i]
+                part = carray(_pointer(addresses[rank], like), len(like))[begin:end]
+                for i in range(len(block)):
+                    part[i] = block[i]
         else:
-            for i in range(count):
-                like[begin + i] = sums[i]
+            part = like[begin:end]
+            for i in range(len(block)):
+                part[i] = block[i]
 
 
 @compiled
-def copy(address: Any, target: Any, start: int, stop: int) -> None:
-    """Copy elements start..stop-1 of the vector at ``address`` into ``target``."""
-    source = carray(_pointer(address, target), len(target))
-    for i in range(start, stop):
-        target[i] = source[i]
+def reduce(
+    cells: Any,
+    addresses: Any,
+    weights: Any,
+    normalize: bool,
+    like: Any,
+    start: int,
+    stop: int,
+    sums: Any,
+    everyone: bool,
+    scratch: Any,
+    nanoseconds: Any,
+) -> int:
+    """Meet, combine this worker's part, meet again: a whole round without Python.
+
+    ``nanoseconds`` (2,) becomes the time spent waiting and the time spent in `combine`. Returns as `wait` does.
+    """
+    began = now(scratch)
+    lost = wait(cells, len(addresses))
+    if lost != 0:
+        return int(lost)
+    met = now(scratch)
+    total = 1.0
+    if normalize:
+        total = 0.0
+        for rank in range(len(weights)):
+            total += weights[rank]
+    combine(addresses, weights, total, like, start, stop, sums, everyone)
+    combined = now(scratch)
+    lost = wait(cells, len(addresses))
+    nanoseconds[0] = met - began + now(scratch) - combined
+    nanoseconds[1] = combined - met
+    return int(lost)

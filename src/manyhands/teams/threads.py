@@ -29,8 +29,8 @@ class Meeting:
         Number of workers.
     cells
         See `synchronization`.
-    vectors
-        The vector each worker has brought to the present collective.
+    vectors, addresses
+        The vector each worker has brought to the present collective, and where it begins.
     weights
         And its weight.
     """
@@ -38,10 +38,12 @@ class Meeting:
     size: int
     cells: NDArray[np.int64] = field(default_factory=synchronization.new_cells)
     vectors: list[Vector] = field(init=False)
+    addresses: NDArray[np.uintp] = field(init=False)
     weights: NDArray[np.float64] = field(init=False)
 
     def __post_init__(self) -> None:
         self.vectors = [np.zeros(0)] * self.size
+        self.addresses = np.zeros(self.size, np.uintp)
         self.weights = np.zeros(self.size)
 
     def call_off(self, rank: int) -> None:
@@ -69,21 +71,46 @@ class ThreadTeam:
         self.clock = clock
         self.bytes_sent = 0
         self._sums = np.zeros(synchronization.BLOCK)
+        self._scratch, self._nanoseconds = np.zeros(2, np.int64), np.zeros(2, np.int64)
 
     def mean_(self, vector: Vector, weight: float = 1.0) -> None:
         """Replace ``vector`` on all workers by the weighted mean."""
-        self._reduce(vector, weight, normalize=True)
+        self._reduce(vector, weight, normalize=True, everyone=True)
 
     def sum_(self, vector: Vector) -> None:
         """Replace ``vector`` on all workers by the sum."""
-        self._reduce(vector, 1.0, normalize=False)
+        self._reduce(vector, 1.0, normalize=False, everyone=True)
 
-    def _reduce(self, vector: Vector, weight: float, *, normalize: bool) -> None:
-        """Meet, combine this worker's part for everyone, meet again."""
-        self._meet(vector, weight)
-        weights = self.meeting.weights / self.meeting.weights.sum() if normalize else self.meeting.weights.copy()
-        self._combine(vector, weights, everyone=True)
-        self.barrier()
+    def reduce_scatter_(self, vector: Vector) -> slice:
+        """Sum into this worker's part."""
+        # No second array is needed: each element is read and written by one worker only.
+        return self._reduce(vector, 1.0, normalize=False, everyone=False)
+
+    def _reduce(self, vector: Vector, weight: float, *, normalize: bool, everyone: bool) -> slice:
+        """Compute this worker's part of the weighted sum, for everyone or for itself; return its place."""
+        meeting = self.meeting
+        self._bring(vector)
+        meeting.weights[self.rank] = weight
+        self.bytes_sent += vector.nbytes
+        mine = part_of(len(vector), self.size, self.rank)
+        lost = synchronization.reduce(
+            meeting.cells,
+            meeting.addresses,
+            meeting.weights,
+            normalize,
+            vector,
+            mine.start,
+            mine.stop,
+            self._sums,
+            everyone,
+            self._scratch,
+            self._nanoseconds,
+        )
+        if lost:
+            raise WorkerLost(lost - 1)
+        self.clock.add("communicate", 1e-9 * self._nanoseconds[0])
+        self.clock.add("merge", 1e-9 * self._nanoseconds[1])
+        return mine
 
     def broadcast_(self, vector: Vector, root: int = 0) -> None:
         """Copy the vector of ``root``."""
@@ -91,14 +118,6 @@ class ThreadTeam:
         if self.rank != root:
             vector[:] = self.meeting.vectors[root]
         self.barrier()
-
-    def reduce_scatter_(self, vector: Vector) -> slice:
-        """Sum into this worker's part."""
-        self._meet(vector)
-        # No second array is needed: each element is read and written by one worker only.
-        mine = self._combine(vector, self.meeting.weights.copy(), everyone=False)
-        self.barrier()
-        return mine
 
     def all_gather_(self, vector: Vector) -> None:
         """Copy everyone's part."""
@@ -123,20 +142,17 @@ class ThreadTeam:
         if lost:
             raise WorkerLost(int(lost) - 1)
 
-    def _meet(self, vector: Vector, weight: float = 1.0, offered: int | None = None) -> None:
-        """Bring a vector to the meeting and wait until all have; ``offered`` bytes of it are read by others."""
-        self.meeting.vectors[self.rank] = vector
-        self.meeting.weights[self.rank] = weight
+    def _meet(self, vector: Vector, offered: int | None = None) -> None:
+        """Bring a vector to the meeting and wait until all have; others read ``offered`` bytes of it."""
+        self._bring(vector)
         self.bytes_sent += vector.nbytes if offered is None else offered
         self.barrier()
 
-    def _combine(self, vector: Vector, weights: NDArray[np.float64], *, everyone: bool) -> slice:
-        """Compute this worker's part of the weighted sum; return its place."""
-        mine = part_of(len(vector), self.size, self.rank)
-        with self.clock.phase("merge"):
-            addresses = np.array([other.ctypes.data for other in self.meeting.vectors], np.uintp)
-            synchronization.combine(addresses, weights, vector, mine.start, mine.stop, self._sums, everyone)
-        return mine
+    def _bring(self, vector: Vector) -> None:
+        """Lay a vector open to the others; the same one as last time costs nothing."""
+        if self.meeting.vectors[self.rank] is not vector:
+            self.meeting.vectors[self.rank] = vector
+            self.meeting.addresses[self.rank] = vector.ctypes.data
 
 
 def warm_up(dtype: np.dtype[Any]) -> None:
@@ -151,3 +167,6 @@ class _NoClock:
     def phase(self, name: Phase) -> AbstractContextManager[object]:
         """Return a context that does nothing."""
         return nullcontext()
+
+    def add(self, name: Phase, seconds: float) -> None:
+        """Forget it."""

@@ -25,6 +25,10 @@ class PhaseClock:
         """Return the context whose duration counts as ``name``."""
         return self._contexts[name]
 
+    def add(self, name: Phase, seconds: float) -> None:
+        """Add seconds that compiled code has measured itself."""
+        self.seconds[name] += float(seconds)
+
     def begin_training(self) -> None:
         """Note that the training time begins now."""
         self._train_began = time.perf_counter()

@@ -92,9 +92,7 @@ def gather(features: Any, scale: Any, shift: Any, rows: Any, first: int, count: 
         row = features[rows[first + i]]
         target = out[i * width : (i + 1) * width]
         for j in range(width):
-            target[j] = row[j]
-        for j in range(width):
-            target[j] = target[j] * scale[j] + shift[j]
+            target[j] = scale.dtype.type(row[j]) * scale[j] + shift[j]
 
 
 @compiled

@@ -67,6 +67,7 @@ class MLP:
         self._work = self._make_work(1)
         self._capacity = 1
         self._table: Table | None = None
+        self._checked: NDArray[np.int32] | None = None
         self._scaling = (np.zeros(0, self.dtype), np.zeros(0, self.dtype))
         self.bind(np.zeros(self.size, self.dtype))
 
@@ -89,11 +90,6 @@ class MLP:
             np.ascontiguousarray(starts[:-1]),
         )
 
-    def _reserve(self, rows: int) -> None:
-        """Make sure that a batch of ``rows`` fits; grows once, before the first step of a run."""
-        if rows > self._capacity:
-            self._work, self._capacity = self._make_work(rows), rows
-
     def _adopt(self, table: Table) -> None:
         """Check a table once, because compiled code does not, and keep its scaling in the network's dtype."""
         if table is self._table:
@@ -106,16 +102,18 @@ class MLP:
             raise SettingsError(f"{table.rows} rows need as many labels, not {table.labels.shape}")
         if table.rows and not 0 <= table.labels.min() <= table.labels.max() < self.classes:
             raise SettingsError(f"labels must lie in 0..{self.classes - 1}")
-        self._table = table
+        self._table, self._checked = table, None
         self._scaling = (table.scale.astype(self.dtype), table.shift.astype(self.dtype))
 
     def _batches(self, table: Table, order: Order, largest: int) -> kernels.Batches:
         """Bring table and order into the kernels' form and make room for the largest batch."""
         self._adopt(table)
-        used = order.rows[order.bounds[0] : order.bounds[-1]]
-        if len(used) and used.view(np.uint32).max() >= table.rows:  # as unsigned, negative numbers are huge
-            raise IndexError(f"row numbers must lie in 0..{table.rows - 1}")
-        self._reserve(largest)
+        if len(order.rows) and order.rows is not self._checked:
+            if order.rows.view(np.uint32).max() >= table.rows:  # as unsigned, negative numbers are huge
+                raise IndexError(f"row numbers must lie in 0..{table.rows - 1}")
+            self._checked = order.rows
+        if largest > self._capacity:  # grows once, before the first step of a run
+            self._work, self._capacity = self._make_work(largest), largest
         return kernels.Batches(
             table.features, table.labels, *self._scaling, order.rows, order.bounds, order.global_rows
         )
