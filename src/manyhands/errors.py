@@ -98,6 +98,9 @@ class DivergedError(ManyhandsError, ArithmeticError):
             "Lower --learning-rate, or check the scaling of the inputs (--scale auto)."
         )
 
+    def __reduce__(self) -> tuple[type[DivergedError], tuple[int, int, float]]:
+        return type(self), (self.step, self.rank, self.loss)
+
 
 class WorkerLost(ManyhandsError, RuntimeError):  # noqa: N818 - an event the design names so
     """Another worker ended early, so a round can never be completed.
@@ -111,3 +114,6 @@ class WorkerLost(ManyhandsError, RuntimeError):  # noqa: N818 - an event the des
     def __init__(self, rank: int) -> None:
         self.rank = rank
         super().__init__(f"worker {rank} ended before the round was complete")
+
+    def __reduce__(self) -> tuple[type[WorkerLost], tuple[int]]:
+        return type(self), (self.rank,)

@@ -36,7 +36,7 @@ def atomic_writer(path: str | Path) -> Iterator[BinaryIO]:
     target = Path(path)
     temporary: Path | None = None
     try:
-        descriptor, name = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.", suffix=".part")
+        descriptor, name = tempfile.mkstemp(dir=target.parent, prefix=".manyhands.", suffix=".part")
         temporary = Path(name)
         with os.fdopen(descriptor, "wb") as file:
             yield file
@@ -77,10 +77,15 @@ def check_writable(path: str | Path) -> None:
         If the folder is missing or not writable, or the path is a folder.
     """
     target = Path(path)
-    if target.is_dir():
-        raise OutputError(f"cannot write {target}: it is a folder; give a file name")
-    if not target.parent.is_dir():
-        raise OutputError(f"cannot write {target}: there is no folder {target.parent}")
+    try:
+        if target.is_dir():
+            raise OutputError(f"cannot write {target}: it is a folder; give a file name")
+        if not target.parent.is_dir():
+            raise OutputError(f"cannot write {target}: there is no folder {target.parent}")
+    except OSError as error:  # a name too long, or a folder on the way that may not be entered
+        if isinstance(error, OutputError):
+            raise
+        raise OutputError(f"cannot write {target}: {error.strerror or error}") from error
     if not os.access(target.parent, os.W_OK):
         raise OutputError(f"cannot write {target}: no permission to write into {target.parent}")
 

@@ -7,6 +7,7 @@ import re
 import time
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
@@ -14,7 +15,7 @@ from manyhands.data import download
 from manyhands.data.csvfile import read_csv
 from manyhands.data.dataset import Dataset, Examples, make_dataset
 from manyhands.data.idx import read_idx
-from manyhands.errors import DataError, DownloadError, MissingDataError, SettingsError
+from manyhands.errors import DataError, DownloadError, MissingDataError, OutputError, SettingsError
 from manyhands.files import cache_folder
 
 NAMES = ("auto", "mnist", "digits", "letters")
@@ -71,12 +72,17 @@ def load(request: DataRequest) -> Dataset:
         If the request contradicts itself.
     """
     start = time.perf_counter()
-    name, train, test, note = _find(request)
-    rows = request.rows
-    if rows is None and name == "mnist":
-        rows = min(_MNIST_DEFAULT_ROWS, len(train.labels))
+    found = _find(request)
     seconds = time.perf_counter() - start
-    return make_dataset(name, train, test, rows=rows, scale=request.scale, note=note, seconds=seconds)
+    return make_dataset(
+        found.name,
+        found.train,
+        found.test,
+        rows=found.default_rows if request.rows is None else request.rows,
+        scale=request.scale,
+        note=found.note,
+        seconds=seconds,
+    )
 
 
 def load_test(request: DataRequest) -> Examples:
@@ -89,40 +95,54 @@ def load_test(request: DataRequest) -> Examples:
     """
     if request.test_csv is not None and request.train_csv is None:
         return _read_csv(request.test_csv, request.label_column)
-    return _find(request)[2]
+    return _find(request).test
 
 
-def _find(request: DataRequest) -> tuple[str, Examples, Examples, str]:
-    """Return name, training and test examples, and a note."""
+class _Found(NamedTuple):
+    """Examples with their name, where they come from, and how many rows to use unless the user says so."""
+
+    name: str
+    train: Examples
+    test: Examples
+    note: str
+    default_rows: int | None = None
+
+
+def _find(request: DataRequest) -> _Found:
+    """Read what was asked for."""
     if request.train_csv is not None or request.test_csv is not None:
         return _from_csv(request)
     if request.data == "auto":
         return _auto()
     if request.data == "digits":
-        return "digits", *_digits(), "scikit-learn's embedded digits, split 80/20"
+        return _Found("digits", *_digits(), "scikit-learn's embedded digits, split 80/20")
     if request.data == "mnist":
-        folder = _mnist_folder(_PATIENT_SECONDS)
-        return "mnist", *_from_folder(folder), f"MNIST from {folder}"
+        return _mnist(_PATIENT_SECONDS)
     if request.data == "letters":
         folder = _letters_folder()
-        return "letters", *_from_folder(folder), f"letters from {folder}"
+        return _Found("letters", *_from_folder(folder), f"letters from {folder}")
     folder = Path(request.data)
-    if not folder.is_dir():
+    if not os.path.isdir(folder):  # noqa: PTH112 - Path.is_dir raises for a name too long
         raise MissingDataError(
             f"there is no data set and no folder {request.data!r}; choose one of {', '.join(NAMES)}, or give a "
             "folder with four IDX files"
         )
-    return folder.resolve().name, *_from_folder(folder), f"IDX files from {folder}"
+    return _Found(folder.resolve().name, *_from_folder(folder), f"IDX files from {folder}")
 
 
-def _auto() -> tuple[str, Examples, Examples, str]:
-    """MNIST if it can be had within seconds, else digits."""
+def _auto() -> _Found:
+    """Take MNIST if it can be had within seconds, else digits."""
     try:
-        folder = _mnist_folder(_AUTO_SECONDS)
-    except DownloadError:
+        return _mnist(_AUTO_SECONDS)
+    except (DownloadError, OutputError):
         note = "scikit-learn's embedded digits, as MNIST is neither in MANYHANDS_DATA nor could be downloaded quickly"
-        return "digits", *_digits(), note
-    return "mnist", *_from_folder(folder), f"MNIST from {folder}"
+        return _Found("digits", *_digits(), note)
+
+
+def _mnist(seconds: float) -> _Found:
+    folder = _mnist_folder(seconds)
+    train, test = _from_folder(folder)
+    return _Found("mnist", train, test, f"MNIST from {folder}", min(_MNIST_DEFAULT_ROWS, len(train.labels)))
 
 
 def _mnist_folder(seconds: float) -> Path:
@@ -171,10 +191,12 @@ def _digits() -> tuple[Examples, Examples]:
 def _from_folder(folder: Path) -> tuple[Examples, Examples]:
     """Read the four IDX files in a folder, whatever their common prefix."""
     found: dict[tuple[str, str], Path] = {}
-    for path in sorted(folder.iterdir()):
+    prefixes = set()
+    for path in _files_in(folder):
         match = _IDX_NAME.fullmatch(path.name)
         if match is None:
             continue
+        prefixes.add(match["prefix"])
         key = ("train" if match["part"] == "train" else "test", match["what"])
         other = found.get(key)
         # The plain file and its .gz may stand side by side: the same data, and sorted() brings the plain one first.
@@ -191,7 +213,16 @@ def _from_folder(folder: Path) -> tuple[Examples, Examples]:
             "train-labels-idx1-ubyte, t10k-images-idx3-ubyte, t10k-labels-idx1-ubyte, plain or .gz",
             path=folder,
         )
+    if len(prefixes) > 1:
+        raise DataError(f"files of several data sets: {sorted(prefixes)}", path=folder)
     return _pair(found, "train"), _pair(found, "test")
+
+
+def _files_in(folder: Path) -> list[Path]:
+    try:
+        return sorted(folder.iterdir())
+    except OSError as error:
+        raise MissingDataError(f"the folder cannot be read ({error.strerror})", path=folder) from error
 
 
 def _pair(found: dict[tuple[str, str], Path], part: str) -> Examples:
@@ -206,17 +237,14 @@ def _pair(found: dict[tuple[str, str], Path], part: str) -> Examples:
     return Examples(values, classes.astype(np.int64), labels)
 
 
-def _from_csv(request: DataRequest) -> tuple[str, Examples, Examples, str]:
+def _from_csv(request: DataRequest) -> _Found:
     if request.train_csv is None or request.test_csv is None:
         raise SettingsError("--train-csv and --test-csv go together")
     if request.data != "auto":
         raise SettingsError("give either --data or --train-csv and --test-csv")
     train = _read_csv(request.train_csv, request.label_column)
     test = _read_csv(request.test_csv, request.label_column)
-    if train.labels.dtype.kind != test.labels.dtype.kind:  # numbers in one file, words in the other: all are words
-        train = Examples(train.features, train.labels.astype(np.str_), train.source)
-        test = Examples(test.features, test.labels.astype(np.str_), test.source)
-    return Path(request.train_csv).name, train, test, f"CSV from {request.train_csv} and {request.test_csv}"
+    return _Found(Path(request.train_csv).name, train, test, f"CSV from {request.train_csv} and {request.test_csv}")
 
 
 def _read_csv(path: str | Path, label_column: str | int) -> Examples:

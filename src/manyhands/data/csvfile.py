@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from manyhands.errors import DataError, FormatError, MissingDataError, SettingsError
 
 _DELIMITERS = ",;\t"
+_LONGEST_LABEL = 200
 _LARGEST = float(np.finfo(np.float32).max)
 _ENCODING = "utf-8-sig"  # with or without a byte order mark
 
@@ -53,20 +54,25 @@ def read_csv(path: str | Path, label_column: str | int = 0) -> tuple[NDArray[Any
     path = Path(path)
     first, second = _first_rows(path)
     delimiter = _delimiter_of(first)
-    cells, below = (next(csv.reader([line], delimiter=delimiter), []) for line in (first, second))
+    try:
+        cells, below = (next(csv.reader([line], delimiter=delimiter), []) for line in (first, second))
+    except csv.Error as error:
+        raise FormatError(f"not a CSV row ({error})", path=path, line=1) from error
     header = _is_header(cells, below, label_column)
     label_at = _label_position(cells, label_column, header, path)
     if len(cells) < 2:
         raise FormatError("a row needs a label and at least one feature", path=path, line=1)
     try:
         features, labels = _Reader(path, delimiter, label_at, len(cells), skip=int(header)).read()
+        if not len(features):
+            raise FormatError("there is a header line but no row", path=path, line=1)
         sound = features.dtype == np.uint8 or bool(np.isfinite(features).all())
-    except (ValueError, OverflowError, EOFError, gzip.BadGzipFile):
+    except FormatError:
+        raise
+    except (ValueError, OverflowError, EOFError, OSError, zlib.error):
         sound = False
     if not sound:
         raise _diagnose(path, delimiter, label_at, header, len(cells))
-    if not len(features):
-        raise FormatError("there is a header line but no row", path=path, line=1)
     return features, labels
 
 
@@ -82,13 +88,25 @@ class _Reader:
         try:
             table = self._load(np.uint8, None)
         except (ValueError, OverflowError):
+            self._check_columns()
             return self._features(), self._labels()
+        if len(table) and table.shape[1] != len(self.features_at) + 1:
+            raise ValueError("another number of cells than the header")
+        if not len(table):
+            return table, table[:, 0]
         return self._without_label(table), table[:, self.label_at].astype(np.int64)
 
     def _without_label(self, table: NDArray[Any]) -> NDArray[Any]:
         if self.label_at == 0:
             return np.ascontiguousarray(table[:, 1:])
         return np.delete(table, self.label_at, axis=1)
+
+    def _check_columns(self) -> None:
+        """Count the cells of every row, which NumPy does not when it reads some columns only."""
+        with _open(self.path) as file:
+            for cells in csv.reader(file, delimiter=self.delimiter):
+                if cells and len(cells) != len(self.features_at) + 1:
+                    raise ValueError("ragged")
 
     def _features(self) -> NDArray[Any]:
         try:
@@ -97,9 +115,13 @@ class _Reader:
             return self._load(np.float32, self.features_at)
 
     def _labels(self) -> NDArray[Any]:
-        labels = self._load(np.str_, [self.label_at])[:, 0]
-        labels = np.char.strip(labels)
-        if (labels == "").any():
+        words = [word.strip() for word in self._load(np.object_, [self.label_at])[:, 0].tolist()]
+        if not all(words):
+            raise ValueError("a label is missing")
+        if max(map(len, words)) > _LONGEST_LABEL:  # a NumPy array has the longest label's room in every row
+            raise ValueError("a label is too long")
+        labels = np.array(words)
+        if (labels == "").any():  # nothing but NUL, which NumPy drops
             raise ValueError("a label is missing")
         try:
             return labels.astype(np.int64)
@@ -108,9 +130,10 @@ class _Reader:
 
     def _load(self, dtype: Any, columns: list[int] | None) -> NDArray[Any]:
         with warnings.catch_warnings():
+            warnings.simplefilter("error", DeprecationWarning)  # NumPy < 2.3: a float taken for an integer
             warnings.simplefilter("ignore", UserWarning)  # "input contained no data": said better by the caller
             return np.loadtxt(
-                str(self.path),
+                str(self.path),  # by name: NumPy reads a file of its own three times as fast as one of ours
                 dtype=dtype,
                 encoding=_ENCODING,
                 delimiter=self.delimiter,
@@ -160,7 +183,7 @@ def _delimiter_of(line: str) -> str:
 def _number(cell: str) -> float | None:
     """Return a cell's number, or None."""
     try:
-        return float(cell) if "_" not in cell else None
+        return float(cell) if "_" not in cell and cell.isascii() else None
     except ValueError:
         return None
 
@@ -176,14 +199,17 @@ def _is_header(cells: list[str], below: list[str], label_column: str | int) -> b
         return True
     if len(cells) > 1 and all(names) and not any(_number(name) is not None for name in names):
         return True
-    if not _is_position(label_column) or not -len(cells) <= int(label_column) < len(cells) == len(below):
+    if not _is_position(label_column) or not -len(cells) <= int(label_column) < len(cells):
         return False
-    at = int(label_column)
-    return bool(names[at]) and _number(names[at]) is None and _number(below[at]) is not None
+    label = names.pop(int(label_column))
+    numbered = names in ([str(i + start) for i in range(len(names))] for start in (0, 1))
+    if len(names) == 1:  # one feature called 0 or 1: a value as well as a name
+        numbered = numbered and len(below) == 2 and _number(below[int(label_column)]) is not None
+    return bool(label) and _number(label) is None and numbered
 
 
 def _is_position(label_column: str | int) -> bool:
-    return isinstance(label_column, int) or label_column.removeprefix("-").isdecimal()
+    return isinstance(label_column, int) or (len(label_column) < 9 and label_column.removeprefix("-").isdecimal())
 
 
 def _label_position(cells: list[str], label_column: str | int, header: bool, path: Path) -> int:
@@ -222,6 +248,8 @@ def _problem(cells: list[str], label_at: int, columns: int) -> str | None:
     for column, cell in enumerate(cells):
         if not cell.strip():
             return f"column {column + 1}: the cell is empty"
+        if column == label_at and len(cell.strip()) > _LONGEST_LABEL:
+            return f"column {column + 1}: a label of {len(cell)} characters; at most {_LONGEST_LABEL} are possible"
         if column != label_at:
             value = _number(cell)
             if value is None:

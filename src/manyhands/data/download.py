@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import BinaryIO
 
@@ -81,20 +80,22 @@ def fetch_all(files: Mapping[str, str], mirrors: Sequence[str], folder: Path, *,
             _fetch(name, digest, mirrors, folder, deadline)
 
 
+class _RefusedError(Exception):
+    """A mirror did not give the file. No OSError, as those of requests are: atomic_writer would convert it."""
+
+
 def _fetch(name: str, digest: str, mirrors: Sequence[str], folder: Path, deadline: float) -> None:
     """Fetch one file from the first mirror that has it whole and right."""
-    import requests
-
     answers = []
     for mirror in mirrors:
         try:
             with atomic_writer(folder / name) as file:
                 found = _stream(f"{mirror.rstrip('/')}/{name}", file, name, deadline)
                 if found != digest:
-                    raise ChecksumError(f"SHA-256 {found[:12]}... instead of {digest[:12]}...")
+                    raise _RefusedError(f"SHA-256 {found[:12]}... instead of {digest[:12]}...")
             return
-        except (requests.RequestException, ChecksumError, TimeoutError) as error:
-            answers.append(f"  {mirror}: {_short(error)}")
+        except _RefusedError as error:
+            answers.append(f"  {mirror}: {error}")
         if time.monotonic() > deadline:
             break
     raise DownloadError(
@@ -105,24 +106,32 @@ def _fetch(name: str, digest: str, mirrors: Sequence[str], folder: Path, deadlin
 
 def _stream(address: str, file: BinaryIO, name: str, deadline: float) -> str:
     """Copy an address into ``file``, with progress on a terminal; return the SHA-256 of what came."""
-    import requests
     from tqdm import tqdm
 
     digest = hashlib.sha256()
-    with contextlib.ExitStack() as stack:
-        response = stack.enter_context(requests.get(address, stream=True, timeout=(_CONNECT_SECONDS, _READ_SECONDS)))
-        response.raise_for_status()
-        length = int(response.headers.get("Content-Length", 0)) or None
-        bar = stack.enter_context(
-            tqdm(total=length, desc=name, unit="B", unit_scale=True, disable=None, leave=False, file=sys.stderr)
-        )
-        for piece in response.iter_content(_CHUNK):
-            if time.monotonic() > deadline:
-                raise TimeoutError("too slow")
+    with tqdm(desc=name, unit="B", unit_scale=True, disable=None, leave=False, file=sys.stderr) as bar:
+        for piece in _pieces(address, deadline):
             digest.update(piece)
             file.write(piece)
             bar.update(len(piece))
     return digest.hexdigest()
+
+
+def _pieces(address: str, deadline: float) -> Iterator[bytes]:
+    """Yield what comes as it comes: not unpacked, and without waiting until a piece is full."""
+    import requests
+    import urllib3
+
+    timeout = (_CONNECT_SECONDS, _READ_SECONDS)
+    try:
+        with requests.get(address, stream=True, timeout=timeout, headers={"Accept-Encoding": "identity"}) as response:
+            response.raise_for_status()
+            while piece := response.raw.read1(_CHUNK, decode_content=False):
+                if time.monotonic() > deadline:
+                    raise _RefusedError("too slow")
+                yield piece
+    except (requests.RequestException, urllib3.exceptions.HTTPError, TimeoutError) as error:
+        raise _RefusedError(_short(error)) from error
 
 
 def _short(error: Exception) -> str:

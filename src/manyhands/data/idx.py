@@ -8,6 +8,7 @@ from __future__ import annotations
 import gzip
 import math
 import struct
+import sys
 import zlib
 from pathlib import Path
 from typing import Any, BinaryIO, cast
@@ -67,6 +68,8 @@ def _parse(file: BinaryIO, path: Path) -> NDArray[Any]:
         raise FormatError("the file ends inside the list of sizes", path=path, byte=4 + len(sizes))
     shape = struct.unpack(f">{dimensions}I", sizes)
     dtype = np.dtype(_TYPES[code])
+    if math.prod(max(size, 1) for size in shape) * dtype.itemsize > sys.maxsize:
+        raise FormatError(f"no array can have the shape {shape} its header promises", path=path, byte=4)
     expected = math.prod(shape) * dtype.itemsize
     data = _read_up_to(file, expected)
     begin = 4 + 4 * dimensions

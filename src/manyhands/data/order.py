@@ -44,6 +44,8 @@ class Schedule:
 
     def __init__(self, rows: int, batch: int, rank: int, size: int, sharding: Sharding, seed: int) -> None:
         check_batch(rows, batch, size)
+        if sharding not in ("global", "fixed"):
+            raise SettingsError(f"unknown sharding {sharding!r}; choose global or fixed")
         self.rows, self.rank, self.size, self.sharding, self.seed = rows, rank, size, sharding, seed
         self.steps_per_epoch = -(-rows // batch)
         self._ends = np.minimum(np.arange(1, self.steps_per_epoch + 1, dtype=np.int64) * batch, rows)

@@ -72,7 +72,9 @@ def _standard(features: NDArray[Any]) -> Scaling:
     for block in blocks:
         squares += np.square(features[block] - mean).sum(axis=0)
     deviation = np.sqrt(squares / rows)
-    # What varies by rounding alone is constant.
-    varies = deviation > 10 * np.finfo(np.float64).eps * np.maximum(np.abs(mean), 1e-300)
+    # What varies by rounding alone is constant; and of a constant, the mean of many rows may be off by more than that.
+    varies = (features.max(axis=0) > features.min(axis=0)) & (
+        deviation > 10 * np.finfo(np.float64).eps * np.maximum(np.abs(mean), 1e-300)
+    )
     scale = np.where(varies, 1 / np.where(varies, deviation, 1), 0.0)
     return Scaling("standard", scale, -mean * scale)

@@ -1,0 +1,150 @@
+"""The order of the examples: the number of workers changes who uses a row, never when."""
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from manyhands.data.order import Schedule, check_batch
+from manyhands.errors import SettingsError
+from manyhands.protocols import Order, Sharding
+
+quick = settings(deadline=None, max_examples=100)
+
+
+@st.composite
+def cases(draw: st.DrawFn) -> tuple[int, int, int, int, int]:
+    """Draw rows N, global batch B <= N, workers n <= B, seed, epoch."""
+    rows = draw(st.integers(1, 200))
+    batch = draw(st.integers(1, rows))
+    workers = draw(st.integers(1, min(batch, 9)))
+    return rows, batch, workers, draw(st.integers(0, 2**40)), draw(st.integers(0, 99))
+
+
+def orders(rows: int, batch: int, workers: int, seed: int, epoch: int, sharding: Sharding = "global") -> list[Order]:
+    return [Schedule(rows, batch, rank, workers, sharding, seed).epoch(epoch) for rank in range(workers)]
+
+
+def step(order: Order, number: int) -> list[int]:
+    return order.rows[order.bounds[number] : order.bounds[number + 1]].tolist()
+
+
+def permutation(case: tuple[int, int, int, int, int]) -> list[int]:
+    """Return what one worker alone would use, in its order."""
+    rows, batch, _, seed, epoch = case
+    return orders(rows, batch, 1, seed, epoch)[0].rows.tolist()
+
+
+@quick
+@given(cases())
+def test_global_one_worker_uses_every_row_once(case):
+    assert sorted(permutation(case)) == list(range(case[0]))
+
+
+@quick
+@given(cases())
+def test_global_the_workers_of_a_step_share_the_global_batch_in_rank_order(case):
+    rows, batch, workers, *_ = case
+    perm = permutation(case)
+    for number, begin in enumerate(range(0, rows, batch)):
+        whole = perm[begin : begin + batch]
+        b = len(whole)
+        for r, order in enumerate(orders(*case)):
+            assert step(order, number) == whole[r * b // workers : (r + 1) * b // workers]
+            assert order.global_rows[number] == b
+
+
+@quick
+@given(cases(), st.integers(1, 200))
+def test_global_the_permutation_depends_on_seed_and_epoch_alone(case, batch):
+    rows, _, _, seed, epoch = case
+    assert permutation((rows, min(batch, rows), 1, seed, epoch)) == permutation(case)
+
+
+@quick
+@given(cases())
+def test_fixed_each_worker_uses_its_own_contiguous_share_once(case):
+    rows, _, n, *_ = case
+    for r, order in enumerate(orders(*case, sharding="fixed")):
+        assert sorted(order.rows.tolist()) == list(range(r * rows // n, (r + 1) * rows // n))
+        assert order.bounds[0] == 0
+        assert order.bounds[-1] == len(order.rows)
+
+
+@quick
+@given(cases())
+def test_fixed_a_worker_spreads_its_share_evenly_over_the_steps(case):
+    rows, batch, *_ = case
+    for order in orders(*case, sharding="fixed"):
+        full = np.diff(order.bounds)[: rows // batch]
+        assert full.max() - full.min() <= 1
+        assert abs(full.mean() - len(order.rows) * batch / rows) <= 1
+
+
+@quick
+@given(cases(), st.sampled_from(["global", "fixed"]))
+def test_all_workers_take_the_same_number_of_steps(case, sharding):
+    rows, batch, *_ = case
+    steps = -(-rows // batch)
+    assert {order.steps for order in orders(*case, sharding=sharding)} == {steps}
+    assert Schedule(rows, batch, 0, 1, sharding, 0).steps_per_epoch == steps
+
+
+@quick
+@given(cases(), st.sampled_from(["global", "fixed"]))
+def test_the_arrays_are_as_the_contract_says(case, sharding):
+    for order in orders(*case, sharding=sharding):
+        assert (order.rows.dtype, order.bounds.dtype, order.global_rows.dtype) == (np.int32, np.int64, np.int32)
+        assert order.rows.flags.c_contiguous
+        assert (np.diff(order.bounds) >= 0).all()
+        assert order.examples == len(order.rows)
+        assert order.global_rows.sum() == case[0]
+
+
+@pytest.mark.parametrize("sharding", ["global", "fixed"])
+def test_an_epoch_is_the_same_whichever_came_before(sharding):
+    used = Schedule(50, 10, 1, 3, sharding, 7)
+    used.epoch(0)
+    np.testing.assert_array_equal(used.epoch(4).rows, Schedule(50, 10, 1, 3, sharding, 7).epoch(4).rows)
+
+
+@pytest.mark.parametrize("sharding", ["global", "fixed"])
+def test_no_two_epochs_or_seeds_shuffle_alike(sharding):
+    keys = [(seed, epoch) for seed in (7, 8) for epoch in (0, 1)]
+    shuffles = {tuple(Schedule(50, 10, 0, 1, sharding, seed).epoch(epoch).rows.tolist()) for seed, epoch in keys}
+    assert len(shuffles) == 4
+
+
+def test_fixed_no_two_workers_shuffle_alike():
+    first, second = orders(100, 10, 2, 0, 0, "fixed")
+    assert first.rows.tolist() != (second.rows - 50).tolist()
+
+
+def test_global_one_small_case_by_hand():
+    # 5 rows, batch 4, 3 workers: of 4 rows the slices are [0,1) [1,2) [2,4), of the last row [0,0) [0,0) [0,1).
+    perm = permutation((5, 4, 1, 0, 0))
+    assert [[step(order, s) for s in (0, 1)] for order in orders(5, 4, 3, 0, 0)] == [
+        [perm[:1], []],
+        [perm[1:2], []],
+        [perm[2:4], perm[4:]],
+    ]
+
+
+@pytest.mark.parametrize(
+    ("rows", "batch", "workers", "problem"),
+    [
+        (10, 11, 1, "between 1 and the 10 training rows, not 11"),
+        (10, 0, 1, "between 1 and the 10 training rows, not 0"),
+        (10, 4, 5, "5 workers cannot share a global batch of 4 rows"),
+        (10, 4, 0, "number of workers must be at least 1, not 0"),
+    ],
+)
+def test_what_cannot_be_shared_is_a_settings_error_with_its_numbers(rows, batch, workers, problem):
+    for check in (lambda: check_batch(rows, batch, workers), lambda: Schedule(rows, batch, 0, workers, "fixed", 0)):
+        with pytest.raises(SettingsError, match=problem):
+            check()
+
+
+@pytest.mark.parametrize(("rows", "batch", "workers"), [(1, 1, 1), (10, 10, 10), (10, 4, 4)])
+def test_the_extremes_that_can_be_shared_are_allowed(rows, batch, workers):
+    check_batch(rows, batch, workers)

@@ -1,0 +1,93 @@
+"""Scaling: numbers worked out by hand, and what standardizing means for any table."""
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as arrays
+
+from manyhands.data.scaling import SCALINGS, make_scaling
+from manyhands.errors import SettingsError
+
+
+def scaled(kind: str, features: np.ndarray) -> np.ndarray:
+    scaling = make_scaling(kind, features)
+    return features * scaling.scale + scaling.shift
+
+
+BYTES = np.array([[0, 8], [4, 16]], np.uint8)
+
+
+@pytest.mark.parametrize(
+    ("kind", "features", "result"),
+    [
+        ("none", BYTES, [[0, 8], [4, 16]]),
+        ("255", BYTES, [[0, 8 / 255], [4 / 255, 16 / 255]]),
+        ("auto", BYTES, [[0, 0.5], [0.25, 1]]),  # by the largest value of the whole table, 16
+        ("standard", BYTES, [[-1, -1], [1, 1]]),  # means 2 and 12, deviations 2 and 4
+        ("auto", BYTES.astype(np.float32), [[-1, -1], [1, 1]]),
+        ("auto", np.zeros((2, 1), np.uint8), [[0], [0]]),
+        ("standard", np.full((2, 1), 7, np.uint8), [[0], [0]]),
+    ],
+)
+def test_values_worked_out_by_hand(kind, features, result):
+    np.testing.assert_allclose(scaled(kind, features), result, atol=1e-12)
+
+
+@pytest.mark.parametrize(
+    ("kind", "dtype", "name"),
+    [
+        ("auto", np.uint8, "x / 16"),
+        ("auto", np.float32, "standard"),
+        ("255", np.uint8, "x / 255"),
+        ("standard", np.uint8, "standard"),
+        ("none", np.float32, "none"),
+    ],
+)
+def test_the_name_says_what_was_done(kind, dtype, name):
+    assert make_scaling(kind, BYTES.astype(dtype)).name == name
+
+
+@pytest.mark.parametrize("kind", SCALINGS)
+def test_scale_and_shift_are_doubles_per_feature(kind):
+    scaling = make_scaling(kind, BYTES)
+    for vector in (scaling.scale, scaling.shift):
+        assert (vector.shape, vector.dtype) == ((2,), np.float64)
+
+
+def test_an_unknown_scaling_is_a_settings_error_that_lists_the_known():
+    with pytest.raises(SettingsError, match="'minmax'; choose one of auto, 255, standard, none"):
+        make_scaling("minmax", BYTES)
+
+
+@settings(deadline=None, max_examples=100)
+@given(
+    arrays.arrays(np.float32, st.tuples(st.integers(1, 30), st.integers(1, 3)), elements=st.floats(-1e4, 1e4, width=16))
+)
+def test_standard_gives_mean_0_and_variance_1_or_0_where_nothing_varies(features):
+    result = scaled("standard", features)
+    constant = (features == features[0]).all(axis=0)
+    np.testing.assert_allclose(result.mean(axis=0), 0, atol=1e-6)
+    np.testing.assert_allclose(result.var(axis=0), np.where(constant, 0, 1), atol=1e-6)
+
+
+@pytest.mark.parametrize("rows", [4096, 4097, 10_000])
+def test_blocks_of_4096_rows_do_not_show(rows):
+    features = np.random.default_rng(3).normal(50, 7, (rows, 2)).astype(np.float32)
+    scaling = make_scaling("standard", features)
+    wide = features.astype(np.float64)
+    np.testing.assert_allclose(scaling.scale, 1 / wide.std(axis=0), rtol=1e-12)
+    np.testing.assert_allclose(scaling.shift, -wide.mean(axis=0) / wide.std(axis=0), rtol=1e-12)
+
+
+def test_a_small_spread_far_from_zero_is_kept():
+    # The squares of these values differ in the 13th digit: mean(x^2) - mean(x)^2 would lose it.
+    features = np.array([[1e6], [1e6 + 1]], np.float64)
+    np.testing.assert_allclose(scaled("standard", features), [[-1], [1]])
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("rows", [10, 1000, 5000])
+def test_a_constant_feature_becomes_0_however_many_rows_add_up_their_rounding(rows, dtype):
+    # Otherwise 0.1 + 0.1 + ... is off by some 1e-14, and that is blown up to a variance of 1.
+    assert make_scaling("standard", np.full((rows, 3), 0.1, dtype)).scale.tolist() == [0, 0, 0]

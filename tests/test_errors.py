@@ -1,0 +1,82 @@
+"""Errors: they say where, they belong to one family, and they survive the way between processes."""
+
+import pickle
+
+import pytest
+
+from manyhands import errors
+from manyhands.errors import (
+    ChecksumError,
+    DataError,
+    DivergedError,
+    DownloadError,
+    FormatError,
+    ManyhandsError,
+    MissingDataError,
+    ModelFileError,
+    OutputError,
+    SettingsError,
+    WorkerLost,
+)
+
+
+@pytest.mark.parametrize(
+    ("place", "message"),
+    [
+        ({}, "it is broken"),
+        ({"path": "a.csv"}, "a.csv: it is broken"),
+        ({"path": "a.csv", "line": 7}, "a.csv, line 7: it is broken"),
+        ({"path": "a.idx", "byte": 0}, "a.idx, byte 0: it is broken"),
+    ],
+)
+def test_data_error_says_where(place, message):
+    assert str(DataError("it is broken", **place)) == message
+
+
+def test_diverged_error_names_step_worker_and_remedy():
+    message = str(DivergedError(12, 3, float("nan")))
+    assert "nan at step 12 on worker 3" in message
+    assert "--learning-rate" in message
+
+
+def test_every_public_error_belongs_to_the_family():
+    classes = [thing for thing in vars(errors).values() if isinstance(thing, type) and issubclass(thing, Exception)]
+    assert len(classes) >= 11
+    assert all(issubclass(one, ManyhandsError) for one in classes)
+
+
+@pytest.mark.parametrize("kind", [MissingDataError, FormatError, ChecksumError, DownloadError])
+def test_all_that_is_wrong_with_data_is_a_data_error(kind):
+    assert issubclass(kind, DataError)
+
+
+@pytest.mark.parametrize(
+    ("kind", "builtin"),
+    [
+        (SettingsError, ValueError),
+        (DataError, ValueError),
+        (ModelFileError, ValueError),
+        (OutputError, OSError),
+        (DivergedError, ArithmeticError),
+        (WorkerLost, RuntimeError),
+    ],
+)
+def test_callers_can_catch_the_builtin_kind(kind, builtin):
+    assert issubclass(kind, builtin)
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        SettingsError("no"),
+        FormatError("broken", path="a.csv", line=3),
+        OutputError("cannot write"),
+        DivergedError(12, 3, float("inf")),
+        WorkerLost(2),
+    ],
+    ids=lambda error: type(error).__name__,
+)
+def test_an_error_survives_the_way_to_another_process(error):
+    # Process pools and mpi4py pickle the errors of their workers; one that cannot be rebuilt hides the cause or hangs.
+    copy = pickle.loads(pickle.dumps(error))
+    assert (type(copy), str(copy), vars(copy)) == (type(error), str(error), vars(error))

@@ -1,0 +1,217 @@
+"""Files appear whole or not at all, whatever goes wrong; and where they go if they can be made again."""
+
+import contextlib
+import os
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from manyhands.errors import OutputError
+from manyhands.files import atomic_writer, cache_folder, check_writable, write_whole
+
+_NOBODY = 65534
+
+
+@contextlib.contextmanager
+def ordinary_user() -> Iterator[None]:
+    """Give up root's right to write everywhere, for which permission bits are nothing; a no-op for anybody else."""
+    if os.geteuid() != 0:
+        yield
+        return
+    if not hasattr(os, "setresuid"):
+        pytest.skip("runs as root on a system without setresuid, so nothing is forbidden")
+    os.setresuid(_NOBODY, _NOBODY, 0)
+    try:
+        yield
+    finally:
+        os.setresuid(0, 0, 0)
+
+
+@pytest.fixture
+def open_folder() -> Iterator[Path]:
+    """A folder that every user can enter; pytest's tmp_path is closed to all but its owner."""
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        folder.chmod(0o755)
+        with ordinary_user():
+            reachable = os.access(folder, os.X_OK)
+        if not reachable:
+            pytest.skip(f"an ordinary user cannot enter {folder.parent}")
+        yield folder
+
+
+def names(folder: Path) -> list[str]:
+    return sorted(path.name for path in folder.iterdir())
+
+
+def run_python(code: str, *arguments: object) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-c", code, *map(str, arguments)]
+    return subprocess.run(command, capture_output=True, text=True, timeout=60)
+
+
+def test_write_whole_writes_the_bytes(tmp_path):
+    write_whole(tmp_path / "a.bin", b"\x00new\xff")
+    assert (tmp_path / "a.bin").read_bytes() == b"\x00new\xff"
+
+
+def test_the_old_content_stands_until_the_block_ends(tmp_path):
+    target = tmp_path / "a.txt"
+    target.write_bytes(b"old")
+    with atomic_writer(target) as file:
+        file.write(b"new")
+        file.flush()
+        during = target.read_bytes()
+    assert (during, target.read_bytes()) == (b"old", b"new")
+
+
+def test_nothing_but_the_file_is_left(tmp_path):
+    write_whole(tmp_path / "a.txt", b"new")
+    assert names(tmp_path) == ["a.txt"]
+
+
+@pytest.mark.parametrize(("mask", "mode"), [(0o022, 0o644), (0o077, 0o600), (0o002, 0o664)])
+def test_the_mode_follows_the_umask(tmp_path, mask, mode):
+    before = os.umask(mask)
+    try:
+        write_whole(tmp_path / "a.txt", b"new")
+        after = os.umask(mask)
+    finally:
+        os.umask(before)
+    assert (tmp_path / "a.txt").stat().st_mode & 0o777 == mode
+    assert after == mask  # asking for it means setting it for a moment
+
+
+@pytest.mark.parametrize("error", [ValueError("mine"), KeyboardInterrupt(), SystemExit(2), OutputError("inner")])
+def test_an_error_in_the_block_leaves_the_old_file_and_comes_out_as_it_is(tmp_path, error):
+    target = tmp_path / "a.txt"
+    target.write_bytes(b"old")
+
+    def write() -> None:
+        with atomic_writer(target) as file:
+            file.write(b"half of the new")
+            raise error
+
+    with pytest.raises(type(error)) as caught:
+        write()
+    assert caught.value is error
+    assert target.read_bytes() == b"old"
+    assert names(tmp_path) == ["a.txt"]
+
+
+def test_a_failed_write_becomes_an_output_error_with_its_cause(tmp_path):
+    cause = OSError(5, "Input/output error")
+    with (
+        pytest.raises(OutputError, match=r"cannot write .*a\.txt: Input/output error") as caught,
+        atomic_writer(tmp_path / "a.txt"),
+    ):
+        raise cause
+    assert caught.value.__cause__ is cause
+    assert names(tmp_path) == []
+
+
+def test_a_process_that_dies_while_writing_leaves_the_old_file(tmp_path):
+    target = tmp_path / "a.txt"
+    target.write_bytes(b"old")
+    code = """
+import os, sys
+from manyhands.files import atomic_writer
+with atomic_writer(sys.argv[1]) as file:
+    file.write(b"half of the new")
+    file.flush()
+    os._exit(9)
+"""
+    assert run_python(code, target).returncode == 9
+    assert target.read_bytes() == b"old"
+
+
+def test_a_full_disk_leaves_the_old_file_and_nothing_else(tmp_path):
+    # The limit on the size of files makes write() fail as it does on a full disk.
+    target = tmp_path / "a.txt"
+    target.write_bytes(b"old")
+    code = """
+import resource, sys
+resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))
+from manyhands.errors import OutputError
+from manyhands.files import write_whole
+try:
+    write_whole(sys.argv[1], bytes(1_000_000))
+except OutputError as error:
+    print(error)
+"""
+    run = run_python(code, target)
+    assert (run.stdout, run.stderr) == (f"cannot write {target}: File too large\n", "")
+    assert target.read_bytes() == b"old"
+    assert names(tmp_path) == ["a.txt"]
+
+
+# What can never be written: (path below a folder that has the file "file" and the folder "folder").
+IMPOSSIBLE = ["missing/a.txt", "file/a.txt", "folder", "n" * 300]
+
+
+@pytest.fixture
+def furnished(tmp_path: Path) -> Path:
+    """A folder with one file and one folder in it."""
+    (tmp_path / "file").write_bytes(b"old")
+    (tmp_path / "folder").mkdir()
+    return tmp_path
+
+
+@pytest.mark.parametrize("name", IMPOSSIBLE, ids=lambda name: name[:20])
+def test_writing_what_cannot_be_written_is_an_output_error_that_names_it(furnished, name):
+    with pytest.raises(OutputError) as caught:
+        write_whole(furnished / name, b"new")
+    assert str(furnished / name) in str(caught.value)
+    assert names(furnished) == ["file", "folder"]
+
+
+@pytest.mark.parametrize("name", IMPOSSIBLE, ids=lambda name: name[:20])
+def test_checking_what_cannot_be_written_is_an_output_error_that_names_it(furnished, name):
+    with pytest.raises(OutputError) as caught:
+        check_writable(furnished / name)
+    assert str(furnished / name) in str(caught.value)
+
+
+def test_checking_changes_nothing(furnished):
+    check_writable(furnished / "file")
+    check_writable(furnished / "new.txt")
+    assert names(furnished) == ["file", "folder"]
+    assert (furnished / "file").read_bytes() == b"old"
+
+
+@pytest.mark.parametrize("name", ["new.txt", "file", "n" * 255], ids=lambda name: name[:20])
+def test_what_passes_the_check_can_be_written(furnished, name):
+    check_writable(furnished / name)
+    write_whole(furnished / name, b"new")
+    assert (furnished / name).read_bytes() == b"new"
+
+
+@pytest.mark.parametrize("act", [lambda path: write_whole(path, b"new"), check_writable], ids=["write", "check"])
+@pytest.mark.parametrize("mode", [0o555, 0o000], ids=["read-only", "closed"])
+def test_a_folder_without_permission_is_an_output_error(open_folder, mode, act):
+    folder = open_folder / "locked"
+    folder.mkdir()
+    folder.chmod(mode)
+    try:
+        with ordinary_user(), pytest.raises(OutputError, match="ermission"):
+            act(folder / "a.txt")
+    finally:
+        folder.chmod(0o755)
+    assert names(folder) == []
+
+
+def test_the_cache_is_where_the_variable_says(monkeypatch, tmp_path):
+    monkeypatch.setenv("MANYHANDS_CACHE", str(tmp_path))
+    assert cache_folder() == tmp_path
+
+
+@pytest.mark.parametrize("value", [None, ""])
+def test_the_cache_is_the_systems_unless_the_variable_is_set(monkeypatch, value):
+    monkeypatch.delenv("MANYHANDS_CACHE", raising=False)
+    if value is not None:
+        monkeypatch.setenv("MANYHANDS_CACHE", value)
+    assert cache_folder().is_absolute()
+    assert cache_folder().name == "manyhands"
