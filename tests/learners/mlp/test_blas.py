@@ -11,8 +11,8 @@ from manyhands.learners.mlp.blas import matrix_product
 
 
 @compiled
-def multiply(transpose_a, transpose_b, m, n, k, a, at, b, bt, c, ct):
-    matrix_product(transpose_a, transpose_b, m, n, k, a, at, b, bt, c, ct)
+def multiply(transpose_a, transpose_b, m, n, k, a, at, pitch, b, bt, c, ct):
+    matrix_product(transpose_a, transpose_b, m, n, k, a, at, pitch, b, bt, c, ct)
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
@@ -25,7 +25,7 @@ def test_product_equals_numpys(dtype, transpose_a, transpose_b):
     b = rng.normal(size=(n, k) if transpose_b else (k, n)).astype(dtype)
     c = np.full(m * n + 3, 9, dtype)
     left, right = np.concatenate([[0], a.ravel()]).astype(dtype), np.concatenate([[0, 0], b.ravel()]).astype(dtype)
-    multiply(transpose_a, transpose_b, m, n, k, left, 1, right, 2, c, 3)
+    multiply(transpose_a, transpose_b, m, n, k, left, 1, a.shape[1], right, 2, c, 3)
     expected = (a.T if transpose_a else a) @ (b.T if transpose_b else b)
     np.testing.assert_allclose(c[3:].reshape(m, n), expected, rtol=1e-5, atol=1e-5)
     assert c[:3].tolist() == [9, 9, 9]

@@ -100,6 +100,7 @@ def matrix_product(
     k: int,
     a: Any,
     at: int,
+    pitch: int,
     b: Any,
     bt: int,
     c: Any,
@@ -117,6 +118,8 @@ def matrix_product(
         Flat contiguous arrays of one dtype, float32 or float64.
     at, bt, ct
         Where in them the matrices begin.
+    pitch
+        Elements from one stored row of A to the next.
     """
     raise NotImplementedError("matrix_product can be called from compiled code only")
 
@@ -130,6 +133,7 @@ def _matrix_product(
     k: Any,
     a: Any,
     at: Any,
+    pitch: Any,
     b: Any,
     bt: Any,
     c: Any,
@@ -146,6 +150,7 @@ def _matrix_product(
         k: Any,
         a: Any,
         at: Any,
+        pitch: Any,
         b: Any,
         bt: Any,
         c: Any,
@@ -160,7 +165,7 @@ def _matrix_product(
             k,
             1.0,
             a.ctypes.data + at * width,
-            m if transpose_a else k,
+            pitch,
             b.ctypes.data + bt * width,
             k if transpose_b else n,
             0.0,

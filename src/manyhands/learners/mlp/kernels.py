@@ -27,10 +27,12 @@ from numba import types
 
 from manyhands.compiling import compiled, overload
 from manyhands.learners.mlp.blas import matrix_product
-from manyhands.learners.mlp.tiles import LANES, WIDEST, tiled_product
+from manyhands.learners.mlp.tiles import HEIGHTS, WIDEST, tiled_product
 
 IDENTITY, LOGISTIC, TANH, RELU = range(4)
 SGD, NESTEROV, ADAM = range(3)
+PIECE = 8192
+"""Elements of the gradient that are computed and used at once: 32 KiB of float32."""
 
 
 class Network(NamedTuple):
@@ -188,7 +190,18 @@ def times_slope(kind: int, values: Any, deltas: Any, at: int, count: int) -> Non
 
 
 def batch_product(
-    tiled: bool, transpose_a: bool, m: int, n: int, k: int, a: Any, at: int, b: Any, bt: int, c: Any, ct: int
+    tiled: bool,
+    transpose_a: bool,
+    m: int,
+    n: int,
+    k: int,
+    a: Any,
+    at: int,
+    pitch: int,
+    b: Any,
+    bt: int,
+    c: Any,
+    ct: int,
 ) -> None:
     """C = op(A) B by tiles or by BLAS, whichever is faster; for compiled code only."""
     raise NotImplementedError("batch_product can be called from compiled code only")
@@ -196,20 +209,53 @@ def batch_product(
 
 @overload(batch_product)
 def _batch_product(
-    tiled: Any, transpose_a: Any, m: Any, n: Any, k: Any, a: Any, at: Any, b: Any, bt: Any, c: Any, ct: Any
+    tiled: Any,
+    transpose_a: Any,
+    m: Any,
+    n: Any,
+    k: Any,
+    a: Any,
+    at: Any,
+    pitch: Any,
+    b: Any,
+    bt: Any,
+    c: Any,
+    ct: Any,
 ) -> Callable[..., None]:
     def by_blas(
-        tiled: Any, transpose_a: Any, m: Any, n: Any, k: Any, a: Any, at: Any, b: Any, bt: Any, c: Any, ct: Any
+        tiled: Any,
+        transpose_a: Any,
+        m: Any,
+        n: Any,
+        k: Any,
+        a: Any,
+        at: Any,
+        pitch: Any,
+        b: Any,
+        bt: Any,
+        c: Any,
+        ct: Any,
     ) -> None:
-        matrix_product(transpose_a, False, m, n, k, a, at, b, bt, c, ct)
+        matrix_product(transpose_a, False, m, n, k, a, at, pitch, b, bt, c, ct)
 
     def by_either(
-        tiled: Any, transpose_a: Any, m: Any, n: Any, k: Any, a: Any, at: Any, b: Any, bt: Any, c: Any, ct: Any
+        tiled: Any,
+        transpose_a: Any,
+        m: Any,
+        n: Any,
+        k: Any,
+        a: Any,
+        at: Any,
+        pitch: Any,
+        b: Any,
+        bt: Any,
+        c: Any,
+        ct: Any,
     ) -> None:
-        if tiled and n % LANES == 0 and n <= WIDEST:
-            tiled_product(transpose_a, m, n, k, a, at, b, bt, c, ct)
+        if tiled and n <= WIDEST:
+            tiled_product(transpose_a, m, n, k, a, at, pitch, b, bt, c, ct)
         else:
-            matrix_product(transpose_a, False, m, n, k, a, at, b, bt, c, ct)
+            matrix_product(transpose_a, False, m, n, k, a, at, pitch, b, bt, c, ct)
 
     return by_either if a.dtype == types.float32 else by_blas
 
@@ -229,6 +275,7 @@ def forward(params: Any, network: Network, work: Work, rows: int) -> None:
             before,
             work.values,
             work.starts[layer],
+            before,
             params,
             network.weight_at[layer],
             work.values,
@@ -303,47 +350,65 @@ def loss_and_delta(network: Network, work: Work, labels: Any, rows: Any, first: 
 
 
 @compiled
-def backward(params: Any, network: Network, work: Work, count: int, gradient: Any) -> None:
-    """Write the gradient of the data loss from A_0 .. A_{L-1} and D_L."""
-    layers = len(network.widths) - 1
-    for layer in range(layers - 1, -1, -1):
-        before, width = network.widths[layer], network.widths[layer + 1]
-        delta_at, value_at = work.starts[layer + 1], work.starts[layer]
-        weight_at, bias_at = network.weight_at[layer], network.bias_at[layer]
-        batch_product(
-            network.tiled,
-            True,
-            before,
-            width,
-            count,
-            work.values,
-            value_at,
-            work.deltas,
-            delta_at,
-            gradient,
-            weight_at,
-        )
-        sums = gradient[bias_at : bias_at + width]
-        sums[:] = 0
-        for i in range(count):
-            line = work.deltas[delta_at + i * width : delta_at + (i + 1) * width]
-            for j in range(width):
-                sums[j] += line[j]
-        if layer > 0:
-            matrix_product(
-                False,
-                True,
-                count,
-                before,
-                width,
-                work.deltas,
-                delta_at,
-                params,
-                weight_at,
-                work.deltas,
-                value_at,
-            )
-            times_slope(network.activation, work.values, work.deltas, value_at, count * before)
+def weight_gradient(
+    network: Network, work: Work, layer: int, begin: int, rows: int, count: int, out: Any, out_at: int
+) -> None:
+    """Write ``rows`` rows of dW = A^T D, from row ``begin`` on."""
+    batch_product(
+        network.tiled,
+        True,
+        rows,
+        network.widths[layer + 1],
+        count,
+        work.values,
+        work.starts[layer] + begin,
+        network.widths[layer],
+        work.deltas,
+        work.starts[layer + 1],
+        out,
+        out_at,
+    )
+
+
+@compiled
+def bias_gradient(network: Network, work: Work, layer: int, count: int, out: Any, out_at: int) -> None:
+    """Write db, the column sums of D."""
+    width, delta_at = network.widths[layer + 1], work.starts[layer + 1]
+    sums = out[out_at : out_at + width]
+    sums[:] = 0
+    for i in range(count):
+        line = work.deltas[delta_at + i * width : delta_at + (i + 1) * width]
+        for j in range(width):
+            sums[j] += line[j]
+
+
+@compiled
+def delta_below(params: Any, network: Network, work: Work, layer: int, count: int) -> None:
+    """Write D_{l-1} = (D_l W_l^T) * f'(A_{l-1})."""
+    before, width = network.widths[layer], network.widths[layer + 1]
+    matrix_product(
+        False,
+        True,
+        count,
+        before,
+        width,
+        work.deltas,
+        work.starts[layer + 1],
+        width,
+        params,
+        network.weight_at[layer],
+        work.deltas,
+        work.starts[layer],
+    )
+    times_slope(network.activation, work.values, work.deltas, work.starts[layer], count * before)
+
+
+@compiled
+def batch_loss(params: Any, network: Network, work: Work, batches: Batches, first: int, count: int) -> float:
+    """Go forward with ``count`` > 0 rows: activations and D_L into ``work``; return the mean data loss."""
+    gather(batches.features, batches.scale, batches.shift, batches.rows, first, count, work.values)
+    forward(params, network, work, count)
+    return loss_and_delta(network, work, batches.labels, batches.rows, first, count)
 
 
 @compiled
@@ -351,10 +416,12 @@ def batch_gradient(
     params: Any, network: Network, work: Work, batches: Batches, first: int, count: int, gradient: Any
 ) -> float:
     """Write the mean gradient of the data loss over ``count`` > 0 rows; return that loss."""
-    gather(batches.features, batches.scale, batches.shift, batches.rows, first, count, work.values)
-    forward(params, network, work, count)
-    loss = loss_and_delta(network, work, batches.labels, batches.rows, first, count)
-    backward(params, network, work, count, gradient)
+    loss = batch_loss(params, network, work, batches, first, count)
+    for layer in range(len(network.widths) - 2, -1, -1):
+        weight_gradient(network, work, layer, 0, network.widths[layer], count, gradient, network.weight_at[layer])
+        bias_gradient(network, work, layer, count, gradient, network.bias_at[layer])
+        if layer > 0:
+            delta_below(params, network, work, layer, count)
     return loss
 
 
@@ -362,6 +429,7 @@ def batch_gradient(
 def update_block(
     params: Any,
     gradient: Any,
+    gradient_at: int,
     first: Any,
     second: Any,
     start: int,
@@ -370,11 +438,12 @@ def update_block(
     rate: Any,
     decay: Any,
 ) -> float:
-    """Update ``params[start:stop]`` in one pass; return sum(params^2) from before (0 if decay is 0).
+    """Update ``params[start:stop]`` in one pass; return sum(params^2) from before.
 
-    ``first``: SGD's velocity or Adam's first moment; ``second``: Adam's second moment.
+    The gradient of these parameters begins at ``gradient_at``. ``first``: SGD's velocity or Adam's first moment;
+    ``second``: Adam's second moment.
     """
-    p, g = params[start:stop], gradient[start:stop]
+    p, g = params[start:stop], gradient[gradient_at : gradient_at + stop - start]
     m = first[start:stop]
     squares = rate - rate
     one = p.dtype.type(1)
@@ -402,6 +471,19 @@ def update_block(
 
 
 @compiled
+def resolve(rule: Rule, rate: float, step: int, global_rows: int, constants: Any) -> None:
+    """Write the rate of step number ``step`` (1-based), the weight decay and a zero into ``constants`` (3,).
+
+    They get the vector's dtype this way: writing and reading an array is how a double becomes a float32.
+    """
+    if rule.kind == ADAM:
+        rate *= math.sqrt(1.0 - float(rule.beta_2) ** step) / (1.0 - float(rule.beta_1) ** step)
+    constants[0] = rate
+    constants[1] = rule.l2 / global_rows
+    constants[2] = 0
+
+
+@compiled
 def update(
     params: Any,
     gradient: Any,
@@ -414,28 +496,63 @@ def update(
     global_rows: int,
     constants: Any,
 ) -> float:
-    """One optimizer step, number ``step`` (1-based); return the penalty part of the loss from before it.
-
-    ``constants`` (2,) of the vector's dtype is scratch: writing and reading it is how a double becomes a float32.
-    """
-    if rule.kind == ADAM:
-        rate *= math.sqrt(1.0 - float(rule.beta_2) ** step) / (1.0 - float(rule.beta_1) ** step)
-    constants[0] = rate
-    constants[1] = rule.l2 / global_rows
-    nothing = constants[0] - constants[0]
+    """Take optimizer step number ``step`` along a whole gradient; return the penalty part of the loss from before."""
+    resolve(rule, rate, step, global_rows, constants)
+    rate, decay, nothing = constants[0], constants[1], constants[2]
     squares = 0.0
     for layer in range(len(network.widths) - 1):
         begin, middle = network.weight_at[layer], network.bias_at[layer]
         end = middle + network.widths[layer + 1]
-        squares += update_block(params, gradient, first, second, begin, middle, rule, constants[0], constants[1])
-        update_block(params, gradient, first, second, middle, end, rule, constants[0], nothing)
+        squares += update_block(params, gradient, begin, first, second, begin, middle, rule, rate, decay)
+        update_block(params, gradient, middle, first, second, middle, end, rule, rate, nothing)
+    return float(0.5 * squares * rule.l2 / global_rows)
+
+
+@compiled
+def backward_and_update(
+    params: Any,
+    scratch: Any,
+    first: Any,
+    second: Any,
+    network: Network,
+    rule: Rule,
+    work: Work,
+    count: int,
+    rate: float,
+    step: int,
+    global_rows: int,
+    constants: Any,
+) -> float:
+    """Do what `batch_gradient` does after the loss, and `update`, piece by piece; return as `update`.
+
+    A piece of the gradient is used while it is in the first-level cache and never written to memory: with small
+    batches a step waits for memory, not for arithmetic. BLAS wants whole matrices, so its piece is a whole layer.
+    """
+    resolve(rule, rate, step, global_rows, constants)
+    rate, decay, nothing = constants[0], constants[1], constants[2]
+    squares = 0.0
+    for layer in range(len(network.widths) - 2, -1, -1):
+        before, width = network.widths[layer], network.widths[layer + 1]
+        weight_at, bias_at = network.weight_at[layer], network.bias_at[layer]
+        if layer > 0:
+            delta_below(params, network, work, layer, count)  # from the weights before they change
+        piece = before
+        if network.tiled and width <= WIDEST:
+            piece = max(PIECE // width // HEIGHTS, 1) * HEIGHTS
+        for begin in range(0, before, piece):
+            rows = min(piece, before - begin)
+            weight_gradient(network, work, layer, begin, rows, count, scratch, 0)
+            start = weight_at + begin * width
+            squares += update_block(params, scratch, 0, first, second, start, start + rows * width, rule, rate, decay)
+        bias_gradient(network, work, layer, count, scratch, 0)
+        update_block(params, scratch, 0, first, second, bias_at, bias_at + width, rule, rate, nothing)
     return float(0.5 * squares * rule.l2 / global_rows)
 
 
 @compiled
 def train(
     params: Any,
-    gradient: Any,
+    scratch: Any,
     first: Any,
     second: Any,
     network: Network,
@@ -460,18 +577,20 @@ def train(
         count = batches.bounds[step + 1] - begin
         loss = 0.0
         if count > 0:  # an empty share of a short last batch: this worker has nothing to learn from it
-            loss = batch_gradient(params, network, work, batches, begin, count, gradient)
+            loss = batch_loss(params, network, work, batches, begin, count)
             if not math.isfinite(loss):
                 losses[step] = loss
                 return step + 1
             steps_taken[0] += 1
-            loss += update(
+            loss += backward_and_update(
                 params,
-                gradient,
+                scratch,
                 first,
                 second,
                 network,
                 rule,
+                work,
+                count,
                 rates[step],
                 steps_taken[0],
                 batches.global_rows[step],

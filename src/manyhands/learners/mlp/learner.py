@@ -59,11 +59,11 @@ class MLP:
             ACTIVATIONS.index(settings.activation),
         )
         self._rule = self._make_rule()
-        self._gradient = np.zeros(self.size, self.dtype)
+        self._scratch = np.zeros(self._scratch_size(), self.dtype)
         self._first = np.zeros(self.size, self.dtype)
         # SGD has no second moment; the kernel never reads it then.
         self._second = np.zeros(self.size if settings.optimizer == "adam" else 0, self.dtype)
-        self._constants = np.zeros(2, self.dtype)
+        self._constants = np.zeros(3, self.dtype)
         self._work = self._make_work(1)
         self._capacity = 1
         self._table: Table | None = None
@@ -80,6 +80,11 @@ class MLP:
             kind = kernels.NESTEROV if chosen.nesterov and chosen.momentum > 0 else kernels.SGD
         constants = (chosen.l2, chosen.momentum, chosen.beta_1, chosen.beta_2, chosen.epsilon)
         return kernels.Rule(kind, *(self.dtype.type(value) for value in constants))
+
+    def _scratch_size(self) -> int:
+        """Return the room for one piece of the gradient: some rows of a layer, or a whole layer for BLAS."""
+        inputs, outputs = self.layout.widths[:-1], self.layout.widths[1:]
+        return int(((inputs + 1) * outputs).max())
 
     def _make_work(self, rows: int) -> kernels.Work:
         """Allocate room for a batch of ``rows`` examples."""
@@ -165,7 +170,7 @@ class MLP:
         taken = np.full(1, self.steps_taken, dtype=np.int64)
         done = kernels.train(
             self.parameters,
-            self._gradient,
+            self._scratch,
             self._first,
             self._second,
             self._network,

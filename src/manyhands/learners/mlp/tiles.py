@@ -115,10 +115,14 @@ _tile_8x3, _tile_1x3 = _make_tile(8, 3), _make_tile(1, 3)
 _tile_6x4, _tile_1x4 = _make_tile(6, 4), _make_tile(1, 4)
 _tile_5x5, _tile_1x5 = _make_tile(5, 5), _make_tile(1, 5)
 _WIDEST_TILE = 5
+HEIGHTS = 60
+"""Rows of C that most tiles divide."""
 
 
 @compiled
-def tiled_product(transpose_a: bool, m: int, n: int, k: int, a: Any, at: int, b: Any, bt: int, c: Any, ct: int) -> None:
+def tiled_product(
+    transpose_a: bool, m: int, n: int, k: int, a: Any, at: int, pitch: int, b: Any, bt: int, c: Any, ct: int
+) -> None:
     """C = op(A) B for float32 blocks inside flat arrays, n a multiple of `LANES`, k > 0.
 
     Parameters
@@ -129,10 +133,12 @@ def tiled_product(transpose_a: bool, m: int, n: int, k: int, a: Any, at: int, b:
         op(A) is (m, k), B is (k, n), C is (m, n).
     a, b, c
         Flat contiguous float32 arrays.
+    pitch
+        Elements from one stored row of A to the next.
     at, bt, ct
         Where in them the matrices begin.
     """
-    row, step = (1, m) if transpose_a else (k, 1)
+    row, step = (1, pitch) if transpose_a else (pitch, 1)
     address_a, address_b, address_c = a.ctypes.data + 4 * at, b.ctypes.data + 4 * bt, c.ctypes.data + 4 * ct
     vectors = n // LANES
     blocks = (vectors + _WIDEST_TILE - 1) // _WIDEST_TILE
