@@ -26,6 +26,7 @@ Function = TypeVar("Function", bound=Callable[..., object])
 # compiler may delete the test for a non-finite loss.
 _SAFE_FASTMATH = {"reassoc", "contract", "nsz", "arcp"}
 
+_OPTIONS: dict[str, Any] = {"error_model": "numpy", "fastmath": _SAFE_FASTMATH}
 _PACKAGE = Path(__file__).parent
 
 
@@ -46,21 +47,30 @@ def compiled(function: Function) -> Function:
     The code is compiled at the first call with new argument types, then read from the cache. Where the cache's folder
     cannot be written (a machine without a home), it is compiled anew in each process.
     """
-    options: dict[str, Any] = {"nogil": True, "error_model": "numpy", "fastmath": _SAFE_FASTMATH}
     before = numba.config.CACHE_DIR
     numba.config.CACHE_DIR = _CODE_FOLDER  # read when the decorator runs
     try:
-        result = numba.njit(cache=True, **options)(function)
+        result = numba.njit(cache=True, nogil=True, **_OPTIONS)(function)
     except (RuntimeError, OSError):  # nowhere to write
-        result = numba.njit(**options)(function)
+        result = numba.njit(nogil=True, **_OPTIONS)(function)
     finally:
         numba.config.CACHE_DIR = before
     return cast(Function, result)
 
 
-def overload(target: Function, *, inline: str = "never") -> Callable[[Callable[..., object]], object]:
-    """Decorate the function that chooses an implementation of ``target`` by the types of its arguments."""
-    return cast("Callable[[Callable[..., object]], object]", numba.extending.overload(target, inline=inline))
+def inlined(function: Function) -> Function:
+    """Compile ``function`` as a part of the compiled functions that call it, and of nothing else.
+
+    Only functions that Python calls are `compiled`; whatever they call is `inlined`. Were it compiled on its own, the
+    linker could take one of several, differently optimized copies, and the process that compiled would get other bits
+    than those that read the cache later.
+    """
+    return cast(Function, numba.njit(forceinline=True, **_OPTIONS)(function))
+
+
+def overload(target: Function) -> Callable[[Callable[..., object]], object]:
+    """Decorate the function that chooses an implementation of ``target`` by the types of its arguments; `inlined`."""
+    return cast("Callable[[Callable[..., object]], object]", numba.extending.overload(target, inline="always"))
 
 
 def intrinsic(function: Callable[..., object]) -> Callable[..., Any]:

@@ -33,7 +33,7 @@ def atomic_writer(path: str | Path) -> Iterator[BinaryIO]:
     OutputError
         If the file cannot be written: no such folder, no permission, disk full.
     """
-    target = Path(path)
+    target = Path(os.path.realpath(path))  # a link stays a link: what it points to is replaced
     temporary: Path | None = None
     try:
         descriptor, name = tempfile.mkstemp(dir=target.parent, prefix=".manyhands.", suffix=".part")
@@ -49,7 +49,7 @@ def atomic_writer(path: str | Path) -> Iterator[BinaryIO]:
     except OSError as error:
         if isinstance(error, OutputError):
             raise
-        raise OutputError(f"cannot write {target}: {error.strerror or error}") from error
+        raise OutputError(f"cannot write {path}: {error.strerror or error}") from error
     finally:
         if temporary is not None:
             with contextlib.suppress(OSError):
@@ -76,18 +76,20 @@ def check_writable(path: str | Path) -> None:
     OutputError
         If the folder is missing or not writable, or the path is a folder.
     """
-    target = Path(path)
+    target = Path(os.path.realpath(path))
     try:
         if target.is_dir():
-            raise OutputError(f"cannot write {target}: it is a folder; give a file name")
+            raise OutputError(f"cannot write {path}: it is a folder; give a file name")
+        if target.exists() and not target.is_file():
+            raise OutputError(f"cannot write {path}: it is a device or a pipe; give an ordinary file")
         if not target.parent.is_dir():
-            raise OutputError(f"cannot write {target}: there is no folder {target.parent}")
+            raise OutputError(f"cannot write {path}: there is no folder {Path(path).parent}")
     except OSError as error:  # a name too long, or a folder on the way that may not be entered
         if isinstance(error, OutputError):
             raise
-        raise OutputError(f"cannot write {target}: {error.strerror or error}") from error
+        raise OutputError(f"cannot write {path}: {error.strerror or error}") from error
     if not os.access(target.parent, os.W_OK):
-        raise OutputError(f"cannot write {target}: no permission to write into {target.parent}")
+        raise OutputError(f"cannot write {path}: no permission to write into {Path(path).parent}")
 
 
 def _umask() -> int:

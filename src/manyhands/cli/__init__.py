@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import io
 import os
 import sys
 from collections.abc import Sequence
@@ -20,10 +21,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
     0: done. 1: data, files or training failed. 2: the command line cannot work. 130: interrupted by Ctrl-C.
     """
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="replace")  # a terminal that knows no plus-minus sign shows a question mark
     options = _parser().parse_args(arguments)
     try:
         status: int = options.run(options)
-        sys.stdout.flush()
+        if sys.stdout is not None:
+            sys.stdout.flush()
         return status
     except ManyhandsError as error:
         if options.debug:
@@ -36,8 +40,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"manyhands {options.command}: interrupted", file=sys.stderr)
         return _INTERRUPTED
     except BrokenPipeError:  # the reader of our output went away (| head): nothing more to say to it
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _forget_output()
         return _FAILED
+    except OSError as error:
+        if options.debug:
+            raise
+        _forget_output()
+        print(f"manyhands {options.command}: the output cannot be written: {error.strerror or error}", file=sys.stderr)
+        return _FAILED
+
+
+def _forget_output() -> None:
+    """Send what is still waiting to be printed nowhere, so that Python does not fail again when it ends."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -7,6 +7,7 @@ import sys
 from typing import TYPE_CHECKING, Any
 
 from manyhands.cli import options as shared
+from manyhands.errors import ManyhandsError
 
 if TYPE_CHECKING:
     from manyhands.studies.compare import CompareStudy
@@ -47,7 +48,6 @@ def run(options: argparse.Namespace) -> int:
     """Carry out the command."""
     from manyhands.data.catalog import load
     from manyhands.studies.compare import DEFAULT_STRATEGIES, CompareRequest, CompareStudy
-    from manyhands.studies.tables import comparison_table
     from manyhands.training.run import network_settings
 
     shared.check_output(options.json)
@@ -71,10 +71,22 @@ def run(options: argparse.Namespace) -> int:
     except KeyboardInterrupt:
         if options.debug:
             raise
-    print(comparison_table(study.comparison))
-    if options.json:
-        study.comparison.save(options.json)
-    return _INTERRUPTED if study.comparison.interrupted else 0
+        return _finish(study, options.json) or _INTERRUPTED
+    except ManyhandsError:
+        if study.comparison.runs:  # hours of finished runs are worth having, whatever became of this one
+            _finish(study, options.json)
+        raise
+    return _finish(study, options.json)
+
+
+def _finish(study: CompareStudy, path: str | None) -> int:
+    """Write the file and print the table, in this order: a terminal can fail."""
+    from manyhands.studies.tables import comparison_table
+
+    if path:
+        study.comparison.save(path)
+    print(comparison_table(study.comparison), flush=True)
+    return 0
 
 
 def _introduce(study: CompareStudy) -> None:
@@ -104,13 +116,11 @@ def _run_with_progress(study: CompareStudy, *, quiet: bool) -> None:
         return
     total = sum(plan.total_steps for plan in study.plans)
     with tqdm(total=total, unit="step", leave=False, dynamic_ncols=True, file=sys.stderr) as bar:
-        finished = 0
+        done: dict[int, int] = {}
 
         def progress(plan: Plan, steps: int) -> None:
-            nonlocal finished
+            done[id(plan)] = steps
             bar.set_description(f"{plan.strategy.name} n={plan.workers} seed {plan.seed}", refresh=False)
-            bar.update(finished + steps - bar.n)
-            if steps == plan.total_steps:
-                finished += steps
+            bar.update(sum(done.values()) - bar.n)
 
         study.run(progress)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 from typing import TYPE_CHECKING, Any
 
 from manyhands.errors import SettingsError
@@ -139,7 +140,7 @@ def check_output(*paths: str | None) -> None:
     from manyhands.files import check_writable
 
     given = [path for path in paths if path is not None]
-    if len(set(given)) != len(given):
+    if len({os.path.realpath(path) for path in given}) != len(given):
         raise SettingsError(f"two results cannot go to the same file {given[0]}")
     for path in given:
         check_writable(path)

@@ -13,6 +13,8 @@ from manyhands.data.scaling import Scaling, make_scaling
 from manyhands.errors import DataError, SettingsError
 from manyhands.protocols import Table
 
+_HINT = "; train with more rows (--train) or remove them"
+
 
 @dataclass(frozen=True)
 class Examples:
@@ -42,7 +44,15 @@ class Examples:
             raise DataError(f"there are no examples: features have shape {self.features.shape}", path=self.source)
 
     def flat(self) -> NDArray[Any]:
-        """Return the features with shape (rows, features): bytes as bytes, anything else as it can be computed with."""
+        """Return the features with shape (rows, features): bytes as bytes, anything else as it can be computed with.
+
+        Raises
+        ------
+        DataError
+            If they are not numbers.
+        """
+        if self.features.dtype.kind not in "buif":
+            raise DataError(f"features must be numbers, not {self.features.dtype}", path=self.source)
         table = self.features.reshape(len(self.features), -1)
         if table.dtype not in (np.uint8, np.float32, np.float64):
             table = table.astype(np.float32)
@@ -147,7 +157,7 @@ def make_dataset(
     return Dataset(
         name,
         Table(features, codes.astype(np.int32), scaling.scale, scaling.shift),
-        Table(test_features, encode(test.labels, classes, test.source), scaling.scale, scaling.shift),
+        Table(test_features, encode(test.labels, classes, test.source, _HINT), scaling.scale, scaling.shift),
         classes,
         scaling,
         note,
@@ -155,8 +165,17 @@ def make_dataset(
     )
 
 
-def encode(labels: NDArray[Any], classes: NDArray[Any], source: Path | None = None) -> NDArray[np.int32]:
+def encode(
+    labels: NDArray[Any], classes: NDArray[Any], source: Path | None = None, hint: str = ""
+) -> NDArray[np.int32]:
     """Return the class number of each label.
+
+    Parameters
+    ----------
+    labels, classes
+        Given, and known.
+    source, hint
+        Where the labels come from and what to do about strange ones, for the message.
 
     Raises
     ------
@@ -173,7 +192,7 @@ def encode(labels: NDArray[Any], classes: NDArray[Any], source: Path | None = No
         row = int(np.argmax(strange))
         raise DataError(
             f"test row {row + 1} has the class {str(labels[row])!r}, which no training row has "
-            f"({int(strange.sum())} such rows); train with more rows (--train) or remove them",
+            f"({int(strange.sum())} such rows){hint}",
             path=source,
         )
     return order[at].astype(np.int32)

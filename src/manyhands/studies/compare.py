@@ -48,6 +48,8 @@ class SummaryRow:
         Accuracy in percent over train_s and over total_s (Todorov et al. 2021, with s1 = s2 = 1).
     oversubscribed
         Whether there were more workers than usable cores.
+    seeds
+        How many runs this row summarizes.
     """
 
     strategy: str
@@ -61,6 +63,7 @@ class SummaryRow:
     impact: float
     impact_with_communication: float
     oversubscribed: bool
+    seeds: int
 
     def record(self) -> dict[str, Any]:
         """Return the row as the JSON file has it."""
@@ -130,6 +133,7 @@ class Comparison:
             impact=percent.mean / train_s,
             impact_with_communication=percent.mean / total_s,
             oversubscribed=workers > self.environment["cores"],
+            seeds=len(group),
         )
 
     def record(self) -> dict[str, Any]:

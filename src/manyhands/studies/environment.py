@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.metadata
 import os
 import platform
+import shlex
 import sys
 from datetime import UTC, datetime
 from pathlib import Path
@@ -55,7 +56,7 @@ def describe_environment() -> dict[str, Any]:
 
     return {
         "manyhands": __version__,
-        "command": " ".join([Path(sys.argv[0]).name, *sys.argv[1:]]),
+        "command": _command(),
         "time": datetime.now(UTC).isoformat(timespec="seconds"),
         "cpu": cpu_model(),
         "cores": usable_cores(),
@@ -66,6 +67,13 @@ def describe_environment() -> dict[str, Any]:
         "threads": "one BLAS/OpenMP thread per worker (pinned)",
         "variables": {name: os.environ[name] for name in _THREAD_VARIABLES if name in os.environ},
     }
+
+
+def _command() -> str:
+    """Return the command line as it can be typed again."""
+    program = Path(sys.argv[0])
+    name = "manyhands" if program.name == "__main__.py" else program.name
+    return shlex.join([name, *sys.argv[1:]])
 
 
 def headline(environment: dict[str, Any]) -> str:

@@ -37,15 +37,25 @@ def _cells(row: SummaryRow) -> tuple[str, ...]:
     return (
         row.strategy,
         f"{row.workers}{'*' if row.oversubscribed else ''}",
-        f"{row.train_s:.3f}",
-        f"{row.total_s:.3f}",
+        _seconds(row.train_s),
+        _seconds(row.total_s),
         f"{row.speedup:.2f}",
         f"{row.efficiency:.2f}",
         _with_interval(percent, "{:.2f}"),
         "" if row.delta is None else _with_interval(row.delta, "{:+.2f}"),
-        f"{row.impact:.1f}",
-        f"{row.impact_with_communication:.1f}",
+        _impact(row.impact),
+        _impact(row.impact_with_communication),
     )
+
+
+def _seconds(value: float) -> str:
+    """Show milliseconds below 100 s, then four digits."""
+    return f"{value:.3f}" if value < 100 else f"{value:.1f}" if value < 1000 else f"{value:.0f}"
+
+
+def _impact(value: float) -> str:
+    """Show one decimal, but three digits for slow runs, whose impact is small."""
+    return f"{value:#.3g}" if value < 1 else f"{value:.1f}" if value < 1e4 else f"{value:.0f}"
 
 
 def _with_interval(value: Estimate, form: str) -> str:
@@ -55,17 +65,19 @@ def _with_interval(value: Estimate, form: str) -> str:
 
 def _notes(comparison: Comparison, rows: list[SummaryRow]) -> list[str]:
     """Explain the columns, and what must not be read into them."""
-    seeds = len({record["seed"] for record in comparison.runs})
+    counts = [row.seeds for row in rows]
+    seeds = f"{counts[0]}" if min(counts) == max(counts) else f"{min(counts)} to {max(counts)}"
     notes = [
-        f"Medians of times, means of accuracies over {seeds} seed{'s' if seeds != 1 else ''}; "
-        "± is the 95 % interval, differences paired by seed.",
+        f"Medians of times, means of accuracies over {seeds} seed{'s' if max(counts) != 1 else ''};",
+        "± is the 95 % interval, differences are paired by seed.",
         "train: from data in place to merged parameters; total: reading and distributing added.",
         "impact: accuracy in percent per second of train, and of total (w. comm.).",
     ]
     if any(row.oversubscribed for row in rows):
+        cores = comparison.environment["cores"]
         notes.append(
-            f"* more workers than the {comparison.environment['cores']} usable cores: "
-            "these times say nothing about a machine that has the cores."
+            f"* more workers than the {cores} usable core{'s' if cores != 1 else ''}: "
+            "these times say nothing about more cores."
         )
     if comparison.interrupted:
         notes.append("Interrupted: only finished runs are counted.")

@@ -17,13 +17,13 @@ from numba import carray, types
 from numba.core import cgutils
 from numpy.typing import NDArray
 
-from manyhands.compiling import compiled, intrinsic
+from manyhands.compiling import compiled, inlined, intrinsic
 
 # Cells of the shared int64 array, a cache line apart so that waiting does not slow down arriving.
 _LINE = 8
 ARRIVED, GENERATION, LOST, STOP = 0, _LINE, 2 * _LINE, 3 * _LINE
 _CELLS = 4 * _LINE
-_SPINS, _YIELDS, _NAP_MICROSECONDS = 4000, 200, 50
+_SPINS, _YIELDS, _NAP_MICROSECONDS = 4000, 8000, 50
 BLOCK = 2048
 """Elements summed at once: the double-precision partial sums stay in the first-level cache."""
 
@@ -87,8 +87,8 @@ def _pointer(_typing: Any, address: Any, like: Any) -> Any:
     return types.CPointer(like.dtype)(types.uintp, like), generate
 
 
-@compiled
-def wait(cells: Any, size: int) -> int:
+@inlined
+def _wait(cells: Any, size: int) -> int:
     """Wait until all ``size`` workers are here; return 0, or 1 + the rank whose loss called the team off."""
     generation = _load(cells, GENERATION)
     if _fetch_add(cells, ARRIVED, 1) == size - 1:
@@ -109,13 +109,19 @@ def wait(cells: Any, size: int) -> int:
 
 
 @compiled
+def wait(cells: Any, size: int) -> int:
+    """Wait until all ``size`` workers are here; return 0, or 1 + the rank whose loss called the team off."""
+    return int(_wait(cells, size))
+
+
+@inlined
 def now(scratch: Any) -> int:
     """Return nanoseconds of a clock that only goes forward; ``scratch`` is int64 (2,)."""
     _clock_gettime(_CLOCK_MONOTONIC, scratch.ctypes.data)
     return int(scratch[0] * 1_000_000_000 + scratch[1])
 
 
-@compiled
+@inlined
 def combine(
     addresses: Any, weights: Any, total: float, like: Any, start: int, stop: int, sums: Any, everyone: bool
 ) -> None:
@@ -181,7 +187,7 @@ def reduce(
     ``nanoseconds`` (2,) becomes the time spent waiting and the time spent in `combine`. Returns as `wait` does.
     """
     began = now(scratch)
-    lost = wait(cells, len(addresses))
+    lost = _wait(cells, len(addresses))
     if lost != 0:
         return int(lost)
     met = now(scratch)
@@ -192,7 +198,7 @@ def reduce(
             total += weights[rank]
     combine(addresses, weights, total, like, start, stop, sums, everyone)
     combined = now(scratch)
-    lost = wait(cells, len(addresses))
+    lost = _wait(cells, len(addresses))
     nanoseconds[0] = met - began + now(scratch) - combined
     nanoseconds[1] = combined - met
     return int(lost)

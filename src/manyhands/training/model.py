@@ -14,12 +14,13 @@ from numpy.typing import NDArray
 
 from manyhands.data.dataset import Examples, encode
 from manyhands.data.scaling import Scaling
-from manyhands.errors import DataError, ModelFileError, SettingsError
+from manyhands.errors import DataError, ModelFileError
 from manyhands.files import write_whole
 from manyhands.learners.mlp.network import MLPSettings
 from manyhands.protocols import Learner, Table
 
 _FORMAT = "manyhands.model/1"
+_LONGEST_LABEL = 1000  # characters; every label takes the longest one's room
 
 
 @dataclass(frozen=True)
@@ -63,8 +64,8 @@ class TrainedModel:
         expected = len(self.scaling.scale)
         if rows.shape[1] != expected:
             raise DataError(f"the model takes {expected} features per row, these have {rows.shape[1]}")
-        if rows.dtype != np.uint8 and not np.isfinite(rows).all():
-            raise DataError("the features contain values that are not finite")
+        if rows.dtype != np.uint8 and not (np.abs(rows) <= np.finfo(self.settings.dtype).max).all():
+            raise DataError(f"the features contain values that are not finite {self.settings.dtype} numbers")
         return self.learner.predict_proba(
             Table(rows, np.zeros(len(rows), np.int32), self.scaling.scale, self.scaling.shift)
         )
@@ -82,8 +83,8 @@ class TrainedModel:
         DataError
             If the features do not fit or a label is none of the model's classes.
         """
-        codes = encode(examples.labels, self.classes, examples.source)
-        return accuracy(self.predict_proba(examples.features), codes)
+        probabilities = self.predict_proba(examples.features)  # first: it checks that the features fit at all
+        return accuracy(probabilities, encode(examples.labels, self.classes, examples.source))
 
     def save(self, path: str | Path) -> None:
         """Write the model as a safetensors file: weights, scaling and a description, no code.
@@ -126,13 +127,14 @@ def load_model(path: str | Path) -> TrainedModel:
     if description.get("format") != _FORMAT:
         raise ModelFileError(f"{path}: not a manyhands model (format {description.get('format')!r})")
     try:
-        fields = json.loads(description["settings"])
-        settings = MLPSettings(**{**fields, "hidden": tuple(fields["hidden"])})
-        classes = _classes(json.loads(description["classes"]))
+        settings = _settings(json.loads(description["settings"]))
+        classes = _classes(json.loads(description["classes"]), len(tensors[f"biases.{len(settings.hidden)}"]))
         return _build(settings, classes, tensors, description)
     except KeyError as error:
         raise ModelFileError(f"{path}: the file lacks {error}") from error
-    except (ValueError, TypeError, SettingsError) as error:
+    except RecursionError as error:  # JSON nested a thousand deep
+        raise ModelFileError(f"{path}: its description is no description") from error
+    except (ValueError, TypeError, OverflowError) as error:  # SettingsError is a ValueError
         raise ModelFileError(f"{path}: {error}") from error
 
 
@@ -145,18 +147,41 @@ def _read(path: Path) -> tuple[dict[str, str], dict[str, NDArray[Any]]]:
             return file.metadata() or {}, {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
     except FileNotFoundError as error:
         raise ModelFileError(f"{path}: there is no such file") from error
-    except (SafetensorError, OSError, TypeError, ValueError) as error:
+    except (SafetensorError, OSError, TypeError, ValueError, AttributeError) as error:  # last: a type NumPy lacks
         raise ModelFileError(f"{path}: damaged or not a model file ({error})") from error
 
 
-def _classes(described: Mapping[str, Any]) -> NDArray[Any]:
+def _settings(fields: Any) -> MLPSettings:
+    """Return the network's settings from JSON, whose types must be those of the fields."""
+    if not isinstance(fields, dict):
+        raise ValueError("the settings are not a list of names and values")
+    defaults = asdict(MLPSettings())
+    for name, value in fields.items():
+        if name not in defaults:
+            raise ValueError(f"there is no setting {name!r}")
+        wanted = (float, int) if isinstance(defaults[name], float) else (type(defaults[name]),)
+        fits = type(value) in wanted
+        if name == "hidden":
+            fits = isinstance(value, list) and all(type(width) is int for width in value)
+        if not fits:
+            raise ValueError(f"the setting {name} cannot be {str(value)[:40]!r}")
+    return MLPSettings(**{**fields, "hidden": tuple(fields["hidden"])})
+
+
+def _classes(described: Any, count: int) -> NDArray[Any]:
+    """Return the labels of ``count`` classes from JSON."""
     labels = described["labels"]
     wanted = {"int": int, "str": str}.get(described["kind"])
     if wanted is None or not isinstance(labels, list) or not all(type(label) is wanted for label in labels):
         raise ValueError("the classes are not a list of whole numbers or of words")
-    if len(set(labels)) != len(labels):
+    if len(labels) != count:
+        raise ValueError(f"the network has {count} classes, the list {len(labels)}")
+    if wanted is str and max(map(len, labels), default=0) > _LONGEST_LABEL:
+        raise ValueError(f"a class has a label of more than {_LONGEST_LABEL} characters")
+    classes = np.array(labels, dtype=np.int64 if wanted is int else np.str_)
+    if len(np.unique(classes)) != count:
         raise ValueError("two classes have the same label")
-    return np.array(labels, dtype=np.int64 if wanted is int else np.str_)
+    return classes
 
 
 def _build(
@@ -177,8 +202,9 @@ def _build(
         raise ValueError("the file has more arrays than the network has layers")
     if scale.shape != shift.shape or scale.ndim != 1 or scale.dtype != np.float64 or shift.dtype != np.float64:
         raise ValueError("scale and shift must be two float64 vectors of one length")
+    largest = np.finfo(settings.dtype).max
     for name, block in {"scale": scale, "shift": shift, **tensors}.items():
-        if not np.isfinite(block).all():
+        if not (np.abs(block) <= largest).all():  # NaN is not either
             raise ValueError(f"{name} has values that are not finite")
     from manyhands.learners.mlp.learner import MLP
 

@@ -5,9 +5,11 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
+import numpy as np
+
 from manyhands.data.dataset import Dataset
 from manyhands.data.order import check_batch
-from manyhands.errors import SettingsError
+from manyhands.errors import DataError, SettingsError
 from manyhands.learners.mlp.network import MLPSettings
 from manyhands.protocols import Sharding, Strategy
 from manyhands.strategies import parse_strategy
@@ -141,11 +143,18 @@ def make_plan(
     if batch is None:
         batch = min(DEFAULT_BATCH, rows)
     check_batch(rows, batch, workers)
+    chosen_settings = settings or MLPSettings()
+    largest = np.finfo(chosen_settings.dtype).max
+    if not (np.abs(dataset.scaling.scale) <= largest).all() or not (np.abs(dataset.scaling.shift) <= largest).all():
+        raise DataError(
+            f"a feature varies so little that its scaling is no finite {chosen_settings.dtype} number; "
+            "use --dtype float64, or scale the data yourself and use --scale none"
+        )
     return Plan(
         strategy=chosen,
         workers=workers,
         team=team,
-        settings=settings or MLPSettings(),
+        settings=chosen_settings,
         batch=batch,
         epochs=epochs,
         sharding=sharding or chosen.sharding,

@@ -25,7 +25,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numba import types
 
-from manyhands.compiling import compiled, overload
+from manyhands.compiling import compiled, inlined, overload
 from manyhands.learners.mlp.blas import matrix_product
 from manyhands.learners.mlp.tiles import HEIGHTS, WIDEST, tiled_product
 
@@ -86,7 +86,7 @@ class Batches(NamedTuple):
     global_rows: Any
 
 
-@compiled
+@inlined
 def gather(features: Any, scale: Any, shift: Any, rows: Any, first: int, count: int, out: Any) -> None:
     """Copy ``count`` rows into ``out`` and scale them: from bytes to inputs in one pass."""
     width = features.shape[1]
@@ -97,7 +97,7 @@ def gather(features: Any, scale: Any, shift: Any, rows: Any, first: int, count: 
             target[j] = scale.dtype.type(row[j]) * scale[j] + shift[j]
 
 
-@compiled
+@inlined
 def add_bias(values: Any, at: int, rows: int, width: int, params: Any, bias_at: int) -> None:
     """Z += b."""
     bias = params[bias_at : bias_at + width]
@@ -107,7 +107,7 @@ def add_bias(values: Any, at: int, rows: int, width: int, params: Any, bias_at: 
             line[j] += bias[j]
 
 
-@compiled
+@inlined
 def add_bias_relu(values: Any, at: int, rows: int, width: int, params: Any, bias_at: int) -> None:
     """Compute A = max(Z + b, 0) in one pass; written so that NaN stays NaN."""
     bias = params[bias_at : bias_at + width]
@@ -124,7 +124,7 @@ def exponential(x: Any) -> Any:
     raise NotImplementedError("exponential can be called from compiled code only")
 
 
-@overload(exponential, inline="always")
+@overload(exponential)
 def _exponential(x: Any) -> Callable[[Any], Any]:
     """In float32 a polynomial that LLVM turns into vector code (ten times faster than calls of expf).
 
@@ -154,7 +154,7 @@ def _exponential(x: Any) -> Callable[[Any], Any]:
     return by_polynomial if x == types.float32 else by_library
 
 
-@compiled
+@inlined
 def activate(kind: int, values: Any, at: int, rows: int, width: int, real_width: int) -> None:
     """Compute A = f(Z) in place, for the activations that `add_bias_relu` does not cover."""
     block = values[at : at + rows * width]
@@ -170,7 +170,7 @@ def activate(kind: int, values: Any, at: int, rows: int, width: int, real_width:
             block[i * width + real_width : (i + 1) * width] = 0
 
 
-@compiled
+@inlined
 def times_slope(kind: int, values: Any, deltas: Any, at: int, count: int) -> None:
     """D *= f'(Z), with the slope computed from A = f(Z)."""
     a = values[at : at + count]
@@ -260,7 +260,7 @@ def _batch_product(
     return by_either if a.dtype == types.float32 else by_blas
 
 
-@compiled
+@inlined
 def forward(params: Any, network: Network, work: Work, rows: int) -> None:
     """Compute A_1 .. A_{L-1} and Z_L from A_0 (already in ``work.values``)."""
     layers = len(network.widths) - 1
@@ -289,7 +289,7 @@ def forward(params: Any, network: Network, work: Work, rows: int) -> None:
             activate(network.activation, work.values, at, rows, width, network.real_widths[layer + 1])
 
 
-@compiled
+@inlined
 def exponentials(values: Any, at: int, rows: int, width: int, classes: int) -> None:
     """Replace Z by exp(Z - max of the row); written in passes so that the exponentials run as vector code."""
     for i in range(rows):
@@ -304,7 +304,7 @@ def exponentials(values: Any, at: int, rows: int, width: int, classes: int) -> N
         block[i] = exponential(block[i])
 
 
-@compiled
+@inlined
 def probabilities(values: Any, at: int, rows: int, width: int, out: Any, first: int) -> None:
     """Write softmax(Z) into rows ``first``.. of ``out``, shape (any, K)."""
     classes = out.shape[1]
@@ -318,7 +318,7 @@ def probabilities(values: Any, at: int, rows: int, width: int, out: Any, first: 
             out[first + i, j] = line[j] / total
 
 
-@compiled
+@inlined
 def loss_and_delta(network: Network, work: Work, labels: Any, rows: Any, first: int, count: int) -> float:
     """Write D_L = (P - onehot(y)) / count into ``deltas``; return the mean cross-entropy of the batch.
 
@@ -349,7 +349,7 @@ def loss_and_delta(network: Network, work: Work, labels: Any, rows: Any, first: 
     return float(loss / count)
 
 
-@compiled
+@inlined
 def weight_gradient(
     network: Network, work: Work, layer: int, begin: int, rows: int, count: int, out: Any, out_at: int
 ) -> None:
@@ -370,7 +370,7 @@ def weight_gradient(
     )
 
 
-@compiled
+@inlined
 def bias_gradient(network: Network, work: Work, layer: int, count: int, out: Any, out_at: int) -> None:
     """Write db, the column sums of D."""
     width, delta_at = network.widths[layer + 1], work.starts[layer + 1]
@@ -382,7 +382,7 @@ def bias_gradient(network: Network, work: Work, layer: int, count: int, out: Any
             sums[j] += line[j]
 
 
-@compiled
+@inlined
 def delta_below(params: Any, network: Network, work: Work, layer: int, count: int) -> None:
     """Write D_{l-1} = (D_l W_l^T) * f'(A_{l-1})."""
     before, width = network.widths[layer], network.widths[layer + 1]
@@ -403,7 +403,7 @@ def delta_below(params: Any, network: Network, work: Work, layer: int, count: in
     times_slope(network.activation, work.values, work.deltas, work.starts[layer], count * before)
 
 
-@compiled
+@inlined
 def batch_loss(params: Any, network: Network, work: Work, batches: Batches, first: int, count: int) -> float:
     """Go forward with ``count`` > 0 rows: activations and D_L into ``work``; return the mean data loss."""
     gather(batches.features, batches.scale, batches.shift, batches.rows, first, count, work.values)
@@ -425,7 +425,7 @@ def batch_gradient(
     return loss
 
 
-@compiled
+@inlined
 def update_block(
     params: Any,
     gradient: Any,
@@ -470,7 +470,7 @@ def update_block(
     return float(squares)
 
 
-@compiled
+@inlined
 def resolve(rule: Rule, rate: float, step: int, global_rows: int, constants: Any) -> None:
     """Write the rate of step number ``step`` (1-based), the weight decay and a zero into ``constants`` (3,).
 
@@ -508,7 +508,7 @@ def update(
     return float(0.5 * squares * rule.l2 / global_rows)
 
 
-@compiled
+@inlined
 def backward_and_update(
     params: Any,
     scratch: Any,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import operator
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -61,7 +62,7 @@ class MLPSettings:
     dtype: str = "float32"
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "hidden", tuple(int(width) for width in self.hidden))
+        object.__setattr__(self, "hidden", tuple(operator.index(width) for width in self.hidden))
         if any(width < 1 for width in self.hidden):
             raise SettingsError(f"hidden layers need at least one neuron each, not {list(self.hidden)}")
         _one_of("activation", self.activation, ACTIVATIONS)

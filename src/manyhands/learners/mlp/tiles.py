@@ -20,7 +20,7 @@ from llvmlite import ir
 from numba import types
 from numba.core import cgutils
 
-from manyhands.compiling import compiled, intrinsic
+from manyhands.compiling import inlined, intrinsic
 
 LANES = 16
 """Float32 numbers in a 512-bit register."""
@@ -119,7 +119,7 @@ HEIGHTS = 60
 """Rows of C that most tiles divide."""
 
 
-@compiled
+@inlined
 def tiled_product(
     transpose_a: bool, m: int, n: int, k: int, a: Any, at: int, pitch: int, b: Any, bt: int, c: Any, ct: int
 ) -> None:
@@ -148,7 +148,7 @@ def tiled_product(
         _columns(wide, address_a, row, step, address_b + 4 * LANES * first, n, address_c + 4 * LANES * first, m, k)
 
 
-@compiled
+@inlined
 def _columns(wide: int, a: Any, row: int, step: int, b: Any, n: int, c: Any, m: int, k: int) -> None:
     """Compute ``wide`` vectors of columns, as many rows at once as registers allow."""
     i = 0

@@ -1,0 +1,198 @@
+"""``manyhands compare`` on small data: what it prints and writes, and what it refuses before training."""
+
+import contextlib
+import io
+import json
+
+import pytest
+import tqdm
+
+from manyhands.cli import _parser, main
+from manyhands.studies.compare import SCHEMA
+from manyhands.studies.environment import usable_cores
+
+SMALL = ["compare", "--data", "digits", "--hidden", "8", "--epochs", "2", "--seeds", "2"]
+
+FORMATS = (("train_s", ".3f"), ("total_s", ".3f"), ("speedup", ".2f"), ("efficiency", ".2f"))
+TOO_MANY = usable_cores() + 1
+"""Workers."""
+
+
+class Terminal(io.StringIO):
+    """Shows progress, as nobody asks further."""
+
+    def isatty(self):
+        return True
+
+
+def call(*arguments, errors=io.StringIO):
+    """Run the program in this process; return status, output and errors."""
+    with contextlib.redirect_stdout(io.StringIO()) as out, contextlib.redirect_stderr(errors()) as err:
+        try:
+            status = main([str(argument) for argument in arguments])
+        except SystemExit as stopped:  # argparse leaves this way
+            status = stopped.code
+    return status, out.getvalue(), err.getvalue()
+
+
+@pytest.fixture(scope="module")
+def done(tmp_path_factory):
+    """A comparison with everything at its default that need not be small."""
+    path = tmp_path_factory.mktemp("compare") / "result.json"
+    status, out, err = call(*SMALL, "--workers", f"1,2,{TOO_MANY}", "--json", path)
+    return {"status": status, "out": out, "err": err, "record": json.loads(path.read_text())}
+
+
+def rows_of(text):
+    """The cells of the table's rows, by strategy and workers."""
+    head, _, _ = text.partition("\n\nMedians")
+    lines = [line.split() for line in head.splitlines() if "%" not in line]
+    return {(cells[0], cells[1]): cells[2:] for cells in lines[-10:]}
+
+
+class TestOutput:
+    def test_it_ends_well_and_shows_no_progress_without_a_terminal(self, done):
+        assert (done["status"], done["err"]) == (0, "")
+
+    def test_introduction_says_what_will_run_on_what(self, done):
+        words = " ".join(done["out"].split("strategy")[0].split())
+        assert "digits, split 80/20: 1437 training and 360 test rows" in words
+        assert "64-8-10 relu, adam 0.001, inputs x / 16" in words
+        assert "global batch 200, 2 epochs, 20 runs" in words  # (1 + 3 strategies x 3 numbers of workers) x 2 seeds
+
+    def test_introduction_says_which_machine_and_how_many_threads(self, done):
+        facts = done["record"]["environment"]
+        assert facts["cpu"] in done["out"]
+        assert f"{facts['cores']} usable core" in done["out"]
+        assert "BLAS/OpenMP threads pinned to 1 per worker" in done["out"]
+
+    def test_table_says_what_the_file_says(self, done):
+        table = rows_of(done["out"])
+        assert len(table) == 10
+        for row in done["record"]["summary"]:
+            mark = "*" if row["oversubscribed"] else ""
+            cells = table[row["strategy"], f"{row['workers']}{mark}"]
+            assert cells[:4] == [f"{row[name]:{form}}" for name, form in FORMATS]
+            assert cells[4] == f"{100 * row['accuracy_mean']:.2f}"
+
+    def test_more_workers_than_cores_are_marked(self, done):
+        assert f"{TOO_MANY}*" in done["out"]
+        assert "* more workers than the" in done["out"]
+        marks = {row["workers"]: row["oversubscribed"] for row in done["record"]["summary"]}
+        assert (marks[1], marks[TOO_MANY]) == (False, True)
+
+    def test_file_has_schema_and_all_runs(self, done):
+        record = done["record"]
+        assert record["schema"] == SCHEMA
+        assert len(record["runs"]) == 20
+        assert record["settings"]["data"]["name"] == "digits"
+
+    def test_quiet_prints_the_table_only(self):
+        status, out, err = call(*SMALL, "--workers", "1", "--strategy", "gradient", "--quiet")
+        assert (status, err) == (0, "")
+        assert out.lstrip().startswith("train")
+        assert "machine" not in out
+
+    def test_progress_on_a_terminal_ends_at_all_steps(self, monkeypatch):
+        bars = []
+
+        def kept(*arguments, **options):
+            bars.append(Bar(*arguments, **options))
+            return bars[-1]
+
+        Bar = tqdm.tqdm  # noqa: N806
+        monkeypatch.setattr("tqdm.tqdm", kept)
+        _, _, err = call(*SMALL, "--workers", "1,2", "--strategy", "gradient", errors=Terminal)
+        assert "step" in err
+        assert [(bar.n, bar.total) for bar in bars] == [(96, 96)]  # 6 runs of 2 epochs of 8 steps
+
+    def test_quiet_shows_no_progress_even_on_a_terminal(self):
+        assert call(*SMALL, "--workers", "1", "--strategy", "gradient", "--quiet", errors=Terminal)[2] == ""
+
+    def test_strategy_is_repeatable_and_sequential_needs_no_mention(self, tmp_path):
+        path = tmp_path / "result.json"
+        call(*SMALL, "--workers", "2", "--strategy", "periodic:5", "--strategy", "gradient", "--json", path)
+        rows = [(row["strategy"], row["workers"]) for row in json.loads(path.read_text())["summary"]]
+        assert rows == [("sequential", 1), ("periodic:5", 2), ("gradient", 2)]
+
+    def test_options_reach_the_runs(self, tmp_path):
+        path = tmp_path / "result.json"
+        options = "--workers 3 --strategy one-shot --seed 11 --train 500 --batch 50 --sharding global --scale 255"
+        network = "--activation tanh --optimizer sgd --learning-rate 0.05 --l2 0.01 --momentum 0.5 --no-nesterov"
+        assert call(*SMALL, *options.split(), *network.split(), "--dtype", "float64", "--json", path)[0] == 0
+        record = json.loads(path.read_text())
+        settings, last = record["settings"], record["runs"][-1]
+        assert (last["strategy"], last["workers"], last["seed"], last["sharding"]) == ("one-shot", 3, 12, "global")
+        assert last["steps"] == 20  # 2 epochs of 500 rows in batches of 50
+        assert (settings["data"]["train_rows"], settings["data"]["scaling"]) == (500, "x / 255")
+        expected = {"hidden": [8], "activation": "tanh", "optimizer": "sgd", "learning_rate": 0.05, "l2": 0.01}
+        expected |= {"momentum": 0.5, "nesterov": False, "dtype": "float64"}
+        assert settings["network"] | expected == settings["network"]
+
+    def test_automatic_data_is_mnist_where_it_can_be_had(self, data_folder, tmp_path):
+        path = tmp_path / "result.json"
+        options = "--hidden 4 --epochs 1 --seeds 1 --workers 2 --strategy gradient --json"
+        status, out, _ = call("compare", *options.split(), path)
+        assert status == 0
+        assert f"MNIST from {data_folder / 'mnist'}: 6000 training and 10000 test rows" in out
+        data = json.loads(path.read_text())["settings"]["data"]
+        assert (data["name"], data["features"], data["classes"]) == ("mnist", 784, 10)
+
+
+class TestDefaults:
+    def test_they_are_the_published_protocol(self):
+        options = _parser().parse_args(["compare"])
+        assert (options.hidden, options.epochs, options.workers) == ((75,), 75, (1, 2, 4, 6))
+        assert (options.seeds, options.seed) == (5, 0)
+        assert (options.data, options.scale, options.train, options.batch) == ("auto", "auto", None, None)
+        assert (options.activation, options.optimizer, options.learning_rate) == ("relu", "adam", 0.001)
+        assert (options.team, options.sharding, options.json) == ("threads", None, None)
+
+    def test_four_strategies_and_a_batch_of_200(self, done):
+        settings = done["record"]["settings"]
+        assert settings["strategies"] == ["sequential", "one-shot", "periodic:1epoch", "gradient"]
+        assert settings["batch"] == 200
+        assert settings["sharding"]["one-shot"] == "fixed"
+        assert {settings["sharding"][name] for name in ("sequential", "periodic:1epoch", "gradient")} == {"global"}
+
+
+class TestRefusals:
+    @pytest.mark.parametrize(
+        ("arguments", "status", "words"),
+        [
+            ("--workers 1,201", 2, "201 workers cannot share a global batch of 200 rows"),
+            ("--workers 0", 2, "'0' is not a whole number from 1 on"),
+            ("--batch 1438", 2, "between 1 and the 1437 training rows, not 1438"),
+            ("--train 1438", 2, "--train 1438: digits has 1437 training rows"),
+            ("--train 100 --batch 200", 2, "between 1 and the 100 training rows"),
+            ("--seeds 0", 2, "'0' is not a whole number from 1 on"),
+            ("--seed -1", 2, "seed must be 0 or larger"),
+            ("--epochs 0", 2, "'0' is not a whole number from 1 on"),
+            ("--strategy telepathy", 2, "unknown strategy 'telepathy'"),
+            ("--strategy periodic", 2, "'periodic'"),
+            ("--strategy periodic:0", 2, "periodic:0"),
+            ("--strategy gradient --strategy one-shot:3", 2, "'one-shot:3'"),
+            ("--hidden 0", 2, "'0' is not a whole number from 1 on"),
+            ("--learning-rate -1", 2, "learning rate must be a number above 0"),
+            ("--learning-rate nan", 2, "learning rate must be a number above 0"),
+            ("--l2 inf", 2, "l2 must be 0 or larger"),
+            ("--scale loud", 2, "loud"),
+            ("--activation cubic", 2, "cubic"),
+            ("--optimizer lbfgs", 2, "lbfgs"),
+            ("--team pigeons", 2, "pigeons"),
+            ("--sharding broken", 2, "broken"),
+            ("--train-csv a.csv", 2, "--train-csv and --test-csv go together"),
+            ("--train-csv a.csv --test-csv b.csv", 2, "either --data or --train-csv"),
+            ("--json no/such/folder/x.json", 1, "there is no folder no/such/folder"),
+            ("--json .", 1, "it is a folder"),
+            ("--data no-such-folder", 1, "no data set and no folder 'no-such-folder'"),
+        ],
+    )
+    def test_what_cannot_work_is_one_message_before_any_run(self, monkeypatch, arguments, status, words):
+        monkeypatch.setattr("manyhands.studies.compare.run", lambda *_a, **_o: pytest.fail("a run was started"))
+        found, out, err = call(*SMALL, *arguments.split())
+        assert (found, out) == (status, "")
+        assert words in err
+        assert err.count("manyhands compare: ") == 1
+        assert err.endswith("\n")
+        assert err.splitlines()[-1].startswith("manyhands compare: ")  # after argparse's usage, if there is any

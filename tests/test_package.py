@@ -1,0 +1,211 @@
+"""The package from outside: cheap to import, whole, and built in floors."""
+
+import ast
+import importlib
+import json
+import subprocess
+import sys
+import tomllib
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+import manyhands
+from manyhands.cli import options
+from manyhands.data import scaling
+from manyhands.learners.mlp import network
+from manyhands.strategies import STRATEGIES
+from manyhands.teams.launch import TEAMS
+
+PACKAGE = Path(manyhands.__file__).parent
+PROJECT = Path(__file__).parents[1]
+HEAVY = ("numba", "scipy", "sklearn", "torch", "numpy")
+
+
+class TestImport:
+    @pytest.mark.parametrize(
+        "code",
+        [
+            "import manyhands",
+            "import manyhands.cli",
+            "from manyhands.cli import main\ntry: main(['--help'])\nexcept SystemExit: pass",
+            "from manyhands.cli import main\ntry: main(['compare', '--help'])\nexcept SystemExit: pass",
+        ],
+        ids=["package", "cli", "help", "help of compare"],
+    )
+    def test_it_is_cheap(self, code):
+        """No heavy package, and under 0.3 s of CPU time."""
+        report = "import json, sys, time\nprint(json.dumps([sorted(sys.modules), time.process_time()]))"
+        out = subprocess.run([sys.executable, "-c", f"{code}\n{report}"], capture_output=True, text=True, check=True)
+        modules, seconds = json.loads(out.stdout.splitlines()[-1])
+        assert "manyhands" in modules
+        assert [name for name in HEAVY if name in modules] == []
+        assert seconds < 0.3
+
+    @pytest.mark.parametrize("name", manyhands.__all__)
+    def test_public_names_resolve(self, name):
+        assert getattr(manyhands, name) is not None
+
+    def test_public_names_are_all_listed(self):
+        assert set(manyhands.__all__) == {*manyhands._HOMES, "ManyhandsError", "__version__"}
+        assert dir(manyhands) == sorted(manyhands.__all__)
+
+    def test_public_names_come_from_where_type_checkers_see_them(self):
+        seen = {
+            alias.name: node.module
+            for node in ast.walk(ast.parse((PACKAGE / "__init__.py").read_text()))
+            if isinstance(node, ast.ImportFrom)
+            for alias in node.names
+            if alias.name in manyhands._HOMES
+        }
+        assert seen == manyhands._HOMES
+
+    def test_unknown_name_is_an_attribute_error(self):
+        with pytest.raises(AttributeError, match="no attribute 'magic'"):
+            manyhands.magic  # noqa: B018
+
+    def test_console_script_is_main(self):
+        project = tomllib.loads((PROJECT / "pyproject.toml").read_text())["project"]
+        module, _, function = project["scripts"]["manyhands"].partition(":")
+        assert callable(getattr(importlib.import_module(module), function))
+
+    def test_types_are_shipped(self):
+        assert (PACKAGE / "py.typed").exists()
+
+
+class TestOptionsAreThoseOfTheirModules:
+    """`manyhands.cli.options` writes these out, because importing their owners is not cheap."""
+
+    def test_scalings(self):
+        assert options.SCALINGS == scaling.SCALINGS
+
+    def test_activations(self):
+        assert options.ACTIVATIONS == network.ACTIVATIONS
+
+    def test_optimizers(self):
+        assert options.OPTIMIZERS == network.OPTIMIZERS
+
+    @pytest.mark.parametrize("command", ["compare", "train"])
+    @pytest.mark.parametrize(("option", "choices"), [("dtype", network.DTYPES), ("team", TEAMS[1:])])
+    def test_choices(self, command, option, choices):
+        assert tuple(action(command, option).choices) == tuple(choices)
+
+    def test_strategies_are_named_in_the_help(self):
+        told = action("compare", "strategies").help
+        assert [name for name in STRATEGIES if name not in told] == []
+
+    @pytest.mark.parametrize(
+        ("option", "field"),
+        [(name, name) for name in ("activation", "optimizer", "learning_rate", "l2", "momentum", "nesterov", "dtype")],
+    )
+    def test_defaults(self, option, field):
+        assert action("train", option).default == getattr(network.MLPSettings(), field)
+
+
+def action(command, name):
+    """The parser's record of an option of a command."""
+    from manyhands.cli import _parser
+
+    commands = next(each for each in _parser()._actions if each.dest == "command")
+    return next(each for each in commands.choices[command]._actions if each.dest == name)
+
+
+FLOORS = {
+    "protocols": 0,
+    "errors": 0,
+    "randomness": 0,
+    "files": 0,
+    "compiling": 0,
+    "data": 1,
+    "learners": 1,
+    "teams": 1,
+    "strategies": 2,
+    "merges": 2,
+    "training": 3,
+    "studies": 4,
+    "recognition": 4,
+    "cli": 5,
+    "estimators": 5,
+    "web": 5,
+    "__main__": 5,
+}
+WINGS = {"data", "learners", "teams"}
+VERSION = "manyhands.__version__"
+"""Everyone may know the version; anything else of the package's front is on top of all floors."""
+
+
+def part_of(name: str) -> str:
+    """Return the part of the package that a dotted name belongs to: `manyhands.data.idx` is of `data`."""
+    return name.split(".")[1] if "." in name else ""
+
+
+def imports(source: str, module: str, *, is_package: bool = False) -> Iterator[str]:
+    """Yield the dotted names of this package that a module imports, anywhere in it and for any purpose."""
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names if alias.name.split(".")[0] == "manyhands")
+        elif isinstance(node, ast.ImportFrom):
+            home = node.module or ""
+            if node.level:
+                parents = module.split(".")[: len(module.split(".")) - node.level + is_package]
+                home = ".".join([*parents, *filter(None, [home])])
+            if home.split(".")[0] == "manyhands":
+                yield from (f"{home}.{alias.name}" for alias in node.names)
+
+
+def violations(source: str, module: str, *, is_package: bool = False) -> list[str]:
+    """Return the imports of a module that no floor allows."""
+    own = part_of(module)
+    wrong = []
+    for name in imports(source, module, is_package=is_package):
+        other = part_of(name)
+        if name == VERSION or other == own:
+            continue
+        if other not in FLOORS or FLOORS[other] > FLOORS[own] or {own, other} <= WINGS:
+            wrong.append(name)
+    return wrong
+
+
+MODULES = {
+    ".".join(["manyhands", *path.relative_to(PACKAGE).with_suffix("").parts]).removesuffix(".__init__"): path
+    for path in sorted(PACKAGE.rglob("*.py"))
+}
+
+
+class TestFloors:
+    @pytest.mark.parametrize("module", [name for name in MODULES if name != "manyhands"])
+    def test_imports_go_down_only(self, module):
+        path = MODULES[module]
+        assert violations(path.read_text(), module, is_package=path.name == "__init__.py") == []
+
+    def test_every_part_has_its_floor(self):
+        assert {part_of(name) for name in MODULES if name != "manyhands"} <= FLOORS.keys()
+
+    @pytest.mark.parametrize(
+        ("module", "source"),
+        [
+            ("manyhands.data.idx", "from manyhands.training.run import run"),
+            ("manyhands.data.idx", "from manyhands.teams import solo"),
+            ("manyhands.data.idx", "import manyhands.learners.mlp.network"),
+            ("manyhands.data.idx", "from ..teams.solo import Solo"),
+            ("manyhands.errors", "def f():\n    from manyhands.data.idx import read_idx"),
+            ("manyhands.studies.tables", "if TYPE_CHECKING:\n    from manyhands.cli import main"),
+            ("manyhands.training.run", "from manyhands import compare"),
+            ("manyhands.training.run", "from manyhands.attic import junk"),
+        ],
+    )
+    def test_rule_sees_what_is_forbidden(self, module, source):
+        assert len(violations(source, module)) == 1
+
+    @pytest.mark.parametrize(
+        ("module", "source"),
+        [
+            ("manyhands.data.idx", "from manyhands.errors import FormatError"),
+            ("manyhands.data.idx", "from .csvfile import read_csv"),
+            ("manyhands.studies.environment", "from manyhands import __version__"),
+            ("manyhands.cli.train", "import numpy\nfrom manyhands.training.run import run"),
+        ],
+    )
+    def test_rule_lets_pass_what_is_allowed(self, module, source):
+        assert violations(source, module) == []
