@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from manyhands.data.order import Schedule
 from manyhands.errors import DivergedError
+from manyhands.memory import aligned_zeros
 from manyhands.protocols import Control, Learner, Order, Table, Team, Vector
 from manyhands.training.clock import PhaseClock
 from manyhands.training.events import EpochEnded, Event, Listener, RoundHeld
@@ -79,7 +80,7 @@ class Loop:
         self.control, self.clock, self.listeners = control, clock, listeners
         self.rates: NDArray[np.float64] = np.full(plan.steps_per_epoch, plan.settings.learning_rate)
         self.tally = Tally()
-        self._gradient: Vector = np.zeros(learner.size, learner.dtype)
+        self._gradient: Vector = aligned_zeros(learner.size, learner.dtype)
         self._examples_since_round = 0
 
     def run(self) -> Tally:

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from manyhands.errors import DivergedError, SettingsError
 from manyhands.learners.mlp import kernels, tiles
 from manyhands.learners.mlp.network import ACTIVATIONS, Layout, MLPSettings, initialize
+from manyhands.memory import aligned_zeros
 from manyhands.protocols import Control, Order, Table, Vector
 
 _PREDICTION_ROWS = 256
@@ -59,17 +60,17 @@ class MLP:
             ACTIVATIONS.index(settings.activation),
         )
         self._rule = self._make_rule()
-        self._scratch = np.zeros(self._scratch_size(), self.dtype)
-        self._first = np.zeros(self.size, self.dtype)
+        self._scratch = aligned_zeros(self._scratch_size(), self.dtype)
+        self._first = aligned_zeros(self.size, self.dtype)
         # SGD has no second moment; the kernel never reads it then.
-        self._second = np.zeros(self.size if settings.optimizer == "adam" else 0, self.dtype)
+        self._second = aligned_zeros(self.size if settings.optimizer == "adam" else 0, self.dtype)
         self._constants = np.zeros(3, self.dtype)
         self._work = self._make_work(1)
         self._capacity = 1
         self._table: Table | None = None
         self._checked: NDArray[np.int32] | None = None
         self._scaling = (np.zeros(0, self.dtype), np.zeros(0, self.dtype))
-        self.bind(np.zeros(self.size, self.dtype))
+        self.bind(aligned_zeros(self.size, self.dtype))
 
     def _make_rule(self) -> kernels.Rule:
         """Translate the settings into the kernels' constants."""
