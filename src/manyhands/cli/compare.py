@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+import textwrap
 from typing import TYPE_CHECKING, Any
 
 from manyhands.cli import options as shared
@@ -96,7 +97,8 @@ def _introduce(study: CompareStudy) -> None:
     facts, plan = study.dataset.describe(), study.plans[0]
     hidden = "-".join(map(str, plan.settings.hidden))
     network = "-".join(filter(None, [str(facts["features"]), hidden, str(facts["classes"])]))
-    print(f"data      {facts['note']}: {facts['train_rows']} training and {facts['test_rows']} test rows")
+    print(f"data      {facts['name']}: {facts['train_rows']} training and {facts['test_rows']} test rows")
+    print(textwrap.fill(f"({facts['note']})", 100, initial_indent=" " * 10, subsequent_indent=" " * 10))
     print(
         f"network   {network} {plan.settings.activation}, {plan.settings.optimizer} {plan.settings.learning_rate:g}, "
         f"inputs {facts['scaling']}"

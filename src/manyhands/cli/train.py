@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import sys
+import textwrap
 from typing import TYPE_CHECKING, Any
 
 from manyhands.cli import options as shared
@@ -58,10 +59,9 @@ def run(options: argparse.Namespace) -> int:
         seed=options.seed,
     )
     if not options.quiet:
-        print(
-            f"data      {dataset.describe()['note']}: {dataset.train.rows} training rows, inputs {dataset.scaling.name}"
-        )
-        print(f"plan      {plan}", flush=True)
+        facts = f"{dataset.name}: {dataset.train.rows} training rows, inputs {dataset.scaling.name} ({dataset.note})"
+        for word, text in (("data", facts), ("plan", str(plan))):
+            print(textwrap.fill(text, 100, initial_indent=f"{word:10}", subsequent_indent=" " * 10), flush=True)
     result = _run_with_progress(plan, dataset, quiet=options.quiet)
     if options.out:
         result.save(options.out)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
@@ -71,10 +72,7 @@ def load(request: DataRequest) -> Dataset:
     SettingsError
         If the request contradicts itself.
     """
-    _import_readers(request)
-    start = time.perf_counter()
     found = _find(request)
-    seconds = time.perf_counter() - start
     return make_dataset(
         found.name,
         found.train,
@@ -82,15 +80,8 @@ def load(request: DataRequest) -> Dataset:
         rows=found.default_rows if request.rows is None else request.rows,
         scale=request.scale,
         note=found.note,
-        seconds=seconds,
+        seconds=found.seconds,
     )
-
-
-def _import_readers(request: DataRequest) -> None:
-    """Import what reading needs before its clock starts: seconds that say nothing about reading."""
-    if request.data == "digits":
-        import sklearn.datasets
-        import sklearn.model_selection  # noqa: F401
 
 
 def load_test(request: DataRequest) -> Examples:
@@ -108,13 +99,24 @@ def load_test(request: DataRequest) -> Examples:
 
 
 class _Found(NamedTuple):
-    """Examples with their name, where they come from, and how many rows to use unless the user says so."""
+    """Examples with their name, where they come from, and how many rows to use unless the user says so.
+
+    ``seconds`` is the time of reading alone: not of looking for the files, fetching them or importing a reader.
+    """
 
     name: str
     train: Examples
     test: Examples
     note: str
+    seconds: float
     default_rows: int | None = None
+
+
+def _read(name: str, note: str, reader: Callable[[], tuple[Examples, Examples]]) -> _Found:
+    """Read training and test examples, and time it."""
+    start = time.perf_counter()
+    train, test = reader()
+    return _Found(name, train, test, note, time.perf_counter() - start)
 
 
 def _find(request: DataRequest) -> _Found:
@@ -124,19 +126,19 @@ def _find(request: DataRequest) -> _Found:
     if request.data == "auto":
         return _auto()
     if request.data == "digits":
-        return _Found("digits", *_digits(), "scikit-learn's embedded digits, split 80/20")
+        return _digits("scikit-learn's embedded digits, split 80/20")
     if request.data == "mnist":
         return _mnist(_PATIENT_SECONDS)
     if request.data == "letters":
         folder = _letters_folder()
-        return _Found("letters", *_from_folder(folder), f"letters from {folder}")
+        return _read("letters", f"letters from {folder}", lambda: _from_folder(folder))
     folder = Path(request.data)
     if not os.path.isdir(folder):  # noqa: PTH112 - Path.is_dir raises for a name too long
         raise MissingDataError(
             f"there is no data set and no folder {request.data!r}; choose one of {', '.join(NAMES)}, or give a "
             "folder with four IDX files"
         )
-    return _Found(folder.resolve().name, *_from_folder(folder), f"IDX files from {folder}")
+    return _read(folder.resolve().name, f"IDX files from {folder}", lambda: _from_folder(folder))
 
 
 def _auto() -> _Found:
@@ -144,14 +146,15 @@ def _auto() -> _Found:
     try:
         return _mnist(_AUTO_SECONDS)
     except (DownloadError, OutputError):
-        note = "scikit-learn's embedded digits, as MNIST is neither in MANYHANDS_DATA nor could be downloaded quickly"
-        return _Found("digits", *_digits(), note)
+        return _digits(
+            "scikit-learn's embedded digits, as MNIST is neither in MANYHANDS_DATA nor could be downloaded quickly"
+        )
 
 
 def _mnist(seconds: float) -> _Found:
     folder = _mnist_folder(seconds)
-    train, test = _from_folder(folder)
-    return _Found("mnist", train, test, f"MNIST from {folder}", min(_MNIST_DEFAULT_ROWS, len(train.labels)))
+    found = _read("mnist", f"MNIST from {folder}", lambda: _from_folder(folder))
+    return found._replace(default_rows=min(_MNIST_DEFAULT_ROWS, len(found.train.labels)))
 
 
 def _mnist_folder(seconds: float) -> Path:
@@ -185,16 +188,19 @@ def _data_folder(name: str) -> Path | None:
     return Path(base) / name if base else None
 
 
-def _digits() -> tuple[Examples, Examples]:
+def _digits(note: str) -> _Found:
     """Split scikit-learn's 1,797 digits 80/20, every class alike, always in the same way."""
     from sklearn.datasets import load_digits
     from sklearn.model_selection import train_test_split
 
-    features, labels = load_digits(return_X_y=True)
-    parts = train_test_split(
-        features.astype(np.uint8), labels.astype(np.int64), test_size=0.2, stratify=labels, random_state=0
-    )
-    return Examples(parts[0], parts[2]), Examples(parts[1], parts[3])
+    def reader() -> tuple[Examples, Examples]:
+        features, labels = load_digits(return_X_y=True)
+        parts = train_test_split(
+            features.astype(np.uint8), labels.astype(np.int64), test_size=0.2, stratify=labels, random_state=0
+        )
+        return Examples(parts[0], parts[2]), Examples(parts[1], parts[3])
+
+    return _read("digits", note, reader)
 
 
 def _from_folder(folder: Path) -> tuple[Examples, Examples]:
@@ -250,9 +256,12 @@ def _from_csv(request: DataRequest) -> _Found:
     if request.train_csv is None or request.test_csv is None:
         raise SettingsError("--train-csv and --test-csv go together")
     _check_alone(request)
-    train = _read_csv(request.train_csv, request.label_column)
-    test = _read_csv(request.test_csv, request.label_column)
-    return _Found(Path(request.train_csv).name, train, test, f"CSV from {request.train_csv} and {request.test_csv}")
+    first, second = request.train_csv, request.test_csv
+    return _read(
+        Path(first).name,
+        f"CSV from {first} and {second}",
+        lambda: (_read_csv(first, request.label_column), _read_csv(second, request.label_column)),
+    )
 
 
 def _check_alone(request: DataRequest) -> None:
