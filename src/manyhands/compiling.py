@@ -33,7 +33,7 @@ _PACKAGE = Path(__file__).parent
 def code_folder() -> Path:
     """Return the folder for compiled code of exactly these sources."""
     digest = hashlib.sha256()
-    for path in sorted([*_PACKAGE.glob("learners/**/*.py"), *_PACKAGE.glob("teams/*.py"), Path(__file__)]):
+    for path in sorted([*_PACKAGE.glob("learners/**/*.py"), _PACKAGE / "synchronization.py", Path(__file__)]):
         digest.update(path.read_bytes())
     return cache_folder() / "compiled" / digest.hexdigest()[:16]
 

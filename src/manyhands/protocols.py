@@ -98,6 +98,28 @@ class Control:
     progress: NDArray[np.int64]
 
 
+@dataclass(frozen=True)
+class Rounds:
+    """Rounds that a learner's kernel holds itself: weighted means, by examples, of all workers' vectors.
+
+    Attributes
+    ----------
+    meeting : manyhands.synchronization.Meeting
+        From :meth:`Team.meeting_for`.
+    due : ndarray of shape (any,), int64
+        After how many steps of the run the parameters are averaged; ascending.
+    seen : int
+        Examples this worker has used since the last round, before the run.
+    gradient : ndarray of shape (size,) or None
+        If given, gradients are averaged inside every step, in this vector, which the meeting is for.
+    """
+
+    meeting: Any
+    due: NDArray[np.int64]
+    seen: int = 0
+    gradient: Vector | None = None
+
+
 class Clock(Protocol):
     """Adds up the wall-clock seconds of each phase, where it happens."""
 
@@ -155,8 +177,15 @@ class Learner(Protocol):
         """Compile, or otherwise get ready for ``table``'s types, so that no later clock sees it."""
         ...
 
-    def run(self, table: Table, order: Order, rates: NDArray[np.float64], control: Control) -> NDArray[np.float64]:
-        """Take ``order.steps`` optimizer steps, step s at the learning rate ``rates[s]``.
+    def run(
+        self,
+        table: Table,
+        order: Order,
+        rates: NDArray[np.float64],
+        control: Control,
+        rounds: Rounds | None = None,
+    ) -> NDArray[np.float64]:
+        """Take ``order.steps`` optimizer steps, step s at the learning rate ``rates[s]``, and hold ``rounds``.
 
         Returns
         -------
@@ -167,6 +196,8 @@ class Learner(Protocol):
         ------
         DivergedError
             At the first loss that is not finite.
+        WorkerLost
+            If another worker did not come to a round.
         """
         ...
 
@@ -265,6 +296,17 @@ class Team(Protocol):
         """Wait until all workers are here."""
         ...
 
+    def meeting_for(self, vector: Vector) -> Any:
+        """Return a `manyhands.synchronization.Meeting` with which a kernel can average ``vector`` itself, or None.
+
+        None if this kind of team cannot be entered from compiled code; rounds are then held by :meth:`mean_`.
+        """
+        ...
+
+    def settle(self, rounds: int, vector: Vector) -> float:
+        """Account for ``rounds`` rounds that a kernel has held with it; return their seconds."""
+        ...
+
 
 class Strategy(Protocol):
     """When the workers talk and what they do then. A small value object without state.
@@ -292,6 +334,14 @@ class Strategy(Protocol):
     @property
     def parallel(self) -> bool:
         """Whether more than one worker makes sense."""
+        ...
+
+    @property
+    def plain(self) -> bool:
+        """Whether all it does in a round is the mean, by examples, of parameters (or gradients) and buffers.
+
+        A kernel may then hold the rounds itself.
+        """
         ...
 
     def talks_inside_step(self, step: int) -> bool:

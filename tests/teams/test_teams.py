@@ -168,10 +168,10 @@ def test_a_failing_worker_ends_the_others_and_is_the_one_reported():
 
 def test_without_the_call_off_the_others_would_wait_for_ever(monkeypatch):
     # The guard of the test above, taken away: the others are still waiting after the failure.
-    from manyhands.teams.threads import Meeting
+    from manyhands.teams.threads import Room
 
     meetings = []
-    monkeypatch.setattr(Meeting, "call_off", lambda self, rank: meetings.append(self))
+    monkeypatch.setattr(Room, "call_off", lambda self, rank: meetings.append(self))
 
     def work(team):
         if team.rank == 1:

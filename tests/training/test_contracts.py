@@ -112,6 +112,26 @@ def test_a_global_batch_smaller_than_the_team_leaves_workers_idle_but_correct(bl
     assert train(blobs, "periodic:1epoch", workers=4, batch=4).steps == 26 * EPOCHS
 
 
+@pytest.mark.parametrize(("strategy", "team", "workers", "learner"), CASES)
+def test_rounds_in_the_kernel_give_the_bits_of_rounds_in_python(blobs, strategy, team, workers, learner, monkeypatch):
+    # Who listens is told between rounds, so nothing is fused then; 250 rows at once make calls of two epochs.
+    monkeypatch.setattr("manyhands.training.loop._ROWS_AT_ONCE", 250)
+    settings = network_settings(**LEARNERS[learner])
+    plan = make_plan(
+        blobs, strategy=strategy, team=team, workers=workers, settings=settings, batch=BATCH, epochs=5, seed=3
+    )
+    fused, listened = run(plan, blobs), run(plan, blobs, listeners=[lambda event: None])
+    assert (fused.rounds, fused.steps, fused.examples) == (listened.rounds, listened.steps, listened.examples)
+    assert fused.bytes_sent == listened.bytes_sent
+    if strategy == "gradient":  # a step in one call and in two: the same mathematics, compiled twice
+        np.testing.assert_allclose(
+            fused.model.learner.parameters, listened.model.learner.parameters, rtol=1e-4, atol=1e-6
+        )
+    else:
+        assert bits(fused) == bits(listened)
+    np.testing.assert_allclose(fused.losses, listened.losses, rtol=1e-6)
+
+
 def test_seeds_differ(blobs):
     assert bits(train(blobs, "sequential", seed=1)) != bits(train(blobs, "sequential", seed=2))
 

@@ -64,6 +64,18 @@ class Schedule:
             rows = self._take[rng.permutation(len(self._take))]
         return Order(rows.astype(np.int32), self._bounds, self._global_rows)
 
+    def epochs(self, first: int, count: int) -> Order:
+        """Return the orders of ``count`` epochs, from epoch ``first`` on, as one."""
+        orders = [self.epoch(number) for number in range(first, first + count)]
+        if count == 1:
+            return orders[0]
+        starts = [index * self._bounds[-1] + self._bounds[:-1] for index in range(count)]
+        return Order(
+            np.concatenate([order.rows for order in orders]),
+            np.concatenate([*starts, [count * self._bounds[-1]]]),
+            np.tile(self._global_rows, count),
+        )
+
     def _cut(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         """Return the bounds of this worker's batches, and what it takes of the permutation or of the table.
 

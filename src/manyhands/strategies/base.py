@@ -13,6 +13,7 @@ class LocalStrategy:
 
     sharding: ClassVar[Sharding] = "global"
     parallel: ClassVar[bool] = True
+    plain: ClassVar[bool] = True
 
     def talks_inside_step(self, step: int) -> bool:
         """No."""

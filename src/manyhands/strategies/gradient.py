@@ -17,6 +17,7 @@ class Gradient:
 
     sharding: ClassVar[Sharding] = "global"
     parallel: ClassVar[bool] = True
+    plain: ClassVar[bool] = True
 
     @property
     def name(self) -> str:

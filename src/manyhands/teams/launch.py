@@ -117,10 +117,10 @@ def _make_teams(name: str, clocks: Sequence[Clock]) -> tuple[list[Team], Callabl
     """Return every worker's team, and the way to call it off."""
     if len(clocks) == 1:
         return [Solo(clocks[0])], lambda _rank: None
-    from manyhands.teams.threads import Meeting, ThreadTeam  # compiled code: only when it is needed
+    from manyhands.teams.threads import Room, ThreadTeam  # compiled code: only when it is needed
 
-    meeting = Meeting(len(clocks))
-    return [ThreadTeam(meeting, rank, clock) for rank, clock in enumerate(clocks)], meeting.call_off
+    room = Room(len(clocks))
+    return [ThreadTeam(room, rank, clock) for rank, clock in enumerate(clocks)], room.call_off
 
 
 def _wait(threads: Sequence[threading.Thread], tick: Tick | None) -> None:

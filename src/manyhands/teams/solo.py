@@ -25,6 +25,13 @@ class Solo:
         self.clock = clock
         self.bytes_sent = 0
 
+    def meeting_for(self, vector: Vector) -> None:
+        """Return nothing: there is nobody to meet."""
+
+    def settle(self, rounds: int, vector: Vector) -> float:
+        """Account for nothing."""
+        return 0.0
+
     def mean_(self, vector: Vector, weight: float = 1.0) -> None:
         """Leave the vector: the mean of one."""
 

@@ -13,14 +13,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from manyhands import synchronization
 from manyhands.errors import WorkerLost
 from manyhands.protocols import Clock, Phase, Vector
-from manyhands.teams import synchronization
 from manyhands.teams.parts import part_of
 
 
 @dataclass
-class Meeting:
+class Room:
     """What the threads of one team share.
 
     Attributes
@@ -56,7 +56,7 @@ class ThreadTeam:
 
     Parameters
     ----------
-    meeting
+    room
         Shared by all.
     rank
         This worker.
@@ -64,14 +64,31 @@ class ThreadTeam:
         This worker's.
     """
 
-    def __init__(self, meeting: Meeting, rank: int, clock: Clock) -> None:
-        self.meeting = meeting
+    def __init__(self, room: Room, rank: int, clock: Clock) -> None:
+        self.room = room
         self.rank = rank
-        self.size = meeting.size
+        self.size = room.size
         self.clock = clock
         self.bytes_sent = 0
-        self._sums = np.zeros(synchronization.BLOCK)
-        self._scratch, self._nanoseconds = np.zeros(2, np.int64), np.zeros(2, np.int64)
+        # Scratch memory for rounds; the part it computes depends on the vector.
+        self._meeting = synchronization.nobody()._replace(
+            cells=room.cells, addresses=room.addresses, weights=room.weights, rank=rank
+        )
+
+    def meeting_for(self, vector: Vector) -> synchronization.Meeting:
+        """Return what a kernel needs to average ``vector`` in rounds of its own; see `settle`."""
+        self._bring(vector)
+        part = part_of(len(vector), self.size, self.rank)
+        return self._meeting._replace(start=part.start, stop=part.stop)
+
+    def settle(self, rounds: int, vector: Vector) -> float:
+        """Account for rounds that a kernel has held; return their seconds, which were no computing."""
+        self.bytes_sent += rounds * vector.nbytes
+        waited, combined = (1e-9 * float(value) for value in self._meeting.nanoseconds)
+        self._meeting.nanoseconds[:] = 0
+        self.clock.add("communicate", waited)
+        self.clock.add("merge", combined)
+        return waited + combined
 
     def mean_(self, vector: Vector, weight: float = 1.0) -> None:
         """Replace ``vector`` on all workers by the weighted mean."""
@@ -88,41 +105,25 @@ class ThreadTeam:
 
     def _reduce(self, vector: Vector, weight: float, *, normalize: bool, everyone: bool) -> slice:
         """Compute this worker's part of the weighted sum, for everyone or for itself; return its place."""
-        meeting = self.meeting
-        self._bring(vector)
-        meeting.weights[self.rank] = weight
-        self.bytes_sent += vector.nbytes
-        mine = part_of(len(vector), self.size, self.rank)
-        lost = synchronization.reduce(
-            meeting.cells,
-            meeting.addresses,
-            meeting.weights,
-            normalize,
-            vector,
-            mine.start,
-            mine.stop,
-            self._sums,
-            everyone,
-            self._scratch,
-            self._nanoseconds,
-        )
+        meeting = self.meeting_for(vector)
+        self.room.weights[self.rank] = weight
+        lost = synchronization.reduce(meeting, normalize, vector, everyone)
         if lost:
             raise WorkerLost(lost - 1)
-        self.clock.add("communicate", 1e-9 * self._nanoseconds[0])
-        self.clock.add("merge", 1e-9 * self._nanoseconds[1])
-        return mine
+        self.settle(1, vector)
+        return slice(meeting.start, meeting.stop)
 
     def broadcast_(self, vector: Vector, root: int = 0) -> None:
         """Copy the vector of ``root``."""
         self._meet(vector, offered=vector.nbytes if self.rank == root else 0)
         if self.rank != root:
-            vector[:] = self.meeting.vectors[root]
+            vector[:] = self.room.vectors[root]
         self.barrier()
 
     def all_gather_(self, vector: Vector) -> None:
         """Copy everyone's part."""
         self._meet(vector)
-        for rank, source in enumerate(self.meeting.vectors):
+        for rank, source in enumerate(self.room.vectors):
             if rank != self.rank:
                 part = part_of(len(vector), self.size, rank)
                 vector[part] = source[part]
@@ -131,14 +132,14 @@ class ThreadTeam:
     def gather(self, vector: Vector) -> NDArray[Any] | None:
         """Copy all vectors on rank 0."""
         self._meet(vector)
-        rows = np.stack(self.meeting.vectors) if self.rank == 0 else None
+        rows = np.stack(self.room.vectors) if self.rank == 0 else None
         self.barrier()
         return rows
 
     def barrier(self) -> None:
         """Wait for all; charged as communication."""
         with self.clock.phase("communicate"):
-            lost = synchronization.wait(self.meeting.cells, self.size)
+            lost = synchronization.wait(self.room.cells, self.size)
         if lost:
             raise WorkerLost(int(lost) - 1)
 
@@ -150,15 +151,15 @@ class ThreadTeam:
 
     def _bring(self, vector: Vector) -> None:
         """Lay a vector open to the others; the same one as last time costs nothing."""
-        if self.meeting.vectors[self.rank] is not vector:
-            self.meeting.vectors[self.rank] = vector
-            self.meeting.addresses[self.rank] = vector.ctypes.data
+        if self.room.vectors[self.rank] is not vector:
+            self.room.vectors[self.rank] = vector
+            self.room.addresses[self.rank] = vector.ctypes.data
 
 
 def warm_up(dtype: np.dtype[Any]) -> None:
     """Compile the collectives for vectors of ``dtype``."""
     clock = _NoClock()
-    ThreadTeam(Meeting(1), 0, clock).mean_(np.zeros(1, dtype))
+    ThreadTeam(Room(1), 0, clock).mean_(np.zeros(1, dtype))
 
 
 class _NoClock:

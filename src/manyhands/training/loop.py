@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import math
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,10 +14,13 @@ from numpy.typing import NDArray
 from manyhands.data.order import Schedule
 from manyhands.errors import DivergedError
 from manyhands.memory import aligned_zeros
-from manyhands.protocols import Control, Learner, Order, Table, Team, Vector
+from manyhands.protocols import Control, Learner, Order, Rounds, Table, Team, Vector
 from manyhands.training.clock import PhaseClock
 from manyhands.training.events import EpochEnded, Event, Listener, RoundHeld
 from manyhands.training.plan import Plan
+
+_ROWS_AT_ONCE = 1 << 17
+"""Rows of several epochs that are ordered ahead and trained on in one call: a megabyte of numbers."""
 
 
 class StoppedError(Exception):
@@ -93,12 +98,62 @@ class Loop:
         DivergedError, WorkerLost
             From the learner and the team.
         """
-        for epoch in range(self.plan.epochs):
-            with self.clock.phase("compute"):
-                order = self.schedule.epoch(epoch)
-            losses = self._epoch(order)
-            self._close_epoch(epoch, order, losses)
+        meeting = self._meeting()
+        if meeting is None and self.team.size > 1:
+            for epoch in range(self.plan.epochs):
+                with self.clock.phase("compute"):
+                    order = self.schedule.epoch(epoch)
+                self._close_epoch(epoch, order, self._epoch(order))
+            return self.tally
+        # As few calls as possible: after every one, workers queue for the interpreter's lock.
+        at_once = max(1, _ROWS_AT_ONCE // self.plan.rows) if not self.listeners else 1
+        for first in range(0, self.plan.epochs, at_once):
+            self._stretch(first, min(at_once, self.plan.epochs - first), meeting)
         return self.tally
+
+    def _meeting(self) -> Any:
+        """Return a way for the learner's kernel to hold the rounds itself, if team and strategy allow it.
+
+        Not if somebody listens: listeners want to be told between rounds.
+        """
+        simple = self.plan.strategy.plain and not len(self.learner.buffers) and not self.listeners
+        if self.team.size == 1 or not simple:
+            return None
+        inside = self.plan.strategy.talks_inside_step(0)
+        return self.team.meeting_for(self._gradient if inside else self.learner.parameters)
+
+    def _stretch(self, first: int, count: int, meeting: Any) -> None:
+        """Go through several epochs in one call of the learner, rounds included."""
+        strategy, step, per_epoch = self.plan.strategy, self.tally.steps, self.plan.steps_per_epoch
+        began = time.perf_counter()
+        order = self.schedule.epochs(first, count)
+        rounds, held, vector = None, 0, self._gradient
+        if meeting is not None and strategy.talks_inside_step(step):
+            rounds, held = Rounds(meeting, np.zeros(0, np.int64), gradient=self._gradient), order.steps
+        elif meeting is not None:
+            due = self._due(step, step + order.steps)
+            rounds = Rounds(meeting, due - step, self._examples_since_round)
+            held, vector = len(due), self.learner.parameters
+        losses = self.learner.run(self.table, order, np.tile(self.rates, count), self.control, rounds)
+        if len(losses) < order.steps:
+            raise StoppedError
+        self._count(order)
+        self.tally.rounds += held
+        if rounds is not None and len(rounds.due):
+            self._examples_since_round = int(order.bounds[-1] - order.bounds[rounds.due[-1]])
+        self.clock.add("compute", time.perf_counter() - began - self.team.settle(held, vector))
+        for number in range(count):
+            part = order.part(number * per_epoch, (number + 1) * per_epoch)
+            self._close_epoch(first + number, part, losses[number * per_epoch : (number + 1) * per_epoch])
+
+    def _due(self, step: int, end: int) -> NDArray[np.int64]:
+        """Return the steps after which rounds are due, behind ``step`` and up to ``end``."""
+        steps = []
+        while (step := self.plan.strategy.next_round(step, self.plan.steps_per_epoch, self.plan.total_steps)) <= end:
+            steps.append(step)
+            if step == self.plan.total_steps:
+                break
+        return np.array(steps, np.int64)
 
     def _epoch(self, order: Order) -> NDArray[np.float64]:
         """Go through one epoch, from round to round; return the loss of each step."""

@@ -28,6 +28,7 @@ from numba import types
 from manyhands.compiling import compiled, inlined, overload
 from manyhands.learners.mlp.blas import matrix_product
 from manyhands.learners.mlp.tiles import HEIGHTS, WIDEST, tiled_product
+from manyhands.synchronization import Meeting, meet_and_combine
 
 IDENTITY, LOGISTIC, TANH, RELU = range(4)
 SGD, NESTEROV, ADAM = range(3)
@@ -411,8 +412,8 @@ def batch_loss(params: Any, network: Network, work: Work, batches: Batches, firs
     return loss_and_delta(network, work, batches.labels, batches.rows, first, count)
 
 
-@compiled
-def batch_gradient(
+@inlined
+def _batch_gradient(
     params: Any, network: Network, work: Work, batches: Batches, first: int, count: int, gradient: Any
 ) -> float:
     """Write the mean gradient of the data loss over ``count`` > 0 rows; return that loss."""
@@ -423,6 +424,14 @@ def batch_gradient(
         if layer > 0:
             delta_below(params, network, work, layer, count)
     return loss
+
+
+@compiled
+def batch_gradient(
+    params: Any, network: Network, work: Work, batches: Batches, first: int, count: int, gradient: Any
+) -> float:
+    """Write the mean gradient of the data loss over ``count`` > 0 rows; return that loss."""
+    return float(_batch_gradient(params, network, work, batches, first, count, gradient))
 
 
 @inlined
@@ -485,6 +494,23 @@ def resolve(rule: Rule, rate: float, step: int, global_rows: int, constants: Any
 
 @compiled
 def update(
+    params: Any,
+    gradient: Any,
+    first: Any,
+    second: Any,
+    network: Network,
+    rule: Rule,
+    rate: float,
+    step: int,
+    global_rows: int,
+    constants: Any,
+) -> float:
+    """Take one optimizer step from Python; see `_update`."""
+    return float(_update(params, gradient, first, second, network, rule, rate, step, global_rows, constants))
+
+
+@inlined
+def _update(
     params: Any,
     gradient: Any,
     first: Any,
@@ -565,11 +591,17 @@ def train(
     losses: Any,
     stop: Any,
     progress: Any,
+    meeting: Meeting,
+    due: Any,
+    seen: int,
 ) -> int:
-    """Take many steps; return how many were done (fewer after ``stop``, or when a loss is not finite).
+    """Take many steps alone, and average the parameters with the others when a round is ``due``.
 
-    ``steps_taken`` (1,) is the optimizer's step count and goes on counting.
+    Returns how many steps were done (fewer after ``stop``, or when a loss is not finite), or minus the answer of
+    `synchronization.wait` if another worker was lost. ``steps_taken`` (1,), the optimizer's step count, goes on
+    counting; ``seen`` are the examples since the last round.
     """
+    held = 0
     for step in range(len(losses)):
         if stop[0] != 0:
             return step
@@ -597,6 +629,66 @@ def train(
                 constants,
             )
         losses[step] = loss
+        progress[0] += 1
+        seen += count
+        if held < len(due) and step + 1 == due[held]:
+            meeting.weights[meeting.rank] = seen
+            lost = meet_and_combine(meeting, True, params, True)
+            if lost != 0:
+                return -lost
+            held, seen = held + 1, 0
+    return len(losses)
+
+
+@compiled
+def train_together(
+    params: Any,
+    gradient: Any,
+    first: Any,
+    second: Any,
+    network: Network,
+    rule: Rule,
+    work: Work,
+    batches: Batches,
+    rates: Any,
+    steps_taken: Any,
+    constants: Any,
+    losses: Any,
+    stop: Any,
+    progress: Any,
+    meeting: Meeting,
+) -> int:
+    """Take many steps, averaging the gradients with the others inside every one; returns as `train`."""
+    for step in range(len(losses)):
+        if stop[0] != 0:
+            return step
+        begin = batches.bounds[step]
+        count = batches.bounds[step + 1] - begin
+        loss = 0.0
+        if count > 0:
+            loss = _batch_gradient(params, network, work, batches, begin, count, gradient)
+        else:
+            gradient[:] = 0
+        losses[step] = loss
+        if not math.isfinite(loss):
+            return step + 1
+        meeting.weights[meeting.rank] = count
+        lost = meet_and_combine(meeting, True, gradient, True)
+        if lost != 0:
+            return -lost
+        steps_taken[0] += 1
+        losses[step] += _update(
+            params,
+            gradient,
+            first,
+            second,
+            network,
+            rule,
+            rates[step],
+            steps_taken[0],
+            batches.global_rows[step],
+            constants,
+        )
         progress[0] += 1
     return len(losses)
 

@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from manyhands.errors import DivergedError, SettingsError
+from manyhands.errors import DivergedError, SettingsError, WorkerLost
 from manyhands.learners.mlp import kernels, tiles
 from manyhands.learners.mlp.network import ACTIVATIONS, Layout, MLPSettings, initialize
 from manyhands.memory import aligned_zeros
-from manyhands.protocols import Control, Order, Table, Vector
+from manyhands.protocols import Control, Order, Rounds, Table, Vector
+from manyhands.synchronization import nobody
 
 _PREDICTION_ROWS = 256
+_NO_ROUNDS = Rounds(nobody(), np.zeros(0, np.int64))
 
 
 class MLP:
@@ -150,8 +153,9 @@ class MLP:
     def prepare(self, table: Table) -> None:
         """Compile all kernels for this table's dtype by running them on no rows or into scratch memory."""
         empty = Order(np.zeros(0, np.int32), np.zeros(1, np.int64), np.zeros(0, np.int32))
-        nobody = Control(np.zeros(1, np.int64), np.zeros(1, np.int64))
-        self.run(table, empty, np.zeros(0), nobody)
+        still = Control(np.zeros(1, np.int64), np.zeros(1, np.int64))
+        self.run(table, empty, np.zeros(0), still)
+        self.run(table, empty, np.zeros(0), still, replace(_NO_ROUNDS, gradient=self.parameters))
         one = Order(np.zeros(1, np.int32), np.array([0, 1], np.int64), np.ones(1, np.int32))
         saved = self.state()
         self.apply(self._gradient_of(table, one), 0.0, 1)
@@ -163,29 +167,32 @@ class MLP:
         self.gradient(table, order, out)
         return out
 
-    def run(self, table: Table, order: Order, rates: NDArray[np.float64], control: Control) -> NDArray[np.float64]:
-        """Take ``order.steps`` steps without Python in between; see the protocol."""
+    def run(
+        self,
+        table: Table,
+        order: Order,
+        rates: NDArray[np.float64],
+        control: Control,
+        rounds: Rounds | None = None,
+    ) -> NDArray[np.float64]:
+        """Take ``order.steps`` steps, and hold ``rounds``, without Python in between; see the protocol."""
         batches = self._batches(table, order, int(np.diff(order.bounds).max(initial=1)))
         losses = np.zeros(order.steps)
         before = int(control.progress[0])
         taken = np.full(1, self.steps_taken, dtype=np.int64)
-        done = kernels.train(
-            self.parameters,
-            self._scratch,
-            self._first,
-            self._second,
-            self._network,
-            self._rule,
-            self._work,
-            batches,
-            rates,
-            taken,
-            self._constants,
-            losses,
-            control.stop,
-            control.progress,
+        held = _NO_ROUNDS if rounds is None else rounds
+        gradient = self._scratch if held.gradient is None else held.gradient
+        common: tuple[Any, ...] = (
+            *(self.parameters, gradient, self._first, self._second, self._network, self._rule, self._work),
+            *(batches, rates, taken, self._constants, losses, control.stop, control.progress, held.meeting),
         )
+        if held.gradient is None:
+            done = kernels.train(*common, held.due, held.seen)
+        else:
+            done = kernels.train_together(*common)
         self.steps_taken = int(taken[0])
+        if done < 0:
+            raise WorkerLost(-done - 1)
         losses = losses[:done]
         if done and not np.isfinite(losses[-1]):
             raise DivergedError(before + done, self.rank, float(losses[-1]))

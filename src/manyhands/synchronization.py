@@ -1,4 +1,7 @@
-"""Compiled meeting points for worker threads: a barrier without the GIL, and sums over their vectors.
+"""Compiled meeting points for workers that share memory: a barrier without the GIL, and sums over their vectors.
+
+On the ground floor, because both sides need it: teams hold rounds between runs of a learner, and a learner's kernel can
+hold them itself, between two of its steps, without going back to Python.
 
 Python's own barrier costs a hundred microseconds and the GIL, which a round inside every step cannot afford. This one
 is a counter in shared memory. A waiting worker first spins (every worker has a core: the others come within
@@ -9,7 +12,7 @@ that is far away), and in each case leaves at once when the team is called off.
 from __future__ import annotations
 
 import sys
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from llvmlite import ir
@@ -168,37 +171,69 @@ def combine(
                 part[i] = block[i]
 
 
-@compiled
-def reduce(
-    cells: Any,
-    addresses: Any,
-    weights: Any,
-    normalize: bool,
-    like: Any,
-    start: int,
-    stop: int,
-    sums: Any,
-    everyone: bool,
-    scratch: Any,
-    nanoseconds: Any,
-) -> int:
-    """Meet, combine this worker's part, meet again: a whole round without Python.
+class Meeting(NamedTuple):
+    """One worker's way into rounds: what it shares with the others, and its own part and scratch memory.
 
-    ``nanoseconds`` (2,) becomes the time spent waiting and the time spent in `combine`. Returns as `wait` does.
+    Attributes
+    ----------
+    cells : int64, addresses : uintp (n,), weights : float64 (n,)
+        Shared: the barrier, where each worker's vector begins, and how much it counts.
+    rank, start, stop : int
+        This worker, and the part of the vector that it computes for everyone.
+    sums : float64 (BLOCK,), scratch : int64 (2,)
+        Its scratch memory.
+    nanoseconds : int64 (2,)
+        Time it has spent waiting and combining so far.
     """
-    began = now(scratch)
-    lost = _wait(cells, len(addresses))
+
+    cells: Any
+    addresses: Any
+    weights: Any
+    rank: int
+    start: int
+    stop: int
+    sums: Any
+    scratch: Any
+    nanoseconds: Any
+
+
+def nobody() -> Meeting:
+    """Return a meeting for kernels that hold no round: of the same types, and never entered."""
+    return Meeting(
+        new_cells(),
+        np.zeros(1, np.uintp),
+        np.zeros(1),
+        0,
+        0,
+        0,
+        np.zeros(BLOCK),
+        np.zeros(2, np.int64),
+        np.zeros(2, np.int64),
+    )
+
+
+@inlined
+def meet_and_combine(meeting: Meeting, normalize: bool, like: Any, everyone: bool) -> int:
+    """Meet, combine this worker's part of all vectors, meet again: a whole round. Returns as `wait` does."""
+    began = now(meeting.scratch)
+    lost = _wait(meeting.cells, len(meeting.addresses))
     if lost != 0:
         return int(lost)
-    met = now(scratch)
+    met = now(meeting.scratch)
     total = 1.0
     if normalize:
         total = 0.0
-        for rank in range(len(weights)):
-            total += weights[rank]
-    combine(addresses, weights, total, like, start, stop, sums, everyone)
-    combined = now(scratch)
-    lost = _wait(cells, len(addresses))
-    nanoseconds[0] = met - began + now(scratch) - combined
-    nanoseconds[1] = combined - met
+        for rank in range(len(meeting.weights)):
+            total += meeting.weights[rank]
+    combine(meeting.addresses, meeting.weights, total, like, meeting.start, meeting.stop, meeting.sums, everyone)
+    combined = now(meeting.scratch)
+    lost = _wait(meeting.cells, len(meeting.addresses))
+    meeting.nanoseconds[0] += met - began + now(meeting.scratch) - combined
+    meeting.nanoseconds[1] += combined - met
     return int(lost)
+
+
+@compiled
+def reduce(meeting: Meeting, normalize: bool, like: Any, everyone: bool) -> int:
+    """Hold a round from Python; see `meet_and_combine`."""
+    return int(meet_and_combine(meeting, normalize, like, everyone))
