@@ -186,10 +186,8 @@ class MLP:
             *(self.parameters, gradient, self._first, self._second, self._network, self._rule, self._work),
             *(batches, rates, taken, self._constants, losses, control.stop, control.progress, held.meeting),
         )
-        if held.gradient is None:
-            done = kernels.train(*common, held.due, held.seen)
-        else:
-            done = kernels.train_together(*common)
+        alone: tuple[Any, ...] = (*common, held.due, held.seen)
+        done = kernels.train(*alone) if held.gradient is None else kernels.train_together(*common)
         self.steps_taken = int(taken[0])
         if done < 0:
             raise WorkerLost(-done - 1)
