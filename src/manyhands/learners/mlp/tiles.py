@@ -90,6 +90,22 @@ def _make_tile(height: int, vectors: int) -> Callable[..., Any]:
     return intrinsic(tile)
 
 
+@intrinsic
+def prefetch(_typing: Any, address: Any) -> Any:
+    """Ask for the cache line at an address, an integer, and go on."""
+
+    def generate(context: Any, builder: Any, _signature: Any, arguments: Any) -> Any:
+        byte, number = ir.IntType(8).as_pointer(), ir.IntType(32)
+        function = cgutils.get_or_insert_function(
+            builder.module, ir.FunctionType(ir.VoidType(), [byte, number, number, number]), "llvm.prefetch.p0"
+        )
+        reading, keep, data = (ir.Constant(number, value) for value in (0, 3, 1))
+        builder.call(function, [builder.inttoptr(arguments[0], byte), reading, keep, data])
+        return context.get_dummy_value()
+
+    return types.void(types.uintp), generate
+
+
 def _times(builder: Any, value: Any, factor: int) -> Any:
     return builder.mul(value, ir.Constant(_INT, factor))
 
