@@ -148,3 +148,18 @@ def test_what_cannot_be_shared_is_a_settings_error_with_its_numbers(rows, batch,
 @pytest.mark.parametrize(("rows", "batch", "workers"), [(1, 1, 1), (10, 10, 10), (10, 4, 4)])
 def test_the_extremes_that_can_be_shared_are_allowed(rows, batch, workers):
     check_batch(rows, batch, workers)
+
+
+@pytest.mark.parametrize("sharding", ["global", "fixed"])
+@pytest.mark.parametrize(("rows", "batch", "rank", "size"), [(103, 25, 1, 3), (12, 4, 0, 1), (7, 4, 3, 4)])
+def test_several_epochs_in_one_are_those_epochs_end_to_end(sharding, rows, batch, rank, size):
+    schedule = Schedule(rows, batch, rank, size, sharding, seed=2)
+    joined, steps = schedule.epochs(1, 3), schedule.steps_per_epoch
+    assert joined.steps == 3 * steps
+    for number in range(3):
+        epoch = schedule.epoch(1 + number)
+        for step in range(steps):
+            at = number * steps + step
+            assert joined.global_rows[at] == epoch.global_rows[step]
+            found = joined.rows[joined.bounds[at] : joined.bounds[at + 1]]
+            assert found.tolist() == epoch.rows[epoch.bounds[step] : epoch.bounds[step + 1]].tolist()
