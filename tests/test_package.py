@@ -117,6 +117,8 @@ FLOORS = {
     "randomness": 0,
     "files": 0,
     "compiling": 0,
+    "memory": 0,
+    "synchronization": 0,
     "data": 1,
     "learners": 1,
     "teams": 1,

@@ -70,13 +70,14 @@ class MLPSettings:
         _one_of("dtype", self.dtype, DTYPES)
         if not (math.isfinite(self.learning_rate) and self.learning_rate > 0):
             raise SettingsError(f"the learning rate must be a number above 0, not {self.learning_rate}")
-        if not (math.isfinite(self.l2) and self.l2 >= 0):
-            raise SettingsError(f"l2 must be 0 or larger, not {self.l2}")
+        largest = float(np.finfo(self.dtype).max)
+        if not 0 <= self.l2 <= largest:
+            raise SettingsError(f"l2 must be 0 or larger and a finite {self.dtype} number, not {self.l2}")
         for name in ("momentum", "beta_1", "beta_2"):
             if not 0 <= getattr(self, name) < 1:
                 raise SettingsError(f"{name} must be at least 0 and below 1, not {getattr(self, name)}")
-        if not (math.isfinite(self.epsilon) and self.epsilon > 0):
-            raise SettingsError(f"epsilon must be above 0, not {self.epsilon}")
+        if not 0 < self.epsilon <= largest:
+            raise SettingsError(f"epsilon must be above 0 and a finite {self.dtype} number, not {self.epsilon}")
 
 
 def _one_of(name: str, value: str, choices: Sequence[str]) -> None:
