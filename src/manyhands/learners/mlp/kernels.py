@@ -19,251 +19,24 @@ activations (behind the last layer: their deltas) are zero, hence their gradient
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any
 
-import numpy as np
-from numba import types
-
-from manyhands.compiling import compiled, inlined, overload
+from manyhands.compiling import compiled, inlined
 from manyhands.learners.mlp.blas import matrix_product
-from manyhands.learners.mlp.tiles import HEIGHTS, WIDEST, prefetch, tiled_product
+from manyhands.learners.mlp.elementwise import (
+    activate,
+    add_bias,
+    add_bias_relu,
+    gather,
+    loss_and_delta,
+    probabilities,
+    times_slope,
+)
+from manyhands.learners.mlp.forms import PIECE, RELU, Batches, Network, Rule, Work
+from manyhands.learners.mlp.optimizers import resolve, update_block, update_whole
+from manyhands.learners.mlp.products import batch_product
+from manyhands.learners.mlp.tiles import HEIGHTS, WIDEST
 from manyhands.synchronization import Meeting, meet_and_combine
-
-IDENTITY, LOGISTIC, TANH, RELU = range(4)
-SGD, NESTEROV, ADAM = range(3)
-PIECE = 8192
-"""Elements of the gradient that are computed and used at once: 32 KiB of float32."""
-
-
-class Network(NamedTuple):
-    """Shape of the network and where each layer's blocks begin in the flat vector."""
-
-    widths: Any
-    """int64 (L + 1,): inputs, hidden layers, classes; as stored, with padding."""
-    real_widths: Any
-    """int64 (L + 1,): without padding."""
-    weight_at: Any
-    """int64 (L,)."""
-    bias_at: Any
-    """int64 (L,)."""
-    tiled: bool
-    """Whether `tiles` may be used on this CPU."""
-    activation: int
-    """IDENTITY, LOGISTIC, TANH or RELU."""
-
-
-class Rule(NamedTuple):
-    """The update rule and its constants, all of the vector's dtype."""
-
-    kind: int
-    l2: Any
-    momentum: Any
-    beta_1: Any
-    beta_2: Any
-    epsilon: Any
-
-
-class Work(NamedTuple):
-    """Memory for one batch, used again in every step."""
-
-    values: Any
-    """Flat: A_0, A_1, ..., each with room for `capacity` rows."""
-    deltas: Any
-    """Flat, laid out like `values`."""
-    starts: Any
-    """int64 (L + 1,): where A_l begins."""
-
-
-class Batches(NamedTuple):
-    """A table and the rows to use, see `manyhands.protocols`."""
-
-    features: Any
-    labels: Any
-    scale: Any
-    shift: Any
-    rows: Any
-    bounds: Any
-    global_rows: Any
-
-
-@inlined
-def gather(features: Any, scale: Any, shift: Any, rows: Any, first: int, count: int, out: Any) -> None:
-    """Copy ``count`` rows into ``out`` and scale them: from bytes to inputs in one pass."""
-    width = features.shape[1]
-    row_bytes = width * features.itemsize
-    for i in range(count):
-        # Rows come in random order: what the processor cannot foresee, it is told four rows ahead.
-        ahead = features.ctypes.data + rows[first + min(i + 4, count - 1)] * row_bytes
-        for at in range(0, row_bytes, 64):
-            prefetch(ahead + at)
-        row = features[rows[first + i]]
-        target = out[i * width : (i + 1) * width]
-        for j in range(width):
-            target[j] = scale.dtype.type(row[j]) * scale[j] + shift[j]
-
-
-@inlined
-def add_bias(values: Any, at: int, rows: int, width: int, params: Any, bias_at: int) -> None:
-    """Z += b."""
-    bias = params[bias_at : bias_at + width]
-    for i in range(rows):
-        line = values[at + i * width : at + (i + 1) * width]
-        for j in range(width):
-            line[j] += bias[j]
-
-
-@inlined
-def add_bias_relu(values: Any, at: int, rows: int, width: int, params: Any, bias_at: int) -> None:
-    """Compute A = max(Z + b, 0) in one pass; written so that NaN stays NaN."""
-    bias = params[bias_at : bias_at + width]
-    zero = bias[0] - bias[0]
-    for i in range(rows):
-        line = values[at + i * width : at + (i + 1) * width]
-        for j in range(width):
-            z = line[j] + bias[j]
-            line[j] = zero if z < zero else z
-
-
-def exponential(x: Any) -> Any:
-    """exp(x), for compiled code only; see below."""
-    raise NotImplementedError("exponential can be called from compiled code only")
-
-
-@overload(exponential)
-def _exponential(x: Any) -> Callable[[Any], Any]:
-    """In float32 a polynomial that LLVM turns into vector code (ten times faster than calls of expf).
-
-    Cephes' expf (Moshier 1989): x = n ln 2 + r, exp(r) by a polynomial of degree 6; relative error below 3e-7.
-    """
-
-    def by_library(x: Any) -> Any:
-        return math.exp(x)
-
-    def by_polynomial(x: Any) -> Any:
-        # The bounds keep 2^n a normal number, but hide NaN; x - x (NaN for NaN and infinities, else 0) brings it back,
-        # so that a diverged network shows in its loss.
-        bounded = min(max(x, np.float32(-87.0)), np.float32(88.0))
-        n = np.floor(bounded * np.float32(1.44269504088896341) + np.float32(0.5))
-        r = bounded - n * np.float32(0.693359375)
-        r = r - n * np.float32(-2.12194440e-4)
-        q = np.float32(1.9875691500e-4)
-        q = q * r + np.float32(1.3981999507e-3)
-        q = q * r + np.float32(8.3334519073e-3)
-        q = q * r + np.float32(4.1665795894e-2)
-        q = q * r + np.float32(1.6666665459e-1)
-        q = q * r + np.float32(5.0000001201e-1)
-        q = q * r * r + r + np.float32(1)
-        power = (np.int32(n) + np.int32(127)) << np.int32(23)
-        return q * np.int32(power).view(np.float32) + (x - x)
-
-    return by_polynomial if x == types.float32 else by_library
-
-
-@inlined
-def activate(kind: int, values: Any, at: int, rows: int, width: int, real_width: int) -> None:
-    """Compute A = f(Z) in place, for the activations that `add_bias_relu` does not cover."""
-    block = values[at : at + rows * width]
-    one = block.dtype.type(1)
-    if kind == TANH:
-        two = one + one
-        for i in range(rows * width):
-            block[i] = two / (one + exponential(-two * block[i])) - one
-    elif kind == LOGISTIC:
-        for i in range(rows * width):
-            block[i] = one / (one + exponential(-block[i]))
-        for i in range(rows):  # logistic(0) is not 0: silence the padding
-            block[i * width + real_width : (i + 1) * width] = 0
-
-
-@inlined
-def times_slope(kind: int, values: Any, deltas: Any, at: int, count: int) -> None:
-    """D *= f'(Z), with the slope computed from A = f(Z)."""
-    a = values[at : at + count]
-    d = deltas[at : at + count]
-    if kind == RELU:
-        zero = d.dtype.type(0)
-        for i in range(count):
-            d[i] = d[i] if a[i] > zero else zero
-    elif kind == TANH:
-        one = d.dtype.type(1)
-        for i in range(count):
-            d[i] *= one - a[i] * a[i]
-    elif kind == LOGISTIC:
-        one = d.dtype.type(1)
-        for i in range(count):
-            d[i] *= a[i] * (one - a[i])
-
-
-def batch_product(
-    tiled: bool,
-    transpose_a: bool,
-    m: int,
-    n: int,
-    k: int,
-    a: Any,
-    at: int,
-    pitch: int,
-    b: Any,
-    bt: int,
-    c: Any,
-    ct: int,
-) -> None:
-    """C = op(A) B by tiles or by BLAS, whichever is faster; for compiled code only."""
-    raise NotImplementedError("batch_product can be called from compiled code only")
-
-
-@overload(batch_product)
-def _batch_product(
-    tiled: Any,
-    transpose_a: Any,
-    m: Any,
-    n: Any,
-    k: Any,
-    a: Any,
-    at: Any,
-    pitch: Any,
-    b: Any,
-    bt: Any,
-    c: Any,
-    ct: Any,
-) -> Callable[..., None]:
-    def by_blas(
-        tiled: Any,
-        transpose_a: Any,
-        m: Any,
-        n: Any,
-        k: Any,
-        a: Any,
-        at: Any,
-        pitch: Any,
-        b: Any,
-        bt: Any,
-        c: Any,
-        ct: Any,
-    ) -> None:
-        matrix_product(transpose_a, False, m, n, k, a, at, pitch, b, bt, c, ct)
-
-    def by_either(
-        tiled: Any,
-        transpose_a: Any,
-        m: Any,
-        n: Any,
-        k: Any,
-        a: Any,
-        at: Any,
-        pitch: Any,
-        b: Any,
-        bt: Any,
-        c: Any,
-        ct: Any,
-    ) -> None:
-        if tiled and n <= WIDEST:
-            tiled_product(transpose_a, m, n, k, a, at, pitch, b, bt, c, ct)
-        else:
-            matrix_product(transpose_a, False, m, n, k, a, at, pitch, b, bt, c, ct)
-
-    return by_either if a.dtype == types.float32 else by_blas
 
 
 @inlined
@@ -293,66 +66,6 @@ def forward(params: Any, network: Network, work: Work, rows: int) -> None:
         add_bias(work.values, at, rows, width, params, network.bias_at[layer])
         if layer < layers - 1:
             activate(network.activation, work.values, at, rows, width, network.real_widths[layer + 1])
-
-
-@inlined
-def exponentials(values: Any, at: int, rows: int, width: int, classes: int) -> None:
-    """Replace Z by exp(Z - max of the row); written in passes so that the exponentials run as vector code."""
-    for i in range(rows):
-        line = values[at + i * width : at + (i + 1) * width]
-        largest = line[0]
-        for j in range(1, classes):
-            largest = max(largest, line[j])
-        for j in range(classes):
-            line[j] -= largest
-    block = values[at : at + rows * width]
-    for i in range(rows * width):
-        block[i] = exponential(block[i])
-
-
-@inlined
-def probabilities(values: Any, at: int, rows: int, width: int, out: Any, first: int) -> None:
-    """Write softmax(Z) into rows ``first``.. of ``out``, shape (any, K)."""
-    classes = out.shape[1]
-    exponentials(values, at, rows, width, classes)
-    for i in range(rows):
-        line = values[at + i * width : at + i * width + classes]
-        total = line[0]
-        for j in range(1, classes):
-            total += line[j]
-        for j in range(classes):
-            out[first + i, j] = line[j] / total
-
-
-@inlined
-def loss_and_delta(network: Network, work: Work, labels: Any, rows: Any, first: int, count: int) -> float:
-    """Write D_L = (P - onehot(y)) / count into ``deltas``; return the mean cross-entropy of the batch.
-
-    The loss is taken from Z, as log(sum exp(Z - max)) - (Z_y - max), which stays finite where log(P) would not.
-    """
-    last = len(network.widths) - 1
-    width, classes, at = network.widths[last], network.real_widths[last], work.starts[last]
-    inverse = work.values.dtype.type(1) / work.values.dtype.type(count)
-    loss = 0.0
-    for i in range(count):
-        line = work.values[at + i * width : at + i * width + classes]
-        largest = line[0]
-        for j in range(1, classes):
-            largest = max(largest, line[j])
-        loss -= line[labels[rows[first + i]]] - largest
-    exponentials(work.values, at, count, width, classes)
-    for i in range(count):
-        line = work.values[at + i * width : at + i * width + classes]
-        delta = work.deltas[at + i * width : at + i * width + classes]
-        total = line[0]
-        for j in range(1, classes):
-            total += line[j]
-        loss += math.log(total)
-        share = inverse / total
-        for j in range(classes):
-            delta[j] = line[j] * share
-        delta[labels[rows[first + i]]] -= inverse
-    return float(loss / count)
 
 
 @inlined
@@ -444,106 +157,6 @@ def batch_gradient(
 ) -> float:
     """Write the mean gradient of the data loss over ``count`` > 0 rows; return that loss."""
     return float(_batch_gradient(params, network, work, batches, first, count, gradient))
-
-
-@inlined
-def update_block(
-    params: Any,
-    gradient: Any,
-    gradient_at: int,
-    first: Any,
-    second: Any,
-    start: int,
-    stop: int,
-    rule: Rule,
-    rate: Any,
-    decay: Any,
-) -> float:
-    """Update ``params[start:stop]`` in one pass; return sum(params^2) from before.
-
-    The gradient of these parameters begins at ``gradient_at``. ``first``: SGD's velocity or Adam's first moment;
-    ``second``: Adam's second moment.
-    """
-    p, g = params[start:stop], gradient[gradient_at : gradient_at + stop - start]
-    m = first[start:stop]
-    squares = rate - rate
-    one = p.dtype.type(1)
-    if rule.kind == ADAM:
-        v = second[start:stop]
-        for i in range(stop - start):
-            slope = g[i] + decay * p[i]
-            squares += p[i] * p[i]
-            m[i] = rule.beta_1 * m[i] + (one - rule.beta_1) * slope
-            v[i] = rule.beta_2 * v[i] + (one - rule.beta_2) * slope * slope
-            p[i] -= rate * m[i] / (math.sqrt(v[i]) + rule.epsilon)
-    elif rule.kind == NESTEROV:
-        for i in range(stop - start):
-            slope = g[i] + decay * p[i]
-            squares += p[i] * p[i]
-            m[i] = rule.momentum * m[i] - rate * slope
-            p[i] += rule.momentum * m[i] - rate * slope
-    else:
-        for i in range(stop - start):
-            slope = g[i] + decay * p[i]
-            squares += p[i] * p[i]
-            m[i] = rule.momentum * m[i] - rate * slope
-            p[i] += m[i]
-    return float(squares)
-
-
-@inlined
-def resolve(rule: Rule, rate: float, step: int, global_rows: int, constants: Any) -> None:
-    """Write the rate of step number ``step`` (1-based), the weight decay and a zero into ``constants`` (3,).
-
-    They get the vector's dtype this way: writing and reading an array is how a double becomes a float32.
-    """
-    if rule.kind == ADAM:
-        rate *= math.sqrt(1.0 - float(rule.beta_2) ** step) / (1.0 - float(rule.beta_1) ** step)
-    constants[0] = rate
-    constants[1] = rule.l2 / global_rows
-    constants[2] = 0
-
-
-@compiled
-def update(
-    params: Any,
-    gradient: Any,
-    first: Any,
-    second: Any,
-    network: Network,
-    rule: Rule,
-    rate: float,
-    step: int,
-    global_rows: int,
-    constants: Any,
-) -> float:
-    """Take one optimizer step from Python; see `_update`."""
-    return float(_update(params, gradient, first, second, network, rule, rate, step, global_rows, constants))
-
-
-@inlined
-def _update(
-    params: Any,
-    gradient: Any,
-    first: Any,
-    second: Any,
-    network: Network,
-    rule: Rule,
-    rate: float,
-    step: int,
-    global_rows: int,
-    constants: Any,
-) -> float:
-    """Take optimizer step number ``step`` along a whole gradient; return the penalty part of the loss from before."""
-    resolve(rule, rate, step, global_rows, constants)
-    rate, decay, nothing = constants[0], constants[1], constants[2]
-    squares = 0.0
-    for layer in range(len(network.widths) - 1):
-        begin, middle = network.weight_at[layer], network.bias_at[layer]
-        end = middle + network.widths[layer + 1]
-        squares += update_block(params, gradient, begin, first, second, begin, middle, rule, rate, decay)
-        update_block(params, gradient, middle, first, second, middle, end, rule, rate, nothing)
-    return float(0.5 * squares * rule.l2 / global_rows)
 
 
 @inlined
@@ -689,7 +302,7 @@ def train_together(
         if lost != 0:
             return -lost
         steps_taken[0] += 1
-        losses[step] += _update(
+        losses[step] += update_whole(
             params,
             gradient,
             first,

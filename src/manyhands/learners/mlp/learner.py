@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from manyhands.errors import DivergedError, SettingsError, WorkerLost
-from manyhands.learners.mlp import kernels, tiles
+from manyhands.learners.mlp import forms, kernels, optimizers, tiles
 from manyhands.learners.mlp.network import ACTIVATIONS, Layout, MLPSettings, initialize
 from manyhands.memory import aligned_zeros
 from manyhands.protocols import Control, Order, Rounds, Table, Vector
@@ -54,7 +54,7 @@ class MLP:
         self.size = self.layout.size
         self.buffers: Vector = np.zeros(0, self.dtype)
         self.steps_taken = 0
-        self._network = kernels.Network(
+        self._network = forms.Network(
             self.layout.widths,
             self.layout.real_widths,
             self.layout.weight_at,
@@ -75,25 +75,25 @@ class MLP:
         self._scaling = (np.zeros(0, self.dtype), np.zeros(0, self.dtype))
         self.bind(aligned_zeros(self.size, self.dtype))
 
-    def _make_rule(self) -> kernels.Rule:
+    def _make_rule(self) -> forms.Rule:
         """Translate the settings into the kernels' constants."""
         chosen = self.settings
         if chosen.optimizer == "adam":
-            kind = kernels.ADAM
+            kind = forms.ADAM
         else:
-            kind = kernels.NESTEROV if chosen.nesterov and chosen.momentum > 0 else kernels.SGD
+            kind = forms.NESTEROV if chosen.nesterov and chosen.momentum > 0 else forms.SGD
         constants = (chosen.l2, chosen.momentum, chosen.beta_1, chosen.beta_2, chosen.epsilon)
-        return kernels.Rule(kind, *(self.dtype.type(value) for value in constants))
+        return forms.Rule(kind, *(self.dtype.type(value) for value in constants))
 
     def _scratch_size(self) -> int:
         """Return the room for one piece of the gradient: some rows of a layer, or a whole layer for BLAS."""
         inputs, outputs = self.layout.widths[:-1], self.layout.widths[1:]
         return int(((inputs + 1) * outputs).max())
 
-    def _make_work(self, rows: int) -> kernels.Work:
+    def _make_work(self, rows: int) -> forms.Work:
         """Allocate room for a batch of ``rows`` examples."""
         starts = np.concatenate([[0], np.cumsum(rows * self.layout.widths)]).astype(np.int64)
-        return kernels.Work(
+        return forms.Work(
             np.zeros(starts[-1], self.dtype),
             np.zeros(starts[-1], self.dtype),
             np.ascontiguousarray(starts[:-1]),
@@ -114,7 +114,7 @@ class MLP:
         self._table, self._checked = table, None
         self._scaling = (table.scale.astype(self.dtype), table.shift.astype(self.dtype))
 
-    def _batches(self, table: Table, order: Order, largest: int) -> kernels.Batches:
+    def _batches(self, table: Table, order: Order, largest: int) -> forms.Batches:
         """Bring table and order into the kernels' form and make room for the largest batch."""
         self._adopt(table)
         if len(order.rows) and order.rows is not self._checked:
@@ -123,9 +123,7 @@ class MLP:
             self._checked = order.rows
         if largest > self._capacity:  # grows once, before the first step of a run
             self._work, self._capacity = self._make_work(largest), largest
-        return kernels.Batches(
-            table.features, table.labels, *self._scaling, order.rows, order.bounds, order.global_rows
-        )
+        return forms.Batches(table.features, table.labels, *self._scaling, order.rows, order.bounds, order.global_rows)
 
     @property
     def optimizer_state(self) -> Mapping[str, Vector]:
@@ -209,7 +207,7 @@ class MLP:
     def apply(self, gradient: Vector, rate: float, global_rows: int) -> float:
         """Take one optimizer step along ``gradient``; see the protocol."""
         self.steps_taken += 1
-        return kernels.update(
+        return optimizers.update(
             self.parameters,
             gradient,
             self._first,

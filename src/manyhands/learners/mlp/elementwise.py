@@ -1,0 +1,182 @@
+"""Compiled passes over a batch, element by element: gathering, activations, softmax and loss."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from numba import types
+
+from manyhands.compiling import inlined, overload
+from manyhands.learners.mlp.forms import LOGISTIC, RELU, TANH, Network, Work
+from manyhands.learners.mlp.tiles import prefetch
+
+
+@inlined
+def gather(features: Any, scale: Any, shift: Any, rows: Any, first: int, count: int, out: Any) -> None:
+    """Copy ``count`` rows into ``out`` and scale them: from bytes to inputs in one pass."""
+    width = features.shape[1]
+    row_bytes = width * features.itemsize
+    for i in range(count):
+        # Rows come in random order: what the processor cannot foresee, it is told four rows ahead.
+        ahead = features.ctypes.data + rows[first + min(i + 4, count - 1)] * row_bytes
+        for at in range(0, row_bytes, 64):
+            prefetch(ahead + at)
+        row = features[rows[first + i]]
+        target = out[i * width : (i + 1) * width]
+        for j in range(width):
+            target[j] = scale.dtype.type(row[j]) * scale[j] + shift[j]
+
+
+@inlined
+def add_bias(values: Any, at: int, rows: int, width: int, params: Any, bias_at: int) -> None:
+    """Z += b."""
+    bias = params[bias_at : bias_at + width]
+    for i in range(rows):
+        line = values[at + i * width : at + (i + 1) * width]
+        for j in range(width):
+            line[j] += bias[j]
+
+
+@inlined
+def add_bias_relu(values: Any, at: int, rows: int, width: int, params: Any, bias_at: int) -> None:
+    """Compute A = max(Z + b, 0) in one pass; written so that NaN stays NaN."""
+    bias = params[bias_at : bias_at + width]
+    zero = bias[0] - bias[0]
+    for i in range(rows):
+        line = values[at + i * width : at + (i + 1) * width]
+        for j in range(width):
+            z = line[j] + bias[j]
+            line[j] = zero if z < zero else z
+
+
+def exponential(x: Any) -> Any:
+    """exp(x), for compiled code only; see below."""
+    raise NotImplementedError("exponential can be called from compiled code only")
+
+
+@overload(exponential)
+def _exponential(x: Any) -> Callable[[Any], Any]:
+    """In float32 a polynomial that LLVM turns into vector code (ten times faster than calls of expf).
+
+    Cephes' expf (Moshier 1989): x = n ln 2 + r, exp(r) by a polynomial of degree 6; relative error below 3e-7.
+    """
+
+    def by_library(x: Any) -> Any:
+        return math.exp(x)
+
+    def by_polynomial(x: Any) -> Any:
+        # The bounds keep 2^n a normal number, but hide NaN; x - x (NaN for NaN and infinities, else 0) brings it back,
+        # so that a diverged network shows in its loss.
+        bounded = min(max(x, np.float32(-87.0)), np.float32(88.0))
+        n = np.floor(bounded * np.float32(1.44269504088896341) + np.float32(0.5))
+        r = bounded - n * np.float32(0.693359375)
+        r = r - n * np.float32(-2.12194440e-4)
+        q = np.float32(1.9875691500e-4)
+        q = q * r + np.float32(1.3981999507e-3)
+        q = q * r + np.float32(8.3334519073e-3)
+        q = q * r + np.float32(4.1665795894e-2)
+        q = q * r + np.float32(1.6666665459e-1)
+        q = q * r + np.float32(5.0000001201e-1)
+        q = q * r * r + r + np.float32(1)
+        power = (np.int32(n) + np.int32(127)) << np.int32(23)
+        return q * np.int32(power).view(np.float32) + (x - x)
+
+    return by_polynomial if x == types.float32 else by_library
+
+
+@inlined
+def activate(kind: int, values: Any, at: int, rows: int, width: int, real_width: int) -> None:
+    """Compute A = f(Z) in place, for the activations that `add_bias_relu` does not cover."""
+    block = values[at : at + rows * width]
+    one = block.dtype.type(1)
+    if kind == TANH:
+        two = one + one
+        for i in range(rows * width):
+            block[i] = two / (one + exponential(-two * block[i])) - one
+    elif kind == LOGISTIC:
+        for i in range(rows * width):
+            block[i] = one / (one + exponential(-block[i]))
+        for i in range(rows):  # logistic(0) is not 0: silence the padding
+            block[i * width + real_width : (i + 1) * width] = 0
+
+
+@inlined
+def times_slope(kind: int, values: Any, deltas: Any, at: int, count: int) -> None:
+    """D *= f'(Z), with the slope computed from A = f(Z)."""
+    a = values[at : at + count]
+    d = deltas[at : at + count]
+    if kind == RELU:
+        zero = d.dtype.type(0)
+        for i in range(count):
+            d[i] = d[i] if a[i] > zero else zero
+    elif kind == TANH:
+        one = d.dtype.type(1)
+        for i in range(count):
+            d[i] *= one - a[i] * a[i]
+    elif kind == LOGISTIC:
+        one = d.dtype.type(1)
+        for i in range(count):
+            d[i] *= a[i] * (one - a[i])
+
+
+@inlined
+def exponentials(values: Any, at: int, rows: int, width: int, classes: int) -> None:
+    """Replace Z by exp(Z - max of the row); written in passes so that the exponentials run as vector code."""
+    for i in range(rows):
+        line = values[at + i * width : at + (i + 1) * width]
+        largest = line[0]
+        for j in range(1, classes):
+            largest = max(largest, line[j])
+        for j in range(classes):
+            line[j] -= largest
+    block = values[at : at + rows * width]
+    for i in range(rows * width):
+        block[i] = exponential(block[i])
+
+
+@inlined
+def probabilities(values: Any, at: int, rows: int, width: int, out: Any, first: int) -> None:
+    """Write softmax(Z) into rows ``first``.. of ``out``, shape (any, K)."""
+    classes = out.shape[1]
+    exponentials(values, at, rows, width, classes)
+    for i in range(rows):
+        line = values[at + i * width : at + i * width + classes]
+        total = line[0]
+        for j in range(1, classes):
+            total += line[j]
+        for j in range(classes):
+            out[first + i, j] = line[j] / total
+
+
+@inlined
+def loss_and_delta(network: Network, work: Work, labels: Any, rows: Any, first: int, count: int) -> float:
+    """Write D_L = (P - onehot(y)) / count into ``deltas``; return the mean cross-entropy of the batch.
+
+    The loss is taken from Z, as log(sum exp(Z - max)) - (Z_y - max), which stays finite where log(P) would not.
+    """
+    last = len(network.widths) - 1
+    width, classes, at = network.widths[last], network.real_widths[last], work.starts[last]
+    inverse = work.values.dtype.type(1) / work.values.dtype.type(count)
+    loss = 0.0
+    for i in range(count):
+        line = work.values[at + i * width : at + i * width + classes]
+        largest = line[0]
+        for j in range(1, classes):
+            largest = max(largest, line[j])
+        loss -= line[labels[rows[first + i]]] - largest
+    exponentials(work.values, at, count, width, classes)
+    for i in range(count):
+        line = work.values[at + i * width : at + i * width + classes]
+        delta = work.deltas[at + i * width : at + i * width + classes]
+        total = line[0]
+        for j in range(1, classes):
+            total += line[j]
+        loss += math.log(total)
+        share = inverse / total
+        for j in range(classes):
+            delta[j] = line[j] * share
+        delta[labels[rows[first + i]]] -= inverse
+    return float(loss / count)
