@@ -12,7 +12,7 @@ def mean_(team: Team, learner: Learner, weight: float) -> None:
     """Average parameters and buffers, each worker's in proportion to ``weight`` (the examples it has seen).
 
     With equal weights this is the published merge (Todorov et al. 2021, sec. III). Optimizer state stays each worker's
-    own: averaging Adam's moments too changed no accuracy and would triple the bytes.
+    own: averaging Adam's moments too would triple the bytes.
     """
     team.mean_(learner.parameters, weight)
     if len(learner.buffers):

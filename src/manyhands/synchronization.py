@@ -3,8 +3,8 @@
 On the ground floor, because both sides need it: teams hold rounds between runs of a learner, and a learner's kernel can
 hold them itself, between two of its steps, without going back to Python.
 
-Python's own barrier costs a hundred microseconds and the GIL, which a round inside every step cannot afford. This one
-is a counter in shared memory. A waiting worker first spins (every worker has a core: the others come within
+Python's own barrier needs the GIL, for which all workers would queue at every round. This one is a counter in shared
+memory. A waiting worker first spins (every worker has a core: the others come within
 microseconds), then offers its core to others at every look (more workers than cores), then sleeps in between (a round
 that is far away), and in each case leaves at once when the team is called off.
 """
@@ -24,8 +24,8 @@ from manyhands.compiling import compiled, inlined, intrinsic
 
 # Cells of the shared int64 array, a cache line apart so that waiting does not slow down arriving.
 _LINE = 8
-ARRIVED, GENERATION, LOST, STOP = 0, _LINE, 2 * _LINE, 3 * _LINE
-_CELLS = 4 * _LINE
+ARRIVED, GENERATION, LOST = 0, _LINE, 2 * _LINE
+_CELLS = 3 * _LINE
 _SPINS, _YIELDS, _NAP_MICROSECONDS = 4000, 8000, 50
 BLOCK = 2048
 """Elements summed at once: the double-precision partial sums stay in the first-level cache."""

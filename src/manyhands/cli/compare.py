@@ -72,22 +72,23 @@ def run(options: argparse.Namespace) -> int:
     except KeyboardInterrupt:
         if options.debug:
             raise
-        return _finish(study, options.json) or _INTERRUPTED
+        _finish(study, options.json)
+        return _INTERRUPTED
     except ManyhandsError:
         if study.comparison.runs:  # hours of finished runs are worth having, whatever became of this one
             _finish(study, options.json)
         raise
-    return _finish(study, options.json)
+    _finish(study, options.json)
+    return 0
 
 
-def _finish(study: CompareStudy, path: str | None) -> int:
+def _finish(study: CompareStudy, path: str | None) -> None:
     """Write the file and print the table, in this order: a terminal can fail."""
     from manyhands.studies.tables import comparison_table
 
     if path:
         study.comparison.save(path)
     print(comparison_table(study.comparison), flush=True)
-    return 0
 
 
 def _introduce(study: CompareStudy) -> None:

@@ -338,8 +338,8 @@ def compare(
     Returns
     -------
     Comparison
-        ``comparison.summary`` has the table's rows, ``str(...)`` of
-        `manyhands.studies.tables.comparison_table` prints it, ``comparison.save(path)`` writes the JSON file.
+        ``comparison.summary`` has the table's rows, `manyhands.studies.tables.comparison_table` makes text of them,
+        ``comparison.save(path)`` writes the JSON file.
 
     Raises
     ------

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
@@ -17,7 +17,6 @@ from manyhands.strategies.sequential import Sequential
 from manyhands.teams.launch import check_team
 
 DEFAULT_BATCH = 200
-LEARNERS = ("mlp",)
 
 
 @dataclass(frozen=True)
@@ -57,7 +56,7 @@ class Plan:
     sharding: Sharding
     seed: int
     rows: int
-    learner: str = field(default="mlp")
+    learner: str = "mlp"
 
     @property
     def steps_per_epoch(self) -> int:

@@ -22,7 +22,7 @@ class Network(NamedTuple):
     bias_at: Any
     """int64 (L,)."""
     tiled: bool
-    """Whether `tiles` may be used on this CPU."""
+    """Whether `tiles` may be used: float32, on a CPU that has the registers."""
     activation: int
     """IDENTITY, LOGISTIC, TANH or RELU."""
 

@@ -59,7 +59,7 @@ class MLP:
             self.layout.real_widths,
             self.layout.weight_at,
             self.layout.bias_at,
-            tiles.available(),
+            tiles.available() and self.dtype == np.float32,
             ACTIVATIONS.index(settings.activation),
         )
         self._rule = self._make_rule()
@@ -94,8 +94,8 @@ class MLP:
         """Allocate room for a batch of ``rows`` examples."""
         starts = np.concatenate([[0], np.cumsum(rows * self.layout.widths)]).astype(np.int64)
         return forms.Work(
-            np.zeros(starts[-1], self.dtype),
-            np.zeros(starts[-1], self.dtype),
+            aligned_zeros(starts[-1], self.dtype),
+            aligned_zeros(starts[-1], self.dtype),
             np.ascontiguousarray(starts[:-1]),
         )
 
