@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 
 IDENTITY, LOGISTIC, TANH, RELU = range(4)
 SGD, NESTEROV, ADAM = range(3)
+GRADIENT, ROUND, UPDATE = 1, 2, 4  # the parts of a step that talks; may be added up
 PIECE = 8192
 """Elements of the gradient that are computed and used at once: 32 KiB of float32."""
 

@@ -32,7 +32,7 @@ from manyhands.learners.mlp.elementwise import (
     probabilities,
     times_slope,
 )
-from manyhands.learners.mlp.forms import PIECE, RELU, Batches, Network, Rule, Work
+from manyhands.learners.mlp.forms import GRADIENT, PIECE, RELU, ROUND, UPDATE, Batches, Network, Rule, Work
 from manyhands.learners.mlp.optimizers import resolve, update_block, update_whole
 from manyhands.learners.mlp.products import batch_product
 from manyhands.learners.mlp.tiles import HEIGHTS, WIDEST
@@ -138,7 +138,7 @@ def batch_loss(params: Any, network: Network, work: Work, batches: Batches, firs
 
 
 @inlined
-def _batch_gradient(
+def batch_gradient(
     params: Any, network: Network, work: Work, batches: Batches, first: int, count: int, gradient: Any
 ) -> float:
     """Write the mean gradient of the data loss over ``count`` > 0 rows; return that loss."""
@@ -149,14 +149,6 @@ def _batch_gradient(
         if layer > 0:
             delta_below(params, network, work, layer, count)
     return loss
-
-
-@compiled
-def batch_gradient(
-    params: Any, network: Network, work: Work, batches: Batches, first: int, count: int, gradient: Any
-) -> float:
-    """Write the mean gradient of the data loss over ``count`` > 0 rows; return that loss."""
-    return float(_batch_gradient(params, network, work, batches, first, count, gradient))
 
 
 @inlined
@@ -174,7 +166,7 @@ def backward_and_update(
     global_rows: int,
     constants: Any,
 ) -> float:
-    """Do what `batch_gradient` does after the loss, and `update`, piece by piece; return as `update`.
+    """Do what `batch_gradient` does after the loss, and `update_whole`, piece by piece; return as it.
 
     A piece of the gradient is used while it is in the first-level cache and never written to memory: with small
     batches a step waits for memory, not for arithmetic. BLAS wants whole matrices, so its piece is a whole layer.
@@ -282,39 +274,48 @@ def train_together(
     stop: Any,
     progress: Any,
     meeting: Meeting,
+    parts: Any,
 ) -> int:
-    """Take many steps, averaging the gradients with the others inside every one; returns as `train`."""
+    """Take many steps, averaging the gradients with the others inside every one; returns as `train`.
+
+    ``parts`` (1,) says which of a step's parts are done: all, or one of them, when the round in between is held by
+    someone else. Every part stands here once, and its choice is read from memory in every step, so that there is one
+    piece of machine code for it: steps in parts have the bits of whole ones.
+    """
     for step in range(len(losses)):
         if stop[0] != 0:
             return step
         begin = batches.bounds[step]
         count = batches.bounds[step + 1] - begin
-        loss = 0.0
-        if count > 0:
-            loss = _batch_gradient(params, network, work, batches, begin, count, gradient)
-        else:
-            gradient[:] = 0
-        losses[step] = loss
-        if not math.isfinite(loss):
-            return step + 1
-        meeting.weights[meeting.rank] = count
-        lost = meet_and_combine(meeting, True, gradient, True)
-        if lost != 0:
-            return -lost
-        steps_taken[0] += 1
-        losses[step] += update_whole(
-            params,
-            gradient,
-            first,
-            second,
-            network,
-            rule,
-            rates[step],
-            steps_taken[0],
-            batches.global_rows[step],
-            constants,
-        )
-        progress[0] += 1
+        if parts[0] & GRADIENT:
+            loss = 0.0
+            if count > 0:
+                loss = batch_gradient(params, network, work, batches, begin, count, gradient)
+            else:
+                gradient[:] = 0
+            losses[step] = loss
+            if not math.isfinite(loss):
+                return step + 1
+        if parts[0] & ROUND:
+            meeting.weights[meeting.rank] = count
+            lost = meet_and_combine(meeting, True, gradient, True)
+            if lost != 0:
+                return -lost
+        if parts[0] & UPDATE:
+            steps_taken[0] += 1
+            losses[step] += update_whole(
+                params,
+                gradient,
+                first,
+                second,
+                network,
+                rule,
+                rates[step],
+                steps_taken[0],
+                batches.global_rows[step],
+                constants,
+            )
+            progress[0] += 1
     return len(losses)
 
 

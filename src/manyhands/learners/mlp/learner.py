@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from manyhands.errors import DivergedError, SettingsError, WorkerLost
-from manyhands.learners.mlp import forms, kernels, optimizers, tiles
+from manyhands.learners.mlp import forms, kernels, tiles
 from manyhands.learners.mlp.network import ACTIVATIONS, Layout, MLPSettings, initialize
 from manyhands.memory import aligned_zeros
 from manyhands.protocols import Control, Order, Rounds, Table, Vector
@@ -73,7 +73,14 @@ class MLP:
         self._table: Table | None = None
         self._checked: NDArray[np.int32] | None = None
         self._scaling = (np.zeros(0, self.dtype), np.zeros(0, self.dtype))
+        self._kind = self._no_rows()
         self.bind(aligned_zeros(self.size, self.dtype))
+
+    def _no_rows(self) -> forms.Batches:
+        """Return batches for updates before the first gradient: no rows of bytes."""
+        none, unscaled = np.zeros(0, np.int32), np.zeros(self.features, self.dtype)
+        features = np.zeros((0, self.features), np.uint8)
+        return forms.Batches(features, none, unscaled, unscaled, none, np.zeros(2, np.int64), none)
 
     def _make_rule(self) -> forms.Rule:
         """Translate the settings into the kernels' constants."""
@@ -154,16 +161,7 @@ class MLP:
         still = Control(np.zeros(1, np.int64), np.zeros(1, np.int64))
         self.run(table, empty, np.zeros(0), still)
         self.run(table, empty, np.zeros(0), still, replace(_NO_ROUNDS, gradient=self.parameters))
-        one = Order(np.zeros(1, np.int32), np.array([0, 1], np.int64), np.ones(1, np.int32))
-        saved = self.state()
-        self.apply(self._gradient_of(table, one), 0.0, 1)
-        self.load_state(saved)
         self.predict_proba(Table(table.features[:1], table.labels[:1], table.scale, table.shift))
-
-    def _gradient_of(self, table: Table, order: Order) -> Vector:
-        out = np.zeros(self.size, self.dtype)
-        self.gradient(table, order, out)
-        return out
 
     def run(
         self,
@@ -184,8 +182,10 @@ class MLP:
             *(self.parameters, gradient, self._first, self._second, self._network, self._rule, self._work),
             *(batches, rates, taken, self._constants, losses, control.stop, control.progress, held.meeting),
         )
-        alone: tuple[Any, ...] = (*common, held.due, held.seen)
-        done = kernels.train(*alone) if held.gradient is None else kernels.train_together(*common)
+        if held.gradient is None:
+            done = kernels.train(*common, held.due, held.seen)
+        else:
+            done = kernels.train_together(*common, np.array([forms.GRADIENT | forms.ROUND | forms.UPDATE]))
         self.steps_taken = int(taken[0])
         if done < 0:
             raise WorkerLost(-done - 1)
@@ -197,28 +197,25 @@ class MLP:
     def gradient(self, table: Table, order: Order, out: Vector) -> float:
         """Write the mean gradient of the data loss over one step's rows into ``out``; see the protocol."""
         batches = self._batches(table, order, max(order.examples, 1))
-        if order.examples == 0:
-            out[:] = 0
-            return 0.0
-        return kernels.batch_gradient(
-            self.parameters, self._network, self._work, batches, order.bounds[0], order.examples, out
-        )
+        self._kind = batches
+        return self._part_of_step(forms.GRADIENT, batches, out, 0.0)
 
     def apply(self, gradient: Vector, rate: float, global_rows: int) -> float:
         """Take one optimizer step along ``gradient``; see the protocol."""
-        self.steps_taken += 1
-        return optimizers.update(
-            self.parameters,
-            gradient,
-            self._first,
-            self._second,
-            self._network,
-            self._rule,
-            rate,
-            self.steps_taken,
-            global_rows,
-            self._constants,
+        batches = self._kind._replace(bounds=np.zeros(2, np.int64), global_rows=np.array([global_rows], np.int32))
+        return self._part_of_step(forms.UPDATE, batches, gradient, rate)
+
+    def _part_of_step(self, part: int, batches: forms.Batches, gradient: Vector, rate: float) -> float:
+        """Do one part of a step with the machine code of whole ones; return its part of the loss."""
+        losses, unwatched = np.zeros(1), np.zeros(1, np.int64)
+        taken = np.full(1, self.steps_taken, dtype=np.int64)
+        kernels.train_together(
+            *(self.parameters, gradient, self._first, self._second, self._network, self._rule, self._work),
+            *(batches, np.full(1, rate), taken, self._constants, losses, unwatched, unwatched.copy()),
+            *(_NO_ROUNDS.meeting, np.array([part])),
         )
+        self.steps_taken = int(taken[0])
+        return float(losses[0])
 
     def predict_proba(self, table: Table) -> NDArray[Any]:
         """Return class probabilities of shape (rows, K)."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from manyhands.compiling import compiled, inlined
+from manyhands.compiling import inlined
 from manyhands.learners.mlp.forms import ADAM, NESTEROV, Network, Rule
 
 
@@ -69,23 +69,6 @@ def resolve(rule: Rule, rate: float, step: int, global_rows: int, constants: Any
     constants[0] = rate
     constants[1] = rule.l2 / global_rows
     constants[2] = 0
-
-
-@compiled
-def update(
-    params: Any,
-    gradient: Any,
-    first: Any,
-    second: Any,
-    network: Network,
-    rule: Rule,
-    rate: float,
-    step: int,
-    global_rows: int,
-    constants: Any,
-) -> float:
-    """Take one optimizer step from Python; see `update_whole`."""
-    return float(update_whole(params, gradient, first, second, network, rule, rate, step, global_rows, constants))
 
 
 @inlined
