@@ -14,6 +14,7 @@ import pytest
 import manyhands
 from manyhands.cli import options
 from manyhands.data import scaling
+from manyhands.learners import LEARNERS
 from manyhands.learners.mlp import network
 from manyhands.strategies import STRATEGIES
 from manyhands.teams.launch import TEAMS
@@ -87,7 +88,9 @@ class TestOptionsAreThoseOfTheirModules:
         assert options.OPTIMIZERS == network.OPTIMIZERS
 
     @pytest.mark.parametrize("command", ["compare", "train"])
-    @pytest.mark.parametrize(("option", "choices"), [("dtype", network.DTYPES), ("team", TEAMS[1:])])
+    @pytest.mark.parametrize(
+        ("option", "choices"), [("dtype", network.DTYPES), ("team", TEAMS[1:]), ("learner", LEARNERS)]
+    )
     def test_choices(self, command, option, choices):
         assert tuple(action(command, option).choices) == tuple(choices)
 
@@ -97,7 +100,7 @@ class TestOptionsAreThoseOfTheirModules:
 
     @pytest.mark.parametrize(
         ("option", "field"),
-        [(name, name) for name in ("activation", "optimizer", "learning_rate", "l2", "momentum", "nesterov", "dtype")],
+        [(name, name) for name in ("activation", "optimizer", "learning_rate", "l2", "momentum", "nesterov")],
     )
     def test_defaults(self, option, field):
         assert action("train", option).default == getattr(network.MLPSettings(), field)

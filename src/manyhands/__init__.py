@@ -19,7 +19,8 @@ if TYPE_CHECKING:
     from manyhands.learners.mlp.network import MLPSettings
     from manyhands.studies.compare import Comparison, compare
     from manyhands.training.model import TrainedModel, load_model
-    from manyhands.training.run import TrainingResult, train
+    from manyhands.training.result import TrainingResult
+    from manyhands.training.run import train
 
 __version__ = "0.1.0"
 
@@ -29,7 +30,7 @@ _HOMES = {
     "Examples": "manyhands.data.dataset",
     "MLPSettings": "manyhands.learners.mlp.network",
     "TrainedModel": "manyhands.training.model",
-    "TrainingResult": "manyhands.training.run",
+    "TrainingResult": "manyhands.training.result",
     "compare": "manyhands.studies.compare",
     "load_model": "manyhands.training.model",
     "make_dataset": "manyhands.data.dataset",

@@ -109,11 +109,18 @@ class WorkerLost(ManyhandsError, RuntimeError):  # noqa: N818 - an event the des
     ----------
     rank
         The worker that is gone.
+    reason
+        What is known about it, as a half-sentence with the worker as its subject.
     """
 
-    def __init__(self, rank: int) -> None:
+    def __init__(self, rank: int, reason: str = "ended before the round was complete") -> None:
         self.rank = rank
-        super().__init__(f"worker {rank} ended before the round was complete")
+        self.reason = reason
+        super().__init__(f"worker {rank} {reason}")
 
-    def __reduce__(self) -> tuple[type[WorkerLost], tuple[int]]:
-        return type(self), (self.rank,)
+    def __reduce__(self) -> tuple[type[WorkerLost], tuple[int, str]]:
+        return type(self), (self.rank, self.reason)
+
+
+class Terminated(KeyboardInterrupt):
+    """The process was asked to end (SIGTERM): everything ends as on Ctrl-C."""

@@ -151,10 +151,15 @@ class Learner(Protocol):
         E.g. Adam's moments, by name.
     steps_taken : int
         The optimizer's own step count.
+    whole_runs : bool
+        Whether it trains whole runs only: :meth:`run` gets all epochs in one call, the order says which rows but not
+        when, fewer steps than asked are the learner's own decision (unless ``control.stop`` is set), and there is no
+        :meth:`gradient`. Usually False.
     """
 
     size: int
     classes: int
+    whole_runs: bool
     dtype: np.dtype[Any]
     parameters: Vector
     buffers: Vector

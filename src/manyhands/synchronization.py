@@ -213,6 +213,17 @@ def nobody() -> Meeting:
 
 
 @inlined
+def _combine_all(meeting: Meeting, normalize: bool, like: Any, everyone: bool) -> None:
+    """Combine this worker's part of all vectors, divided by the sum of the weights or by 1."""
+    total = 1.0
+    if normalize:
+        total = 0.0
+        for rank in range(len(meeting.weights)):
+            total += meeting.weights[rank]
+    combine(meeting.addresses, meeting.weights, total, like, meeting.start, meeting.stop, meeting.sums, everyone)
+
+
+@inlined
 def meet_and_combine(meeting: Meeting, normalize: bool, like: Any, everyone: bool) -> int:
     """Meet, combine this worker's part of all vectors, meet again: a whole round. Returns as `wait` does."""
     began = now(meeting.scratch)
@@ -220,12 +231,7 @@ def meet_and_combine(meeting: Meeting, normalize: bool, like: Any, everyone: boo
     if lost != 0:
         return int(lost)
     met = now(meeting.scratch)
-    total = 1.0
-    if normalize:
-        total = 0.0
-        for rank in range(len(meeting.weights)):
-            total += meeting.weights[rank]
-    combine(meeting.addresses, meeting.weights, total, like, meeting.start, meeting.stop, meeting.sums, everyone)
+    _combine_all(meeting, normalize, like, everyone)
     combined = now(meeting.scratch)
     lost = _wait(meeting.cells, len(meeting.addresses))
     meeting.nanoseconds[0] += met - began + now(meeting.scratch) - combined
@@ -237,3 +243,9 @@ def meet_and_combine(meeting: Meeting, normalize: bool, like: Any, everyone: boo
 def reduce(meeting: Meeting, normalize: bool, like: Any, everyone: bool) -> int:
     """Hold a round from Python; see `meet_and_combine`."""
     return int(meet_and_combine(meeting, normalize, like, everyone))
+
+
+@compiled
+def combine_here(meeting: Meeting, normalize: bool, like: Any) -> None:
+    """Combine vectors that are all in this worker's memory already, into ``like``; nobody is met."""
+    _combine_all(meeting, normalize, like, False)

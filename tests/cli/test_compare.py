@@ -8,8 +8,10 @@ import pytest
 import tqdm
 
 from manyhands.cli import _parser, main
-from manyhands.studies.compare import SCHEMA
+from manyhands.data.catalog import DataRequest
+from manyhands.studies.compare import DEFAULT_SEEDS, SCHEMA
 from manyhands.studies.environment import usable_cores
+from manyhands.studies.published import PublishedRequest
 
 SMALL = ["compare", "--data", "digits", "--hidden", "8", "--epochs", "2", "--seeds", "2"]
 
@@ -144,7 +146,8 @@ class TestDefaults:
     def test_they_are_the_published_protocol(self):
         options = _parser().parse_args(["compare"])
         assert (options.hidden, options.epochs, options.workers) == ((75,), 75, (1, 2, 4, 6))
-        assert (options.seeds, options.seed) == (5, 0)
+        assert (options.seeds, options.seed) == (None, 0)
+        assert (DEFAULT_SEEDS, PublishedRequest(DataRequest()).seeds) == (5, 1)
         assert (options.data, options.scale, options.train, options.batch) == ("auto", "auto", None, None)
         assert (options.activation, options.optimizer, options.learning_rate) == ("relu", "adam", 0.001)
         assert (options.team, options.sharding, options.json) == ("threads", None, None)
@@ -190,7 +193,7 @@ class TestRefusals:
         ],
     )
     def test_what_cannot_work_is_one_message_before_any_run(self, monkeypatch, arguments, status, words):
-        monkeypatch.setattr("manyhands.studies.compare.run", lambda *_a, **_o: pytest.fail("a run was started"))
+        monkeypatch.setattr("manyhands.training.run.Runner.run", lambda *_a, **_o: pytest.fail("a run was started"))
         found, out, err = call(*SMALL, *arguments.split())
         assert (found, out) == (status, "")
         assert words in err

@@ -1,7 +1,10 @@
 """IDX files: every valid one comes back as it was, every other one is refused with its name and byte."""
 
+import errno
 import gzip
+import os
 import struct
+import threading
 import tracemalloc
 from pathlib import Path
 from typing import Any
@@ -30,6 +33,7 @@ def idx(array: NDArray[Any]) -> bytes:
 
 
 VALID = idx(np.arange(24, dtype=np.int16).reshape(2, 3, 4))
+BYTES = idx(np.arange(24, dtype=np.uint8).reshape(2, 3, 4))
 
 
 @pytest.fixture(scope="module")
@@ -84,21 +88,21 @@ def test_any_bytes_give_an_array_or_a_data_error(path, content):
 
 
 @quick
-@given(st.integers(1, len(VALID) - 1))
-def test_a_truncated_file_is_refused_at_its_last_byte(path, length):
-    path.write_bytes(VALID[:length])
+@given(st.sampled_from([VALID, BYTES]), st.integers(1, len(BYTES) - 1))
+def test_a_truncated_file_is_refused_at_its_last_byte(path, valid, length):
+    path.write_bytes(valid[:length])
     with pytest.raises(FormatError) as caught:
         read_idx(path)
     assert (caught.value.path, caught.value.byte) == (path, length)
 
 
 @quick
-@given(st.binary(min_size=1, max_size=20))
-def test_an_oversized_file_is_refused_at_the_first_byte_too_many(path, extra):
-    path.write_bytes(VALID + extra)
+@given(st.sampled_from([VALID, BYTES]), st.binary(min_size=1, max_size=20))
+def test_an_oversized_file_is_refused_at_the_first_byte_too_many(path, valid, extra):
+    path.write_bytes(valid + extra)
     with pytest.raises(FormatError, match="goes on after") as caught:
         read_idx(path)
-    assert (caught.value.path, caught.value.byte) == (path, len(VALID))
+    assert (caught.value.path, caught.value.byte) == (path, len(valid))
 
 
 @pytest.mark.parametrize(
@@ -182,3 +186,75 @@ def test_no_rows_of_any_size_are_refused_or_empty(path):
     path.write_bytes(header(0x08, 0, *[2**32 - 1] * 3))
     result = array_or_error(path)
     assert isinstance(result, FormatError) or result.size == 0
+
+
+# ---------------------------------------------------------------- mapped, not read
+
+
+def is_mapped(array: NDArray[Any]) -> bool:
+    return isinstance(array.base, np.memmap)
+
+
+@pytest.mark.parametrize("kind", ["u1", "i1"])
+def test_bytes_of_a_plain_file_are_mapped_and_the_file_cannot_be_written_through_them(path, kind):
+    values = np.arange(24, dtype=kind).reshape(2, 3, 4)
+    path.write_bytes(idx(values))
+    array = read_idx(path)
+    assert is_mapped(array)
+    assert (type(array), array.dtype, array.flags.c_contiguous) == (np.ndarray, values.dtype, True)
+    np.testing.assert_array_equal(array, values)
+    array[0] = 1
+    assert path.read_bytes() == idx(values)
+
+
+@pytest.mark.parametrize(
+    "content",
+    [VALID, gzip.compress(VALID), gzip.compress(BYTES), idx(np.zeros((0, 3), np.uint8))],
+    ids=["two bytes", "two bytes.gz", "bytes.gz", "nothing"],
+)
+def test_what_must_be_unpacked_or_swapped_is_read(path, content):
+    path.write_bytes(content)
+    assert not is_mapped(read_idx(path))
+
+
+def test_a_mapped_file_takes_no_memory_until_it_is_looked_at(path):
+    with open(path, "wb") as file:  # 2 GB, of which the file system stores nothing
+        file.write(header(0x08, 2**21, 1024))
+        file.truncate(12 + 2**31)
+    tracemalloc.start()
+    array = read_idx(path)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert array[-1, -1] == 0
+    assert peak < 1e6
+
+
+def test_a_mapped_file_may_be_replaced(path):
+    path.write_bytes(BYTES)
+    array = read_idx(path)
+    other = path.with_name("other")
+    other.write_bytes(VALID)
+    other.replace(path)
+    assert idx(array) == BYTES
+
+
+@pytest.mark.parametrize("error", [OSError(errno.ENODEV, "no such device"), ValueError("mmap length is greater")])
+def test_where_nothing_can_be_mapped_bytes_are_read(path, monkeypatch, error):
+    def refuse(file, *_, **__):
+        file.seek(0, os.SEEK_END)  # as memmap does
+        raise error
+
+    path.write_bytes(BYTES)
+    monkeypatch.setattr(np, "memmap", refuse)
+    assert idx(read_idx(path)) == BYTES
+
+
+@pytest.mark.parametrize("content", [VALID, BYTES, gzip.compress(BYTES)], ids=["two bytes", "bytes", "gzip"])
+def test_a_pipe_is_read(tmp_path, content):
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    writer = threading.Thread(target=pipe.write_bytes, args=(content,), daemon=True)
+    writer.start()
+    array = read_idx(pipe)
+    writer.join()
+    assert idx(array) == (VALID if content == VALID else BYTES)

@@ -331,12 +331,12 @@ class TestStudy:
         ],
     )
     def test_what_cannot_work_fails_before_any_run(self, blobs, monkeypatch, changes, words):
-        monkeypatch.setattr(module, "run", lambda *_args, **_options: pytest.fail("a run was started"))
+        monkeypatch.setattr(module.Runner, "run", lambda *_args, **_options: pytest.fail("a run was started"))
         with pytest.raises(SettingsError, match=words):
             small(blobs, **changes)
 
     def test_too_many_rows_fail_before_any_run(self, monkeypatch):
-        monkeypatch.setattr(module, "run", lambda *_args, **_options: pytest.fail("a run was started"))
+        monkeypatch.setattr(module.Runner, "run", lambda *_args, **_options: pytest.fail("a run was started"))
         with pytest.raises(ManyhandsError, match="--train 1438: digits has 1437"):
             compare("digits", rows=1438)
 
@@ -349,12 +349,12 @@ class TestStudy:
             finished.append(real_run(*args, **options))
             return finished[-1]
 
-        real_run = module.run
-        monkeypatch.setattr(module, "run", stop_at_third)
+        real_run = module.Runner.run
+        monkeypatch.setattr(module.Runner, "run", stop_at_third)
         study = CompareStudy(blobs, CompareRequest(("gradient",), (1, 2), batch=BATCH, epochs=1, seeds=2))
         with pytest.raises(KeyboardInterrupt):
             study.run()
-        study.comparison.save(tmp_path / "part.json")
+        study.outcome.save(tmp_path / "part.json")
         record = json.loads((tmp_path / "part.json").read_text())
         assert record["interrupted"] is True
         assert [(row["strategy"], row["workers"]) for row in record["summary"]] == [("sequential", 1), ("gradient", 1)]

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from manyhands.errors import SettingsError, WorkerLost
+from manyhands.protocols import Control
 from manyhands.teams import launch as launching
 from manyhands.teams.launch import launch
 from manyhands.training.clock import PhaseClock
@@ -16,8 +17,13 @@ TEAMS = [("solo", 1), ("threads", 1), ("threads", 2), ("threads", 3), ("threads"
 DTYPES = [np.float32, np.float64]
 
 
+def controls(size, stop=None):
+    stop = np.zeros(1, np.int64) if stop is None else stop
+    return [Control(stop, np.zeros(1, np.int64)) for _ in range(size)]
+
+
 def together(name, size, work, clocks=None):
-    return launch(name, clocks or [PhaseClock() for _ in range(size)], work, np.zeros(1, np.int64))
+    return launch(name, clocks or [PhaseClock() for _ in range(size)], controls(size), work)
 
 
 def vector_of(rank, dtype, length=1001):
@@ -204,14 +210,14 @@ def test_a_failing_worker_sets_stop_for_those_who_compute():
         return bool(stop[0])
 
     with pytest.raises(ZeroDivisionError):
-        launch("threads", [PhaseClock(), PhaseClock()], work, stop)
+        launch("threads", [PhaseClock(), PhaseClock()], controls(2, stop), work)
     assert stop[0]
 
 
 def test_the_caller_is_ticked_while_workers_run(monkeypatch):
     monkeypatch.setattr(launching, "_TICK_SECONDS", 0.01)
     ticks = []
-    launch("solo", [PhaseClock()], lambda _team: time.sleep(0.2), np.zeros(1, np.int64), lambda: ticks.append(1))
+    launch("solo", [PhaseClock()], controls(1), lambda _team: time.sleep(0.2), lambda: ticks.append(1))
     assert len(ticks) > 3
 
 

@@ -22,10 +22,10 @@ def plan_for(dataset, **changes):
 
 def test_the_slowest_worker_counts_and_total_adds_up():
     clocks = [PhaseClock(), PhaseClock()]
-    clocks[0].seconds.update(compute=1.0, communicate=0.5, distribute=0.25)
+    clocks[0].seconds.update(read=2.0, compute=1.0, communicate=0.5, distribute=0.25)
     clocks[1].seconds.update(compute=0.75, communicate=0.75)
     clocks[0].train, clocks[1].train = 1.5, 1.625
-    seconds = slowest(clocks, read=2.0)
+    seconds = slowest([clock.report() for clock in clocks])
     assert seconds["compute"] == 1.0
     assert seconds["communicate"] == 0.75
     assert seconds["train"] == 1.625

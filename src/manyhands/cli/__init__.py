@@ -3,42 +3,47 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import io
 import os
 import sys
+import traceback
 from collections.abc import Sequence
 
 from manyhands import __version__
-from manyhands.cli import compare, evaluate, train
-from manyhands.errors import ManyhandsError, SettingsError
+from manyhands.cli import compare, evaluate, jobs, train
+from manyhands.errors import ManyhandsError, OutputError, SettingsError, Terminated
 
 _COMMANDS = (compare, train, evaluate)
-_FAILED, _USAGE, _INTERRUPTED = 1, 2, 130
+_FAILED, _USAGE, _INTERRUPTED, _TERMINATED = 1, 2, 130, 143
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the program; return its exit status.
 
-    0: done. 1: data, files or training failed. 2: the command line cannot work. 130: interrupted by Ctrl-C.
+    0: done. 1: data, files or training failed. 2: the command line cannot work. 130: interrupted by Ctrl-C, 143: by
+    SIGTERM.
     """
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="replace")  # a terminal that knows no plus-minus sign shows a question mark
-    options = _parser().parse_args(arguments)
+    options = _parse(arguments)
+    jobs.heed_termination()
+    prefix = f"manyhands {options.command}"
     try:
         status: int = options.run(options)
         if sys.stdout is not None:
             sys.stdout.flush()
         return status
     except ManyhandsError as error:
+        if options.debug and not jobs.has_company():
+            raise
+        if options.debug:
+            traceback.print_exc()
+        return jobs.end_all(prefix, error, _USAGE if isinstance(error, SettingsError) else _FAILED)
+    except KeyboardInterrupt as error:
         if options.debug:
             raise
-        print(f"manyhands {options.command}: {error}", file=sys.stderr)
-        return _USAGE if isinstance(error, SettingsError) else _FAILED
-    except KeyboardInterrupt:
-        if options.debug:
-            raise
-        print(f"manyhands {options.command}: interrupted", file=sys.stderr)
-        return _INTERRUPTED
+        return jobs.interrupted(prefix, error, _TERMINATED if isinstance(error, Terminated) else _INTERRUPTED)
     except BrokenPipeError:  # the reader of our output went away (| head): nothing more to say to it
         _forget_output()
         return _FAILED
@@ -46,8 +51,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if options.debug:
             raise
         _forget_output()
-        print(f"manyhands {options.command}: the output cannot be written: {error.strerror or error}", file=sys.stderr)
-        return _FAILED
+        message = OutputError(f"the output cannot be written: {error.strerror or error}")
+        return jobs.end_all(prefix, message, _FAILED)
+
+
+def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
+    """Read the command line; of several processes that are given the same one, the first says what is wrong with it."""
+    if jobs.first():
+        return _parser().parse_args(arguments)
+    with contextlib.redirect_stderr(io.StringIO()), contextlib.redirect_stdout(io.StringIO()):
+        return _parser().parse_args(arguments)
 
 
 def _forget_output() -> None:

@@ -8,13 +8,16 @@ import textwrap
 from typing import TYPE_CHECKING, Any
 
 from manyhands.cli import options as shared
-from manyhands.errors import ManyhandsError
+from manyhands.errors import ManyhandsError, SettingsError, Terminated
 
 if TYPE_CHECKING:
     from manyhands.studies.compare import CompareStudy
+    from manyhands.studies.published import PublishedStudy
     from manyhands.training.plan import Plan
 
-_INTERRUPTED = 130
+    Study = CompareStudy | PublishedStudy
+
+_INTERRUPTED, _TERMINATED = 130, 143
 
 
 def register(commands: Any) -> None:
@@ -39,7 +42,15 @@ def register(commands: Any) -> None:
     group.add_argument(
         "--workers", type=shared.numbers, default=(1, 2, 4, 6), metavar="N[,N...]", help="default: 1,2,4,6"
     )
-    group.add_argument("--seeds", type=shared.positive, default=5, metavar="K", help="number of seeds (default: 5)")
+    group.add_argument(
+        "--seeds", type=shared.positive, metavar="K", help="number of seeds (default: 5; with --as-published 1)"
+    )
+    group.add_argument(
+        "--as-published",
+        action="store_true",
+        help="repeat Todorov et al. (2021) to the letter: CSV, MPI processes with MLPClassifiers of their own on equal "
+        "shares, raw pixels, one mean at the end; prints their Tables II and III beside ours",
+    )
     shared.add_training_options(parser)
     shared.add_output_options(parser)
     parser.set_defaults(run=run)
@@ -47,51 +58,83 @@ def register(commands: Any) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Carry out the command."""
-    from manyhands.data.catalog import load
-    from manyhands.studies.compare import DEFAULT_STRATEGIES, CompareRequest, CompareStudy
-    from manyhands.training.run import network_settings
+    from manyhands.teams.launch import processes_announced
 
+    if processes_announced() > 1:
+        raise SettingsError(
+            "compare starts MPI jobs of its own, one for each number of workers: start it without mpiexec or srun"
+        )
     shared.check_output(options.json)
-    request = CompareRequest(
-        strategies=tuple(options.strategies or DEFAULT_STRATEGIES),
-        workers=options.workers,
-        team=options.team,
-        network=network_settings(**shared.network_options(options)),
-        batch=options.batch,
-        epochs=options.epochs,
-        sharding=options.sharding,
-        seeds=options.seeds,
-        seed=options.seed,
-    )
-    dataset = load(shared.data_request(options))
-    study = CompareStudy(dataset, request)
+    study = _published_study(options) if options.as_published else _compare_study(options)
     if not options.quiet:
         _introduce(study)
     try:
         _run_with_progress(study, quiet=options.quiet)
-    except KeyboardInterrupt:
+    except KeyboardInterrupt as error:
         if options.debug:
             raise
         _finish(study, options.json)
-        return _INTERRUPTED
+        return _TERMINATED if isinstance(error, Terminated) else _INTERRUPTED
     except ManyhandsError:
-        if study.comparison.runs:  # hours of finished runs are worth having, whatever became of this one
+        if study.outcome.runs:  # hours of finished runs are worth having, whatever became of this one
             _finish(study, options.json)
         raise
     _finish(study, options.json)
     return 0
 
 
-def _finish(study: CompareStudy, path: str | None) -> None:
+def _compare_study(options: argparse.Namespace) -> CompareStudy:
+    from manyhands.data.catalog import load
+    from manyhands.studies.compare import DEFAULT_SEEDS, DEFAULT_STRATEGIES, CompareRequest, CompareStudy
+    from manyhands.training.run import network_settings
+
+    request = CompareRequest(
+        strategies=tuple(options.strategies or DEFAULT_STRATEGIES),
+        workers=options.workers,
+        team=options.team,
+        learner=options.learner,
+        network=network_settings(**shared.network_options(options)),
+        batch=options.batch,
+        epochs=options.epochs,
+        sharding=options.sharding,
+        seeds=options.seeds or DEFAULT_SEEDS,
+        seed=options.seed,
+    )
+    return CompareStudy(load(shared.data_request(options)), request)
+
+
+def _published_study(options: argparse.Namespace) -> PublishedStudy:
+    from manyhands.studies.published import PublishedRequest, PublishedStudy
+    from manyhands.training.run import network_settings
+
+    given = {
+        "--strategy": options.strategies is not None,
+        "--batch": options.batch is not None,
+        "--sharding": options.sharding is not None,
+        "--scale": options.scale not in ("auto", "none"),
+    }
+    for option, used in given.items():
+        if used:
+            raise SettingsError(f"{option} and --as-published do not go together: the paper says how it is done")
+    request = PublishedRequest(
+        shared.data_request(options),
+        workers=options.workers,
+        network=network_settings(**{"dtype": "float64", **shared.network_options(options)}),
+        epochs=options.epochs,
+        seeds=options.seeds or 1,
+        seed=options.seed,
+    )
+    return PublishedStudy(request)
+
+
+def _finish(study: Study, path: str | None) -> None:
     """Write the file and print the table, in this order: a terminal can fail."""
-    from manyhands.studies.tables import comparison_table
-
     if path:
-        study.comparison.save(path)
-    print(comparison_table(study.comparison), flush=True)
+        study.outcome.save(path)
+    print(study.text(), flush=True)
 
 
-def _introduce(study: CompareStudy) -> None:
+def _introduce(study: Study) -> None:
     """Say what will be run on what."""
     from manyhands.studies.environment import headline
 
@@ -104,13 +147,18 @@ def _introduce(study: CompareStudy) -> None:
         f"network   {network} {plan.settings.activation}, {plan.settings.optimizer} {plan.settings.learning_rate:g}, "
         f"inputs {facts['scaling']}"
     )
-    print(f"plan      global batch {plan.batch}, {plan.epochs} epochs, {len(study.plans)} runs")
-    for number, part in enumerate(headline(study.comparison.environment).split("; ")):
+    batch = (
+        f"batch {plan.batch // plan.workers} per worker"
+        if plan.learner == "published"
+        else f"global batch {plan.batch}"
+    )
+    print(f"plan      {batch}, {plan.epochs} epochs, {len(study.plans)} runs")
+    for number, part in enumerate(headline(study.outcome.environment).split("; ")):
         print(f"{'machine' if number == 0 else '':9} {part}")
     print(flush=True)
 
 
-def _run_with_progress(study: CompareStudy, *, quiet: bool) -> None:
+def _run_with_progress(study: Study, *, quiet: bool) -> None:
     """Run the study under a progress bar, which is silent where there is no terminal."""
     from tqdm import tqdm
 

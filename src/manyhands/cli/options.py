@@ -18,6 +18,8 @@ Commands = "argparse._SubParsersAction[argparse.ArgumentParser]"
 SCALINGS = ("auto", "255", "standard", "none")
 ACTIVATIONS = ("identity", "logistic", "tanh", "relu")
 OPTIMIZERS = ("adam", "sgd")
+TEAMS = ("threads", "mpi")
+LEARNERS = ("mlp", "published")
 
 
 def add_data_options(parser: argparse.ArgumentParser, *, training: bool = True) -> None:
@@ -62,7 +64,7 @@ def add_network_options(parser: argparse.ArgumentParser) -> None:
         default=True,
         help="Nesterov's momentum for SGD (default: on)",
     )
-    group.add_argument("--dtype", default="float32", choices=("float32", "float64"), help="default: float32")
+    group.add_argument("--dtype", choices=("float32", "float64"), help="default: float32 (with --as-published float64)")
 
 
 def add_training_options(parser: argparse.ArgumentParser) -> None:
@@ -70,7 +72,13 @@ def add_training_options(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group("training")
     group.add_argument("--batch", type=positive, metavar="B", help="GLOBAL batch, shared by all workers (default: 200)")
     group.add_argument("--epochs", type=positive, default=75, metavar="E", help="default: 75")
-    group.add_argument("--team", default="threads", choices=("threads",), help="how workers talk (default: threads)")
+    group.add_argument("--team", default="threads", choices=TEAMS, help="how workers talk (default: threads)")
+    group.add_argument(
+        "--learner",
+        default="mlp",
+        choices=LEARNERS,
+        help="mlp, our own, or published: scikit-learn's MLPClassifier as in Todorov et al. 2021 (default: mlp)",
+    )
     group.add_argument(
         "--sharding",
         choices=("global", "fixed"),
@@ -105,7 +113,7 @@ def data_request(options: argparse.Namespace) -> DataRequest:
 def network_options(options: argparse.Namespace) -> dict[str, Any]:
     """Translate the network options into fields of MLPSettings."""
     names = ("hidden", "activation", "optimizer", "learning_rate", "l2", "momentum", "nesterov", "dtype")
-    return {name: getattr(options, name) for name in names}
+    return {name: value for name in names if (value := getattr(options, name)) is not None}
 
 
 def positive(text: str) -> int:

@@ -8,6 +8,7 @@ import sys
 import textwrap
 from typing import TYPE_CHECKING, Any
 
+from manyhands.cli import jobs
 from manyhands.cli import options as shared
 
 if TYPE_CHECKING:
@@ -15,7 +16,7 @@ if TYPE_CHECKING:
 
     from manyhands.data.dataset import Dataset
     from manyhands.training.plan import Plan
-    from manyhands.training.run import TrainingResult
+    from manyhands.training.result import TrainingResult
 
 
 def register(commands: Any) -> None:
@@ -31,7 +32,7 @@ def register(commands: Any) -> None:
     group.add_argument(
         "--strategy", default="sequential", metavar="S", help="e.g. periodic:1epoch (default: sequential)"
     )
-    group.add_argument("--workers", type=shared.positive, default=1, metavar="N", help="default: 1")
+    group.add_argument("--workers", type=shared.positive, metavar="N", help="default: 1; under mpiexec, all")
     shared.add_training_options(parser)
     shared.add_output_options(parser)
     parser.add_argument("--out", metavar="F", help="write the model to this file, e.g. model.safetensors")
@@ -40,13 +41,16 @@ def register(commands: Any) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Carry out the command."""
-    from manyhands.data.catalog import load
-    from manyhands.training.plan import make_plan
+    from manyhands.training.plan import make_plan, sharding_of
     from manyhands.training.run import network_settings
+    from manyhands.training.together import load_for
 
-    shared.check_output(options.out, options.json)
+    leads = jobs.leads(options.team)
+    if leads:  # results are written, and said, by one process
+        shared.check_output(options.out, options.json)
     settings = network_settings(**shared.network_options(options))
-    dataset = load(shared.data_request(options))
+    sharding = sharding_of(options.strategy, options.sharding, options.learner)
+    dataset = load_for(shared.data_request(options), options.team, sharding)
     plan = make_plan(
         dataset,
         strategy=options.strategy,
@@ -57,18 +61,26 @@ def run(options: argparse.Namespace) -> int:
         epochs=options.epochs,
         sharding=options.sharding,
         seed=options.seed,
+        learner=options.learner,
     )
-    if not options.quiet:
-        facts = f"{dataset.name}: {dataset.train.rows} training rows, inputs {dataset.scaling.name} ({dataset.note})"
-        for word, text in (("data", facts), ("plan", str(plan))):
-            print(textwrap.fill(text, 100, initial_indent=f"{word:10}", subsequent_indent=" " * 10), flush=True)
-    result = _run_with_progress(plan, dataset, quiet=options.quiet)
+    if leads and not options.quiet:
+        _introduce(plan, dataset)
+    result = _run_with_progress(plan, dataset, quiet=options.quiet or not leads)
+    if not leads:
+        return 0
     if options.out:
         result.save(options.out)
     if options.json:
         _write_json(result, dataset, options.json)
     _report(result, dataset, options.out)
     return 0
+
+
+def _introduce(plan: Plan, dataset: Dataset) -> None:
+    """Say what will be trained on what."""
+    facts = f"{dataset.name}: {dataset.rows} training rows, inputs {dataset.scaling.name} ({dataset.note})"
+    for word, text in (("data", facts), ("plan", str(plan))):
+        print(textwrap.fill(text, 100, initial_indent=f"{word:10}", subsequent_indent=" " * 10), flush=True)
 
 
 def _run_with_progress(plan: Plan, dataset: Dataset, *, quiet: bool) -> TrainingResult:

@@ -6,14 +6,15 @@ import os
 import re
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, Literal, NamedTuple, Protocol
 
 import numpy as np
+from numpy.typing import NDArray
 
 from manyhands.data import download
-from manyhands.data.csvfile import read_csv
+from manyhands.data.csvfile import read_csv, read_csv_part
 from manyhands.data.dataset import Dataset, Examples, make_dataset
 from manyhands.data.idx import read_idx
 from manyhands.errors import DataError, DownloadError, MissingDataError, OutputError, SettingsError
@@ -62,8 +63,35 @@ class DataRequest:
     scale: str = "auto"
 
 
-def load(request: DataRequest) -> Dataset:
+class Joiner(Protocol):
+    """One of several processes that each read a piece of every CSV file.
+
+    Attributes
+    ----------
+    part, parts : int
+        Which piece is this process's, and of how many.
+    seconds : float
+        Time spent on exchanging the pieces so far.
+    """
+
+    part: int
+    parts: int
+    seconds: float
+
+    def __call__(self, features: NDArray[Any], labels: NDArray[Any]) -> tuple[NDArray[Any], NDArray[Any]]:
+        """Return the whole table, given this process's piece of it."""
+        ...
+
+
+def load(request: DataRequest, joiner: Joiner | None = None) -> Dataset:
     """Return the data set that ``request`` asks for.
+
+    Parameters
+    ----------
+    request
+        What is asked for.
+    joiner
+        If several processes call this at the same time and CSV files are asked for: how they share the work.
 
     Raises
     ------
@@ -72,16 +100,34 @@ def load(request: DataRequest) -> Dataset:
     SettingsError
         If the request contradicts itself.
     """
-    found = _find(request)
-    return make_dataset(
+    found = _find(request, joiner)
+    exchanging = 0.0 if joiner is None else joiner.seconds
+    dataset = make_dataset(
         found.name,
         found.train,
         found.test,
         rows=found.default_rows if request.rows is None else request.rows,
         scale=request.scale,
         note=found.note,
-        seconds=found.seconds,
+        seconds=found.seconds - exchanging,
     )
+    return dataset if joiner is None else replace(dataset, distributed=exchanging)
+
+
+def way_of_reading(request: DataRequest) -> Literal["csv", "mapped", "whole"]:
+    """Return how several processes can share the reading of what ``request`` asks for.
+
+    ``csv``: each parses a piece, see :class:`Joiner`. ``mapped``: each looks at the rows it needs. ``whole``: one has
+    to read everything.
+    """
+    if request.train_csv is not None:
+        return "csv" if Path(request.train_csv).suffix != ".gz" else "whole"
+    own = _data_folder(request.data if request.data != "auto" else "mnist")
+    folder = Path(request.data) if request.data not in NAMES else own
+    if folder is None or not os.path.isdir(folder):  # noqa: PTH112 - Path.is_dir raises for a name too long
+        return "whole"
+    plain = [path.suffix != ".gz" for path in _files_in(folder) if _IDX_NAME.fullmatch(path.name)]
+    return "mapped" if plain and all(plain) else "whole"
 
 
 def load_test(request: DataRequest) -> Examples:
@@ -119,10 +165,10 @@ def _read(name: str, note: str, reader: Callable[[], tuple[Examples, Examples]])
     return _Found(name, train, test, note, time.perf_counter() - start)
 
 
-def _find(request: DataRequest) -> _Found:
+def _find(request: DataRequest, joiner: Joiner | None = None) -> _Found:
     """Read what was asked for."""
     if request.train_csv is not None or request.test_csv is not None:
-        return _from_csv(request)
+        return _from_csv(request, joiner)
     if request.data == "auto":
         return _auto()
     if request.data == "digits":
@@ -252,7 +298,7 @@ def _pair(found: dict[tuple[str, str], Path], part: str) -> Examples:
     return Examples(values, classes.astype(np.int64), labels)
 
 
-def _from_csv(request: DataRequest) -> _Found:
+def _from_csv(request: DataRequest, joiner: Joiner | None) -> _Found:
     if request.train_csv is None or request.test_csv is None:
         raise SettingsError("--train-csv and --test-csv go together")
     _check_alone(request)
@@ -260,7 +306,10 @@ def _from_csv(request: DataRequest) -> _Found:
     return _read(
         Path(first).name,
         f"CSV from {first} and {second}",
-        lambda: (_read_csv(first, request.label_column), _read_csv(second, request.label_column)),
+        lambda: (
+            _read_csv(first, request.label_column, joiner),
+            _read_csv(second, request.label_column, joiner),
+        ),
     )
 
 
@@ -269,6 +318,9 @@ def _check_alone(request: DataRequest) -> None:
         raise SettingsError("give either --data or --train-csv and --test-csv, not both")
 
 
-def _read_csv(path: str | Path, label_column: str | int) -> Examples:
-    features, labels = read_csv(path, label_column)
+def _read_csv(path: str | Path, label_column: str | int, joiner: Joiner | None = None) -> Examples:
+    if joiner is None:
+        features, labels = read_csv(path, label_column)
+    else:
+        features, labels = joiner(*read_csv_part(path, label_column, joiner.part, joiner.parts))
     return Examples(features, labels, Path(path))

@@ -77,6 +77,12 @@ class Dataset:
         One line about where the data come from.
     seconds : float
         Time it took to read them.
+    distributed : float
+        Time it took to bring them from who has read them to this process.
+    first_row : int
+        Number of the first training row here, among those of all processes.
+    all_rows : int or None
+        Number of training rows of all processes together, if not all are here.
     """
 
     name: str
@@ -86,6 +92,14 @@ class Dataset:
     scaling: Scaling
     note: str = ""
     seconds: float = 0.0
+    distributed: float = 0.0
+    first_row: int = 0
+    all_rows: int | None = None
+
+    @property
+    def rows(self) -> int:
+        """Number of training rows, those in other processes included."""
+        return self.train.rows if self.all_rows is None else self.all_rows
 
     @property
     def features(self) -> int:
@@ -96,7 +110,7 @@ class Dataset:
         """Return the facts for reports."""
         return {
             "name": self.name,
-            "train_rows": self.train.rows,
+            "train_rows": self.rows,
             "test_rows": self.test.rows,
             "features": self.features,
             "classes": len(self.classes),

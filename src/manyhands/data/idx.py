@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import gzip
 import math
+import os
 import struct
 import sys
 import zlib
@@ -21,10 +22,27 @@ from manyhands.errors import DataError, FormatError, MissingDataError
 _TYPES = {0x08: ">u1", 0x09: ">i1", 0x0B: ">i2", 0x0C: ">i4", 0x0D: ">f4", 0x0E: ">f8"}
 _MOST_DIMENSIONS = 8
 _CHUNK = 1 << 24
+_GZIP = b"\x1f\x8b"
 
 
 def read_idx(path: str | Path) -> NDArray[Any]:
     """Return the array in an IDX file, in the machine's byte order.
+
+    The bytes of a plain file are not read but mapped, so that each process reads only the rows it looks at; what has
+    to be unpacked or byte-swapped, or cannot be mapped, is read. Nobody should write into the array; what is written
+    does not reach the file.
+
+    A mapped file must not be shortened while the array is in use: looking behind the new end kills the process with
+    SIGBUS. Replacing it by another under the same name does no harm.
+
+    Parameters
+    ----------
+    path
+        The file, plain or gzip.
+
+    Returns
+    -------
+    ndarray of the shape and the type that the header says
 
     Raises
     ------
@@ -35,8 +53,11 @@ def read_idx(path: str | Path) -> NDArray[Any]:
     """
     path = Path(path)
     try:
-        with _open(path) as file:
-            return _parse(file, path)
+        with open(path, "rb") as file:  # once, as a pipe can be opened only once
+            if file.peek(len(_GZIP))[: len(_GZIP)] != _GZIP:  # compression is seen in the content, not in the name
+                return _parse(file, path, plain=True)
+            with gzip.open(file, "rb") as unpacked:
+                return _parse(cast(BinaryIO, unpacked), path, plain=False)
     except FileNotFoundError as error:
         raise MissingDataError("there is no such file", path=path) from error
     except (EOFError, zlib.error, gzip.BadGzipFile) as error:
@@ -45,34 +66,13 @@ def read_idx(path: str | Path) -> NDArray[Any]:
         raise DataError(f"cannot be read ({error.strerror or error})", path=path) from error
 
 
-def _open(path: Path) -> BinaryIO:
-    """Open plain or gzip, by content and not by name."""
-    with open(path, "rb") as file:
-        start = file.read(2)
-    if start == b"\x1f\x8b":
-        return cast(BinaryIO, gzip.open(path, "rb"))
-    return open(path, "rb")
-
-
-def _parse(file: BinaryIO, path: Path) -> NDArray[Any]:
-    header = file.read(4)
-    if not header:
-        raise FormatError("the file is empty", path=path, byte=0)
-    if len(header) < 4:
-        raise FormatError("the file ends inside the magic number", path=path, byte=len(header))
-    zero, code, dimensions = struct.unpack(">HBB", header)
-    if zero != 0 or code not in _TYPES or not 1 <= dimensions <= _MOST_DIMENSIONS:
-        raise FormatError(f"not an IDX file: it begins with {header.hex(' ')}", path=path, byte=0)
-    sizes = file.read(4 * dimensions)
-    if len(sizes) < 4 * dimensions:
-        raise FormatError("the file ends inside the list of sizes", path=path, byte=4 + len(sizes))
-    shape = struct.unpack(f">{dimensions}I", sizes)
-    dtype = np.dtype(_TYPES[code])
-    if math.prod(max(size, 1) for size in shape) * dtype.itemsize > sys.maxsize:
-        raise FormatError(f"no array can have the shape {shape} its header promises", path=path, byte=4)
+def _parse(file: BinaryIO, path: Path, plain: bool) -> NDArray[Any]:
+    dtype, shape = _parse_header(file, path)
+    begin = 4 + 4 * len(shape)
+    if plain and dtype.itemsize == 1 and (mapped := _mapped(file, dtype, shape, begin)) is not None:
+        return mapped
     expected = math.prod(shape) * dtype.itemsize
     data = _read_up_to(file, expected)
-    begin = 4 + 4 * dimensions
     if len(data) < expected:
         raise FormatError(
             f"the file is truncated: its header promises {begin + expected} bytes for shape {shape}",
@@ -88,10 +88,49 @@ def _parse(file: BinaryIO, path: Path) -> NDArray[Any]:
     return np.frombuffer(data, dtype).reshape(shape).astype(dtype.newbyteorder("="), copy=False)
 
 
-def _read_up_to(file: BinaryIO, count: int) -> bytes:
-    """Read at most ``count`` bytes, never reserving what a lying header asks for."""
-    pieces = []
+def _parse_header(file: BinaryIO, path: Path) -> tuple[np.dtype[Any], tuple[int, ...]]:
+    header = file.read(4)
+    if not header:
+        raise FormatError("the file is empty", path=path, byte=0)
+    if len(header) < 4:
+        raise FormatError("the file ends inside the magic number", path=path, byte=len(header))
+    zero, code, dimensions = struct.unpack(">HBB", header)
+    if zero != 0 or code not in _TYPES or not 1 <= dimensions <= _MOST_DIMENSIONS:
+        raise FormatError(f"not an IDX file: it begins with {header.hex(' ')}", path=path, byte=0)
+    sizes = file.read(4 * dimensions)
+    if len(sizes) < 4 * dimensions:
+        raise FormatError("the file ends inside the list of sizes", path=path, byte=4 + len(sizes))
+    shape = struct.unpack(f">{dimensions}I", sizes)
+    dtype = np.dtype(_TYPES[code])
+    if math.prod(max(size, 1) for size in shape) * dtype.itemsize > sys.maxsize:
+        raise FormatError(f"no array can have the shape {shape} its header promises", path=path, byte=4)
+    return dtype, shape
+
+
+def _mapped(file: BinaryIO, dtype: np.dtype[Any], shape: tuple[int, ...], begin: int) -> NDArray[Any] | None:
+    """Return the bytes behind the header as they lie in the file; None if they cannot be mapped, or are not as many.
+
+    Pipes and the like have size 0, and NumPy cannot map an array without elements.
+    """
+    count = math.prod(shape)
+    if not count or os.fstat(file.fileno()).st_size != begin + count:
+        return None
+    try:
+        # Copy on write, never written: kernels are compiled for arrays that could be. And a plain array, as what is
+        # computed from a memmap would be of that class, too.
+        return np.asarray(np.memmap(file, dtype, "c", offset=begin, shape=shape))
+    except (OSError, ValueError):  # a file system without it
+        file.seek(begin)  # memmap moved it
+        return None
+
+
+def _read_up_to(file: BinaryIO, count: int) -> bytearray:
+    """Read at most ``count`` bytes, never reserving what a lying header asks for.
+
+    Not into immutable bytes: kernels would be compiled once more, for arrays that cannot be written to.
+    """
+    data = bytearray()
     while count > 0 and (piece := file.read(min(count, _CHUNK))):
-        pieces.append(piece)
+        data += piece
         count -= len(piece)
-    return pieces[0] if len(pieces) == 1 else b"".join(pieces)
+    return data

@@ -30,6 +30,8 @@ class Schedule:
         ``"global"`` or ``"fixed"``.
     seed
         The run's seed.
+    first_row
+        Number of the first row of this worker's table, if it has its fixed share only.
 
     Attributes
     ----------
@@ -42,11 +44,14 @@ class Schedule:
         If B or n cannot be.
     """
 
-    def __init__(self, rows: int, batch: int, rank: int, size: int, sharding: Sharding, seed: int) -> None:
+    def __init__(
+        self, rows: int, batch: int, rank: int, size: int, sharding: Sharding, seed: int, first_row: int = 0
+    ) -> None:
         check_batch(rows, batch, size)
         if sharding not in ("global", "fixed"):
             raise SettingsError(f"unknown sharding {sharding!r}; choose global or fixed")
         self.rows, self.rank, self.size, self.sharding, self.seed = rows, rank, size, sharding, seed
+        self._first_row = first_row
         self.steps_per_epoch = -(-rows // batch)
         self._ends = np.minimum(np.arange(1, self.steps_per_epoch + 1, dtype=np.int64) * batch, rows)
         self._starts = np.concatenate([[0], self._ends[:-1]])
@@ -91,7 +96,7 @@ class Schedule:
             return bounds, take
         begin, end = r * self.rows // n, (r + 1) * self.rows // n
         bounds = np.concatenate([[0], self._ends * (end - begin) // self.rows])
-        return bounds, np.arange(begin, end)
+        return bounds, np.arange(begin, end) - self._first_row
 
 
 def check_batch(rows: int, batch: int, workers: int) -> None:

@@ -19,10 +19,12 @@ from manyhands.strategies import parse_strategy
 from manyhands.studies.environment import describe_environment
 from manyhands.studies.statistics import Estimate, estimate, paired_difference, paired_ratio
 from manyhands.training.plan import Plan, make_plan
-from manyhands.training.run import TrainingResult, network_settings, run
+from manyhands.training.result import TrainingResult
+from manyhands.training.run import Runner, network_settings
 
 SCHEMA = "manyhands.compare/1"
 DEFAULT_STRATEGIES = ("sequential", "one-shot", "periodic:1epoch", "gradient")
+DEFAULT_SEEDS = 5
 DEFAULT_WORKERS = (1, 2, 4, 6)  # as Todorov et al. 2021
 
 
@@ -172,7 +174,7 @@ class CompareRequest:
         As text, see `manyhands.strategies`; the sequential reference runs in any case.
     workers
         Numbers of workers.
-    team, network, batch, epochs, sharding
+    team, learner, network, batch, epochs, sharding
         See `manyhands.training.plan.make_plan`.
     seeds, seed
         Seeds seed .. seed + seeds - 1.
@@ -181,11 +183,12 @@ class CompareRequest:
     strategies: tuple[str, ...] = DEFAULT_STRATEGIES
     workers: tuple[int, ...] = DEFAULT_WORKERS
     team: str = "threads"
+    learner: str = "mlp"
     network: MLPSettings = field(default_factory=network_settings)
     batch: int | None = None
     epochs: int = 75
     sharding: Sharding | None = None
-    seeds: int = 5
+    seeds: int = DEFAULT_SEEDS
     seed: int = 0
 
 
@@ -194,7 +197,7 @@ StudyProgress = Callable[[Plan, int], None]
 
 
 class CompareStudy:
-    """A comparison as it goes on: what is finished is in :attr:`comparison` at any time.
+    """A comparison as it goes on: what is finished is in :attr:`outcome` at any time.
 
     Parameters
     ----------
@@ -208,7 +211,7 @@ class CompareStudy:
     plans : list of Plan
         All runs in their order: for each seed first the sequential one, then every other, so that what is compared
         was measured close together.
-    comparison : Comparison
+    outcome : Comparison
         Grows run by run.
 
     Raises
@@ -220,7 +223,7 @@ class CompareStudy:
     def __init__(self, dataset: Dataset, request: CompareRequest) -> None:
         self.dataset = dataset
         self.plans = list(_plans(dataset, request))
-        self.comparison = Comparison(describe_environment(), _settings(dataset, request, self.plans))
+        self.outcome = Comparison(describe_environment(), _settings(dataset, request, self.plans))
 
     def run(self, progress: StudyProgress | None = None) -> Comparison:
         """Carry out all plans.
@@ -228,17 +231,24 @@ class CompareStudy:
         Raises
         ------
         KeyboardInterrupt
-            On Ctrl-C; :attr:`comparison` then holds the finished runs and says that it was interrupted.
+            On Ctrl-C; :attr:`outcome` then holds the finished runs and says that it was interrupted.
         """
-        self.comparison.interrupted = True  # until the last run is done
-        for plan in self.plans:
-            tick = None if progress is None else _bind(progress, plan)
-            result = run(plan, self.dataset, progress=tick)
-            self.comparison.runs.append(_run_record(result))
-            if progress is not None:
-                progress(plan, plan.total_steps)
-        self.comparison.interrupted = False
-        return self.comparison
+        self.outcome.interrupted = True  # until the last run is done
+        with Runner(self.dataset) as runner:
+            for plan in self.plans:
+                tick = None if progress is None else _bind(progress, plan)
+                result = runner.run(plan, tick)
+                self.outcome.runs.append(run_record(result))
+                if progress is not None:
+                    progress(plan, plan.total_steps)
+        self.outcome.interrupted = False
+        return self.outcome
+
+    def text(self) -> str:
+        """Return what is finished as a table."""
+        from manyhands.studies.tables import comparison_table
+
+        return comparison_table(self.outcome)
 
 
 def _bind(progress: StudyProgress, plan: Plan) -> Callable[[int], None]:
@@ -266,6 +276,7 @@ def _plans(dataset: Dataset, request: CompareRequest) -> Iterator[Plan]:
                 strategy=strategy,
                 workers=workers,
                 team=request.team,
+                learner=request.learner,
                 settings=request.network,
                 batch=request.batch,
                 epochs=request.epochs,
@@ -291,7 +302,7 @@ def _settings(dataset: Dataset, request: CompareRequest, plans: Sequence[Plan]) 
     }
 
 
-def _run_record(result: TrainingResult) -> dict[str, Any]:
+def run_record(result: TrainingResult) -> dict[str, Any]:
     """Return one run as the JSON file has it."""
     plan = result.plan
     return {
@@ -322,8 +333,9 @@ def compare(
     batch: int | None = None,
     epochs: int = 75,
     sharding: Sharding | None = None,
-    seeds: int = 5,
+    seeds: int = DEFAULT_SEEDS,
     seed: int = 0,
+    learner: str = "mlp",
     **network: Any,
 ) -> Comparison:
     """Compare strategies at several numbers of workers with the sequential run.
@@ -332,7 +344,7 @@ def compare(
     ----------
     data, rows, scale, **network
         See `manyhands.train`.
-    strategies, workers, team, batch, epochs, sharding, seeds, seed
+    strategies, workers, team, batch, epochs, sharding, seeds, seed, learner
         See :class:`CompareRequest`.
 
     Returns
@@ -348,6 +360,15 @@ def compare(
     """
     dataset = data if isinstance(data, Dataset) else load(DataRequest(str(data), rows=rows, scale=scale))
     request = CompareRequest(
-        tuple(strategies), tuple(workers), team, network_settings(**network), batch, epochs, sharding, seeds, seed
+        tuple(strategies),
+        tuple(workers),
+        team,
+        learner,
+        network_settings(**network),
+        batch,
+        epochs,
+        sharding,
+        seeds,
+        seed,
     )
     return CompareStudy(dataset, request).run()

@@ -1,19 +1,23 @@
-"""Starting the workers of a team on this machine, and ending all of them when one fails or the user says so."""
+"""Starting this process's workers of a team, and ending all of them when one fails or the user says so."""
 
 from __future__ import annotations
 
+import sys
 import threading
 from collections.abc import Callable, Sequence
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 import numpy as np
-from numpy.typing import NDArray
 
 from manyhands.errors import SettingsError
-from manyhands.protocols import Clock, Team
+from manyhands.protocols import Clock, Control, Team
 from manyhands.teams.solo import Solo
+from manyhands.teams.world import announced
 
-TEAMS = ("solo", "threads")
+if TYPE_CHECKING:
+    from manyhands.teams.threads import Room
+
+TEAMS = ("solo", "threads", "mpi")
 
 Result = TypeVar("Result")
 Work = Callable[[Team], Result]
@@ -36,36 +40,118 @@ def check_team(name: str, size: int) -> None:
         raise SettingsError(f"a team {name!r} of {size} workers is not possible")
 
 
-def prepare(size: int, dtype: np.dtype[Any]) -> None:
-    """Compile what a team of this size needs for vectors of ``dtype``, so that no later clock sees it."""
-    if size > 1:
-        from manyhands.teams.threads import warm_up
+def prepare(name: str, size: int, dtype: np.dtype[Any], compile_learner: Callable[[], None]) -> None:
+    """Compile what a run needs, so that no later clock sees it: the learner, and rounds on vectors of ``dtype``.
 
-        warm_up(dtype)
+    In an MPI job rank 0 does it first; the others then find it done.
+    """
+
+    def compile_all() -> None:
+        compile_learner()
+        if size > 1 and alone(name):
+            from manyhands.teams import threads
+
+            threads.warm_up(dtype)
+        elif size > 1:
+            from manyhands.teams import mpi
+
+            mpi.warm_up(dtype)
+
+    if alone(name):
+        compile_all()
+        return
+    from manyhands.teams.mpi import join
+
+    join().in_turn(compile_all)
+
+
+def alone(name: str) -> bool:
+    """Tell whether this process has all workers of a team ``name`` in it, or is itself one of them."""
+    return name != "mpi"
+
+
+def in_job() -> bool:
+    """Tell whether this process is a member of an MPI job, by what launchers tell or by what MPI knows."""
+    if announced() is not None:
+        return True
+    mpi = sys.modules.get("mpi4py.MPI")
+    return mpi is not None and mpi.Is_initialized() and not mpi.Is_finalized() and mpi.COMM_WORLD.Get_size() > 1
+
+
+def job_size() -> int | None:
+    """Return the number of processes of the MPI job that this one belongs to; None outside of any.
+
+    Raises
+    ------
+    SettingsError
+        If launcher and library are not of the same MPI.
+    """
+    if not in_job():
+        return None
+    from manyhands.teams.mpi import join
+
+    return join().size
+
+
+def job_rank() -> int:
+    """Return this process's rank in the MPI job it belongs to; 0 outside of any.
+
+    Raises
+    ------
+    SettingsError
+        As `job_size`.
+    """
+    if not in_job():
+        return 0
+    from manyhands.teams.mpi import join
+
+    return join().rank
+
+
+def processes_announced() -> int:
+    """Return how many processes a launcher says it has started with this one; 1 outside of any job."""
+    told = announced()
+    return 1 if told is None else told.size
+
+
+def share(name: str, texts: list[str]) -> list[str]:
+    """Give every process of a team the texts of all its workers, in rank order.
+
+    Parameters
+    ----------
+    name
+        The team.
+    texts
+        Those of the workers in this process.
+    """
+    if alone(name):
+        return texts
+    from manyhands.teams.mpi import join
+
+    return join().share(texts[0])
 
 
 def launch(
     name: str,
     clocks: Sequence[Clock],
+    controls: Sequence[Control],
     work: Work[Result],
-    stop: NDArray[np.int64],
     tick: Tick | None = None,
 ) -> list[Result]:
-    """Run ``work(team)`` once per worker, all at the same time; return the results in rank order.
+    """Run ``work(team)`` once per worker, all at the same time; return the results of this process, in rank order.
 
-    Even a single worker gets a thread of its own: the main thread stays free to receive Ctrl-C while compiled code
-    runs for minutes.
+    Threads all belong to this process; of an MPI job, it is one worker itself. Even a single worker gets a thread of
+    its own: the main thread stays free to receive Ctrl-C while compiled code runs for minutes.
 
     Parameters
     ----------
     name
         One of :data:`TEAMS`.
-    clocks
-        One per worker; their number is the team's size.
+    clocks, controls
+        One per worker, of all workers; their number is the team's size. ``stop`` is the same cell for all: it is set
+        when a worker fails or on Ctrl-C.
     work
         What every worker does.
-    stop
-        The cell of `manyhands.protocols.Control` that all workers look at; set when one fails or on Ctrl-C.
     tick
         Called about five times a second in the calling thread while the workers run.
 
@@ -73,12 +159,15 @@ def launch(
     ------
     Exception
         The first error any worker raised, after all have ended.
+    WorkerLost
+        If a worker in another process is gone.
     KeyboardInterrupt
         On Ctrl-C, after all have ended.
     """
     size = len(clocks)
     check_team(name, size)
-    teams, call_off = _make_teams(name, clocks)
+    crew = _make_crew(name, clocks, controls)
+    stop = controls[0].stop
     results: dict[int, Result] = {}
     errors: list[BaseException] = []
     failing = threading.Lock()
@@ -91,44 +180,95 @@ def launch(
                 errors.append(error)
                 if len(errors) == 1:  # the cause; what follows are the failures it causes
                     stop[0] = 1
-                    call_off(team.rank)
+                    crew.call_off(team.rank, error)
 
     threads = [
         threading.Thread(target=worker, args=(team,), name=f"manyhands-worker-{team.rank}", daemon=True)
-        for team in teams
+        for team in crew.teams
     ]
     try:
         for thread in threads:
             thread.start()
-        _wait(threads, tick)
-    except BaseException:
+        _wait(threads, tick, crew.check)
+    except BaseException as error:
         stop[0] = 1
-        call_off(0)
+        crew.call_off(crew.teams[0].rank, error)
         for thread in threads:
             if thread.ident is not None:
-                thread.join()
+                thread.join(crew.join_seconds)
         raise
+    crew.dismiss()
     if errors:
         raise errors[0]
-    return [results[rank] for rank in range(size)]
+    return [results[rank] for rank in sorted(results)]
 
 
-def _make_teams(name: str, clocks: Sequence[Clock]) -> tuple[list[Team], Callable[[int], None]]:
-    """Return every worker's team, and the way to call it off."""
-    if len(clocks) == 1:
-        return [Solo(clocks[0])], lambda _rank: None
-    from manyhands.teams.threads import Room, ThreadTeam  # compiled code: only when it is needed
+class _Crew(Protocol):
+    """The workers of this process, and the ways to end those who depend on them."""
 
-    room = Room(len(clocks))
-    return [ThreadTeam(room, rank, clock) for rank, clock in enumerate(clocks)], room.call_off
+    @property
+    def teams(self) -> Sequence[Team]:
+        """Every worker's view."""
+        ...
+
+    @property
+    def join_seconds(self) -> float | None:
+        """How long to wait for a worker's end after a failure; None: until it comes."""
+        ...
+
+    def call_off(self, rank: int, error: BaseException) -> None:
+        """Tell the others that a worker has failed, and why."""
+        ...
+
+    def check(self) -> None:
+        """Raise WorkerLost if one elsewhere is lost, and those here do not end by themselves."""
+        ...
+
+    def dismiss(self) -> None:
+        """Take note that all here have ended; raise WorkerLost if the reason lies elsewhere."""
+        ...
 
 
-def _wait(threads: Sequence[threading.Thread], tick: Tick | None) -> None:
+class _CrewOfThreads:
+    """All workers of a team whose workers are threads of this process (or one thread)."""
+
+    join_seconds = None
+
+    def __init__(self, clocks: Sequence[Clock]) -> None:
+        self.teams: list[Team] = [Solo(clocks[0])]
+        self._room: Room | None = None
+        if len(clocks) > 1:
+            from manyhands.teams.threads import Room, ThreadTeam  # compiled code: only when it is needed
+
+            room = Room(len(clocks))
+            self.teams, self._room = [ThreadTeam(room, rank, clock) for rank, clock in enumerate(clocks)], room
+
+    def call_off(self, rank: int, _error: BaseException) -> None:
+        """Tell those who wait in a round."""
+        if self._room is not None:
+            self._room.call_off(rank)
+
+    def check(self) -> None:
+        """There is nobody elsewhere."""
+
+    def dismiss(self) -> None:
+        """There is nobody elsewhere."""
+
+
+def _make_crew(name: str, clocks: Sequence[Clock], controls: Sequence[Control]) -> _Crew:
+    """Return this process's workers."""
+    if name != "mpi":
+        return _CrewOfThreads(clocks)
+    from manyhands.teams.mpi import make_crew
+
+    return make_crew(clocks, controls)
+
+
+def _wait(threads: Sequence[threading.Thread], tick: Tick | None, check: Callable[[], None]) -> None:
     """Wait for all threads, ticking meanwhile."""
     for thread in threads:
-        if tick is None:
-            thread.join()
         while thread.is_alive():
             thread.join(_TICK_SECONDS)
+            check()
             if tick is not None:
                 tick()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import get_args
 
 from manyhands.protocols import Phase
@@ -37,6 +37,10 @@ class PhaseClock:
         """Note that the training time ends now."""
         self.train = time.perf_counter() - self._train_began
 
+    def report(self) -> dict[str, float]:
+        """Return all seconds as plain data, with ``train``."""
+        return {**self.seconds, "train": self.train}
+
     def forget(self, *names: Phase) -> None:
         """Set phases back to zero."""
         for name in names:
@@ -58,13 +62,16 @@ class _Context:
         self._seconds[self._name] += time.perf_counter() - self._start
 
 
-def slowest(clocks: Sequence[PhaseClock], read: float) -> dict[str, float]:
+def slowest(reports: Sequence[Mapping[str, float]]) -> dict[str, float]:
     """Return each phase's seconds, the largest over the workers, with ``train`` and ``total``.
 
     ``total`` is read + distribute + train, which is what Table III of Todorov et al. 2021 counts.
+
+    Parameters
+    ----------
+    reports
+        Every worker's, from :meth:`PhaseClock.report`.
     """
-    seconds: dict[str, float] = {name: max(clock.seconds[name] for clock in clocks) for name in PHASES}
-    seconds["read"] = read
-    seconds["train"] = max(clock.train for clock in clocks)
+    seconds = {name: max(report[name] for report in reports) for name in (*PHASES, "train")}
     seconds["total"] = seconds["read"] + seconds["distribute"] + seconds["train"]
     return seconds

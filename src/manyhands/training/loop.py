@@ -98,6 +98,9 @@ class Loop:
         DivergedError, WorkerLost
             From the learner and the team.
         """
+        if self.learner.whole_runs:
+            self._whole_run()
+            return self.tally
         meeting = self._meeting()
         if meeting is None and self.team.size > 1:
             for epoch in range(self.plan.epochs):
@@ -110,6 +113,22 @@ class Loop:
         for first in range(0, self.plan.epochs, at_once):
             self._stretch(first, min(at_once, self.plan.epochs - first), meeting)
         return self.tally
+
+    def _whole_run(self) -> None:
+        """Let the learner go through all epochs, as many as it wants, and hold the round at the end."""
+        with self.clock.phase("compute"):
+            order = self.schedule.epochs(0, self.plan.epochs)
+            losses = self.learner.run(self.table, order, np.tile(self.rates, self.plan.epochs), self.control)
+        if self.control.stop[0]:
+            raise StoppedError
+        self._count(order.part(0, len(losses)))
+        per_epoch = self.plan.steps_per_epoch
+        for epoch in range(len(losses) // per_epoch):
+            steps = slice(epoch * per_epoch, (epoch + 1) * per_epoch)
+            self._close_epoch(epoch, order.part(steps.start, steps.stop), losses[steps])
+        # Who stops earlier counts no less: the mean is over the workers, in proportion to their shares.
+        self._examples_since_round = order.examples
+        self._round()
 
     def _meeting(self) -> Any:
         """Return a way for the learner's kernel to hold the rounds itself, if team and strategy allow it.
@@ -228,6 +247,10 @@ class Loop:
 
 def joint_losses(tallies: Sequence[Tally]) -> list[float]:
     """Return the mean loss of each epoch over all workers' examples."""
-    losses = np.array([tally.losses for tally in tallies])
-    weights = np.array([tally.examples_by_epoch for tally in tallies], dtype=np.float64)
-    return [float(value) for value in (losses * weights).sum(axis=0) / weights.sum(axis=0)]
+    together = []
+    for epoch in range(max(len(tally.losses) for tally in tallies)):
+        there = [tally for tally in tallies if epoch < len(tally.losses)]  # a learner may have stopped early
+        losses = np.array([tally.losses[epoch] for tally in there])
+        weights = np.array([tally.examples_by_epoch[epoch] for tally in there], np.float64)
+        together.append(float((losses * weights).sum() / weights.sum()))
+    return together

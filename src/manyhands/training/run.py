@@ -2,72 +2,50 @@
 
 from __future__ import annotations
 
+import json
 import time
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
+from contextlib import ExitStack
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from threadpoolctl import threadpool_limits
 
-from manyhands.data.catalog import DataRequest, load
+from manyhands.data.catalog import DataRequest
 from manyhands.data.dataset import Dataset
 from manyhands.data.order import Schedule
-from manyhands.errors import DivergedError
+from manyhands.errors import DivergedError, SettingsError
+from manyhands.learners import make_learner
 from manyhands.learners.mlp.network import MLPSettings
 from manyhands.protocols import Control, Learner, Sharding, Strategy, Team
 from manyhands.randomness import generator
-from manyhands.teams.launch import launch, prepare
+from manyhands.teams.launch import alone, in_job, launch, prepare, share
 from manyhands.training.clock import PhaseClock, slowest
 from manyhands.training.events import Listener
 from manyhands.training.loop import Loop, Tally, joint_losses
 from manyhands.training.model import TrainedModel, accuracy
-from manyhands.training.plan import Plan, make_plan
+from manyhands.training.plan import Plan, make_plan, sharding_of
+from manyhands.training.result import Progress, TrainingResult
+from manyhands.training.together import load_for
 
-Progress = Callable[[int], None]
-"""Told, a few times a second, how many steps the slowest worker has done."""
-
-
-@dataclass(frozen=True)
-class TrainingResult:
-    """What a run has come to.
-
-    Attributes
-    ----------
-    plan : Plan
-        What was run.
-    model : TrainedModel
-        The merged network.
-    accuracy : float
-        On the test rows, 0..1.
-    steps, rounds, bytes_sent, examples : int
-        Per worker; the largest over the workers.
-    seconds : dict of str to float
-        Wall-clock seconds of each phase (the largest over the workers), ``train`` and ``total``.
-    losses : list of float
-        Mean training loss of each epoch over all workers.
-    """
-
-    plan: Plan
-    model: TrainedModel
-    accuracy: float
-    steps: int
-    rounds: int
-    bytes_sent: int
-    examples: int
-    seconds: dict[str, float]
-    losses: list[float]
-
-    def save(self, path: str | Path) -> None:
-        """Write the model; see :meth:`TrainedModel.save`."""
-        self.model.save(path)
+if TYPE_CHECKING:
+    from manyhands.training.job import Job
 
 
 def run(
-    plan: Plan, dataset: Dataset, *, progress: Progress | None = None, listeners: Sequence[Listener] = ()
+    plan: Plan,
+    dataset: Dataset,
+    *,
+    progress: Progress | None = None,
+    listeners: Sequence[Listener] = (),
+    controls: Sequence[Control] | None = None,
 ) -> TrainingResult:
     """Carry out ``plan`` on ``dataset``.
+
+    With the team mpi, in a program started by mpiexec, every process calls this with the same arguments, does the work
+    of one worker, and gets the same result. In a program that was not, an MPI job is started for it.
 
     Parameters
     ----------
@@ -79,17 +57,26 @@ def run(
         Told how many steps are done, in the calling thread.
     listeners
         Told about epochs and rounds, in the workers' threads.
+    controls
+        One per worker, if somebody else wants to watch the run or to stop it.
 
     Raises
     ------
     DivergedError
         If the loss or a parameter stops being finite.
+    WorkerLost
+        If a worker in another process is gone.
+    SettingsError
+        If the team is mpi and mpi4py, a fitting mpiexec, or a worker for each process is missing.
     KeyboardInterrupt
         On Ctrl-C; all workers have ended then.
     """
+    if plan.team == "mpi" and not in_job():
+        return _run_in_a_job(plan, dataset, progress, listeners)
+    if controls is None:
+        stop = np.zeros(1, np.int64)
+        controls = [Control(stop, np.zeros(1, np.int64)) for _ in range(plan.workers)]
     clocks = [PhaseClock() for _ in range(plan.workers)]
-    stop = np.zeros(1, np.int64)
-    controls = [Control(stop, np.zeros(1, np.int64)) for _ in range(plan.workers)]
     # Other libraries' thread pools would compete with the workers; the kernels' own BLAS has one thread anyway.
     with threadpool_limits(1):
         _prepare(plan, dataset)
@@ -98,23 +85,80 @@ def run(
         def work(team: Team) -> _Outcome:
             return _work(team, plan, dataset, controls[team.rank], clocks[team.rank], launched, listeners)
 
-        tick = None if progress is None else lambda: progress(min(int(control.progress[0]) for control in controls))
-        outcomes = launch(plan.team, clocks, work, stop, tick)
-        learner = outcomes[0].learner
-        if not np.isfinite(learner.parameters).all():
-            raise DivergedError(plan.total_steps, 0, float("nan"))
-        with clocks[0].phase("evaluate"):
-            score = accuracy(learner.predict_proba(dataset.test), dataset.test.labels)
-    tallies = [outcome.tally for outcome in outcomes]
+        slowest_of = min if alone(plan.team) else max  # of an MPI job, this process sees its own steps only
+        tick = None if progress is None else lambda: progress(slowest_of(int(each.progress[0]) for each in controls))
+        outcomes = launch(plan.team, clocks, controls, work, tick)
+        score = _evaluate(outcomes[0], plan, dataset) if outcomes[0].rank == 0 else 0.0
+    texts = share(plan.team, [json.dumps(outcome.report(score)) for outcome in outcomes])
+    return _result(plan, dataset, outcomes[0].learner, [json.loads(text) for text in texts])
+
+
+def _run_in_a_job(
+    plan: Plan, dataset: Dataset, progress: Progress | None, listeners: Sequence[Listener]
+) -> TrainingResult:
+    """Start an MPI job for one run."""
+    if listeners:
+        raise SettingsError(
+            "listeners are called in the workers' processes: with the team mpi, start the program with mpiexec"
+        )
+    with Runner(dataset) as runner:
+        return runner.run(plan, progress)
+
+
+class Runner:
+    """Carries out many plans on one data set; MPI jobs, one for each number of workers, live as long as it does.
+
+    Jobs that stay let runs of different numbers of workers take turns without starting processes anew each time. Use
+    it in a ``with`` statement: at its end all jobs end.
+
+    Parameters
+    ----------
+    dataset
+        For all plans.
+    """
+
+    def __init__(self, dataset: Dataset) -> None:
+        self.dataset = dataset
+        self._jobs: dict[int, Job] = {}
+        self._open = ExitStack()
+
+    def __enter__(self) -> Runner:
+        return self
+
+    def __exit__(self, *failure: Any) -> None:
+        self._open.__exit__(*failure)
+
+    def run(self, plan: Plan, progress: Progress | None = None) -> TrainingResult:
+        """Carry out a plan; see `run`."""
+        if plan.team != "mpi" or in_job():
+            return run(plan, self.dataset, progress=progress)
+        if plan.workers not in self._jobs:
+            from manyhands.training.job import Job
+
+            self._jobs[plan.workers] = self._open.enter_context(Job(plan.workers, self.dataset))
+        return self._jobs[plan.workers].run(plan, progress)
+
+
+def _evaluate(outcome: _Outcome, plan: Plan, dataset: Dataset) -> float:
+    """Return the accuracy on the test rows, timed."""
+    if not np.isfinite(outcome.learner.parameters).all():
+        raise DivergedError(plan.total_steps, 0, float("nan"))
+    with outcome.clock.phase("evaluate"):
+        return accuracy(outcome.learner.predict_proba(dataset.test), dataset.test.labels)
+
+
+def _result(plan: Plan, dataset: Dataset, learner: Learner, reports: Sequence[dict[str, Any]]) -> TrainingResult:
+    """Make one result of what all workers report."""
+    tallies = [Tally(**report["tally"]) for report in reports]
     return TrainingResult(
         plan=plan,
         model=TrainedModel(learner, plan.settings, dataset.scaling, dataset.classes, dataset.name),
-        accuracy=score,
+        accuracy=reports[0]["accuracy"],
         steps=max(tally.steps for tally in tallies),
         rounds=max(tally.rounds for tally in tallies),
-        bytes_sent=max(outcome.bytes_sent for outcome in outcomes),
+        bytes_sent=max(report["bytes_sent"] for report in reports),
         examples=max(tally.examples for tally in tallies),
-        seconds=slowest(clocks, dataset.seconds),
+        seconds=slowest([report["seconds"] for report in reports]),
         losses=joint_losses(tallies),
     )
 
@@ -123,22 +167,30 @@ def run(
 class _Outcome:
     """One worker's end."""
 
+    rank: int
     learner: Learner
     tally: Tally
     bytes_sent: int
+    clock: PhaseClock
+
+    def report(self, score: float) -> dict[str, Any]:
+        """Return what the other processes shall know, as plain data."""
+        return {
+            "tally": asdict(self.tally),
+            "bytes_sent": self.bytes_sent,
+            "seconds": self.clock.report(),
+            "accuracy": score,
+        }
 
 
 def _make_learner(plan: Plan, dataset: Dataset, rank: int) -> Learner:
-    from manyhands.learners.mlp.learner import MLP  # compiled code: only when training begins
-
-    return MLP(plan.settings, dataset.features, len(dataset.classes), rank=rank)
+    return make_learner(plan.learner, plan.settings, dataset.features, len(dataset.classes), rank=rank, seed=plan.seed)
 
 
 def _prepare(plan: Plan, dataset: Dataset) -> None:
     """Compile everything before any clock starts."""
     learner = _make_learner(plan, dataset, 0)
-    learner.prepare(dataset.train)
-    prepare(plan.workers, learner.dtype)
+    prepare(plan.team, plan.workers, learner.dtype, lambda: learner.prepare(dataset.train))
 
 
 def _work(
@@ -154,10 +206,12 @@ def _work(
     learner = _make_learner(plan, dataset, team.rank)
     if team.rank == 0:
         learner.initialize(generator(plan.seed, "init"))
-    schedule = Schedule(plan.rows, plan.batch, team.rank, team.size, plan.sharding, plan.seed)
+    schedule = Schedule(plan.rows, plan.batch, team.rank, team.size, plan.sharding, plan.seed, dataset.first_row)
     loop = Loop(team, learner, plan, dataset.train, schedule, control, clock, listeners)
     clock.seconds["startup"] = time.perf_counter() - launched
     team.barrier()
+    clock.add("distribute", dataset.distributed)
+    clock.add("read", dataset.seconds)
     with clock.phase("distribute"):
         team.broadcast_(learner.parameters)
     team.barrier()
@@ -166,7 +220,7 @@ def _work(
     clock.begin_training()
     tally = loop.run()
     clock.end_training()
-    return _Outcome(learner, tally, team.bytes_sent - sent)
+    return _Outcome(team.rank, learner, tally, team.bytes_sent - sent, clock)
 
 
 def train(
@@ -178,12 +232,13 @@ def train(
     rows: int | None = None,
     scale: str = "auto",
     strategy: str | Strategy = "sequential",
-    workers: int = 1,
+    workers: int | None = None,
     team: str = "threads",
     batch: int | None = None,
     epochs: int = 75,
     sharding: Sharding | None = None,
     seed: int = 0,
+    learner: str = "mlp",
     progress: Progress | None = None,
     listeners: Sequence[Listener] = (),
     **network: Any,
@@ -201,8 +256,9 @@ def train(
         First training rows to use; by default 6,000 of MNIST and all of others.
     scale
         ``"auto"``, ``"255"``, ``"standard"`` or ``"none"``.
-    strategy, workers, team, batch, epochs, sharding, seed
-        See `manyhands.training.plan.make_plan`.
+    strategy, workers, team, batch, epochs, sharding, seed, learner
+        See `manyhands.training.plan.make_plan`. With the team mpi, in a program started by mpiexec, every process
+        calls this with the same arguments and gets the same result.
     progress, listeners
         See `run`.
     **network
@@ -228,7 +284,8 @@ def train(
     if isinstance(data, Dataset):
         dataset = data
     else:
-        dataset = load(DataRequest(str(data), train_csv, test_csv, label_column, rows, scale))
+        request = DataRequest(str(data), train_csv, test_csv, label_column, rows, scale)
+        dataset = load_for(request, team, sharding_of(strategy, sharding, learner))
     plan = make_plan(
         dataset,
         strategy=strategy,
@@ -239,6 +296,7 @@ def train(
         epochs=epochs,
         sharding=sharding,
         seed=seed,
+        learner=learner,
     )
     return run(plan, dataset, progress=progress, listeners=listeners)
 

@@ -40,6 +40,8 @@ class MLP:
         If there are fewer than 2 classes or no features.
     """
 
+    whole_runs = False
+
     def __init__(self, settings: MLPSettings, features: int, classes: int, *, rank: int = 0) -> None:
         if features < 1 or classes < 2:
             raise SettingsError(
@@ -182,10 +184,9 @@ class MLP:
             *(self.parameters, gradient, self._first, self._second, self._network, self._rule, self._work),
             *(batches, rates, taken, self._constants, losses, control.stop, control.progress, held.meeting),
         )
-        if held.gradient is None:
-            done = kernels.train(*common, held.due, held.seen)
-        else:
-            done = kernels.train_together(*common, np.array([forms.GRADIENT | forms.ROUND | forms.UPDATE]))
+        alone: tuple[Any, ...] = (*common, held.due, held.seen)
+        joint: tuple[Any, ...] = (*common, np.array([forms.GRADIENT | forms.ROUND | forms.UPDATE]))
+        done = kernels.train(*alone) if held.gradient is None else kernels.train_together(*joint)
         self.steps_taken = int(taken[0])
         if done < 0:
             raise WorkerLost(-done - 1)

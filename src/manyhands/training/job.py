@@ -1,0 +1,288 @@
+"""An MPI job of our own: started by this process, given runs one after the other, and ended whatever happens.
+
+The processes of the job run `manyhands.training.worker`. They and this process talk through the files of one temporary
+folder: the data set, one order and one result for each run, and a few cells of shared memory in which the workers count
+their steps. What is in a file is there whole (written under another name first), and nothing in it is ever executed.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import json
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+import numpy as np
+
+from manyhands import errors
+from manyhands.data.catalog import DataRequest
+from manyhands.data.dataset import Dataset
+from manyhands.errors import ManyhandsError, OutputError, WorkerLost
+from manyhands.files import write_whole
+from manyhands.learners import make_learner
+from manyhands.protocols import Control
+from manyhands.teams import world as worlds
+from manyhands.training.handover import hand_over
+from manyhands.training.model import TrainedModel
+from manyhands.training.plan import Plan
+from manyhands.training.result import Progress, TrainingResult
+
+REQUEST = "request.json"
+_MEMORY = "/dev/shm"
+_LOOK_SECONDS = 0.005
+_START_SECONDS = 120.0
+_END_SECONDS = 5.0
+_CELLS_APART = 8  # int64: a cache line
+_SIGNALLED = (  # how the mpiexec programs say that a process was killed: (rank or process number, signal)
+    re.compile(r"process rank (?P<rank>\d+) with PID \d+ on node \S+\s+exited on\s+signal (?P<signal>\d+)"),
+    re.compile(r"RANK (?P<rank>\d+) PID \d+ RUNNING AT .*?KILLED BY SIGNAL: (?P<signal>\d+)", re.DOTALL),
+    re.compile(r"PID (?P<pid>\d+) RUNNING AT .*?EXIT CODE: (?P<signal>\d+)\s", re.DOTALL),
+)
+
+
+class Job:
+    """A running MPI job on this machine; use it in a ``with`` statement.
+
+    Parameters
+    ----------
+    workers
+        Number of processes.
+    dataset
+        What all its runs train on.
+    request
+        If given, rank 0 reads the data set itself and sends every worker its share, as published in 2021; else the
+        workers map the files in which this process hands it over.
+
+    Raises
+    ------
+    SettingsError
+        If mpi4py or a fitting mpiexec is missing.
+    OutputError
+        If there is no room for the data.
+    WorkerLost, ManyhandsError
+        If the job does not come up.
+    """
+
+    def __init__(self, workers: int, dataset: Dataset, request: DataRequest | None = None) -> None:
+        from manyhands.teams.mpi import library
+
+        mpiexec, kind = worlds.find_mpiexec(library())
+        self.workers, self.dataset = workers, dataset
+        self.folder = Path(tempfile.mkdtemp(prefix="manyhands-job-", dir=_place_for(dataset)))
+        self._runs = 0
+        self._process: subprocess.Popen[bytes] | None = None
+        self._pids: list[int] = []
+        try:
+            if request is None:
+                hand_over(dataset, self.folder)
+            else:
+                write_whole(self.folder / REQUEST, json.dumps(asdict(request), default=str).encode())
+            self._cells = new_cells(self.folder, workers)
+            self._lock = open(self.folder / "alive", "wb")  # noqa: SIM115 - held, and locked, as long as the job
+            fcntl.flock(self._lock, fcntl.LOCK_EX)
+            self._start(worlds.job_command(mpiexec, kind, workers), worlds.job_environment(kind))
+        except BaseException:
+            self.kill()
+            raise
+
+    def __enter__(self) -> Job:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, _error: BaseException | None, _traceback: TracebackType | None
+    ) -> None:
+        if kind is None:
+            self.close()
+        else:
+            self.kill()
+
+    def _start(self, command: Sequence[str], environment: dict[str, str]) -> None:
+        """Start all processes and wait until they have the data."""
+        with open(self.folder / "mpiexec.err", "wb") as output:
+            self._process = subprocess.Popen(
+                [*command, sys.executable, "-m", "manyhands.training.worker", str(self.folder)],
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=output,
+                env=environment,
+                start_new_session=True,  # the terminal's Ctrl-C comes to this process alone, which then ends the job
+            )
+        self._pids = [process["pid"] for process in self._wait_for("ready.json", _START_SECONDS)]
+
+    def run(self, plan: Plan, progress: Progress | None = None) -> TrainingResult:
+        """Carry out a plan for this job's number of workers.
+
+        Parameters
+        ----------
+        plan
+            With the team mpi.
+        progress
+            Told how many steps the slowest worker has done.
+
+        Raises
+        ------
+        DivergedError, WorkerLost, ManyhandsError
+            From a worker; the job is over then.
+        KeyboardInterrupt
+            On Ctrl-C; the job is over then.
+        """
+        if plan.workers != self.workers:
+            raise ValueError(f"a plan for {plan.workers} workers in a job of {self.workers}")
+        try:
+            self._cells[:] = 0
+            write_whole(self.folder / f"order-{self._runs}.json", json.dumps(plan.describe()).encode())
+            tick = None if progress is None else lambda: progress(int(self._cells[: self.workers, 0].min()))
+            record = self._wait_for(f"result-{self._runs}.json", None, tick)
+        except BaseException:
+            self.kill()
+            raise
+        learner = make_learner(plan.learner, plan.settings, self.dataset.features, len(self.dataset.classes))
+        learner.parameters[:] = np.load(self.folder / f"parameters-{self._runs}.npy", allow_pickle=False)
+        self._runs += 1
+        model = TrainedModel(learner, plan.settings, self.dataset.scaling, self.dataset.classes, self.dataset.name)
+        return TrainingResult(plan=plan, model=model, **record)
+
+    def close(self) -> None:
+        """End the job in good order."""
+        with contextlib.suppress(OutputError):
+            write_whole(self.folder / f"order-{self._runs}.json", b"null")
+        self._await_end()
+        self.kill()
+
+    def kill(self) -> None:
+        """End the job at once, and leave no process and no file of it."""
+        if self._process is not None and self._process.poll() is None:
+            self._process.terminate()
+            self._await_end()
+        if self._process is not None:
+            with contextlib.suppress(ProcessLookupError, PermissionError):
+                os.killpg(self._process.pid, signal.SIGKILL)
+            self._process.wait()
+        for pid in self._pids:  # mpiexec ends its processes itself, unless somebody has killed mpiexec
+            if self._is_ours(pid):
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGKILL)
+        if hasattr(self, "_lock"):
+            self._lock.close()
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+    def _await_end(self) -> None:
+        if self._process is not None:
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                self._process.wait(_END_SECONDS)
+
+    def _is_ours(self, pid: int) -> bool:
+        """Tell whether a process number still means a worker of this job."""
+        try:
+            return os.fsencode(str(self.folder)) in Path(f"/proc/{pid}/cmdline").read_bytes()
+        except OSError:
+            return False
+
+    def _wait_for(self, name: str, seconds: float | None, tick: Callable[[], None] | None = None) -> Any:
+        """Return the content of a file that the job will write.
+
+        Raises
+        ------
+        ManyhandsError
+            If the job ends, or the seconds do, before.
+        """
+        assert self._process is not None
+        path, began, ticked = self.folder / name, time.monotonic(), 0.0
+        while not path.exists():
+            if self._process.poll() is not None and not path.exists():
+                raise self._failure()
+            now = time.monotonic()
+            if seconds is not None and now - began > seconds:
+                raise ManyhandsError(f"the MPI job has not come up within {seconds:.0f} s{self._said()}")
+            if tick is not None and now - ticked > 0.2:
+                tick()
+                ticked = now
+            time.sleep(_LOOK_SECONDS)
+        return json.loads(path.read_text())
+
+    def _failure(self) -> ManyhandsError:
+        """Return why the job has ended: what a worker wrote about it, or what mpiexec said."""
+        assert self._process is not None
+        reports = [json.loads(path.read_text()) for path in sorted(self.folder.glob("error-*.json"))]
+        reports.sort(key=lambda report: report["type"] == "WorkerLost")  # who knows the cause comes first
+        if reports:
+            return revive(reports[0])
+        text = (self.folder / "mpiexec.err").read_text(errors="replace")
+        for pattern in _SIGNALLED:
+            if (match := pattern.search(text)) is not None:
+                return self._killed(match)
+        status = self._process.returncode
+        end = f"was killed by signal {-status}" if status < 0 else f"has ended with status {status}"
+        return ManyhandsError(f"the MPI job is gone: mpiexec {end}{self._said()}")
+
+    def _killed(self, match: re.Match[str]) -> WorkerLost:
+        found = match.groupdict()
+        pid = int(found.get("pid") or 0)
+        rank = int(found["rank"]) if found.get("rank") else self._pids.index(pid) if pid in self._pids else -1
+        number = int(found["signal"])
+        with contextlib.suppress(ValueError):
+            return WorkerLost(rank, f"was killed by signal {number} ({signal.Signals(number).name})")
+        return WorkerLost(rank, f"has ended with status {number}")
+
+    def _said(self) -> str:
+        """Return the end of what mpiexec and the workers have printed."""
+        lines = (self.folder / "mpiexec.err").read_text(errors="replace").strip().splitlines()
+        return "; its last words:\n" + "\n".join(lines[-15:]) if lines else ""
+
+
+def _place_for(dataset: Dataset) -> str | None:
+    """Return the folder of files in memory, if the system has one with enough room; None: the usual place."""
+    arrays = (dataset.train.features, dataset.train.labels, dataset.test.features, dataset.test.labels)
+    needed = 2 * sum(array.nbytes for array in arrays) + (16 << 20)
+    try:
+        memory = os.statvfs(_MEMORY)
+    except OSError:
+        return None
+    return _MEMORY if memory.f_bavail * memory.f_frsize > needed and os.access(_MEMORY, os.W_OK) else None
+
+
+def new_cells(folder: Path, workers: int) -> Any:
+    """Make the shared cells of a job, one line per worker and one for all."""
+    (folder / "cells").write_bytes(bytes(8 * _CELLS_APART * (workers + 1)))
+    return open_cells(folder, workers)
+
+
+def open_cells(folder: Path, workers: int) -> Any:
+    """Map the shared cells, int64 of shape (workers + 1, 8)."""
+    shape = (workers + 1, _CELLS_APART)
+    return np.asarray(np.memmap(folder / "cells", np.int64, mode="r+", shape=shape))
+
+
+def controls_in(cells: Any) -> list[Control]:
+    """Return every worker's control, in the shared cells."""
+    return [Control(cells[-1, :1], line[:1]) for line in cells[:-1]]
+
+
+def describe(error: BaseException, rank: int) -> dict[str, Any]:
+    """Return an error as plain data, for `revive`."""
+    name = type(error).__name__
+    if not isinstance(error, ManyhandsError):
+        return {"type": "ManyhandsError", "arguments": [f"worker {rank} failed: {name}: {error}"]}
+    arguments = error.__reduce__()[1]
+    plain = isinstance(arguments, tuple) and all(isinstance(value, str | int | float) for value in arguments)
+    return {"type": name, "arguments": list(arguments) if plain else [str(error)]}
+
+
+def revive(record: dict[str, Any]) -> ManyhandsError:
+    """Return the error that a worker has described."""
+    kind = getattr(errors, str(record.get("type")), ManyhandsError)
+    if not (isinstance(kind, type) and issubclass(kind, ManyhandsError)):
+        kind = ManyhandsError
+    return kind(*record["arguments"])

@@ -1,0 +1,201 @@
+"""Reading a data set in an MPI job: each process its own part where the format allows it, else rank 0 for all.
+
+- Plain IDX files are mapped: a worker reads the pages that its rows lie on.
+- Of plain CSV files every process parses one piece, and all exchange the numbers.
+- What can only be read from the beginning (.gz, scikit-learn's digits), rank 0 reads. It then sends every worker its
+  share, if the shares are fixed, or everything.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from manyhands.data.catalog import DataRequest, load, way_of_reading
+from manyhands.data.csvfile import join_parts
+from manyhands.data.dataset import Dataset
+from manyhands.data.scaling import Scaling
+from manyhands.protocols import Sharding, Table
+from manyhands.teams.launch import in_job
+
+if TYPE_CHECKING:
+    from manyhands.teams.mpi import World
+
+_CHUNK = 1 << 30
+"""Bytes in one message: MPI counts in 32 bits."""
+
+
+def load_for(request: DataRequest, team: str, sharding: Sharding) -> Dataset:
+    """Return the data set as this process needs it: alone, or as a member of an MPI job.
+
+    Parameters
+    ----------
+    request
+        What is asked for.
+    team
+        The team that will train on it.
+    sharding
+        With ``"fixed"``, a member of a job may get no training rows but its share.
+
+    Raises
+    ------
+    DataError, SettingsError
+        As `manyhands.data.catalog.load`.
+    WorkerLost
+        If another process cannot read its part.
+    """
+    if team != "mpi" or not in_job():
+        return load(request)
+    from manyhands.teams.mpi import join
+
+    return load_together(request, join(), sharding)
+
+
+def load_together(request: DataRequest, world: World, sharding: Sharding) -> Dataset:
+    """Return the data set as this process needs it; called by all processes of a job.
+
+    Parameters
+    ----------
+    request
+        The same everywhere.
+    world
+        The job.
+    sharding
+        With ``"fixed"``, a process may get no training rows but its share.
+
+    Raises
+    ------
+    DataError, SettingsError
+        As `manyhands.data.catalog.load`, on the process that met it.
+    WorkerLost
+        On the others.
+    """
+    if world.size == 1:
+        return load(request)
+    way = world.tell(way_of_reading(request) if world.rank == 0 else "")
+    if way == "mapped":
+        return load(request)
+    if way == "csv":
+        return load(request, _Joiner(world))
+    return scatter(load(request) if world.rank == 0 else None, world, sharding)
+
+
+class _Joiner:
+    """Reads one piece of a CSV file, and gets the others' pieces; see `manyhands.data.catalog.load`."""
+
+    def __init__(self, world: World) -> None:
+        self.part, self.parts = world.rank, world.size
+        self.seconds = 0.0
+        self._world = world
+
+    def __call__(self, features: NDArray[Any], labels: NDArray[Any]) -> tuple[NDArray[Any], NDArray[Any]]:
+        """Return the whole table, of which this process has read a piece."""
+        began = time.perf_counter()
+        whole = join_parts(_all(self._world, features), _all(self._world, labels))
+        self.seconds += time.perf_counter() - began
+        return whole
+
+
+def _all(world: World, array: NDArray[Any]) -> list[NDArray[Any]]:
+    """Return everyone's array; dtypes and lengths may differ."""
+    facts = [json.loads(text) for text in world.share(json.dumps([array.dtype.str, array.shape]))]
+    arrays = []
+    for rank, (dtype, shape) in enumerate(facts):
+        each = np.ascontiguousarray(array) if rank == world.rank else np.empty(shape, np.dtype(dtype))
+        broadcast_(world, each, rank)
+        arrays.append(each)
+    return arrays
+
+
+def broadcast_(world: World, array: NDArray[Any], root: int = 0) -> None:
+    """Replace a contiguous array of any size and dtype on all processes by the one of ``root``."""
+    flat = array.reshape(-1).view(np.uint8)
+    for begin in range(0, len(flat), _CHUNK):
+        world.broadcast_(flat[begin : begin + _CHUNK], root)
+
+
+def scatter(dataset: Dataset | None, world: World, sharding: Sharding) -> Dataset:
+    """Give all processes the data set that rank 0 has read: fixed shares, or all of it.
+
+    Parameters
+    ----------
+    dataset
+        On rank 0; None elsewhere.
+    world
+        The job.
+    sharding
+        With ``"fixed"``, each process gets the training rows of its own share only.
+    """
+    began = time.perf_counter()
+    facts = json.loads(world.tell(json.dumps(_facts(dataset)) if dataset is not None else ""))
+    arrays = {name: _receive(world, dataset, name, *fact) for name, fact in facts["arrays"].items()}
+    rows = int(facts["rows"])
+    begin, end = 0, rows
+    if sharding == "fixed":
+        begin, end = world.rank * rows // world.size, (world.rank + 1) * rows // world.size
+        features = _share(world, dataset, rows, facts["features"])
+    else:
+        features = _receive(world, dataset, "features", *facts["features"])
+    scale, shift = arrays["scale"], arrays["shift"]
+    return Dataset(
+        facts["name"],
+        Table(features, arrays["labels"][begin:end], scale, shift),
+        Table(arrays["test-features"], arrays["test-labels"], scale, shift),
+        arrays["classes"],
+        Scaling(facts["scaling"], scale, shift),
+        facts["note"],
+        facts["seconds"] if world.rank == 0 else 0.0,
+        distributed=time.perf_counter() - began,
+        first_row=begin,
+        all_rows=rows,
+    )
+
+
+def _facts(dataset: Dataset) -> dict[str, Any]:
+    """Return what is not an array, and the dtypes and shapes of what is."""
+    arrays = {name: _array(dataset, name) for name in ("labels", "test-features", "test-labels", "classes")}
+    arrays |= {name: _array(dataset, name) for name in ("scale", "shift")}
+    features = dataset.train.features
+    return {
+        "name": dataset.name,
+        "scaling": dataset.scaling.name,
+        "note": dataset.note,
+        "seconds": dataset.seconds,
+        "rows": dataset.rows,
+        "features": [features.dtype.str, features.shape],
+        "arrays": {name: [array.dtype.str, array.shape] for name, array in arrays.items()},
+    }
+
+
+def _array(dataset: Dataset, name: str) -> NDArray[Any]:
+    arrays: dict[str, NDArray[Any]] = {
+        "features": dataset.train.features,
+        "labels": dataset.train.labels,
+        "test-features": dataset.test.features,
+        "test-labels": dataset.test.labels,
+        "classes": dataset.classes,
+        "scale": dataset.scaling.scale,
+        "shift": dataset.scaling.shift,
+    }
+    return arrays[name]
+
+
+def _receive(world: World, dataset: Dataset | None, name: str, dtype: str, shape: Sequence[int]) -> NDArray[Any]:
+    """Return rank 0's array of that name."""
+    array = np.empty(shape, np.dtype(dtype)) if dataset is None else np.ascontiguousarray(_array(dataset, name))
+    broadcast_(world, array)
+    return array
+
+
+def _share(world: World, dataset: Dataset | None, rows: int, fact: tuple[str, Sequence[int]]) -> NDArray[Any]:
+    """Return this process's share of the training rows, sent by rank 0."""
+    dtype, (_, width) = fact
+    counts = [(rank + 1) * rows // world.size - rank * rows // world.size for rank in range(world.size)]
+    share = np.empty((counts[world.rank], width), np.dtype(dtype))
+    world.scatter(None if dataset is None else dataset.train.features, counts, share)
+    return share

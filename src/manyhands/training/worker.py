@@ -1,0 +1,123 @@
+"""What each process of a `manyhands.training.job` runs: ``python -m manyhands.training.worker FOLDER``."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import json
+import os
+import shutil
+import signal
+import sys
+import time
+from dataclasses import fields
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from manyhands.data.catalog import DataRequest, load
+from manyhands.data.dataset import Dataset
+from manyhands.errors import WorkerLost
+from manyhands.files import write_whole
+from manyhands.teams.mpi import World, join
+from manyhands.training.handover import take_over
+from manyhands.training.job import REQUEST, controls_in, describe, open_cells
+from manyhands.training.plan import Plan
+from manyhands.training.result import TrainingResult
+from manyhands.training.run import run
+from manyhands.training.together import scatter
+
+_CALM_SECONDS = 8.0
+"""Patience with a worker that is not training: there is nothing to read and, but for rank 0, nothing to compile."""
+_LOOK_SECONDS = 0.01
+
+
+def main(folder: Path) -> None:
+    """Serve the job whose folder it is, until its owner has no more orders."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the owner decides when the job ends
+    signal.signal(signal.SIGTERM, lambda *_: os._exit(128 + signal.SIGTERM))  # nothing here outlives the folder
+    world = join(calm=_CALM_SECONDS)
+    try:
+        if world.rank == 0 and world.watch is not None:
+            world.watch.guard(lambda: _owner_lives(folder))
+        serve(folder, world)
+    except BaseException as error:
+        _fail(folder, world, error)
+    world.leave()
+
+
+def serve(folder: Path, world: World) -> None:
+    """Take over the data, then carry out one order after the other."""
+    dataset = _read(folder, world)
+    ready = [json.loads(text) for text in world.share(json.dumps({"pid": os.getpid(), "library": world.library}))]
+    if world.rank == 0:
+        write_whole(folder / "ready.json", json.dumps(ready).encode())
+    controls = controls_in(open_cells(folder, world.size))
+    number = 0
+    while (order := _next(folder, number, world)) is not None:
+        result = run(Plan.from_description(order), dataset, controls=controls)
+        if world.rank == 0:
+            _write(folder, number, result)
+        number += 1
+
+
+def _read(folder: Path, world: World) -> Dataset:
+    """Take over what the owner has laid ready: the data set itself, or a request that rank 0 fulfils."""
+    path = folder / REQUEST
+    if not path.exists():
+        return take_over(folder)
+    dataset = load(DataRequest(**json.loads(path.read_text()))) if world.rank == 0 else None
+    return scatter(dataset, world, "fixed")
+
+
+def _next(folder: Path, number: int, world: World) -> Any:
+    """Return the description of the next plan, or None; all that are idle leave their cores to others."""
+    return json.loads(world.tell(_next_order(folder, number) if world.rank == 0 else "", idle=True))
+
+
+def _next_order(folder: Path, number: int) -> str:
+    """Wait for the owner's next order; there is none any more when the owner is gone."""
+    path, looks = folder / f"order-{number}.json", 0
+    while not path.exists():
+        time.sleep(_LOOK_SECONDS)
+        looks += 1
+        if looks % 50 == 0 and not _owner_lives(folder):
+            return "null"
+    return path.read_text()
+
+
+def _owner_lives(folder: Path) -> bool:
+    """Tell whether the process that has started the job still holds its lock; tidy up if not."""
+    with contextlib.suppress(OSError), open(folder / "alive", "rb") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return True
+    shutil.rmtree(folder, ignore_errors=True)
+    return False
+
+
+def _write(folder: Path, number: int, result: TrainingResult) -> None:
+    """Write parameters first: who sees the result may read them."""
+    np.save(folder / f"parameters-{number}.npy", result.model.learner.parameters, allow_pickle=False)
+    record: dict[str, Any] = {
+        field.name: getattr(result, field.name) for field in fields(result) if field.name not in ("plan", "model")
+    }
+    write_whole(folder / f"result-{number}.json", json.dumps(record).encode())
+
+
+def _fail(folder: Path, world: World, error: BaseException) -> None:
+    """Leave word for the owner, if this process knows the cause, and end the job."""
+    told = isinstance(error, WorkerLost) and world.watch is not None and not world.watch.mine
+    if told:
+        time.sleep(2.0)  # the one who knows the cause is about to end the job
+    else:
+        with contextlib.suppress(Exception):
+            report = json.dumps(describe(error, world.rank)).encode()
+            write_whole(folder / f"error-{world.rank}.json", report)
+    world.abort(1)
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]))
