@@ -40,12 +40,13 @@ def scikit_learn(dataset: Dataset, threads: int, seed: int) -> dict[str, float]:
     return {"seconds": seconds, "accuracy": float(classifier.score(test, dataset.test.labels))}
 
 
-def ours(dataset: Dataset, strategy: str, workers: int, seed: int) -> dict[str, float]:
-    """Time one of our runs (from data in place to merged parameters)."""
-    result = manyhands.train(
-        dataset, strategy=strategy, workers=workers, seed=seed, hidden=(HIDDEN,), batch=BATCH, epochs=EPOCHS
-    )
-    return {"seconds": result.seconds["train"], "accuracy": result.accuracy}
+def ours(dataset: Dataset, strategy: str, workers: int, seed: int, team: str = "threads") -> dict[str, float]:
+    """Time one of our runs (from data in place to merged parameters), and how much of it was talk."""
+    network = {"hidden": (HIDDEN,), "batch": BATCH, "epochs": EPOCHS}
+    result = manyhands.train(dataset, strategy=strategy, workers=workers, team=team, seed=seed, **network)
+    seconds = result.seconds
+    talk = (seconds["distribute"] + seconds["communicate"]) / seconds["train"]
+    return {"seconds": seconds["train"], "accuracy": result.accuracy, "talk": talk}
 
 
 CONTESTANTS = {
@@ -54,6 +55,8 @@ CONTESTANTS = {
     "mlp, sequential": lambda dataset, seed: ours(dataset, "sequential", 1, seed),
     "mlp, 2 threads, periodic:1epoch": lambda dataset, seed: ours(dataset, "periodic:1epoch", 2, seed),
     "mlp, 2 threads, gradient": lambda dataset, seed: ours(dataset, "gradient", 2, seed),
+    "mlp, 2 processes, periodic:1epoch": lambda dataset, seed: ours(dataset, "periodic:1epoch", 2, seed, "mpi"),
+    "mlp, 2 processes, gradient": lambda dataset, seed: ours(dataset, "gradient", 2, seed, "mpi"),
 }
 
 

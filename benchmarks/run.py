@@ -48,7 +48,12 @@ def measure() -> dict[str, list[dict[str, float]]]:
 
 def ratio(above: list[float], below: list[float]) -> dict[str, float]:
     """Return the median of the paired ratios with a 95 % bootstrap interval."""
-    pairs = np.array(above) / np.array(below)
+    return quantiles((np.array(above) / np.array(below)).tolist())
+
+
+def quantiles(values: list[float]) -> dict[str, float]:
+    """Return the median with a 95 % bootstrap interval."""
+    pairs = np.array(values)
     rng = np.random.default_rng(0)
     medians = np.median(rng.choice(pairs, (10_000, len(pairs))), axis=1)
     low, high = np.quantile(medians, [0.025, 0.975])
@@ -65,6 +70,7 @@ def summarize(results: dict[str, list[dict[str, float]]]) -> list[dict[str, Any]
             "ms_per_step": statistics.median(record["seconds"] for record in records) / EPOCHS / (6000 / BATCH) * 1e3,
             "accuracy": statistics.fmean(record["accuracy"] for record in records),
             "times_of_reference": ratio([record["seconds"] for record in records], base),
+            "talk": quantiles([record["talk"] for record in records]) if "talk" in records[0] else None,
         }
         for name, records in results.items()
     ]
@@ -79,12 +85,20 @@ def claims(results: dict[str, list[dict[str, float]]]) -> dict[str, dict[str, fl
         f"{best} (its best) / mlp, sequential": ratio(seconds[best], seconds[REFERENCE]),
         f"{best} (its best) / mlp, 2 threads": ratio(seconds[best], parallel),
         "mlp, 2 threads, periodic:1epoch / mlp, sequential": ratio(parallel, seconds[REFERENCE]),
+        "mlp, 2 processes, periodic:1epoch / mlp, 2 threads": ratio(
+            seconds["mlp, 2 processes, periodic:1epoch"], parallel
+        ),
     }
 
 
 def as_text(value: dict[str, float]) -> str:
     """Return a ratio with its interval."""
     return f"{value['median']:.2f} [{value['low']:.2f}, {value['high']:.2f}]"
+
+
+def as_percent(value: dict[str, float] | None) -> str:
+    """Return a share with its interval; nothing for contestants that do not talk."""
+    return "" if value is None else f"{100 * value['median']:.1f} [{100 * value['low']:.1f}, {100 * value['high']:.1f}]"
 
 
 def write(results: dict[str, list[dict[str, float]]]) -> None:
@@ -107,14 +121,15 @@ def write(results: dict[str, list[dict[str, float]]]) -> None:
         "choice of kernels",
         f"- n = {ROUNDS} rounds, contestants in turn, each run in a process of its own; [95 % interval, bootstrap of "
         "the paired ratios]",
+        "- talk: distributing the data and communicating (waiting for each other included)",
         f"- {datetime.now(UTC):%Y-%m-%d}, command: `make bench`",
         "",
-        "| contestant | training, median s | ms a step | times of sequential | mean accuracy % |",
-        "| --- | --- | --- | --- | --- |",
+        "| contestant | training, median s | ms a step | times of sequential | talk, % of training | mean accuracy % |",
+        "| --- | --- | --- | --- | --- | --- |",
     ]
     lines += [
         f"| {row['contestant']} | {row['median_s']:.3f} | {row['ms_per_step']:.3f} | "
-        f"{as_text(row['times_of_reference'])} | {100 * row['accuracy']:.2f} |"
+        f"{as_text(row['times_of_reference'])} | {as_percent(row['talk'])} | {100 * row['accuracy']:.2f} |"
         for row in rows
     ]
     lines += ["", "| claim | ratio |", "| --- | --- |"]

@@ -126,6 +126,19 @@ with atomic_writer(sys.argv[1]) as file:
 """
     assert run_python(code, target).returncode == 9
     assert target.read_bytes() == b"old"
+    if sys.platform == "linux":  # the new file has no name before it is whole
+        assert names(tmp_path) == ["a.txt"]
+
+
+def test_without_unnamed_files_a_named_one_serves(tmp_path, monkeypatch):
+    monkeypatch.delattr(os, "O_TMPFILE", raising=False)
+    with atomic_writer(tmp_path / "a.txt") as file:
+        file.write(b"new")
+        during = names(tmp_path)
+    assert len(during) == 1
+    assert during[0].endswith(".part")
+    assert names(tmp_path) == ["a.txt"]
+    assert (tmp_path / "a.txt").read_bytes() == b"new"
 
 
 def test_a_full_disk_leaves_the_old_file_and_nothing_else(tmp_path):

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import contextlib
 import os
+import secrets
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO
 
 from manyhands.errors import OutputError
+
+_PREFIX, _SUFFIX = ".manyhands.", ".part"
+_DESCRIPTORS = "/proc/self/fd"
 
 
 def cache_folder() -> Path:
@@ -26,7 +30,8 @@ def atomic_writer(path: str | Path) -> Iterator[BinaryIO]:
     """Open a temporary file that replaces ``path`` when the block ends without an error.
 
     The data are on the disk (fsync) before the name changes, so that a crash leaves either the old file or the new
-    one. After any error the temporary file is removed and ``path`` is as it was.
+    one. Where the system can (Linux), the temporary file has no name while it is written: a process that is killed
+    leaves nothing. After any error the temporary file is gone and ``path`` is as it was.
 
     Raises
     ------
@@ -36,13 +41,17 @@ def atomic_writer(path: str | Path) -> Iterator[BinaryIO]:
     target = Path(os.path.realpath(path))  # a link stays a link: what it points to is replaced
     temporary: Path | None = None
     try:
-        descriptor, name = tempfile.mkstemp(dir=target.parent, prefix=".manyhands.", suffix=".part")
-        temporary = Path(name)
+        descriptor = _open_unnamed(target.parent)
+        if descriptor is None:
+            descriptor, name = tempfile.mkstemp(dir=target.parent, prefix=_PREFIX, suffix=_SUFFIX)
+            temporary = Path(name)
+            temporary.chmod(0o666 & ~_umask())
         with os.fdopen(descriptor, "wb") as file:
             yield file
             file.flush()
             os.fsync(file.fileno())
-        temporary.chmod(0o666 & ~_umask())
+            if temporary is None:
+                temporary = _give_name(file.fileno(), target.parent)
         temporary.replace(target)
         temporary = None
         _sync_folder(target.parent)
@@ -54,6 +63,28 @@ def atomic_writer(path: str | Path) -> Iterator[BinaryIO]:
         if temporary is not None:
             with contextlib.suppress(OSError):
                 temporary.unlink()
+
+
+def _open_unnamed(folder: Path) -> int | None:
+    """Open a file without a name, which vanishes with the process; None where that is not possible."""
+    if not hasattr(os, "O_TMPFILE") or not os.path.isdir(_DESCRIPTORS):  # noqa: PTH112 - a plain question
+        return None
+    try:
+        return os.open(folder, os.O_TMPFILE | os.O_RDWR, 0o666)
+    except OSError:  # a file system without it; what is really wrong, the usual way will say
+        return None
+
+
+def _give_name(descriptor: int, folder: Path) -> Path:
+    """Give a file without a name a temporary one."""
+    path = folder / f"{_PREFIX}{secrets.token_hex(8)}{_SUFFIX}"
+    root = os.open("/", os.O_RDONLY)
+    try:
+        # With a folder to start from (which an absolute path ignores), os.link follows the link in /proc to the file.
+        os.link(f"{_DESCRIPTORS}/{descriptor}", path, src_dir_fd=root)
+    finally:
+        os.close(root)
+    return path
 
 
 def write_whole(path: str | Path, content: bytes) -> None:

@@ -28,6 +28,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         sys.stdout.reconfigure(errors="replace")  # a terminal that knows no plus-minus sign shows a question mark
     options = _parse(arguments)
     jobs.heed_termination()
+    if getattr(options, "patience", None) is not None:
+        os.environ["MANYHANDS_PATIENCE"] = str(options.patience)  # the processes of a job have it from here
     prefix = f"manyhands {options.command}"
     try:
         status: int = options.run(options)

@@ -85,6 +85,13 @@ def add_training_options(parser: argparse.ArgumentParser) -> None:
         help="which rows a worker sees: its part of every global batch, or one fixed share "
         "(default: fixed for one-shot, else global)",
     )
+    group.add_argument(
+        "--patience",
+        type=seconds,
+        metavar="S",
+        help="with the team mpi: end the job when a worker shows nothing for S seconds "
+        "(default: 100 measured steps, at least 4 s)",
+    )
     group.add_argument("--seed", type=int, default=0, metavar="S", help="of everything random (default: 0)")
 
 
@@ -124,6 +131,17 @@ def positive(text: str) -> int:
         value = 0
     if value < 1:
         raise argparse.ArgumentTypeError(f"{text!r} is not a whole number from 1 on")
+    return value
+
+
+def seconds(text: str) -> float:
+    """Read a positive number."""
+    try:
+        value = float(text)
+    except ValueError:
+        value = 0.0
+    if not 0 < value < float("inf"):
+        raise argparse.ArgumentTypeError(f"{text!r} is not a positive number of seconds")
     return value
 
 
