@@ -152,9 +152,9 @@ class Learner(Protocol):
     steps_taken : int
         The optimizer's own step count.
     whole_runs : bool
-        Whether it trains whole runs only: :meth:`run` gets all epochs in one call, the order says which rows but not
-        when, fewer steps than asked are the learner's own decision (unless ``control.stop`` is set), and there is no
-        :meth:`gradient`. Usually False.
+        Whether it trains whole runs only: :meth:`run` is called once, with the order of one epoch, which says which
+        rows but not when, and the rates of all steps of the run. Fewer steps are then the learner's own decision
+        (unless ``control.stop`` is set), and there is no :meth:`gradient`. Usually False.
     """
 
     size: int

@@ -12,8 +12,8 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
-from manyhands.data.csvfile import read_csv
-from manyhands.errors import DataError, FormatError, ManyhandsError, MissingDataError, SettingsError
+from manyhands.data.csvfile import read_csv, write_csv
+from manyhands.errors import DataError, FormatError, ManyhandsError, MissingDataError, OutputError, SettingsError
 
 
 @pytest.fixture(scope="module")
@@ -335,3 +335,40 @@ def test_damaged_gzip_gives_a_table_or_a_data_error(path, data):
     file.write_bytes(whole[:at] + data.draw(st.binary(max_size=3)) + tail)
     result = table_or_error(file)
     assert isinstance(result, DataError) or result[0].size > 0
+
+
+# ---------------------------------------------------------------- what is written
+
+
+@pytest.mark.parametrize("labels", [[5, 0, -3, 70000], ["b", "a", "é", "a b"]], ids=["numbers", "words"])
+def test_what_is_written_is_read_again(path, labels):
+    features = np.random.default_rng(3).integers(0, 256, (4, 300)).astype(np.uint8)
+    features[0, :2], features[1] = (0, 255), 7
+    write_csv(path, features, np.array(labels))
+    again, words = read_csv(path)
+    assert again.dtype == np.uint8
+    np.testing.assert_array_equal(again, features)
+    assert words.tolist() == labels
+
+
+def test_written_are_the_label_and_then_the_values_without_a_header(path):
+    write_csv(path, np.array([[0, 9], [10, 255]], np.uint8), np.array([5, 6]))
+    assert path.read_bytes() == b"5,0,9\n6,10,255\n"
+
+
+def test_every_byte_has_its_number(path):
+    write_csv(path, np.arange(256, dtype=np.uint8)[:, None], np.arange(256))
+    assert path.read_text().split() == [f"{value},{value}" for value in range(256)]
+
+
+def test_rows_without_a_label_leave_the_old_file_as_it_was(tmp_path):
+    path = tmp_path / "old.csv"
+    path.write_text("old")
+    with pytest.raises(ValueError, match="shorter"):
+        write_csv(path, np.zeros((3, 2), np.uint8), np.zeros(2, np.int64))
+    assert (path.read_text(), list(tmp_path.iterdir())) == ("old", [path])
+
+
+def test_a_folder_that_is_not_there_is_an_output_error(tmp_path):
+    with pytest.raises(OutputError, match="cannot write"):
+        write_csv(tmp_path / "no" / "x.csv", np.zeros((1, 2), np.uint8), np.zeros(1, np.int64))

@@ -58,12 +58,9 @@ def register(commands: Any) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Carry out the command."""
-    from manyhands.teams.launch import processes_announced
+    from manyhands.teams.launch import check_alone
 
-    if processes_announced() > 1:
-        raise SettingsError(
-            "compare starts MPI jobs of its own, one for each number of workers: start it without mpiexec or srun"
-        )
+    check_alone("mpi" if options.as_published else options.team)
     shared.check_output(options.json)
     study = _published_study(options) if options.as_published else _compare_study(options)
     if not options.quiet:
@@ -143,19 +140,22 @@ def _introduce(study: Study) -> None:
     network = "-".join(filter(None, [str(facts["features"]), hidden, str(facts["classes"])]))
     print(f"data      {facts['name']}: {facts['train_rows']} training and {facts['test_rows']} test rows")
     print(textwrap.fill(f"({facts['note']})", 100, initial_indent=" " * 10, subsequent_indent=" " * 10))
+    inputs = "as stored" if facts["scaling"] == "none" else facts["scaling"]
     print(
         f"network   {network} {plan.settings.activation}, {plan.settings.optimizer} {plan.settings.learning_rate:g}, "
-        f"inputs {facts['scaling']}"
+        f"inputs {inputs}"
     )
-    batch = (
-        f"batch {plan.batch // plan.workers} per worker"
-        if plan.learner == "published"
-        else f"global batch {plan.batch}"
-    )
-    print(f"plan      {batch}, {plan.epochs} epochs, {len(study.plans)} runs")
+    print(f"plan      {_training(plan)}, {len(study.plans)} runs")
     for number, part in enumerate(headline(study.outcome.environment).split("; ")):
         print(f"{'machine' if number == 0 else '':9} {part}")
     print(flush=True)
+
+
+def _training(plan: Plan) -> str:
+    """Say how a run goes."""
+    if plan.learner == "published":
+        return f"MLPClassifiers on equal shares, batch {plan.batch // plan.workers} each, at most {plan.epochs} epochs"
+    return f"global batch {plan.batch}, {plan.epochs} epochs"
 
 
 def _run_with_progress(study: Study, *, quiet: bool) -> None:

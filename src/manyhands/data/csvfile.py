@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import csv
+import io
 import warnings
 import zlib
 from array import array
@@ -352,13 +353,13 @@ def _problem(cells: list[str], label_at: int, columns: int) -> str | None:
 
 
 def write_csv(path: Path, features: NDArray[Any], labels: NDArray[Any]) -> None:
-    """Write rows ``label, x1, x2, ...`` of bytes, without a header line.
+    """Write rows ``label, x1, x2, ...`` without a header line.
 
     Parameters
     ----------
     path
         The file to write.
-    features : ndarray of shape (rows, columns), uint8
+    features : ndarray of shape (rows, columns), uint8 or floating
     labels : ndarray of shape (rows,)
 
     Raises
@@ -366,7 +367,14 @@ def write_csv(path: Path, features: NDArray[Any], labels: NDArray[Any]) -> None:
     OutputError
         If it cannot be written; nothing half-written is left.
     """
-    words = [str(value) for value in range(256)]  # looking up is several times faster than formatting
     with atomic_writer(path) as file:
+        if features.dtype != np.uint8 or labels.dtype.kind not in "iu":
+            text = io.TextIOWrapper(file, "utf-8", newline="", write_through=True)
+            csv.writer(text).writerows(
+                [label, *row] for row, label in zip(features.tolist(), labels.tolist(), strict=True)
+            )
+            text.detach()
+            return
+        words = [str(value) for value in range(256)]  # looking up is several times faster than formatting
         for row, label in zip(features, labels.tolist(), strict=True):
             file.write(f"{label},{','.join([words[value] for value in row.tolist()])}\n".encode())

@@ -8,13 +8,11 @@ then average are the classifiers' weights, in one vector. Whatever the paper lea
 from __future__ import annotations
 
 import itertools
-import warnings
 from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.exceptions import ConvergenceWarning
 from sklearn.neural_network import MLPClassifier
 
 from manyhands.errors import DataError, DivergedError, SettingsError
@@ -113,18 +111,18 @@ class Published:
     ) -> NDArray[np.float64]:
         """Fit a classifier on the rows that ``order`` names, in the table's order; see the protocol.
 
-        ``order`` says which rows, how many steps an epoch has at most, and how many epochs; which row comes when is
-        the classifier's own choice, and it may stop early by its own rule. Each step's loss is its epoch's.
+        Which row comes when is the classifier's own choice, and it may stop early by its own rule. Each step's loss is
+        its epoch's.
 
         Raises
         ------
         DataError
             If the rows do not have all classes: the workers' networks would differ.
         DivergedError
-            If the weights stop being finite.
+            If the loss or a weight stops being finite.
         """
-        rows = np.unique(order.rows)
-        share, labels = table.features[rows], table.labels[rows]
+        rows = np.sort(order.rows)
+        labels = table.labels[rows]
         present = np.unique(labels)
         if len(present) < self.classes:
             raise DataError(
@@ -132,20 +130,11 @@ class Published:
                 "all: use fewer workers or more rows"
             )
         steps = -(-len(rows) // self._batch(len(rows)))
-        epochs = -(-order.examples // len(rows))
-        before = int(control.progress[0])
-
-        def epoch_done(number: int) -> None:
-            control.progress[0] = before + number * steps
-            if control.stop[0]:
-                raise _ToldToStopError
-
-        classifier = self._classifier(epochs)
-        classifier.epoch_done = epoch_done
+        classifier = self._classifier(len(rates) // steps)
+        classifier.epoch_done = self._supervise(classifier, steps, control)
         try:
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore", ConvergenceWarning)  # all epochs used: what was asked for
-                classifier.fit(self._inputs(table, share), labels)
+            with np.errstate(all="ignore"):  # what overflows is found below
+                classifier.fit(self._inputs(table, table.features[rows]), labels)
         except _ToldToStopError:
             return np.zeros(0)
         except ValueError as error:
@@ -155,6 +144,24 @@ class Published:
         self._take_over(classifier)
         self.steps_taken += classifier.n_iter_ * steps
         return np.repeat(np.array(classifier.loss_curve_, np.float64), steps)
+
+    def _supervise(self, classifier: _Counted, steps: int, control: Control) -> Callable[[int], None]:
+        """Return what is done after every epoch of ``steps`` steps."""
+        before, epochs = int(control.progress[0]), classifier.max_iter
+
+        def epoch_done(number: int) -> None:
+            control.progress[0] = before + number * steps
+            if control.stop[0]:
+                raise _ToldToStopError
+            loss = float(getattr(classifier, "loss_", 0.0))  # of the epoch before: this one's comes later
+            if number > 1 and not np.isfinite(loss):
+                raise DivergedError(before + (number - 1) * steps, self.rank, loss)
+            if number == epochs:
+                # All epochs used is what was asked for, and no reason for scikit-learn's ConvergenceWarning. Filters of
+                # warnings belong to the whole process, not to one of several threads.
+                classifier.max_iter = epochs + 1
+
+        return epoch_done
 
     def _batch(self, rows: int) -> int:
         """Return scikit-learn's default batch."""
@@ -209,7 +216,7 @@ class Published:
         classifier = self._classifier(1)
         classifier.epoch_done = lambda _number: None
         layers = self._layers()
-        # A fit that takes no step makes the classifier know its classes; then it gets the weights.
+        # A step on nothing makes the classifier know its shapes and classes; then it gets the weights.
         start = np.zeros((self.classes, self.features), self.dtype)
         classifier.partial_fit(start, np.arange(self.classes), classes=np.arange(self.classes))
         classifier.coefs_ = [weights for weights, _ in layers]

@@ -18,6 +18,7 @@ from manyhands.protocols import Sharding
 from manyhands.strategies import parse_strategy
 from manyhands.studies.environment import describe_environment
 from manyhands.studies.statistics import Estimate, estimate, paired_difference, paired_ratio
+from manyhands.teams.launch import check_alone
 from manyhands.training.plan import Plan, make_plan
 from manyhands.training.result import TrainingResult
 from manyhands.training.run import Runner, network_settings
@@ -221,6 +222,7 @@ class CompareStudy:
     """
 
     def __init__(self, dataset: Dataset, request: CompareRequest) -> None:
+        check_alone(request.team)
         self.dataset = dataset
         self.plans = list(_plans(dataset, request))
         self.outcome = Comparison(describe_environment(), _settings(dataset, request, self.plans))

@@ -114,6 +114,20 @@ def processes_announced() -> int:
     return 1 if told is None else told.size
 
 
+def check_alone(team: str) -> None:
+    """Check that this process may start jobs of its own, which a member of an MPI job may not.
+
+    Raises
+    ------
+    SettingsError
+        If it is one.
+    """
+    if processes_announced() > 1 or (team == "mpi" and in_job()):
+        raise SettingsError(
+            "compare starts MPI jobs of its own, one for each number of workers: start it without mpiexec or srun"
+        )
+
+
 def share(name: str, texts: list[str]) -> list[str]:
     """Give every process of a team the texts of all its workers, in rank order.
 

@@ -24,12 +24,13 @@ from manyhands.protocols import Clock, Control, Team, Vector
 from manyhands.teams import world as worlds
 from manyhands.teams.parts import part_of
 from manyhands.teams.solo import Solo
-from manyhands.teams.watch import Watch
+from manyhands.teams.watch import Watch, abort
 
-_SPINS, _YIELDS = 300, 3000
+_SPINS_AND_YIELDS = {True: (300, 3000), False: (5, 20)}
+"""How often to look whether a transfer is done before yielding the core in between, and then before napping: by whether
+every worker on this machine can have a core of its own."""
 _NAPS = ((0.2, 50e-6), (2.0, 1e-3), (float("inf"), 5e-3))
 """After so many seconds of waiting, naps of so many seconds: a worker that waits long leaves its core to others."""
-_OVERSUBSCRIBED_SPINS = 5
 _IDLE_NAP = 0.01
 _JOIN_SECONDS = 1.5
 """How long a worker may take to see that it shall stop, before it is given up."""
@@ -46,18 +47,31 @@ class World:
         Name and version of the MPI library.
     watch : Watch or None
         Looks after the others; None in a job of one.
+
+    Parameters
+    ----------
+    comm
+        A communicator of its own (mpi4py).
+    library
+        See the attribute.
+    finalize
+        Whether to end MPI when leaving: not if somebody else has begun it.
+    calm
+        Seconds of patience with a worker that is not training.
     """
 
-    def __init__(self, comm: Any, library: str, *, calm: float | None = None) -> None:
-        self.comm = comm
+    def __init__(self, comm: Any, library: str, *, finalize: bool = True, calm: float | None = None) -> None:
+        self.comm, self._finalize = comm, finalize
         self.rank, self.size = int(comm.Get_rank()), int(comm.Get_size())
         self.library = library
         self.watch: Watch | None = None
         if self.size > 1:
             own = comm.Dup()
             self.watch = Watch(own) if calm is None else Watch(own, calm)
-        cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-        self._spins = _SPINS if self.size <= cores else _OVERSUBSCRIBED_SPINS
+        # Not the cores this process is bound to: an mpiexec may have bound each to one.
+        own_cores = _workers_here(comm) <= (os.cpu_count() or 1)
+        self._spins, self._yields = _SPINS_AND_YIELDS[own_cores]
+        self._abandoned: list[Any] = []
 
     def wait(self, *requests: Any, idle: bool = False) -> None:
         """Wait for transfers that have been started.
@@ -88,12 +102,15 @@ class World:
                 looks += 1
                 if looks <= self._spins:
                     continue
-                if looks <= self._spins + _YIELDS:
+                if looks <= self._spins + self._yields:
                     os.sched_yield()
                     began = time.monotonic()
                     continue
                 waited = time.monotonic() - began
                 time.sleep(next(nap for limit, nap in _NAPS if waited < limit))
+        except WorkerLost:
+            self._abandoned.append(requests)  # their memory must stay: the messages may still come
+            raise
         except MPI.Exception as error:  # an MPI that survives lost processes says so here
             self.call_off(self.rank, f"cannot reach another one ({error})")
             self.check()
@@ -101,6 +118,10 @@ class World:
         finally:
             if self.watch is not None:
                 self.watch.depends = False
+
+    def barrier(self) -> None:
+        """Wait for all processes."""
+        self.wait(self.comm.Ibarrier())
 
     def check(self) -> None:
         """Raise WorkerLost if a worker is lost."""
@@ -157,13 +178,13 @@ class World:
         """Do ``work`` on rank 0, and when it is done there on all others."""
         if self.rank == 0:
             work()
-        self.wait(self.comm.Ibarrier())
+        self.barrier()
         if self.rank > 0:
             work()
 
     def abort(self, status: int) -> None:
         """End all processes of the job now."""
-        self.comm.Abort(status)
+        abort(self.comm, status)
 
     def leave(self) -> None:
         """Leave the job in good order, or, after a failure, end it for all."""
@@ -171,16 +192,25 @@ class World:
 
         if MPI.Is_finalized():
             return
-        if self.watch is None:
-            MPI.Finalize()
-            return
-        self.watch.close()
-        if self.watch.lost is None:
-            MPI.Finalize()
+        if self.watch is not None:
+            self.watch.close()
+        if self.watch is None or self.watch.lost is None:
+            if self._finalize:
+                MPI.Finalize()
             return
         if not self.watch.mine:  # the one who knows more is about to say it, and to end the job
             time.sleep(2.0)
         self.abort(1)
+
+
+def _workers_here(comm: Any) -> int:
+    """Return how many processes of the job are on this machine."""
+    from mpi4py import MPI
+
+    here = comm.Split_type(MPI.COMM_TYPE_SHARED)
+    size = int(here.Get_size())
+    here.Free()
+    return size
 
 
 _joined: World | None = None
@@ -241,7 +271,8 @@ def _join(calm: float | None) -> World:
     version = str(mpi.Get_library_version())
     if told is not None and told.size > 1 and not worlds.speaks(worlds.kind_of(version), told.kind):
         raise _stranger(version, told)
-    if not mpi.Is_initialized():
+    ours = not mpi.Is_initialized()
+    if ours:
         mpi.Init_thread(mpi.THREAD_MULTIPLE)
     if mpi.Query_thread() < mpi.THREAD_MULTIPLE:
         raise SettingsError(
@@ -249,7 +280,7 @@ def _join(calm: float | None) -> World:
         )
     if told is not None and told.size != mpi.COMM_WORLD.Get_size():
         raise _stranger(version, told)
-    world = World(mpi.COMM_WORLD.Dup(), version, calm=calm)
+    world = World(mpi.COMM_WORLD.Dup(), version, finalize=ours, calm=calm)
     atexit.register(world.leave)
     return world
 
@@ -372,7 +403,7 @@ class MPITeam:
     def barrier(self) -> None:
         """Wait for all; charged as communication."""
         with self._talking():
-            self.world.wait(self.world.comm.Ibarrier())
+            self.world.barrier()
 
     @contextlib.contextmanager
     def _talking(self) -> Iterator[None]:
@@ -426,6 +457,8 @@ class Crew:
             self._cause = self._world.call_off(self._world.rank, "was interrupted")
         elif not isinstance(error, WorkerLost):
             self._cause = self._world.call_off(self._world.rank, f"failed: {str(error) or type(error).__name__}")
+            if self._cause:
+                error.add_note(f"(on worker {self._world.rank} of an MPI job of {self._world.size})")
 
     def check(self) -> None:
         """Raise WorkerLost if one is lost and the worker here, which was told to stop, does not."""

@@ -13,6 +13,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import signal
 import socket
 import threading
 import time
@@ -32,8 +33,9 @@ _SHORTEST_SECONDS = 4.0
 _STEPS, _STRETCHES = 100, 20
 """A worker may stand still for this many mean steps, or this many times its longest step or call so far."""
 _GRACE_SECONDS = 5.0
-_LEAVING_SECONDS = 1.0
+_LEAVING_SECONDS = 3.0
 """A worker that leaves is done: no other can need it for longer than a last message takes."""
+_ALARM_SECONDS = 5
 _MOST_PENDING = 64
 _LONGEST_NOTICE = 4000
 
@@ -203,7 +205,9 @@ class Watch:
         if self._pace is not None:
             self._pace.look(now)
         pace, patience = self._pace, self.patience
-        if pace is not None and pace.patience() is not None and pace.still(now) > patience:
+        if pace is not None and pace.patience() is None and self._chosen is None:
+            patience = max(patience, _CALM_SECONDS)  # the first step of a large network may take long
+        if pace is not None and pace.still(now) > patience:
             self.call_off(
                 self.rank,
                 f"(process {os.getpid()} on {socket.gethostname()}) hangs: no step for {pace.still(now):.1f} s after "
@@ -265,7 +269,14 @@ class Watch:
         assert self.lost is not None
         if self.mine:
             os.write(2, f"manyhands: worker {self.lost[0]} {self.lost[1]}\n".encode())
-        self.comm.Abort(1)
+        abort(self.comm, 1)
+
+
+def abort(comm: Any, status: int) -> None:
+    """End all processes of the job, and this one in any case, even if mpiexec does not listen any more."""
+    if hasattr(signal, "alarm"):
+        signal.alarm(_ALARM_SECONDS)  # its default action ends the process, whatever it hangs in
+    comm.Abort(status)
 
 
 def _hint(patience: float) -> str:

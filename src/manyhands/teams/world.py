@@ -86,6 +86,7 @@ def kind_of(text: str) -> str:
         ("prrte", OPEN_MPI),
         ("intel", INTEL),
         ("hydra", MPICH),
+        ("mvapich", MPICH),
         ("mpich", MPICH),
     ):
         if sign in words:
@@ -151,7 +152,13 @@ def _version_of(program: Path) -> str | None:
     """Ask a program for its version; None if it cannot be run."""
     try:
         answer = subprocess.run(
-            [program, "--version"], capture_output=True, text=True, timeout=20, stdin=subprocess.DEVNULL, check=False
+            [program, "--version"],
+            capture_output=True,
+            text=True,
+            errors="replace",
+            timeout=20,
+            stdin=subprocess.DEVNULL,
+            check=True,
         )
     except (OSError, subprocess.SubprocessError):
         return None
@@ -175,6 +182,8 @@ def job_environment(kind: str) -> dict[str, str]:
     if kind == OPEN_MPI:
         # Shared memory only: Open MPI spends a second on looking for networks, GPUs and interconnects otherwise.
         environment |= {"OMPI_MCA_pml": "ob1", "OMPI_MCA_btl": "self,sm"}
+    if kind == INTEL:
+        environment["I_MPI_PIN"] = "0"
     return environment
 
 

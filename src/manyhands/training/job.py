@@ -22,7 +22,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 
@@ -84,6 +84,7 @@ class Job:
         self._runs = 0
         self._process: subprocess.Popen[bytes] | None = None
         self._pids: list[int] = []
+        self._lock: IO[bytes] | None = None
         try:
             if request is None:
                 hand_over(dataset, self.folder)
@@ -174,7 +175,7 @@ class Job:
             if self._is_ours(pid):
                 with contextlib.suppress(ProcessLookupError):
                     os.kill(pid, signal.SIGKILL)
-        if hasattr(self, "_lock"):
+        if self._lock is not None:
             self._lock.close()
         shutil.rmtree(self.folder, ignore_errors=True)
 

@@ -116,16 +116,14 @@ class Loop:
 
     def _whole_run(self) -> None:
         """Let the learner go through all epochs, as many as it wants, and hold the round at the end."""
+        order, rates = self.schedule.epoch(0), np.tile(self.rates, self.plan.epochs)
         with self.clock.phase("compute"):
-            order = self.schedule.epochs(0, self.plan.epochs)
-            losses = self.learner.run(self.table, order, np.tile(self.rates, self.plan.epochs), self.control)
+            losses = self.learner.run(self.table, order, rates, self.control)
         if self.control.stop[0]:
             raise StoppedError
-        self._count(order.part(0, len(losses)))
-        per_epoch = self.plan.steps_per_epoch
-        for epoch in range(len(losses) // per_epoch):
-            steps = slice(epoch * per_epoch, (epoch + 1) * per_epoch)
-            self._close_epoch(epoch, order.part(steps.start, steps.stop), losses[steps])
+        for epoch in range(len(losses) // order.steps):
+            self._count(order)
+            self._close_epoch(epoch, order, losses[epoch * order.steps : (epoch + 1) * order.steps])
         # Who stops earlier counts no less: the mean is over the workers, in proportion to their shares.
         self._examples_since_round = order.examples
         self._round()

@@ -20,6 +20,7 @@ from manyhands.strategies.sequential import Sequential
 from manyhands.teams.launch import check_team, job_size, processes_announced
 
 DEFAULT_BATCH = 200
+_RANDOM_STATES = 2**32  # of scikit-learn
 _PLAIN = ("workers", "team", "batch", "epochs", "sharding", "seed", "rows", "learner")
 
 
@@ -161,6 +162,8 @@ def make_plan(
     check_team(team, number)
     if learner == "published":
         sharding, batch = _as_published(chosen, rows, number, sharding, batch)
+        if seed >= _RANDOM_STATES:
+            raise SettingsError(f"the learner published takes seeds below {_RANDOM_STATES}, not {seed}")
     if batch is None:
         batch = min(DEFAULT_BATCH, rows)
     check_batch(rows, batch, number)

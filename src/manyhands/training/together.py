@@ -95,6 +95,7 @@ class _Joiner:
 
     def __call__(self, features: NDArray[Any], labels: NDArray[Any]) -> tuple[NDArray[Any], NDArray[Any]]:
         """Return the whole table, of which this process has read a piece."""
+        self._world.barrier()  # the others may still be reading
         began = time.perf_counter()
         whole = join_parts(_all(self._world, features), _all(self._world, labels))
         self.seconds += time.perf_counter() - began
@@ -131,9 +132,12 @@ def scatter(dataset: Dataset | None, world: World, sharding: Sharding) -> Datase
     sharding
         With ``"fixed"``, each process gets the training rows of its own share only.
     """
-    began = time.perf_counter()
     facts = json.loads(world.tell(json.dumps(_facts(dataset)) if dataset is not None else ""))
+    # The test rows are for the evaluation, which no clock of the training counts. Nor does the time count in which the
+    # others have waited for rank 0 to read.
     arrays = {name: _receive(world, dataset, name, *fact) for name, fact in facts["arrays"].items()}
+    world.barrier()
+    began = time.perf_counter()
     rows = int(facts["rows"])
     begin, end = 0, rows
     if sharding == "fixed":
