@@ -1,34 +1,52 @@
 """Every strategy x team x learner, in one table: same bits, honest counts, and sequential where mathematics says so.
 
-A new strategy, team or learner enters by one line.
+A new strategy, team or learner enters by one line. The MPI jobs, one for each number of workers, are started once.
 """
+
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
 from manyhands.training.plan import make_plan
-from manyhands.training.run import network_settings, run
+from manyhands.training.run import Runner, network_settings, run
 
 STRATEGIES = ["sequential", "one-shot", "periodic:1epoch", "periodic:2epoch", "periodic:7", "gradient"]
-TEAMS = [("threads", 1), ("threads", 2), ("threads", 3), ("threads", 4)]
+WORKERS = [1, 2, 3, 4]
+TEAMS = [(team, workers) for team in ("threads", "mpi") for workers in WORKERS]
 LEARNERS = {
     "relu-adam": {"hidden": (20,)},
     "tanh-sgd": {"hidden": (9, 6), "activation": "tanh", "optimizer": "sgd", "learning_rate": 0.05},
 }
-CASES = [
-    pytest.param(strategy, team, workers, learner, id=f"{strategy}-{team}{workers}-{learner}")
-    for strategy in STRATEGIES
-    for team, workers in TEAMS
-    for learner in LEARNERS
-    if strategy != "sequential" or workers == 1
-]
+
+
+def cases(*teams):
+    return [
+        pytest.param(strategy, team, workers, learner, id=f"{strategy}-{team}{workers}-{learner}")
+        for strategy in STRATEGIES
+        for team, workers in TEAMS
+        for learner in LEARNERS
+        if team in teams and (strategy != "sequential" or workers == 1)
+    ]
+
+
+CASES = cases("threads", "mpi")
 EPOCHS, BATCH = 4, 25
 
 
-def train(dataset, strategy, team="threads", workers=1, learner="relu-adam", **changes):
+@pytest.fixture(scope="module")
+def runner(blobs):
+    """Carries out all runs on the blobs, those of the team mpi in jobs that stay until the module's end."""
+    with Runner(blobs) as one:
+        yield one
+
+
+def train(runner, strategy, team="threads", workers=1, learner="relu-adam", **changes):
     chosen = {"batch": BATCH, "epochs": EPOCHS, "seed": 3, **changes}
     settings = network_settings(**{**LEARNERS[learner], **chosen.pop("network", {})})
-    return run(make_plan(dataset, strategy=strategy, team=team, workers=workers, settings=settings, **chosen), dataset)
+    plan = make_plan(runner.dataset, strategy=strategy, team=team, workers=workers, settings=settings, **chosen)
+    # The plan of a sequential run has the team solo; here even that goes through an MPI job, of one process.
+    return runner.run(replace(plan, team=team) if team == "mpi" else plan)
 
 
 def bits(result) -> bytes:
@@ -36,15 +54,31 @@ def bits(result) -> bytes:
 
 
 @pytest.mark.parametrize(("strategy", "team", "workers", "learner"), CASES)
-def test_same_seed_same_bits(blobs, strategy, team, workers, learner):
-    results = [train(blobs, strategy, team, workers, learner) for _ in range(2)]
+def test_same_seed_same_bits(runner, strategy, team, workers, learner):
+    results = [train(runner, strategy, team, workers, learner) for _ in range(2)]
     assert bits(results[0]) == bits(results[1])
     assert results[0].losses == results[1].losses
 
 
+@pytest.mark.parametrize(("strategy", "_team", "workers", "learner"), cases("mpi"))
+@pytest.mark.parametrize("sharding", ["global", "fixed"])
+def test_threads_and_mpi_end_with_the_same_bits(runner, strategy, _team, workers, learner, sharding):
+    threads, mpi = (train(runner, strategy, team, workers, learner, sharding=sharding) for team in ("threads", "mpi"))
+    assert (threads.plan.team == "mpi", mpi.plan.team == "mpi") == (False, True)
+    assert bits(mpi) == bits(threads)
+    assert mpi.losses == threads.losses
+    assert mpi.accuracy == threads.accuracy
+    assert (mpi.steps, mpi.rounds, mpi.examples, mpi.bytes_sent) == (
+        threads.steps,
+        threads.rounds,
+        threads.examples,
+        threads.bytes_sent,
+    )
+
+
 @pytest.mark.parametrize(("strategy", "team", "workers", "learner"), CASES)
-def test_counts_are_what_was_done(blobs, strategy, team, workers, learner):
-    result = train(blobs, strategy, team, workers, learner)
+def test_counts_are_what_was_done(runner, strategy, team, workers, learner):
+    result = train(runner, strategy, team, workers, learner)
     steps = 5 * EPOCHS  # 103 rows in batches of 25: four and a rest
     rounds = {
         "sequential": 0,
@@ -62,17 +96,17 @@ def test_counts_are_what_was_done(blobs, strategy, team, workers, learner):
 
 
 @pytest.mark.parametrize(("strategy", "team", "workers", "learner"), CASES)
-def test_it_learns(blobs, strategy, team, workers, learner):
-    result = train(blobs, strategy, team, workers, learner, epochs=80)
+def test_it_learns(runner, strategy, team, workers, learner):
+    result = train(runner, strategy, team, workers, learner, epochs=80)
     assert result.accuracy > 0.9
     assert result.losses[-1] < 0.7 * result.losses[0]
 
 
 @pytest.mark.parametrize("strategy", STRATEGIES[2:])
 @pytest.mark.parametrize("learner", LEARNERS)
-def test_one_worker_is_sequential_to_the_bit(blobs, strategy, learner):
-    sequential = train(blobs, "sequential", learner=learner)
-    alone = train(blobs, strategy, learner=learner)
+def test_one_worker_is_sequential_to_the_bit(runner, strategy, learner):
+    sequential = train(runner, "sequential", learner=learner)
+    alone = train(runner, strategy, learner=learner)
     if strategy == "gradient":  # its step is two calls where run makes one, with the same arithmetic
         np.testing.assert_allclose(
             alone.model.learner.parameters, sequential.model.learner.parameters, rtol=1e-5, atol=1e-6
@@ -81,40 +115,42 @@ def test_one_worker_is_sequential_to_the_bit(blobs, strategy, learner):
         assert bits(alone) == bits(sequential)
 
 
-@pytest.mark.parametrize("workers", [1, 2, 3, 4])
+@pytest.mark.parametrize("workers", WORKERS)
 @pytest.mark.parametrize("learner", LEARNERS)
-def test_gradient_is_sequential_up_to_rounding(blobs, workers, learner):
+def test_gradient_is_sequential_up_to_rounding(runner, workers, learner):
     # In double precision rounding is so small that any other difference would show.
     double = {"dtype": "float64"}
-    sequential = train(blobs, "sequential", learner=learner, network=double)
-    shared = train(blobs, "gradient", workers=workers, learner=learner, network=double)
+    sequential = train(runner, "sequential", learner=learner, network=double)
+    shared = train(runner, "gradient", workers=workers, learner=learner, network=double)
     np.testing.assert_allclose(
         shared.model.learner.parameters, sequential.model.learner.parameters, rtol=1e-9, atol=1e-11
     )
     np.testing.assert_allclose(shared.losses, sequential.losses, rtol=1e-9)
 
 
-@pytest.mark.parametrize("workers", [1, 2, 3, 4])
+@pytest.mark.parametrize("workers", WORKERS)
 def test_gradient_ends_an_epoch_of_mnist_as_sequential_does(mnist, workers):
     settings = {"learner": "relu-adam", "network": {"hidden": (75,)}, "epochs": 1, "batch": 200, "seed": 0}
-    sequential, shared = train(mnist, "sequential", **settings), train(mnist, "gradient", workers=workers, **settings)
+    with Runner(mnist) as on:
+        sequential, shared = train(on, "sequential", **settings), train(on, "gradient", workers=workers, **settings)
     difference = np.abs(shared.model.learner.parameters - sequential.model.learner.parameters).max()
     assert difference < 1e-4
 
 
-def test_a_global_batch_smaller_than_the_team_leaves_workers_idle_but_correct(blobs):
+def test_a_global_batch_smaller_than_the_team_leaves_workers_idle_but_correct(runner):
     # 103 rows in batches of 4: the last batch has 3 rows for 4 workers, so one share is empty.
     double = {"network": {"dtype": "float64"}, "batch": 4}
-    sequential, shared = train(blobs, "sequential", **double), train(blobs, "gradient", workers=4, **double)
+    sequential, shared = train(runner, "sequential", **double), train(runner, "gradient", workers=4, **double)
     np.testing.assert_allclose(
         shared.model.learner.parameters, sequential.model.learner.parameters, rtol=1e-8, atol=1e-10
     )
-    assert train(blobs, "periodic:1epoch", workers=4, batch=4).steps == 26 * EPOCHS
+    assert train(runner, "periodic:1epoch", workers=4, batch=4).steps == 26 * EPOCHS
 
 
-@pytest.mark.parametrize(("strategy", "team", "workers", "learner"), CASES)
+@pytest.mark.parametrize(("strategy", "team", "workers", "learner"), cases("threads"))
 def test_rounds_in_the_kernel_give_the_bits_of_rounds_in_python(blobs, strategy, team, workers, learner, monkeypatch):
     # Who listens is told between rounds, so nothing is fused then; 250 rows at once make calls of two epochs.
+    # (The team mpi, whose listeners live in its processes, never fuses: compiled code sends no messages.)
     monkeypatch.setattr("manyhands.training.loop._ROWS_AT_ONCE", 250)
     settings = network_settings(**LEARNERS[learner])
     plan = make_plan(
@@ -127,12 +163,12 @@ def test_rounds_in_the_kernel_give_the_bits_of_rounds_in_python(blobs, strategy,
     assert fused.losses == listened.losses
 
 
-def test_seeds_differ(blobs):
-    assert bits(train(blobs, "sequential", seed=1)) != bits(train(blobs, "sequential", seed=2))
+def test_seeds_differ(runner):
+    assert bits(train(runner, "sequential", seed=1)) != bits(train(runner, "sequential", seed=2))
 
 
-def test_fixed_shares_give_other_results_than_global_ones(blobs):
-    fixed, shared = (train(blobs, "periodic:1epoch", workers=2, sharding=kind) for kind in ("fixed", "global"))
+def test_fixed_shares_give_other_results_than_global_ones(runner):
+    fixed, shared = (train(runner, "periodic:1epoch", workers=2, sharding=kind) for kind in ("fixed", "global"))
     assert bits(fixed) != bits(shared)
-    assert train(blobs, "one-shot", workers=2).plan.sharding == "fixed"
-    assert train(blobs, "one-shot", workers=2, sharding="global").plan.sharding == "global"
+    assert train(runner, "one-shot", workers=2).plan.sharding == "fixed"
+    assert train(runner, "one-shot", workers=2, sharding="global").plan.sharding == "global"

@@ -61,8 +61,12 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     """Read the command line; of several processes that are given the same one, the first says what is wrong with it."""
     if jobs.first():
         return _parser().parse_args(arguments)
-    with contextlib.redirect_stderr(io.StringIO()), contextlib.redirect_stdout(io.StringIO()):
-        return _parser().parse_args(arguments)
+    try:
+        with contextlib.redirect_stderr(io.StringIO()), contextlib.redirect_stdout(io.StringIO()):
+            return _parser().parse_args(arguments)
+    except SystemExit:
+        jobs.let_first_speak()
+        raise
 
 
 def _forget_output() -> None:

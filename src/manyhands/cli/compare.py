@@ -140,10 +140,9 @@ def _introduce(study: Study) -> None:
     network = "-".join(filter(None, [str(facts["features"]), hidden, str(facts["classes"])]))
     print(f"data      {facts['name']}: {facts['train_rows']} training and {facts['test_rows']} test rows")
     print(textwrap.fill(f"({facts['note']})", 100, initial_indent=" " * 10, subsequent_indent=" " * 10))
-    inputs = "as stored" if facts["scaling"] == "none" else facts["scaling"]
     print(
         f"network   {network} {plan.settings.activation}, {plan.settings.optimizer} {plan.settings.learning_rate:g}, "
-        f"inputs {inputs}"
+        f"{shared.inputs(facts['scaling'])}"
     )
     print(f"plan      {_training(plan)}, {len(study.plans)} runs")
     for number, part in enumerate(headline(study.outcome.environment).split("; ")):

@@ -15,7 +15,7 @@ from manyhands.teams.world import announced
 if TYPE_CHECKING:
     from manyhands.teams.mpi import World
 
-_TURN_SECONDS, _KNOWN_SECONDS = 0.3, 3.0
+_TURN_SECONDS, _FIRST_SECONDS, _KNOWN_SECONDS = 0.3, 1.0, 3.0
 
 
 def leads(team: str) -> bool:
@@ -37,6 +37,11 @@ def first() -> bool:
     """Tell whether the launcher calls this process the first, or there is none; no MPI is needed for that."""
     told = announced()
     return told is None or told.rank == 0
+
+
+def let_first_speak() -> None:
+    """Wait a moment: mpiexec ends all processes as soon as one has ended badly, and the first has something to say."""
+    time.sleep(_FIRST_SECONDS)
 
 
 def has_company() -> bool:
@@ -68,6 +73,8 @@ def end_all(prefix: str, error: BaseException, status: int) -> int:
     if world is None or world.size == 1:
         if first():
             print(f"{prefix}: {error}", file=sys.stderr, flush=True)
+        else:
+            let_first_speak()
         return status
     signal.signal(signal.SIGTERM, signal.SIG_DFL)  # from here on mpiexec may end this process at once
     if isinstance(error, WorkerLost) and world.watch is not None and not world.watch.mine:

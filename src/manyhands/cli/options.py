@@ -123,6 +123,11 @@ def network_options(options: argparse.Namespace) -> dict[str, Any]:
     return {name: value for name in names if (value := getattr(options, name)) is not None}
 
 
+def inputs(scaling: str) -> str:
+    """Say what goes into the network."""
+    return "inputs as stored" if scaling == "none" else f"inputs {scaling}"
+
+
 def positive(text: str) -> int:
     """Read a whole number from 1 on."""
     try:

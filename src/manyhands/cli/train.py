@@ -78,7 +78,7 @@ def run(options: argparse.Namespace) -> int:
 
 def _introduce(plan: Plan, dataset: Dataset) -> None:
     """Say what will be trained on what."""
-    facts = f"{dataset.name}: {dataset.rows} training rows, inputs {dataset.scaling.name} ({dataset.note})"
+    facts = f"{dataset.name}: {dataset.rows} training rows, {shared.inputs(dataset.scaling.name)} ({dataset.note})"
     for word, text in (("data", facts), ("plan", str(plan))):
         print(textwrap.fill(text, 100, initial_indent=f"{word:10}", subsequent_indent=" " * 10), flush=True)
 

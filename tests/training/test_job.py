@@ -1,0 +1,654 @@
+"""MPI jobs of our own: they do what they are told, and end, with everything of theirs, whatever is done to them.
+
+Real processes are killed and stopped here. All processes of a test are found by a variable in their environment, which
+workers inherit from whoever starts them.
+"""
+
+import contextlib
+import errno
+import json
+import os
+import random
+import re
+import signal
+import subprocess
+import sys
+import time
+import uuid
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from manyhands import errors
+from manyhands.errors import DivergedError, ManyhandsError, OutputError, SettingsError, WorkerLost
+from manyhands.teams import world as worlds
+from manyhands.training.job import Job, describe, open_cells, revive
+from manyhands.training.plan import Plan, make_plan
+from manyhands.training.run import network_settings, run
+
+pytest.importorskip("mpi4py")
+if not Path("/proc/self/environ").exists():
+    pytest.skip("processes are found in /proc", allow_module_level=True)
+
+MARK = "MANYHANDS_TEST_MARK"
+FOREVER = 10**7
+"""Epochs: more than anybody waits for."""
+
+PROGRAM = """
+import os, runpy, signal
+from pathlib import Path
+
+from manyhands.teams.world import announced
+from manyhands.training.clock import PhaseClock
+
+signal.signal(signal.SIGINT, signal.default_int_handler)
+begin = PhaseClock.begin_training
+
+
+def begin_and_tell(clock):
+    if announced() is not None:
+        Path(os.environ["MANYHANDS_TEST_BEGAN"], str(announced().rank)).write_text(str(os.getpid()))
+    begin(clock)
+
+
+PhaseClock.begin_training = begin_and_tell
+runpy.run_module("manyhands", run_name="__main__", alter_sys=True)
+"""
+"""The command line, listening to Ctrl-C even where shells tell programs to ignore it. In a process that mpiexec has
+started it leaves word, under its rank, that its training begins."""
+
+UNHAPPY = """
+import sys
+import manyhands
+from manyhands.training.events import RoundHeld
+
+strategy, rank, number, out = sys.argv[1], int(sys.argv[2]), int(sys.argv[3]), sys.argv[4]
+
+
+def listener(event):
+    if isinstance(event, RoundHeld) and event.rank == rank and event.number == number:
+        print("raising", flush=True)
+        raise RuntimeError(f"the listener is unhappy with round {number}")
+
+
+result = manyhands.train("digits", strategy=strategy, team="mpi", epochs=10**7, hidden=(20,), listeners=[listener])
+result.save(out)
+"""
+
+OWNER = """
+import os, sys, time
+from manyhands.data.catalog import DataRequest, load
+from manyhands.training.job import Job
+from manyhands.training.plan import make_plan
+
+dataset = load(DataRequest("digits"))
+plan = make_plan(dataset, strategy="gradient", workers=2, team="mpi", epochs=10**7)
+with Job(2, dataset) as job:
+    holder = os.fork()  # has the job's lock, too
+    if holder == 0:
+        os.closerange(0, 3)
+        time.sleep(100)
+        os._exit(0)
+    print(holder, job.folder, *job._pids, flush=True)
+    job.run(plan)
+"""
+
+
+def family(mark):
+    """Return the living processes that have a mark, as {number: command line}."""
+    found = {}
+    for folder in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError):
+            if mark.encode() in (folder / "environ").read_bytes() and int(folder.name) != os.getpid():
+                found[int(folder.name)] = (folder / "cmdline").read_bytes().replace(b"\0", b" ").decode()
+    return found
+
+
+def until(condition, seconds, what):
+    """Wait for something, and return it."""
+    end = time.monotonic() + seconds
+    while not (found := condition()):
+        assert time.monotonic() < end, f"not within {seconds} s: {what() if callable(what) else what}"
+        time.sleep(0.02)
+    return found
+
+
+def nothing_left(mark):
+    """Check that no process with the mark lives on; those that are just being ended may need a moment."""
+    until(lambda: not family(mark), 3, lambda: f"these are left: {family(mark)}")
+
+
+def kill_family(mark):
+    for number in family(mark):
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(number, signal.SIGKILL)
+
+
+@pytest.fixture
+def mark(monkeypatch):
+    """A mark that all processes have which this test starts."""
+    chosen = uuid.uuid4().hex
+    monkeypatch.setenv(MARK, chosen)
+    yield chosen
+    kill_family(chosen)
+
+
+@pytest.fixture
+def memory(tmp_path, monkeypatch):
+    """The folder in which jobs make their own ones."""
+    folder = tmp_path / "memory"
+    folder.mkdir()
+    monkeypatch.setattr("manyhands.training.job._MEMORY", str(folder))
+    return folder
+
+
+def plan_for(dataset, workers, **changes):
+    chosen = {"strategy": "gradient", "settings": network_settings(hidden=(8,)), "epochs": 3, "batch": 20, **changes}
+    return make_plan(dataset, workers=workers, team="mpi", **chosen)
+
+
+class TestGoodOrder:
+    def test_a_job_carries_out_plans_and_leaves_nothing(self, blobs, mark, memory):
+        with Job(3, blobs) as job:
+            assert [job.folder] == list(memory.iterdir())
+            workers = [number for number, command in family(mark).items() if "manyhands.training.worker" in command]
+            assert len([number for number in workers if str(number) in map(str, job._pids)]) == 3
+            assert all(str(job.folder) in family(mark)[number] for number in workers)
+            told = []
+            for changes in ({}, {"strategy": "one-shot"}, {"strategy": "periodic:7", "seed": 4}):
+                plan = plan_for(blobs, 3, **changes)
+                result, threads = job.run(plan, told.append), run(replace(plan, team="threads"), blobs)
+                assert result.plan == plan
+                assert result.model.learner.parameters.tobytes() == threads.model.learner.parameters.tobytes()
+                assert result.model.classes.tolist() == [10, 20, 30]
+            with pytest.raises(ValueError, match="a plan for 2 workers in a job of 3"):
+                job.run(plan_for(blobs, 2))
+            assert job.run(plan_for(blobs, 3)).steps == 18
+        assert told
+        nothing_left(mark)
+        assert list(memory.iterdir()) == []
+
+    def test_progress_is_told_to_the_owner(self, blobs, mark, memory):
+        told = []
+
+        def progress(steps):
+            told.append(steps)
+            if steps > 0:
+                raise KeyboardInterrupt
+
+        with pytest.raises(KeyboardInterrupt), Job(2, blobs) as job:
+            job.run(plan_for(blobs, 2, epochs=FOREVER), progress)
+        assert told == sorted(told)
+        nothing_left(mark)
+        assert list(memory.iterdir()) == []
+
+    def test_more_workers_than_cores(self, blobs, mark, memory):
+        cores = os.sched_getaffinity(0)
+        os.sched_setaffinity(0, {min(cores)})
+        try:
+            with Job(3, blobs) as job:
+                result = job.run(plan_for(blobs, 3, epochs=20))
+        finally:
+            os.sched_setaffinity(0, cores)
+        assert result.rounds == 120
+        nothing_left(mark)
+
+
+class TestErrors:
+    def test_divergence_arrives_with_its_type_rank_and_step(self, blobs, mark, memory):
+        settings = network_settings(hidden=(8,), optimizer="sgd", learning_rate=1e20)
+        plan = plan_for(blobs, 2, settings=settings, strategy="periodic:1epoch")
+        with pytest.raises(DivergedError, match=r"at step \d+ on worker [01]: ") as caught, Job(2, blobs) as job:
+            job.run(plan)
+        with pytest.raises(DivergedError) as threads:
+            run(replace(plan, team="threads"), blobs)
+        assert (caught.value.rank in (0, 1), caught.value.step) == (True, threads.value.step)
+        nothing_left(mark)
+        assert list(memory.iterdir()) == []
+
+    def test_an_mpiexec_that_fails_at_once(self, blobs, mark, memory, tmp_path, monkeypatch):
+        monkeypatch.setenv("MANYHANDS_MPIEXEC", str(program(tmp_path, "echo mpirun of Open MPI", "no room", 3)))
+        with pytest.raises(ManyhandsError, match=r"mpiexec has ended with status 3; its last words:\nno room$"):
+            Job(2, blobs)
+        assert list(memory.iterdir()) == []
+
+    def test_an_mpiexec_that_is_killed_at_once(self, blobs, mark, memory, tmp_path, monkeypatch):
+        monkeypatch.setenv("MANYHANDS_MPIEXEC", str(program(tmp_path, "echo mpirun of Open MPI", "", 0, "kill -9 $$")))
+        with pytest.raises(ManyhandsError, match="mpiexec was killed by signal 9"):
+            Job(2, blobs)
+        assert list(memory.iterdir()) == []
+
+    def test_an_mpiexec_that_never_starts_anything(self, blobs, mark, memory, tmp_path, monkeypatch):
+        monkeypatch.setattr("manyhands.training.job._START_SECONDS", 0.5)
+        lazy = program(tmp_path, "echo mpirun of Open MPI", "wait a little", 0, "exec sleep 60")
+        monkeypatch.setenv("MANYHANDS_MPIEXEC", str(lazy))
+        with pytest.raises(ManyhandsError, match=r"not come up within \d+ s; its last words:\nwait a little"):
+            Job(2, blobs)
+        nothing_left(mark)
+        assert list(memory.iterdir()) == []
+
+    def test_programs_that_are_no_mpiexec(self, blobs, memory, tmp_path, monkeypatch):
+        wanted = worlds.kind_of(__import__("manyhands.teams.mpi").teams.mpi.library())
+        other = "HYDRA build details" if wanted == worlds.OPEN_MPI else "mpirun (Open MPI) 5.0"
+        for name, words in (
+            (tmp_path / "missing", f"MANYHANDS_MPIEXEC={tmp_path / 'missing'} is no program that runs"),
+            (program(tmp_path, f"echo {other!r}", "", 0), "is of "),
+        ):
+            monkeypatch.setenv("MANYHANDS_MPIEXEC", str(name))
+            with pytest.raises(SettingsError, match=re.escape(words)):
+                Job(2, blobs)
+        monkeypatch.setenv("MANYHANDS_MPIEXEC", "/bin/true")
+        with pytest.raises(ManyhandsError, match="the MPI job is gone: mpiexec has ended with status 0"):
+            Job(2, blobs)
+        assert list(memory.iterdir()) == []
+
+    def test_no_room_for_the_data(self, digits, tmp_path, monkeypatch):
+        tiny = tmp_path / "tiny"
+        tiny.mkdir()
+        monkeypatch.setattr("manyhands.training.job._MEMORY", str(tmp_path / "none"))
+        monkeypatch.setattr("tempfile.tempdir", str(tiny))
+        mounted = subprocess.run(
+            ["mount", "-t", "tmpfs", "-o", "size=64k", "tmpfs", tiny], capture_output=True, timeout=20, check=False
+        )
+        if mounted.returncode != 0:  # only root can
+
+            def save(file, array, **_options):
+                if array.size > 10_000:
+                    raise OSError(errno.ENOSPC, "No space left on device")
+                np.lib.format.write_array(file, array)
+
+            monkeypatch.setattr("manyhands.training.handover.np.save", save)
+        try:
+            with pytest.raises(OutputError, match=f"cannot hand the data over through {tiny}"):
+                Job(2, digits)
+            assert list(tiny.iterdir()) == []
+        finally:
+            if mounted.returncode == 0:
+                subprocess.run(["umount", tiny], timeout=20, check=True)
+
+
+def program(folder, version, words, status, then="true"):
+    """Write a program that has a version, and otherwise says something and ends."""
+    path = folder / f"mpiexec-{uuid.uuid4().hex[:6]}"
+    path.write_text(
+        f'#!/bin/sh\n[ "$1" = --version ] && {{ {version}; exit 0; }}\necho "{words}"\n{then}\nexit {status}\n'
+    )
+    path.chmod(0o755)
+    return path
+
+
+class Deed:
+    """Something that is done to a job once its workers train.
+
+    Attributes
+    ----------
+    done : float or None
+        When it was done, on the monotonic clock.
+    """
+
+    def __init__(self, do):
+        self.do, self.done = do, None
+
+    def to(self, dataset, workers, strategy="gradient"):
+        """Start a job, and a run that would last for ever."""
+        with Job(workers, dataset) as job:
+            plan = plan_for(dataset, workers, epochs=FOREVER, strategy=strategy)
+            job.run(plan, lambda steps: self._look(job, steps))
+
+    def _look(self, job, steps):
+        if self.done is not None:
+            assert time.monotonic() - self.done < 12, "the job does not end"
+        elif steps > 3:
+            self.do(job)
+            self.done = time.monotonic()
+
+
+class TestViolence:
+    @pytest.mark.parametrize(
+        ("whom", "how", "strategy", "words"),
+        [
+            ("worker", signal.SIGKILL, "gradient", r"^worker 1 was killed by signal 9 \(SIGKILL\)$"),
+            pytest.param(
+                "worker",
+                signal.SIGSTOP,
+                "one-shot",
+                r"^worker 1 has shown no sign of life for \d+\.\d s: it is stopped or stuck",
+                marks=pytest.mark.xfail(
+                    strict=True,
+                    reason="the workers share one cell `stop`: a worker that sees it before the notice has come calls "
+                    "the job off in its own name (worker 2 failed: StoppedError)",
+                ),
+            ),
+            ("mpiexec", signal.SIGKILL, "gradient", "^the MPI job is gone: mpiexec was killed by signal 9"),
+        ],
+        ids=["worker killed", "worker stopped", "mpiexec killed"],
+    )
+    def test_a_job_ends_within_seconds(self, blobs, mark, memory, whom, how, strategy, words):
+        deed = Deed(lambda job: os.kill(job._pids[1] if whom == "worker" else job._process.pid, how))
+        with pytest.raises(ManyhandsError, match=words) as caught:
+            deed.to(blobs, 3, strategy)
+        assert time.monotonic() - deed.done < 10
+        assert isinstance(caught.value, WorkerLost) == (whom == "worker")
+        nothing_left(mark)
+        assert list(memory.iterdir()) == []
+
+    @pytest.mark.xfail(strict=True, reason="of an mpiexec that was killed Open MPI's files in /dev/shm and /tmp stay")
+    def test_nothing_of_open_mpi_is_left_when_mpiexec_is_killed(self, blobs, mark, memory):
+        files = set()
+
+        def do(job):
+            for worker in job._pids:
+                files.update(re.findall(r"/\S*(?:sm_segment|pmix|ompi\.)\S*", Path(f"/proc/{worker}/maps").read_text()))
+            os.kill(job._process.pid, signal.SIGKILL)
+
+        with pytest.raises(ManyhandsError, match="mpiexec was killed by signal 9"):
+            Deed(do).to(blobs, 2)
+        left = [path for path in files if path.startswith("/dev/shm/sm_segment") and Path(path).exists()]
+        assert left == []
+
+    @pytest.mark.slow
+    @pytest.mark.xfail(
+        strict=True, reason="the others' error files are looked at only when mpiexec has ended, which it never does"
+    )
+    def test_a_killed_worker_while_mpiexec_is_stopped(self, blobs, mark, memory):
+        def do(job):
+            os.kill(job._process.pid, signal.SIGSTOP)
+            os.kill(job._pids[1], signal.SIGKILL)
+
+        with pytest.raises(ManyhandsError, match="worker 1 has shown no sign of life"):
+            Deed(do).to(blobs, 3)
+        nothing_left(mark)
+
+    @pytest.mark.parametrize("guarded", [True, False], ids=["guarded", "unguarded"])
+    def test_a_stopped_worker_whose_mpiexec_is_gone(self, blobs, mark, memory, guarded, monkeypatch):
+        """Nobody but the owner can end it; without that, it stays."""
+        workers = []
+
+        def do(job):
+            workers.extend(job._pids)
+            os.kill(job._process.pid, signal.SIGKILL)
+            job._process.wait()  # the end of a parent wakes its stopped children
+            os.kill(workers[1], signal.SIGSTOP)
+
+        if not guarded:
+            monkeypatch.setattr(Job, "_is_ours", lambda *_: False)
+        with pytest.raises(ManyhandsError, match="mpiexec was killed by signal 9"):
+            Deed(do).to(blobs, 2)
+        if guarded:
+            nothing_left(mark)
+        else:
+            time.sleep(1)
+            assert workers[1] in family(mark)
+        assert list(memory.iterdir()) == []
+
+    def test_workers_outlive_their_owner_only_while_its_lock_is_held(self, mark):
+        """A child has inherited the lock: while it lives, the workers take it for their owner."""
+        with subprocess.Popen([sys.executable, "-c", OWNER], stdout=subprocess.PIPE, text=True) as owner:
+            holder, folder, *workers = owner.stdout.readline().split()
+            cells = open_cells(Path(folder), 2)
+            until(lambda: cells[:2, 0].min() > 0, 60, "training")
+            owner.kill()
+        time.sleep(1.5)
+        assert {int(worker) for worker in workers} <= set(family(mark))
+        os.kill(int(holder), signal.SIGKILL)
+        released = time.monotonic()
+        until(lambda: not family(mark), 10, lambda: family(mark))
+        assert time.monotonic() - released < 10
+        assert not Path(folder).exists()
+
+
+# ---- The command line, its processes killed at any moment
+
+
+class Program:
+    """The command line in real processes: started by us, or by mpiexec."""
+
+    def __init__(self, folder, mark, command, environment=None):
+        self.mark, self.out, self.began = mark, folder / "out", folder / "began"
+        self.out.mkdir()
+        self.began.mkdir()
+        self._said = folder / "said"
+        with open(self._said, "wb") as said:
+            self.process = subprocess.Popen(
+                list(map(str, command)),
+                stdin=subprocess.DEVNULL,
+                stdout=said,
+                stderr=said,
+                env={**(environment or os.environ), MARK: mark, "MANYHANDS_TEST_BEGAN": str(self.began)},
+            )
+        self.folder = None
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_failure):
+        kill_family(self.mark)
+        self.process.wait(10)
+
+    def said(self):
+        return self._said.read_text()
+
+    def workers(self, count, seconds=60):
+        """Return the numbers of the workers' processes, by rank, when all of them train."""
+        until(lambda: self._train(count) or self.process.poll() is not None, seconds, self.said)
+        assert self.process.poll() is None, self.said()
+        return self._pids
+
+    def _train(self, count):
+        files = [self.began / str(rank) for rank in range(count)]
+        if all(path.exists() and path.read_text() for path in files):
+            self._pids = [int(path.read_text()) for path in files]
+            return True
+        commands = [command for command in family(self.mark).values() if "manyhands.training.worker" in command]
+        folders = {command.split()[-1] for command in commands}
+        if len(folders) != 1:
+            return False
+        self.folder = Path(folders.pop())
+        if not (self.folder / "ready.json").exists():
+            return False
+        self._pids = [worker["pid"] for worker in json.loads((self.folder / "ready.json").read_text())]
+        return len(self._pids) == count and open_cells(self.folder, count)[:count, 0].min() > 0
+
+    def end(self, seconds=10):
+        """Wait for the end; return seconds and status. There must be no process and no file then."""
+        began = time.monotonic()
+        try:
+            self.process.wait(seconds)
+        except subprocess.TimeoutExpired:
+            pytest.fail(f"still there after {seconds} s: {family(self.mark)}\n{self.said()}")
+        took = time.monotonic() - began
+        nothing_left(self.mark)
+        assert self.folder is None or not self.folder.exists()
+        assert list(self.out.iterdir()) == []
+        return took, self.process.returncode
+
+
+def under_mpiexec(count):
+    """Return the beginning of a command, and an environment, for real mpiexec."""
+    from manyhands.teams.mpi import library
+
+    path, kind = worlds.find_mpiexec(library())
+    return worlds.job_command(path, kind, count), worlds.job_environment(kind)
+
+
+def train_command(folder, strategy, *more):
+    files = ["--out", folder / "out" / "m.safetensors", "--json", folder / "out" / "m.json"]
+    how = ["--data", "digits", "--hidden", 20, "--epochs", FOREVER, "--team", "mpi", "--strategy", strategy]
+    return [sys.executable, "-c", PROGRAM, "train", *how, *more, *files]
+
+
+def self_launched(folder, mark, strategy):
+    return Program(folder, mark, train_command(folder, strategy, "--workers", 3))
+
+
+def launched_by_mpiexec(folder, mark, strategy):
+    start, environment = under_mpiexec(3)
+    return Program(folder, mark, [*start, *train_command(folder, strategy)], environment)
+
+
+def unhappy(folder, mark, strategy, rank, number):
+    """Start a script of three processes, one of which raises an error after so many rounds; wait until it does."""
+    start, environment = under_mpiexec(3)
+    script = [sys.executable, "-c", UNHAPPY, strategy, rank, number, folder / "out" / "m.safetensors"]
+    running = Program(folder, mark, [*start, *script], environment)
+    until(lambda: "raising" in running.said() or running.process.poll() is not None, 60, running.said)
+    return running
+
+
+def strike(folder, mark, kind, way, strategy, rank, delay):
+    """Hurt a worker of three; return the seconds to the end and the telling line of what was said."""
+    if kind == "exception":
+        number = 1 + int(delay * 400)
+        words = (
+            rf"RuntimeError: the listener is unhappy with round {number}\n(.|\n)*rank {rank}\b"  # the latter says MPI
+        )
+        with unhappy(folder, mark, strategy, rank, number) as running:
+            seconds, status = running.end()
+    else:
+        words = {
+            ("stop", "self"): rf"manyhands train: worker {rank} has shown no sign of life for \d+\.\d s",
+            ("stop", "mpiexec"): rf"manyhands train: worker {rank} has shown no sign of life for \d+\.\d s",
+            ("kill", "self"): rf"manyhands train: worker {rank} was killed by signal 9 \(SIGKILL\)",
+            ("kill", "mpiexec"): rf"(process rank {rank} with PID .*|RANK {rank} PID .*)",  # says mpiexec
+        }[kind, way]
+        with {"self": self_launched, "mpiexec": launched_by_mpiexec}[way](folder, mark, strategy) as running:
+            workers = running.workers(3)
+            time.sleep(delay)
+            assert running.process.poll() is None, running.said()
+            os.kill(workers[rank], signal.SIGKILL if kind == "kill" else signal.SIGSTOP)
+            seconds, status = running.end()
+    assert status != 0
+    found = re.search(words, running.said())
+    assert found, f"no {words!r} in: {running.said()}"
+    if way == "self":
+        assert running.said().count("manyhands train: ") == 1
+        assert "Traceback" not in running.said()
+    return seconds, " ".join(found[0].split())
+
+
+@pytest.mark.parametrize(
+    ("kind", "way", "strategy", "rank"),
+    [
+        ("kill", "mpiexec", "gradient", 2),
+        ("stop", "mpiexec", "one-shot", 0),
+        ("exception", "mpiexec", "periodic:1epoch", 1),
+        ("kill", "self", "one-shot", 0),
+    ],
+)
+def test_a_worker_is_lost(tmp_path, mark, kind, way, strategy, rank):
+    seconds, _ = strike(tmp_path, mark, kind, way, strategy, rank, 1.0)
+    assert seconds < 10
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1500)
+def test_thirty_random_losses(tmp_path, mark):
+    seed = 2021
+    rng = random.Random(seed)
+    lines, wrong = [f"seed {seed}:"], 0
+    for number in range(30):
+        kind, rank, delay = rng.choice(["kill", "stop", "exception"]), rng.randrange(3), rng.uniform(0.1, 2.0)
+        way = "mpiexec" if kind == "exception" else rng.choice(["self", "mpiexec"])
+        # A listener is told of rounds between steps, before the last one.
+        strategies = ["periodic:1epoch", "periodic:7"] + ["one-shot", "gradient"] * (kind != "exception")
+        strategy = rng.choice(strategies)
+        folder, own_mark = tmp_path / str(number), f"{mark}-{number}."
+        folder.mkdir()
+        try:
+            seconds, message = strike(folder, own_mark, kind, way, strategy, rank, delay)
+            end = f"{seconds:5.2f} s  {message}"
+        except (AssertionError, pytest.fail.Exception) as error:
+            wrong += 1
+            end = f"WRONG {error}"
+        lines.append(f"{number:2} {kind:9} {way:7} {strategy:15} rank {rank} after {delay:.2f} s: {end}")
+        print(lines[-1], flush=True)
+    if wrong:
+        pytest.fail("\n".join(lines))
+
+
+@pytest.mark.parametrize(
+    ("number", "status", "word"), [(signal.SIGINT, 130, "interrupted"), (signal.SIGTERM, 143, "terminated")]
+)
+def test_the_user_ends_the_run(tmp_path, mark, number, status, word):
+    with self_launched(tmp_path, mark, "periodic:1epoch") as running:
+        running.workers(3)
+        running.process.send_signal(number)
+        assert running.end(8)[1] == status
+    assert running.said().splitlines()[-1] == f"manyhands train: {word}"
+    assert "Traceback" not in running.said()
+
+
+# ---- Plans and errors as text
+
+
+def every_error():
+    """Return one error of every class that the package has."""
+    special = {"DivergedError": (7, 2, float("inf")), "WorkerLost": (3, "has gone for a walk")}
+    kinds = [kind for kind in vars(errors).values() if isinstance(kind, type) and issubclass(kind, ManyhandsError)]
+    return [kind(*special.get(kind.__name__, ("what is wrong",))) for kind in kinds]
+
+
+@pytest.mark.parametrize("error", every_error(), ids=lambda error: type(error).__name__)
+def test_errors_keep_their_type_and_facts(error):
+    again = revive(json.loads(json.dumps(describe(error, 1))))
+    assert type(again) is type(error)
+    assert str(again) == str(error)
+    for fact in ("rank", "step", "loss", "reason"):
+        assert getattr(again, fact, None) == getattr(error, fact, None)
+
+
+def test_an_error_in_a_file_keeps_its_place():
+    error = errors.FormatError("a comma is missing", path=Path("rows.csv"), line=7)
+    again = revive(json.loads(json.dumps(describe(error, 0))))
+    assert (type(again), str(again)) == (errors.FormatError, "rows.csv, line 7: a comma is missing")
+
+
+@pytest.mark.parametrize(
+    "error", [ZeroDivisionError("division by zero"), MemoryError(), errors.Terminated(), OSError(28, "full")]
+)
+def test_errors_of_others_are_named_with_the_worker(error):
+    again = revive(json.loads(json.dumps(describe(error, 2))))
+    assert type(again) is ManyhandsError
+    assert str(again).startswith(f"worker 2 failed: {type(error).__name__}: {error}")
+
+
+@pytest.mark.parametrize("name", ["Path", "Exception", "no such error", None, 3])
+def test_reports_revive_nothing_but_our_errors(name):
+    assert type(revive({"type": name, "arguments": ["x"]})) is ManyhandsError
+
+
+@given(
+    strategy=st.one_of(
+        st.sampled_from(["one-shot", "gradient"]),
+        st.integers(1, 10**6).map(lambda steps: f"periodic:{steps}"),
+        st.integers(1, 99).map(lambda epochs: f"periodic:{epochs}epoch"),
+    ),
+    workers=st.integers(1, 20),
+    team=st.sampled_from(["threads", "mpi"]),
+    numbers=st.fixed_dictionaries(
+        {"batch": st.integers(20, 103), "epochs": st.integers(1, 10**9), "seed": st.integers(0, 2**63)}
+    ),
+    sharding=st.sampled_from(["global", "fixed"]),
+    network=st.fixed_dictionaries(
+        {
+            "hidden": st.lists(st.integers(1, 5000), max_size=3).map(tuple),
+            "activation": st.sampled_from(["identity", "logistic", "tanh", "relu"]),
+            "optimizer": st.sampled_from(["adam", "sgd"]),
+            "learning_rate": st.floats(1e-9, 1e9),
+            "l2": st.floats(0, 1e3),
+            "momentum": st.floats(0, 0.999),
+            "nesterov": st.booleans(),
+            "dtype": st.sampled_from(["float32", "float64"]),
+        }
+    ),
+)
+def test_a_plan_survives_its_description(blobs, strategy, workers, team, numbers, sharding, network):
+    settings = network_settings(**network)
+    plan = make_plan(
+        blobs, strategy=strategy, workers=workers, team=team, sharding=sharding, settings=settings, **numbers
+    )
+    assert Plan.from_description(json.loads(json.dumps(plan.describe()))) == plan
