@@ -106,7 +106,8 @@ def _report(result: TrainingResult, dataset: Dataset, out: str | None) -> None:
     print(f"accuracy  {100 * result.accuracy:.2f} % of {dataset.test.rows} test rows")
     print(f"time      {seconds['train']:.3f} s training ({parts}); {seconds['total']:.3f} s with reading")
     print(
-        f"work      {result.steps} steps and {result.examples} examples per worker, {result.rounds} rounds, "
+        f"work      {result.steps} steps and {result.examples} examples per worker, "
+        f"{result.rounds} round{'s' if result.rounds != 1 else ''}, "
         f"{result.bytes_sent} bytes sent"
     )
     if out:

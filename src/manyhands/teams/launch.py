@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 import numpy as np
+from numpy.typing import NDArray
 
 from manyhands.errors import SettingsError
 from manyhands.protocols import Clock, Control, Team
@@ -162,8 +163,9 @@ def launch(
     name
         One of :data:`TEAMS`.
     clocks, controls
-        One per worker, of all workers; their number is the team's size. ``stop`` is the same cell for all: it is set
-        when a worker fails or on Ctrl-C.
+        One per worker, of all workers; their number is the team's size. ``stop`` is set for this process's workers when
+        one of them fails, or on Ctrl-C. It is never shared with other processes, which would take the failure for
+        their own.
     work
         What every worker does.
     tick
@@ -181,7 +183,7 @@ def launch(
     size = len(clocks)
     check_team(name, size)
     crew = _make_crew(name, clocks, controls)
-    stop = controls[0].stop
+    stops = [controls[team.rank].stop for team in crew.teams]
     results: dict[int, Result] = {}
     errors: list[BaseException] = []
     failing = threading.Lock()
@@ -193,7 +195,7 @@ def launch(
             with failing:
                 errors.append(error)
                 if len(errors) == 1:  # the cause; what follows are the failures it causes
-                    stop[0] = 1
+                    _set(stops)
                     crew.call_off(team.rank, error)
 
     threads = [
@@ -205,7 +207,7 @@ def launch(
             thread.start()
         _wait(threads, tick, crew.check)
     except BaseException as error:
-        stop[0] = 1
+        _set(stops)
         crew.call_off(crew.teams[0].rank, error)
         for thread in threads:
             if thread.ident is not None:
@@ -215,6 +217,11 @@ def launch(
     if errors:
         raise errors[0]
     return [results[rank] for rank in sorted(results)]
+
+
+def _set(cells: Sequence[NDArray[np.int64]]) -> None:
+    for cell in cells:
+        cell[0] = 1
 
 
 class _Crew(Protocol):

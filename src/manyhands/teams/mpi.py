@@ -184,7 +184,7 @@ class World:
 
     def abort(self, status: int) -> None:
         """End all processes of the job now."""
-        abort(self.comm, status)
+        abort(status)
 
     def leave(self) -> None:
         """Leave the job in good order, or, after a failure, end it for all."""

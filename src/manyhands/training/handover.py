@@ -85,8 +85,12 @@ def _test_arrays(dataset: Dataset) -> dict[str, NDArray[Any]]:
 
 
 def _write(folder: Path, name: str, array: NDArray[Any]) -> None:
+    """Write as np.save does, but through write(), whose errors say what is wrong (no room, for one)."""
+    array = np.ascontiguousarray(array)
     with open(folder / f"{name}.npy", "wb") as file:
-        np.save(file, array, allow_pickle=False)
+        np.lib.format.write_array_header_1_0(file, np.lib.format.header_data_from_array_1_0(array))
+        if array.size:
+            file.write(array.reshape(-1).view(np.uint8).data)
 
 
 def _read(folder: Path, name: str) -> NDArray[Any]:

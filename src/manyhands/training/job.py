@@ -43,7 +43,7 @@ REQUEST = "request.json"
 _MEMORY = "/dev/shm"
 _LOOK_SECONDS = 0.005
 _START_SECONDS = 120.0
-_END_SECONDS = 5.0
+_END_SECONDS = 4.0
 _CELLS_APART = 8  # int64: a cache line
 _SIGNALLED = (  # how the mpiexec programs say that a process was killed: (rank or process number, signal)
     re.compile(r"process rank (?P<rank>\d+) with PID \d+ on node \S+\s+exited on\s+signal (?P<signal>\d+)"),
@@ -78,7 +78,7 @@ class Job:
     def __init__(self, workers: int, dataset: Dataset, request: DataRequest | None = None) -> None:
         from manyhands.teams.mpi import library
 
-        mpiexec, kind = worlds.find_mpiexec(library())
+        self._mpiexec, kind = worlds.find_mpiexec(library())
         self.workers, self.dataset = workers, dataset
         self.folder = Path(tempfile.mkdtemp(prefix="manyhands-job-", dir=_place_for(dataset)))
         self._runs = 0
@@ -93,7 +93,10 @@ class Job:
             self._cells = new_cells(self.folder, workers)
             self._lock = open(self.folder / "alive", "wb")  # noqa: SIM115 - held, and locked, as long as the job
             fcntl.flock(self._lock, fcntl.LOCK_EX)
-            self._start(worlds.job_command(mpiexec, kind, workers), worlds.job_environment(kind))
+            self._start(
+                worlds.job_command(self._mpiexec, kind, workers),
+                worlds.job_environment(kind, self.folder, in_memory=str(self.folder).startswith(_MEMORY)),
+            )
         except BaseException:
             self.kill()
             raise
@@ -144,7 +147,7 @@ class Job:
         try:
             self._cells[:] = 0
             write_whole(self.folder / f"order-{self._runs}.json", json.dumps(plan.describe()).encode())
-            tick = None if progress is None else lambda: progress(int(self._cells[: self.workers, 0].min()))
+            tick = None if progress is None else lambda: progress(int(self._cells[:, 0].min()))
             record = self._wait_for(f"result-{self._runs}.json", None, tick)
         except BaseException:
             self.kill()
@@ -200,11 +203,15 @@ class Job:
             If the job ends, or the seconds do, before.
         """
         assert self._process is not None
-        path, began, ticked = self.folder / name, time.monotonic(), 0.0
+        path, began, ticked, failed = self.folder / name, time.monotonic(), 0.0, 0.0
         while not path.exists():
+            now = time.monotonic()
             if self._process.poll() is not None and not path.exists():
                 raise self._failure()
-            now = time.monotonic()
+            if not failed and any(self.folder.glob("error-*.json")):
+                failed = now
+            if failed and now - failed > _END_SECONDS:  # mpiexec, which should end the job, does not
+                raise self._failure()
             if seconds is not None and now - began > seconds:
                 raise ManyhandsError(f"the MPI job has not come up within {seconds:.0f} s{self._said()}")
             if tick is not None and now - ticked > 0.2:
@@ -222,11 +229,14 @@ class Job:
             return revive(reports[0])
         text = (self.folder / "mpiexec.err").read_text(errors="replace")
         for pattern in _SIGNALLED:
-            if (match := pattern.search(text)) is not None:
-                return self._killed(match)
+            killed = list(pattern.finditer(text))
+            if len(killed) == 1:
+                return self._killed(killed[0])
+            if killed:  # Intel's mpiexec lists those that it has ended itself, too
+                return ManyhandsError(f"a worker was killed; mpiexec does not say which{self._said()}")
         status = self._process.returncode
         end = f"was killed by signal {-status}" if status < 0 else f"has ended with status {status}"
-        return ManyhandsError(f"the MPI job is gone: mpiexec {end}{self._said()}")
+        return ManyhandsError(f"the MPI job is gone: {self._mpiexec} {end}{self._said()}")
 
     def _killed(self, match: re.Match[str]) -> WorkerLost:
         found = match.groupdict()
@@ -255,20 +265,20 @@ def _place_for(dataset: Dataset) -> str | None:
 
 
 def new_cells(folder: Path, workers: int) -> Any:
-    """Make the shared cells of a job, one line per worker and one for all."""
-    (folder / "cells").write_bytes(bytes(8 * _CELLS_APART * (workers + 1)))
+    """Make the shared cells of a job, one line per worker."""
+    (folder / "cells").write_bytes(bytes(8 * _CELLS_APART * workers))
     return open_cells(folder, workers)
 
 
 def open_cells(folder: Path, workers: int) -> Any:
-    """Map the shared cells, int64 of shape (workers + 1, 8)."""
-    shape = (workers + 1, _CELLS_APART)
+    """Map the shared cells, int64 of shape (workers, 8)."""
+    shape = (workers, _CELLS_APART)
     return np.asarray(np.memmap(folder / "cells", np.int64, mode="r+", shape=shape))
 
 
 def controls_in(cells: Any) -> list[Control]:
-    """Return every worker's control, in the shared cells."""
-    return [Control(cells[-1, :1], line[:1]) for line in cells[:-1]]
+    """Return every worker's control: its progress is in the shared cells, to stop or not is its own affair."""
+    return [Control(np.zeros(1, np.int64), line[:1]) for line in cells]
 
 
 def describe(error: BaseException, rank: int) -> dict[str, Any]:

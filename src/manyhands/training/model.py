@@ -106,7 +106,17 @@ class TrainedModel:
             "name": self.name,
         }
         tensors = {"scale": self.scaling.scale, "shift": self.scaling.shift, **self.learner.weights()}
-        write_whole(path, save(tensors, metadata=description))
+        write_whole(path, _in_one_order(save(tensors, metadata=description)))
+
+
+def _in_one_order(content: bytes) -> bytes:
+    """Return a safetensors file with its header sorted: the library's own order changes from process to process."""
+    length = int.from_bytes(content[:8], "little")
+    header = json.loads(content[8 : 8 + length])
+    # Offsets count from the end of the header, so the tensors themselves may stay as they are.
+    text = json.dumps(header, sort_keys=True, separators=(",", ":")).encode()
+    text += b" " * (-len(text) % 8)
+    return len(text).to_bytes(8, "little") + text + content[8 + length :]
 
 
 def accuracy(probabilities: NDArray[Any], labels: NDArray[np.int32]) -> float:
