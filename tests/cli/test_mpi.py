@@ -9,7 +9,7 @@ import pytest
 from safetensors import safe_open
 
 from manyhands.cli import main
-from manyhands.teams import world as worlds
+from manyhands.teams import launchers
 
 pytest.importorskip("mpi4py")
 WORDS = ["--data", "digits", "--strategy", "periodic:1epoch", "--epochs", "6"]
@@ -21,12 +21,12 @@ def call(*arguments):
 
 def mpiexec(size, *arguments):
     """Run the command line in so many processes."""
-    from manyhands.teams.mpi import library
+    from manyhands.teams.world import library
 
-    path, kind = worlds.find_mpiexec(library())
+    path, kind = launchers.find_mpiexec(library())
     return subprocess.run(
-        [*worlds.job_command(path, kind, size), sys.executable, "-m", "manyhands", *map(str, arguments)],
-        env=worlds.job_environment(kind),
+        [*launchers.job_command(path, kind, size), sys.executable, "-m", "manyhands", *map(str, arguments)],
+        env=launchers.job_environment(kind),
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,

@@ -372,7 +372,6 @@ def test_weights_that_are_not_finite_are_a_divergence_on_that_worker(ten, epochs
     assert caught.value.step == 3  # the end of the first epoch: 478 rows in batches of 200
 
 
-@pytest.mark.xfail(strict=True, reason="the last epoch's loss is not looked at: run returns it as it is")
 def test_a_loss_that_is_not_finite_is_a_divergence_in_the_last_epoch_too(ten):
     expected = losses_alone(ten, 7, "float32", 1e5)
     epoch = 1 + int(np.argmin(np.isfinite(expected)))

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from manyhands.protocols import Control
-from manyhands.teams import mpi
+from manyhands.teams import launchers
 from manyhands.teams import world as worlds
 from manyhands.teams.launch import launch
 from manyhands.teams.parts import part_of
@@ -149,7 +149,7 @@ def main(folder, beginner):
     """Be one process of the job; leave in the folder what was found."""
     if beginner == "program":
         from mpi4py import MPI  # begins MPI, as in a program that uses it for other things too
-    world = mpi.join()
+    world = worlds.join()
     refuse_pickles()
     (found,), _ = run_work("mpi", world.size, collectives)
     ((came, gone, charged),), _ = run_work("mpi", world.size, meet)
@@ -193,11 +193,11 @@ class Answers:
 def answers(request, tmp_path_factory):
     """Start one job of this size; all tests look at what it left."""
     folder = tmp_path_factory.mktemp("job")
-    mpiexec, kind = worlds.find_mpiexec(mpi.library())
+    mpiexec, kind = launchers.find_mpiexec(worlds.library())
     beginner = "program" if request.param == 3 else "manyhands"
     job = subprocess.Popen(
-        [*worlds.job_command(mpiexec, kind, request.param), sys.executable, __file__, str(folder), beginner],
-        env=worlds.job_environment(kind),
+        [*launchers.job_command(mpiexec, kind, request.param), sys.executable, __file__, str(folder), beginner],
+        env=launchers.job_environment(kind),
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
@@ -323,13 +323,13 @@ def test_rows_are_scattered_and_gathered_whatever_their_shape_and_number(answers
 
 def test_outside_of_any_job_a_process_is_alone(tmp_path):
     program = (
-        "from manyhands.teams.mpi import join, joined\n"
+        "from manyhands.teams.world import join, joined\n"
         "assert joined() is None\n"
         "world = join()\n"
         "assert join() is world is joined()\n"
         "print(world.rank, world.size, world.watch, world.share('é'), world.tell('ü'), world.call_off(0, 'fails'))"
     )
-    environment = worlds.job_environment(worlds.kind_of(mpi.library())) | {"PYTHONIOENCODING": "utf-8"}
+    environment = launchers.job_environment(launchers.kind_of(worlds.library())) | {"PYTHONIOENCODING": "utf-8"}
     done = subprocess.run(
         [sys.executable, "-c", program], cwd=tmp_path, env=environment, capture_output=True, timeout=60, check=False
     )

@@ -16,7 +16,7 @@ import manyhands
 from manyhands.data.dataset import Examples, make_dataset
 from manyhands.errors import SettingsError
 from manyhands.protocols import Control
-from manyhands.teams import mpi
+from manyhands.teams import launchers
 from manyhands.teams import world as worlds
 from manyhands.teams.launch import launch
 from manyhands.teams.watch import Pace, Watch, chosen_patience
@@ -87,14 +87,14 @@ def hang_before_the_first_step(folder, victim, _fault):
             time.sleep(3600)
         team.barrier()
 
-    size = mpi.join().size
+    size = worlds.join().size
     control = Control(np.zeros(1, np.int64), np.zeros(1, np.int64))
     launch("mpi", [PhaseClock() for _ in range(size)], [control] * size, work)
 
 
 def leave(folder, victim, _fault):
     """Go home, though the others still wait."""
-    world = mpi.join()
+    world = worlds.join()
     if world.rank != victim:
         world.share("still here")
     note(folder, "harm", victim)
@@ -102,7 +102,7 @@ def leave(folder, victim, _fault):
 
 def be_left_alone(folder, victim, _fault):
     """Lose the one who has started the job."""
-    world = mpi.join()
+    world = worlds.join()
     if world.rank == victim:
         note(folder, "harm", victim)
         world.watch.guard(lambda: False)
@@ -111,7 +111,7 @@ def be_left_alone(folder, victim, _fault):
 
 def be_slow(folder, victim, _fault):
     """Let the others wait, longer than their patience before training and nearly as long in the middle of it."""
-    world = mpi.join()
+    world = worlds.join()
     if world.rank == victim:
         time.sleep(1.25 * PATIENCE)
     world.share("ready")
@@ -130,7 +130,7 @@ PARTS = {part.__name__: part for part in (come_to_harm, hang_before_the_first_st
 def main(folder, part, victim, fault, blind):
     """Be one process of a job."""
     BLIND[blind]()
-    note(folder, "process", mpi.join().rank)
+    note(folder, "process", worlds.join().rank)
     PARTS[part](folder, victim, fault)
 
 
@@ -143,15 +143,15 @@ class Running:
     def __init__(self, folder, part, *, victim=1, fault="", blind="never", patience=PATIENCE, workers=WORKERS):
         folder.mkdir()
         self.folder, self.victim, self.workers = folder, victim, workers
-        mpiexec, self.kind = worlds.find_mpiexec(mpi.library())
-        environment = worlds.job_environment(self.kind)
+        mpiexec, self.kind = launchers.find_mpiexec(worlds.library())
+        environment = launchers.job_environment(self.kind)
         environment.pop("MANYHANDS_PATIENCE", None)
         if patience is not None:
             environment["MANYHANDS_PATIENCE"] = str(patience)
         program = [sys.executable, __file__, str(folder), part, str(victim), fault, blind]
         with open(folder / "said", "wb") as said:
             self.process = subprocess.Popen(
-                [*worlds.job_command(mpiexec, self.kind, workers), *program],
+                [*launchers.job_command(mpiexec, self.kind, workers), *program],
                 env=environment,
                 stdin=subprocess.DEVNULL,
                 stdout=said,
@@ -289,7 +289,7 @@ def test_the_job_ends_within_seconds_and_names_the_worker_that(fault, victim, me
     assert 0 < seconds < LIMIT
     assert ended != 0
     assert job.gone(), "processes are left"
-    if fault not in BY_MPIEXEC or job.kind == worlds.OPEN_MPI:
+    if fault not in BY_MPIEXEC or job.kind == launchers.OPEN_MPI:
         assert ended == status
         assert re.search(message, job.said), job.said
     if fault == "raises":  # the program's own words; who says them, mpiexec adds

@@ -25,7 +25,7 @@ from hypothesis import strategies as st
 
 from manyhands import errors
 from manyhands.errors import DivergedError, ManyhandsError, OutputError, SettingsError, WorkerLost
-from manyhands.teams import world as worlds
+from manyhands.teams import launchers
 from manyhands.training.job import Job, describe, open_cells, revive
 from manyhands.training.plan import Plan, make_plan
 from manyhands.training.run import network_settings, run
@@ -42,7 +42,7 @@ PROGRAM = """
 import os, runpy, signal
 from pathlib import Path
 
-from manyhands.teams.world import announced
+from manyhands.teams.launchers import announced
 from manyhands.training.clock import PhaseClock
 
 signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -232,8 +232,8 @@ class TestErrors:
         assert list(memory.iterdir()) == []
 
     def test_programs_that_are_no_mpiexec(self, blobs, memory, tmp_path, monkeypatch):
-        wanted = worlds.kind_of(__import__("manyhands.teams.mpi").teams.mpi.library())
-        other = "HYDRA build details" if wanted == worlds.OPEN_MPI else "mpirun (Open MPI) 5.0"
+        wanted = launchers.kind_of(__import__("manyhands.teams.world").teams.world.library())
+        other = "HYDRA build details" if wanted == launchers.OPEN_MPI else "mpirun (Open MPI) 5.0"
         for name, words in (
             (tmp_path / "missing", f"MANYHANDS_MPIEXEC={tmp_path / 'missing'} is no program that runs"),
             (program(tmp_path, f"echo {other!r}", "", 0), "is of "),
@@ -460,10 +460,10 @@ class Program:
 
 def under_mpiexec(count):
     """Return the beginning of a command, and an environment, for real mpiexec."""
-    from manyhands.teams.mpi import library
+    from manyhands.teams.world import library
 
-    path, kind = worlds.find_mpiexec(library())
-    return worlds.job_command(path, kind, count), worlds.job_environment(kind)
+    path, kind = launchers.find_mpiexec(library())
+    return launchers.job_command(path, kind, count), launchers.job_environment(kind)
 
 
 def train_command(folder, strategy, *more):

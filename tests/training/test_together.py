@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from manyhands.data.catalog import DataRequest, load, way_of_reading
-from manyhands.teams import world as worlds
+from manyhands.teams import launchers
 from manyhands.training.plan import make_plan
 from manyhands.training.run import network_settings, run
 from manyhands.training.together import load_for
@@ -29,7 +29,7 @@ import numpy as np
 
 import manyhands
 from manyhands.data.catalog import DataRequest, load
-from manyhands.teams.mpi import join
+from manyhands.teams.world import join
 from manyhands.training.plan import make_plan
 from manyhands.training.run import network_settings, run
 from manyhands.training.together import load_for
@@ -86,12 +86,12 @@ for name, request in json.loads((folder / "requests.json").read_text()).items():
 
 
 def mpiexec(*command, timeout=100):
-    from manyhands.teams.mpi import library
+    from manyhands.teams.world import library
 
-    path, kind = worlds.find_mpiexec(library())
+    path, kind = launchers.find_mpiexec(library())
     return subprocess.run(
-        [*worlds.job_command(path, kind, WORKERS), sys.executable, *map(str, command)],
-        env=worlds.job_environment(kind),
+        [*launchers.job_command(path, kind, WORKERS), sys.executable, *map(str, command)],
+        env=launchers.job_environment(kind),
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,

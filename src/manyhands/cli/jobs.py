@@ -10,10 +10,10 @@ from types import FrameType
 from typing import TYPE_CHECKING, NoReturn
 
 from manyhands.errors import Terminated, WorkerLost
-from manyhands.teams.world import announced
+from manyhands.teams.launchers import announced
 
 if TYPE_CHECKING:
-    from manyhands.teams.mpi import World
+    from manyhands.teams.world import World
 
 _TURN_SECONDS, _FIRST_SECONDS, _KNOWN_SECONDS = 0.3, 1.0, 3.0
 
@@ -41,6 +41,7 @@ def first() -> bool:
 
 def let_first_speak() -> None:
     """Wait a moment: mpiexec ends all processes as soon as one has ended badly, and the first has something to say."""
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)  # how mpiexec ends the others; they have nothing to say
     time.sleep(_FIRST_SECONDS)
 
 
@@ -52,7 +53,7 @@ def has_company() -> bool:
 
 def _world() -> World | None:
     """Return the job this process has joined; if it has not, nothing is imported for the question."""
-    module = sys.modules.get("manyhands.teams.mpi")
+    module = sys.modules.get("manyhands.teams.world")
     world: World | None = None if module is None else module.joined()
     return world
 

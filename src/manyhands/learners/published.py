@@ -141,6 +141,8 @@ class Published:
             if "non-finite" in str(error):
                 raise DivergedError(int(control.progress[0]), self.rank, float("nan")) from error
             raise
+        if not np.isfinite(classifier.loss_):  # the last epoch's, which nobody has looked at
+            raise DivergedError(int(control.progress[0]), self.rank, float(classifier.loss_))
         self._take_over(classifier)
         self.steps_taken += classifier.n_iter_ * steps
         return np.repeat(np.array(classifier.loss_curve_, np.float64), steps)

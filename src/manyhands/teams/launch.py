@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 
 from manyhands.errors import SettingsError
 from manyhands.protocols import Clock, Control, Team
+from manyhands.teams.launchers import announced
 from manyhands.teams.solo import Solo
-from manyhands.teams.world import announced
 
 if TYPE_CHECKING:
     from manyhands.teams.threads import Room
@@ -61,7 +61,7 @@ def prepare(name: str, size: int, dtype: np.dtype[Any], compile_learner: Callabl
     if alone(name):
         compile_all()
         return
-    from manyhands.teams.mpi import join
+    from manyhands.teams.world import join
 
     join().in_turn(compile_all)
 
@@ -89,7 +89,7 @@ def job_size() -> int | None:
     """
     if not in_job():
         return None
-    from manyhands.teams.mpi import join
+    from manyhands.teams.world import join
 
     return join().size
 
@@ -104,7 +104,7 @@ def job_rank() -> int:
     """
     if not in_job():
         return 0
-    from manyhands.teams.mpi import join
+    from manyhands.teams.world import join
 
     return join().rank
 
@@ -141,7 +141,7 @@ def share(name: str, texts: list[str]) -> list[str]:
     """
     if alone(name):
         return texts
-    from manyhands.teams.mpi import join
+    from manyhands.teams.world import join
 
     return join().share(texts[0])
 

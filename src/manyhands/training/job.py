@@ -33,7 +33,7 @@ from manyhands.errors import ManyhandsError, OutputError, WorkerLost
 from manyhands.files import write_whole
 from manyhands.learners import make_learner
 from manyhands.protocols import Control
-from manyhands.teams import world as worlds
+from manyhands.teams import launchers
 from manyhands.training.handover import hand_over
 from manyhands.training.model import TrainedModel
 from manyhands.training.plan import Plan
@@ -76,9 +76,9 @@ class Job:
     """
 
     def __init__(self, workers: int, dataset: Dataset, request: DataRequest | None = None) -> None:
-        from manyhands.teams.mpi import library
+        from manyhands.teams.world import library
 
-        self._mpiexec, kind = worlds.find_mpiexec(library())
+        self._mpiexec, kind = launchers.find_mpiexec(library())
         self.workers, self.dataset = workers, dataset
         self.folder = Path(tempfile.mkdtemp(prefix="manyhands-job-", dir=_place_for(dataset)))
         self._runs = 0
@@ -94,8 +94,8 @@ class Job:
             self._lock = open(self.folder / "alive", "wb")  # noqa: SIM115 - held, and locked, as long as the job
             fcntl.flock(self._lock, fcntl.LOCK_EX)
             self._start(
-                worlds.job_command(self._mpiexec, kind, workers),
-                worlds.job_environment(kind, self.folder, in_memory=str(self.folder).startswith(_MEMORY)),
+                launchers.job_command(self._mpiexec, kind, workers),
+                launchers.job_environment(kind, self.folder, in_memory=str(self.folder).startswith(_MEMORY)),
             )
         except BaseException:
             self.kill()

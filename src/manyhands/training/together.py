@@ -24,7 +24,7 @@ from manyhands.protocols import Sharding, Table
 from manyhands.teams.launch import in_job
 
 if TYPE_CHECKING:
-    from manyhands.teams.mpi import World
+    from manyhands.teams.world import World
 
 _CHUNK = 1 << 30
 """Bytes in one message: MPI counts in 32 bits."""
@@ -51,7 +51,7 @@ def load_for(request: DataRequest, team: str, sharding: Sharding) -> Dataset:
     """
     if team != "mpi" or not in_job():
         return load(request)
-    from manyhands.teams.mpi import join
+    from manyhands.teams.world import join
 
     return load_together(request, join(), sharding)
 

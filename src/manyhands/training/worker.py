@@ -20,7 +20,7 @@ from manyhands.data.catalog import DataRequest, load
 from manyhands.data.dataset import Dataset
 from manyhands.errors import WorkerLost
 from manyhands.files import write_whole
-from manyhands.teams.mpi import World, join
+from manyhands.teams.world import World, join
 from manyhands.training.handover import take_over
 from manyhands.training.job import REQUEST, controls_in, describe, open_cells
 from manyhands.training.plan import Plan

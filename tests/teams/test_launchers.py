@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 
 from manyhands.errors import SettingsError
-from manyhands.teams import launch, mpi
+from manyhands.teams import launch, launchers
 from manyhands.teams import world as worlds
-from manyhands.teams.world import INTEL, MPICH, OPEN_MPI, UNKNOWN, Announcement
+from manyhands.teams.launchers import INTEL, MPICH, OPEN_MPI, UNKNOWN, Announcement
 
 LIBRARIES = {
     OPEN_MPI: "Open MPI v5.0.10, package: Open MPI root@builder Distribution, ident: 5.0.10, repo rev: v5.0.10\0",
@@ -83,7 +83,7 @@ ANNOUNCED = {
 @pytest.mark.parametrize(("variables", "told"), ANNOUNCED.values(), ids=ANNOUNCED)
 def test_what_a_launcher_has_announced_is_read(variables, told, monkeypatch):
     set_variables(monkeypatch, variables)
-    assert worlds.announced() == told
+    assert launchers.announced() == told
     assert launch.processes_announced() == (1 if told is None else told.size)
 
 
@@ -92,7 +92,7 @@ def test_what_a_launcher_has_announced_is_read(variables, told, monkeypatch):
 
 @pytest.mark.parametrize("texts", [LIBRARIES, PROGRAMS], ids=["libraries", "programs"])
 def test_versions_tell_the_kind_of_mpi(texts):
-    assert {kind: worlds.kind_of(text) for kind, text in texts.items()} == {kind: kind for kind in texts}
+    assert {kind: launchers.kind_of(text) for kind, text in texts.items()} == {kind: kind for kind in texts}
 
 
 @pytest.mark.parametrize(
@@ -105,12 +105,12 @@ def test_versions_tell_the_kind_of_mpi(texts):
     ],
 )
 def test_relatives_are_known_and_strangers_are_not(text, kind):
-    assert worlds.kind_of(text) == kind
+    assert launchers.kind_of(text) == kind
 
 
 def test_only_relatives_understand_each_other_and_in_doubt_it_is_tried():
     kinds = (OPEN_MPI, MPICH, INTEL, UNKNOWN)
-    strangers = {(a, b) for a in kinds for b in kinds if not worlds.speaks(a, b)}
+    strangers = {(a, b) for a in kinds for b in kinds if not launchers.speaks(a, b)}
     assert strangers == {(OPEN_MPI, MPICH), (MPICH, OPEN_MPI), (OPEN_MPI, INTEL), (INTEL, OPEN_MPI)}
 
 
@@ -123,8 +123,8 @@ def test_only_relatives_understand_each_other_and_in_doubt_it_is_tried():
     ],
 )
 def test_messages_get_one_line_of_a_version(kind, line):
-    assert worlds.first_line(LIBRARIES[kind]) == line
-    assert worlds.first_line(" \n") == "an MPI library of unknown version"
+    assert launchers.first_line(LIBRARIES[kind]) == line
+    assert launchers.first_line(" \n") == "an MPI library of unknown version"
 
 
 # Finding the program.
@@ -161,26 +161,26 @@ def machine(tmp_path, monkeypatch):
 def test_the_mpiexec_beside_python_comes_first(kind, machine):
     own = machine.install(machine.beside, PROGRAMS[kind])
     machine.install(machine.on_path, PROGRAMS[kind])
-    assert worlds.find_mpiexec(LIBRARIES[kind]) == (own, kind)
+    assert launchers.find_mpiexec(LIBRARIES[kind]) == (own, kind)
 
 
 def test_the_mpiexec_of_another_mpi_is_passed_over(machine):
     machine.install(machine.beside, PROGRAMS[MPICH])
     right = machine.install(machine.on_path, PROGRAMS[OPEN_MPI])
-    assert worlds.find_mpiexec(LIBRARIES[OPEN_MPI]) == (right, OPEN_MPI)
+    assert launchers.find_mpiexec(LIBRARIES[OPEN_MPI]) == (right, OPEN_MPI)
 
 
 def test_an_mpiexec_may_be_called_mpirun(machine):
     machine.install(machine.on_path, PROGRAMS[OPEN_MPI])
     right = machine.install(machine.on_path, PROGRAMS[INTEL], name="mpirun")
-    assert worlds.find_mpiexec(LIBRARIES[MPICH]) == (right, INTEL)
+    assert launchers.find_mpiexec(LIBRARIES[MPICH]) == (right, INTEL)
 
 
 def test_if_all_are_of_other_mpis_they_are_named(machine):
     first = machine.install(machine.beside, PROGRAMS[MPICH])
     second = machine.install(machine.on_path, PROGRAMS[INTEL])
     with pytest.raises(SettingsError) as caught:
-        worlds.find_mpiexec(LIBRARIES[OPEN_MPI])
+        launchers.find_mpiexec(LIBRARIES[OPEN_MPI])
     message = str(caught.value)
     assert message.startswith("mpi4py uses Open MPI v5.0.10, but ")
     assert f"{first} is of MPICH; {second} is of Intel MPI; " in message
@@ -191,14 +191,14 @@ def test_if_all_are_of_other_mpis_they_are_named(machine):
 @pytest.mark.usefixtures("machine")
 def test_if_there_is_none_the_message_says_how_to_get_one():
     with pytest.raises(SettingsError, match="there is no mpiexec beside it; install the mpiexec of the same MPI"):
-        worlds.find_mpiexec(LIBRARIES[OPEN_MPI])
+        launchers.find_mpiexec(LIBRARIES[OPEN_MPI])
 
 
 def test_the_user_can_choose_an_mpiexec(machine, tmp_path, monkeypatch):
     machine.install(machine.beside, PROGRAMS[OPEN_MPI])
     chosen = machine.install(tmp_path, PROGRAMS[OPEN_MPI], name="my mpiexec")
     monkeypatch.setenv("MANYHANDS_MPIEXEC", str(chosen))
-    assert worlds.find_mpiexec(LIBRARIES[OPEN_MPI]) == (chosen, OPEN_MPI)
+    assert launchers.find_mpiexec(LIBRARIES[OPEN_MPI]) == (chosen, OPEN_MPI)
 
 
 def test_a_chosen_mpiexec_of_another_mpi_is_refused(machine, tmp_path, monkeypatch):
@@ -206,14 +206,14 @@ def test_a_chosen_mpiexec_of_another_mpi_is_refused(machine, tmp_path, monkeypat
     chosen = machine.install(tmp_path, PROGRAMS[MPICH], name="other")
     monkeypatch.setenv("MANYHANDS_MPIEXEC", str(chosen))
     with pytest.raises(SettingsError, match=f"but {chosen} is of MPICH; "):
-        worlds.find_mpiexec(LIBRARIES[OPEN_MPI])
+        launchers.find_mpiexec(LIBRARIES[OPEN_MPI])
 
 
 def test_a_chosen_mpiexec_that_does_not_exist_is_named(machine, tmp_path, monkeypatch):
     machine.install(machine.beside, PROGRAMS[OPEN_MPI])
     monkeypatch.setenv("MANYHANDS_MPIEXEC", str(tmp_path / "nowhere"))
     with pytest.raises(SettingsError, match=f"MANYHANDS_MPIEXEC={tmp_path / 'nowhere'} is no program that runs"):
-        worlds.find_mpiexec(LIBRARIES[OPEN_MPI])
+        launchers.find_mpiexec(LIBRARIES[OPEN_MPI])
 
 
 BROKEN = {
@@ -228,13 +228,13 @@ def test_a_program_that_cannot_be_run_is_passed_over(body, machine):
     broken = machine.install(machine.beside, "")
     broken.write_text(body)
     right = machine.install(machine.on_path, PROGRAMS[OPEN_MPI])
-    assert worlds.find_mpiexec(LIBRARIES[OPEN_MPI]) == (right, OPEN_MPI)
+    assert launchers.find_mpiexec(LIBRARIES[OPEN_MPI]) == (right, OPEN_MPI)
 
 
 def test_a_file_that_may_not_be_run_is_passed_over(machine):
     machine.install(machine.beside, PROGRAMS[OPEN_MPI]).chmod(0o644)
     right = machine.install(machine.on_path, PROGRAMS[OPEN_MPI])
-    assert worlds.find_mpiexec(LIBRARIES[OPEN_MPI]) == (right, OPEN_MPI)
+    assert launchers.find_mpiexec(LIBRARIES[OPEN_MPI]) == (right, OPEN_MPI)
 
 
 def test_a_program_that_does_not_answer_is_passed_over(machine, monkeypatch):
@@ -244,10 +244,10 @@ def test_a_program_that_does_not_answer_is_passed_over(machine, monkeypatch):
         asked.append(timeout)
         return real(command, timeout=0.5 if command[0].parent == machine.beside else timeout, **settings)
 
-    monkeypatch.setattr(worlds.subprocess, "run", run)
+    monkeypatch.setattr(launchers.subprocess, "run", run)
     machine.install(machine.beside, "", body="#!/bin/sh\nexec sleep 60\n")
     right = machine.install(machine.on_path, PROGRAMS[OPEN_MPI])
-    assert worlds.find_mpiexec(LIBRARIES[OPEN_MPI]) == (right, OPEN_MPI)
+    assert launchers.find_mpiexec(LIBRARIES[OPEN_MPI]) == (right, OPEN_MPI)
     assert all(0 < seconds <= 30 for seconds in asked)
 
 
@@ -255,12 +255,12 @@ def test_a_program_that_fails_is_passed_over(machine):
     failure = "mpiexec: error while loading shared libraries: libfabric.so.1: cannot open shared object file"
     machine.install(machine.beside, "", body=f"#!/bin/sh\necho '{failure}' >&2\nexit 127\n")
     right = machine.install(machine.on_path, PROGRAMS[OPEN_MPI])
-    assert worlds.find_mpiexec(LIBRARIES[OPEN_MPI]) == (right, OPEN_MPI)
+    assert launchers.find_mpiexec(LIBRARIES[OPEN_MPI]) == (right, OPEN_MPI)
 
 
 def test_a_version_text_need_not_be_utf_8(machine):
     program = machine.install(machine.beside, "", body="#!/bin/sh\nprintf 'Intel\\256 MPI Library 2021.13\\n'\n")
-    assert worlds.find_mpiexec(LIBRARIES[INTEL]) == (program, INTEL)
+    assert launchers.find_mpiexec(LIBRARIES[INTEL]) == (program, INTEL)
 
 
 # Starting a job.
@@ -269,14 +269,14 @@ def test_a_version_text_need_not_be_utf_8(machine):
 @pytest.mark.parametrize(("user", "more"), [(0, ["--allow-run-as-root"]), (1000, [])])
 def test_open_mpi_is_told_to_take_root_and_more_processes_than_cores(user, more, monkeypatch):
     monkeypatch.setattr(os, "geteuid", lambda: user)
-    command = worlds.job_command(Path("/opt/mpiexec"), OPEN_MPI, 33)
+    command = launchers.job_command(Path("/opt/mpiexec"), OPEN_MPI, 33)
     assert command == ["/opt/mpiexec", "-n", "33", "--host", "localhost:33", "--bind-to", "none", *more]
 
 
 @pytest.mark.parametrize("kind", [MPICH, INTEL, UNKNOWN])
 def test_others_need_to_be_told_nothing_and_would_not_understand_it(kind, monkeypatch):
     monkeypatch.setattr(os, "geteuid", lambda: 0)
-    assert worlds.job_command(Path("/opt/mpiexec"), kind, 3) == ["/opt/mpiexec", "-n", "3"]
+    assert launchers.job_command(Path("/opt/mpiexec"), kind, 3) == ["/opt/mpiexec", "-n", "3"]
 
 
 @pytest.mark.parametrize("kind", [OPEN_MPI, MPICH, INTEL, UNKNOWN])
@@ -284,10 +284,13 @@ def test_a_new_job_does_not_take_itself_for_a_part_of_another(kind, monkeypatch)
     others = OMPI | PMI | {"PMIX_NAMESPACE": "prterun-1", "OMPI_COMM_WORLD_LOCAL_RANK": 0, "PMI_PORT": "host:1"}
     set_variables(monkeypatch, others | {"LD_LIBRARY_PATH": "/opt/lib", "OMPI_MCA_btl_tcp_if_include": "eth0"})
     before = dict(os.environ)
-    environment = worlds.job_environment(kind)
+    environment = launchers.job_environment(kind)
     assert not others.keys() & environment.keys()
     kept = {name: value for name, value in before.items() if name not in others}
-    added = {OPEN_MPI: {"OMPI_MCA_pml": "ob1", "OMPI_MCA_btl": "self,sm"}, INTEL: {"I_MPI_PIN": "0"}}
+    added = {
+        OPEN_MPI: {"OMPI_MCA_pml": "ob1", "OMPI_MCA_btl": "self,sm", "PRTE_MCA_ras": "^slurm"},
+        INTEL: {"I_MPI_PIN": "0"},
+    }
     assert environment == kept | added.get(kind, {})
     assert dict(os.environ) == before
 
@@ -296,10 +299,10 @@ def test_a_new_job_is_announced_nothing_by_the_old_one(monkeypatch):
     for variables, told in ANNOUNCED.values():
         with monkeypatch.context() as change:
             set_variables(change, variables)
-            environment = worlds.job_environment(MPICH)
+            environment = launchers.job_environment(MPICH)
             change.setattr(os, "environ", environment)
             if told is None or not told.launcher.startswith("srun"):  # inside srun no job is started
-                assert worlds.announced() is None
+                assert launchers.announced() is None
 
 
 # Launchers that do not belong to the library: every process believes to be alone.
@@ -325,7 +328,7 @@ def run_program(program, arguments, tmp_path, variables=()):
 
 def strangers_variables(rank, size):
     """Return what the mpiexec of another MPI than mpi4py's would set, and its kind."""
-    if worlds.kind_of(mpi.library()) == OPEN_MPI:
+    if launchers.kind_of(worlds.library()) == OPEN_MPI:
         return {"PMI_RANK": rank, "PMI_SIZE": size, "PMI_FD": 99, "MPI_LOCALRANKID": rank}, MPICH
     return {"OMPI_COMM_WORLD_RANK": rank, "OMPI_COMM_WORLD_SIZE": size}, OPEN_MPI
 
@@ -346,10 +349,10 @@ def test_started_by_a_stranger_the_first_process_says_so_and_the_others_nothing(
         assert "start it without mpiexec" in message
     else:
         assert stranger in message
-        assert worlds.first_line(mpi.library()) in message
+        assert launchers.first_line(worlds.library()) in message
         assert "has started 2 processes, but each of them would be alone" in message
         assert str(Path(sys.executable).resolve()) in message  # whoever has started it: here, these tests
-        assert str(worlds.find_mpiexec(mpi.library())[0]) in message
+        assert str(launchers.find_mpiexec(worlds.library())[0]) in message
     assert list(tmp_path.iterdir()) == []
 
 
@@ -373,9 +376,9 @@ def test_without_comparing_launcher_and_library_every_process_would_train_alone(
     # The guard of the tests above, taken away: each says that it is the first of one, and nobody notices.
     variables, _ = strangers_variables(1, 2)
     program = (
-        "from manyhands.teams import mpi, world\n"
-        "world.announced = lambda: None\n"
-        "print(mpi.join().rank, mpi.join().size)\n"
+        "from manyhands.teams import launchers, world\n"
+        "launchers.announced = lambda: None\n"
+        "print(world.join().rank, world.join().size)\n"
     )
     done = run_program(program, [], tmp_path, variables)
     assert (done.returncode, done.stdout) == (0, "0 1\n")
@@ -383,7 +386,7 @@ def test_without_comparing_launcher_and_library_every_process_would_train_alone(
 
 def test_a_stranger_who_starts_one_process_does_no_harm(tmp_path):
     variables, _ = strangers_variables(0, 1)
-    done = run_program("from manyhands.teams.mpi import join\nprint(join().size)", [], tmp_path, variables)
+    done = run_program("from manyhands.teams.world import join\nprint(join().size)", [], tmp_path, variables)
     assert (done.returncode, done.stdout, done.stderr) == (0, "1\n", "")
 
 
@@ -401,7 +404,7 @@ def test_srun_without_the_librarys_protocol_is_told_apart_from_mpiexec(tmp_path)
 def test_a_missing_mpi4py_is_said_with_the_command_that_installs_it(monkeypatch):
     real = importlib.util.find_spec
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name == "mpi4py" else real(name))
-    for question in (worlds.require_mpi4py, mpi.library):
+    for question in (launchers.require_mpi4py, worlds.library):
         with pytest.raises(SettingsError, match=r"pip install 'manyhands\[mpi\]'"):
             question()
 
@@ -427,5 +430,5 @@ def test_other_teams_need_no_mpi4py(tmp_path):
 def test_who_has_started_this_process_is_found(tmp_path):
     if not Path("/proc/self/exe").exists():
         pytest.skip("needs /proc")
-    done = run_program("from manyhands.teams.world import starter; print(starter())", [], tmp_path)
+    done = run_program("from manyhands.teams.launchers import starter; print(starter())", [], tmp_path)
     assert done.stdout.strip() == str(Path("/proc/self/exe").readlink())

