@@ -41,7 +41,7 @@ from manyhands.training.result import Progress, TrainingResult
 
 REQUEST = "request.json"
 _MEMORY = "/dev/shm"
-_LOOK_SECONDS = 0.005
+_LOOK_SECONDS, _TICK_SECONDS = 0.02, 0.2
 _START_SECONDS = 120.0
 _END_SECONDS = 4.0
 _CELLS_APART = 8  # int64: a cache line
@@ -203,21 +203,22 @@ class Job:
             If the job ends, or the seconds do, before.
         """
         assert self._process is not None
-        path, began, ticked, failed = self.folder / name, time.monotonic(), 0.0, 0.0
+        path, began, looked, failed = self.folder / name, time.monotonic(), 0.0, 0.0
         while not path.exists():
             now = time.monotonic()
             if self._process.poll() is not None and not path.exists():
                 raise self._failure()
-            if not failed and any(self.folder.glob("error-*.json")):
-                failed = now
+            if now - looked > _TICK_SECONDS:
+                looked = now
+                if tick is not None:
+                    tick()
+                if not failed and any(self.folder.glob("error-*.json")):
+                    failed = now
             if failed and now - failed > _END_SECONDS:  # mpiexec, which should end the job, does not
                 raise self._failure()
             if seconds is not None and now - began > seconds:
                 raise ManyhandsError(f"the MPI job has not come up within {seconds:.0f} s{self._said()}")
-            if tick is not None and now - ticked > 0.2:
-                tick()
-                ticked = now
-            time.sleep(_LOOK_SECONDS)
+            time.sleep(_LOOK_SECONDS)  # not less: the workers need the cores
         return json.loads(path.read_text())
 
     def _failure(self) -> ManyhandsError:
