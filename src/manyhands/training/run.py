@@ -208,6 +208,7 @@ def _work(
         learner.initialize(generator(plan.seed, "init"))
     schedule = Schedule(plan.rows, plan.batch, team.rank, team.size, plan.sharding, plan.seed, dataset.first_row)
     loop = Loop(team, learner, plan, dataset.train, schedule, control, clock, listeners)
+    team.mean_(learner.parameters.copy())  # a first round makes connections and touches memory; it belongs to no clock
     clock.seconds["startup"] = time.perf_counter() - launched
     team.barrier()
     clock.add("distribute", dataset.distributed)

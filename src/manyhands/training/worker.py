@@ -22,7 +22,7 @@ from manyhands.errors import WorkerLost
 from manyhands.files import write_whole
 from manyhands.teams.world import World, join
 from manyhands.training.handover import take_over
-from manyhands.training.job import REQUEST, controls_in, describe, open_cells
+from manyhands.training.job import BELL, REQUEST, controls_in, describe, open_cells
 from manyhands.training.plan import Plan
 from manyhands.training.result import TrainingResult
 from manyhands.training.run import run
@@ -54,6 +54,7 @@ def serve(folder: Path, world: World) -> None:
     ready = [json.loads(text) for text in world.share(json.dumps({"pid": os.getpid(), "library": world.library}))]
     if world.rank == 0:
         write_whole(folder / "ready.json", json.dumps(ready).encode())
+        _ring(folder)
     controls = controls_in(open_cells(folder, world.size))
     number = 0
     while (order := _next(folder, number, world)) is not None:
@@ -106,6 +107,17 @@ def _write(folder: Path, number: int, result: TrainingResult) -> None:
         field.name: getattr(result, field.name) for field in fields(result) if field.name not in ("plan", "model")
     }
     write_whole(folder / f"result-{number}.json", json.dumps(record).encode())
+    _ring(folder)
+
+
+def _ring(folder: Path) -> None:
+    """Wake the owner, who waits for a file that is there now."""
+    with contextlib.suppress(OSError):
+        bell = os.open(folder / BELL, os.O_WRONLY | os.O_NONBLOCK)
+        try:
+            os.write(bell, b"!")
+        finally:
+            os.close(bell)
 
 
 def _fail(folder: Path, world: World, error: BaseException) -> None:
