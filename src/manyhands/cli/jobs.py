@@ -15,7 +15,7 @@ from manyhands.teams.launchers import announced
 if TYPE_CHECKING:
     from manyhands.teams.world import World
 
-_TURN_SECONDS, _FIRST_SECONDS, _KNOWN_SECONDS = 0.3, 1.0, 3.0
+_TURN_SECONDS, _SPOKEN_SECONDS, _FIRST_SECONDS, _KNOWN_SECONDS = 0.3, 0.1, 1.0, 3.0
 
 
 def leads(team: str) -> bool:
@@ -87,6 +87,7 @@ def end_all(prefix: str, error: BaseException, status: int) -> int:
     lost_here = isinstance(error, WorkerLost)  # then the message names the worker
     place = "" if world.rank == 0 or lost_here else f"worker {world.rank}: "
     print(f"{prefix}: {place}{error}", file=sys.stderr, flush=True)
+    time.sleep(_SPOKEN_SECONDS)  # mpiexec passes the line on, before its own many about the abort
     world.abort(status)
     return status
 
