@@ -45,7 +45,6 @@ class MPITeam:
         self.waiting = False
         """Whether it is waiting for the others right now."""
         self._weights = np.zeros(self.size)
-        self._pieces: list[Vector] = []
         self._meeting = synchronization.nobody()
         self._brought: Vector | None = None
 

@@ -177,7 +177,7 @@ class Watch:
             return False
         self.mine = True
         self._take_over(rank, reason)
-        content = np.frombuffer(json.dumps([rank, reason]).encode()[:_LONGEST_NOTICE], np.uint8).copy()
+        content = np.frombuffer(json.dumps([rank, reason[:_LONGEST_NOTICE]]).encode(), np.uint8).copy()
         for other in range(self.size):
             if other != self.rank:
                 self._send(content, other, _NOTICE)
