@@ -17,7 +17,8 @@ from manyhands.errors import ManyhandsError
 if TYPE_CHECKING:
     from manyhands.data.dataset import Dataset, Examples, make_dataset
     from manyhands.learners.mlp.network import MLPSettings
-    from manyhands.studies.compare import Comparison, compare
+    from manyhands.studies.compare import compare
+    from manyhands.studies.comparison import Comparison
     from manyhands.training.model import TrainedModel, load_model
     from manyhands.training.result import TrainingResult
     from manyhands.training.run import train
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 _HOMES = {
-    "Comparison": "manyhands.studies.compare",
+    "Comparison": "manyhands.studies.comparison",
     "Dataset": "manyhands.data.dataset",
     "Examples": "manyhands.data.dataset",
     "MLPSettings": "manyhands.learners.mlp.network",

@@ -349,6 +349,14 @@ class Strategy(Protocol):
         """
         ...
 
+    @property
+    def passes(self) -> int:
+        """How often a worker goes through what it draws for an epoch; 1: all its rows, once.
+
+        Larger: a part of its rows, so many times smaller.
+        """
+        ...
+
     def talks_inside_step(self, step: int) -> bool:
         """Whether step ``step`` (0-based, over all epochs) holds its round between gradient and update."""
         ...

@@ -53,6 +53,8 @@ class DataRequest:
         First training rows to use; None for the default (6,000 for MNIST, all otherwise).
     scale
         See `manyhands.data.scaling.make_scaling`.
+    validation
+        Number of training rows to keep for validation, or ``"auto"``; see `manyhands.data.split.for_validation`.
     """
 
     data: str = "auto"
@@ -61,6 +63,7 @@ class DataRequest:
     label_column: str | int = 0
     rows: int | None = None
     scale: str = "auto"
+    validation: int | Literal["auto"] | None = None
 
 
 class Joiner(Protocol):
@@ -110,6 +113,7 @@ def load(request: DataRequest, joiner: Joiner | None = None) -> Dataset:
         scale=request.scale,
         note=found.note,
         seconds=found.seconds - exchanging,
+        validation=request.validation,
     )
     return dataset if joiner is None else replace(dataset, distributed=exchanging)
 

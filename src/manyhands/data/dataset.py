@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from manyhands.data.scaling import Scaling, make_scaling
+from manyhands.data.split import for_validation
 from manyhands.errors import DataError, SettingsError
 from manyhands.protocols import Table
 
@@ -83,6 +84,8 @@ class Dataset:
         Number of the first training row here, among those of all processes.
     all_rows : int or None
         Number of training rows of all processes together, if not all are here.
+    validation : Table or None
+        Rows of the training set that are not trained on, so that choices need not look at the test rows.
     """
 
     name: str
@@ -95,6 +98,7 @@ class Dataset:
     distributed: float = 0.0
     first_row: int = 0
     all_rows: int | None = None
+    validation: Table | None = None
 
     @property
     def rows(self) -> int:
@@ -116,6 +120,7 @@ class Dataset:
             "classes": len(self.classes),
             "scaling": self.scaling.name,
             "note": self.note,
+            **({} if self.validation is None else {"validation_rows": self.validation.rows}),
         }
 
 
@@ -128,6 +133,7 @@ def make_dataset(
     scale: str = "auto",
     note: str = "",
     seconds: float = 0.0,
+    validation: int | Literal["auto"] | None = None,
 ) -> Dataset:
     """Build a data set, with every check that must come before training.
 
@@ -141,6 +147,8 @@ def make_dataset(
         Use the first ``rows`` training rows; None for all.
     scale
         See `manyhands.data.scaling.make_scaling`.
+    validation
+        Number of rows to keep for validation, see `manyhands.data.split.for_validation`; None for none.
 
     Raises
     ------
@@ -152,7 +160,14 @@ def make_dataset(
     available = len(train.labels)
     if rows is not None and not 1 <= rows <= available:
         raise SettingsError(f"--train {rows}: {name} has {available} training rows; ask for 1 to {available}")
-    features, labels = train.flat()[:rows], train.labels[:rows]
+    features, labels = train.flat(), train.labels
+    held_out: NDArray[np.int64] | None = None
+    if validation is None:
+        features, labels = features[:rows], labels[:rows]
+    else:
+        kept, held_out = for_validation(labels, available if rows is None else rows, validation)
+        features, labels, held_features = features[kept], labels[kept], features[held_out]
+        _check_finite(held_features, train.source)
     test_features = test.flat()
     if features.shape[1] != test_features.shape[1]:
         raise DataError(
@@ -168,6 +183,10 @@ def make_dataset(
             path=train.source,
         )
     scaling = make_scaling(scale, features)
+    held: Table | None = None
+    if held_out is not None:
+        held_labels = encode(train.labels[held_out], classes, train.source, _HINT, "validation row")
+        held = Table(held_features, held_labels, scaling.scale, scaling.shift)
     return Dataset(
         name,
         Table(features, codes.astype(np.int32), scaling.scale, scaling.shift),
@@ -176,11 +195,12 @@ def make_dataset(
         scaling,
         note,
         seconds,
+        validation=held,
     )
 
 
 def encode(
-    labels: NDArray[Any], classes: NDArray[Any], source: Path | None = None, hint: str = ""
+    labels: NDArray[Any], classes: NDArray[Any], source: Path | None = None, hint: str = "", what: str = "test row"
 ) -> NDArray[np.int32]:
     """Return the class number of each label.
 
@@ -188,8 +208,8 @@ def encode(
     ----------
     labels, classes
         Given, and known.
-    source, hint
-        Where the labels come from and what to do about strange ones, for the message.
+    source, hint, what
+        Where the labels come from, what to do about strange ones and what each belongs to, for the message.
 
     Raises
     ------
@@ -205,7 +225,7 @@ def encode(
     if strange.any():
         row = int(np.argmax(strange))
         raise DataError(
-            f"test row {row + 1} has the class {str(labels[row])!r}, which no training row has "
+            f"{what} {row + 1} has the class {str(labels[row])!r}, which no training row has "
             f"({int(strange.sum())} such rows){hint}",
             path=source,
         )

@@ -32,6 +32,9 @@ class Schedule:
         The run's seed.
     first_row
         Number of the first row of this worker's table, if it has its fixed share only.
+    passes
+        How often a worker goes through the rows of an epoch: with more than 1, it draws so many times fewer, and
+        shuffles them anew for every pass (Alowaisheq & Dhami's mini-batches).
 
     Attributes
     ----------
@@ -45,13 +48,21 @@ class Schedule:
     """
 
     def __init__(
-        self, rows: int, batch: int, rank: int, size: int, sharding: Sharding, seed: int, first_row: int = 0
+        self,
+        rows: int,
+        batch: int,
+        rank: int,
+        size: int,
+        sharding: Sharding,
+        seed: int,
+        first_row: int = 0,
+        passes: int = 1,
     ) -> None:
         check_batch(rows, batch, size)
         if sharding not in ("global", "fixed"):
             raise SettingsError(f"unknown sharding {sharding!r}; choose global or fixed")
         self.rows, self.rank, self.size, self.sharding, self.seed = rows, rank, size, sharding, seed
-        self._first_row = first_row
+        self._first_row, self._passes = first_row, passes
         self.steps_per_epoch = -(-rows // batch)
         self._ends = np.minimum(np.arange(1, self.steps_per_epoch + 1, dtype=np.int64) * batch, rows)
         self._starts = np.concatenate([[0], self._ends[:-1]])
@@ -67,7 +78,18 @@ class Schedule:
             # The share joins the key, so that no two workers shuffle alike.
             rng = generator(self.seed, f"order of share {self.rank}", number)
             rows = self._take[rng.permutation(len(self._take))]
+        if self._passes > 1:
+            rows = self._again(rows, number)
         return Order(rows.astype(np.int32), self._bounds, self._global_rows)
+
+    def _again(self, rows: NDArray[np.int64], number: int) -> NDArray[np.int64]:
+        """Replace an epoch's rows by passes over the first of them: a draw without replacement, as they are shuffled.
+
+        The last pass is cut off where the epoch ends.
+        """
+        drawn = rows[: -(-len(rows) // self._passes)]
+        rng = generator(self.seed, f"passes of worker {self.rank}", number)
+        return np.concatenate([rng.permutation(drawn) for _ in range(self._passes)])[: len(rows)]
 
     def epochs(self, first: int, count: int) -> Order:
         """Return the orders of ``count`` epochs, from epoch ``first`` on, as one."""

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from manyhands.errors import SettingsError
 from manyhands.protocols import Strategy
 from manyhands.strategies.gradient import Gradient
+from manyhands.strategies.minibatch import Minibatch
 from manyhands.strategies.one_shot import OneShot
 from manyhands.strategies.periodic import Periodic
 from manyhands.strategies.sequential import Sequential
@@ -19,10 +20,11 @@ STRATEGIES: dict[str, Callable[..., Strategy]] = {
     "one-shot": OneShot,
     "periodic": Periodic.parse,
     "gradient": Gradient,
+    "minibatch": Minibatch.parse,
 }
 """Every strategy by name. Its maker takes the text after the colon: one value by position, or keys by name."""
 
-EXAMPLES = "sequential, one-shot, periodic:1epoch, periodic:50, gradient"
+EXAMPLES = "sequential, one-shot, periodic:1epoch, periodic:50, gradient, minibatch:5epochs"
 
 
 def parse_strategy(text: str) -> Strategy:

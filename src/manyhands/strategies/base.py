@@ -14,6 +14,7 @@ class LocalStrategy:
     sharding: ClassVar[Sharding] = "global"
     parallel: ClassVar[bool] = True
     plain: ClassVar[bool] = True
+    passes: int = 1
 
     def talks_inside_step(self, step: int) -> bool:
         """No."""

@@ -18,6 +18,7 @@ class Gradient:
     sharding: ClassVar[Sharding] = "global"
     parallel: ClassVar[bool] = True
     plain: ClassVar[bool] = True
+    passes: ClassVar[int] = 1
 
     @property
     def name(self) -> str:

@@ -2,167 +2,31 @@
 
 from __future__ import annotations
 
-import json
-import statistics
+import itertools
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, dataclass, field
+from contextlib import ExitStack
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from manyhands.data.catalog import DataRequest, load
 from manyhands.data.dataset import Dataset
+from manyhands.data.split import head, resplit
 from manyhands.errors import SettingsError
-from manyhands.files import write_whole
 from manyhands.learners.mlp.network import MLPSettings
 from manyhands.protocols import Sharding
 from manyhands.strategies import parse_strategy
+from manyhands.studies.comparison import Comparison, run_record
 from manyhands.studies.environment import describe_environment
-from manyhands.studies.statistics import Estimate, estimate, paired_difference, paired_ratio
+from manyhands.studies.statistics import DEFAULT_MARGIN, check_margin
 from manyhands.teams.launch import check_alone
+from manyhands.training.logs import RunLog, no_log
 from manyhands.training.plan import Plan, make_plan
-from manyhands.training.result import TrainingResult
 from manyhands.training.run import Runner, network_settings
 
-SCHEMA = "manyhands.compare/1"
 DEFAULT_STRATEGIES = ("sequential", "one-shot", "periodic:1epoch", "gradient")
 DEFAULT_SEEDS = 5
 DEFAULT_WORKERS = (1, 2, 4, 6)  # as Todorov et al. 2021
-
-
-@dataclass(frozen=True)
-class SummaryRow:
-    """One strategy at one number of workers, over all seeds.
-
-    Attributes
-    ----------
-    strategy, workers
-        Which.
-    accuracy
-        Mean share of test rows classified correctly, 0..1, with its interval.
-    delta
-        Difference to the sequential run in percentage points, paired by seed; None for the sequential run itself.
-    train_s, total_s
-        Median seconds without and with reading and distributing.
-    speedup
-        Median over the seeds of sequential training time over this one's.
-    efficiency
-        Speedup per worker.
-    impact, impact_with_communication
-        Accuracy in percent over train_s and over total_s (Todorov et al. 2021, with s1 = s2 = 1).
-    oversubscribed
-        Whether there were more workers than usable cores.
-    seeds
-        How many runs this row summarizes.
-    """
-
-    strategy: str
-    workers: int
-    accuracy: Estimate
-    delta: Estimate | None
-    train_s: float
-    total_s: float
-    speedup: float
-    efficiency: float
-    impact: float
-    impact_with_communication: float
-    oversubscribed: bool
-    seeds: int
-
-    def record(self) -> dict[str, Any]:
-        """Return the row as the JSON file has it."""
-        return {
-            "strategy": self.strategy,
-            "workers": self.workers,
-            "accuracy_mean": self.accuracy.mean,
-            "accuracy_ci95": self.accuracy.interval,
-            "delta_pp": None if self.delta is None else self.delta.mean,
-            "delta_ci95": None if self.delta is None else self.delta.interval,
-            "train_s": self.train_s,
-            "total_s": self.total_s,
-            "speedup": self.speedup,
-            "efficiency": self.efficiency,
-            "impact": self.impact,
-            "impact_with_communication": self.impact_with_communication,
-            "oversubscribed": self.oversubscribed,
-        }
-
-
-@dataclass
-class Comparison:
-    """A finished, or interrupted, comparison.
-
-    Attributes
-    ----------
-    environment, settings
-        What was run on what.
-    runs
-        One record per run; see the JSON schema in docs/guide.md.
-    interrupted
-        Whether runs are missing because the user stopped it.
-    """
-
-    environment: dict[str, Any]
-    settings: dict[str, Any]
-    runs: list[dict[str, Any]] = field(default_factory=list)
-    interrupted: bool = False
-
-    @property
-    def summary(self) -> list[SummaryRow]:
-        """One row per strategy and number of workers, in the order they were first run."""
-        sequential = {record["seed"]: record for record in self.runs if record["strategy"] == "sequential"}
-        groups: dict[tuple[str, int], list[dict[str, Any]]] = {}
-        for record in self.runs:
-            if record["seed"] in sequential:
-                groups.setdefault((record["strategy"], record["workers"]), []).append(record)
-        return [self._summarize(group, [sequential[record["seed"]] for record in group]) for group in groups.values()]
-
-    def _summarize(self, group: list[dict[str, Any]], reference: list[dict[str, Any]]) -> SummaryRow:
-        strategy, workers = group[0]["strategy"], group[0]["workers"]
-        scores, base = _percent(group), _percent(reference)
-        percent = estimate(scores)
-        train = [record["seconds"]["train"] for record in group]
-        train_s = statistics.median(train)
-        total_s = statistics.median(record["seconds"]["total"] for record in group)
-        speedup = paired_ratio([record["seconds"]["train"] for record in reference], train)
-        return SummaryRow(
-            strategy=strategy,
-            workers=workers,
-            accuracy=estimate([score / 100 for score in scores]),
-            delta=None if strategy == "sequential" else paired_difference(scores, base),
-            train_s=train_s,
-            total_s=total_s,
-            speedup=speedup,
-            efficiency=speedup / workers,
-            impact=percent.mean / train_s,
-            impact_with_communication=percent.mean / total_s,
-            oversubscribed=workers > self.environment["cores"],
-            seeds=len(group),
-        )
-
-    def record(self) -> dict[str, Any]:
-        """Return everything as the JSON file has it."""
-        return {
-            "schema": SCHEMA,
-            "environment": self.environment,
-            "settings": self.settings,
-            "interrupted": self.interrupted,
-            "runs": self.runs,
-            "summary": [row.record() for row in self.summary],
-        }
-
-    def save(self, path: str | Path) -> None:
-        """Write :meth:`record` as JSON, whole or not at all.
-
-        Raises
-        ------
-        OutputError
-            If it cannot be written.
-        """
-        write_whole(path, (json.dumps(self.record(), indent=1) + "\n").encode())
-
-
-def _percent(records: Sequence[dict[str, Any]]) -> list[float]:
-    return [100 * record["accuracy"] for record in records]
 
 
 @dataclass(frozen=True)
@@ -179,6 +43,18 @@ class CompareRequest:
         See `manyhands.training.plan.make_plan`.
     seeds, seed
         Seeds seed .. seed + seeds - 1.
+    splits
+        If given, instead of ``seeds``: so many random training/test splits, each with a seed of its own (Alowaisheq &
+        Dhami).
+    convergence
+        Whether accuracy and loss on the test rows are measured on the way.
+    target
+        If given: also how long it takes to reach this accuracy, 0..1.
+    margin
+        Percentage points of accuracy that count as no difference.
+    scaled
+        Whether n workers train on n times the rows of one (Gustafson 1988). The data set then has the rows of the
+        largest n.
     """
 
     strategies: tuple[str, ...] = DEFAULT_STRATEGIES
@@ -191,6 +67,11 @@ class CompareRequest:
     sharding: Sharding | None = None
     seeds: int = DEFAULT_SEEDS
     seed: int = 0
+    splits: int | None = None
+    convergence: bool = False
+    target: float | None = None
+    margin: float = DEFAULT_MARGIN
+    scaled: bool = False
 
 
 StudyProgress = Callable[[Plan, int], None]
@@ -223,12 +104,20 @@ class CompareStudy:
 
     def __init__(self, dataset: Dataset, request: CompareRequest) -> None:
         check_alone(request.team)
-        self.dataset = dataset
+        _check(dataset, request)
+        self.dataset, self.request = dataset, request
         self.plans = list(_plans(dataset, request))
         self.outcome = Comparison(describe_environment(), _settings(dataset, request, self.plans))
 
-    def run(self, progress: StudyProgress | None = None) -> Comparison:
+    def run(self, progress: StudyProgress | None = None, log: RunLog = no_log) -> Comparison:
         """Carry out all plans.
+
+        Parameters
+        ----------
+        progress
+            Told about every run's steps.
+        log
+            Told about every run's events.
 
         Raises
         ------
@@ -236,15 +125,32 @@ class CompareStudy:
             On Ctrl-C; :attr:`outcome` then holds the finished runs and says that it was interrupted.
         """
         self.outcome.interrupted = True  # until the last run is done
-        with Runner(self.dataset) as runner:
-            for plan in self.plans:
-                tick = None if progress is None else _bind(progress, plan)
-                result = runner.run(plan, tick)
-                self.outcome.runs.append(run_record(result))
-                if progress is not None:
-                    progress(plan, plan.total_steps)
+        for split, plans in itertools.groupby(self.plans, self._split):
+            drawn = self.dataset if split is None else resplit(self.dataset, split)
+            with ExitStack() as stack:
+                runners: dict[int, Runner] = {}
+                for plan in plans:
+                    if plan.rows not in runners:
+                        rows = drawn if plan.rows == drawn.rows else head(drawn, plan.rows)
+                        runners[plan.rows] = stack.enter_context(Runner(rows))
+                    self._carry_out(plan, runners[plan.rows], split, progress, log)
         self.outcome.interrupted = False
         return self.outcome
+
+    def _split(self, plan: Plan) -> int | None:
+        """Return the number of the random split that a plan is for."""
+        return None if self.request.splits is None else plan.seed
+
+    def _carry_out(
+        self, plan: Plan, runner: Runner, split: int | None, progress: StudyProgress | None, log: RunLog
+    ) -> None:
+        tick = None if progress is None else _bind(progress, plan)
+        with log(plan) as told:
+            result = runner.run(plan, tick, told.listeners)
+            told.end(result)
+        self.outcome.runs.append(run_record(result, split, self.request.target))
+        if progress is not None:
+            progress(plan, plan.total_steps)
 
     def text(self) -> str:
         """Return what is finished as a table."""
@@ -257,12 +163,24 @@ def _bind(progress: StudyProgress, plan: Plan) -> Callable[[int], None]:
     return lambda steps: progress(plan, steps)
 
 
+def _check(dataset: Dataset, request: CompareRequest) -> None:
+    """Check what `make_plan` does not see."""
+    repeats = request.seeds if request.splits is None else request.splits
+    if repeats < 1:
+        raise SettingsError(f"--{'seeds' if request.splits is None else 'splits'} must be at least 1, not {repeats}")
+    if not request.workers or min(request.workers) < 1:
+        raise SettingsError("give at least one number of workers, each from 1 on")
+    check_margin(request.margin)
+    if request.target is not None and not 0 < request.target <= 1:
+        raise SettingsError(f"the target is an accuracy above 0 and up to 1, such as 0.93, not {request.target:g}")
+    if request.scaled and dataset.rows < max(request.workers):
+        raise SettingsError(
+            f"{dataset.rows} training rows are too few to give each of {max(request.workers)} workers one"
+        )
+
+
 def _plans(dataset: Dataset, request: CompareRequest) -> Iterator[Plan]:
     """Yield every run, seed by seed."""
-    if request.seeds < 1:
-        raise SettingsError(f"--seeds must be at least 1, not {request.seeds}")
-    if not request.workers:
-        raise SettingsError("give at least one number of workers")
     strategies = {strategy.name: strategy for strategy in map(parse_strategy, request.strategies)}
     cases = [(parse_strategy("sequential"), 1)]
     cases += [
@@ -271,10 +189,12 @@ def _plans(dataset: Dataset, request: CompareRequest) -> Iterator[Plan]:
         if strategy.parallel
         for workers in dict.fromkeys(request.workers)
     ]
-    for seed in range(request.seed, request.seed + request.seeds):
+    each = dataset.rows // max(request.workers)
+    parts = {workers: head(dataset, each * workers) if request.scaled else dataset for _, workers in cases}
+    for seed in range(request.seed, request.seed + (request.splits or request.seeds)):
         for strategy, workers in cases:
             yield make_plan(
-                dataset,
+                parts[workers],
                 strategy=strategy,
                 workers=workers,
                 team=request.team,
@@ -284,6 +204,7 @@ def _plans(dataset: Dataset, request: CompareRequest) -> Iterator[Plan]:
                 epochs=request.epochs,
                 sharding=request.sharding,
                 seed=seed,
+                convergence=request.convergence or request.target is not None,
             )
 
 
@@ -299,28 +220,12 @@ def _settings(dataset: Dataset, request: CompareRequest, plans: Sequence[Plan]) 
         "network": asdict(request.network),
         "batch": plans[0].batch,
         "epochs": request.epochs,
-        "seeds": request.seeds,
+        "seeds": request.splits or request.seeds,
         "seed": request.seed,
-    }
-
-
-def run_record(result: TrainingResult) -> dict[str, Any]:
-    """Return one run as the JSON file has it."""
-    plan = result.plan
-    return {
-        "strategy": plan.strategy.name,
-        "workers": plan.workers,
-        "team": plan.team,
-        "learner": plan.learner,
-        "sharding": plan.sharding,
-        "seed": plan.seed,
-        "accuracy": result.accuracy,
-        "steps": result.steps,
-        "rounds": result.rounds,
-        "bytes_sent": result.bytes_sent,
-        "examples": result.examples,
-        "loss": result.losses[-1],
-        "seconds": result.seconds,
+        "splits": request.splits,
+        "target": request.target,
+        "margin": request.margin,
+        "scaled": request.scaled,
     }
 
 
@@ -338,6 +243,11 @@ def compare(
     seeds: int = DEFAULT_SEEDS,
     seed: int = 0,
     learner: str = "mlp",
+    splits: int | None = None,
+    convergence: bool = False,
+    target: float | None = None,
+    margin: float = DEFAULT_MARGIN,
+    scaled: bool = False,
     **network: Any,
 ) -> Comparison:
     """Compare strategies at several numbers of workers with the sequential run.
@@ -346,8 +256,10 @@ def compare(
     ----------
     data, rows, scale, **network
         See `manyhands.train`.
-    strategies, workers, team, batch, epochs, sharding, seeds, seed, learner
+    strategies, workers, team, batch, epochs, sharding, seeds, seed, learner, splits, convergence, target, margin
         See :class:`CompareRequest`.
+    scaled
+        Whether n workers train on n times the rows (those named by ``rows``).
 
     Returns
     -------
@@ -360,7 +272,10 @@ def compare(
     ManyhandsError
         If anything about data or settings cannot work, before training starts.
     """
-    dataset = data if isinstance(data, Dataset) else load(DataRequest(str(data), rows=rows, scale=scale))
+    if isinstance(data, Dataset):
+        dataset = data
+    else:
+        dataset = load_scaled(DataRequest(str(data), rows=rows, scale=scale), workers if scaled else (1,))
     request = CompareRequest(
         tuple(strategies),
         tuple(workers),
@@ -372,5 +287,25 @@ def compare(
         sharding,
         seeds,
         seed,
+        splits,
+        convergence,
+        target,
+        margin,
+        scaled,
     )
     return CompareStudy(dataset, request).run()
+
+
+def load_scaled(request: DataRequest, workers: Sequence[int]) -> Dataset:
+    """Return the data set with the rows that ``request`` names for each of the largest number of workers.
+
+    Raises
+    ------
+    SettingsError
+        If there are not so many.
+    DataError
+        As `manyhands.data.catalog.load`.
+    """
+    dataset = load(request)
+    most = max(workers, default=1)
+    return dataset if most <= 1 else load(replace(request, rows=dataset.rows * most))

@@ -24,7 +24,8 @@ from manyhands.data.dataset import Dataset
 from manyhands.errors import SettingsError
 from manyhands.files import write_whole
 from manyhands.learners.mlp.network import MLPSettings
-from manyhands.studies.compare import StudyProgress, run_record
+from manyhands.studies.compare import StudyProgress
+from manyhands.studies.comparison import run_record
 from manyhands.studies.environment import describe_environment
 from manyhands.studies.statistics import Estimate, estimate
 from manyhands.teams.launch import check_alone

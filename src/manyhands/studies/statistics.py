@@ -1,4 +1,7 @@
-"""Means, intervals and paired differences; the one place where the project does statistics."""
+"""Means, intervals, paired differences, verdicts and tests; the one place where the project does statistics.
+
+How time depends on the number of workers is in `manyhands.studies.laws`.
+"""
 
 from __future__ import annotations
 
@@ -6,6 +9,16 @@ import math
 import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from manyhands.errors import SettingsError
+from manyhands.randomness import generator
+
+DEFAULT_MARGIN = 0.25
+"""Percentage points of accuracy that count as no difference."""
 
 
 @dataclass(frozen=True)
@@ -54,10 +67,7 @@ def estimate(values: Sequence[float], confidence: float = 0.95) -> Estimate:
     mean = statistics.fmean(values)
     if len(values) == 1:
         return Estimate(mean, None, None)
-    from scipy.special import stdtrit  # the t quantile, without the slow import of scipy.stats
-
-    quantile = float(stdtrit(len(values) - 1, 0.5 + confidence / 2))
-    half = quantile * statistics.stdev(values) / math.sqrt(len(values))
+    half = quantile_t(len(values) - 1, confidence) * statistics.stdev(values) / math.sqrt(len(values))
     return Estimate(mean, mean - half, mean + half)
 
 
@@ -75,3 +85,158 @@ def paired_ratio(reference: Sequence[float], values: Sequence[float]) -> float:
     The two of a pair were measured shortly after each other, so a machine that drifts changes both.
     """
     return statistics.median(other / value for value, other in zip(values, reference, strict=True))
+
+
+def ratio_interval(
+    reference: Sequence[float], values: Sequence[float], confidence: float = 0.95, resamples: int = 9999
+) -> list[float] | None:
+    """Return the interval of :func:`paired_ratio`: percentile bootstrap over the pairs (Efron 1979).
+
+    The resampling has a fixed seed of its own: the same numbers give the same interval. With few pairs it is about as
+    wide as all their ratios.
+
+    Returns
+    -------
+    list of float or None
+        ``[low, high]``; None for a single pair.
+    """
+    ratios = np.array([other / value for value, other in zip(values, reference, strict=True)])
+    if len(ratios) < 2:
+        return None
+    drawn = generator(0, "bootstrap").choice(ratios, (resamples, len(ratios)))
+    tails = np.quantile(np.median(drawn, axis=1), [(1 - confidence) / 2, (1 + confidence) / 2])
+    return [float(tail) for tail in tails]
+
+
+Word = Literal["same", "lower", "higher", "undecided"]
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What paired differences say about two methods.
+
+    Attributes
+    ----------
+    word : {"same", "lower", "higher", "undecided"}
+    margin : float
+        Differences smaller than this count as none.
+    more_seeds : int or None
+        If undecided: about how many more pairs would tell; None if there is one pair only, which shows no spread.
+    """
+
+    word: Word
+    margin: float
+    more_seeds: int | None = None
+
+    def __str__(self) -> str:
+        if self.word != "undecided":
+            return "same accuracy" if self.word == "same" else self.word
+        if self.more_seeds is None:
+            return "undecided: one seed says nothing about the spread"
+        return f"undecided: about {self.more_seeds} more seed{'s' if self.more_seeds > 1 else ''} would tell"
+
+
+def verdict(differences: Sequence[float], margin: float) -> Verdict:
+    """Answer "is the accuracy the same?" from paired differences.
+
+    ``same`` by two one-sided t tests (TOST, Schuirmann 1987) at 2.5 % each: the 95 % interval lies within
+    ``-margin .. margin``. Else ``lower`` or ``higher`` if the interval lies on one side of zero, else ``undecided``. So
+    a difference that is real but smaller than the margin is called the same. Chances of being wrong: at most 2.5 % for
+    ``same`` if the true difference is the margin or more, and at most 2.5 % for each of the others if there is none.
+
+    Parameters
+    ----------
+    differences
+        One per pair, e.g. accuracies in percentage points minus the sequential run's, by seed.
+    margin
+        In the same unit, above 0.
+
+    Raises
+    ------
+    SettingsError
+        If the margin is not a positive number.
+    ValueError
+        If there is no difference.
+    """
+    check_margin(margin)
+    found = estimate(differences)
+    if found.low is None or found.high is None:
+        return Verdict("undecided", margin)
+    if -margin < found.low and found.high < margin:
+        return Verdict("same", margin)
+    if found.high < 0:
+        return Verdict("lower", margin)
+    if found.low > 0:
+        return Verdict("higher", margin)
+    return Verdict("undecided", margin, _more_needed(differences, found.mean, margin))
+
+
+def check_margin(margin: float) -> None:
+    """Check that a margin can be one.
+
+    Raises
+    ------
+    SettingsError
+        If it is not a positive number.
+    """
+    if not 0 < margin < math.inf:
+        raise SettingsError(f"the margin of equivalence must be a positive number of percentage points, not {margin}")
+
+
+def _more_needed(differences: Sequence[float], mean: float, margin: float) -> int:
+    """Return how many more pairs decide, should mean and spread stay as they are."""
+    spread, have = statistics.stdev(differences), len(differences)
+    reach = max(margin - abs(mean), abs(mean))  # the interval must become shorter than this to either side
+    needed = have + 1
+    while quantile_t(needed - 1) * spread / math.sqrt(needed) >= reach and needed < 100_000:
+        needed = max(needed + 1, math.ceil(needed * 1.01))
+    return needed - have
+
+
+def quantile_t(freedom: int, confidence: float = 0.95) -> float:
+    """Return Student's t for a two-sided interval."""
+    from scipy.special import stdtrit  # without the slow import of scipy.stats
+
+    return float(stdtrit(freedom, 0.5 + confidence / 2))
+
+
+@dataclass(frozen=True)
+class McNemar:
+    """The comparison of two single models on the same rows.
+
+    Attributes
+    ----------
+    only_first, only_second : int
+        Rows that only the first, or only the second, classifies correctly.
+    p_value : float
+        Probability of a difference at least as large, if both were equally good.
+    """
+
+    only_first: int
+    only_second: int
+    p_value: float
+
+
+def mcnemar(first: NDArray[np.bool_], second: NDArray[np.bool_]) -> McNemar:
+    """Test whether two single models are equally good (McNemar 1947; exact, by the binomial distribution).
+
+    It says whether these two models differ, not whether the methods that made them do: for that, train with several
+    seeds and ask :func:`verdict`.
+
+    Parameters
+    ----------
+    first, second : ndarray of bool of shape (rows,)
+        Whether each model classifies each test row correctly.
+
+    Raises
+    ------
+    ValueError
+        If the shapes differ.
+    """
+    if first.shape != second.shape:
+        raise ValueError(f"two models on different rows: {first.shape} and {second.shape}")
+    from scipy.stats import binomtest
+
+    only_first, only_second = int((first & ~second).sum()), int((second & ~first).sum())
+    together = only_first + only_second
+    return McNemar(only_first, only_second, float(binomtest(only_first, together).pvalue) if together else 1.0)

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-from manyhands.studies.compare import Comparison, SummaryRow
+import textwrap
+from typing import Any
+
+from manyhands.studies.comparison import Comparison, SummaryRow
 from manyhands.studies.statistics import Estimate
 
 _HEADER = (
-    ("", "", "train", "total", "speed-", "effi-", "accuracy %", "vs sequential", "impact", "impact"),
-    ("strategy", "n", "s", "s", "up", "ciency", "(95 %)", "points (95 %)", "", "w. comm."),
+    ("", "", "train", "total", "speed-", "effi-", "accuracy %", "vs sequential", "", "impact", "impact"),
+    ("strategy", "n", "s", "s", "up", "ciency", "(95 %)", "points (95 %)", "verdict", "", "w. comm."),
 )
 
 
 def comparison_table(comparison: Comparison) -> str:
-    """Return the comparison as a table of at most 100 columns, with what its words mean below."""
+    """Return the comparison as a table of at most 110 columns, with what its words mean below."""
     rows = comparison.summary
     if not rows:
         return "No run was finished."
@@ -21,7 +24,8 @@ def comparison_table(comparison: Comparison) -> str:
     widths = [max(len(line[column]) for line in lines) for column in range(len(_HEADER[0]))]
     text = [_line(line, widths) for line in lines]
     text.insert(2, "-" * len(text[1]))
-    return "\n".join([*text, "", *_notes(comparison, rows)])
+    blocks = ["\n".join(text), target_lines(rows, comparison.settings.get("target")), law_lines(comparison.laws)]
+    return "\n\n".join([*filter(None, blocks), "\n".join(_notes(comparison, rows))])
 
 
 def _line(cells: tuple[str, ...], widths: list[int]) -> str:
@@ -39,10 +43,11 @@ def _cells(row: SummaryRow) -> tuple[str, ...]:
         f"{row.workers}{'*' if row.oversubscribed else ''}",
         _seconds(row.train_s),
         _seconds(row.total_s),
-        f"{row.speedup:.2f}",
-        f"{row.efficiency:.2f}",
+        f"{row.speedup if row.scaled_speedup is None else row.scaled_speedup:.2f}",
+        f"{row.efficiency if row.scaled_speedup is None else row.scaled_speedup / row.workers:.2f}",
         _with_interval(percent, "{:.2f}"),
         "" if row.delta is None else _with_interval(row.delta, "{:+.2f}"),
+        "" if row.verdict is None else row.verdict.word,
         _impact(row.impact),
         _impact(row.impact_with_communication),
     )
@@ -63,16 +68,64 @@ def _with_interval(value: Estimate, form: str) -> str:
     return form.format(value.mean) + ("" if half is None else f" ±{half:.2f}")
 
 
+def target_lines(rows: list[SummaryRow], target: float | None) -> str:
+    """Return how long everyone took to a target accuracy, as text; empty if there is none."""
+    if target is None:
+        return ""
+    base = next(row for row in rows if row.strategy == "sequential").target_s
+    lines = [f"training time to {100 * target:g} % of the test rows (measuring is not counted)"]
+    for row in rows:
+        name = f"  {row.strategy:<17} n={row.workers}{'*' if row.oversubscribed else ' '}"
+        if row.target_s is None:
+            lines.append(f"{name}  never reached")
+            continue
+        times = "" if base is None or row.strategy == "sequential" else f"  {base / row.target_s:.2f} times as fast"
+        missed = "" if row.target_reached == row.seeds else f"  (reached by {row.target_reached} of {row.seeds})"
+        lines.append(f"{name}  {_seconds(row.target_s)} s{times}{missed}")
+    return "\n".join(lines)
+
+
+def law_lines(laws: list[dict[str, Any]]) -> str:
+    """Return what the laws say about each strategy's speedups, as text; empty if none could be fitted."""
+    lines = [line for law in laws if (line := _law_line(law))]
+    return "\n".join(["how the speedup grows with the workers", *lines]) if lines else ""
+
+
+def _law_line(law: dict[str, Any]) -> str:
+    amdahl, usl, gustafson = law["amdahl"], law["usl"], law["gustafson"]
+    parts = []
+    if amdahl is not None:
+        fraction = amdahl["serial_fraction"]
+        most = f"at most {1 / fraction:.1f} times" if fraction > 0.001 else "no limit seen"
+        parts.append(f"Amdahl: {100 * fraction:.0f} % serial{_star(amdahl)}, {most}")
+    if usl is not None:
+        best = usl["best_workers"]
+        tells = "more is better" if best is None else f"best with {best:.0f} workers" if best >= 1.5 else "best with 1"
+        parts.append(f"USL: contention {usl['contention']:.2f}, coherency {usl['coherency']:.3f}{_star(usl)}, {tells}")
+    if gustafson is not None:
+        parts.append(f"Gustafson: {100 * gustafson['serial_fraction']:.0f} % serial{_star(gustafson)}")
+    return f"  {law['strategy']:<17} {'; '.join(parts)}" if parts else ""
+
+
+def _star(law: dict[str, Any]) -> str:
+    return "*" if law["oversubscribed"] else ""
+
+
 def _notes(comparison: Comparison, rows: list[SummaryRow]) -> list[str]:
     """Explain the columns, and what must not be read into them."""
     counts = [row.seeds for row in rows]
     seeds = f"{counts[0]}" if min(counts) == max(counts) else f"{min(counts)} to {max(counts)}"
+    splits = comparison.settings.get("splits") is not None
+    what = ("random split" if splits else "seed") + ("s" if max(counts) != 1 else "")
     notes = [
-        f"Medians of times, means of accuracies over {seeds} seed{'s' if max(counts) != 1 else ''};",
-        "± is the 95 % interval, differences are paired by seed.",
+        f"Medians of times, means of accuracies over {seeds} {what};",
+        f"± is the 95 % interval, differences are paired by {'split' if splits else 'seed'}.",
+        *_verdict_notes(rows),
         "train: from data in place to merged parameters; total: reading and distributing added.",
         "impact: accuracy in percent per second of train, and of total (w. comm.).",
     ]
+    if comparison.settings.get("scaled"):
+        notes.append("speed-up: scaled, work done in the sequential run's time: n workers trained on n times the rows.")
     if any(row.oversubscribed for row in rows):
         cores = comparison.environment["cores"]
         notes.append(
@@ -81,4 +134,23 @@ def _notes(comparison: Comparison, rows: list[SummaryRow]) -> list[str]:
         )
     if comparison.interrupted:
         notes.append("Interrupted: only finished runs are counted.")
+    return notes
+
+
+def _verdict_notes(rows: list[SummaryRow]) -> list[str]:
+    """Explain the verdicts, and say what would settle those that are open."""
+    verdicts = [row.verdict for row in rows if row.verdict is not None]
+    if not verdicts:
+        return []
+    margin = verdicts[0].margin
+    notes = [f"same: the interval lies within ±{margin:g} points (TOST); lower, higher: on one side of zero."]
+    open_ones = [
+        f"{row.strategy} n={row.workers}: {str(row.verdict).removeprefix('undecided: ')}"
+        for row in rows
+        if row.verdict is not None and row.verdict.word == "undecided"
+    ]
+    if len({text.split(": ", 1)[1] for text in open_ones}) == 1 and len(open_ones) > 1:
+        open_ones = [open_ones[0].split(": ", 1)[1]]
+    if open_ones:
+        notes.append(textwrap.fill("undecided: " + "; ".join(open_ones) + ".", 100))
     return notes

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import get_args
 
 from manyhands.protocols import Phase
@@ -36,6 +37,20 @@ class PhaseClock:
     def end_training(self) -> None:
         """Note that the training time ends now."""
         self.train = time.perf_counter() - self._train_began
+
+    def elapsed(self) -> float:
+        """Return the training time so far."""
+        return time.perf_counter() - self._train_began
+
+    @contextlib.contextmanager
+    def apart(self, name: Phase) -> Iterator[None]:
+        """Count what is done meanwhile as ``name`` alone: as no other phase, and not as training."""
+        began, kept = time.perf_counter(), dict(self.seconds)
+        yield
+        duration = time.perf_counter() - began
+        self.seconds.update(kept)
+        self.seconds[name] += duration
+        self._train_began += duration
 
     def report(self) -> dict[str, float]:
         """Return all seconds as plain data, with ``train``."""

@@ -35,6 +35,7 @@ from manyhands.files import write_whole
 from manyhands.learners import make_learner
 from manyhands.protocols import Control
 from manyhands.teams import launchers
+from manyhands.training.events import Listener, from_record
 from manyhands.training.handover import hand_over
 from manyhands.training.model import TrainedModel
 from manyhands.training.plan import Plan
@@ -43,6 +44,8 @@ from manyhands.training.result import Progress, TrainingResult
 REQUEST = "request.json"
 _MEMORY = "/dev/shm"
 BELL = "bell"
+LISTENED = "listened"
+"""In an order: whether the owner wants to hear of rank 0's events."""
 _LOOK_SECONDS = 0.2
 _START_SECONDS = 120.0
 _END_SECONDS = 4.0
@@ -130,7 +133,7 @@ class Job:
             )
         self._pids = [process["pid"] for process in self._wait_for("ready.json", _START_SECONDS)]
 
-    def run(self, plan: Plan, progress: Progress | None = None) -> TrainingResult:
+    def run(self, plan: Plan, progress: Progress | None = None, listeners: Sequence[Listener] = ()) -> TrainingResult:
         """Carry out a plan for this job's number of workers.
 
         Parameters
@@ -139,6 +142,8 @@ class Job:
             With the team mpi.
         progress
             Told how many steps the slowest worker has done.
+        listeners
+            Told about rank 0's events.
 
         Raises
         ------
@@ -151,9 +156,17 @@ class Job:
             raise ValueError(f"a plan for {plan.workers} workers in a job of {self.workers}")
         try:
             self._cells[:] = 0
-            write_whole(self.folder / f"order-{self._runs}.json", json.dumps(plan.describe()).encode())
-            tick = None if progress is None else lambda: progress(int(self._cells[:, 0].min()))
+            told = _Telling(events_file(self.folder, self._runs), listeners)
+            order = {**plan.describe(), LISTENED: bool(listeners)}
+            write_whole(self.folder / f"order-{self._runs}.json", json.dumps(order).encode())
+
+            def tick() -> None:
+                told.tell()
+                if progress is not None:
+                    progress(int(self._cells[:, 0].min()))
+
             record = self._wait_for(f"result-{self._runs}.json", None, tick)
+            told.tell()
         except BaseException:
             self.kill()
             raise
@@ -265,6 +278,32 @@ class Job:
         """Return the end of what mpiexec and the workers have printed."""
         lines = (self.folder / "mpiexec.err").read_text(errors="replace").strip().splitlines()
         return "; its last words:\n" + "\n".join(lines[-15:]) if lines else ""
+
+
+class _Telling:
+    """Passes on the events that rank 0 writes into a file, line by line."""
+
+    def __init__(self, path: Path, listeners: Sequence[Listener]) -> None:
+        self._listeners = listeners
+        self._file: IO[str] | None = None
+        self._rest = ""
+        if listeners:
+            path.touch()
+            self._file = open(path, encoding="ascii")  # noqa: SIM115 - the folder, and all in it, ends with the job
+
+    def tell(self) -> None:
+        """Tell what is new; a line that is not whole yet waits for its end."""
+        if self._file is None:
+            return
+        *lines, self._rest = (self._rest + self._file.read()).split("\n")
+        for line in lines:
+            for listener in self._listeners:
+                listener(from_record(json.loads(line)))
+
+
+def events_file(folder: Path, run: int) -> Path:
+    """Return where rank 0 writes the events of a run, if somebody listens."""
+    return folder / f"events-{run}.jsonl"
 
 
 def _place_for(dataset: Dataset) -> str | None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import numpy as np
@@ -16,7 +16,8 @@ from manyhands.errors import DivergedError
 from manyhands.memory import aligned_zeros
 from manyhands.protocols import Control, Learner, Order, Rounds, Table, Team, Vector
 from manyhands.training.clock import PhaseClock
-from manyhands.training.events import EpochEnded, Event, Listener, RoundHeld
+from manyhands.training.events import EpochEnded, Event, Listener, Measured, RoundHeld
+from manyhands.training.model import scores
 from manyhands.training.plan import Plan
 
 _ROWS_AT_ONCE = 1 << 17
@@ -39,6 +40,8 @@ class Tally:
         Mean loss of each epoch over this worker's examples.
     examples_by_epoch
         How many these were.
+    curve
+        On rank 0, what was measured on the way (`manyhands.training.events.Measured`).
     """
 
     steps: int = 0
@@ -46,6 +49,7 @@ class Tally:
     examples: int = 0
     losses: list[float] = field(default_factory=list)
     examples_by_epoch: list[int] = field(default_factory=list)
+    curve: list[dict[str, float]] = field(default_factory=list)
 
 
 class Loop:
@@ -66,7 +70,9 @@ class Loop:
     clock
         Charged with what happens here.
     listeners
-        Told about epochs and rounds.
+        Told about epochs, rounds and measurements.
+    held_out
+        If given, rows to measure accuracy and loss on along the way.
     """
 
     def __init__(
@@ -79,14 +85,16 @@ class Loop:
         control: Control,
         clock: PhaseClock,
         listeners: Sequence[Listener] = (),
+        held_out: Table | None = None,
     ) -> None:
         self.team, self.learner, self.plan = team, learner, plan
-        self.table, self.schedule = table, schedule
+        self.table, self.schedule, self.held_out = table, schedule, held_out
         self.control, self.clock, self.listeners = control, clock, listeners
         self.rates: NDArray[np.float64] = np.full(plan.steps_per_epoch, plan.settings.learning_rate)
         self.tally = Tally()
         self._gradient: Vector = aligned_zeros(learner.size, learner.dtype)
         self._examples_since_round = 0
+        self._last_round = self._last_measured = 0
 
     def run(self) -> Tally:
         """Train; afterwards all workers hold the same, merged parameters.
@@ -109,7 +117,8 @@ class Loop:
                 self._close_epoch(epoch, order, self._epoch(order))
             return self.tally
         # As few calls as possible: after every one, workers queue for the interpreter's lock.
-        at_once = max(1, _ROWS_AT_ONCE // self.plan.rows) if not self.listeners else 1
+        watched = self.listeners or self.held_out is not None
+        at_once = 1 if watched else max(1, _ROWS_AT_ONCE // self.plan.rows)
         for first in range(0, self.plan.epochs, at_once):
             self._stretch(first, min(at_once, self.plan.epochs - first), meeting)
         return self.tally
@@ -123,18 +132,22 @@ class Loop:
             raise StoppedError
         for epoch in range(len(losses) // order.steps):
             self._count(order)
-            self._close_epoch(epoch, order, losses[epoch * order.steps : (epoch + 1) * order.steps])
+            self._note_epoch(epoch, order, losses[epoch * order.steps : (epoch + 1) * order.steps])
         # Who stops earlier counts no less: the mean is over the workers, in proportion to their shares.
         self._examples_since_round = order.examples
-        self._round()
+        self._round(self.tally.losses[-1])
+        self._measure_if_alike()
 
     def _meeting(self) -> Any:
         """Return a way for the learner's kernel to hold the rounds itself, if team and strategy allow it.
 
-        Not if somebody listens: listeners want to be told between rounds.
+        Not if somebody listens: listeners want to be told between rounds. Nor if something is to be measured after
+        rounds in the middle of epochs.
         """
         simple = self.plan.strategy.plain and not len(self.learner.buffers) and not self.listeners
         if self.team.size == 1 or not simple:
+            return None
+        if self.held_out is not None and (self._due(0, self.plan.total_steps) % self.plan.steps_per_epoch).any():
             return None
         inside = self.plan.strategy.talks_inside_step(0)
         return self.team.meeting_for(self._gradient if inside else self.learner.parameters)
@@ -158,6 +171,7 @@ class Loop:
         self.tally.rounds += held
         if rounds is not None and len(rounds.due):
             self._examples_since_round = int(order.bounds[-1] - order.bounds[rounds.due[-1]])
+            self._last_round = step + int(rounds.due[-1])
         self.clock.add("compute", time.perf_counter() - began - self.team.settle(held, vector))
         for number in range(count):
             part = order.part(number * per_epoch, (number + 1) * per_epoch)
@@ -188,7 +202,8 @@ class Loop:
                 losses[at:end] = self._local_steps(order.part(at, end), at, end)
             at = end
             if self.tally.steps == due:
-                self._round()
+                self._round(float(losses[max(0, at - (due - self._last_round)) : at].mean()))
+                self._measure_if_alike()
         return losses
 
     def _local_steps(self, order: Order, at: int, end: int) -> NDArray[np.float64]:
@@ -213,7 +228,9 @@ class Loop:
             loss += self.learner.apply(self._gradient, self.rates[number], int(order.global_rows[0]))
         self.control.progress[0] += 1
         self._count(order)
-        self.tally.rounds += self.team.size > 1
+        if self.team.size > 1:
+            self.tally.rounds += 1
+            self._tell(RoundHeld(self.team.rank, self.tally.rounds, self.tally.steps, loss))
         return loss
 
     def _count(self, order: Order) -> None:
@@ -221,16 +238,42 @@ class Loop:
         self.tally.examples += order.examples
         self._examples_since_round += order.examples
 
-    def _round(self) -> None:
-        """Hold the round that is due, unless the workers are alike already."""
+    def _round(self, loss: float) -> None:
+        """Hold the round that is due, unless the workers are alike already; ``loss`` is the mean since the last."""
         if self.team.size > 1:
             self.plan.strategy.hold_round_(self.team, self.learner, self._examples_since_round)
             if not self.plan.strategy.talks_inside_step(self.tally.steps - 1):
                 self.tally.rounds += 1
-                self._tell(RoundHeld(self.team.rank, self.tally.rounds, self.tally.steps))
+                self._tell(RoundHeld(self.team.rank, self.tally.rounds, self.tally.steps, loss))
         self._examples_since_round = 0
+        self._last_round = self.tally.steps
+
+    def _measure_if_alike(self) -> None:
+        """Measure on rows that no training sees, if somebody wants to know and all workers hold the same parameters.
+
+        No clock but the evaluation's goes on meanwhile, on any worker: the others wait for rank 0.
+        """
+        step, inside = self.tally.steps, self.plan.strategy.talks_inside_step(self.tally.steps - 1)
+        alike = self.team.size == 1 or inside or self._last_round == step
+        if self.held_out is None or not alike or self._last_measured == step:
+            return
+        self._last_measured = step
+        seconds = self.clock.elapsed()
+        with self.clock.apart("evaluate"):
+            if self.team.rank == 0:
+                loss, score = scores(self.learner.predict_proba(self.held_out), self.held_out.labels)
+                epoch = step / self.plan.steps_per_epoch
+                found = Measured(0, step, epoch, self.tally.rounds, seconds, loss, score)
+                self.tally.curve.append({name: value for name, value in asdict(found).items() if name != "rank"})
+                self._tell(found)
+            self.team.barrier()
 
     def _close_epoch(self, epoch: int, order: Order, losses: NDArray[np.float64]) -> None:
+        """Note the epoch, and measure after it."""
+        self._note_epoch(epoch, order, losses)
+        self._measure_if_alike()
+
+    def _note_epoch(self, epoch: int, order: Order, losses: NDArray[np.float64]) -> None:
         """Note the epoch's mean loss, each step counting by its examples."""
         sizes = np.diff(order.bounds)
         loss = float(losses @ sizes / max(sizes.sum(), 1))

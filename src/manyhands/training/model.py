@@ -124,6 +124,16 @@ def accuracy(probabilities: NDArray[Any], labels: NDArray[np.int32]) -> float:
     return float(np.mean(probabilities.argmax(axis=1) == labels))
 
 
+def scores(probabilities: NDArray[Any], labels: NDArray[np.int32]) -> tuple[float, float]:
+    """Return loss and accuracy: the mean of -log(probability of the label), and :func:`accuracy`.
+
+    As in scikit-learn's log_loss, a probability of 0 counts as the smallest step from 1.
+    """
+    own = probabilities[np.arange(len(labels)), labels].astype(np.float64)
+    smallest = float(np.finfo(probabilities.dtype).eps)
+    return float(-np.log(np.maximum(own, smallest)).mean()), accuracy(probabilities, labels)
+
+
 def load_model(path: str | Path) -> TrainedModel:
     """Read a model file; it is data, and is checked like data.
 

@@ -21,7 +21,7 @@ from manyhands.teams.launch import check_team, job_size, processes_announced
 
 DEFAULT_BATCH = 200
 _RANDOM_STATES = 2**32  # of scikit-learn
-_PLAIN = ("workers", "team", "batch", "epochs", "sharding", "seed", "rows", "learner")
+_PLAIN = ("workers", "team", "batch", "epochs", "sharding", "seed", "rows", "learner", "convergence")
 
 
 @dataclass(frozen=True)
@@ -50,6 +50,9 @@ class Plan:
         Training rows N.
     learner
         The learner's name.
+    convergence
+        Whether accuracy and loss on the test rows are measured on the way: whenever all workers are alike, after every
+        round, and after every epoch if there is one worker or every step has a round.
     """
 
     strategy: Strategy
@@ -62,6 +65,7 @@ class Plan:
     seed: int
     rows: int
     learner: str = "mlp"
+    convergence: bool = False
 
     @property
     def steps_per_epoch(self) -> int:
@@ -86,6 +90,7 @@ class Plan:
             "seed": self.seed,
             "rows": self.rows,
             "steps_per_epoch": self.steps_per_epoch,
+            "convergence": self.convergence,
             "network": asdict(self.settings),
         }
 
@@ -121,6 +126,7 @@ def make_plan(
     sharding: Sharding | None = None,
     seed: int = 0,
     learner: str = "mlp",
+    convergence: bool = False,
 ) -> Plan:
     """Resolve defaults and check that the run is possible.
 
@@ -132,8 +138,8 @@ def make_plan(
         Text such as ``"periodic:1epoch"``, or a strategy.
     workers
         Their number; by default the number of processes in an MPI job, else 1.
-    team, settings, epochs, seed, learner
-        See :class:`Plan`.
+    team, settings, epochs, seed, learner, convergence
+        See :class:`Plan`. The team solo is for a run of this process alone, whatever job it belongs to.
     batch
         Global batch; by default 200, or all rows if there are fewer. The learner ``published`` has 200 per worker.
     sharding
@@ -180,6 +186,7 @@ def make_plan(
         seed=seed,
         rows=rows,
         learner=learner,
+        convergence=convergence,
     )
 
 
@@ -197,7 +204,7 @@ def sharding_of(strategy: str | Strategy, sharding: Sharding | None, learner: st
 
 def _number_of_workers(team: str, workers: int | None) -> int:
     """Return the number of workers, which in an MPI job is the number of its processes."""
-    if team != "mpi" and processes_announced() > 1:
+    if team == "threads" and processes_announced() > 1:
         raise SettingsError(
             f"{processes_announced()} processes have been started (by mpiexec or srun), and each of them would do the "
             f"same with the team {team}; add --team mpi, or start a single one without mpiexec"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from manyhands.training.model import TrainedModel
@@ -31,6 +31,8 @@ class TrainingResult:
         Wall-clock seconds of each phase (the largest over the workers), ``train`` and ``total``.
     losses : list of float
         Mean training loss of each epoch over all workers.
+    curve : list of dict
+        If the plan says so, the measurements on the way (`manyhands.training.events.Measured`).
     """
 
     plan: Plan
@@ -42,6 +44,14 @@ class TrainingResult:
     examples: int
     seconds: dict[str, float]
     losses: list[float]
+    curve: list[dict[str, float]] = field(default_factory=list)
+
+    def seconds_to(self, target: float) -> float | None:
+        """Return the training seconds after which the accuracy was first measured to be ``target`` or more.
+
+        None if it never was.
+        """
+        return next((point["train_s"] for point in self.curve if point["accuracy"] >= target), None)
 
     def save(self, path: str | Path) -> None:
         """Write the model; see :meth:`TrainedModel.save`."""

@@ -16,7 +16,7 @@ from threadpoolctl import threadpool_limits
 from manyhands.data.catalog import DataRequest
 from manyhands.data.dataset import Dataset
 from manyhands.data.order import Schedule
-from manyhands.errors import DivergedError, SettingsError
+from manyhands.errors import DivergedError
 from manyhands.learners import make_learner
 from manyhands.learners.mlp.network import MLPSettings
 from manyhands.protocols import Control, Learner, Sharding, Strategy, Team
@@ -56,7 +56,8 @@ def run(
     progress
         Told how many steps are done, in the calling thread.
     listeners
-        Told about epochs and rounds, in the workers' threads.
+        Told about epochs, rounds and measurements, in the workers' threads. Of an MPI job that is started for the run,
+        rank 0's events come here, in the calling thread, soon after.
     controls
         One per worker, if somebody else wants to watch the run or to stop it.
 
@@ -72,7 +73,8 @@ def run(
         On Ctrl-C; all workers have ended then.
     """
     if plan.team == "mpi" and not in_job():
-        return _run_in_a_job(plan, dataset, progress, listeners)
+        with Runner(dataset) as runner:
+            return runner.run(plan, progress, listeners)
     if controls is None:
         stop = np.zeros(1, np.int64)
         controls = [Control(stop, np.zeros(1, np.int64)) for _ in range(plan.workers)]
@@ -91,18 +93,6 @@ def run(
         score = _evaluate(outcomes[0], plan, dataset) if outcomes[0].rank == 0 else 0.0
     texts = share(plan.team, [json.dumps(outcome.report(score)) for outcome in outcomes])
     return _result(plan, dataset, outcomes[0].learner, [json.loads(text) for text in texts])
-
-
-def _run_in_a_job(
-    plan: Plan, dataset: Dataset, progress: Progress | None, listeners: Sequence[Listener]
-) -> TrainingResult:
-    """Start an MPI job for one run."""
-    if listeners:
-        raise SettingsError(
-            "listeners are called in the workers' processes: with the team mpi, start the program with mpiexec"
-        )
-    with Runner(dataset) as runner:
-        return runner.run(plan, progress)
 
 
 class Runner:
@@ -128,15 +118,15 @@ class Runner:
     def __exit__(self, *failure: Any) -> None:
         self._open.__exit__(*failure)
 
-    def run(self, plan: Plan, progress: Progress | None = None) -> TrainingResult:
+    def run(self, plan: Plan, progress: Progress | None = None, listeners: Sequence[Listener] = ()) -> TrainingResult:
         """Carry out a plan; see `run`."""
         if plan.team != "mpi" or in_job():
-            return run(plan, self.dataset, progress=progress)
+            return run(plan, self.dataset, progress=progress, listeners=listeners)
         if plan.workers not in self._jobs:
             from manyhands.training.job import Job
 
             self._jobs[plan.workers] = self._open.enter_context(Job(plan.workers, self.dataset))
-        return self._jobs[plan.workers].run(plan, progress)
+        return self._jobs[plan.workers].run(plan, progress, listeners)
 
 
 def _evaluate(outcome: _Outcome, plan: Plan, dataset: Dataset) -> float:
@@ -160,6 +150,7 @@ def _result(plan: Plan, dataset: Dataset, learner: Learner, reports: Sequence[di
         examples=max(tally.examples for tally in tallies),
         seconds=slowest([report["seconds"] for report in reports]),
         losses=joint_losses(tallies),
+        curve=tallies[0].curve,
     )
 
 
@@ -206,8 +197,18 @@ def _work(
     learner = _make_learner(plan, dataset, team.rank)
     if team.rank == 0:
         learner.initialize(generator(plan.seed, "init"))
-    schedule = Schedule(plan.rows, plan.batch, team.rank, team.size, plan.sharding, plan.seed, dataset.first_row)
-    loop = Loop(team, learner, plan, dataset.train, schedule, control, clock, listeners)
+    schedule = Schedule(
+        plan.rows,
+        plan.batch,
+        team.rank,
+        team.size,
+        plan.sharding,
+        plan.seed,
+        dataset.first_row,
+        plan.strategy.passes,
+    )
+    held_out = dataset.test if plan.convergence else None
+    loop = Loop(team, learner, plan, dataset.train, schedule, control, clock, listeners, held_out)
     team.mean_(learner.parameters.copy())  # a first round makes connections and touches memory; it belongs to no clock
     clock.seconds["startup"] = time.perf_counter() - launched
     team.barrier()
@@ -240,6 +241,7 @@ def train(
     sharding: Sharding | None = None,
     seed: int = 0,
     learner: str = "mlp",
+    convergence: bool = False,
     progress: Progress | None = None,
     listeners: Sequence[Listener] = (),
     **network: Any,
@@ -257,7 +259,7 @@ def train(
         First training rows to use; by default 6,000 of MNIST and all of others.
     scale
         ``"auto"``, ``"255"``, ``"standard"`` or ``"none"``.
-    strategy, workers, team, batch, epochs, sharding, seed, learner
+    strategy, workers, team, batch, epochs, sharding, seed, learner, convergence
         See `manyhands.training.plan.make_plan`. With the team mpi, in a program started by mpiexec, every process
         calls this with the same arguments and gets the same result.
     progress, listeners
@@ -298,6 +300,7 @@ def train(
         sharding=sharding,
         seed=seed,
         learner=learner,
+        convergence=convergence,
     )
     return run(plan, dataset, progress=progress, listeners=listeners)
 

@@ -10,6 +10,7 @@ import shutil
 import signal
 import sys
 import time
+from collections.abc import Iterator, Mapping
 from dataclasses import fields
 from pathlib import Path
 from typing import Any
@@ -21,8 +22,9 @@ from manyhands.data.dataset import Dataset
 from manyhands.errors import WorkerLost
 from manyhands.files import write_whole
 from manyhands.teams.world import World, join
+from manyhands.training.events import Listener, as_record
 from manyhands.training.handover import take_over
-from manyhands.training.job import BELL, REQUEST, controls_in, describe, open_cells
+from manyhands.training.job import BELL, LISTENED, REQUEST, controls_in, describe, events_file, open_cells
 from manyhands.training.plan import Plan
 from manyhands.training.result import TrainingResult
 from manyhands.training.run import run
@@ -58,10 +60,21 @@ def serve(folder: Path, world: World) -> None:
     controls = controls_in(open_cells(folder, world.size))
     number = 0
     while (order := _next(folder, number, world)) is not None:
-        result = run(Plan.from_description(order), dataset, controls=controls)
+        with _listeners(folder, number, order, world) as listeners:
+            result = run(Plan.from_description(order), dataset, controls=controls, listeners=listeners)
         if world.rank == 0:
             _write(folder, number, result)
         number += 1
+
+
+@contextlib.contextmanager
+def _listeners(folder: Path, number: int, order: Mapping[str, Any], world: World) -> Iterator[list[Listener]]:
+    """Yield what passes rank 0's events on to the owner, if it listens."""
+    if not order.get(LISTENED) or world.rank > 0:
+        yield []
+        return
+    with open(events_file(folder, number), "a", encoding="ascii", buffering=1) as file:
+        yield [lambda event: print(json.dumps(as_record(event)), file=file)]
 
 
 def _read(folder: Path, world: World) -> Dataset:

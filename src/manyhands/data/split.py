@@ -1,0 +1,129 @@
+"""Other divisions of the same rows: validation rows beside the training rows, random training/test splits, heads.
+
+The test rows are for reporting. Whatever is chosen by looking at scores (a network, a number of epochs) is chosen on
+validation rows, which no training has seen either.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from manyhands.data.scaling import make_scaling
+from manyhands.errors import DataError, SettingsError
+from manyhands.protocols import Table
+from manyhands.randomness import generator
+
+if TYPE_CHECKING:
+    from manyhands.data.dataset import Dataset
+
+_SHARE = 6
+"""One row of so many is kept for validation, if the training set has no others to spare."""
+_ENOUGH = 10_000
+
+
+def for_validation(
+    labels: NDArray[np.generic], rows: int, wanted: int | Literal["auto"]
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Choose the rows to train on and those to validate with, all from the training set.
+
+    Rows behind the first ``rows``, which training does not use, cost it nothing: they are taken if there are enough.
+    Else some of the first ``rows`` are set aside, every class alike, always the same ones.
+
+    Parameters
+    ----------
+    labels : ndarray of shape (available,)
+        Of the whole training set.
+    rows
+        How many of the first the user wants to train on.
+    wanted
+        Number of validation rows. ``"auto"``: up to 10,000 of the unused ones, if these are at least a sixth of
+        ``rows``; else a sixth is set aside.
+
+    Returns
+    -------
+    train, validation : ndarray of int
+        Row numbers, ascending.
+
+    Raises
+    ------
+    SettingsError
+        If fewer than one row would be left to either.
+    DataError
+        If a class has a single row.
+    """
+    unused = len(labels) - rows
+    automatic = min(unused, _ENOUGH) if unused * _SHARE >= rows else rows // _SHARE
+    number = wanted if isinstance(wanted, int) else automatic
+    if unused >= number > 0:
+        return np.arange(rows), np.arange(rows, rows + number)
+    if not 1 <= number < rows:
+        raise SettingsError(
+            f"{number} of {rows} training rows cannot be kept for validation: ask for 1 to {max(1, rows - 1)}"
+        )
+    return _divide(labels[:rows], number, "validation", 0)
+
+
+def resplit(dataset: Dataset, number: int) -> Dataset:
+    """Return random split ``number`` of the data set: training, validation and test rows drawn anew from all of them.
+
+    All parts keep their sizes, and every class is spread over them alike. The split is a function of its number alone.
+
+    Parameters
+    ----------
+    dataset
+        All of whose rows are here.
+    number
+        0 or larger.
+
+    Raises
+    ------
+    DataError
+        If a class has too few rows to be in both parts.
+    """
+    parts = [part for part in (dataset.train, dataset.validation, dataset.test) if part is not None]
+    features = np.concatenate([part.features for part in parts])
+    labels = np.concatenate([part.labels for part in parts])
+    rest, test = _divide(labels, dataset.test.rows, "split", number)
+    validation: NDArray[np.int64] | None = None
+    if dataset.validation is not None:
+        among, held = _divide(labels[rest], dataset.validation.rows, "validation of split", number)
+        rest, validation = rest[among], rest[held]
+    # Means and deviations belong to the rows they come from; what bytes are divided by does not.
+    scaling = make_scaling("standard", features[rest]) if dataset.scaling.name == "standard" else dataset.scaling
+
+    def table(rows: NDArray[np.int64]) -> Table:
+        return Table(features[rows], labels[rows], scaling.scale, scaling.shift)
+
+    return replace(
+        dataset,
+        train=table(rest),
+        validation=None if validation is None else table(validation),
+        test=table(test),
+        scaling=scaling,
+        note=f"{dataset.note}, random split {number}",
+    )
+
+
+def head(dataset: Dataset, rows: int) -> Dataset:
+    """Return the data set with its first ``rows`` training rows only, scaled as the whole."""
+    whole = dataset.train
+    return replace(dataset, train=replace(whole, features=whole.features[:rows], labels=whole.labels[:rows]))
+
+
+def _divide(
+    labels: NDArray[np.generic], second: int, purpose: str, number: int
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Divide rows at random into two parts, every class alike; return the row numbers of each, ascending."""
+    from sklearn.model_selection import train_test_split
+
+    state = int(generator(number, purpose).integers(2**32))
+    try:
+        parts = train_test_split(np.arange(len(labels)), test_size=second, stratify=labels, random_state=state)
+    except ValueError as error:
+        raise DataError(f"the rows cannot be divided into {len(labels) - second} and {second}: {error}") from error
+    one, other = (np.sort(part) for part in parts)
+    return one, other

@@ -1,0 +1,231 @@
+"""Live logs that other tools can read: lines of JSON, and TensorBoard's event files.
+
+A log is called with a plan when its run begins, and gives what listens to this run. Only rank 0 is listened to.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
+
+from manyhands.errors import OutputError, SettingsError
+from manyhands.training.events import EpochEnded, Event, Listener, Measured, RoundHeld, as_record
+from manyhands.training.plan import Plan
+from manyhands.training.result import TrainingResult
+
+if TYPE_CHECKING:
+    from tensorboard.summary.writer.event_file_writer import EventFileWriter
+
+
+class Told(Protocol):
+    """What listens to one run."""
+
+    @property
+    def listeners(self) -> Sequence[Listener]:
+        """To be given to the run."""
+        ...
+
+    def end(self, result: TrainingResult) -> None:
+        """Take note of what the run has come to."""
+        ...
+
+
+RunLog = Callable[[Plan], AbstractContextManager[Told]]
+"""Called when a run begins; the context ends with the run."""
+
+
+class _Nothing:
+    listeners: Sequence[Listener] = ()
+
+    def end(self, result: TrainingResult) -> None:
+        """Do nothing."""
+
+
+@contextlib.contextmanager
+def no_log(_plan: Plan) -> Iterator[Told]:
+    """Listen to nothing, so that a run's rounds may stay inside compiled code."""
+    yield _Nothing()
+
+
+class Logs:
+    """Several logs as one; use it in a ``with`` statement.
+
+    Parameters
+    ----------
+    jsonl
+        File for lines of JSON, one for each event, appended as they happen; None for none. An older file is replaced.
+    tensorboard
+        Folder for TensorBoard's event files, one folder in it for each run; None for none.
+
+    Raises
+    ------
+    OutputError
+        If they cannot be written.
+    SettingsError
+        If tensorboard is not installed.
+    """
+
+    def __init__(self, jsonl: str | Path | None = None, tensorboard: str | Path | None = None) -> None:
+        self._lines = None if jsonl is None else _Lines(jsonl)
+        self._folder = None if tensorboard is None else _check_tensorboard(tensorboard)
+        self._runs = 0
+
+    def __enter__(self) -> Logs:
+        return self
+
+    def __exit__(self, *_failure: object) -> None:
+        if self._lines is not None:
+            self._lines.close()
+
+    @contextlib.contextmanager
+    def __call__(self, plan: Plan) -> Iterator[Told]:
+        """Listen to a run."""
+        number, self._runs = self._runs, self._runs + 1
+        told = _Several()
+        if self._lines is not None:
+            told.parts.append(_Lined(self._lines, number, plan))
+        board = None if self._folder is None else _Board(self._folder / _run_name(number, plan), plan)
+        if board is not None:
+            told.parts.append(board)
+        try:
+            yield told if told.parts else _Nothing()
+        finally:
+            if board is not None:
+                board.close()
+
+
+def _run_name(number: int, plan: Plan) -> str:
+    """Return the folder of a run, such as ``003-periodic-1epoch-n2-seed0``."""
+    return f"{number:03}-{plan.strategy.name.replace(':', '-')}-n{plan.workers}-seed{plan.seed}"
+
+
+class _Several:
+    """What listens to one run, for several logs."""
+
+    def __init__(self) -> None:
+        self.parts: list[_Lined | _Board] = []
+
+    @property
+    def listeners(self) -> Sequence[Listener]:
+        return [self._hear]
+
+    def _hear(self, event: Event) -> None:
+        if event.rank == 0:
+            for part in self.parts:
+                part.hear(event)
+
+    def end(self, result: TrainingResult) -> None:
+        for part in self.parts:
+            part.end(result)
+
+
+class _Lines:
+    """A file of JSON lines. Each is written in one call: who reads along sees whole lines."""
+
+    def __init__(self, path: str | Path) -> None:
+        self._path, self._lock = path, threading.Lock()
+        try:
+            self._file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_APPEND, 0o666)
+        except OSError as error:
+            raise OutputError(f"cannot write {path}: {error.strerror or error}") from error
+
+    def write(self, record: dict[str, Any]) -> None:
+        line = (json.dumps({"time": round(time.time(), 6), **record}) + "\n").encode()
+        try:
+            with self._lock:
+                written = os.write(self._file, line)
+        except OSError as error:
+            raise OutputError(f"cannot write {self._path}: {error.strerror or error}") from error
+        if written < len(line):
+            raise OutputError(f"cannot write {self._path}: the disk is full")
+
+    def close(self) -> None:
+        os.close(self._file)
+
+
+class _Lined:
+    """One run in a file of lines."""
+
+    def __init__(self, lines: _Lines, number: int, plan: Plan) -> None:
+        self._lines, self._run = lines, number
+        self._write("begin", plan.describe())
+
+    def _write(self, event: str, record: dict[str, Any]) -> None:
+        self._lines.write({"run": self._run, "event": event, **record})
+
+    def hear(self, event: Event) -> None:
+        record = as_record(event)
+        self._write(record.pop("event"), record)
+
+    def end(self, result: TrainingResult) -> None:
+        self._write(
+            "end",
+            {"accuracy": result.accuracy, "steps": result.steps, "rounds": result.rounds, "seconds": result.seconds},
+        )
+
+
+def _check_tensorboard(folder: str | Path) -> Path:
+    """Return the folder for event files, made if need be."""
+    _import_tensorboard()
+    path = Path(folder)
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise OutputError(f"cannot write into {path}: {error.strerror or error}") from error
+    if not os.access(path, os.W_OK):
+        raise OutputError(f"cannot write into {path}: no permission")
+    return path
+
+
+def _import_tensorboard() -> tuple[type[EventFileWriter], Any, Any]:
+    """Import what writes event files, which needs no TensorFlow."""
+    try:
+        from tensorboard.compat.proto import event_pb2, summary_pb2
+        from tensorboard.summary.writer.event_file_writer import EventFileWriter
+    except ImportError as error:
+        raise SettingsError(
+            f"TensorBoard's event files need the package tensorboard ({error}); pip install 'manyhands[tensorboard]'"
+        ) from error
+    return EventFileWriter, event_pb2, summary_pb2
+
+
+class _Board:
+    """One run as TensorBoard shows it: scalars over steps."""
+
+    def __init__(self, folder: Path, plan: Plan) -> None:
+        writer, self._events, self._summaries = _import_tensorboard()
+        try:
+            self._writer = writer(str(folder))
+        except OSError as error:
+            raise OutputError(f"cannot write into {folder}: {error.strerror or error}") from error
+        self._steps_per_epoch = plan.steps_per_epoch
+
+    def hear(self, event: Event) -> None:
+        if isinstance(event, EpochEnded):
+            self._scalars(event.epoch * self._steps_per_epoch, {"loss/epoch": event.loss})
+        elif isinstance(event, RoundHeld):
+            self._scalars(event.step, {"loss/round": event.loss, "rounds": event.number})
+        elif isinstance(event, Measured):
+            found = {"test/loss": event.loss, "test/accuracy": event.accuracy, "seconds/train": event.train_s}
+            self._scalars(event.step, found)
+
+    def end(self, result: TrainingResult) -> None:
+        seconds = {f"seconds/{name}": result.seconds[name] for name in ("train", "compute", "communicate", "merge")}
+        self._scalars(result.steps, {"accuracy": result.accuracy, **seconds})
+
+    def _scalars(self, step: int, values: dict[str, float]) -> None:
+        summary = self._summaries.Summary(
+            value=[self._summaries.Summary.Value(tag=tag, simple_value=value) for tag, value in values.items()]
+        )
+        self._writer.add_event(self._events.Event(wall_time=time.time(), step=step, summary=summary))
+        self._writer.flush()
+
+    def close(self) -> None:
+        self._writer.close()
