@@ -11,10 +11,10 @@ import traceback
 from collections.abc import Sequence
 
 from manyhands import __version__
-from manyhands.cli import compare, evaluate, jobs, train
+from manyhands.cli import compare, evaluate, jobs, report, study, sweep, train
 from manyhands.errors import ManyhandsError, OutputError, SettingsError, Terminated
 
-_COMMANDS = (compare, train, evaluate)
+_COMMANDS = (compare, sweep, study, report, train, evaluate)
 _FAILED, _USAGE, _INTERRUPTED, _TERMINATED = 1, 2, 130, 143
 
 

@@ -3,21 +3,18 @@
 from __future__ import annotations
 
 import argparse
-import sys
-import textwrap
 from typing import TYPE_CHECKING, Any
 
 from manyhands.cli import options as shared
-from manyhands.errors import ManyhandsError, SettingsError, Terminated
+from manyhands.cli import studies
+from manyhands.errors import SettingsError
 
 if TYPE_CHECKING:
-    from manyhands.studies.compare import CompareStudy
+    from manyhands.studies.compare import CompareRequest, CompareStudy
     from manyhands.studies.published import PublishedStudy
     from manyhands.training.plan import Plan
 
     Study = CompareStudy | PublishedStudy
-
-_INTERRUPTED, _TERMINATED = 130, 143
 
 
 def register(commands: Any) -> None:
@@ -26,7 +23,8 @@ def register(commands: Any) -> None:
         "compare",
         help="compare strategies and numbers of workers: time, speedup, accuracy",
         description="Train sequentially and with every strategy at every number of workers, several seeds each, and "
-        "print time, speedup and accuracy. The defaults are the network of Todorov et al. (2021).",
+        "print time, speedup, accuracy, and the verdict on whether it stayed the same. The defaults are the network of "
+        "Todorov et al. (2021).",
     )
     shared.add_data_options(parser)
     shared.add_network_options(parser)
@@ -36,8 +34,8 @@ def register(commands: Any) -> None:
         action="append",
         dest="strategies",
         metavar="S",
-        help="once per strategy: sequential, one-shot, periodic:1epoch, periodic:50 (steps), gradient "
-        "(default: sequential, one-shot, periodic:1epoch, gradient)",
+        help="once per strategy: sequential, one-shot, periodic:1epoch, periodic:50 (steps), gradient, "
+        "minibatch:5epochs (default: sequential, one-shot, periodic:1epoch, gradient)",
     )
     group.add_argument(
         "--workers", type=shared.numbers, default=(1, 2, 4, 6), metavar="N[,N...]", help="default: 1,2,4,6"
@@ -46,13 +44,21 @@ def register(commands: Any) -> None:
         "--seeds", type=shared.positive, metavar="K", help="number of seeds (default: 5; with --as-published 1)"
     )
     group.add_argument(
+        "--scaled",
+        action="store_true",
+        help="Gustafson's scaled speedup: n workers train on n times the rows (--train, or the default, for each)",
+    )
+    group.add_argument(
         "--as-published",
         action="store_true",
         help="repeat Todorov et al. (2021) to the letter: CSV, MPI processes with MLPClassifiers of their own on equal "
         "shares, raw pixels, one mean at the end; prints their Tables II and III beside ours",
     )
+    shared.add_comparison_options(parser)
     shared.add_training_options(parser)
+    shared.add_convergence_options(parser)
     shared.add_output_options(parser)
+    shared.add_report_option(parser)
     parser.set_defaults(run=run)
 
 
@@ -61,43 +67,48 @@ def run(options: argparse.Namespace) -> int:
     from manyhands.teams.launch import check_alone
 
     check_alone("mpi" if options.as_published else options.team)
-    shared.check_output(options.json)
-    study = _published_study(options) if options.as_published else _compare_study(options)
-    if not options.quiet:
-        _introduce(study)
-    try:
-        _run_with_progress(study, quiet=options.quiet)
-    except KeyboardInterrupt as error:
-        if options.debug:
-            raise
-        _finish(study, options.json)
-        return _TERMINATED if isinstance(error, Terminated) else _INTERRUPTED
-    except ManyhandsError:
-        if study.outcome.runs:  # hours of finished runs are worth having, whatever became of this one
-            _finish(study, options.json)
-        raise
-    _finish(study, options.json)
-    return 0
+    studies.check_output(options)
+    if options.as_published:
+        published = _published_study(options)
+        _introduce(published, quiet=options.quiet)
+        return studies.carry_out(options, published.outcome, lambda: _run(published, options), published.text)
+    with studies.open_logs(options) as logs:
+        study = _compare_study(options)
+        _introduce(study, quiet=options.quiet)
+        return studies.carry_out(options, study.outcome, lambda: _run(study, options, logs), study.text)
+
+
+def request_of(options: argparse.Namespace, **changes: Any) -> CompareRequest:
+    """Translate the options of a comparison."""
+    from manyhands.studies.compare import DEFAULT_SEEDS, DEFAULT_STRATEGIES, CompareRequest
+    from manyhands.training.run import network_settings
+
+    if options.splits is not None and options.seeds is not None:
+        raise SettingsError("--splits N stands for N seeds: leave --seeds out")
+    values = {
+        "strategies": tuple(options.strategies or DEFAULT_STRATEGIES),
+        "workers": options.workers,
+        "team": options.team,
+        "learner": options.learner,
+        "network": network_settings(**shared.network_options(options)),
+        "batch": options.batch,
+        "epochs": options.epochs,
+        "sharding": options.sharding,
+        "seeds": options.seeds or DEFAULT_SEEDS,
+        "seed": options.seed,
+        "splits": options.splits,
+        "convergence": options.convergence,
+        "target": options.target,
+        "margin": options.margin,
+    }
+    return CompareRequest(**{**values, **changes})
 
 
 def _compare_study(options: argparse.Namespace) -> CompareStudy:
-    from manyhands.data.catalog import load
-    from manyhands.studies.compare import DEFAULT_SEEDS, DEFAULT_STRATEGIES, CompareRequest, CompareStudy
-    from manyhands.training.run import network_settings
+    from manyhands.studies.compare import CompareStudy, load_scaled
 
-    request = CompareRequest(
-        strategies=tuple(options.strategies or DEFAULT_STRATEGIES),
-        workers=options.workers,
-        team=options.team,
-        learner=options.learner,
-        network=network_settings(**shared.network_options(options)),
-        batch=options.batch,
-        epochs=options.epochs,
-        sharding=options.sharding,
-        seeds=options.seeds or DEFAULT_SEEDS,
-        seed=options.seed,
-    )
-    return CompareStudy(load(shared.data_request(options)), request)
+    request = request_of(options, scaled=options.scaled)
+    return CompareStudy(load_scaled(shared.data_request(options), request.workers if request.scaled else (1,)), request)
 
 
 def _published_study(options: argparse.Namespace) -> PublishedStudy:
@@ -109,6 +120,12 @@ def _published_study(options: argparse.Namespace) -> PublishedStudy:
         "--batch": options.batch is not None,
         "--sharding": options.sharding is not None,
         "--scale": options.scale not in ("auto", "none"),
+        "--splits": options.splits is not None,
+        "--scaled": options.scaled,
+        "--convergence": options.convergence,
+        "--target": options.target is not None,
+        "--log": options.log is not None,
+        "--tensorboard": options.tensorboard is not None,
     }
     for option, used in given.items():
         if used:
@@ -124,30 +141,13 @@ def _published_study(options: argparse.Namespace) -> PublishedStudy:
     return PublishedStudy(request)
 
 
-def _finish(study: Study, path: str | None) -> None:
-    """Write the file and print the table, in this order: a terminal can fail."""
-    if path:
-        study.outcome.save(path)
-    print(study.text(), flush=True)
-
-
-def _introduce(study: Study) -> None:
+def _introduce(study: Study, *, quiet: bool) -> None:
     """Say what will be run on what."""
-    from manyhands.studies.environment import headline
-
-    facts, plan = study.dataset.describe(), study.plans[0]
-    hidden = "-".join(map(str, plan.settings.hidden))
-    network = "-".join(filter(None, [str(facts["features"]), hidden, str(facts["classes"])]))
-    print(f"data      {facts['name']}: {facts['train_rows']} training and {facts['test_rows']} test rows")
-    print(textwrap.fill(f"({facts['note']})", 100, initial_indent=" " * 10, subsequent_indent=" " * 10))
-    print(
-        f"network   {network} {plan.settings.activation}, {plan.settings.optimizer} {plan.settings.learning_rate:g}, "
-        f"{shared.inputs(facts['scaling'])}"
-    )
-    print(f"plan      {_training(plan)}, {len(study.plans)} runs")
-    for number, part in enumerate(headline(study.outcome.environment).split("; ")):
-        print(f"{'machine' if number == 0 else '':9} {part}")
-    print(flush=True)
+    if quiet:
+        return
+    plan = study.plans[0]
+    network = studies.network_text(study.dataset, "-".join(map(str, plan.settings.hidden)), plan.settings)
+    studies.introduce(study.dataset, study.outcome.environment, network, f"{_training(plan)}, {len(study.plans)} runs")
 
 
 def _training(plan: Plan) -> str:
@@ -157,20 +157,17 @@ def _training(plan: Plan) -> str:
     return f"global batch {plan.batch}, {plan.epochs} epochs"
 
 
-def _run_with_progress(study: Study, *, quiet: bool) -> None:
+def _run(study: Study, options: argparse.Namespace, *logs: Any) -> None:
     """Run the study under a progress bar, which is silent where there is no terminal."""
-    from tqdm import tqdm
-
-    if quiet or not sys.stderr.isatty():
-        study.run()
-        return
-    total = sum(plan.total_steps for plan in study.plans)
-    with tqdm(total=total, unit="step", leave=False, dynamic_ncols=True, file=sys.stderr) as bar:
+    with studies.progress_bar(quiet=options.quiet) as advance:
+        if advance is None:
+            study.run(None, *logs)
+            return
+        whole = sum(plan.total_steps for plan in study.plans)
         done: dict[int, int] = {}
 
         def progress(plan: Plan, steps: int) -> None:
             done[id(plan)] = steps
-            bar.set_description(f"{plan.strategy.name} n={plan.workers} seed {plan.seed}", refresh=False)
-            bar.update(sum(done.values()) - bar.n)
+            advance(f"{plan.strategy.name} n={plan.workers} seed {plan.seed}", sum(done.values()), whole)
 
-        study.run(progress)
+        study.run(progress, *logs)

@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import argparse
 import json
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from manyhands.cli import options as shared
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
 
 
 def register(commands: Any) -> None:
@@ -17,6 +21,9 @@ def register(commands: Any) -> None:
         description="Read a model written by manyhands train and print its accuracy on test rows.",
     )
     parser.add_argument("model", metavar="MODEL", help="file written by manyhands train --out")
+    parser.add_argument(
+        "--against", metavar="MODEL", help="another model: tests whether the two differ on these rows (McNemar)"
+    )
     shared.add_data_options(parser, training=False)
     shared.add_output_options(parser)
     parser.set_defaults(run=run)
@@ -29,11 +36,16 @@ def run(options: argparse.Namespace) -> int:
 
     shared.check_output(options.json)
     model = load_model(options.model)
+    other = load_model(options.against) if options.against else None
     examples = load_test(shared.data_request(options))
-    score = model.accuracy(examples)
+    right = model.correct(examples)
+    score = float(right.mean())
+    against = None if other is None else _against(right, other.correct(examples))
     if not options.quiet:
         print(f"model     {options.model}, trained on {model.name}, {len(model.classes)} classes")
     print(f"accuracy  {100 * score:.2f} % of {len(examples.labels)} test rows")
+    if against is not None:
+        print(_difference(against, options.against))
     if options.json:
         from manyhands.files import write_whole
 
@@ -42,6 +54,26 @@ def run(options: argparse.Namespace) -> int:
             "model": str(options.model),
             "test_rows": len(examples.labels),
             "accuracy": score,
+            "against": None if against is None else {"model": str(options.against), **against},
         }
         write_whole(options.json, (json.dumps(record, indent=1) + "\n").encode())
     return 0
+
+
+def _against(right: NDArray[np.bool_], other: NDArray[np.bool_]) -> dict[str, Any]:
+    """Compare two models, row by row."""
+    from dataclasses import asdict
+
+    from manyhands.studies.statistics import mcnemar
+
+    return {"accuracy": float(other.mean()), **asdict(mcnemar(right, other))}
+
+
+def _difference(against: dict[str, Any], path: str) -> str:
+    """Say what the test has found."""
+    first, second, p_value = against["only_first"], against["only_second"], against["p_value"]
+    return (
+        f"against   {path}: {100 * against['accuracy']:.2f} %; only the first is right on {first} rows, only the "
+        f"second on {second}\n"
+        f"          McNemar p = {p_value:.3g}: the two models {'differ' if p_value < 0.05 else 'may be equally good'}"
+    )

@@ -20,6 +20,8 @@ ACTIVATIONS = ("identity", "logistic", "tanh", "relu")
 OPTIMIZERS = ("adam", "sgd")
 TEAMS = ("threads", "mpi")
 LEARNERS = ("mlp", "published")
+GRID_HIDDEN = ((50,), (65,), (75,), (85,), (100,))
+GRID_EPOCHS = (50, 65, 75, 85, 100)
 
 
 def add_data_options(parser: argparse.ArgumentParser, *, training: bool = True) -> None:
@@ -47,12 +49,21 @@ def add_data_options(parser: argparse.ArgumentParser, *, training: bool = True) 
         group.add_argument("--scale", default="auto", choices=SCALINGS, help="scaling of the inputs (default: auto)")
 
 
-def add_network_options(parser: argparse.ArgumentParser) -> None:
-    """Add what says which network is trained and how."""
+def add_network_options(parser: argparse.ArgumentParser, *, grid: bool = False) -> None:
+    """Add what says which network is trained and how; a grid has several networks."""
     group = parser.add_argument_group("network")
-    group.add_argument(
-        "--hidden", type=widths, default=(75,), metavar="W[,W...]", help="hidden layers, or none (default: 75)"
-    )
+    if grid:
+        group.add_argument(
+            "--hidden",
+            type=networks,
+            default=GRID_HIDDEN,
+            metavar="H[,H...]",
+            help="networks: the width of their hidden layer, or of several as in 128-64 (default: 50,65,75,85,100)",
+        )
+    else:
+        group.add_argument(
+            "--hidden", type=widths, default=(75,), metavar="W[,W...]", help="hidden layers, or none (default: 75)"
+        )
     group.add_argument("--activation", default="relu", choices=ACTIVATIONS, help="of hidden layers (default: relu)")
     group.add_argument("--optimizer", default="adam", choices=OPTIMIZERS, help="default: adam")
     group.add_argument("--learning-rate", type=float, default=0.001, metavar="R", help="default: 0.001")
@@ -67,11 +78,11 @@ def add_network_options(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--dtype", choices=("float32", "float64"), help="default: float32 (with --as-published float64)")
 
 
-def add_training_options(parser: argparse.ArgumentParser) -> None:
+def add_training_options(parser: argparse.ArgumentParser, *, epochs: int = 75) -> None:
     """Add what says how the training goes."""
     group = parser.add_argument_group("training")
     group.add_argument("--batch", type=positive, metavar="B", help="GLOBAL batch, shared by all workers (default: 200)")
-    group.add_argument("--epochs", type=positive, default=75, metavar="E", help="default: 75")
+    group.add_argument("--epochs", type=positive, default=epochs, metavar="E", help=f"default: {epochs}")
     group.add_argument("--team", default="threads", choices=TEAMS, help="how workers talk (default: threads)")
     group.add_argument(
         "--learner",
@@ -87,12 +98,89 @@ def add_training_options(parser: argparse.ArgumentParser) -> None:
     )
     group.add_argument(
         "--patience",
-        type=seconds,
+        type=amount,
         metavar="S",
         help="with the team mpi: end the job when a worker shows nothing for S seconds "
         "(default: 100 measured steps, at least 4 s)",
     )
     group.add_argument("--seed", type=int, default=0, metavar="S", help="of everything random (default: 0)")
+
+
+def add_grid_options(parser: argparse.ArgumentParser) -> None:
+    """Add what says what a sweep goes over, and what is best."""
+    group = parser.add_argument_group("sweep")
+    group.add_argument(
+        "--epochs", type=numbers, default=GRID_EPOCHS, metavar="E[,E...]", help="default: 50,65,75,85,100"
+    )
+    group.add_argument("--runs", type=positive, metavar="R", help="sessions of each classifier (default: 5)")
+    group.add_argument(
+        "--validation",
+        type=positive,
+        metavar="V",
+        help="rows of the training set to choose on (default: up to 10,000 that training does not use, or a sixth)",
+    )
+    group.add_argument(
+        "--s1", type=amount, default=1.0, metavar="X", help="weight of the accuracy in the impact factor"
+    )
+    group.add_argument(
+        "--s2",
+        type=amount,
+        default=1.0,
+        metavar="X",
+        help="weight of the time; both rescale, neither changes the order",
+    )
+    group.add_argument(
+        "--target", type=share, metavar="A", help="best is the fastest with at least this accuracy, e.g. 0.93, instead"
+    )
+    group.add_argument(
+        "--retime",
+        nargs="?",
+        type=positive,
+        const=0,
+        metavar="K",
+        help="time sessions that ran side by side again, alone: all, or K of each classifier",
+    )
+    group.add_argument(
+        "--journal",
+        metavar="F",
+        help="keep finished sessions here, and go on from there (default: beside --report or --json, until the end)",
+    )
+
+
+def add_convergence_options(parser: argparse.ArgumentParser) -> None:
+    """Add what is measured on the way."""
+    group = parser.add_argument_group("convergence")
+    group.add_argument(
+        "--convergence",
+        action="store_true",
+        help="measure accuracy and loss on the test rows after every round; no training clock counts it",
+    )
+    group.add_argument("--target", type=share, metavar="A", help="time to this accuracy, e.g. 0.93; implies it")
+    group.add_argument("--log", metavar="F", help="live log: one JSON line for each epoch, round and measurement")
+    group.add_argument("--tensorboard", metavar="DIR", help="live log for TensorBoard")
+
+
+def add_comparison_options(parser: argparse.ArgumentParser) -> None:
+    """Add what is asked of a comparison."""
+    group = parser.add_argument_group("statistics")
+    group.add_argument(
+        "--splits",
+        type=positive,
+        metavar="N",
+        help="N random training/test splits, each with its seed, instead of seeds",
+    )
+    group.add_argument(
+        "--margin", type=amount, default=0.25, metavar="P", help="points of accuracy that count as none (default: 0.25)"
+    )
+
+
+def add_report_option(parser: argparse.ArgumentParser) -> None:
+    """Add the report."""
+    parser.add_argument(
+        "--report",
+        metavar="DIR",
+        help="write report.html with all figures (PNG, SVG) and raw data (CSV) into this folder",
+    )
 
 
 def add_output_options(parser: argparse.ArgumentParser) -> None:
@@ -114,6 +202,7 @@ def data_request(options: argparse.Namespace) -> DataRequest:
         label_column=options.label_column,
         rows=getattr(options, "train", None),
         scale=getattr(options, "scale", "auto"),
+        validation=getattr(options, "validation", None),
     )
 
 
@@ -139,15 +228,32 @@ def positive(text: str) -> int:
     return value
 
 
-def seconds(text: str) -> float:
+def amount(text: str) -> float:
     """Read a positive number."""
     try:
         value = float(text)
     except ValueError:
         value = 0.0
     if not 0 < value < float("inf"):
-        raise argparse.ArgumentTypeError(f"{text!r} is not a positive number of seconds")
+        raise argparse.ArgumentTypeError(f"{text!r} is not a positive number")
     return value
+
+
+def share(text: str) -> float:
+    """Read an accuracy above 0 and up to 1."""
+    try:
+        value = float(text)
+    except ValueError:
+        value = 0.0
+    if not 0 < value <= 1:
+        hint = f"; write {value / 100:g} for {value:g} %" if 1 < value <= 100 else ""
+        raise argparse.ArgumentTypeError(f"{text!r} is not an accuracy above 0 and up to 1{hint}")
+    return value
+
+
+def networks(text: str) -> tuple[tuple[int, ...], ...]:
+    """Read ``50,75,128-64``."""
+    return tuple(() if each == "none" else numbers(each.replace("-", ",")) for each in text.split(","))
 
 
 def widths(text: str) -> tuple[int, ...]:

@@ -6,6 +6,7 @@ import argparse
 import json
 import sys
 import textwrap
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from manyhands.cli import jobs
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
     from tqdm import tqdm
 
     from manyhands.data.dataset import Dataset
+    from manyhands.training.events import Listener
     from manyhands.training.plan import Plan
     from manyhands.training.result import TrainingResult
 
@@ -34,6 +36,7 @@ def register(commands: Any) -> None:
     )
     group.add_argument("--workers", type=shared.positive, metavar="N", help="default: 1; under mpiexec, all")
     shared.add_training_options(parser)
+    shared.add_convergence_options(parser)
     shared.add_output_options(parser)
     parser.add_argument("--out", metavar="F", help="write the model to this file, e.g. model.safetensors")
     parser.set_defaults(run=run)
@@ -41,13 +44,14 @@ def register(commands: Any) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Carry out the command."""
+    from manyhands.training.logs import Logs
     from manyhands.training.plan import make_plan, sharding_of
     from manyhands.training.run import network_settings
     from manyhands.training.together import load_for
 
     leads = jobs.leads(options.team)
     if leads:  # results are written, and said, by one process
-        shared.check_output(options.out, options.json)
+        shared.check_output(options.out, options.json, options.log)
     settings = network_settings(**shared.network_options(options))
     sharding = sharding_of(options.strategy, options.sharding, options.learner)
     dataset = load_for(shared.data_request(options), options.team, sharding)
@@ -62,17 +66,20 @@ def run(options: argparse.Namespace) -> int:
         sharding=options.sharding,
         seed=options.seed,
         learner=options.learner,
+        convergence=options.convergence or options.target is not None,
     )
     if leads and not options.quiet:
         _introduce(plan, dataset)
-    result = _run_with_progress(plan, dataset, quiet=options.quiet or not leads)
+    with Logs(*((options.log, options.tensorboard) if leads else ())) as logs, logs(plan) as told:
+        result = _run_with_progress(plan, dataset, told.listeners, quiet=options.quiet or not leads)
+        told.end(result)
     if not leads:
         return 0
     if options.out:
         result.save(options.out)
     if options.json:
-        _write_json(result, dataset, options.json)
-    _report(result, dataset, options.out)
+        _write_json(result, dataset, options.json, options.target)
+    _report(result, dataset, options.out, options.target)
     return 0
 
 
@@ -83,23 +90,23 @@ def _introduce(plan: Plan, dataset: Dataset) -> None:
         print(textwrap.fill(text, 100, initial_indent=f"{word:10}", subsequent_indent=" " * 10), flush=True)
 
 
-def _run_with_progress(plan: Plan, dataset: Dataset, *, quiet: bool) -> TrainingResult:
+def _run_with_progress(plan: Plan, dataset: Dataset, listeners: Sequence[Listener], *, quiet: bool) -> TrainingResult:
     """Train under a progress bar, which is silent where there is no terminal."""
     from tqdm import tqdm
 
     from manyhands.training.run import run as run_plan
 
     if quiet or not sys.stderr.isatty():
-        return run_plan(plan, dataset)
+        return run_plan(plan, dataset, listeners=listeners)
     with tqdm(total=plan.total_steps, unit="step", leave=False, dynamic_ncols=True, file=sys.stderr) as bar:
-        return run_plan(plan, dataset, progress=lambda steps: _advance(bar, steps))
+        return run_plan(plan, dataset, progress=lambda steps: _advance(bar, steps), listeners=listeners)
 
 
 def _advance(bar: tqdm[Any], steps: int) -> None:
     bar.update(steps - bar.n)
 
 
-def _report(result: TrainingResult, dataset: Dataset, out: str | None) -> None:
+def _report(result: TrainingResult, dataset: Dataset, out: str | None, target: float | None) -> None:
     """Print what the run has come to."""
     seconds = result.seconds
     parts = ", ".join(f"{name} {seconds[name]:.3f}" for name in ("compute", "communicate", "merge"))
@@ -110,11 +117,15 @@ def _report(result: TrainingResult, dataset: Dataset, out: str | None) -> None:
         f"{result.rounds} round{'s' if result.rounds != 1 else ''}, "
         f"{result.bytes_sent} bytes sent"
     )
+    if target is not None:
+        seconds_to = result.seconds_to(target)
+        when = "never reached" if seconds_to is None else f"after {seconds_to:.3f} s of training"
+        print(f"target    {100 * target:g} %: {when}")
     if out:
         print(f"model     {out}")
 
 
-def _write_json(result: TrainingResult, dataset: Dataset, path: str) -> None:
+def _write_json(result: TrainingResult, dataset: Dataset, path: str, target: float | None) -> None:
     from manyhands.files import write_whole
     from manyhands.studies.environment import describe_environment
 
@@ -128,6 +139,9 @@ def _write_json(result: TrainingResult, dataset: Dataset, path: str) -> None:
         "bytes_sent": result.bytes_sent,
         "examples": result.examples,
         "losses": result.losses,
+        "curve": result.curve or None,
+        "target": target,
+        "target_s": None if target is None else result.seconds_to(target),
         "seconds": result.seconds,
     }
     write_whole(path, (json.dumps(record, indent=1) + "\n").encode())

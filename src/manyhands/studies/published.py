@@ -67,11 +67,21 @@ class PublishedRow:
 
 def published_table(number: int) -> list[PublishedRow]:
     """Return Table II (2: without communication) or III (3: with) of Todorov et al. 2021, as printed there."""
-    text = importlib.resources.files("manyhands.studies").joinpath("published_tables", f"table{number}.csv").read_text()
     return [
         PublishedRow(int(row["processes"]), float(row["time_s"]), float(row["accuracy_pct"]), float(row["impact"]))
-        for row in csv.DictReader(text.splitlines())
+        for row in _printed(number)
     ]
+
+
+def published_sweep() -> list[dict[str, Any]]:
+    """Return Table I as printed: hidden, epochs, time_s, accuracy_pct and impact of 25 classifiers."""
+    whole = ("hidden", "epochs")
+    return [{name: (int if name in whole else float)(value) for name, value in row.items()} for row in _printed(1)]
+
+
+def _printed(number: int) -> list[dict[str, str]]:
+    text = importlib.resources.files("manyhands.studies").joinpath("published_tables", f"table{number}.csv").read_text()
+    return list(csv.DictReader(text.splitlines()))
 
 
 @dataclass(frozen=True)
@@ -129,14 +139,7 @@ class Repetition:
         Without communication counts what the slowest process computes; with it scattering, waiting, gathering and
         averaging too. Reading is in neither, as the paper's times for one process show.
         """
-        rows = []
-        for processes in dict.fromkeys(record["workers"] for record in self.runs):
-            seconds = [record["seconds"] for record in self.runs if record["workers"] == processes]
-            without = [each["compute"] for each in seconds]
-            times = without if number == 2 else [each["distribute"] + each["train"] for each in seconds]
-            time_s, percent = statistics.median(times), self.accuracy(processes).mean
-            rows.append(PublishedRow(processes, time_s, percent, percent / time_s))
-        return rows
+        return processes_table(self.runs, number)
 
     def record(self) -> dict[str, Any]:
         """Return everything as the JSON file has it."""
@@ -164,6 +167,20 @@ class Repetition:
             If it cannot be written.
         """
         write_whole(path, (json.dumps(self.record(), indent=1) + "\n").encode())
+
+
+def processes_table(runs: Sequence[dict[str, Any]], number: int) -> list[PublishedRow]:
+    """Return Table II (2) or III (3) of runs that differ in their number of workers and in their seed."""
+    rows = []
+    for processes in dict.fromkeys(record["workers"] for record in runs):
+        group = [record for record in runs if record["workers"] == processes]
+        seconds = [record["seconds"] for record in group]
+        without = [each["compute"] for each in seconds]
+        times = without if number == 2 else [each["distribute"] + each["train"] for each in seconds]
+        time_s = statistics.median(times)
+        percent = statistics.fmean(100 * record["accuracy"] for record in group)
+        rows.append(PublishedRow(processes, time_s, percent, percent / time_s))
+    return rows
 
 
 class PublishedStudy:
@@ -274,8 +291,8 @@ def tables_text(repetition: Repetition) -> str:
         return "No run was finished."
     cores = repetition.environment["cores"]
     blocks = [
-        _table_text("Table II: without communication", repetition.table(2), published_table(2), cores),
-        _table_text("Table III: with communication", repetition.table(3), published_table(3), cores),
+        table_text("Table II: without communication", repetition.table(2), published_table(2), cores),
+        table_text("Table III: with communication", repetition.table(3), published_table(3), cores),
     ]
     notes = [textwrap.fill(note, 80) for note in [*_notes(repetition), WHAT_DIFFERS]]
     return "\n\n".join([*blocks, "\n".join(notes)])
@@ -305,8 +322,8 @@ def _notes(repetition: Repetition) -> list[str]:
     return notes
 
 
-def _table_text(title: str, here: Sequence[PublishedRow], published: Sequence[PublishedRow], cores: int) -> str:
-    """Return one table, ours at the left."""
+def table_text(title: str, here: Sequence[PublishedRow], published: Sequence[PublishedRow], cores: int) -> str:
+    """Return one table, ours at the left, as text."""
     theirs = {row.processes: row for row in published}
     cells = [("time s", "accuracy %", "impact", "time s", "accuracy %", "impact")]
     for row in here:

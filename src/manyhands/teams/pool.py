@@ -241,3 +241,22 @@ def _ask(world: World, done: tuple[int, str] | None) -> int:
     order = np.zeros(1, np.int64)
     world.wait(world.comm.Isend(content, dest=0, tag=_REPORT), world.comm.Irecv(order, source=0, tag=_ORDER), idle=True)
     return int(order[0])
+
+
+def on_first(team: str, work: Callable[[], None]) -> None:
+    """Let rank 0 do something alone; the others wait, and leave their cores to it.
+
+    Raises
+    ------
+    WorkerLost
+        If rank 0 fails, on the others.
+    """
+    if team != "mpi":
+        work()
+        return
+    from manyhands.teams.world import join
+
+    world = join()
+    if world.rank == 0:
+        work()
+    world.tell("", idle=True)

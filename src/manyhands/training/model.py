@@ -83,8 +83,21 @@ class TrainedModel:
         DataError
             If the features do not fit or a label is none of the model's classes.
         """
+        return float(self.correct(examples).mean())
+
+    def correct(self, examples: Examples) -> NDArray[np.bool_]:
+        """Return, for each of ``examples``, whether it is classified correctly.
+
+        Raises
+        ------
+        DataError
+            As :meth:`accuracy`.
+        """
         probabilities = self.predict_proba(examples.features)  # first: it checks that the features fit at all
-        return accuracy(probabilities, encode(examples.labels, self.classes, examples.source))
+        found: NDArray[np.bool_] = probabilities.argmax(axis=1) == encode(
+            examples.labels, self.classes, examples.source
+        )
+        return found
 
     def save(self, path: str | Path) -> None:
         """Write the model as a safetensors file: weights, scaling and a description, no code.

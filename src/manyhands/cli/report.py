@@ -1,0 +1,48 @@
+"""``manyhands report``: the report of saved results, without training."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+
+def register(commands: Any) -> None:
+    """Add the command to the program's parser."""
+    parser = commands.add_parser(
+        "report",
+        help="make the report of saved results again, without training",
+        description="Read results that compare, sweep or study have written (--json, or results.json of a report), and "
+        "write report.html with all figures and raw data.",
+    )
+    parser.add_argument("results", metavar="RESULTS", help="JSON file")
+    parser.add_argument(
+        "--report", metavar="DIR", help="folder of the report (default: a folder named as the file, beside it)"
+    )
+    parser.add_argument("--quiet", action="store_true", help="print the report's path only")
+    parser.add_argument("--debug", action="store_true", help="show the traceback of an error")
+    parser.set_defaults(run=run)
+
+
+def run(options: argparse.Namespace) -> int:
+    """Carry out the command."""
+    from manyhands.studies.report import check_possible, read_record, write_report
+    from manyhands.studies.report.answer import answer
+
+    record = read_record(options.results)
+    folder = Path(options.report) if options.report else _beside(Path(options.results))
+    check_possible(folder)
+    page = write_report(record, folder)
+    if options.quiet:
+        print(page)
+        return 0
+    question, found = answer(record)
+    print(f"question  {question}\nanswer    {found}\nreport    {page}")
+    return 0
+
+
+def _beside(path: Path) -> Path:
+    """Return the folder for a file's report: its own, if that is a report's already."""
+    if path.name == "results.json" and (path.parent / "report.html").exists():
+        return path.parent
+    return path.with_name(f"{path.name.removesuffix('.json')}-report")

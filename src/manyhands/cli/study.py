@@ -1,0 +1,167 @@
+"""``manyhands study``: a published study, from its question to its report."""
+
+from __future__ import annotations
+
+import argparse
+from typing import TYPE_CHECKING, Any
+
+from manyhands.cli import compare, studies, sweep
+from manyhands.cli import options as shared
+from manyhands.errors import SettingsError
+
+if TYPE_CHECKING:
+    from manyhands.studies.study import W1Study, W4Study
+    from manyhands.training.logs import Logs
+
+DEFAULT_SPLITS, EPOCHS = 5, 40
+
+
+def register(commands: Any) -> None:
+    """Add the command, with one command of its own for each study."""
+    parser = commands.add_parser(
+        "study",
+        help="carry out a published study: w1 (Todorov et al. 2021), w4 (Alowaisheq & Dhami)",
+        description="Carry out a published study on any data, with statistics and a report.",
+    )
+    names = parser.add_subparsers(dest="study", required=True, metavar="STUDY")
+    _register_w1(names)
+    _register_w4(names)
+
+
+def _register_w1(names: Any) -> None:
+    parser = names.add_parser(
+        "w1",
+        help="Todorov et al. 2021: sweep, choice, Tables I to III",
+        description="Sweep over hidden sizes and epochs, choose the best trade-off, and compare strategies and numbers "
+        "of workers with it.",
+    )
+    shared.add_data_options(parser)
+    shared.add_network_options(parser, grid=True)
+    shared.add_grid_options(parser)
+    group = parser.add_argument_group("study")
+    group.add_argument(
+        "--strategy", action="append", dest="strategies", metavar="S", help="see manyhands compare --help"
+    )
+    group.add_argument(
+        "--workers", type=shared.numbers, default=(1, 2, 4, 6), metavar="N[,N...]", help="default: 1,2,4,6"
+    )
+    group.add_argument("--seeds", type=shared.positive, metavar="K", help="seeds of the comparison (default: 5)")
+    group.add_argument(
+        "--sessions", type=shared.positive, metavar="N", help="sessions of the sweep side by side (default: 1)"
+    )
+    group.add_argument("--batch", type=shared.positive, metavar="B", help="GLOBAL batch (default: 200)")
+    group.add_argument("--seed", type=int, default=0, metavar="S", help="of everything random (default: 0)")
+    group.add_argument("--team", default="threads", choices=shared.TEAMS, help="of the comparison (default: threads)")
+    group.add_argument("--sharding", choices=("global", "fixed"), help="see manyhands compare --help")
+    group.add_argument("--patience", type=shared.amount, metavar="S", help="see manyhands compare --help")
+    group.add_argument(
+        "--as-published",
+        action="store_true",
+        help="to the letter: MLPClassifiers on raw pixels, chosen on the test rows, in MPI processes",
+    )
+    shared.add_comparison_options(parser)
+    _add_logs(parser)
+    parser.set_defaults(run=run_w1, learner="mlp", convergence=False)
+
+
+def _register_w4(names: Any) -> None:
+    parser = names.add_parser(
+        "w4",
+        help="Alowaisheq & Dhami: mini-batch model averaging on random splits",
+        description="Train sequentially and in parallel on random training/test splits; each worker draws a "
+        "mini-batch, goes through it five times, and all models are averaged. Prints accuracies and how "
+        "fast they come.",
+    )
+    shared.add_data_options(parser)
+    shared.add_network_options(parser)
+    group = parser.add_argument_group("study")
+    group.add_argument(
+        "--strategy", action="append", dest="strategies", metavar="S", help="see manyhands compare --help"
+    )
+    group.add_argument("--workers", type=shared.numbers, default=(1, 2, 4), metavar="N[,N...]", help="default: 1,2,4")
+    shared.add_comparison_options(parser)
+    shared.add_training_options(parser, epochs=EPOCHS)
+    shared.add_convergence_options(parser)
+    shared.add_output_options(parser)
+    shared.add_report_option(parser)
+    parser.set_defaults(run=run_w4, seeds=None)
+
+
+def _add_logs(parser: argparse.ArgumentParser) -> None:
+    group = parser.add_argument_group("live logs")
+    group.add_argument("--log", metavar="F", help="one JSON line for each epoch and round of the comparison")
+    group.add_argument("--tensorboard", metavar="DIR", help="the same for TensorBoard")
+    shared.add_output_options(parser)
+    shared.add_report_option(parser)
+
+
+def run_w1(options: argparse.Namespace) -> int:
+    """Carry out ``study w1``."""
+    from manyhands.studies.study import W1Study
+
+    studies.check_output(options)
+    if options.as_published:
+        _refuse_with_published(options)
+    grid = sweep.request_of(options, team="threads", workers=options.sessions or 1, splits=options.splits)
+    epochs, hidden = options.epochs, options.hidden
+    options.epochs, options.hidden = epochs[0], hidden[0]  # of the comparison; the sweep will choose
+    seeds = 1 if options.as_published and options.seeds is None else None
+    template = compare.request_of(options, target=None, **({} if seeds is None else {"seeds": seeds}))
+    with studies.open_logs(options) as logs:
+        study = W1Study(
+            shared.data_request(options),
+            grid,
+            template,
+            published=options.as_published,
+            journal=sweep.journal_of(options),
+        )
+        if not options.quiet:
+            network = studies.network_text(study.dataset, f"({','.join(map(_name, hidden))})", grid.network)
+            plan = f"a sweep of {len(hidden) * len(epochs) * (grid.splits or grid.runs)} sessions, then the comparison"
+            studies.introduce(study.dataset, study.outcome.environment, network, plan)
+        status = _carry_out(options, study, logs)
+    if status == 0:
+        sweep.forget_journal(options)
+    return status
+
+
+def _name(hidden: tuple[int, ...]) -> str:
+    return "-".join(map(str, hidden)) or "none"
+
+
+def _refuse_with_published(options: argparse.Namespace) -> None:
+    for option, used in {
+        "--strategy": options.strategies is not None,
+        "--sharding": options.sharding is not None,
+        "--splits": options.splits is not None,
+        "--log": options.log is not None,
+        "--tensorboard": options.tensorboard is not None,
+    }.items():
+        if used:
+            raise SettingsError(f"{option} and --as-published do not go together: the paper says how it is done")
+
+
+def run_w4(options: argparse.Namespace) -> int:
+    """Carry out ``study w4``."""
+    from manyhands.data.catalog import load
+    from manyhands.studies.study import W4_STRATEGIES, W4Study
+
+    studies.check_output(options)
+    request = compare.request_of(
+        options, strategies=tuple(options.strategies or W4_STRATEGIES), splits=options.splits or DEFAULT_SPLITS
+    )
+    with studies.open_logs(options) as logs:
+        study = W4Study(load(shared.data_request(options)), request)
+        if not options.quiet:
+            network = studies.network_text(study.dataset, _name(request.network.hidden), request.network)
+            plan = f"{request.splits} random splits, {request.epochs} epochs each"
+            studies.introduce(study.dataset, study.outcome.environment, network, plan)
+        return _carry_out(options, study, logs)
+
+
+def _carry_out(options: argparse.Namespace, study: W1Study | W4Study, logs: Logs) -> int:
+    def run() -> None:
+        with studies.progress_bar(quiet=options.quiet) as advance:
+            study.run(advance, logs)
+
+    return studies.carry_out(options, study.outcome, run, study.outcome.text)

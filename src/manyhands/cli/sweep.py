@@ -1,0 +1,149 @@
+"""``manyhands sweep``: which network, how many epochs."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from manyhands.cli import jobs, studies
+from manyhands.cli import options as shared
+from manyhands.errors import SettingsError
+
+if TYPE_CHECKING:
+    from manyhands.studies.sweep import SweepRequest, SweepStudy
+
+
+def register(commands: Any) -> None:
+    """Add the command to the program's parser."""
+    parser = commands.add_parser(
+        "sweep",
+        help="train many networks for many epochs: time, accuracy, the best trade-off",
+        description="Train every network with every number of epochs, several runs each, and print time, accuracy and "
+        "impact factor (Table I of Todorov et al. 2021) with the best trade-off, chosen on validation rows.",
+    )
+    shared.add_data_options(parser)
+    shared.add_network_options(parser, grid=True)
+    shared.add_grid_options(parser)
+    group = parser.add_argument_group("training")
+    group.add_argument(
+        "--splits", type=shared.positive, metavar="N", help="N random splits of the rows instead of runs"
+    )
+    group.add_argument("--batch", type=shared.positive, metavar="B", help="batch (default: 200)")
+    group.add_argument("--seed", type=int, default=0, metavar="S", help="of the first run (default: 0)")
+    group.add_argument(
+        "--as-published",
+        action="store_true",
+        help="as Todorov et al. (2021): scikit-learn's MLPClassifiers on raw pixels, chosen on the test rows",
+    )
+    group = parser.add_argument_group("side by side")
+    group.add_argument(
+        "--workers",
+        type=shared.positive,
+        metavar="N",
+        help="sessions that run side by side (default: 1; under mpiexec, all)",
+    )
+    group.add_argument(
+        "--team", default="threads", choices=shared.TEAMS, help="threads, or, under mpiexec, mpi (default: threads)"
+    )
+    group.add_argument("--patience", type=shared.amount, metavar="S", help="see manyhands train --help")
+    shared.add_output_options(parser)
+    shared.add_report_option(parser)
+    parser.set_defaults(run=run)
+
+
+def run(options: argparse.Namespace) -> int:
+    """Carry out the command."""
+    from manyhands.studies.sessions import sweep_text
+    from manyhands.studies.sweep import SweepStudy, load_for_sweep
+    from manyhands.teams.pool import check_pool
+
+    check_pool(options.team, options.workers)
+    leads = jobs.leads(options.team)
+    if leads:
+        studies.check_output(options)
+    request = request_of(options)
+    dataset = load_for_sweep(shared.data_request(options), published=options.as_published)
+    study = SweepStudy(dataset, request, journal_of(options))
+    if leads and not options.quiet:
+        _introduce(study)
+    status = studies.carry_out(
+        options,
+        study.outcome,
+        lambda: _run(study, quiet=options.quiet or not leads),
+        lambda: sweep_text(study.outcome),
+        leads,
+    )
+    if leads and status == 0:
+        forget_journal(options)
+    return status
+
+
+def request_of(options: argparse.Namespace, **changes: Any) -> SweepRequest:
+    """Translate the options of a sweep."""
+    from manyhands.studies.sweep import DEFAULT_RUNS, SweepRequest, as_published
+    from manyhands.training.run import network_settings
+
+    if options.splits is not None and options.runs is not None:
+        raise SettingsError("--splits N stands for N runs: leave --runs out")
+    network = {name: value for name, value in shared.network_options(options).items() if name != "hidden"}
+    values = {
+        "hidden": options.hidden,
+        "epochs": options.epochs,
+        "runs": options.runs or DEFAULT_RUNS,
+        "seed": options.seed,
+        "splits": options.splits,
+        "network": network_settings(**network),
+        "batch": options.batch,
+        "s1": options.s1,
+        "s2": options.s2,
+        "target": options.target,
+        "team": options.team,
+        "workers": options.workers,
+        "retime": options.retime,
+    }
+    request = SweepRequest(**{**values, **changes})
+    if not options.as_published:
+        return request
+    for option, used in {
+        "--validation": options.validation is not None,
+        "--batch": options.batch is not None,
+        "--scale": options.scale not in ("auto", "none"),
+    }.items():
+        if used:
+            raise SettingsError(f"{option} and --as-published do not go together: the paper says how it is done")
+    return as_published(request)
+
+
+def journal_of(options: argparse.Namespace) -> Path | None:
+    """Return where finished sessions are kept: as the user says, or beside the results."""
+    if options.journal:
+        return Path(options.journal)
+    if options.report:
+        return Path(options.report) / "sweep.journal"
+    return Path(f"{options.json}.journal") if options.json else None
+
+
+def forget_journal(options: argparse.Namespace) -> None:
+    """Delete a journal that the user has not asked for, when the results are written."""
+    path = journal_of(options)
+    if path is not None and not options.journal:
+        path.unlink(missing_ok=True)
+
+
+def _introduce(study: SweepStudy) -> None:
+    """Say what will be run on what."""
+    settings = study.outcome.settings
+    hidden = [",".join("-".join(map(str, widths)) or "none" for widths in settings["hidden"])]
+    network = studies.network_text(study.dataset, f"({hidden[0]})", study.request.network)
+    epochs = ",".join(map(str, settings["epochs"]))
+    batch = f"batch {settings['batch']}, {epochs} epochs, {len(study.sessions)} sessions"
+    side = f", {study.workers} side by side" if study.workers > 1 else ""
+    learner = "MLPClassifiers, " if settings["learner"] == "published" else ""
+    studies.introduce(study.dataset, study.outcome.environment, network, f"{learner}{batch}{side}")
+
+
+def _run(study: SweepStudy, *, quiet: bool) -> None:
+    """Run the sweep under a progress bar."""
+    with studies.progress_bar(quiet=quiet, unit="session") as advance:
+        study.run(None if advance is None else lambda done, whole: advance("sweep", done, whole))

@@ -1,0 +1,437 @@
+"""The sweep: many sequential trainings over hidden sizes and epochs, several runs each, and the best trade-off.
+
+Table I of Todorov et al. 2021 for any data. Sessions are independent, so they may run side by side, which falsifies
+their times: such times are marked, or measured again alone. Choices are made on validation rows; only the repetition of
+the paper looks at the test rows, as the paper did.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+import json
+import threading
+import zlib
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass, field, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+from threadpoolctl import threadpool_limits
+
+from manyhands import __version__
+from manyhands.data.catalog import DataRequest, load
+from manyhands.data.dataset import Dataset
+from manyhands.data.split import resplit
+from manyhands.errors import SettingsError
+from manyhands.learners import make_learner
+from manyhands.learners.mlp.network import MLPSettings
+from manyhands.protocols import Control
+from manyhands.studies.environment import describe_environment
+from manyhands.studies.journal import Journal
+from manyhands.studies.sessions import Sweep
+from manyhands.teams.launch import job_rank, prepare
+from manyhands.teams.pool import check_pool, on_first, spread
+from manyhands.training.model import accuracy
+from manyhands.training.plan import Plan, make_plan
+from manyhands.training.run import network_settings, run
+
+DEFAULT_HIDDEN = ((50,), (65,), (75,), (85,), (100,))
+DEFAULT_EPOCHS = (50, 65, 75, 85, 100)
+"""As Todorov et al. 2021."""
+DEFAULT_RUNS = 5
+
+SweepProgress = Callable[[int, int], None]
+"""Told how many sessions are done, and how many there are."""
+
+
+@dataclass(frozen=True)
+class SweepRequest:
+    """What to sweep over.
+
+    Attributes
+    ----------
+    hidden, epochs
+        Every network (widths of its hidden layers) with every number of epochs.
+    runs, seed
+        Sessions for each, with seeds seed .. seed + runs - 1.
+    splits
+        If given, instead of ``runs``: so many random splits of the rows, each with a seed of its own.
+    learner, network, batch
+        See `manyhands.training.plan.make_plan`; the network's hidden layers are replaced.
+    s1, s2
+        Weights of the impact factor, accuracy * s1 / (seconds * s2).
+    target
+        If given, the best is the fastest classifier of at least this accuracy, 0..1, instead of the one with the
+        largest impact factor.
+    team, workers
+        Who carries out sessions side by side, see `manyhands.teams.pool`.
+    retime
+        How many sessions of each setting are timed again, alone, after all; 0 for all of them, None for none.
+    """
+
+    hidden: tuple[tuple[int, ...], ...] = DEFAULT_HIDDEN
+    epochs: tuple[int, ...] = DEFAULT_EPOCHS
+    runs: int = DEFAULT_RUNS
+    seed: int = 0
+    splits: int | None = None
+    learner: str = "mlp"
+    network: MLPSettings = field(default_factory=network_settings)
+    batch: int | None = None
+    s1: float = 1.0
+    s2: float = 1.0
+    target: float | None = None
+    team: str = "threads"
+    workers: int | None = None
+    retime: int | None = None
+
+
+@dataclass(frozen=True)
+class _Session:
+    """One training of the sweep."""
+
+    number: int
+    hidden: tuple[int, ...]
+    epochs: int
+    seed: int
+    split: int | None
+
+
+class SweepStudy:
+    """A sweep as it goes on: what is finished is in :attr:`outcome` at any time.
+
+    Parameters
+    ----------
+    dataset
+        What to train on. Choices are made on its validation rows; if it has none, on its test rows.
+    request
+        What to sweep over.
+    journal
+        A file in which finished sessions are kept; what it has already is not done again.
+
+    Attributes
+    ----------
+    outcome : Sweep
+        Grows session by session.
+
+    Raises
+    ------
+    SettingsError
+        If any session is not possible, or the journal is another study's; before the first one starts.
+    """
+
+    def __init__(self, dataset: Dataset, request: SweepRequest, journal: str | Path | None = None) -> None:
+        self.workers = check_pool(request.team, request.workers)
+        _check(request)
+        self.dataset, self.request = dataset, request
+        self.sessions = list(_sessions(request))
+        for session in self.sessions[:: request.splits or request.runs]:
+            self._plan(session, dataset)
+        self._leads = request.team != "mpi" or job_rank() == 0
+        self._journal_path = journal if self._leads else None
+        if self._journal_path is not None:
+            with Journal(self._journal_path, self._identity()):
+                pass  # what is wrong with it is better known now
+        self.outcome = Sweep(describe_environment(), self._settings())
+        self._controls: dict[int, Control] = {}
+        self._lock = threading.Lock()
+        self._splits: dict[int, Dataset] = {}
+
+    def run(self, progress: SweepProgress | None = None) -> Sweep:
+        """Carry out all sessions that the journal does not have.
+
+        In an MPI job all processes call this; rank 0's outcome is whole.
+
+        Raises
+        ------
+        KeyboardInterrupt
+            On Ctrl-C; :attr:`outcome` then holds the finished sessions.
+        """
+        self.outcome.interrupted = True
+        with contextlib.ExitStack() as stack:
+            journal = None
+            if self._journal_path is not None:
+                journal = stack.enter_context(Journal(self._journal_path, self._identity()))
+                self._take_over(journal)
+            stack.enter_context(threadpool_limits(1))  # of all sessions: each would restore what another has set
+            self._compile()
+            self._carry_out(journal, progress)
+            on_first(self.request.team, lambda: self._retime(journal))
+        self.outcome.interrupted = False
+        return self.outcome
+
+    def _carry_out(self, journal: Journal | None, progress: SweepProgress | None) -> None:
+        """Do what is not done yet, the longest session first."""
+        done = self.outcome.sessions
+        missing = [session for session in self.sessions if session.number not in done]
+        missing.sort(key=lambda session: -self._cost(session))
+        side_by_side = min(self.workers, len(missing))
+
+        def deliver(number: int, text: str) -> None:
+            record = {**json.loads(text), "side_by_side": side_by_side}
+            if journal is not None:
+                journal.add({"session": number, **record})
+            done[number] = record
+            if progress is not None:
+                progress(len(done), len(self.sessions))
+
+        if progress is not None:
+            progress(len(done), len(self.sessions))
+        numbers = [session.number for session in missing]
+        spread(self.request.team, self.workers, numbers, self._work, deliver, self._stop)
+
+    def _work(self, number: int) -> str:
+        """Carry out one session; return its record."""
+        session = self.sessions[number]
+        dataset = self._rows(session)
+        control = Control(np.zeros(1, np.int64), np.zeros(1, np.int64))
+        with self._lock:
+            self._controls[number] = control
+        scored = dataset if dataset.validation is None else replace(dataset, test=dataset.validation)
+        result = run(self._plan(session, scored), scored, controls=[control])
+        with self._lock:
+            del self._controls[number]
+        test = result.accuracy
+        if dataset.validation is not None:
+            test = accuracy(result.model.learner.predict_proba(dataset.test), dataset.test.labels)
+        record = {
+            "hidden": session.hidden,
+            "epochs": session.epochs,
+            "seed": session.seed,
+            "split": session.split,
+            "accuracy": test,
+            "validation_accuracy": None if dataset.validation is None else result.accuracy,
+            "epochs_run": len(result.losses),
+            "loss": result.losses[-1],
+            "seconds": result.seconds,
+            "retimed_s": None,
+        }
+        return json.dumps(record)
+
+    def _stop(self) -> None:
+        with self._lock:
+            for control in self._controls.values():
+                control.stop[0] = 1
+
+    def _retime(self, journal: Journal | None) -> None:
+        """Time sessions again, alone, where they were not."""
+        if self.request.retime is None:
+            return
+        each = self.request.splits or self.request.runs
+        wanted = min(self.request.retime or each, each)
+        for session in self.sessions:
+            record = self.outcome.sessions[session.number]
+            if session.number % each >= wanted or record["side_by_side"] == 1 or record["retimed_s"] is not None:
+                continue
+            record["retimed_s"] = json.loads(self._work(session.number))["seconds"]["train"]
+            if journal is not None:
+                journal.add({"retimed": session.number, "train_s": record["retimed_s"]})
+
+    def _take_over(self, journal: Journal) -> None:
+        """Take over what earlier attempts have finished."""
+        for entry in journal.entries:
+            if "session" in entry:
+                record = dict(entry)
+                self.outcome.sessions[record.pop("session")] = record
+            elif entry.get("retimed") in self.outcome.sessions:
+                self.outcome.sessions[entry["retimed"]]["retimed_s"] = entry["train_s"]
+
+    def _rows(self, session: _Session) -> Dataset:
+        """Return the rows of a session."""
+        if session.split is None:
+            return self.dataset
+        with self._lock:
+            if session.split not in self._splits:
+                self._splits[session.split] = resplit(self.dataset, session.split)
+            return self._splits[session.split]
+
+    def _plan(self, session: _Session, dataset: Dataset) -> Plan:
+        return make_plan(
+            dataset,
+            team="solo",
+            settings=replace(self.request.network, hidden=session.hidden),
+            batch=self.request.batch,
+            epochs=session.epochs,
+            seed=session.seed,
+            learner=self.request.learner,
+        )
+
+    def _cost(self, session: _Session) -> int:
+        """Return what a session costs, in multiplications per example."""
+        widths = (self.dataset.features, *session.hidden, len(self.dataset.classes))
+        return session.epochs * sum(one * other for one, other in itertools.pairwise(widths))
+
+    def _compile(self) -> None:
+        """Compile before the first clock starts, and once: every session would do it at the same time."""
+        settings = replace(self.request.network, hidden=self.request.hidden[0])
+        learner = make_learner(self.request.learner, settings, self.dataset.features, len(self.dataset.classes))
+        prepare(self.request.team, 1, learner.dtype, lambda: learner.prepare(self.dataset.train))
+
+    def _settings(self) -> dict[str, Any]:
+        """Return what was resolved, for the record."""
+        request = self.request
+        plan = self._plan(self.sessions[0], self.dataset)
+        return {
+            "data": self.dataset.describe(),
+            "learner": request.learner,
+            "network": asdict(request.network),
+            "batch": plan.batch,
+            "hidden": [list(widths) for widths in request.hidden],
+            "epochs": list(request.epochs),
+            "runs": request.splits or request.runs,
+            "seed": request.seed,
+            "splits": request.splits,
+            "s1": request.s1,
+            "s2": request.s2,
+            "workers": self.workers,
+            "team": request.team,
+            "chosen_on": self.chosen_on,
+            "tradeoff": "impact" if request.target is None else "target",
+            "target": request.target,
+        }
+
+    @property
+    def chosen_on(self) -> Literal["validation", "test"]:
+        """Which rows choices are made on."""
+        return "test" if self.dataset.validation is None else "validation"
+
+    def _identity(self) -> dict[str, Any]:
+        """Return what makes sessions interchangeable: all that their results depend on."""
+        names = ("learner", "network", "batch", "hidden", "epochs", "runs", "seed", "splits", "chosen_on")
+        settings = self._settings()
+        facts = {name: settings["data"][name] for name in ("name", "train_rows", "test_rows", "features", "scaling")}
+        return {
+            "kind": "sweep",
+            "version": __version__,
+            **{name: settings[name] for name in names},
+            "data": {**facts, "checksum": self._checksum},
+        }
+
+    @cached_property
+    def _checksum(self) -> int:
+        tables = (self.dataset.train, self.dataset.test, self.dataset.validation)
+        found = 0
+        for table in tables:
+            if table is not None:
+                found = zlib.crc32(np.ascontiguousarray(table.features).data, zlib.crc32(table.labels.tobytes(), found))
+        return found
+
+
+def _check(request: SweepRequest) -> None:
+    """Check what `make_plan` does not see."""
+    repeats = request.runs if request.splits is None else request.splits
+    if repeats < 1 or not request.hidden or not request.epochs:
+        raise SettingsError("a sweep needs at least one network, one number of epochs and one run")
+    for name, weight in (("--s1", request.s1), ("--s2", request.s2)):
+        if not 0 < weight < float("inf"):
+            raise SettingsError(f"{name} weighs the impact factor: it must be a positive number, not {weight}")
+    if request.target is not None and not 0 < request.target <= 1:
+        raise SettingsError(f"the target is an accuracy above 0 and up to 1, such as 0.93, not {request.target:g}")
+    if request.retime is not None and request.retime < 0:
+        raise SettingsError(f"the number of sessions to time again must be 0 (all) or more, not {request.retime}")
+
+
+def _sessions(request: SweepRequest) -> Iterator[_Session]:
+    """Yield all sessions in the order of Table I."""
+    number, repeats = 0, request.splits or request.runs
+    for hidden in dict.fromkeys(request.hidden):
+        for epochs in dict.fromkeys(request.epochs):
+            for seed in range(request.seed, request.seed + repeats):
+                yield _Session(number, hidden, epochs, seed, None if request.splits is None else seed)
+                number += 1
+
+
+def as_published(request: SweepRequest) -> SweepRequest:
+    """Return a sweep as Todorov et al. 2021 did theirs: MLPClassifiers in double precision."""
+    return replace(request, learner="published", network=replace(request.network, dtype="float64"))
+
+
+def load_for_sweep(request: DataRequest, *, published: bool = False) -> Dataset:
+    """Return the rows for a sweep: with validation rows, or, as published, raw pixels and test rows alone.
+
+    Raises
+    ------
+    DataError, SettingsError
+        As `manyhands.data.catalog.load`.
+    """
+    if published:
+        return load(replace(request, scale="none", validation=None))
+    return load(replace(request, validation=request.validation or "auto"))
+
+
+def sweep(
+    data: str | Path | Dataset = "auto",
+    *,
+    hidden: tuple[tuple[int, ...] | int, ...] = DEFAULT_HIDDEN,
+    epochs: tuple[int, ...] = DEFAULT_EPOCHS,
+    runs: int = DEFAULT_RUNS,
+    rows: int | None = None,
+    scale: str = "auto",
+    validation: int | None = None,
+    published: bool = False,
+    journal: str | Path | None = None,
+    seed: int = 0,
+    splits: int | None = None,
+    batch: int | None = None,
+    s1: float = 1.0,
+    s2: float = 1.0,
+    target: float | None = None,
+    workers: int | None = None,
+    team: str = "threads",
+    retime: int | None = None,
+    **network: Any,
+) -> Sweep:
+    """Train every network with every number of epochs, several times, and find the best trade-off.
+
+    Parameters
+    ----------
+    data, rows, scale, **network
+        See `manyhands.train`.
+    hidden
+        Networks: widths of hidden layers, or one number for one layer.
+    validation
+        Number of validation rows; by default see `manyhands.data.split.for_validation`.
+    published
+        Whether to do it as Todorov et al. 2021: MLPClassifiers on raw pixels, chosen on the test rows.
+    journal
+        See :class:`SweepStudy`.
+    epochs, runs, seed, splits, batch, s1, s2, target, workers, team, retime
+        See :class:`SweepRequest`.
+
+    Returns
+    -------
+    Sweep
+        ``sweep.table`` has the rows of Table I, ``sweep.best`` the best of them, ``sweep.save(path)`` writes JSON.
+
+    Raises
+    ------
+    ManyhandsError
+        If anything about data or settings cannot work, before training starts.
+    """
+    networks = tuple((each,) if isinstance(each, int) else tuple(each) for each in hidden)
+    request = SweepRequest(
+        networks,
+        epochs,
+        runs,
+        seed,
+        splits,
+        network=network_settings(**network),
+        batch=batch,
+        s1=s1,
+        s2=s2,
+        target=target,
+        team=team,
+        workers=workers,
+        retime=retime,
+    )
+    if published:
+        request = as_published(request)
+    if isinstance(data, Dataset):
+        dataset = data
+    else:
+        dataset = load_for_sweep(
+            DataRequest(str(data), rows=rows, scale=scale, validation=validation), published=published
+        )
+    return SweepStudy(dataset, request, journal).run()
