@@ -9,7 +9,8 @@ import tqdm
 
 from manyhands.cli import _parser, main
 from manyhands.data.catalog import DataRequest
-from manyhands.studies.compare import DEFAULT_SEEDS, SCHEMA
+from manyhands.studies.compare import DEFAULT_SEEDS
+from manyhands.studies.comparison import SCHEMA
 from manyhands.studies.environment import usable_cores
 from manyhands.studies.published import PublishedRequest
 

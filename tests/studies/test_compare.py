@@ -8,7 +8,8 @@ import pytest
 
 from manyhands.errors import ManyhandsError, SettingsError
 from manyhands.studies import compare as module
-from manyhands.studies.compare import SCHEMA, CompareRequest, CompareStudy, Comparison, compare
+from manyhands.studies.compare import CompareRequest, CompareStudy, compare
+from manyhands.studies.comparison import SCHEMA, Comparison
 
 SECONDS = {"startup", "read", "distribute", "compute", "communicate", "merge", "evaluate", "train", "total"}
 NUMBER, INTERVAL = (int, float), (list, type(None))

@@ -2,7 +2,8 @@
 
 import pytest
 
-from manyhands.studies.compare import DEFAULT_STRATEGIES, Comparison
+from manyhands.studies.compare import DEFAULT_STRATEGIES
+from manyhands.studies.comparison import Comparison
 from manyhands.studies.tables import comparison_table
 
 

@@ -168,8 +168,10 @@ def _check(dataset: Dataset, request: CompareRequest) -> None:
     repeats = request.seeds if request.splits is None else request.splits
     if repeats < 1:
         raise SettingsError(f"--{'seeds' if request.splits is None else 'splits'} must be at least 1, not {repeats}")
-    if not request.workers or min(request.workers) < 1:
-        raise SettingsError("give at least one number of workers, each from 1 on")
+    if not request.workers:
+        raise SettingsError("give at least one number of workers")
+    if min(request.workers) < 1:
+        raise SettingsError(f"the number of workers must be at least 1, not {min(request.workers)}")
     check_margin(request.margin)
     if request.target is not None and not 0 < request.target <= 1:
         raise SettingsError(f"the target is an accuracy above 0 and up to 1, such as 0.93, not {request.target:g}")

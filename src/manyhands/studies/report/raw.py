@@ -1,0 +1,117 @@
+"""The numbers of a report as CSV files: points for decimals, commas between, one header line."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from manyhands.studies.report.figures_sweep import comparable, published_sweep
+from manyhands.studies.report.records import SECONDS, Record, parts
+from manyhands.studies.report.wording import layers
+
+_RUN = (
+    *("strategy", "workers", "team", "learner", "sharding", "seed", "split", "rows", "accuracy", "loss", "steps"),
+    *("rounds", "bytes_sent", "examples", "target_s"),
+)
+_SUMMARY = (
+    *("strategy", "workers", "accuracy_mean", "accuracy_ci95", "delta_pp", "delta_ci95", "train_s", "total_s"),
+    *("speedup", "speedup_ci95", "efficiency", "impact", "impact_with_communication", "oversubscribed", "verdict"),
+    *("more_seeds", "target_s", "target_reached", "scaled_speedup"),
+)
+_SESSION = (
+    *("hidden", "epochs", "seed", "split", "accuracy", "validation_accuracy", "epochs_run", "loss", "side_by_side"),
+    "retimed_s",
+)
+_TABLE1 = (
+    "hidden",
+    "epochs",
+    "runs",
+    "time_s",
+    "time_falsified",
+    "accuracy_pct",
+    "accuracy_ci95",
+    "test_pct",
+    "impact",
+)
+_CURVE = ("step", "epoch", "round", "train_s", "loss", "accuracy")
+_WHOSE = ("strategy", "workers", "seed")
+_LINE = ("processes", "time_s", "accuracy_pct", "impact")
+
+
+def csv_files(record: Record) -> dict[str, bytes]:
+    """Return the CSV files that a completed record allows, by name.
+
+    An interval becomes two columns, ``_low`` and ``_high``; hidden layers are joined, as in ``512-128``; what has no
+    value is empty.
+    """
+    inside = parts(record)
+    found: dict[str, bytes] = {}
+    if inside.sweep is not None:
+        found |= _of_sweep(inside.sweep)
+    if inside.compare is not None:
+        compare = inside.compare
+        found["runs.csv"] = _runs(compare["runs"])
+        found["summary.csv"] = _written(_SUMMARY, compare["summary"])
+        found["curves.csv"] = _written((*_WHOSE, *_CURVE), _curves(compare["runs"]))
+    if inside.published is not None:
+        name = "runs.csv" if inside.compare is None else "published_runs.csv"
+        found[name] = _runs(inside.published["runs"])
+        for number in (2, 3):
+            sides = inside.published["tables"][f"table{number}"]
+            found[f"table{number}.csv"] = _written(_LINE, sides["here"])
+            found[f"table{number}_published.csv"] = _written(_LINE, sides["published"])
+    return {name: content for name, content in found.items() if content.count(b"\n") > 1}
+
+
+def _of_sweep(sweep: Record) -> dict[str, bytes]:
+    seconds = [f"seconds_{name}" for name in SECONDS]
+    found = {
+        "sessions.csv": _written((*_SESSION, *seconds), map(_flat, sweep["sessions"])),
+        "table1.csv": _written(_TABLE1, sweep["table"]),
+    }
+    if comparable(sweep):
+        found["table1_published.csv"] = _written(
+            ("hidden", "epochs", "time_s", "accuracy_pct", "impact"), published_sweep()
+        )
+    return found
+
+
+def _runs(runs: Iterable[Record]) -> bytes:
+    return _written((*_RUN, *(f"seconds_{name}" for name in SECONDS)), map(_flat, runs))
+
+
+def _flat(run: Record) -> Record:
+    """Return a run whose seconds are fields of its own."""
+    return {**run, **{f"seconds_{name}": run["seconds"][name] for name in SECONDS}}
+
+
+def _curves(runs: Iterable[Record]) -> Iterable[Record]:
+    """Yield the points of all curves, each with the run it belongs to."""
+    for run in runs:
+        for point in run["curve"] or []:
+            yield {**{name: run.get(name) for name in _WHOSE}, **point}
+
+
+def _written(columns: Sequence[str], rows: Iterable[Record]) -> bytes:
+    """Return rows as CSV."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow([name for column in columns for name in _names(column)])
+    for row in rows:
+        writer.writerow([cell for column in columns for cell in _cells(column, row.get(column))])
+    return text.getvalue().encode(errors="replace")
+
+
+def _names(column: str) -> list[str]:
+    return [f"{column}_low", f"{column}_high"] if column.endswith("_ci95") else [column]
+
+
+def _cells(column: str, value: Any) -> list[Any]:
+    """Return the cell, or the two cells, of a value; Python writes numbers so that they read back the same."""
+    if column.endswith("_ci95"):
+        return ["", ""] if value is None else list(value)
+    if column == "hidden" and isinstance(value, list):
+        return [layers(value)]
+    return ["" if value is None else value]

@@ -1,0 +1,239 @@
+"""The tables of a report as rows of text; `manyhands.studies.report.page` makes HTML of them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+from manyhands.studies.report import selection
+from manyhands.studies.report.figures_sweep import comparable, published_sweep
+from manyhands.studies.report.records import Record, parts
+from manyhands.studies.report.wording import decimal, impact, layers, seconds, signed, span
+
+_PUBLISHED = "published (MIPRO 2021)"
+
+
+@dataclass(frozen=True)
+class Table:
+    """A table of text.
+
+    Attributes
+    ----------
+    title, note
+        Above and below it.
+    columns
+        One heading each.
+    rows
+        The first cell of each names it; a second line in a cell is its interval.
+    groups
+        Headings over several columns: text and number of columns; none if empty.
+    marked
+        Positions of rows that stand out.
+    """
+
+    title: str
+    columns: Sequence[str]
+    rows: Sequence[Sequence[str]]
+    note: str = ""
+    groups: Sequence[tuple[str, int]] = ()
+    marked: frozenset[int] = field(default_factory=frozenset)
+
+
+def make_tables(record: Record) -> list[Table]:
+    """Return all tables that a completed record allows."""
+    inside, found = parts(record), []
+    if inside.compare is not None and inside.compare["summary"]:
+        found += [_comparison(inside.compare), *_laws(inside.compare)]
+    if inside.sweep is not None and inside.sweep["table"]:
+        found.append(_table1(inside.sweep))
+    if inside.published is not None:
+        found += [
+            _repetition(inside.published, "table2", "Table II: without communication"),
+            _repetition(inside.published, "table3", "Table III: with communication"),
+        ]
+    return found
+
+
+def _shown(columns: Sequence[tuple[str, Callable[[Record], str]]], rows: Sequence[Record]) -> list[list[str]]:
+    return [[show(row) for _, show in columns] for row in rows]
+
+
+def _with_interval(value: str, interval: Sequence[float] | None, *, sign: bool = False) -> str:
+    return f"{value}\n{span(interval, sign=sign)}" if interval else value
+
+
+def _comparison(compare: Record) -> Table:
+    """Return the comparison; columns that no row fills are left out."""
+    columns: list[tuple[str, Callable[[Record], str]]] = [
+        ("strategy", lambda row: row["strategy"]),
+        ("workers", lambda row: f"{row['workers']}{'*' if row['oversubscribed'] else ''}"),
+        ("train, s", lambda row: seconds(row["train_s"])),
+        ("speedup", lambda row: _with_interval(decimal(row["speedup"]), row["speedup_ci95"])),
+        ("scaled speedup", lambda row: decimal(row["scaled_speedup"])),
+        ("vs sequential, points", lambda row: _with_interval(signed(row["delta_pp"]), row["delta_ci95"], sign=True)),
+        ("verdict", _verdict),
+        ("accuracy, %", _accuracy),
+        ("efficiency", lambda row: decimal(row["efficiency"])),
+        ("impact", lambda row: impact(row["impact"])),
+        ("total, s", lambda row: seconds(row["total_s"])),
+        ("impact with comm.", lambda row: impact(row["impact_with_communication"])),
+        ("to target, s", lambda row: seconds(row["target_s"])),
+        ("target reached", lambda row: "" if row["target_reached"] is None else f"{row['target_reached']} runs"),
+    ]
+    if compare["settings"]["target"] is None:
+        columns = [column for column in columns if "target" not in column[0]]
+    rows = _shown(columns, compare["summary"])
+    kept = [place for place in range(len(columns)) if any(row[place] for row in rows)]
+    often = selection.repetitions(compare)
+    times = f"Medians of times and means of accuracies over {often}; below them the 95 % intervals."
+    crowd = (
+        f" * More workers than the {selection.cores(compare)}: these times say nothing about more cores."
+        if selection.crowded(compare)
+        else ""
+    )
+    chosen = frozenset(
+        place
+        for place, row in enumerate(compare["summary"])
+        if row in selection.parallel_rows(compare)
+        and row["verdict"] in ("same", "higher")
+        and selection.surely_faster(row)
+        and not row["oversubscribed"]
+    )
+    bold = " Bold: faster, and no less accurate." if chosen else ""
+    return Table(
+        "Comparison",
+        [columns[place][0] for place in kept],
+        [[row[place] for place in kept] for row in rows],
+        f"{times}{crowd}{bold}",
+        marked=chosen,
+    )
+
+
+def _accuracy(row: Record) -> str:
+    interval = row["accuracy_ci95"]
+    mean = decimal(100 * row["accuracy_mean"])
+    return _with_interval(mean, None if interval is None else [100 * end for end in interval])
+
+
+def _verdict(row: Record) -> str:
+    word = row["verdict"] or ""
+    more = row["more_seeds"]
+    return f"{word}, about {more} more seeds" if word == "undecided" and more else word
+
+
+def _laws(compare: Record) -> list[Table]:
+    """Return what the fitted laws say, if any was fitted."""
+    columns: list[tuple[str, Callable[[Record], str]]] = [
+        ("strategy", lambda law: law["strategy"]),
+        ("serial part (Amdahl), %", lambda law: _percent(law["amdahl"])),
+        ("contention (USL)", lambda law: "" if law["usl"] is None else decimal(law["usl"]["contention"], 4)),
+        ("coherency (USL)", lambda law: "" if law["usl"] is None else decimal(law["usl"]["coherency"], 4)),
+        ("best n (USL)", _best_workers),
+        ("largest speedup (USL)", lambda law: "" if law["usl"] is None else decimal(law["usl"]["peak_speedup"])),
+        ("serial part (Gustafson), %", lambda law: _percent(law["gustafson"])),
+    ]
+    rows = _shown(columns, compare["laws"])
+    kept = [place for place in range(len(columns)) if any(row[place] for row in rows)]
+    if kept in ([], [0]):
+        return []
+    fitted = any(law["oversubscribed"] for law in compare["laws"])
+    note = "Fitted to points with more workers than cores too: beyond the cores they say little." if fitted else ""
+    return [
+        Table(
+            "How it scales",
+            [columns[place][0] for place in kept],
+            [[row[place] for place in kept] for row in rows],
+            note,
+        )
+    ]
+
+
+def _percent(law: Record | None) -> str:
+    return "" if law is None else decimal(100 * law["serial_fraction"], 1)
+
+
+def _best_workers(law: Record) -> str:
+    usl = law["usl"]
+    if usl is None:
+        return ""
+    return "none: more is better" if usl["best_workers"] is None else f"{usl['best_workers']:.3g}"
+
+
+def _table1(sweep: Record) -> Table:
+    """Return Table I, ours and, where it may be compared, the published one."""
+    theirs = {(row["hidden"][0], row["epochs"]): row for row in published_sweep()} if comparable(sweep) else {}
+    tested = any(row["test_pct"] is not None for row in sweep["table"])
+    chosen_on = sweep["settings"]["chosen_on"] or "test"
+    rows = []
+    for row in sweep["table"]:
+        cells = [layers(row["hidden"]), str(row["epochs"]), seconds(row["time_s"])]
+        cells[2] += "†" if row["time_falsified"] else ""
+        cells.append(decimal(row["accuracy_pct"]) + _half(row["accuracy_ci95"]))
+        cells += [decimal(row["test_pct"])] if tested else []
+        cells.append(impact(row["impact"]))
+        if theirs:
+            other = theirs.get((row["hidden"][0], row["epochs"]))
+            cells += (
+                ["", "", ""]
+                if other is None
+                else [decimal(other["time_s"]), decimal(other["accuracy_pct"]), decimal(other["impact"])]
+            )
+        rows.append(cells)
+    here = ["time, s", f"accuracy ({chosen_on}), %", *(["accuracy (test), %"] if tested else []), "impact"]
+    best = sweep["best"]
+    marked = frozenset(
+        place
+        for place, row in enumerate(sweep["table"])
+        if best is not None and (row["hidden"], row["epochs"]) == (best["hidden"], best["epochs"])
+    )
+    return Table(
+        "Table I: training time, accuracy and impact factor by network and epochs",
+        ["hidden", "epochs", *here, *(["time, s", "accuracy, %", "impact"] if theirs else [])],
+        rows,
+        _note1(sweep, bool(theirs), bool(marked)),
+        [("", 2), ("here", len(here)), (_PUBLISHED, 3)] if theirs else [],
+        marked,
+    )
+
+
+def _half(interval: Sequence[float] | None) -> str:
+    """Return an interval as what is added and taken away, for tables with many rows."""
+    return "" if interval is None else f" ±{decimal((interval[1] - interval[0]) / 2)}"
+
+
+def _note1(sweep: Record, beside: bool, marked: bool) -> str:
+    notes = ["Bold: the chosen classifier."] if marked else []
+    if beside:
+        notes.append("Published: pixels not scaled, another machine, scikit-learn's MLPClassifier; theirs is 75, 75.")
+    if any(row["accuracy_ci95"] for row in sweep["table"]):
+        notes.append("±: 95 % interval.")
+    if any(row["time_falsified"] for row in sweep["table"]):
+        notes.append("† Measured while other sessions ran, and so too long.")
+    return " ".join(notes)
+
+
+def _repetition(published: Record, name: str, title: str) -> Table:
+    """Return Table II or III, ours beside the published one."""
+    sides = published["tables"][name]
+    theirs = {row["processes"]: row for row in sides["published"]}
+    cores = published["environment"]["cores"]
+    rows, crowded = [], False
+    for row in sides["here"]:
+        star = cores is not None and row["processes"] > cores
+        crowded = crowded or star
+        other = theirs.get(row["processes"])
+        rows.append(
+            [
+                f"{row['processes']}{'*' if star else ''}",
+                *_line(row, 3),
+                *(("", "", "") if other is None else _line(other, 2)),
+            ]
+        )
+    three = ["time, s", "accuracy, %", "impact"]
+    note = f"* More processes than the {selection.cores(published)} here." if crowded else ""
+    groups = [("", 1), ("here", 3), (_PUBLISHED, 3)]
+    return Table(title, ["processes", *three, *three], rows, note, groups)
+
+
+def _line(row: Record, places: int) -> tuple[str, str, str]:
+    return decimal(row["time_s"], places), decimal(row["accuracy_pct"]), decimal(row["impact"])

@@ -1,0 +1,63 @@
+"""Numbers and names as they are read: in sentences, tables and legends."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+
+def seconds(value: float | None) -> str:
+    """Return seconds: milliseconds below 100 s, then four digits."""
+    if value is None:
+        return ""
+    return f"{value:.3f}" if value < 100 else f"{value:.1f}" if value < 1000 else f"{value:.0f}"
+
+
+def decimal(value: float | None, places: int = 2) -> str:
+    """Return a number with fixed decimals; nothing for None."""
+    return "" if value is None else f"{value:.{places}f}"
+
+
+def signed(value: float | None, places: int = 2) -> str:
+    """Return a difference with its sign; what rounds to zero is +0.00."""
+    return "" if value is None else f"{round(value, places) + 0.0:+.{places}f}"
+
+
+def impact(value: float | None) -> str:
+    """Return an impact factor: one decimal, but three digits for slow runs, whose impact is small."""
+    if value is None:
+        return ""
+    return f"{value:#.3g}" if value < 1 else f"{value:.1f}" if value < 1e4 else f"{value:.0f}"
+
+
+def span(interval: Sequence[float] | None, places: int = 2, *, sign: bool = False) -> str:
+    """Return an interval, as in ``1.61 to 1.80``; nothing for None."""
+    if interval is None:
+        return ""
+    low, high = ((signed if sign else decimal)(end, places) for end in interval)
+    return f"{low} to {high}"
+
+
+def count(number: int, noun: str) -> str:
+    """Return a number with its noun, in the plural if need be."""
+    return f"{number} {noun}{'' if number == 1 else 's'}"
+
+
+def layers(hidden: Sequence[int]) -> str:
+    """Return the widths of hidden layers, as in ``512-128``."""
+    return "-".join(map(str, hidden)) or "none"
+
+
+def label(text: str, longest: int = 40) -> str:
+    """Return a name as it may stand in a figure: printable ASCII, nothing that would be typeset as mathematics."""
+    plain = "".join(letter if " " <= letter <= "~" and letter != "$" else "?" for letter in text)
+    return plain if len(plain) <= longest else plain[: longest - 3] + "..."
+
+
+def listed(items: Sequence[str]) -> str:
+    """Return items as a list in a sentence."""
+    return items[0] if len(items) == 1 else f"{', '.join(items[:-1])} and {items[-1]}" if items else ""
+
+
+def first_capital(text: str) -> str:
+    """Return the text with a capital first letter, the others as they are."""
+    return text[:1].upper() + text[1:]
