@@ -3,10 +3,11 @@ PYTHON ?= python3
 PIP := .venv/bin/python -m pip --disable-pip-version-check
 STAMP := .venv/.ready
 
-.PHONY: help env compare lint test test-all bench clean
+.PHONY: help env compare study lint test test-all bench clean
 
 help:
 	@echo "make compare   set up, then compare strategies and numbers of workers on real handwriting"
+	@echo "make study     set up, then repeat the published study with our learner; report/report.html"
 	@echo "make test      set up, then lint, types and tests (under 10 minutes)"
 	@echo "make test-all  the same with the slow tests"
 	@echo "make bench     set up, then measure speed and write benchmarks/RESULTS.md"
@@ -22,6 +23,9 @@ env: $(STAMP)
 
 compare: $(STAMP)
 	.venv/bin/manyhands compare
+
+study: $(STAMP)
+	.venv/bin/manyhands study w1 --report report
 
 lint: $(STAMP)
 	.venv/bin/ruff format --check .
