@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from manyhands.learners.mlp.network import MLPSettings
     from manyhands.studies.compare import compare
     from manyhands.studies.comparison import Comparison
+    from manyhands.studies.sessions import Sweep
+    from manyhands.studies.sweep import sweep
     from manyhands.training.model import TrainedModel, load_model
     from manyhands.training.result import TrainingResult
     from manyhands.training.run import train
@@ -32,9 +34,11 @@ _HOMES = {
     "MLPSettings": "manyhands.learners.mlp.network",
     "TrainedModel": "manyhands.training.model",
     "TrainingResult": "manyhands.training.result",
+    "Sweep": "manyhands.studies.sessions",
     "compare": "manyhands.studies.compare",
     "load_model": "manyhands.training.model",
     "make_dataset": "manyhands.data.dataset",
+    "sweep": "manyhands.studies.sweep",
     "train": "manyhands.training.run",
 }
 
@@ -44,12 +48,14 @@ __all__ = [
     "Examples",
     "MLPSettings",
     "ManyhandsError",
+    "Sweep",
     "TrainedModel",
     "TrainingResult",
     "__version__",
     "compare",
     "load_model",
     "make_dataset",
+    "sweep",
     "train",
 ]
 

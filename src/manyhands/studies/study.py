@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import json
+import textwrap
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -23,6 +24,7 @@ from manyhands.studies.published import (
     PublishedRequest,
     PublishedStudy,
     Repetition,
+    other_than_published,
     processes_table,
     published_table,
     table_text,
@@ -123,7 +125,9 @@ def _published_tables(comparison: Comparison) -> list[str]:
                 here = processes_table(runs, number)
                 cores = comparison.environment["cores"]
                 tables.append(table_text(f"{title}, {strategy}", here, published_table(number), cores))
-    return tables
+    notes = ["Published: raw pixels, one mean at the end, a six-core Intel i7-9750H."]
+    notes += other_than_published(comparison.settings)
+    return [*tables, "\n".join(textwrap.fill(note, 80) for note in notes)] if tables else []
 
 
 def accuracies_text(comparison: Comparison) -> str:

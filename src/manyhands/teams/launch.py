@@ -125,7 +125,7 @@ def check_alone(team: str) -> None:
     """
     if processes_announced() > 1 or (team == "mpi" and in_job()):
         raise SettingsError(
-            "compare starts MPI jobs of its own, one for each number of workers: start it without mpiexec or srun"
+            "this command starts MPI jobs of its own, one for each number of workers: start it without mpiexec or srun"
         )
 
 

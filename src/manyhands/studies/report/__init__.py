@@ -49,9 +49,10 @@ def write_report(record: Any, folder: str | Path) -> Path:
     from manyhands.studies.report.page import make_page
     from manyhands.studies.report.raw import csv_files
 
-    completed = complete(record)
+    text = json.dumps(record, indent=1) + "\n"
+    completed = complete(json.loads(text))  # a live run's record becomes what will be read from its file
     pictures = [(picture, svg(picture), png(picture)) for picture in make_figures(completed)]
-    files = {RECORD: (json.dumps(record, indent=1) + "\n").encode(), **csv_files(completed)}
+    files = {RECORD: text.encode(), **csv_files(completed)}
     for picture, vector, pixels in pictures:
         files |= {f"{picture.name}.png": pixels, f"{picture.name}.svg": vector}
     page = make_page(completed, [(picture, vector) for picture, vector, _ in pictures], list(files))

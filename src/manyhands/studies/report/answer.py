@@ -175,12 +175,20 @@ def _of_sweep(sweep: Record) -> str:
     """Answer with the best classifier and why it is the best."""
     best = sweep["best"]
     if best is None:
-        return f"No answer: no best classifier was chosen{_unfinished(sweep, '; ')}."
+        return f"{_none_able(sweep)}{_unfinished(sweep, '; ')}."
     reason = (best["reason"] or _highest(sweep, best)).strip().rstrip(".")
-    if reason[1:2].islower():  # a sentence of its own, put after a colon
-        reason = reason[0].lower() + reason[1:]
+    reason = reason.removeprefix(f"{layers(best['hidden'])} hidden, {best['epochs']} epochs: ")
     name = f"{layers(best['hidden'])} hidden neurons, {count(best['epochs'], 'epoch')}"
     return first_capital(f"{name}{': ' + reason if reason else ''}{_unfinished(sweep, '; ')}.")
+
+
+def _none_able(sweep: Record) -> str:
+    """Return why no classifier was chosen."""
+    target = sweep["settings"]["target"]
+    if target is None or not sweep["table"]:
+        return "No answer: no best classifier was chosen"
+    highest = max(row["accuracy_pct"] for row in sweep["table"])
+    return f"None: no classifier reaches {100 * target:g} %; the highest accuracy is {decimal(highest)} %"
 
 
 def _highest(sweep: Record, best: Record) -> str:

@@ -194,11 +194,6 @@ def legend_above(figure: Figure, axes: Sequence[Axes], columns: int = 4) -> None
         text.set_fontfamily(_FONT)
 
 
-def note(axes: Axes, x: float, y: float, text: str, **how: Any) -> None:
-    """Write small text at a place in the units of the axes."""
-    axes.text(x, y, text, **{"fontsize": 9, "color": INK, "fontfamily": _FONT, **how})
-
-
 def png(picture: Picture) -> bytes:
     """Return the picture as PNG; the same picture gives the same bytes."""
     buffer = io.BytesIO()

@@ -56,7 +56,7 @@ def training_time(compare: Record) -> Picture:
         dress(panels[1], "workers", "training time, s", f"until {100 * target:g} % was first measured")
     from_zero(panels)
     legend_above(figure, panels)
-    best = selection.fastest(compare["summary"])
+    best = selection.fastest(selection.parallel_rows(compare) or compare["summary"])
     base = selection.reference(compare)
     finding = f"the fastest, {selection.named(best)}, took {seconds(best['train_s'])} s"
     if base is not None and best is not base:
@@ -91,7 +91,7 @@ def impact(compare: Record) -> Picture | None:
     fields = {field: text for field, text in fields.items() if any(row[field] for row in compare["summary"])}
     if not fields:
         return None
-    figure, panels = new_figure(1, len(fields), width=4.5 * len(fields) + (0 if len(fields) > 1 else 2), sharey=True)
+    figure, panels = new_figure(1, len(fields), width=4.5 * len(fields) + (0 if len(fields) > 1 else 2))
     findings = []
     for panel, (field, text) in zip(panels, fields.items(), strict=True):
         _by_workers(panel, compare, field)
@@ -102,7 +102,8 @@ def impact(compare: Record) -> Picture | None:
     from_zero(panels)
     legend_above(figure, panels)
     finding = " and ".join(findings)
-    caption = f"Impact factor, accuracy in percent per second: {finding}.{hollow_note(compare)}"
+    scales = " Each panel has a scale of its own." if len(fields) > 1 else ""
+    caption = f"Impact factor, accuracy in percent per second: {finding}.{scales}{hollow_note(compare)}"
     return Picture("impact", caption, f"Line charts of the impact factor by number of workers: {finding}.", figure)
 
 
@@ -126,8 +127,7 @@ def speedup(compare: Record) -> Picture | None:
         other = selection.fastest(kept)
         finding += f", with the same accuracy {selection.named(other)} {decimal(other['speedup'])}"
     has_intervals = any(row["speedup_ci95"] for row in compare["summary"])
-    fitted = any(law["oversubscribed"] for law in compare["laws"])
-    caveat = " The laws were fitted to these points too." if fitted and selection.crowded(compare) else ""
+    caveat = " Laws with * were fitted to such points, for lack of others." if selection.fitted_crowded(compare) else ""
     caption = (
         f"Speedup over the sequential run{' with 95 % intervals' if has_intervals else ''}"
         f"{', and the laws fitted to it' if compare['laws'] else ''}: {finding}."
@@ -143,14 +143,14 @@ def scaled_speedup(compare: Record) -> Picture | None:
     names = [name for name in selection.parallel_strategies(compare) if _measured(compare, name, "scaled_speedup")]
     if not names:
         return None
-    laws = {law["strategy"]: law["gustafson"] for law in compare["laws"]}
+    laws = {law["strategy"]: law for law in compare["laws"] if law["gustafson"] is not None}
     panels = _panels(compare, names, "scaled_speedup", "scaled speedup")
     for axes, name in zip(panels.axes, names, strict=True):
         law, title = laws.get(name), ""
         if law is not None:
-            fraction = law["serial_fraction"]
+            fraction = law["gustafson"]["serial_fraction"]
             _draw_laws(axes, compare, [("Gustafson's law", "-", Gustafson(fraction).speedup)])
-            title = f"\nserial part {100 * fraction:.0f} %"
+            title = f"\nserial part {100 * fraction:.0f} %{selection.starred(law, 'gustafson')}"
         axes.set_title(f"{label(name)}{title}", fontsize=10.5, color=INK, loc="left")
     legend_above(panels.figure, panels.axes)
     rows = [row for row in compare["summary"] if row["strategy"] in names and row["scaled_speedup"] is not None]
@@ -224,12 +224,12 @@ def _fitted(law: Record | None) -> tuple[list[tuple[str, str, Callable[[float], 
     if law is not None and law["amdahl"] is not None:
         fraction = law["amdahl"]["serial_fraction"]
         curves.append(("Amdahl's law", "--", Amdahl(fraction).speedup))
-        facts.append(f"serial part {100 * fraction:.0f} %")
+        facts.append(f"serial part {100 * fraction:.0f} %{selection.starred(law, 'amdahl')}")
     if law is not None and law["usl"] is not None:
         usl = law["usl"]
         curves.append(("universal scalability law", ":", Scalability(usl["contention"], usl["coherency"]).speedup))
         best = usl["best_workers"]
-        facts.append("no best n" if best is None else f"best n {best:.3g}")
+        facts.append(f"{'no best n' if best is None else f'best n {best:.3g}'}{selection.starred(law, 'usl')}")
     return curves, "\n" + ", ".join(facts) if facts else ""
 
 

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import csv
-import importlib.resources
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from manyhands.studies.published import published_sweep
 from manyhands.studies.report.canvas import (
     INK,
     PALE,
@@ -31,17 +30,9 @@ _MEASURES = {"time_s": "training time, s", "accuracy_pct": "accuracy, %"}
 _VIEWS = {"time_s": (36, -64), "accuracy_pct": (24, -128)}  # from where neither surface hides its own chosen point
 
 
-def published_sweep() -> list[Record]:
+def published_rows() -> list[Record]:
     """Return Table I of Todorov et al. 2021 as rows like those of a sweep record."""
-    source = importlib.resources.files("manyhands.studies").joinpath("published_tables", "table1.csv")
-    return [
-        {
-            "hidden": [int(row["hidden"])],
-            "epochs": int(row["epochs"]),
-            **{name: float(row[name]) for name in ("time_s", "accuracy_pct", "impact")},
-        }
-        for row in csv.DictReader(source.read_text().splitlines())
-    ]
+    return [{**row, "hidden": [row["hidden"]]} for row in published_sweep()]
 
 
 def comparable(sweep: Record) -> bool:
@@ -77,7 +68,7 @@ def _surfaces(sweep: Record, measure: str) -> Picture:
     _surface(panels[0], sweep["table"], measure, title, "here", sweep["best"])
     if both:
         best = {"hidden": [75], "epochs": 75}
-        _surface(panels[1], published_sweep(), measure, title, "published (MIPRO 2021)", best)
+        _surface(panels[1], published_rows(), measure, title, "published (MIPRO 2021)", best)
     finding = _finding(sweep, measure)
     beside = "; right: the published table, with a scale of its own" if both else ""
     caption = (

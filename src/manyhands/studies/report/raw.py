@@ -7,7 +7,7 @@ import io
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from manyhands.studies.report.figures_sweep import comparable, published_sweep
+from manyhands.studies.report.figures_sweep import comparable, published_rows
 from manyhands.studies.report.records import SECONDS, Record, parts
 from manyhands.studies.report.wording import layers
 
@@ -73,7 +73,7 @@ def _of_sweep(sweep: Record) -> dict[str, bytes]:
     }
     if comparable(sweep):
         found["table1_published.csv"] = _written(
-            ("hidden", "epochs", "time_s", "accuracy_pct", "impact"), published_sweep()
+            ("hidden", "epochs", "time_s", "accuracy_pct", "impact"), published_rows()
         )
     return found
 

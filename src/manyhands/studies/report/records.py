@@ -118,7 +118,7 @@ def _typed(kind: type, name: str) -> Check:
 
 def _list_of(each: Check, length: int | None = None) -> Check:
     def check(value: Any, where: str) -> list[Any]:
-        if not isinstance(value, list) or length not in (None, len(value)):
+        if not isinstance(value, list | tuple) or length not in (None, len(value)):
             raise FormatError(f"{where} must be a list{f' of {length}' if length else ''}; {_ADVICE}")
         return [each(item, f"{where}[{position}]") for position, item in enumerate(value)]
 
@@ -187,8 +187,9 @@ _SETTINGS = _with_defaults(
             "tradeoff": _TEXT,
         },
     ),
-    {"data": lambda: _DATA({}, ""), "network": dict, "margin": lambda: DEFAULT_MARGIN, "scaled": lambda: False},
+    {"data": lambda: _DATA({}, ""), "network": dict},
 )
+_COMPARE_SETTINGS = _with_defaults(_SETTINGS, {"margin": lambda: DEFAULT_MARGIN, "scaled": lambda: False})
 _HEAD = {"environment": _ENVIRONMENT, "settings": _SETTINGS, "interrupted": _FLAG}
 _HEAD_DEFAULTS: dict[str, Callable[[], Any]] = {
     "environment": lambda: _ENVIRONMENT({}, ""),
@@ -227,21 +228,25 @@ _ROW = _with_defaults(
     ),
     {"oversubscribed": lambda: False},
 )
-_SERIAL = _object({"serial_fraction": _number(0, 1)}, {})
+_SERIAL = _object({"serial_fraction": _number(0, 1)}, {"oversubscribed": _FLAG})
 _LAW = _object(
     {"strategy": _TEXT},
     {
         "amdahl": _SERIAL,
         "gustafson": _SERIAL,
         "usl": _object(
-            {"contention": _AMOUNT, "coherency": _AMOUNT}, dict.fromkeys(("best_workers", "peak_speedup"), _AMOUNT)
+            {"contention": _AMOUNT, "coherency": _AMOUNT},
+            {**dict.fromkeys(("best_workers", "peak_speedup"), _AMOUNT), "oversubscribed": _FLAG},
         ),
         "oversubscribed": _FLAG,
     },
 )
 _COMPARE = _with_defaults(
-    _object({"runs": _list_of(_RUN), "summary": _list_of(_ROW)}, {**_HEAD, "laws": _list_of(_LAW)}),
-    {**_HEAD_DEFAULTS, "laws": list},
+    _object(
+        {"runs": _list_of(_RUN), "summary": _list_of(_ROW)},
+        {**_HEAD, "settings": _COMPARE_SETTINGS, "laws": _list_of(_LAW)},
+    ),
+    {**_HEAD_DEFAULTS, "settings": lambda: _COMPARE_SETTINGS({}, ""), "laws": list},
 )
 _CELL = _object(
     {"hidden": _LAYERS, "epochs": _integer(), "time_s": _AMOUNT, "accuracy_pct": _AMOUNT},

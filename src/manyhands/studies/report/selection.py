@@ -73,6 +73,22 @@ def repetitions(compare: Record, row: Record | None = None) -> str:
     return count(high, noun) if low == high else f"{low} to {count(high, noun)}"
 
 
+def starred(law: Record, kind: str) -> str:
+    """Return an asterisk if a law was fitted to points with more workers than cores, for lack of others."""
+    inner = law[kind]["oversubscribed"]
+    return "*" if (law["oversubscribed"] if inner is None else inner) else ""
+
+
+def fitted_crowded(compare: Record) -> bool:
+    """Return whether any law needed points with more workers than cores."""
+    return any(
+        starred(law, kind)
+        for law in compare["laws"]
+        for kind in ("amdahl", "usl", "gustafson")
+        if law[kind] is not None
+    )
+
+
 def cores(record: Record) -> str:
     """Return the machine's cores, as in ``2 cores``."""
     number = record["environment"]["cores"]

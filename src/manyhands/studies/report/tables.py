@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
+from manyhands.studies.published import WHAT_DIFFERS, processes_table, published_table
 from manyhands.studies.report import selection
-from manyhands.studies.report.figures_sweep import comparable, published_sweep
+from manyhands.studies.report.figures_sweep import comparable, published_rows
 from manyhands.studies.report.records import Record, parts
-from manyhands.studies.report.wording import decimal, impact, layers, seconds, signed, span
+from manyhands.studies.report.wording import count, decimal, impact, layers, seconds, signed, span
 
 _PUBLISHED = "published (MIPRO 2021)"
+_TITLES = {2: "Table II: without communication", 3: "Table III: with communication"}
+_THEIRS = (
+    "The published numbers are for MNIST's first 6,000 images, 784-75-10, at most 75 epochs, on a six-core processor."
+)
+_IN_THEIR_FORM = ("one-shot", "periodic:1epoch")
 
 
 @dataclass(frozen=True)
@@ -46,11 +52,14 @@ def make_tables(record: Record) -> list[Table]:
         found += [_comparison(inside.compare), *_laws(inside.compare)]
     if inside.sweep is not None and inside.sweep["table"]:
         found.append(_table1(inside.sweep))
+    if inside.compare is not None and record.get("study") == "w1":
+        found += _in_their_form(inside.compare)
     if inside.published is not None:
         found += [
-            _repetition(inside.published, "table2", "Table II: without communication"),
-            _repetition(inside.published, "table3", "Table III: with communication"),
+            _beside(inside.published, inside.published["tables"][f"table{number}"], title, "processes")
+            for number, title in _TITLES.items()
         ]
+        found[-1] = replace(found[-1], note=f"{found[-1].note} {_THEIRS} {WHAT_DIFFERS}".strip())
     return found
 
 
@@ -62,13 +71,13 @@ def _with_interval(value: str, interval: Sequence[float] | None, *, sign: bool =
     return f"{value}\n{span(interval, sign=sign)}" if interval else value
 
 
-def _comparison(compare: Record) -> Table:
-    """Return the comparison; columns that no row fills are left out."""
+def _comparison_columns(compare: Record) -> list[tuple[str, Callable[[Record], str]]]:
+    """Return the headings of the comparison, and what stands below them."""
     columns: list[tuple[str, Callable[[Record], str]]] = [
         ("strategy", lambda row: row["strategy"]),
         ("workers", lambda row: f"{row['workers']}{'*' if row['oversubscribed'] else ''}"),
         ("train, s", lambda row: seconds(row["train_s"])),
-        ("speedup", lambda row: _with_interval(decimal(row["speedup"]), row["speedup_ci95"])),
+        ("speedup", _speedup),
         ("scaled speedup", lambda row: decimal(row["scaled_speedup"])),
         ("vs sequential, points", lambda row: _with_interval(signed(row["delta_pp"]), row["delta_ci95"], sign=True)),
         ("verdict", _verdict),
@@ -81,7 +90,13 @@ def _comparison(compare: Record) -> Table:
         ("target reached", lambda row: "" if row["target_reached"] is None else f"{row['target_reached']} runs"),
     ]
     if compare["settings"]["target"] is None:
-        columns = [column for column in columns if "target" not in column[0]]
+        return [column for column in columns if "target" not in column[0]]
+    return columns
+
+
+def _comparison(compare: Record) -> Table:
+    """Return the comparison; columns that no row fills are left out."""
+    columns = _comparison_columns(compare)
     rows = _shown(columns, compare["summary"])
     kept = [place for place in range(len(columns)) if any(row[place] for row in rows)]
     often = selection.repetitions(compare)
@@ -115,29 +130,39 @@ def _accuracy(row: Record) -> str:
     return _with_interval(mean, None if interval is None else [100 * end for end in interval])
 
 
+def _speedup(row: Record) -> str:
+    """Return the speedup; the reference has no interval, it would be compared with itself."""
+    interval = None if row["strategy"] == selection.SEQUENTIAL else row["speedup_ci95"]
+    return _with_interval(decimal(row["speedup"]), interval)
+
+
 def _verdict(row: Record) -> str:
     word = row["verdict"] or ""
     more = row["more_seeds"]
-    return f"{word}, about {more} more seeds" if word == "undecided" and more else word
+    return f"{word}\n{count(more, 'more seed')}" if word == "undecided" and more else word
 
 
 def _laws(compare: Record) -> list[Table]:
     """Return what the fitted laws say, if any was fitted."""
     columns: list[tuple[str, Callable[[Record], str]]] = [
         ("strategy", lambda law: law["strategy"]),
-        ("serial part (Amdahl), %", lambda law: _percent(law["amdahl"])),
-        ("contention (USL)", lambda law: "" if law["usl"] is None else decimal(law["usl"]["contention"], 4)),
-        ("coherency (USL)", lambda law: "" if law["usl"] is None else decimal(law["usl"]["coherency"], 4)),
+        ("serial part (Amdahl), %", lambda law: _percent(law, "amdahl")),
+        ("contention (USL)", lambda law: _coefficient(law, "contention")),
+        ("coherency (USL)", lambda law: _coefficient(law, "coherency")),
         ("best n (USL)", _best_workers),
         ("largest speedup (USL)", lambda law: "" if law["usl"] is None else decimal(law["usl"]["peak_speedup"])),
-        ("serial part (Gustafson), %", lambda law: _percent(law["gustafson"])),
+        ("serial part (Gustafson), %", lambda law: _percent(law, "gustafson")),
     ]
     rows = _shown(columns, compare["laws"])
     kept = [place for place in range(len(columns)) if any(row[place] for row in rows)]
     if kept in ([], [0]):
         return []
-    fitted = any(law["oversubscribed"] for law in compare["laws"])
-    note = "Fitted to points with more workers than cores too: beyond the cores they say little." if fitted else ""
+    fitted = selection.fitted_crowded(compare)
+    note = (
+        f"* Fitted to points with more workers than the {selection.cores(compare)}, for lack of others."
+        if fitted
+        else ""
+    )
     return [
         Table(
             "How it scales",
@@ -148,8 +173,12 @@ def _laws(compare: Record) -> list[Table]:
     ]
 
 
-def _percent(law: Record | None) -> str:
-    return "" if law is None else decimal(100 * law["serial_fraction"], 1)
+def _percent(law: Record, kind: str) -> str:
+    return "" if law[kind] is None else f"{100 * law[kind]['serial_fraction']:.1f}{selection.starred(law, kind)}"
+
+
+def _coefficient(law: Record, name: str) -> str:
+    return "" if law["usl"] is None else f"{law['usl'][name]:.4f}{selection.starred(law, 'usl')}"
 
 
 def _best_workers(law: Record) -> str:
@@ -161,7 +190,9 @@ def _best_workers(law: Record) -> str:
 
 def _table1(sweep: Record) -> Table:
     """Return Table I, ours and, where it may be compared, the published one."""
-    theirs = {(row["hidden"][0], row["epochs"]): row for row in published_sweep()} if comparable(sweep) else {}
+    theirs = {(row["hidden"][0], row["epochs"]): row for row in published_rows()} if comparable(sweep) else {}
+    if not any((row["hidden"][0], row["epochs"]) in theirs for row in sweep["table"] if theirs):
+        theirs = {}
     tested = any(row["test_pct"] is not None for row in sweep["table"])
     chosen_on = sweep["settings"]["chosen_on"] or "test"
     rows = []
@@ -212,11 +243,32 @@ def _note1(sweep: Record, beside: bool, marked: bool) -> str:
     return " ".join(notes)
 
 
-def _repetition(published: Record, name: str, title: str) -> Table:
+def _in_their_form(compare: Record) -> list[Table]:
+    """Return the comparison as Tables II and III: the published strategy, and the one that keeps the accuracy."""
+    found = []
+    for strategy in _IN_THEIR_FORM:
+        runs = [run for run in compare["runs"] if run["strategy"] == strategy and _is_timed(run)]
+        for number, title in _TITLES.items() if runs else ():
+            here = [vars(row) for row in processes_table(runs, number)]
+            sides = {"here": here, "published": [vars(row) for row in published_table(number)]}
+            found.append(_beside(compare, sides, f"{title}, {strategy}", "workers"))
+    return found
+
+
+def _is_timed(run: Record) -> bool:
+    """Return whether a run has what Tables II and III are made of."""
+    seconds = run["seconds"]
+    return (
+        run["accuracy"] is not None
+        and bool(seconds["compute"] and seconds["train"])
+        and seconds["distribute"] is not None
+    )
+
+
+def _beside(part: Record, sides: Record, title: str, name: str) -> Table:
     """Return Table II or III, ours beside the published one."""
-    sides = published["tables"][name]
     theirs = {row["processes"]: row for row in sides["published"]}
-    cores = published["environment"]["cores"]
+    cores = part["environment"]["cores"]
     rows, crowded = [], False
     for row in sides["here"]:
         star = cores is not None and row["processes"] > cores
@@ -230,9 +282,9 @@ def _repetition(published: Record, name: str, title: str) -> Table:
             ]
         )
     three = ["time, s", "accuracy, %", "impact"]
-    note = f"* More processes than the {selection.cores(published)} here." if crowded else ""
+    note = f"* More {name} than the {selection.cores(part)} here." if crowded else ""
     groups = [("", 1), ("here", 3), (_PUBLISHED, 3)]
-    return Table(title, ["processes", *three, *three], rows, note, groups)
+    return Table(title, [name, *three, *three], rows, note, groups)
 
 
 def _line(row: Record, places: int) -> tuple[str, str, str]:

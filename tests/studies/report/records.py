@@ -1,0 +1,376 @@
+"""Synthetic records of every kind, with plausible numbers: what the studies write."""
+
+import copy
+import math
+import random
+import statistics
+
+HIDDEN = EPOCHS = (50, 65, 75, 85, 100)
+# strategy: (points lost per doubling of the workers, seconds of communication per worker)
+STRATEGIES = {"one-shot": (1.0, 0.01), "periodic:1epoch": (0.02, 0.03), "gradient": (0.0, 0.08)}
+W4_STRATEGIES = {"minibatch:5epochs": (0.1, 0.02), "periodic:1epoch": (0.02, 0.03)}
+
+
+def environment(command="manyhands compare --data mnist"):
+    return {
+        "manyhands": "0.1.0",
+        "command": command,
+        "time": "2025-03-01T12:00:00+00:00",
+        "cpu": "A Processor",
+        "cores": 2,
+        "system": "Linux 6.1 x86_64",
+        "python": "3.11.7",
+        "packages": {"numpy": "2.4.6", "numba": "0.68.1"},
+        "blas": {"library": "OpenBLAS", "version": "0.3.34", "core_type": "SkylakeX"},
+        "threads": "one BLAS/OpenMP thread per worker (pinned)",
+        "variables": {},
+    }
+
+
+def data(name="mnist"):
+    return {
+        "name": name,
+        "train_rows": 6000,
+        "test_rows": 10000,
+        "features": 784,
+        "classes": 10,
+        "scaling": "x / 255",
+        "note": "MNIST from a folder",
+    }
+
+
+def seconds(train, read=0.2):
+    return {
+        "startup": 0.001,
+        "read": read,
+        "distribute": 0.0,
+        "compute": 0.95 * train,
+        "communicate": 0.04 * train,
+        "merge": 0.01 * train,
+        "evaluate": 0.03,
+        "train": train,
+        "total": train + read,
+    }
+
+
+def curve(accuracy, train, points=15, epochs=75):
+    """A course that ends at the given accuracy and time."""
+    found = []
+    for k in range(1, points + 1):
+        part = k / points
+        found.append(
+            {
+                "step": 150 * k,
+                "epoch": epochs * part,
+                "round": 5 * k,
+                "train_s": train * part,
+                "loss": 0.22 + 0.7 * math.exp(-6 * part),
+                "accuracy": accuracy - 0.12 * math.exp(-7 * part),
+            }
+        )
+    return found
+
+
+def run(strategy, workers, seed, accuracy, train, *, curves=False, splits=None):
+    return {
+        "strategy": strategy,
+        "workers": workers,
+        "team": "threads",
+        "learner": "mlp",
+        "sharding": "global",
+        "seed": seed,
+        "accuracy": accuracy,
+        "steps": 2250,
+        "rounds": 75,
+        "bytes_sent": 19228800,
+        "examples": 450000 // workers,
+        "loss": 0.21,
+        "split": seed if splits else None,
+        "rows": 6000,
+        "seconds": seconds(train),
+        "target_s": 0.6 * train if accuracy > 0.93 else None,
+        "curve": curve(accuracy, train) if curves else None,
+    }
+
+
+def runs(strategies, workers, seeds, **how):
+    """Runs whose noise comes from a generator with a fixed seed."""
+    chance, found = random.Random(7), []
+    for seed in range(seeds):
+        base = 0.938 + chance.gauss(0, 0.002)
+        found.append(run("sequential", 1, seed, base, 0.63 + chance.gauss(0, 0.01), **how))
+        for name, (loss, talk) in strategies.items():
+            for n in workers:
+                lost = loss / 100 * math.log2(n) + (chance.gauss(0, 0.0006) if n > 1 else 0)
+                train = 0.63 * (0.08 + 0.92 / min(n, 2)) + talk * n * (1 if n > 1 else 0) + chance.gauss(0, 0.006)
+                found.append(run(name, n, seed, base - lost, train, **how))
+    return found
+
+
+def interval(values):
+    if len(values) < 2:
+        return None
+    half = 2.776 * statistics.stdev(values) / math.sqrt(len(values))
+    return [statistics.fmean(values) - half, statistics.fmean(values) + half]
+
+
+def summary(all_runs, margin=0.25, cores=2, scaled=False):
+    groups = {}
+    for each in all_runs:
+        groups.setdefault((each["strategy"], each["workers"]), []).append(each)
+    base = {each["seed"]: each for each in all_runs if each["strategy"] == "sequential"}
+    return [_row(group, base, margin, cores, scaled) for group in groups.values()]
+
+
+def _row(group, base, margin, cores, scaled):
+    strategy, workers = group[0]["strategy"], group[0]["workers"]
+    scores = [each["accuracy"] for each in group]
+    deltas = [100 * (each["accuracy"] - base[each["seed"]]["accuracy"]) for each in group]
+    ratios = [base[each["seed"]]["seconds"]["train"] / each["seconds"]["train"] for each in group]
+    train = statistics.median(each["seconds"]["train"] for each in group)
+    speedup, mean, ends = statistics.median(ratios), statistics.fmean(scores), interval(deltas)
+    sequential = strategy == "sequential"
+    word = _word(ends, margin)
+    reached = [each["target_s"] for each in group if each["target_s"] is not None]
+    return {
+        "strategy": strategy,
+        "workers": workers,
+        "accuracy_mean": mean,
+        "accuracy_ci95": interval(scores),
+        "delta_pp": None if sequential else statistics.fmean(deltas),
+        "delta_ci95": None if sequential else ends,
+        "train_s": train,
+        "total_s": train + 0.2,
+        "speedup": speedup,
+        "speedup_ci95": [min(ratios), max(ratios)] if len(ratios) > 1 and not sequential else None,
+        "efficiency": speedup / workers,
+        "impact": 100 * mean / train,
+        "impact_with_communication": 100 * mean / (train + 0.2),
+        "oversubscribed": workers > cores,
+        "verdict": None if sequential or scaled else word,
+        "more_seeds": 12 if word == "undecided" and len(group) > 1 else None,
+        "target_s": statistics.median(reached) if reached else None,
+        "target_reached": len(reached),
+        "scaled_speedup": 0.9 * workers + 0.1 if scaled else None,
+    }
+
+
+def _word(ends, margin):
+    if ends is None:
+        return "undecided"
+    if -margin < ends[0] and ends[1] < margin:
+        return "same"
+    return "lower" if ends[1] < 0 else "higher" if ends[0] > 0 else "undecided"
+
+
+def laws(rows, scaled=False):
+    found = []
+    for name in dict.fromkeys(row["strategy"] for row in rows if row["workers"] > 1):
+        mine = [row for row in rows if row["strategy"] == name]
+        found.append(
+            {
+                "strategy": name,
+                "workers": [row["workers"] for row in mine],
+                "speedups": [row["speedup"] for row in mine],
+                "amdahl": None if scaled else {"serial_fraction": 0.36, "oversubscribed": False},
+                "usl": None
+                if scaled
+                else {
+                    "contention": 0.12,
+                    "coherency": 0.05,
+                    "best_workers": 4.2,
+                    "peak_speedup": 1.9,
+                    "oversubscribed": True,
+                },
+                "gustafson": {"serial_fraction": 0.1, "oversubscribed": False} if scaled else None,
+                "oversubscribed": True,
+            }
+        )
+    return found
+
+
+def compare(seeds=5, workers=(1, 2, 4, 6), strategies=None, *, curves=False, scaled=False, **settings):
+    strategies = STRATEGIES if strategies is None else strategies
+    all_runs = runs(strategies, workers, seeds, curves=curves, splits=settings.get("splits"))
+    rows = summary(all_runs, scaled=scaled)
+    return {
+        "schema": "manyhands.compare/1",
+        "environment": environment(),
+        "settings": {
+            "data": data(),
+            "strategies": ["sequential", *strategies],
+            "sharding": dict.fromkeys(["sequential", *strategies], "global"),
+            "workers": list(workers),
+            "team": "threads",
+            "learner": "mlp",
+            "network": {"hidden": [75], "activation": "relu", "optimizer": "adam", "learning_rate": 0.001},
+            "batch": 200,
+            "epochs": 75,
+            "seeds": seeds,
+            "seed": 0,
+            "splits": None,
+            "target": None,
+            "margin": 0.25,
+            "scaled": scaled,
+            **settings,
+        },
+        "interrupted": False,
+        "runs": all_runs,
+        "summary": rows,
+        "laws": laws(rows, scaled),
+    }
+
+
+def sweep(hidden=HIDDEN, epochs=EPOCHS, seeds=5, *, name="mnist"):
+    """A sweep; an entry of `hidden` is a width or a tuple of widths."""
+    widths = [[each] if isinstance(each, int) else list(each) for each in hidden]
+    sessions, table = [], []
+    for layer in widths:
+        for count in epochs:
+            time = 0.002 * count + 0.00006 * count * sum(layer)
+            percent = 92.6 + 1.4 * (1 - math.exp(-sum(layer) / 60)) + 0.3 * (1 - math.exp(-count / 40))
+            table.append(_cell(layer, count, seeds, time, percent))
+            sessions += [_session(layer, count, seed, time, percent) for seed in range(seeds)]
+    return {
+        "schema": "manyhands.sweep/1",
+        "environment": environment("manyhands sweep --data mnist"),
+        "settings": {
+            "data": {**data(name), "validation_rows": 1200},
+            "learner": "mlp",
+            "network": {"hidden": widths[0], "activation": "relu", "optimizer": "adam"},
+            "hidden": widths,
+            "epochs": list(epochs),
+            "runs": seeds,
+            "seed": 0,
+            "s1": 1.0,
+            "s2": 1.0,
+            "splits": None,
+            "workers": 1,
+            "team": "threads",
+            "chosen_on": "validation",
+            "tradeoff": "impact",
+            "target": None,
+        },
+        "interrupted": False,
+        "sessions": sessions,
+        "table": table,
+        "best": {
+            "hidden": widths[0],
+            "epochs": epochs[0],
+            "tradeoff": "impact",
+            "reason": f"{'-'.join(map(str, widths[0]))} hidden, {epochs[0]} epochs: the largest impact factor, "
+            f"{table[0]['impact']:.1f} ({table[0]['accuracy_pct']:.2f} % of the validation rows in 0.250 s)",
+        },
+    }
+
+
+def _cell(layer, count, seeds, time, percent):
+    return {
+        "hidden": layer,
+        "epochs": count,
+        "runs": seeds,
+        "time_s": time,
+        "time_falsified": False,
+        "accuracy_pct": percent,
+        "accuracy_ci95": [percent - 0.2, percent + 0.2] if seeds > 1 else None,
+        "test_pct": percent - 0.1,
+        "impact": percent / time,
+    }
+
+
+def _session(layer, count, seed, time, percent):
+    return {
+        "hidden": layer,
+        "epochs": count,
+        "seed": seed,
+        "split": None,
+        "accuracy": percent / 100 - 0.001,
+        "validation_accuracy": percent / 100,
+        "epochs_run": count,
+        "loss": 0.2,
+        "seconds": seconds(time * (1 + 0.01 * seed)),
+        "side_by_side": 1,
+        "retimed_s": None,
+    }
+
+
+def published():
+    here = {1: (2.172, 88.01, 2.173), 2: (1.275, 85.02, 1.29), 4: (1.282, 82.34, 1.293), 6: (1.448, 81.1, 1.464)}
+    there = {1: (5.39, 88.23, 5.39), 2: (2.67, 85.15, 13.67), 4: (2.21, 82.56, 13.21), 6: (2.08, 80.97, 13.08)}
+
+    def lines(side, with_talk):
+        return [
+            {"processes": n, "time_s": v[with_talk], "accuracy_pct": v[1], "impact": v[1] / v[with_talk]}
+            for n, v in side.items()
+        ]
+
+    return {
+        "schema": "manyhands.published/1",
+        "environment": environment("manyhands compare --as-published"),
+        "settings": {"data": data(), "strategy": "one-shot", "workers": [1, 2, 4, 6], "seeds": 1, "seed": 0},
+        "interrupted": False,
+        "runs": [run("one-shot", n, 0, values[1] / 100, values[0]) for n, values in here.items()],
+        "tables": {
+            f"table{k}": {"here": lines(here, 2 * (k - 2)), "published": lines(there, 2 * (k - 2))} for k in (2, 3)
+        },
+    }
+
+
+def w1(**how):
+    return {
+        "schema": "manyhands.study/1",
+        "study": "w1",
+        "environment": environment("manyhands study w1 --as-published"),
+        "settings": {"data": data(), "seeds": 5},
+        "interrupted": False,
+        "sweep": sweep(),
+        "compare": compare(**how),
+        "published": published(),
+    }
+
+
+def w4():
+    strategies = W4_STRATEGIES
+    record = compare(seeds=8, workers=(2, 4), strategies=strategies, curves=True, splits=8, target=0.93)
+    return {
+        "schema": "manyhands.study/1",
+        "study": "w4",
+        "environment": environment("manyhands study w4"),
+        "settings": {"data": data(), "seeds": 8},
+        "interrupted": False,
+        "sweep": None,
+        "compare": record,
+        "published": None,
+    }
+
+
+def interrupted(record):
+    """The same, stopped after the first few runs."""
+    found = copy.deepcopy(record)
+    found["interrupted"] = True
+    part = found if "runs" in found else found["compare"]
+    part["interrupted"] = True
+    part["runs"] = part["runs"][:3]
+    part["summary"] = summary(part["runs"])
+    part["laws"] = laws(part["summary"])
+    return found
+
+
+def older(record):
+    """A file of the first version, without what came later."""
+    found = copy.deepcopy(record)
+    del found["laws"]
+    for name in ("splits", "target", "margin", "scaled"):
+        del found["settings"][name]
+    for row in found["summary"]:
+        for name in ("speedup_ci95", "verdict", "more_seeds", "target_s", "target_reached", "scaled_speedup"):
+            del row[name]
+    for each in found["runs"]:
+        for name in ("target_s", "curve", "split", "rows"):
+            del each[name]
+    return found
+
+
+def nothing_finished():
+    """A study that was stopped at once."""
+    return {**w1(), "interrupted": True, "sweep": None, "compare": None, "published": None}

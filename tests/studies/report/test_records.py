@@ -1,0 +1,134 @@
+"""What counts as a record, and what older or damaged ones become."""
+
+import copy
+import json
+
+import pytest
+
+from manyhands.errors import FormatError, ManyhandsError, MissingDataError
+from manyhands.studies.report import read_record
+from manyhands.studies.report.records import complete, parts
+
+
+def test_completing_twice_changes_nothing(records):
+    for record in (records.w1(), records.w4(), records.older(records.compare()), records.nothing_finished()):
+        once = complete(record)
+        assert complete(once) == once
+
+
+def test_the_record_itself_is_left_alone(records):
+    record = records.older(records.compare(seeds=2))
+    before = copy.deepcopy(record)
+    complete(record)
+    assert record == before
+
+
+def test_unknown_fields_are_kept(records):
+    assert complete({**records.sweep(), "later": 1})["later"] == 1
+
+
+def test_parts_of_a_study(records):
+    inside = parts(complete(records.w1()))
+    assert inside.sweep["table"]
+    assert inside.compare["summary"]
+    assert inside.published["tables"]
+
+
+def test_a_plain_record_is_its_only_part(records):
+    inside = parts(complete(records.compare(seeds=1)))
+    assert (inside.sweep, inside.published) == (None, None)
+    assert inside.compare["summary"]
+
+
+def test_a_part_without_environment_has_the_study_s(records):
+    record = records.w1(seeds=1)
+    del record["compare"]["environment"]
+    assert parts(complete(record)).compare["environment"] == complete(record)["environment"]
+
+
+class TestOlderFiles:
+    def test_verdict_is_derived_from_the_interval(self, records):
+        record = records.compare()
+        derived = complete(records.older(record))["summary"]
+        assert [row["verdict"] for row in derived] == [row["verdict"] for row in record["summary"]]
+
+    def test_interval_of_the_speedup_is_derived_from_the_runs(self, records):
+        # Sequential 4 s and 6 s, the other 2 s and 2 s: ratios 2 and 3, the medians of resampled pairs 2, 2.5 or 3.
+        runs = [
+            records.run("sequential", 1, 0, 0.9, 4.0),
+            records.run("gradient", 2, 0, 0.9, 2.0),
+            records.run("sequential", 1, 1, 0.9, 6.0),
+            records.run("gradient", 2, 1, 0.9, 2.0),
+        ]
+        record = {**records.compare(seeds=1), "runs": runs, "summary": records.summary(runs)}
+        row = complete(records.older({**record, "laws": []}))["summary"][1]
+        assert row["speedup_ci95"] == [2.0, 3.0]
+
+    def test_one_seed_has_no_interval_and_is_undecided(self, records):
+        for row in complete(records.older(records.compare(seeds=1)))["summary"][1:]:
+            assert (row["verdict"], row["speedup_ci95"]) == ("undecided", None)
+
+    def test_scaled_runs_get_no_verdict(self, records):
+        assert {row["verdict"] for row in complete(records.compare(scaled=True))["summary"]} == {None}
+
+
+class TestReading:
+    def test_record_is_as_it_was_written(self, records, tmp_path):
+        path = tmp_path / "results.json"
+        path.write_text(json.dumps(records.w4()))
+        assert read_record(path) == records.w4()
+
+    @pytest.mark.parametrize(
+        ("content", "message"),
+        [
+            (b"", "not JSON"),
+            (b'{"schema": "manyhands.compare/1", "ru', "not JSON"),
+            (b"\xff\xfe\x00", "not JSON"),
+            (b"[" * 100_000, "not JSON"),
+            (b"[1, 2]", "a record is a JSON object, not a list"),
+            (b"null", "not null"),
+            (b"{}", "no schema"),
+            (b'{"schema": 3}', "no schema"),
+            (b'{"schema": "manyhands.model/1"}', "'manyhands.model/1'"),
+            (b'{"schema": "manyhands.compare/1"}', "runs is missing"),
+            (b'{"schema": "manyhands.compare/1", "runs": [], "summary": {}}', "summary must be a list"),
+            (b'{"schema": "manyhands.compare/1", "runs": [3], "summary": []}', "runs[0] must be an object, not 3"),
+            (b'{"schema": "manyhands.sweep/1", "table": [{"hidden": ["a"]}]}', "table[0].hidden[0] must be a number"),
+            (b'{"schema": "manyhands.published/1"}', "tables is missing"),
+            (b'{"schema": "manyhands.study/1"}', "at least one of sweep"),
+            (b'{"schema": "manyhands.study/1", "compare": 1}', "compare must be an object, not 1"),
+        ],
+    )
+    def test_damage_is_named_with_the_file(self, tmp_path, content, message):
+        path = tmp_path / "broken.json"
+        path.write_bytes(content)
+        with pytest.raises(FormatError) as caught:
+            read_record(path)
+        assert str(caught.value).startswith(f"{path}: ")
+        assert message in str(caught.value)
+        assert "--json" in str(caught.value) or "must be one of" in str(caught.value)
+
+    @pytest.mark.parametrize("name", ["missing.json", ".", "file/below", "a\0b", "x" * 3000])
+    def test_what_cannot_be_read(self, tmp_path, name):
+        (tmp_path / "file").write_text("")
+        with pytest.raises(MissingDataError):
+            read_record(f"{tmp_path}/{name}")
+
+    @pytest.mark.parametrize("value", [10**400, -1, "fast", True, [1], {}, float("nan"), float("inf"), 1e300])
+    def test_a_number_that_is_none(self, records, value):
+        record = records.compare(seeds=1)
+        record["summary"][1]["train_s"] = value
+        with pytest.raises(FormatError, match=r"summary\[1\]\.train_s"):
+            complete(record)
+
+    def test_a_needless_number_that_is_not_finite_counts_as_missing(self, records):
+        record = records.compare(seeds=1)
+        record["summary"][1]["impact"] = float("nan")
+        assert complete(record)["summary"][1]["impact"] is None
+
+    def test_workers_are_whole_and_positive(self, records):
+        for value in (0, 1.5):
+            record = records.compare(seeds=1)
+            record["summary"][1]["workers"] = value
+            with pytest.raises(ManyhandsError, match="workers must be"):
+                complete(record)
