@@ -7,10 +7,11 @@ import sys
 import textwrap
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from manyhands.cli import options as shared
-from manyhands.errors import ManyhandsError, Terminated
+from manyhands.errors import ManyhandsError, OutputError, Terminated
 
 if TYPE_CHECKING:
     from manyhands.data.dataset import Dataset
@@ -82,19 +83,42 @@ def carry_out(
 
 
 def finish(options: argparse.Namespace, outcome: Outcome, text: Callable[[], str], leads: bool = True) -> None:
-    """Write files and print tables, in this order: a terminal can fail."""
+    """Write files and print tables, in this order: a terminal can fail. A disk can too: then the tables come first.
+
+    Raises
+    ------
+    OutputError
+        If a file cannot be written; everything else is there by then.
+    """
     if not leads:
         return
-    if options.json:
-        outcome.save(options.json)
-    page = None
-    if options.report and outcome.runs:
-        from manyhands.studies.report import write_report
-
-        page = write_report(outcome.record(), options.report)
+    page, failures = None, []
+    try:
+        if options.json:
+            outcome.save(options.json)
+    except OutputError as error:
+        failures.append(error)
+    try:
+        page = _write_report(options, outcome)
+    except OutputError as error:
+        failures.append(error)
     print(text(), flush=True)
+    if outcome.runs:
+        from manyhands.studies.report.answer import answer
+
+        print(f"\n{textwrap.fill(' '.join(answer(outcome.record())), 100, break_on_hyphens=False)}", flush=True)
     if page is not None:
         print(f"\nreport    {page}", flush=True)
+    if failures:
+        raise failures[0]
+
+
+def _write_report(options: argparse.Namespace, outcome: Outcome) -> Path | None:
+    if not options.report or not outcome.runs:
+        return None
+    from manyhands.studies.report import write_report
+
+    return write_report(outcome.record(), options.report)
 
 
 def introduce(dataset: Dataset, environment: dict[str, Any], network: str, plan: str) -> None:

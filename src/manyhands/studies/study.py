@@ -82,7 +82,6 @@ class Study:
             "schema": SCHEMA,
             "study": self.name,
             "environment": self.environment,
-            "settings": {},
             "interrupted": self.interrupted,
             "sweep": None if self.sweep is None else self.sweep.record(),
             "compare": None if self.comparison is None else self.comparison.record(),

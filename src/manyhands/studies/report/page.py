@@ -26,9 +26,9 @@ figure { margin: 1.4rem 0 2rem; }
 figure img { max-width: 100%; height: auto; display: block; margin: 0 auto; }
 figcaption { margin-top: 0.4rem; font-size: 0.95em; }
 .scroll { overflow-x: auto; margin-top: 0.6rem; }
-table { border-collapse: collapse; font-size: 0.88em; font-variant-numeric: tabular-nums; }
+table { border-collapse: collapse; font-size: 0.86em; font-variant-numeric: tabular-nums; }
 caption { text-align: left; font-weight: 600; padding-bottom: 0.3rem; }
-th, td { padding: 0.2rem 0.45rem; text-align: right; vertical-align: top; border-bottom: 1px solid #ddd; }
+th, td { padding: 0.2rem 0.36rem; text-align: right; vertical-align: top; border-bottom: 1px solid #ddd; }
 thead th { vertical-align: bottom; border-bottom: 2px solid #888; }
 th.group { text-align: center; border-bottom: 1px solid #888; }
 tbody th, th:first-child { text-align: left; font-weight: normal; white-space: nowrap; }
