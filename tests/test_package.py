@@ -1,5 +1,6 @@
 """The package from outside: cheap to import, whole, and built in floors."""
 
+import argparse
 import ast
 import importlib
 import json
@@ -13,15 +14,19 @@ import pytest
 
 import manyhands
 from manyhands.cli import options
+from manyhands.cli import study as study_command
 from manyhands.data import scaling
 from manyhands.learners import LEARNERS
 from manyhands.learners.mlp import network
 from manyhands.strategies import STRATEGIES
+from manyhands.studies import compare, statistics, study, sweep
 from manyhands.teams.launch import TEAMS
 
 PACKAGE = Path(manyhands.__file__).parent
 PROJECT = Path(__file__).parents[1]
-HEAVY = ("numba", "scipy", "sklearn", "torch", "numpy")
+HEAVY = ("numba", "scipy", "sklearn", "torch", "numpy", "matplotlib", "tensorboard")
+COMMANDS = ("train", "evaluate", "compare", "sweep", "study", "report")
+HELP = "from manyhands.cli import main\ntry: main({!r})\nexcept SystemExit: pass"
 
 
 class TestImport:
@@ -30,10 +35,11 @@ class TestImport:
         [
             "import manyhands",
             "import manyhands.cli",
-            "from manyhands.cli import main\ntry: main(['--help'])\nexcept SystemExit: pass",
-            "from manyhands.cli import main\ntry: main(['compare', '--help'])\nexcept SystemExit: pass",
+            HELP.format(["--help"]),
+            *(HELP.format([command, "--help"]) for command in COMMANDS),
+            *(HELP.format(["study", name, "--help"]) for name in ("w1", "w4")),
         ],
-        ids=["package", "cli", "help", "help of compare"],
+        ids=["package", "cli", "help", *(f"help of {name}" for name in (*COMMANDS, "study w1", "study w4"))],
     )
     def test_it_is_cheap(self, code):
         """No heavy package, and under 0.3 s of CPU time."""
@@ -94,6 +100,43 @@ class TestOptionsAreThoseOfTheirModules:
     def test_choices(self, command, option, choices):
         assert tuple(action(command, option).choices) == tuple(choices)
 
+    def test_grid(self):
+        assert options.GRID_HIDDEN == sweep.DEFAULT_HIDDEN
+        assert options.GRID_EPOCHS == sweep.DEFAULT_EPOCHS
+
+    @pytest.mark.parametrize("path", [("sweep",), ("study", "w1")])
+    def test_defaults_of_a_sweep(self, path):
+        parser = parser_of(*path)
+        assert parser.get_default("hidden") == sweep.DEFAULT_HIDDEN
+        assert parser.get_default("epochs") == sweep.DEFAULT_EPOCHS
+        told = {each.dest: each.help for each in parser._actions}
+        assert f"default: {sweep.DEFAULT_RUNS}" in told["runs"]
+        for name, values in (
+            ("hidden", [width for (width,) in sweep.DEFAULT_HIDDEN]),
+            ("epochs", sweep.DEFAULT_EPOCHS),
+        ):
+            assert f"default: {','.join(map(str, values))}" in told[name]
+
+    @pytest.mark.parametrize("path", [("compare",), ("study", "w1"), ("study", "w4")])
+    def test_margin(self, path):
+        parser = parser_of(*path)
+        assert parser.get_default("margin") == statistics.DEFAULT_MARGIN
+        told = next(each.help for each in parser._actions if each.dest == "margin")
+        assert f"default: {statistics.DEFAULT_MARGIN}" in told
+
+    def test_defaults_of_compare(self):
+        assert parser_of("compare").get_default("workers") == compare.DEFAULT_WORKERS
+        told = action("compare", "strategies").help
+        assert f"default: {', '.join(compare.DEFAULT_STRATEGIES)}" in told
+        assert f"default: {compare.DEFAULT_SEEDS};" in action("compare", "seeds").help
+
+    def test_defaults_of_study_w4(self):
+        parser = parser_of("study", "w4")
+        assert parser.get_default("workers") == study.W4_WORKERS
+        assert parser.get_default("epochs") == study.W4_EPOCHS
+        assert parser.get_default("splits") is None  # which stands for:
+        assert study_command.DEFAULT_SPLITS == compare.DEFAULT_SEEDS
+
     def test_strategies_are_named_in_the_help(self):
         told = action("compare", "strategies").help
         assert [name for name in STRATEGIES if name not in told] == []
@@ -106,12 +149,19 @@ class TestOptionsAreThoseOfTheirModules:
         assert action("train", option).default == getattr(network.MLPSettings(), field)
 
 
-def action(command, name):
-    """The parser's record of an option of a command."""
+def parser_of(*path):
+    """The parser of a command, or of a command's command."""
     from manyhands.cli import _parser
 
-    commands = next(each for each in _parser()._actions if each.dest == "command")
-    return next(each for each in commands.choices[command]._actions if each.dest == name)
+    parser = _parser()
+    for name in path:
+        parser = next(each for each in parser._actions if isinstance(each, argparse._SubParsersAction)).choices[name]
+    return parser
+
+
+def action(command, name):
+    """The parser's record of an option of a command."""
+    return next(each for each in parser_of(command)._actions if each.dest == name)
 
 
 FLOORS = {

@@ -301,6 +301,10 @@ class Team(Protocol):
         """Wait until all workers are here."""
         ...
 
+    def away(self) -> AbstractContextManager[object]:
+        """Return a context for what is no step of the training: standing still in it is no sign of hanging."""
+        ...
+
     def meeting_for(self, vector: Vector) -> Any:
         """Return a `manyhands.synchronization.Meeting` with which a kernel can average ``vector`` itself, or None.
 

@@ -3,6 +3,7 @@
 import contextlib
 import io
 import json
+import sys
 
 import pytest
 import tqdm
@@ -13,6 +14,7 @@ from manyhands.studies.compare import DEFAULT_SEEDS
 from manyhands.studies.comparison import SCHEMA
 from manyhands.studies.environment import usable_cores
 from manyhands.studies.published import PublishedRequest
+from manyhands.training.run import Runner
 
 SMALL = ["compare", "--data", "digits", "--hidden", "8", "--epochs", "2", "--seeds", "2"]
 
@@ -48,7 +50,7 @@ def done(tmp_path_factory):
 
 def rows_of(text):
     """The cells of the table's rows, by strategy and workers."""
-    head, _, _ = text.partition("\n\nMedians")
+    head, _, _ = text.partition("\n\nhow the speedup grows")
     lines = [line.split() for line in head.splitlines() if "%" not in line]
     return {(cells[0], cells[1]): cells[2:] for cells in lines[-10:]}
 
@@ -77,6 +79,8 @@ class TestOutput:
             cells = table[row["strategy"], f"{row['workers']}{mark}"]
             assert cells[:4] == [f"{row[name]:{form}}" for name, form in FORMATS]
             assert cells[4] == f"{100 * row['accuracy_mean']:.2f}"
+            if row["verdict"] is not None:
+                assert cells[-3] == row["verdict"]
 
     def test_more_workers_than_cores_are_marked(self, done):
         assert f"{TOO_MANY}*" in done["out"]
@@ -152,6 +156,9 @@ class TestDefaults:
         assert (options.data, options.scale, options.train, options.batch) == ("auto", "auto", None, None)
         assert (options.activation, options.optimizer, options.learning_rate) == ("relu", "adam", 0.001)
         assert (options.team, options.sharding, options.json) == ("threads", None, None)
+        assert (options.splits, options.margin, options.scaled) == (None, 0.25, False)
+        assert (options.convergence, options.target, options.log, options.tensorboard) == (False, None, None, None)
+        assert options.report is None
 
     def test_four_strategies_and_a_batch_of_200(self, done):
         settings = done["record"]["settings"]
@@ -191,6 +198,21 @@ class TestRefusals:
             ("--json no/such/folder/x.json", 1, "there is no folder no/such/folder"),
             ("--json .", 1, "it is a folder"),
             ("--data no-such-folder", 1, "no data set and no folder 'no-such-folder'"),
+            ("--splits 3", 2, "--splits N stands for N seeds: leave --seeds out"),
+            ("--splits 0", 2, "'0' is not a whole number from 1 on"),
+            ("--margin 0", 2, "'0' is not a positive number"),
+            ("--margin -0.25", 2, "'-0.25' is not a positive number"),
+            ("--margin nan", 2, "'nan' is not a positive number"),
+            ("--margin inf", 2, "'inf' is not a positive number"),
+            ("--target 0", 2, "'0' is not an accuracy above 0 and up to 1"),
+            ("--target 93", 2, "'93' is not an accuracy above 0 and up to 1; write 0.93 for 93 %"),
+            ("--target nan", 2, "'nan' is not an accuracy above 0 and up to 1"),
+            ("--target much", 2, "'much' is not an accuracy above 0 and up to 1"),
+            ("--scaled --train 400", 2, "digits has 1437 training rows"),
+            ("--scaled --train 100 --batch 101", 2, "between 1 and the 100 training rows, not 101"),
+            ("--strategy minibatch:0", 2, "minibatch:0: the local epochs on a mini-batch are a whole number"),
+            ("--log no/such/folder/x.jsonl", 1, "there is no folder no/such/folder"),
+            ("--json no-such.txt --log no-such.txt", 2, "two results cannot go to the same file no-such.txt"),
         ],
     )
     def test_what_cannot_work_is_one_message_before_any_run(self, monkeypatch, arguments, status, words):
@@ -201,3 +223,115 @@ class TestRefusals:
         assert err.count("manyhands compare: ") == 1
         assert err.endswith("\n")
         assert err.splitlines()[-1].startswith("manyhands compare: ")  # after argparse's usage, if there is any
+
+    @pytest.mark.parametrize(
+        "option",
+        ["--splits 2", "--scaled", "--convergence", "--target 0.9", "--margin 0.5", "--log l", "--tensorboard t"],
+    )
+    def test_what_the_paper_did_not_do_does_not_go_with_as_published(self, tmp_path, monkeypatch, option):
+        monkeypatch.chdir(tmp_path)
+        options = "compare --data digits --epochs 2 --workers 1 --as-published"
+        monkeypatch.setattr("manyhands.studies.published.PublishedStudy.run", lambda *_a, **_o: pytest.fail("it ran"))
+        status, out, err = call(*options.split(), *option.split())
+        assert (status, out) == (2, "")
+        assert f"{option.split()[0]} and --as-published do not go together" in err
+        assert list(tmp_path.iterdir()) == []
+
+    def test_a_scaled_comparison_says_how_many_rows_a_worker_can_have(self):
+        # Nothing is asked for, so all 1,437 are for one worker; four workers have 359 each.
+        _, _, err = call(*SMALL, "--scaled", "--workers", "1,4")
+        assert "359" in err
+
+    def test_a_report_without_matplotlib_fails_before_training(self, monkeypatch, tmp_path):
+        monkeypatch.setattr("manyhands.training.run.Runner.run", lambda *_a, **_o: pytest.fail("a run was started"))
+        monkeypatch.setitem(sys.modules, "matplotlib", None)
+        for name in [name for name in sys.modules if name.startswith("matplotlib.")]:
+            monkeypatch.delitem(sys.modules, name)
+        status, out, err = call(*SMALL, "--workers", "1", "--report", tmp_path / "report")
+        assert (status, out) == (2, "")
+        assert "matplotlib" in err
+        assert err.count("\n") == 1
+        assert not (tmp_path / "report").exists()
+
+    def test_a_report_into_a_file_fails_before_training(self, monkeypatch, tmp_path):
+        monkeypatch.setattr("manyhands.training.run.Runner.run", lambda *_a, **_o: pytest.fail("a run was started"))
+        (tmp_path / "taken").write_text("mine")
+        status, out, err = call(*SMALL, "--workers", "1", "--report", tmp_path / "taken")
+        assert (status, out) == (1, "")
+        assert "it is a file" in err
+        assert (tmp_path / "taken").read_text() == "mine"
+
+
+FEW = ["compare", "--data", "digits", "--hidden", "8", "--epochs", "2", "--strategy", "gradient", "--workers", "2"]
+
+
+class TestStatistics:
+    def saved(self, tmp_path, *options):
+        path = tmp_path / "result.json"
+        status, out, err = call(*FEW, *options, "--json", path)
+        assert (status, err) == (0, "")
+        return out, json.loads(path.read_text())
+
+    def test_splits_are_seeds_with_rows_of_their_own(self, tmp_path):
+        out, record = self.saved(tmp_path, "--splits", "2", "--seed", "4")
+        assert [(run["split"], run["seed"]) for run in record["runs"]] == [(4, 4), (4, 4), (5, 5), (5, 5)]
+        assert (record["settings"]["splits"], record["settings"]["seeds"]) == (2, 2)
+        assert "over 2 random splits;" in out
+
+    def test_margin_decides_the_verdict(self, tmp_path):
+        out, record = self.saved(tmp_path, "--seeds", "2", "--margin", "99")
+        assert record["settings"]["margin"] == 99
+        assert record["summary"][1]["verdict"] == "same"
+        assert "within ±99 points" in out
+
+    def test_scaled_takes_the_named_rows_for_each_worker(self, tmp_path):
+        out, record = self.saved(tmp_path, "--seeds", "1", "--scaled", "--train", "500")
+        assert [run["rows"] for run in record["runs"]] == [500, 1000]
+        row = record["summary"][1]
+        assert row["scaled_speedup"] == pytest.approx(2 * row["speedup"])
+        assert (row["verdict"], record["laws"][0]["amdahl"]) == (None, None)
+        assert record["settings"]["scaled"] is True
+        assert "n workers trained on n times the rows" in out
+        assert "Gustafson: " in out
+
+    def test_target_implies_measuring_and_has_its_block(self, tmp_path):
+        out, record = self.saved(tmp_path, "--seeds", "1", "--target", "0.01")
+        assert record["settings"]["target"] == 0.01
+        for run in record["runs"]:
+            first = next(point for point in run["curve"] if point["accuracy"] >= 0.01)
+            assert run["target_s"] == first["train_s"]
+        assert "training time to 1 % of the test rows" in out
+        assert "times as fast" in out
+
+    def test_convergence_has_curves(self, tmp_path):
+        out, record = self.saved(tmp_path, "--seeds", "1", "--convergence")
+        assert [len(run["curve"]) >= 2 for run in record["runs"]] == [True, True]
+        assert record["settings"]["target"] is None
+        assert "training time to" not in out
+
+    def test_report_is_written_and_named_last(self, tmp_path):
+        out, record = self.saved(tmp_path, "--seeds", "1", "--report", tmp_path / "report")
+        assert out.endswith(f"\nreport    {tmp_path / 'report' / 'report.html'}\n")
+        assert json.loads((tmp_path / "report" / "results.json").read_text()) == record
+
+    def test_live_log_has_lines_of_all_runs(self, tmp_path):
+        _, record = self.saved(tmp_path, "--seeds", "2", "--log", tmp_path / "live.jsonl")
+        lines = [json.loads(line) for line in (tmp_path / "live.jsonl").read_text().splitlines()]
+        assert len(record["runs"]) == 4
+        assert len(lines) >= 4
+
+    def test_a_folder_lost_on_the_way_costs_the_file_and_not_the_table(self, monkeypatch, tmp_path):
+        folder = tmp_path / "gone"
+        folder.mkdir()
+        real = Runner.run
+
+        def lose(*args, **options):
+            if folder.exists():
+                folder.rmdir()
+            return real(*args, **options)
+
+        monkeypatch.setattr("manyhands.training.run.Runner.run", lose)
+        status, out, err = call(*FEW, "--seeds", "1", "--json", folder / "result.json")
+        assert status == 1
+        assert str(folder) in err
+        assert "vs sequential" in out  # what has been measured is not lost

@@ -198,6 +198,167 @@ class TestTrainRefuses:
         assert list(tmp_path.iterdir()) == []
 
 
+class TestConvergence:
+    WORDS = ("train", "--data", "digits", "--hidden", "20", "--strategy", "periodic:1epoch", "--workers", 2)
+
+    def test_without_it_nothing_is_measured(self, trained):
+        _, out, report = trained
+        assert (report["curve"], report["target"], report["target_s"]) == (None, None, None)
+        assert "target" not in out
+
+    def test_the_curve_is_in_the_file(self, tmp_path, capsys):
+        path = tmp_path / "r.json"
+        assert call(*self.WORDS, "--epochs", 5, "--convergence", "--json", path) == 0
+        assert "target" not in capsys.readouterr().out
+        report = json.loads(path.read_text())
+        # 1,437 rows in batches of 200: 8 steps an epoch, and a round after each.
+        assert [(point["step"], point["epoch"], point["round"]) for point in report["curve"]] == [
+            (8 * epoch, epoch, epoch) for epoch in range(1, 6)
+        ]
+        assert report["curve"][-1]["accuracy"] == report["accuracy"]
+        assert report["settings"]["convergence"] is True
+
+    @pytest.mark.parametrize("target", [0.6, 1])
+    def test_time_to_a_target(self, tmp_path, capsys, target):
+        path = tmp_path / "r.json"
+        assert call(*self.WORDS, "--epochs", 30, "--target", target, "--json", path, "--quiet") == 0
+        out = capsys.readouterr().out
+        report = json.loads(path.read_text())
+        reached = [point["train_s"] for point in report["curve"] if point["accuracy"] >= target]
+        assert bool(reached) == (target < 1)
+        assert (report["target"], report["target_s"]) == (target, reached[0] if reached else None)
+        when = f"after {reached[0]:.3f} s of training" if reached else "never reached"
+        assert f"\ntarget    {100 * target:g} %: {when}\n" in out
+
+    @pytest.mark.parametrize("target", ["0", "1.5", "93", "-1", "nan", "inf", "high"])
+    def test_targets_that_are_none(self, capsys, target):
+        with pytest.raises(SystemExit) as stopped:
+            call(*self.WORDS, f"--target={target}")
+        assert stopped.value.code == 2
+        message = capsys.readouterr().err.splitlines()[-1]
+        assert f"'{target}' is not an accuracy above 0 and up to 1" in message
+        assert ("write 0.93 for 93 %" in message) == (target == "93")
+
+    def test_logs_of_a_run(self, tmp_path, capsys):
+        assert call(*self.WORDS, "--epochs", 2, "--log", tmp_path / "log", "--tensorboard", tmp_path / "board") == 0
+        lines = [json.loads(line) for line in (tmp_path / "log").read_text().splitlines()]
+        assert [line["event"] for line in lines] == ["begin", *["round", "epoch"] * 2, "end"]
+        assert percent(capsys.readouterr().out)[0] == f"{100 * lines[-1]['accuracy']:.2f}"
+        assert [path.name for path in (tmp_path / "board").iterdir()] == ["000-periodic-1epoch-n2-seed0"]
+
+    @pytest.mark.parametrize(
+        ("arguments", "status", "words"),
+        [
+            ("--log no/such/log", 1, "there is no folder no/such"),
+            ("--log .", 1, "it is a folder"),
+            ("--log x --json x", 2, "same file"),
+            ("--log x --out x", 2, "same file"),
+            ("--tensorboard /dev/null", 1, "cannot write into /dev/null"),
+            ("--tensorboard /dev/null/below", 1, "cannot write into /dev/null/below"),
+        ],
+    )
+    def test_logs_that_cannot_be_written(self, capsys, monkeypatch, tmp_path, arguments, status, words):
+        monkeypatch.chdir(tmp_path)
+        monkeypatch.setattr("manyhands.training.run.run", lambda *_a, **_o: pytest.fail("training was started"))
+        assert call(*self.WORDS, "--quiet", *arguments.split()) == status
+        printed = capsys.readouterr()
+        assert words in printed.err
+        assert (printed.out, printed.err.count("\n")) == ("", 1)
+        assert list(tmp_path.iterdir()) == []
+
+
+class TestAgainst:
+    """McNemar's test of two models on the same rows."""
+
+    @pytest.fixture(scope="class")
+    @classmethod
+    def models(cls, tmp_path_factory):
+        folder = tmp_path_factory.mktemp("models")
+        for name, epochs in (("weak", 25), ("strong", 60)):
+            words = ["--epochs", epochs, "--hidden", 20, "--out", folder / name, "--quiet"]
+            assert call("train", "--data", "digits", *words) == 0
+        return folder
+
+    def test_the_numbers_are_those_of_the_predictions(self, models, tmp_path, capsys):
+        from math import comb
+
+        path = tmp_path / "e.json"
+        assert (
+            call("evaluate", models / "strong", "--against", models / "weak", "--data", "digits", "--json", path) == 0
+        )
+        examples = load_test(DataRequest("digits"))
+        right, other = (
+            manyhands.load_model(models / name).predict(examples.features) == examples.labels
+            for name in ("strong", "weak")
+        )
+        first, second = int((right & ~other).sum()), int((~right & other).sum())
+        # Exact, two-sided: twice the smaller tail of first + second throws of a coin.
+        throws = first + second
+        assert throws > 0
+        p_value = min(1.0, 2 * sum(comb(throws, hits) for hits in range(min(first, second) + 1)) / 2**throws)
+        record = json.loads(path.read_text())
+        assert record["against"] == {
+            "model": str(models / "weak"),
+            "accuracy": float(other.mean()),
+            "only_first": first,
+            "only_second": second,
+            "p_value": pytest.approx(p_value, rel=1e-9),
+        }
+        assert record["accuracy"] - record["against"]["accuracy"] == pytest.approx((first - second) / 360)
+        out = capsys.readouterr().out
+        assert f"only the first is right on {first} rows, only the second on {second}\n" in out
+        assert f"McNemar p = {p_value:.3g}: the two models {'differ' if p_value < 0.05 else 'may be'}" in out
+
+    def test_the_order_of_the_two_changes_only_the_sides(self, models, tmp_path, capsys):
+        found = []
+        for one, other in (("weak", "strong"), ("strong", "weak")):
+            path = tmp_path / one
+            call("evaluate", models / one, "--against", models / other, "--data", "digits", "--json", path)
+            found.append(json.loads(path.read_text())["against"])
+        assert (found[0]["only_first"], found[0]["only_second"]) == (found[1]["only_second"], found[1]["only_first"])
+        assert found[0]["p_value"] == pytest.approx(found[1]["p_value"], rel=1e-12)
+        capsys.readouterr()
+
+    def test_a_model_is_as_good_as_itself(self, models, capsys):
+        assert call("evaluate", models / "weak", "--against", models / "weak", "--data", "digits") == 0
+        out = capsys.readouterr().out
+        assert "only the first is right on 0 rows, only the second on 0\n" in out
+        assert "McNemar p = 1: the two models may be equally good" in out
+
+    def test_without_it_the_file_says_so(self, models, tmp_path, capsys):
+        assert call("evaluate", models / "weak", "--data", "digits", "--json", tmp_path / "e") == 0
+        assert json.loads((tmp_path / "e").read_text())["against"] is None
+        assert "McNemar" not in capsys.readouterr().out
+
+    def test_a_model_of_other_rows(self, models, animal_model, capsys):
+        """The message is about the second model, and says so."""
+        assert call("evaluate", models / "weak", "--against", animal_model, "--data", "digits") == 1
+        printed = capsys.readouterr()
+        assert (printed.out, printed.err.count("\n")) == ("", 1)
+        assert "takes 2 features per row, these have 64" in printed.err
+        assert str(animal_model) in printed.err
+
+    def test_a_model_of_other_classes(self, animals, animal_model, tmp_path, capsys):
+        for part in ("train", "test"):
+            text = (animals / f"{part}.csv").read_text().replace("cow", "hen")
+            (tmp_path / f"{part}.csv").write_text(text)
+        other = tmp_path / "hens"
+        assert call("train", *csv_options(tmp_path), "--epochs", 2, "--batch", 20, "--out", other, "--quiet") == 0
+        capsys.readouterr()
+        rows = ["--test-csv", animals / "test.csv", "--label-column", "animal"]
+        assert call("evaluate", animal_model, "--against", other, *rows) == 1
+        printed = capsys.readouterr()
+        assert (printed.out, printed.err.count("\n")) == ("", 1)
+        assert "'cow'" in printed.err
+        assert str(other) in printed.err
+
+    def test_no_model_at_all(self, models, tmp_path, capsys):
+        assert call("evaluate", models / "weak", "--against", tmp_path / "missing", "--data", "digits") == 1
+        printed = capsys.readouterr()
+        assert printed.err == f"manyhands evaluate: {tmp_path / 'missing'}: there is no such file\n"
+        assert printed.out == ""
+
+
 class TestFiles:
     @pytest.mark.parametrize(("option", "old"), [("--out", None), ("--json", "what was there")])
     def test_full_disk_leaves_what_was_there(self, animals, animal_model, tmp_path, option, old):

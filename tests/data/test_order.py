@@ -1,5 +1,7 @@
 """The order of the examples: the number of workers changes who uses a row, never when."""
 
+import tracemalloc
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -163,3 +165,123 @@ def test_several_epochs_in_one_are_those_epochs_end_to_end(sharding, rows, batch
             assert joined.global_rows[at] == epoch.global_rows[step]
             found = joined.rows[joined.bounds[at] : joined.bounds[at + 1]]
             assert found.tolist() == epoch.rows[epoch.bounds[step] : epoch.bounds[step + 1]].tolist()
+
+
+@st.composite
+def repeated(draw: st.DrawFn) -> tuple[Schedule, Schedule, int, int]:
+    """Draw a worker's schedule with several passes, the same with one, the passes and an epoch."""
+    rows, batch, workers, seed, epoch = draw(cases())
+    sharding, passes = draw(st.sampled_from(["global", "fixed"])), draw(st.integers(2, 12))
+    rank = draw(st.integers(0, workers - 1))
+    both = [Schedule(rows, batch, rank, workers, sharding, seed, passes=number) for number in (passes, 1)]
+    return both[0], both[1], passes, epoch
+
+
+class TestPasses:
+    """Several passes over a draw: the cost of an epoch stays, and each pass has the same rows."""
+
+    @quick
+    @given(repeated())
+    def test_each_pass_is_a_permutation_of_the_same_draw(self, case):
+        several, _, passes, epoch = case
+        used = several.epoch(epoch).rows.tolist()
+        size = -(-len(used) // passes)
+        drawn = used[:size]
+        assert len(set(drawn)) == size  # without replacement
+        for begin in range(0, len(used), size):
+            whole = used[begin : begin + size]
+            assert len(set(whole)) == len(whole)
+            assert set(whole) <= set(drawn)  # equal, but for the last one, which may be cut off
+
+    @quick
+    @given(repeated())
+    def test_the_draw_is_of_what_the_worker_would_use_in_that_epoch(self, case):
+        several, once, passes, epoch = case
+        rows = once.epoch(epoch).rows
+        size = -(-len(rows) // passes)
+        assert set(several.epoch(epoch).rows.tolist()) == set(rows[:size].tolist())
+
+    @quick
+    @given(repeated())
+    def test_batches_and_their_sizes_are_those_of_any_epoch(self, case):
+        several, once, _, epoch = case
+        order, plain = several.epoch(epoch), once.epoch(epoch)
+        assert len(order.rows) == len(plain.rows)
+        assert order.bounds.tolist() == plain.bounds.tolist()
+        assert order.global_rows.tolist() == plain.global_rows.tolist()
+        assert order.rows.dtype == np.int32
+        assert order.rows.flags.c_contiguous
+
+    @pytest.mark.parametrize("sharding", ["global", "fixed"])
+    def test_one_pass_is_the_epoch_as_it_was(self, sharding):
+        plain = Schedule(103, 25, 1, 3, sharding, 7)
+        once = Schedule(103, 25, 1, 3, sharding, 7, passes=1)
+        for number in range(3):
+            assert once.epoch(number).rows.tolist() == plain.epoch(number).rows.tolist()
+
+    def test_one_small_case_by_hand(self):
+        # Worker 1 of 2 has rows 5..9 of 10. Two passes: ceil(5 / 2) = 3 rows drawn, the second pass ends after 2.
+        used = Schedule(10, 4, 1, 2, "fixed", 3, passes=2).epoch(0).rows.tolist()
+        assert len(used) == 5
+        assert set(used) <= set(range(5, 10))
+        assert len(set(used[:3])) == 3
+        assert set(used[3:]) < set(used[:3])
+
+    @pytest.mark.parametrize("workers", [1, 2, 3, 7])
+    def test_fixed_shares_stay_apart(self, workers):
+        for epoch in range(5):
+            used = [
+                set(Schedule(103, 25, rank, workers, "fixed", 7, passes=5).epoch(epoch).rows.tolist())
+                for rank in range(workers)
+            ]
+            assert sum(map(len, used)) == len(set.union(*used))
+
+    def test_workers_with_a_table_of_their_own_count_from_its_first_row(self):
+        whole = Schedule(103, 25, 1, 3, "fixed", 7, passes=5).epoch(2).rows
+        own = Schedule(103, 25, 1, 3, "fixed", 7, first_row=34, passes=5).epoch(2).rows
+        assert (own + 34).tolist() == whole.tolist()
+
+    @pytest.mark.parametrize("sharding", ["global", "fixed"])
+    def test_it_is_the_same_whichever_epoch_came_before(self, sharding):
+        used = Schedule(50, 10, 1, 3, sharding, 7, passes=5)
+        used.epoch(0)
+        assert used.epoch(4).rows.tolist() == Schedule(50, 10, 1, 3, sharding, 7, passes=5).epoch(4).rows.tolist()
+
+    @pytest.mark.parametrize("sharding", ["global", "fixed"])
+    def test_passes_epochs_and_seeds_shuffle_differently(self, sharding):
+        shuffles = set()
+        for seed in (7, 8):
+            for epoch in (0, 1):
+                used = Schedule(100, 10, 0, 1, sharding, seed, passes=5).epoch(epoch).rows
+                shuffles |= {tuple(used[begin : begin + 20].tolist()) for begin in range(0, 100, 20)}
+        assert len(shuffles) == 20
+
+    @pytest.mark.parametrize("sharding", ["global", "fixed"])
+    def test_every_epoch_draws_anew_until_all_rows_were_used(self, sharding):
+        schedule = Schedule(60, 10, 0, 2, sharding, 7, passes=5)
+        draws = [frozenset(schedule.epoch(number).rows.tolist()) for number in range(60)]
+        assert len(set(draws)) > 50
+        # A row stays out of 60 draws with a chance of 0.8^60 = 1.5e-6 (fixed) or 0.9^60 = 0.002 (global).
+        assert len(frozenset.union(*draws)) >= (30 if sharding == "fixed" else 58)
+
+    @pytest.mark.parametrize("sharding", ["global", "fixed"])
+    def test_several_epochs_in_one_are_those_epochs_end_to_end(self, sharding):
+        schedule = Schedule(103, 25, 1, 3, sharding, 2, passes=5)
+        joined = schedule.epochs(1, 3).rows.tolist()
+        assert joined == [row for number in (1, 2, 3) for row in schedule.epoch(number).rows.tolist()]
+
+    def test_more_passes_than_rows_go_through_one_row(self):
+        used = Schedule(10, 4, 1, 2, "fixed", 3, passes=9).epoch(0).rows.tolist()
+        assert len(used) == 5
+        assert len(set(used)) == 1
+
+    def test_passes_beyond_the_epoch_cost_nothing(self):
+        schedule = Schedule(10, 4, 1, 2, "fixed", 3, passes=50_000)
+        tracemalloc.start()
+        try:
+            used = schedule.epoch(0).rows
+            _, peak = tracemalloc.get_traced_memory()
+        finally:
+            tracemalloc.stop()
+        assert len(used) == 5
+        assert peak < 1_000_000  # bytes; a pass that nobody takes needs none

@@ -13,6 +13,7 @@ import re
 import signal
 import subprocess
 import sys
+import threading
 import time
 import uuid
 from dataclasses import replace
@@ -26,7 +27,8 @@ from hypothesis import strategies as st
 from manyhands import errors
 from manyhands.errors import DivergedError, ManyhandsError, OutputError, SettingsError, WorkerLost
 from manyhands.teams import launchers
-from manyhands.training.job import Job, describe, open_cells, revive
+from manyhands.training.events import EpochEnded, Measured, RoundHeld, as_record
+from manyhands.training.job import Job, _Telling, describe, open_cells, revive
 from manyhands.training.plan import Plan, make_plan
 from manyhands.training.run import network_settings, run
 
@@ -196,6 +198,119 @@ class TestGoodOrder:
             os.sched_setaffinity(0, cores)
         assert result.rounds == 120
         nothing_left(mark)
+
+
+def untimed(events):
+    """Return events as plain data, without what differs every time."""
+    return [
+        (type(event), {name: value for name, value in vars(event).items() if name != "train_s"}) for event in events
+    ]
+
+
+class TestEvents:
+    @pytest.mark.parametrize("strategy", ["one-shot", "periodic:7", "gradient", "minibatch:5epochs"])
+    def test_rank_0_is_heard_as_in_threads(self, blobs, mark, memory, strategy):
+        heard, here, others = [], [], []
+        with Job(2, blobs) as job:
+            plan = plan_for(blobs, 2, strategy=strategy, convergence=True)
+            result = job.run(plan, None, [heard.append, lambda event: others.append(threading.current_thread())])
+        run(replace(plan, team="threads"), blobs, listeners=[lambda event: event.rank or here.append(event)])
+        assert untimed(heard) == untimed(here)
+        assert {type(event) for event in heard} == {EpochEnded, RoundHeld, Measured}
+        assert [event.train_s for event in heard if isinstance(event, Measured)] == (
+            [point["train_s"] for point in result.curve]
+        )
+        assert len(others) == len(heard)
+        assert set(others) == {threading.current_thread()}  # events come to the calling thread
+        nothing_left(mark)
+        assert list(memory.iterdir()) == []
+
+    def test_events_come_while_the_run_goes_on(self, blobs, mark, memory):
+        heard = []
+
+        def listener(event):
+            heard.append(event)
+            if len(heard) >= 50:
+                raise KeyboardInterrupt
+
+        with pytest.raises(KeyboardInterrupt), Job(2, blobs) as job:
+            job.run(plan_for(blobs, 2, epochs=FOREVER), None, [listener])
+        rounds = [event.number for event in heard if isinstance(event, RoundHeld)]
+        assert rounds == list(range(1, len(rounds) + 1))  # none is missing, none comes twice
+        nothing_left(mark)
+        assert list(memory.iterdir()) == []
+
+    def test_every_run_of_a_job_tells_its_own_events(self, blobs, mark, memory):
+        with Job(2, blobs) as job:
+            heard = []
+            for seed in range(3):
+                heard.append([])
+                job.run(plan_for(blobs, 2, strategy="periodic:1epoch", seed=seed), None, [heard[-1].append])
+                if seed == 1:
+                    job.run(plan_for(blobs, 2))  # nobody listens to this one
+        numbers = [[event.number for event in each if isinstance(event, RoundHeld)] for each in heard]
+        assert numbers == [[1, 2, 3]] * 3
+        losses = {tuple(event.loss for event in each if isinstance(event, EpochEnded)) for each in heard}
+        assert len(losses) == 3
+
+    def test_who_does_not_listen_costs_no_file(self, blobs, mark, memory):
+        with Job(2, blobs) as job:
+            job.run(plan_for(blobs, 2, convergence=True))
+            assert list(job.folder.glob("events*")) == []
+            job.run(plan_for(blobs, 2, convergence=True), None, [lambda event: None])
+            assert [path.name for path in job.folder.glob("events*")] in ([], ["events-1.jsonl"])
+
+    def test_a_listener_that_fails_ends_the_job_with_its_error(self, blobs, mark, memory):
+        def listener(event):
+            if isinstance(event, RoundHeld) and event.number == 5:
+                raise ZeroDivisionError("the listener is unhappy")
+
+        began = time.monotonic()
+        with pytest.raises(ZeroDivisionError, match="the listener is unhappy"), Job(2, blobs) as job:
+            job.run(plan_for(blobs, 2, epochs=FOREVER), None, [listener])
+        assert time.monotonic() - began < 20
+        nothing_left(mark)
+        assert list(memory.iterdir()) == []
+
+    def test_a_listener_that_fails_at_the_last_event(self, blobs, mark, memory):
+        def listener(event):
+            if isinstance(event, EpochEnded) and event.epoch == 3:
+                raise ZeroDivisionError("the listener is unhappy")
+
+        with pytest.raises(ZeroDivisionError, match="the listener is unhappy"):
+            run(plan_for(blobs, 2), blobs, listeners=[listener])
+        nothing_left(mark)
+        assert list(memory.iterdir()) == []
+
+    def test_what_was_told_before_a_divergence_is_heard(self, blobs, mark, memory):
+        settings = network_settings(hidden=(8,), optimizer="sgd", learning_rate=1e20)
+        plan = plan_for(blobs, 2, settings=settings, strategy="periodic:1")
+        heard, here = [], []
+        with pytest.raises(DivergedError):
+            run(plan, blobs, listeners=[heard.append])
+        with pytest.raises(DivergedError) as threads:
+            run(replace(plan, team="threads"), blobs, listeners=[lambda event: event.rank or here.append(event)])
+        assert threads.value.step > 1
+        assert untimed(heard) == untimed(here)[: len(heard)]
+        assert len(heard) >= threads.value.step - 2
+
+    def test_told_in_pieces(self, tmp_path):
+        """A line that is not whole yet waits for its end, and is told once."""
+        path, heard = tmp_path / "events", []
+        lines = [json.dumps(as_record(EpochEnded(0, number, 0.5))) + "\n" for number in (1, 2, 3)]
+        with contextlib.closing(_Telling(path, [heard.append])) as told:
+            for piece, epochs in (
+                ("", []),
+                (lines[0][:10], []),
+                (lines[0][10:], [1]),
+                (lines[1] + lines[2][:-1], [1, 2]),
+                ("\n", [1, 2, 3]),
+                ("", [1, 2, 3]),
+            ):
+                with path.open("a") as file:
+                    file.write(piece)
+                told.tell()
+                assert [event.epoch for event in heard] == epochs
 
 
 class TestErrors:
@@ -617,6 +732,7 @@ def test_reports_revive_nothing_but_our_errors(name):
         st.sampled_from(["one-shot", "gradient"]),
         st.integers(1, 10**6).map(lambda steps: f"periodic:{steps}"),
         st.integers(1, 99).map(lambda epochs: f"periodic:{epochs}epoch"),
+        st.integers(1, 99).map(lambda passes: f"minibatch:{passes}epochs"),
     ),
     workers=st.integers(1, 20),
     team=st.sampled_from(["threads", "mpi"]),
@@ -624,6 +740,7 @@ def test_reports_revive_nothing_but_our_errors(name):
         {"batch": st.integers(20, 103), "epochs": st.integers(1, 10**9), "seed": st.integers(0, 2**63)}
     ),
     sharding=st.sampled_from(["global", "fixed"]),
+    convergence=st.booleans(),
     network=st.fixed_dictionaries(
         {
             "hidden": st.lists(st.integers(1, 5000), max_size=3).map(tuple),
@@ -637,9 +754,8 @@ def test_reports_revive_nothing_but_our_errors(name):
         }
     ),
 )
-def test_a_plan_survives_its_description(blobs, strategy, workers, team, numbers, sharding, network):
+def test_a_plan_survives_its_description(blobs, strategy, workers, team, numbers, sharding, convergence, network):
     settings = network_settings(**network)
-    plan = make_plan(
-        blobs, strategy=strategy, workers=workers, team=team, sharding=sharding, settings=settings, **numbers
-    )
+    chosen = {"team": team, "sharding": sharding, "convergence": convergence, **numbers}
+    plan = make_plan(blobs, strategy=strategy, workers=workers, settings=settings, **chosen)
     assert Plan.from_description(json.loads(json.dumps(plan.describe()))) == plan

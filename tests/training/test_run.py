@@ -10,7 +10,7 @@ import manyhands
 from manyhands.data.dataset import Examples, make_dataset
 from manyhands.errors import DivergedError, SettingsError
 from manyhands.training.clock import PHASES, PhaseClock, slowest
-from manyhands.training.events import EpochEnded, RoundHeld
+from manyhands.training.events import EpochEnded, Measured, RoundHeld
 from manyhands.training.plan import make_plan
 from manyhands.training.run import network_settings, run
 
@@ -106,6 +106,32 @@ def test_an_error_of_a_listener_ends_the_run(blobs):
 
     with pytest.raises(ZeroDivisionError, match="listener"):
         run(plan_for(blobs, strategy="periodic:1epoch", workers=2), blobs, listeners=[listener])
+
+
+def test_an_error_of_a_listener_that_hears_a_measurement_ends_the_run(blobs):
+    """All others wait for rank 0 then."""
+
+    def listener(event):
+        if isinstance(event, Measured):
+            raise ZeroDivisionError("listener")
+
+    with pytest.raises(ZeroDivisionError, match="listener"):
+        run(plan_for(blobs, strategy="periodic:1epoch", workers=3, convergence=True), blobs, listeners=[listener])
+    assert not any(thread.name.startswith("manyhands-worker") for thread in threading.enumerate())
+
+
+def test_listeners_change_no_result(blobs):
+    plan = plan_for(blobs, strategy="periodic:1epoch", workers=2)
+    silent, heard = run(plan, blobs), run(plan, blobs, listeners=[lambda event: None])
+    assert heard.model.learner.parameters.tobytes() == silent.model.learner.parameters.tobytes()
+    assert (heard.losses, heard.rounds) == (silent.losses, silent.rounds)
+
+
+def test_convergence_from_python():
+    result = manyhands.train("digits", strategy="periodic:1epoch", workers=2, epochs=20, convergence=True)
+    assert [point["epoch"] for point in result.curve] == list(range(1, 21))
+    assert result.seconds_to(result.accuracy) <= result.curve[-1]["train_s"] <= result.seconds["train"]
+    assert manyhands.train("digits", epochs=1).curve == []
 
 
 @pytest.mark.parametrize(

@@ -7,10 +7,14 @@ import json
 from typing import TYPE_CHECKING, Any
 
 from manyhands.cli import options as shared
+from manyhands.errors import DataError
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
+
+    from manyhands.data.dataset import Examples
+    from manyhands.training.model import TrainedModel
 
 
 def register(commands: Any) -> None:
@@ -38,9 +42,9 @@ def run(options: argparse.Namespace) -> int:
     model = load_model(options.model)
     other = load_model(options.against) if options.against else None
     examples = load_test(shared.data_request(options))
-    right = model.correct(examples)
+    right = _correct(model, options.model, examples)
     score = float(right.mean())
-    against = None if other is None else _against(right, other.correct(examples))
+    against = None if other is None else _against(right, _correct(other, options.against, examples))
     if not options.quiet:
         print(f"model     {options.model}, trained on {model.name}, {len(model.classes)} classes")
     print(f"accuracy  {100 * score:.2f} % of {len(examples.labels)} test rows")
@@ -58,6 +62,14 @@ def run(options: argparse.Namespace) -> int:
         }
         write_whole(options.json, (json.dumps(record, indent=1) + "\n").encode())
     return 0
+
+
+def _correct(model: TrainedModel, path: str, examples: Examples) -> NDArray[np.bool_]:
+    """Return which rows a model classifies correctly; if they do not fit, say which model."""
+    try:
+        return model.correct(examples)
+    except DataError as error:
+        raise DataError(f"{error} (model {path})") from error
 
 
 def _against(right: NDArray[np.bool_], other: NDArray[np.bool_]) -> dict[str, Any]:

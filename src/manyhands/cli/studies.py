@@ -45,11 +45,11 @@ def check_output(options: argparse.Namespace) -> None:
     OutputError, SettingsError
         If a path is not usable, or what a report needs is not installed.
     """
-    shared.check_output(options.json, getattr(options, "log", None))
     if options.report:
         from manyhands.studies.report import check_possible
 
         check_possible(options.report)
+    shared.check_output(options.json, getattr(options, "log", None), getattr(options, "journal", None))
 
 
 def open_logs(options: argparse.Namespace) -> Logs:

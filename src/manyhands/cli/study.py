@@ -161,7 +161,7 @@ def run_w4(options: argparse.Namespace) -> int:
 
 def _carry_out(options: argparse.Namespace, study: W1Study | W4Study, logs: Logs) -> int:
     def run() -> None:
-        with studies.progress_bar(quiet=options.quiet) as advance:
+        with studies.progress_bar(quiet=options.quiet, unit="") as advance:
             study.run(advance, logs)
 
     return studies.carry_out(options, study.outcome, run, study.outcome.text)

@@ -75,6 +75,10 @@ class Journal:
         records = [self._parse(line, number) for number, line in enumerate(lines, 1)]
         if records[0].get("schema") != SCHEMA:
             raise FormatError("this is no journal of a study; give another file", path=self.path, line=1)
+        if len(records) == 1 and records[0].get("study") != study:  # nothing is lost by beginning anew
+            self._cut(0)
+            self._append({"schema": SCHEMA, "study": study})
+            return
         if records[0].get("study") != study:
             raise SettingsError(
                 f"{self.path} is the journal of a study with other settings "

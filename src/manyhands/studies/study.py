@@ -107,7 +107,7 @@ class Study:
             blocks.append(tables_text(self.repetition))
         elif self.comparison is not None and self.name == "w1":
             blocks += _published_tables(self.comparison)
-        if self.comparison is not None and self.comparison.settings["splits"] is not None:
+        if self.comparison is not None and self.comparison.runs and self.comparison.settings["splits"] is not None:
             blocks.append(accuracies_text(self.comparison))
         if self.comparison is not None:
             blocks.append(comparison_table(self.comparison))
@@ -181,10 +181,10 @@ class W1Study:
         check_alone("mpi" if published else compare.team)
         self.data, self.compare, self.published = data, compare, published
         self.dataset = load_for_sweep(data, published=published)
+        self._whole = self.dataset if published else load(replace(data, validation=None))
+        if sweep.hidden and sweep.epochs:
+            self._next(self._whole, sweep.hidden[0], sweep.epochs[0])  # what is wrong with it is better known now
         self._sweep = SweepStudy(self.dataset, sweep, journal)
-        whole = self.dataset if published else load(replace(data, validation=None))
-        self._comparison = self._next(whole, sweep.hidden[0], sweep.epochs[0])  # what is wrong is better known now
-        self._whole = whole
         self.outcome = Study("w1", sweep=self._sweep.outcome)
 
     def _next(self, dataset: Dataset, hidden: tuple[int, ...], epochs: int) -> CompareStudy | PublishedStudy:

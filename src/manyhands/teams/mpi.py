@@ -44,9 +44,20 @@ class MPITeam:
         self.bytes_sent = 0
         self.waiting = False
         """Whether it is waiting for the others right now."""
+        self.elsewhere = False
+        """Whether it is doing something else than training."""
         self._weights = np.zeros(self.size)
         self._meeting = synchronization.nobody()
         self._brought: Vector | None = None
+
+    @contextlib.contextmanager
+    def away(self) -> Iterator[None]:
+        """Let the watch know that this worker takes no steps meanwhile."""
+        self.elsewhere = True
+        try:
+            yield
+        finally:
+            self.elsewhere = False
 
     def meeting_for(self, vector: Vector) -> None:
         """Return nothing: compiled code cannot send messages."""
@@ -177,7 +188,7 @@ class Crew:
         if world.watch is not None:
             team = MPITeam(world, clock)
             self.teams = [team]
-            world.watch.follow(control, lambda: team.waiting)
+            world.watch.follow(control, lambda: team.waiting or team.elsewhere)
 
     def call_off(self, _rank: int, error: BaseException) -> None:
         """Tell the others that this worker has failed, and why."""

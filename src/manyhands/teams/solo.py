@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+from contextlib import AbstractContextManager
 from typing import Any
 
 from numpy.typing import NDArray
@@ -24,6 +26,10 @@ class Solo:
     def __init__(self, clock: Clock) -> None:
         self.clock = clock
         self.bytes_sent = 0
+
+    def away(self) -> AbstractContextManager[None]:
+        """Return a context that does nothing: nobody watches."""
+        return contextlib.nullcontext()
 
     def meeting_for(self, vector: Vector) -> None:
         """Return nothing: there is nobody to meet."""

@@ -75,6 +75,10 @@ class ThreadTeam:
             cells=room.cells, addresses=room.addresses, weights=room.weights, rank=rank
         )
 
+    def away(self) -> AbstractContextManager[None]:
+        """Return a context that does nothing: nobody watches."""
+        return nullcontext()
+
     def meeting_for(self, vector: Vector) -> synchronization.Meeting:
         """Return what a kernel needs to average ``vector`` in rounds of its own; see `settle`."""
         self._bring(vector)

@@ -154,9 +154,9 @@ class Job:
         """
         if plan.workers != self.workers:
             raise ValueError(f"a plan for {plan.workers} workers in a job of {self.workers}")
+        told = _Telling(events_file(self.folder, self._runs), listeners)
         try:
             self._cells[:] = 0
-            told = _Telling(events_file(self.folder, self._runs), listeners)
             order = {**plan.describe(), LISTENED: bool(listeners)}
             write_whole(self.folder / f"order-{self._runs}.json", json.dumps(order).encode())
 
@@ -169,7 +169,11 @@ class Job:
             told.tell()
         except BaseException:
             self.kill()
+            with contextlib.suppress(Exception):
+                told.tell()  # what happened before the end
             raise
+        finally:
+            told.close()
         learner = make_learner(plan.learner, plan.settings, self.dataset.features, len(self.dataset.classes))
         learner.parameters[:] = np.load(self.folder / f"parameters-{self._runs}.npy", allow_pickle=False)
         self._runs += 1
@@ -284,7 +288,7 @@ class _Telling:
     """Passes on the events that rank 0 writes into a file, line by line."""
 
     def __init__(self, path: Path, listeners: Sequence[Listener]) -> None:
-        self._listeners = listeners
+        self._path, self._listeners = path, listeners
         self._file: IO[str] | None = None
         self._rest = ""
         if listeners:
@@ -296,9 +300,18 @@ class _Telling:
         if self._file is None:
             return
         *lines, self._rest = (self._rest + self._file.read()).split("\n")
+        listeners, self._listeners = self._listeners, ()  # after one has failed, nobody is told anything
         for line in lines:
-            for listener in self._listeners:
+            for listener in listeners:
                 listener(from_record(json.loads(line)))
+        self._listeners = listeners
+
+    def close(self) -> None:
+        """Tell nothing any more; the file goes too: a long study has many runs, and the folder may be in memory."""
+        if self._file is not None:
+            self._file.close()
+            self._file = None
+            self._path.unlink(missing_ok=True)
 
 
 def events_file(folder: Path, run: int) -> Path:

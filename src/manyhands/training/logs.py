@@ -6,8 +6,10 @@ A log is called with a plan when its run begins, and gives what listens to this 
 from __future__ import annotations
 
 import contextlib
+import errno
 import json
 import os
+import socket
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -21,7 +23,7 @@ from manyhands.training.plan import Plan
 from manyhands.training.result import TrainingResult
 
 if TYPE_CHECKING:
-    from tensorboard.summary.writer.event_file_writer import EventFileWriter
+    from tensorboard.summary.writer.record_writer import RecordWriter
 
 
 class Told(Protocol):
@@ -60,9 +62,10 @@ class Logs:
     Parameters
     ----------
     jsonl
-        File for lines of JSON, one for each event, appended as they happen; None for none. An older file is replaced.
+        File for lines of JSON, one for each event, appended as they happen; None for none. An older file is replaced
+        when the first run begins.
     tensorboard
-        Folder for TensorBoard's event files, one folder in it for each run; None for none.
+        Folder for TensorBoard's event files, one folder in it for each run, behind earlier runs; None for none.
 
     Raises
     ------
@@ -73,8 +76,9 @@ class Logs:
     """
 
     def __init__(self, jsonl: str | Path | None = None, tensorboard: str | Path | None = None) -> None:
-        self._lines = None if jsonl is None else _Lines(jsonl)
         self._folder = None if tensorboard is None else _check_tensorboard(tensorboard)
+        self._first = 0 if self._folder is None else _next_number(self._folder)
+        self._lines = None if jsonl is None else _Lines(jsonl)
         self._runs = 0
 
     def __enter__(self) -> Logs:
@@ -91,7 +95,7 @@ class Logs:
         told = _Several()
         if self._lines is not None:
             told.parts.append(_Lined(self._lines, number, plan))
-        board = None if self._folder is None else _Board(self._folder / _run_name(number, plan), plan)
+        board = None if self._folder is None else _Board(self._folder / _run_name(self._first + number, plan), plan)
         if board is not None:
             told.parts.append(board)
         try:
@@ -130,21 +134,24 @@ class _Lines:
     """A file of JSON lines. Each is written in one call: who reads along sees whole lines."""
 
     def __init__(self, path: str | Path) -> None:
-        self._path, self._lock = path, threading.Lock()
+        self._path, self._lock, self._length = path, threading.Lock(), 0
         try:
-            self._file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_APPEND, 0o666)
+            self._file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o666)
         except OSError as error:
             raise OutputError(f"cannot write {path}: {error.strerror or error}") from error
 
     def write(self, record: dict[str, Any]) -> None:
-        line = (json.dumps({"time": round(time.time(), 6), **record}) + "\n").encode()
-        try:
-            with self._lock:
+        line = (json.dumps({"time": round(time.time(), 6), **record}, allow_nan=False) + "\n").encode()
+        with self._lock:
+            try:
+                os.ftruncate(self._file, self._length)  # what an older log, or a line that did not fit, has left
                 written = os.write(self._file, line)
-        except OSError as error:
-            raise OutputError(f"cannot write {self._path}: {error.strerror or error}") from error
-        if written < len(line):
-            raise OutputError(f"cannot write {self._path}: the disk is full")
+                if written < len(line):
+                    os.ftruncate(self._file, self._length)
+                    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+            except OSError as error:
+                raise OutputError(f"cannot write {self._path}: {error.strerror or error}") from error
+            self._length += written
 
     def close(self) -> None:
         os.close(self._file)
@@ -184,28 +191,43 @@ def _check_tensorboard(folder: str | Path) -> Path:
     return path
 
 
-def _import_tensorboard() -> tuple[type[EventFileWriter], Any, Any]:
+def _next_number(folder: Path) -> int:
+    """Return the number of the next run's folder, behind those that are there."""
+    numbers = [int(path.name[:3]) for path in folder.iterdir() if path.name[:3].isdigit()]
+    return max(numbers, default=-1) + 1
+
+
+def _import_tensorboard() -> tuple[type[RecordWriter], Any, Any]:
     """Import what writes event files, which needs no TensorFlow."""
     try:
         from tensorboard.compat.proto import event_pb2, summary_pb2
-        from tensorboard.summary.writer.event_file_writer import EventFileWriter
+        from tensorboard.summary.writer.record_writer import RecordWriter
     except ImportError as error:
         raise SettingsError(
             f"TensorBoard's event files need the package tensorboard ({error}); pip install 'manyhands[tensorboard]'"
         ) from error
-    return EventFileWriter, event_pb2, summary_pb2
+    return RecordWriter, event_pb2, summary_pb2
 
 
 class _Board:
-    """One run as TensorBoard shows it: scalars over steps."""
+    """One run as TensorBoard shows it: scalars over steps.
+
+    Events are written here and now, and not by the thread of TensorBoard's own writer: a full disk is then an error of
+    this run.
+    """
 
     def __init__(self, folder: Path, plan: Plan) -> None:
         writer, self._events, self._summaries = _import_tensorboard()
+        self._folder, self._steps_per_epoch = folder, plan.steps_per_epoch
+        now = time.time()
         try:
-            self._writer = writer(str(folder))
+            folder.mkdir(parents=True, exist_ok=True)
+            name = f"events.out.tfevents.{int(now)}.{socket.gethostname()}.{os.getpid()}"
+            self._file = open(folder / name, "wb")  # noqa: SIM115 - open as long as the run
         except OSError as error:
             raise OutputError(f"cannot write into {folder}: {error.strerror or error}") from error
-        self._steps_per_epoch = plan.steps_per_epoch
+        self._writer = writer(self._file)
+        self._write(self._events.Event(wall_time=now, file_version="brain.Event:2"))
 
     def hear(self, event: Event) -> None:
         if isinstance(event, EpochEnded):
@@ -224,8 +246,15 @@ class _Board:
         summary = self._summaries.Summary(
             value=[self._summaries.Summary.Value(tag=tag, simple_value=value) for tag, value in values.items()]
         )
-        self._writer.add_event(self._events.Event(wall_time=time.time(), step=step, summary=summary))
-        self._writer.flush()
+        self._write(self._events.Event(wall_time=time.time(), step=step, summary=summary))
+
+    def _write(self, event: Any) -> None:
+        try:
+            self._writer.write(event.SerializeToString())
+            self._writer.flush()
+        except OSError as error:
+            raise OutputError(f"cannot write into {self._folder}: {error.strerror or error}") from error
 
     def close(self) -> None:
-        self._writer.close()
+        with contextlib.suppress(OSError):  # it has been told already
+            self._file.close()

@@ -95,6 +95,7 @@ class Loop:
         self._gradient: Vector = aligned_zeros(learner.size, learner.dtype)
         self._examples_since_round = 0
         self._last_round = self._last_measured = 0
+        self._loss_since_round, self._steps_since_round = 0.0, 0
 
     def run(self) -> Tally:
         """Train; afterwards all workers hold the same, merged parameters.
@@ -131,11 +132,11 @@ class Loop:
         if self.control.stop[0]:
             raise StoppedError
         for epoch in range(len(losses) // order.steps):
-            self._count(order)
+            self._count(order, losses[epoch * order.steps : (epoch + 1) * order.steps])
             self._note_epoch(epoch, order, losses[epoch * order.steps : (epoch + 1) * order.steps])
         # Who stops earlier counts no less: the mean is over the workers, in proportion to their shares.
         self._examples_since_round = order.examples
-        self._round(self.tally.losses[-1])
+        self._round()
         self._measure_if_alike()
 
     def _meeting(self) -> Any:
@@ -167,7 +168,7 @@ class Loop:
         losses = self.learner.run(self.table, order, np.tile(self.rates, count), self.control, rounds)
         if len(losses) < order.steps:
             raise StoppedError
-        self._count(order)
+        self._count(order, losses)
         self.tally.rounds += held
         if rounds is not None and len(rounds.due):
             self._examples_since_round = int(order.bounds[-1] - order.bounds[rounds.due[-1]])
@@ -202,7 +203,7 @@ class Loop:
                 losses[at:end] = self._local_steps(order.part(at, end), at, end)
             at = end
             if self.tally.steps == due:
-                self._round(float(losses[max(0, at - (due - self._last_round)) : at].mean()))
+                self._round()
                 self._measure_if_alike()
         return losses
 
@@ -212,7 +213,7 @@ class Loop:
             losses = self.learner.run(self.table, order, self.rates[at:end], self.control)
         if len(losses) < order.steps:
             raise StoppedError
-        self._count(order)
+        self._count(order, losses)
         return losses
 
     def _talking_step(self, order: Order, number: int) -> float:
@@ -221,30 +222,38 @@ class Loop:
             raise StoppedError
         with self.clock.phase("compute"):
             loss = self.learner.gradient(self.table, order, self._gradient)
-        if not math.isfinite(loss):
-            raise DivergedError(self.tally.steps + 1, self.team.rank, loss)
+        self._check_finite(loss)
         self.plan.strategy.merge_gradient_(self.team, self._gradient, order.examples)
         with self.clock.phase("compute"):
             loss += self.learner.apply(self._gradient, self.rates[number], int(order.global_rows[0]))
+        self._check_finite(loss)
         self.control.progress[0] += 1
-        self._count(order)
+        self._count(order, np.array([loss]))
         if self.team.size > 1:
             self.tally.rounds += 1
             self._tell(RoundHeld(self.team.rank, self.tally.rounds, self.tally.steps, loss))
         return loss
 
-    def _count(self, order: Order) -> None:
+    def _check_finite(self, loss: float) -> None:
+        if not math.isfinite(loss):
+            raise DivergedError(self.tally.steps + 1, self.team.rank, loss)
+
+    def _count(self, order: Order, losses: NDArray[np.float64]) -> None:
+        self._loss_since_round += float(losses.sum())
+        self._steps_since_round += order.steps
         self.tally.steps += order.steps
         self.tally.examples += order.examples
         self._examples_since_round += order.examples
 
-    def _round(self, loss: float) -> None:
-        """Hold the round that is due, unless the workers are alike already; ``loss`` is the mean since the last."""
+    def _round(self) -> None:
+        """Hold the round that is due, unless the workers are alike already."""
         if self.team.size > 1:
             self.plan.strategy.hold_round_(self.team, self.learner, self._examples_since_round)
             if not self.plan.strategy.talks_inside_step(self.tally.steps - 1):
                 self.tally.rounds += 1
+                loss = self._loss_since_round / self._steps_since_round
                 self._tell(RoundHeld(self.team.rank, self.tally.rounds, self.tally.steps, loss))
+        self._loss_since_round, self._steps_since_round = 0.0, 0
         self._examples_since_round = 0
         self._last_round = self.tally.steps
 
@@ -261,7 +270,10 @@ class Loop:
         seconds = self.clock.elapsed()
         with self.clock.apart("evaluate"):
             if self.team.rank == 0:
-                loss, score = scores(self.learner.predict_proba(self.held_out), self.held_out.labels)
+                with self.team.away():
+                    loss, score = scores(self.learner.predict_proba(self.held_out), self.held_out.labels)
+                if not math.isfinite(loss):
+                    raise DivergedError(step, 0, loss)
                 epoch = step / self.plan.steps_per_epoch
                 found = Measured(0, step, epoch, self.tally.rounds, seconds, loss, score)
                 self.tally.curve.append({name: value for name, value in asdict(found).items() if name != "rank"})
@@ -282,8 +294,10 @@ class Loop:
         self._tell(EpochEnded(self.team.rank, epoch + 1, loss))
 
     def _tell(self, event: Event) -> None:
-        for listener in self.listeners:
-            listener(event)
+        if self.listeners:
+            with self.team.away():
+                for listener in self.listeners:
+                    listener(event)
 
 
 def joint_losses(tallies: Sequence[Tally]) -> list[float]:

@@ -59,7 +59,7 @@ def convergence(compare: Record, measure: str) -> Picture | None:
             last = row == len(shown) - 1
             title = f"{count(number, 'worker')}{crowd}" if column == 0 else ""
             dress(axes, axis if last else "", unit if column == 0 else "", title)
-    panels[0].xaxis.get_major_locator().set_params(integer=True)
+    panels[0].locator_params(axis="x", integer=True)
     _limit(panels[0], courses, measure)
     legend_above(figure, panels)
     finding = _finding(compare, courses, measure)

@@ -1,0 +1,271 @@
+"""``manyhands study``: from the command line to tables, files and report; Ctrl-C keeps what is finished."""
+
+import json
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+
+from manyhands.cli import main
+
+START = (
+    "import runpy, signal; signal.signal(signal.SIGINT, signal.default_int_handler); "
+    "runpy.run_module('manyhands', run_name='__main__', alter_sys=True)"
+)
+"""Listens to Ctrl-C even if the tests were started in the background, where shells tell programs to ignore it."""
+
+W1 = ["study", "w1", "--data", "digits", "--hidden", "4,12", "--epochs", "2,20", "--runs", "2"]
+W1 += ["--workers", "1,2", "--seeds", "2"]
+W4 = ["study", "w4", "--data", "digits", "--hidden", "8", "--epochs", "3", "--splits", "2", "--workers", "1,2"]
+
+
+def call(*arguments):
+    return main([str(argument) for argument in arguments])
+
+
+def until(condition, process, seconds=60):
+    end = time.monotonic() + seconds
+    while not condition():
+        assert process.poll() is None, process.communicate()
+        assert time.monotonic() < end
+        time.sleep(0.02)
+
+
+def lines(path):
+    return path.read_text().splitlines() if path.exists() else []
+
+
+class TestW1:
+    def test_tables_file_report_and_log(self, tmp_path, capsys):
+        path, folder, log = tmp_path / "w1.json", tmp_path / "report", tmp_path / "log"
+        words = ["--target", 0.5, "--json", path, "--report", folder, "--log", log, "--sessions", 2]
+        assert call(*W1, *words) == 0
+        printed = capsys.readouterr()
+        assert printed.err == ""
+        assert "64-(4,12)-10 relu" in printed.out
+        assert "a sweep of 8 sessions, then the comparison" in printed.out
+        assert "best: 12 hidden, 20 epochs: the fastest with at least 50 %" in printed.out
+        assert printed.out.rstrip().endswith(f"report    {folder / 'report.html'}")
+        record = json.loads(path.read_text())
+        assert (folder / "results.json").read_bytes() == path.read_bytes()
+        assert (record["sweep"]["settings"]["workers"], record["interrupted"]) == (2, False)
+        assert (record["compare"]["settings"]["network"]["hidden"], record["compare"]["settings"]["epochs"]) == (
+            [12],
+            20,
+        )
+        assert record["compare"]["settings"]["target"] is None  # it is the sweep's
+        begun = [json.loads(line) for line in lines(log)]
+        assert [one["strategy"] for one in begun if one["event"] == "begin"] == [
+            run["strategy"] for run in record["compare"]["runs"]
+        ]
+        # The journals have done their duty.
+        assert sorted(each.name for each in tmp_path.iterdir()) == ["log", "report", "w1.json"]
+        assert not (folder / "sweep.journal").exists()
+
+    def test_a_journal_that_was_asked_for_stays(self, tmp_path, capsys):
+        journal = tmp_path / "journal"
+        assert call(*W1, "--quiet", "--journal", journal) == 0
+        assert len(lines(journal)) == 9
+        capsys.readouterr()
+
+    def test_a_target_out_of_reach(self, tmp_path, capsys):
+        path = tmp_path / "w1.json"
+        assert call(*W1, "--target", 1, "--json", path, "--quiet") == 2
+        printed = capsys.readouterr()
+        assert "Table I: hidden sizes and epochs" in printed.out
+        assert printed.err.startswith("manyhands study: no classifier reaches 100 % on the validation rows; ")
+        assert printed.err.count("\n") == 1
+        assert json.loads(path.read_text())["sweep"]["best"] is None
+
+    @pytest.mark.parametrize("stage", ["sweep", "comparison"])
+    def test_ctrl_c(self, tmp_path, stage):
+        path, folder, log = tmp_path / "w1.json", tmp_path / "report", tmp_path / "log"
+        journal = folder / "sweep.journal"
+        words = ["--json", path, "--report", folder, "--log", log]
+        if stage == "sweep":
+            words += ["--runs", 1000, "--epochs", "50"]
+        else:
+            words += ["--seeds", 1000]
+        process = subprocess.Popen(
+            [sys.executable, "-c", START, *map(str, [*W1, *words])],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        try:
+            if stage == "sweep":
+                until(lambda: len(lines(journal)) > 4, process)
+            else:
+                until(lambda: sum('"end"' in line for line in lines(log)) > 3, process)
+            process.send_signal(signal.SIGINT)
+            out, err = process.communicate(timeout=30)
+        finally:
+            process.kill()
+            process.wait()
+        assert (process.returncode, "Traceback" in err) == (130, False)
+        record = json.loads(path.read_text())
+        assert record["interrupted"] is True
+        assert "Interrupted: only finished" in out
+        assert out.rstrip().endswith(f"report    {folder / 'report.html'}")
+        assert (folder / "report.html").exists()
+        if stage == "sweep":
+            assert len(record["sweep"]["sessions"]) >= 4
+            assert record["compare"] is None
+            assert len(lines(journal)) == 1 + len(record["sweep"]["sessions"])  # all that is finished, to go on from
+        else:
+            assert len(record["sweep"]["sessions"]) == 8
+            assert len(record["compare"]["runs"]) >= 3
+            assert journal.exists()
+
+    def test_it_goes_on_from_the_journal(self, tmp_path, capsys, monkeypatch):
+        path = tmp_path / "w1.json"
+        assert call(*W1, "--target", 1, "--json", path, "--quiet") == 2  # ends after the sweep
+        kept = json.loads(path.read_text())["sweep"]["sessions"]
+        monkeypatch.setattr("manyhands.studies.sweep.run", lambda *_a, **_o: pytest.fail("a session was repeated"))
+        assert call(*W1, "--target", 0.01, "--json", path, "--quiet") == 0
+        assert json.loads(path.read_text())["sweep"]["sessions"] == kept
+        assert list(tmp_path.iterdir()) == [path]
+        capsys.readouterr()
+
+    def test_as_published(self, tmp_path, capsys):
+        pytest.importorskip("mpi4py")
+        path, folder = tmp_path / "w1.json", tmp_path / "report"
+        words = "study w1 --data digits --train 1436 --as-published --hidden 4,6 --epochs 2,3 --runs 2 --workers 1,2"
+        assert call(*words.split(), "--json", path, "--report", folder) == 0
+        printed = capsys.readouterr()
+        for title in ("Table I: ", "Table II: without communication", "Table III: with communication"):
+            assert title in printed.out
+        assert "As published, the best is chosen on the test rows" in printed.out
+        record = json.loads(path.read_text())
+        assert (record["compare"], record["sweep"]["settings"]["chosen_on"]) == (None, "test")
+        assert record["sweep"]["settings"]["data"]["scaling"] == "none"
+        assert [run["workers"] for run in record["published"]["runs"]] == [1, 2]  # one seed
+        best = record["sweep"]["best"]
+        settings = record["published"]["settings"]
+        assert (settings["network"]["hidden"], settings["epochs"]) == (best["hidden"], best["epochs"])
+        assert (folder / "report.html").exists()
+
+
+class TestW4:
+    def test_accuracies_of_all_splits(self, tmp_path, capsys):
+        path = tmp_path / "w4.json"
+        assert call(*W4, "--json", path, "--target", 0.05) == 0
+        printed = capsys.readouterr()
+        record = json.loads(path.read_text())
+        assert "2 random splits, 3 epochs each" in printed.out
+        for strategy, workers in (("sequential", 1), ("minibatch:5epochs", 2), ("periodic:1epoch", 2)):
+            scores = [
+                f"{100 * run['accuracy']:.2f}"
+                for run in record["compare"]["runs"]
+                if (run["strategy"], run["workers"]) == (strategy, workers)
+            ]
+            assert f"  {strategy:<17} n={workers}  {'  '.join(scores)}\n" in printed.out
+        for run in record["compare"]["runs"]:
+            reached = [point["train_s"] for point in run["curve"] if point["accuracy"] >= 0.05]
+            assert run["target_s"] == (reached[0] if reached else None)
+
+    def test_defaults_are_the_published_study(self, monkeypatch, capsys):
+        from manyhands.studies.study import W4_EPOCHS, W4Study
+
+        asked = []
+        monkeypatch.setattr(W4Study, "run", lambda self, *_: asked.append(self._study.request) or self.outcome)
+        assert call("study", "w4", "--data", "digits") == 0
+        (request,) = asked
+        assert request.strategies == ("sequential", "minibatch:5epochs", "periodic:1epoch")
+        assert (request.splits, request.epochs, request.workers) == (5, W4_EPOCHS, (1, 2, 4))
+        assert request.convergence
+        capsys.readouterr()
+
+
+class TestRefused:
+    @pytest.fixture(autouse=True)
+    def no_training(self, monkeypatch):
+        for place in ("manyhands.training.run.run", "manyhands.studies.sweep.run", "manyhands.training.run.Runner.run"):
+            monkeypatch.setattr(place, lambda *_a, **_o: pytest.fail("training was started"))
+
+    @pytest.mark.parametrize(
+        ("arguments", "status", "words"),
+        [
+            ("study", 2, "required: STUDY"),
+            ("study w9", 2, "invalid choice: 'w9'"),
+            ("study w1 --splits 2 --runs 2", 2, "leave --runs out"),
+            ("study w1 --splits 2 --seeds 2", 2, "leave --seeds out"),
+            ("study w1 --as-published --strategy gradient", 2, "--strategy and --as-published do not go together"),
+            ("study w1 --as-published --sharding fixed", 2, "--sharding and --as-published do not go together"),
+            ("study w1 --as-published --splits 2", 2, "--splits and --as-published do not go together"),
+            ("study w1 --as-published --log x", 2, "--log and --as-published do not go together"),
+            ("study w1 --as-published --tensorboard x", 2, "--tensorboard and --as-published do not go together"),
+            ("study w1 --as-published --batch 5", 2, "--batch and --as-published do not go together"),
+            ("study w1 --as-published --validation 5", 2, "--validation and --as-published do not go together"),
+            ("study w1 --as-published --scale 255", 2, "--scale and --as-published do not go together"),
+            ("study w1 --as-published --workers 2", 2, "1437 training rows do not divide by 2 workers"),
+            ("study w1 --workers 201", 2, "201 workers cannot share"),
+            ("study w1 --strategy telepathy", 2, "unknown strategy"),
+            ("study w1 --hidden 4--8", 2, "not a whole number"),
+            ("study w1 --hidden 0", 2, "not a whole number"),
+            ("study w1 --epochs 5,", 2, "not a whole number"),
+            ("study w1 --target 93", 2, "write 0.93 for 93 %"),
+            ("study w1 --margin 0", 2, "not a positive number"),
+            ("study w1 --seed -1", 2, "seed must be 0 or larger"),
+            ("study w1 --validation 1437", 2, "1437"),
+            ("study w1 --json no/such/x", 1, "there is no folder no/such"),
+            ("study w1 --log x --json x", 2, "same file"),
+            ("study w1 --journal x --json x", 2, "same file"),
+            ("study w1 --journal x --log x", 2, "same file"),
+            ("study w4 --splits 0", 2, "not a whole number"),
+            ("study w4 --seeds 2", 2, "--seeds"),
+            ("study w4 --learner published", 2, "cannot follow minibatch:5epochs"),
+        ],
+    )
+    def test_with_one_message_before_training(self, capsys, tmp_path, monkeypatch, arguments, status, words):
+        monkeypatch.chdir(tmp_path)
+        what = arguments.split() + (["--data", "digits"] if len(arguments.split()) > 1 else [])
+        try:
+            found = call(*what)
+        except SystemExit as stopped:
+            found = stopped.code
+        printed = capsys.readouterr()
+        assert found == status
+        assert printed.out == ""
+        assert words in printed.err.splitlines()[-1]
+        assert "Traceback" not in printed.err
+        assert list(tmp_path.iterdir()) == []
+
+    @pytest.mark.parametrize("command", ["study w1", "study w4", "compare", "sweep"])
+    def test_a_report_onto_a_file(self, capsys, tmp_path, command):
+        (tmp_path / "file").write_text("mine")
+        assert call(*command.split(), "--data", "digits", "--report", tmp_path / "file") == 1
+        printed = capsys.readouterr()
+        assert printed.err == (
+            f"manyhands {command.split()[0]}: cannot write a report into {tmp_path / 'file'}: it is a file; give a "
+            "folder\n"
+        )
+        assert (printed.out, (tmp_path / "file").read_text()) == ("", "mine")
+
+    @pytest.mark.parametrize("command", ["study w1", "compare"])
+    def test_a_report_where_nobody_may_write(self, capsys, tmp_path, command):
+        folder = tmp_path / "disk"
+        folder.mkdir()
+        mount = ["mount", "-t", "tmpfs", "-o", "size=64k,ro", "tmpfs", folder]
+        if subprocess.run(mount, capture_output=True, timeout=20, check=False).returncode != 0:
+            pytest.skip("only root can mount a disk")
+        try:
+            for place in (folder, folder / "new"):
+                assert call(*command.split(), "--data", "digits", "--report", place) == 1
+                printed = capsys.readouterr()
+                assert printed.err.startswith(f"manyhands {command.split()[0]}: cannot ")
+                assert (printed.out, printed.err.count("\n")) == ("", 1)
+        finally:
+            subprocess.run(["umount", folder], timeout=20, check=True)
+
+    def test_a_report_without_matplotlib(self, capsys, tmp_path, monkeypatch):
+        for name in list(sys.modules):
+            if name == "matplotlib" or name.startswith("matplotlib."):
+                monkeypatch.delitem(sys.modules, name)
+        monkeypatch.setitem(sys.modules, "matplotlib", None)
+        assert call("study", "w4", "--data", "digits", "--report", tmp_path / "report") == 2
+        printed = capsys.readouterr()
+        assert "pip install 'manyhands[report]'" in printed.err
+        assert (printed.out, printed.err.count("\n")) == ("", 1)
