@@ -156,7 +156,7 @@ class TestDefaults:
         assert (options.data, options.scale, options.train, options.batch) == ("auto", "auto", None, None)
         assert (options.activation, options.optimizer, options.learning_rate) == ("relu", "adam", 0.001)
         assert (options.team, options.sharding, options.json) == ("threads", None, None)
-        assert (options.splits, options.margin, options.scaled) == (None, 0.25, False)
+        assert (options.splits, options.margin, options.scaled) == (None, None, False)
         assert (options.convergence, options.target, options.log, options.tensorboard) == (False, None, None, None)
         assert options.report is None
 
@@ -238,9 +238,9 @@ class TestRefusals:
         assert list(tmp_path.iterdir()) == []
 
     def test_a_scaled_comparison_says_how_many_rows_a_worker_can_have(self):
-        # Nothing is asked for, so all 1,437 are for one worker; four workers have 359 each.
+        # Nothing is asked for, so all 1,437 are for one worker.
         _, _, err = call(*SMALL, "--scaled", "--workers", "1,4")
-        assert "359" in err
+        assert "4 workers with 1437 rows each need 5748: lower --train" in err
 
     def test_a_report_without_matplotlib_fails_before_training(self, monkeypatch, tmp_path):
         monkeypatch.setattr("manyhands.training.run.Runner.run", lambda *_a, **_o: pytest.fail("a run was started"))

@@ -81,6 +81,7 @@ def run(options: argparse.Namespace) -> int:
 def request_of(options: argparse.Namespace, **changes: Any) -> CompareRequest:
     """Translate the options of a comparison."""
     from manyhands.studies.compare import DEFAULT_SEEDS, DEFAULT_STRATEGIES, CompareRequest
+    from manyhands.studies.statistics import DEFAULT_MARGIN
     from manyhands.training.run import network_settings
 
     if options.splits is not None and options.seeds is not None:
@@ -99,7 +100,7 @@ def request_of(options: argparse.Namespace, **changes: Any) -> CompareRequest:
         "splits": options.splits,
         "convergence": options.convergence,
         "target": options.target,
-        "margin": options.margin,
+        "margin": DEFAULT_MARGIN if options.margin is None else options.margin,
     }
     return CompareRequest(**{**values, **changes})
 
@@ -121,6 +122,7 @@ def _published_study(options: argparse.Namespace) -> PublishedStudy:
         "--sharding": options.sharding is not None,
         "--scale": options.scale not in ("auto", "none"),
         "--splits": options.splits is not None,
+        "--margin": options.margin is not None,
         "--scaled": options.scaled,
         "--convergence": options.convergence,
         "--target": options.target is not None,

@@ -160,17 +160,18 @@ def add_convergence_options(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--tensorboard", metavar="DIR", help="live log for TensorBoard")
 
 
-def add_comparison_options(parser: argparse.ArgumentParser) -> None:
-    """Add what is asked of a comparison."""
+def add_comparison_options(parser: argparse.ArgumentParser, *, splits: int | None = None) -> None:
+    """Add what is asked of a comparison; with random splits by default, how many."""
     group = parser.add_argument_group("statistics")
     group.add_argument(
         "--splits",
         type=positive,
         metavar="N",
-        help="N random training/test splits, each with its seed, instead of seeds",
+        help="N random training/test splits, each with its seed"
+        + (", instead of seeds" if splits is None else f" (default: {splits})"),
     )
     group.add_argument(
-        "--margin", type=amount, default=0.25, metavar="P", help="points of accuracy that count as none (default: 0.25)"
+        "--margin", type=amount, metavar="P", help="points of accuracy that count as none (default: 0.25)"
     )
 
 

@@ -79,7 +79,7 @@ def _register_w4(names: Any) -> None:
         "--strategy", action="append", dest="strategies", metavar="S", help="see manyhands compare --help"
     )
     group.add_argument("--workers", type=shared.numbers, default=(1, 2, 4), metavar="N[,N...]", help="default: 1,2,4")
-    shared.add_comparison_options(parser)
+    shared.add_comparison_options(parser, splits=DEFAULT_SPLITS)
     shared.add_training_options(parser, epochs=EPOCHS)
     shared.add_convergence_options(parser)
     shared.add_output_options(parser)
@@ -134,6 +134,7 @@ def _refuse_with_published(options: argparse.Namespace) -> None:
         "--strategy": options.strategies is not None,
         "--sharding": options.sharding is not None,
         "--splits": options.splits is not None,
+        "--margin": options.margin is not None,
         "--log": options.log is not None,
         "--tensorboard": options.tensorboard is not None,
     }.items():

@@ -161,20 +161,21 @@ def make_dataset(
     if rows is not None and not 1 <= rows <= available:
         raise SettingsError(f"--train {rows}: {name} has {available} training rows; ask for 1 to {available}")
     features, labels = train.flat(), train.labels
+    kept: NDArray[np.int64] | None = None
     held_out: NDArray[np.int64] | None = None
     if validation is None:
         features, labels = features[:rows], labels[:rows]
     else:
         kept, held_out = for_validation(labels, available if rows is None else rows, validation)
         features, labels, held_features = features[kept], labels[kept], features[held_out]
-        _check_finite(held_features, train.source)
+        _check_finite(held_features, train.source, held_out)
     test_features = test.flat()
     if features.shape[1] != test_features.shape[1]:
         raise DataError(
             f"the training rows have {features.shape[1]} features, the test rows {test_features.shape[1]}",
             path=test.source,
         )
-    _check_finite(features, train.source)
+    _check_finite(features, train.source, kept)
     _check_finite(test_features, test.source)
     classes, codes = np.unique(labels, return_inverse=True)
     if len(classes) < 2:
@@ -232,14 +233,15 @@ def encode(
     return order[at].astype(np.int32)
 
 
-def _check_finite(features: NDArray[Any], source: Path | None) -> None:
-    """Bytes are always finite; of floats, name the first that is not."""
+def _check_finite(features: NDArray[Any], source: Path | None, numbers: NDArray[np.int64] | None = None) -> None:
+    """Bytes are always finite; of floats, name the first that is not, by its row's number in the file."""
     if features.dtype == np.uint8:
         return
     wrong = ~np.isfinite(features)
     if wrong.any():
         row, column = np.argwhere(wrong)[0]
+        number = row if numbers is None else numbers[row]
         raise DataError(
-            f"row {row + 1}, feature {column + 1} is {features[row, column]}, not a finite number",
+            f"row {number + 1}, feature {column + 1} is {features[row, column]}, not a finite number",
             path=source,
         )

@@ -87,9 +87,12 @@ class Schedule:
 
         The last pass is cut off where the epoch ends.
         """
+        if not len(rows):
+            return rows
         drawn = rows[: -(-len(rows) // self._passes)]
         rng = generator(self.seed, f"passes of worker {self.rank}", number)
-        return np.concatenate([rng.permutation(drawn) for _ in range(self._passes)])[: len(rows)]
+        passes = -(-len(rows) // len(drawn))
+        return np.concatenate([rng.permutation(drawn) for _ in range(passes)])[: len(rows)]
 
     def epochs(self, first: int, count: int) -> Order:
         """Return the orders of ``count`` epochs, from epoch ``first`` on, as one."""

@@ -6,6 +6,7 @@ validation rows, which no training has seen either.
 
 from __future__ import annotations
 
+import operator
 from dataclasses import replace
 from typing import TYPE_CHECKING, Literal
 
@@ -57,13 +58,17 @@ def for_validation(
     """
     unused = len(labels) - rows
     automatic = min(unused, _ENOUGH) if unused * _SHARE >= rows else rows // _SHARE
-    number = wanted if isinstance(wanted, int) else automatic
+    try:
+        number = automatic if wanted == "auto" else operator.index(wanted)
+    except TypeError as error:
+        raise SettingsError(
+            f"the number of validation rows must be a whole number or 'auto', not {wanted!r}"
+        ) from error
     if unused >= number > 0:
         return np.arange(rows), np.arange(rows, rows + number)
     if not 1 <= number < rows:
-        raise SettingsError(
-            f"{number} of {rows} training rows cannot be kept for validation: ask for 1 to {max(1, rows - 1)}"
-        )
+        possible = f"ask for 1 to {rows - 1}" if rows > 1 else "there is one row only"
+        raise SettingsError(f"{number} of {rows} training rows cannot be kept for validation: {possible}")
     return _divide(labels[:rows], number, "validation", 0)
 
 
@@ -126,4 +131,9 @@ def _divide(
     except ValueError as error:
         raise DataError(f"the rows cannot be divided into {len(labels) - second} and {second}: {error}") from error
     one, other = (np.sort(part) for part in parts)
+    missing = np.setdiff1d(labels, labels[one])
+    if len(missing):
+        raise DataError(
+            f"the rows cannot be divided into {len(one)} and {len(other)}: too few of class {missing[0]} to be in both"
+        )
     return one, other

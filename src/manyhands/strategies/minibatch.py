@@ -15,7 +15,7 @@ from manyhands.errors import SettingsError
 from manyhands.protocols import Sharding
 from manyhands.strategies.base import LocalStrategy
 
-_EPOCHS = re.compile(r"(\d+)\s*(epochs?)?")
+_EPOCHS = re.compile(r"(\d{1,9})\s*(epochs?)?")
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from manyhands.errors import SettingsError
 from manyhands.strategies.base import LocalStrategy
 
-_PERIOD = re.compile(r"(\d+)\s*(steps?|epochs?)?")
+_PERIOD = re.compile(r"(\d{1,9})\s*(steps?|epochs?)?")
 
 
 @dataclass(frozen=True)

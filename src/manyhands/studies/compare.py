@@ -21,7 +21,7 @@ from manyhands.studies.environment import describe_environment
 from manyhands.studies.statistics import DEFAULT_MARGIN, check_margin
 from manyhands.teams.launch import check_alone
 from manyhands.training.logs import RunLog, no_log
-from manyhands.training.plan import Plan, make_plan
+from manyhands.training.plan import DEFAULT_BATCH, Plan, make_plan
 from manyhands.training.run import Runner, network_settings
 
 DEFAULT_STRATEGIES = ("sequential", "one-shot", "periodic:1epoch", "gradient")
@@ -192,6 +192,9 @@ def _plans(dataset: Dataset, request: CompareRequest) -> Iterator[Plan]:
         for workers in dict.fromkeys(request.workers)
     ]
     each = dataset.rows // max(request.workers)
+    batch = request.batch
+    if request.scaled and batch is None and request.learner != "published":
+        batch = min(DEFAULT_BATCH, each)  # one for all, however many rows they have
     parts = {workers: head(dataset, each * workers) if request.scaled else dataset for _, workers in cases}
     for seed in range(request.seed, request.seed + (request.splits or request.seeds)):
         for strategy, workers in cases:
@@ -202,7 +205,7 @@ def _plans(dataset: Dataset, request: CompareRequest) -> Iterator[Plan]:
                 team=request.team,
                 learner=request.learner,
                 settings=request.network,
-                batch=request.batch,
+                batch=batch,
                 epochs=request.epochs,
                 sharding=request.sharding,
                 seed=seed,
@@ -310,4 +313,12 @@ def load_scaled(request: DataRequest, workers: Sequence[int]) -> Dataset:
     """
     dataset = load(request)
     most = max(workers, default=1)
-    return dataset if most <= 1 else load(replace(request, rows=dataset.rows * most))
+    if most <= 1:
+        return dataset
+    wanted = dataset.rows * most
+    try:
+        return load(replace(request, rows=wanted))
+    except SettingsError as error:
+        raise SettingsError(
+            f"{most} workers with {dataset.rows} rows each need {wanted}: lower --train ({error})"
+        ) from error

@@ -15,6 +15,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+_ROUNDING = 1e-9
+"""A coherency smaller than this is the rounding of its fit."""
+
 
 @dataclass(frozen=True)
 class Amdahl:
@@ -124,7 +127,7 @@ def fit_scalability(workers: Sequence[int], speedups: Sequence[float]) -> Scalab
         return None
     columns = np.stack([n - 1, n * (n - 1)], axis=1)
     (contention, coherency), _ = nnls(columns, n / s - 1)
-    return Scalability(float(contention), float(coherency))
+    return Scalability(float(contention), float(coherency) if coherency > _ROUNDING else 0.0)
 
 
 def fit_gustafson(workers: Sequence[int], scaled: Sequence[float]) -> Gustafson | None:

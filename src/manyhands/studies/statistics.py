@@ -64,6 +64,8 @@ def estimate(values: Sequence[float], confidence: float = 0.95) -> Estimate:
     """
     if not values:
         raise ValueError("the mean of no values is not defined")
+    if not all(map(math.isfinite, values)):
+        raise ValueError(f"a value is not a finite number: {list(values)}")
     mean = statistics.fmean(values)
     if len(values) == 1:
         return Estimate(mean, None, None)
@@ -93,7 +95,8 @@ def ratio_interval(
     """Return the interval of :func:`paired_ratio`: percentile bootstrap over the pairs (Efron 1979).
 
     The resampling has a fixed seed of its own: the same numbers give the same interval. With few pairs it is about as
-    wide as all their ratios.
+    wide as all their ratios, and holds the true one less often than it says: by simulation in 75 % of the cases with
+    3 pairs, 87 % with 4, 90 to 95 % from 5 on.
 
     Returns
     -------

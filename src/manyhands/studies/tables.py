@@ -104,7 +104,8 @@ def _law_line(law: dict[str, Any]) -> str:
         parts.append(f"USL: contention {usl['contention']:.2f}, coherency {usl['coherency']:.3f}{_star(usl)}, {tells}")
     if gustafson is not None:
         parts.append(f"Gustafson: {100 * gustafson['serial_fraction']:.0f} % serial{_star(gustafson)}")
-    return f"  {law['strategy']:<17} {'; '.join(parts)}" if parts else ""
+    line = f"  {law['strategy']:<17} {'; '.join(parts)}"
+    return textwrap.fill(line, 110, subsequent_indent=" " * 20, break_on_hyphens=False) if parts else ""
 
 
 def _star(law: dict[str, Any]) -> str:

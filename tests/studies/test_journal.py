@@ -1,0 +1,356 @@
+"""A journal is whole at any time: whatever it is cut to, only finished pieces are kept, and nothing else is touched."""
+
+import contextlib
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from manyhands.errors import FormatError, OutputError, SettingsError
+from manyhands.studies.journal import SCHEMA, Journal
+
+STUDY = {"kind": "sweep", "hidden": [[4], [8, 2]], "seed": 0, "network": {"l2": 0.0001, "dtype": "float32"}}
+ENTRIES = [{"session": 0, "loss": 0.1}, {"session": 2, "text": "größer\n"}, {"session": 1, "seconds": {"train": 1e-9}}]
+HEADER = {"schema": SCHEMA, "study": STUDY}
+
+FILLER = """
+import os, sys
+from manyhands.studies.journal import Journal
+with Journal(sys.argv[1], {"kind": "test"}) as journal:
+    print("open", flush=True)
+    sys.stdin.read()
+"""
+"""Holds a journal until its input ends."""
+
+
+def entries_of(path, study=STUDY):
+    with Journal(path, study) as journal:
+        return journal.entries
+
+
+def lines_of(path):
+    """Return the whole lines of a file as data; fail if it does not end with one."""
+    content = path.read_bytes()
+    assert content.endswith(b"\n")
+    return [json.loads(line) for line in content.splitlines()]
+
+
+@pytest.fixture
+def path(tmp_path):
+    """A journal with three entries."""
+    path = tmp_path / "journal"
+    with Journal(path, STUDY) as journal:
+        for entry in ENTRIES:
+            journal.add(entry)
+    return path
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory):
+    """The bytes of a journal with three entries, and a file to write them to."""
+    path = tmp_path_factory.mktemp("journal") / "journal"
+    with Journal(path, STUDY) as journal:
+        for entry in ENTRIES:
+            journal.add(entry)
+    return path.read_bytes(), path
+
+
+class TestLines:
+    def test_the_first_says_what_the_study_is_and_each_other_is_a_piece(self, path):
+        assert lines_of(path) == [HEADER, *ENTRIES]
+
+    def test_entries_are_in_the_file_before_add_returns(self, tmp_path):
+        path = tmp_path / "journal"
+        with Journal(path, STUDY) as journal:
+            assert lines_of(path) == [HEADER]
+            for number, entry in enumerate(ENTRIES, 1):
+                journal.add(entry)
+                assert lines_of(path) == [HEADER, *ENTRIES[:number]]
+                assert journal.entries == ENTRIES[:number]
+
+    def test_every_line_is_synchronized_with_the_disk(self, tmp_path, monkeypatch):
+        synchronized, real = [], os.fsync
+
+        def fsync(number):
+            real(number)
+            synchronized.append(path.read_bytes().count(b"\n"))
+
+        monkeypatch.setattr(os, "fsync", fsync)
+        path = tmp_path / "journal"
+        with Journal(path, STUDY) as journal:
+            for entry in ENTRIES:
+                journal.add(entry)
+        assert synchronized == [1, 2, 3, 4]
+
+    def test_resumed_it_keeps_what_was_there_byte_for_byte(self, path):
+        before = path.read_bytes()
+        with Journal(path, STUDY) as journal:
+            assert journal.entries == ENTRIES
+            journal.add({"session": 3})
+            assert journal.entries == [*ENTRIES, {"session": 3}]
+        assert path.read_bytes() == before + b'{"session": 3}\n'
+        assert entries_of(path) == [*ENTRIES, {"session": 3}]
+
+    def test_opening_alone_changes_nothing(self, path):
+        before = path.read_bytes()
+        entries_of(path)
+        assert path.read_bytes() == before
+
+    def test_tuples_and_lists_are_the_same_study(self, path):
+        assert entries_of(path, {**STUDY, "hidden": ((4,), (8, 2))}) == ENTRIES
+
+    def test_a_link_stays_a_link(self, path, tmp_path):
+        link = tmp_path / "link"
+        link.symlink_to(path)
+        with Journal(link, STUDY) as journal:
+            journal.add({"session": 3})
+        assert link.is_symlink()
+        assert len(lines_of(path)) == 5
+
+    def test_remove_deletes_the_file_and_does_not_mind_if_it_is_gone(self, path):
+        with Journal(path, STUDY) as journal:
+            journal.remove()
+            assert not path.exists()
+            journal.remove()
+
+    def test_not_a_number_is_no_entry_and_leaves_no_half_line(self, path):
+        before = path.read_bytes()
+        with Journal(path, STUDY) as journal:
+            with pytest.raises(ValueError, match="JSON"):
+                journal.add({"loss": float("nan")})
+            assert journal.entries == ENTRIES
+        assert path.read_bytes() == before
+
+
+class TestCrash:
+    """A crash leaves any beginning of what was being written."""
+
+    def test_cut_anywhere_whole_entries_are_kept_and_the_next_is_appended(self, whole):
+        content, path = whole
+        for length in range(len(content) + 1):
+            path.write_bytes(content[:length])
+            kept = max(0, content[:length].count(b"\n") - 1)
+            with Journal(path, STUDY) as journal:
+                assert journal.entries == ENTRIES[:kept], f"cut to {length} bytes"
+                journal.add({"session": 9})
+            assert lines_of(path) == [HEADER, *ENTRIES[:kept], {"session": 9}]
+
+    @given(data=st.data())
+    def test_many_crashes_lose_only_what_was_not_finished(self, whole, data):
+        _, path = whole
+        path.unlink(missing_ok=True)
+        expected = []
+        for number in range(data.draw(st.integers(1, 5), label="attempts")):
+            with Journal(path, STUDY) as journal:
+                assert journal.entries == expected
+                for piece in range(data.draw(st.integers(0, 3), label="pieces")):
+                    journal.add({"session": 10 * number + piece, "text": "é" * piece})
+            content = path.read_bytes()
+            shortest = len(content.splitlines(keepends=True)[0])
+            content = content[: data.draw(st.integers(shortest, len(content)), label="length")]
+            path.write_bytes(content)
+            expected = [json.loads(line) for line in content[: content.rindex(b"\n")].splitlines()[1:]]
+        assert entries_of(path) == expected
+
+    @given(rest=st.binary(max_size=40).filter(lambda rest: b"\n" not in rest))
+    def test_whatever_stands_behind_the_last_line_is_dropped(self, whole, rest):
+        """After a power failure these may be zeros, or anything."""
+        content, path = whole
+        path.write_bytes(content + rest)
+        with Journal(path, STUDY) as journal:
+            assert journal.entries == ENTRIES
+        assert path.read_bytes() == content
+
+    def test_an_empty_file_becomes_a_journal(self, tmp_path):
+        path = tmp_path / "journal"
+        path.touch()
+        assert entries_of(path) == []
+        assert lines_of(path) == [HEADER]
+
+
+class TestDamage:
+    @pytest.mark.parametrize("number", [1, 2, 3, 4])
+    @pytest.mark.parametrize("damage", [b"", b"\0" * 20, b"\xff\xfe", b'{"session": 0', b"[1]", b"17", b'{"a": 1} {}'])
+    def test_a_line_that_is_none_is_named_and_nothing_is_changed(self, path, number, damage):
+        lines = path.read_bytes().splitlines()
+        lines[number - 1] = damage
+        path.write_bytes(b"\n".join(lines) + b"\n")
+        before = path.read_bytes()
+        with pytest.raises(FormatError, match=f"line {number}:"):
+            entries_of(path)
+        assert path.read_bytes() == before
+
+    @given(data=st.data())
+    def test_a_lost_line_end_is_noticed(self, whole, data):
+        content, path = whole
+        ends = [place for place, byte in enumerate(content[:-1]) if byte == ord("\n")]
+        number = data.draw(st.integers(0, len(ends) - 1))
+        path.write_bytes(content[: ends[number]] + content[ends[number] + 1 :])
+        with pytest.raises(FormatError, match=f"line {number + 1}:"):
+            entries_of(path)
+
+    def test_a_line_nested_too_deep_is_damage_too(self, path):
+        path.write_bytes(path.read_bytes() + b"[" * 100_000 + b"\n")
+        with pytest.raises(FormatError, match="line 5:"):
+            entries_of(path)
+
+    @pytest.mark.parametrize(
+        "content",
+        [
+            b"hello\n",
+            b"hello",
+            b"label,x\n1,2\n",
+            b'{"schema": "manyhands.sweep/1"}\n',
+            b'{"schema": "manyhands.sweep/1", "sessions": [1]}',
+            b'{"schema": "manyhands.journal/2", "study": {}}\n',
+            b'{\n "schema": "manyhands.sweep/1",\n "sessions": []\n}\n',
+            b"{}\n",
+            b"[]\n",
+            b"\x93NUMPY\x01\x00v\x00{'descr': '<f4'}\n\0\0\0\0",
+            b'@\0\0\0\0\0\0\0{"__metadata__":{"format":"pt"}}',
+            b'{"event": "begin"}\n{"event": "epoch"}\n',
+        ],
+    )
+    def test_a_file_that_is_no_journal_is_refused_and_not_modified(self, tmp_path, content):
+        path = tmp_path / "precious"
+        path.write_bytes(content)
+        with pytest.raises(FormatError, match="no journal of a study; give another file"):
+            entries_of(path)
+        assert path.read_bytes() == content
+
+    def test_a_model_file_is_refused_and_not_modified(self, tmp_path, blobs):
+        from manyhands import train
+
+        path = tmp_path / "m.safetensors"
+        train(blobs, hidden=(4,), epochs=1).save(path)
+        before = path.read_bytes()
+        with pytest.raises(FormatError, match="no journal of a study"):
+            entries_of(path)
+        assert path.read_bytes() == before
+
+
+class TestOtherSettings:
+    @pytest.mark.parametrize(
+        ("change", "words"),
+        [
+            ({"seed": 1}, r"seed: 0 there, 1 now"),
+            ({"network": {"l2": 0.5, "dtype": "float32"}}, r"network l2: 0\.0001 there, 0\.5 now"),
+            ({"hidden": [[5]]}, r"hidden: \[\[4\], \[8, 2\]\] there, \[\[5\]\] now"),
+            ({"new": "x"}, r"new: None there, x now"),
+            ({"kind": "other", "seed": 1}, r"kind: sweep there, other now"),  # the first in alphabetical order
+        ],
+    )
+    def test_are_refused_and_the_setting_is_named(self, path, change, words):
+        before = path.read_bytes()
+        with pytest.raises(SettingsError, match=rf"journal of a study with other settings \({words}\)"):
+            entries_of(path, {**STUDY, **change})
+        assert path.read_bytes() == before
+
+    def test_replace_a_journal_without_any_piece(self, tmp_path):
+        path = tmp_path / "journal"
+        entries_of(path)
+        assert entries_of(path, {**STUDY, "seed": 1}) == []
+        assert lines_of(path) == [{"schema": SCHEMA, "study": {**STUDY, "seed": 1}}]
+
+    def test_replace_one_whose_only_piece_was_never_finished(self, tmp_path):
+        path = tmp_path / "journal"
+        entries_of(path)
+        path.write_bytes(path.read_bytes() + b'{"session": 0, "lo')
+        assert entries_of(path, {**STUDY, "seed": 1}) == []
+        assert lines_of(path) == [{"schema": SCHEMA, "study": {**STUDY, "seed": 1}}]
+
+
+class TestLock:
+    def test_one_process_at_a_time_even_if_the_other_is_killed(self, tmp_path):
+        path = tmp_path / "journal"
+        other = subprocess.Popen(
+            [sys.executable, "-c", FILLER, path], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        )
+        try:
+            assert other.stdout.readline() == "open\n"
+            before = path.read_bytes()
+            for study in ({"kind": "test"}, STUDY):
+                with pytest.raises(SettingsError, match="another process is writing this journal"):
+                    entries_of(path, study)
+            assert path.read_bytes() == before
+            other.kill()
+            other.wait()
+            assert entries_of(path, {"kind": "test"}) == []
+        finally:
+            other.kill()
+            other.communicate()
+
+    def test_it_is_free_again_after_the_block_and_after_a_failure(self, path):
+        for _ in range(2):
+            with pytest.raises(SettingsError, match="other settings"):
+                entries_of(path, {"kind": "other"})
+        with contextlib.suppress(ZeroDivisionError), Journal(path, STUDY):
+            1 / 0  # noqa: B018 - it is to fail
+        assert entries_of(path) == ENTRIES
+
+
+class TestNotWritable:
+    def test_no_such_folder(self, tmp_path):
+        with pytest.raises(OutputError, match="No such file or directory"):
+            entries_of(tmp_path / "nowhere" / "journal")
+
+    def test_a_folder(self, tmp_path):
+        with pytest.raises(OutputError, match="Is a directory"):
+            entries_of(tmp_path)
+
+    def test_a_device(self):
+        with pytest.raises(OutputError, match="cannot write"):
+            entries_of(Path("/dev/null"))
+
+    def test_full_disk(self, small_disk):
+        """A single write fills the disk in the middle of a line: what was written of it goes again."""
+        path = small_disk / "journal"
+        with Journal(path, STUDY) as journal:
+            journal.add(ENTRIES[0])
+            for _ in range(2):
+                with pytest.raises(OutputError, match=r"cannot write .*(No space left on device|the disk is full)"):
+                    journal.add({"session": 1, "text": "x" * 200_000})
+                assert lines_of(path) == [HEADER, ENTRIES[0]]
+                assert journal.entries == [ENTRIES[0]]
+            journal.add(ENTRIES[1])  # there is room for this one
+        assert entries_of(path) == ENTRIES[:2]
+
+    def test_disk_that_fills_up(self, small_disk):
+        path, added = small_disk / "journal", 0
+        with Journal(path, STUDY) as journal:
+            with pytest.raises(OutputError, match="cannot write"):
+                for number in range(1000):
+                    journal.add({"session": number, "text": "x" * 1000})
+                    added += 1
+            assert len(journal.entries) == added
+        assert 40 < added < 64  # of 64 KiB
+        assert [line["session"] for line in lines_of(path)[1:]] == list(range(added))
+
+    def test_full_from_the_beginning(self, small_disk):
+        (small_disk / "other").write_bytes(b"x" * 60_000)
+        with contextlib.suppress(OSError), open(small_disk / "more", "wb", buffering=0) as file:
+            while file.write(b"x" * 100):
+                pass
+        with pytest.raises(OutputError, match="cannot write"):
+            entries_of(small_disk / "journal")
+        (small_disk / "other").unlink()
+        assert entries_of(small_disk / "journal") == []
+
+
+@pytest.fixture
+def small_disk(tmp_path):
+    """A file system of 64 KiB."""
+    folder = tmp_path / "disk"
+    folder.mkdir()
+    mounted = subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", "size=64k", "tmpfs", folder], capture_output=True, check=False
+    )
+    if mounted.returncode != 0:
+        pytest.skip("needs the right to mount a file system")
+    yield folder
+    subprocess.run(["umount", folder], check=True)
