@@ -11,7 +11,8 @@ from manyhands.cli import options as shared
 from manyhands.errors import SettingsError
 
 if TYPE_CHECKING:
-    from manyhands.studies.sweep import SweepRequest, SweepStudy
+    from manyhands.studies.grid import SweepRequest
+    from manyhands.studies.sweep import SweepStudy
 
 
 def register(commands: Any) -> None:
@@ -81,7 +82,7 @@ def run(options: argparse.Namespace) -> int:
 
 def request_of(options: argparse.Namespace, **changes: Any) -> SweepRequest:
     """Translate the options of a sweep."""
-    from manyhands.studies.sweep import DEFAULT_RUNS, SweepRequest, as_published
+    from manyhands.studies.grid import DEFAULT_RUNS, SweepRequest, as_published
     from manyhands.training.run import network_settings
 
     if options.splits is not None and options.runs is not None:

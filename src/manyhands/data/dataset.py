@@ -157,19 +157,9 @@ def make_dataset(
     DataError
         If training and test disagree, values are not finite, or the test has a class that training never saw.
     """
-    available = len(train.labels)
-    if rows is not None and not 1 <= rows <= available:
-        raise SettingsError(f"--train {rows}: {name} has {available} training rows; ask for 1 to {available}")
-    features, labels = train.flat(), train.labels
-    kept: NDArray[np.int64] | None = None
-    held_out: NDArray[np.int64] | None = None
-    if validation is None:
-        features, labels = features[:rows], labels[:rows]
-    else:
-        kept, held_out = for_validation(labels, available if rows is None else rows, validation)
-        features, labels, held_features = features[kept], labels[kept], features[held_out]
-        _check_finite(held_features, train.source, held_out)
-    test_features = test.flat()
+    kept, held_out = _choose_rows(name, train.labels, rows, validation)
+    everything, test_features = train.flat(), test.flat()
+    features, labels = everything[kept], train.labels[kept]
     if features.shape[1] != test_features.shape[1]:
         raise DataError(
             f"the training rows have {features.shape[1]} features, the test rows {test_features.shape[1]}",
@@ -187,7 +177,8 @@ def make_dataset(
     held: Table | None = None
     if held_out is not None:
         held_labels = encode(train.labels[held_out], classes, train.source, _HINT, "validation row")
-        held = Table(held_features, held_labels, scaling.scale, scaling.shift)
+        held = Table(everything[held_out], held_labels, scaling.scale, scaling.shift)
+        _check_finite(held.features, train.source, held_out)
     return Dataset(
         name,
         Table(features, codes.astype(np.int32), scaling.scale, scaling.shift),
@@ -198,6 +189,18 @@ def make_dataset(
         seconds,
         validation=held,
     )
+
+
+def _choose_rows(
+    name: str, labels: NDArray[Any], rows: int | None, validation: int | Literal["auto"] | None
+) -> tuple[slice | NDArray[np.int64], NDArray[np.int64] | None]:
+    """Return which rows of the training set are trained on, and which are kept for validation."""
+    available = len(labels)
+    if rows is not None and not 1 <= rows <= available:
+        raise SettingsError(f"--train {rows}: {name} has {available} training rows; ask for 1 to {available}")
+    if validation is None:
+        return slice(rows), None  # a view: nothing is copied
+    return for_validation(labels, available if rows is None else rows, validation)
 
 
 def encode(
@@ -233,14 +236,16 @@ def encode(
     return order[at].astype(np.int32)
 
 
-def _check_finite(features: NDArray[Any], source: Path | None, numbers: NDArray[np.int64] | None = None) -> None:
+def _check_finite(
+    features: NDArray[Any], source: Path | None, numbers: slice | NDArray[np.int64] | None = None
+) -> None:
     """Bytes are always finite; of floats, name the first that is not, by its row's number in the file."""
     if features.dtype == np.uint8:
         return
     wrong = ~np.isfinite(features)
     if wrong.any():
         row, column = np.argwhere(wrong)[0]
-        number = row if numbers is None else numbers[row]
+        number = numbers[row] if isinstance(numbers, np.ndarray) else row
         raise DataError(
             f"row {number + 1}, feature {column + 1} is {features[row, column]}, not a finite number",
             path=source,

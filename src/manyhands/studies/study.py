@@ -20,6 +20,7 @@ from manyhands.files import write_whole
 from manyhands.studies.compare import CompareRequest, CompareStudy, StudyProgress
 from manyhands.studies.comparison import Comparison
 from manyhands.studies.environment import describe_environment
+from manyhands.studies.grid import SweepRequest
 from manyhands.studies.published import (
     PublishedRequest,
     PublishedStudy,
@@ -31,7 +32,7 @@ from manyhands.studies.published import (
     tables_text,
 )
 from manyhands.studies.sessions import Sweep, sweep_text
-from manyhands.studies.sweep import SweepRequest, SweepStudy, load_for_sweep
+from manyhands.studies.sweep import SweepStudy, load_for_sweep
 from manyhands.studies.tables import comparison_table
 from manyhands.teams.launch import check_alone
 from manyhands.training.logs import RunLog, no_log

@@ -12,8 +12,8 @@ import itertools
 import json
 import threading
 import zlib
-from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass, field, replace
+from collections.abc import Callable
+from dataclasses import asdict, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
@@ -25,11 +25,19 @@ from manyhands import __version__
 from manyhands.data.catalog import DataRequest, load
 from manyhands.data.dataset import Dataset
 from manyhands.data.split import resplit
-from manyhands.errors import SettingsError
 from manyhands.learners import make_learner
-from manyhands.learners.mlp.network import MLPSettings
 from manyhands.protocols import Control
 from manyhands.studies.environment import describe_environment
+from manyhands.studies.grid import (
+    DEFAULT_EPOCHS,
+    DEFAULT_HIDDEN,
+    DEFAULT_RUNS,
+    Session,
+    SweepRequest,
+    as_published,
+    check,
+    sessions_of,
+)
 from manyhands.studies.journal import Journal
 from manyhands.studies.sessions import Sweep
 from manyhands.teams.launch import job_rank, prepare
@@ -38,65 +46,8 @@ from manyhands.training.model import accuracy
 from manyhands.training.plan import Plan, make_plan
 from manyhands.training.run import network_settings, run
 
-DEFAULT_HIDDEN = ((50,), (65,), (75,), (85,), (100,))
-DEFAULT_EPOCHS = (50, 65, 75, 85, 100)
-"""As Todorov et al. 2021."""
-DEFAULT_RUNS = 5
-
 SweepProgress = Callable[[int, int], None]
 """Told how many sessions are done, and how many there are."""
-
-
-@dataclass(frozen=True)
-class SweepRequest:
-    """What to sweep over.
-
-    Attributes
-    ----------
-    hidden, epochs
-        Every network (widths of its hidden layers) with every number of epochs.
-    runs, seed
-        Sessions for each, with seeds seed .. seed + runs - 1.
-    splits
-        If given, instead of ``runs``: so many random splits of the rows, each with a seed of its own.
-    learner, network, batch
-        See `manyhands.training.plan.make_plan`; the network's hidden layers are replaced.
-    s1, s2
-        Weights of the impact factor, accuracy * s1 / (seconds * s2).
-    target
-        If given, the best is the fastest classifier of at least this accuracy, 0..1, instead of the one with the
-        largest impact factor.
-    team, workers
-        Who carries out sessions side by side, see `manyhands.teams.pool`.
-    retime
-        How many sessions of each setting are timed again, alone, after all; 0 for all of them, None for none.
-    """
-
-    hidden: tuple[tuple[int, ...], ...] = DEFAULT_HIDDEN
-    epochs: tuple[int, ...] = DEFAULT_EPOCHS
-    runs: int = DEFAULT_RUNS
-    seed: int = 0
-    splits: int | None = None
-    learner: str = "mlp"
-    network: MLPSettings = field(default_factory=network_settings)
-    batch: int | None = None
-    s1: float = 1.0
-    s2: float = 1.0
-    target: float | None = None
-    team: str = "threads"
-    workers: int | None = None
-    retime: int | None = None
-
-
-@dataclass(frozen=True)
-class _Session:
-    """One training of the sweep."""
-
-    number: int
-    hidden: tuple[int, ...]
-    epochs: int
-    seed: int
-    split: int | None
 
 
 class SweepStudy:
@@ -124,9 +75,9 @@ class SweepStudy:
 
     def __init__(self, dataset: Dataset, request: SweepRequest, journal: str | Path | None = None) -> None:
         self.workers = check_pool(request.team, request.workers)
-        _check(request)
+        check(request)
         self.dataset, self.request = dataset, request
-        self.sessions = list(_sessions(request))
+        self.sessions = list(sessions_of(request))
         for session in self.sessions[:: request.splits or request.runs]:
             self._plan(session, dataset)
         self._leads = request.team != "mpi" or job_rank() == 0
@@ -238,7 +189,7 @@ class SweepStudy:
             elif entry.get("retimed") in self.outcome.sessions:
                 self.outcome.sessions[entry["retimed"]]["retimed_s"] = entry["train_s"]
 
-    def _rows(self, session: _Session) -> Dataset:
+    def _rows(self, session: Session) -> Dataset:
         """Return the rows of a session."""
         if session.split is None:
             return self.dataset
@@ -247,7 +198,7 @@ class SweepStudy:
                 self._splits[session.split] = resplit(self.dataset, session.split)
             return self._splits[session.split]
 
-    def _plan(self, session: _Session, dataset: Dataset) -> Plan:
+    def _plan(self, session: Session, dataset: Dataset) -> Plan:
         return make_plan(
             dataset,
             team="solo",
@@ -258,7 +209,7 @@ class SweepStudy:
             learner=self.request.learner,
         )
 
-    def _cost(self, session: _Session) -> int:
+    def _cost(self, session: Session) -> int:
         """Return what a session costs, in multiplications per example."""
         widths = (self.dataset.features, *session.hidden, len(self.dataset.classes))
         return session.epochs * sum(one * other for one, other in itertools.pairwise(widths))
@@ -317,35 +268,6 @@ class SweepStudy:
             if table is not None:
                 found = zlib.crc32(np.ascontiguousarray(table.features).data, zlib.crc32(table.labels.tobytes(), found))
         return found
-
-
-def _check(request: SweepRequest) -> None:
-    """Check what `make_plan` does not see."""
-    repeats = request.runs if request.splits is None else request.splits
-    if repeats < 1 or not request.hidden or not request.epochs:
-        raise SettingsError("a sweep needs at least one network, one number of epochs and one run")
-    for name, weight in (("--s1", request.s1), ("--s2", request.s2)):
-        if not 0 < weight < float("inf"):
-            raise SettingsError(f"{name} weighs the impact factor: it must be a positive number, not {weight}")
-    if request.target is not None and not 0 < request.target <= 1:
-        raise SettingsError(f"the target is an accuracy above 0 and up to 1, such as 0.93, not {request.target:g}")
-    if request.retime is not None and request.retime < 0:
-        raise SettingsError(f"the number of sessions to time again must be 0 (all) or more, not {request.retime}")
-
-
-def _sessions(request: SweepRequest) -> Iterator[_Session]:
-    """Yield all sessions in the order of Table I."""
-    number, repeats = 0, request.splits or request.runs
-    for hidden in dict.fromkeys(request.hidden):
-        for epochs in dict.fromkeys(request.epochs):
-            for seed in range(request.seed, request.seed + repeats):
-                yield _Session(number, hidden, epochs, seed, None if request.splits is None else seed)
-                number += 1
-
-
-def as_published(request: SweepRequest) -> SweepRequest:
-    """Return a sweep as Todorov et al. 2021 did theirs: MLPClassifiers in double precision."""
-    return replace(request, learner="published", network=replace(request.network, dtype="float64"))
 
 
 def load_for_sweep(request: DataRequest, *, published: bool = False) -> Dataset:
