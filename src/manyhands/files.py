@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import secrets
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 from manyhands.errors import OutputError
 
@@ -97,6 +98,17 @@ def write_whole(path: str | Path, content: bytes) -> None:
     """
     with atomic_writer(path) as file:
         file.write(content)
+
+
+def write_json(path: str | Path, record: Any) -> None:
+    """Write plain data as JSON, whole or not at all.
+
+    Raises
+    ------
+    OutputError
+        As :func:`atomic_writer`.
+    """
+    write_whole(path, (json.dumps(record, indent=1) + "\n").encode())
 
 
 def check_writable(path: str | Path) -> None:

@@ -279,7 +279,7 @@ class TestStatistics:
         assert "over 2 random splits;" in out
 
     def test_margin_decides_the_verdict(self, tmp_path):
-        out, record = self.saved(tmp_path, "--seeds", "2", "--margin", "99")
+        out, record = self.saved(tmp_path, "--seeds", "3", "--margin", "99")
         assert record["settings"]["margin"] == 99
         assert record["summary"][1]["verdict"] == "same"
         assert "within ±99 points" in out

@@ -91,9 +91,17 @@ class TestResplit:
             np.testing.assert_array_equal(one.labels, other.labels)
 
     def test_different_numbers_give_different_splits(self, three):
-        for part in range(len(parts(three))):
+        for part in range(2):
             splits = {tuple(numbers(parts(resplit(three, number))[part])) for number in range(20)}
             assert len(splits) == 20
+
+    def test_with_validation_rows_the_test_rows_stay_out_of_it(self):
+        """Something will be chosen on them: no test row may be among them, in no split."""
+        whole = dataset(validation=12)
+        for number in range(5):
+            found = resplit(whole, number)
+            assert numbers(found.test) == numbers(whole.test)
+            np.testing.assert_array_equal(found.test.scale, found.scaling.scale)
 
     def test_every_row_is_tested_in_some_split(self):
         tested = {row for number in range(30) for row in numbers(resplit(dataset(), number).test)}

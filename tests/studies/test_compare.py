@@ -55,6 +55,7 @@ SUMMARY = {
     "more_seeds": (int, type(None)),
     "target_s": (float, type(None)),
     "target_reached": (int, type(None)),
+    "target_speedup": (float, type(None)),
     "scaled_speedup": (float, type(None)),
 }
 LAW = {
@@ -637,9 +638,9 @@ class TestConvergence:
 
 
 def test_margin_reaches_verdicts_and_record(blobs):
-    found = small(blobs, strategies=["one-shot"], workers=[3], margin=99.0)
+    found = small(blobs, strategies=["one-shot"], workers=[3], margin=99.0, seeds=3)
     assert found.record()["settings"]["margin"] == 99
-    assert found.summary[1].verdict == verdict([0.0, 0.0], 99.0)  # nothing is larger than 99 points
+    assert found.summary[1].verdict == verdict([0.0, 0.0, 0.0], 99.0)  # nothing is larger than 99 points
 
 
 def test_minibatch_is_compared_like_any_other(blobs):

@@ -60,7 +60,7 @@ class TestVerdict:
         assert (sequential["verdict"], sequential["more_seeds"]) == (None, None)
 
     def test_its_margin_is_that_of_the_settings(self):
-        words = [with_differences([-0.5, -0.52], margin=margin).summary[1].verdict.word for margin in (0.4, 1.0)]
+        words = [with_differences([-0.5, -0.52, -0.5], margin=margin).summary[1].verdict.word for margin in (0.4, 1.0)]
         assert words == ["lower", "same"]
 
     def test_a_margin_of_older_records_is_the_default(self):
@@ -70,9 +70,9 @@ class TestVerdict:
         with pytest.raises(SettingsError, match="margin"):
             _ = with_differences([0.0, 0.1], margin=-1.0).summary
 
-    def test_one_seed_is_undecided_and_no_number_of_seeds_is_made_up(self):
+    def test_one_seed_is_undecided_and_three_are_the_fewest(self):
         row = with_differences([-3.0]).record()["summary"][1]
-        assert (row["verdict"], row["more_seeds"]) == ("undecided", None)
+        assert (row["verdict"], row["more_seeds"]) == ("undecided", 2)
         assert (row["delta_ci95"], row["speedup_ci95"]) == (None, None)
 
     def test_only_seeds_with_a_sequential_run_count(self):

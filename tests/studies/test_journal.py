@@ -321,13 +321,16 @@ class TestNotWritable:
         assert entries_of(path) == ENTRIES[:2]
 
     def test_disk_that_fills_up(self, small_disk):
-        path, added = small_disk / "journal", 0
+        path = small_disk / "journal"
+
+        def fill(journal):
+            for number in range(1000):
+                journal.add({"session": number, "text": "x" * 1000})
+
         with Journal(path, STUDY) as journal:
             with pytest.raises(OutputError, match="cannot write"):
-                for number in range(1000):
-                    journal.add({"session": number, "text": "x" * 1000})
-                    added += 1
-            assert len(journal.entries) == added
+                fill(journal)
+            added = len(journal.entries)
         assert 40 < added < 64  # of 64 KiB
         assert [line["session"] for line in lines_of(path)[1:]] == list(range(added))
 

@@ -244,8 +244,8 @@ class TestVerdict:
         assert verdict([-0.23, -0.24, -0.25], 0.25).word == "lower"
 
     def test_an_interval_that_ends_at_the_margin_is_not_within_it(self):
-        assert verdict([-0.25, -0.25], 0.25).word == "lower"
-        assert verdict([0.25, 0.25], 0.25).word == "higher"
+        assert verdict([-0.25] * 3, 0.25).word == "lower"
+        assert verdict([0.25] * 3, 0.25).word == "higher"
 
     def test_no_spread_decides(self):
         words = [verdict([difference] * 3, 0.25).word for difference in (-1.0, -0.24, 0.0, 0.24, 1.0)]
@@ -254,8 +254,12 @@ class TestVerdict:
     @pytest.mark.parametrize("difference", [-5.0, 0.0, 5.0])
     def test_one_seed_decides_nothing(self, difference):
         found = verdict([difference], 0.25)
-        assert found == Verdict("undecided", 0.25, None)
-        assert str(found) == "undecided: one seed says nothing about the spread"
+        assert found == Verdict("undecided", 0.25, 2)
+        assert str(found) == "undecided: about 2 more seeds would tell"
+
+    def test_two_equal_differences_decide_nothing(self):
+        """Accuracies are counts: of 360 rows, two equal differences are common, and show no spread."""
+        assert verdict([-0.28, -0.28], 0.25) == Verdict("undecided", 0.25, 1)
 
     @quick
     @given(differences, st.floats(0.01, 5), st.floats(0.01, 5))
@@ -276,6 +280,9 @@ class TestVerdict:
     def test_it_says_what_the_printed_interval_shows(self, values, margin):
         low, high = estimate(values).interval
         word = verdict(values, margin).word
+        if len(values) < 3:
+            assert word == "undecided"
+            return
         assert (word == "same") == (-margin < low and high < margin)
         assert (word == "undecided") == (word != "same" and low <= 0 <= high)
 
@@ -290,10 +297,37 @@ class TestVerdict:
             verdict([], 0.25)
 
     def test_in_words(self):
-        assert str(verdict([0.01, 0.0], 0.25)) == "same accuracy"
-        assert str(verdict([-1.0, -1.0], 0.25)) == "lower"
+        assert str(verdict([0.01, 0.0, 0.0], 0.25)) == "same accuracy"
+        assert str(verdict([-1.0, -1.0, -1.0], 0.25)) == "lower"
+        assert Verdict("undecided", 0.25, 2).advice("split") == "about 2 more splits would tell"
+        assert str(Verdict("undecided", 0.25)) == "undecided: only more rows would tell"
         assert str(Verdict("undecided", 0.25, 1)) == "undecided: about 1 more seed would tell"
         assert str(Verdict("undecided", 0.25, 7)) == "undecided: about 7 more seeds would tell"
+
+
+class TestSplitsOfTheSameRows:
+    """Nadeau & Bengio 2003: s sqrt(1/n + test/train) instead of s sqrt(1/n)."""
+
+    def test_interval_by_hand(self):
+        # s = 1, t(2) = 4.303, sqrt(1/3 + 2/3) = 1
+        assert estimate([1.0, 2.0, 3.0], overlap=2 / 3).half_width == pytest.approx(4.303, abs=5e-4)
+
+    def test_interval_covers_a_mean_over_splits_that_share_rows(self):
+        # 100 rows, each with a difference of its own and mean 0; a split's value is the mean over 20 of them.
+        rng, covered = np.random.default_rng(7), {0.0: 0, 0.25: 0}
+        for _ in range(400):
+            rows = rng.normal(0, 1, 100)
+            values = [float(rng.permutation(rows)[:20].mean()) for _ in range(20)]
+            for overlap in covered:
+                covered[overlap] += abs(estimate(values, overlap=overlap).mean) <= (
+                    estimate(values, overlap=overlap).half_width
+                )
+        assert covered[0.0] < 0.8 * 400  # as if splits were independent
+        assert covered[0.25] >= 0.93 * 400
+
+    def test_no_number_of_splits_decides_what_the_rows_do_not(self):
+        # s = 0.2, so that half an interval stays above 1.96 * 0.2 * sqrt(2) = 0.55 however many there are
+        assert verdict([-0.2, 0.0, 0.2], 0.25, overlap=2.0) == Verdict("undecided", 0.25, None)
 
 
 class TestAdvice:

@@ -144,7 +144,12 @@ def two(differences, *, speedup=2.0, workers=2, **settings):
 class TestVerdicts:
     @pytest.mark.parametrize(
         ("differences", "word"),
-        [([0.0, 0.01, -0.01], "same"), ([-1.0, -1.01], "lower"), ([1.0, 1.01], "higher"), ([-1.0, 1.0], "undecided")],
+        [
+            ([0.0, 0.01, -0.01], "same"),
+            ([-1.0, -1.01, -1.0], "lower"),
+            ([1.0, 1.01, 1.0], "higher"),
+            ([-1.0, 1.0], "undecided"),
+        ],
     )
     def test_the_word_stands_beside_the_difference(self, differences, word):
         table = comparison_table(two(differences))
@@ -162,8 +167,8 @@ class TestVerdicts:
     def test_the_same_advice_for_several_is_given_once(self):
         rows = [("sequential", 1, 0, 0.9, 4.0, 5.0)] + [("gradient", n, 0, 0.9, 2.0, 3.0) for n in (2, 3)]
         table = comparison_table(make(rows))
-        assert "undecided: one seed says nothing about the spread." in table
-        assert table.count("says nothing about the spread") == 1
+        assert "undecided: about 2 more seeds would tell." in table
+        assert table.count("would tell") == 1
 
     def test_nothing_is_advised_where_all_is_settled(self):
         assert "undecided" not in comparison_table(two([0.0, 0.01, -0.01]))
@@ -180,19 +185,21 @@ class TestVerdicts:
             rows += [("periodic:1epoch", n, seed, 0.9 + (seed - 1) * n / 500, 2.0, 3.0) for n in range(2, 12)]
         table = comparison_table(make(rows))
         notes = table[table.index("undecided: periodic:1epoch n=2") :]
-        assert notes.count("would tell") == 10
+        assert " ".join(notes.split()).count("would tell") == 10
         assert max(map(len, notes.splitlines())) <= 100
 
 
 class TestSplits:
     def test_they_are_not_called_seeds(self):
-        table = comparison_table(two([0.0, 0.01, 0.02], splits=3))
+        table = comparison_table(two([0.0, 0.01, 0.02], splits=3, data={"test_rows": 10, "train_rows": 40}))
         assert "over 3 random splits;" in table
         assert "paired by split." in table
         assert "over 3 seeds" not in table
 
     def test_one_is_not_called_splits(self):
-        assert "over 1 random split;" in comparison_table(two([0.0], splits=1))
+        assert "over 1 random split;" in comparison_table(
+            two([0.0], splits=1, data={"test_rows": 10, "train_rows": 40})
+        )
 
     def test_seeds_are_not_called_splits(self):
         table = comparison_table(two([0.0, 0.01, 0.02], splits=None))
@@ -230,7 +237,7 @@ class TestTarget:
         assert title == "training time to 93 % of the test rows (measuring is not counted)"
         assert [" ".join(line.split()) for line in lines] == [
             "sequential n=1 3.000 s",
-            "gradient n=2 1.500 s 2.00 times as fast (reached by 1 of 2)",
+            "gradient n=2 1.500 s (reached by 1 of 2)",
             "one-shot n=2 never reached",
         ]
 

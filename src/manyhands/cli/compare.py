@@ -54,7 +54,8 @@ def register(commands: Any) -> None:
         help="repeat Todorov et al. (2021) to the letter: CSV, MPI processes with MLPClassifiers of their own on equal "
         "shares, raw pixels, one mean at the end; prints their Tables II and III beside ours",
     )
-    shared.add_comparison_options(parser)
+    shared.add_margin_option(parser)
+    shared.add_splits_option(parser)
     shared.add_training_options(parser)
     shared.add_convergence_options(parser)
     shared.add_output_options(parser)
@@ -116,22 +117,21 @@ def _published_study(options: argparse.Namespace) -> PublishedStudy:
     from manyhands.studies.published import PublishedRequest, PublishedStudy
     from manyhands.training.run import network_settings
 
-    given = {
-        "--strategy": options.strategies is not None,
-        "--batch": options.batch is not None,
-        "--sharding": options.sharding is not None,
-        "--scale": options.scale not in ("auto", "none"),
-        "--splits": options.splits is not None,
-        "--margin": options.margin is not None,
-        "--scaled": options.scaled,
-        "--convergence": options.convergence,
-        "--target": options.target is not None,
-        "--log": options.log is not None,
-        "--tensorboard": options.tensorboard is not None,
-    }
-    for option, used in given.items():
-        if used:
-            raise SettingsError(f"{option} and --as-published do not go together: the paper says how it is done")
+    shared.refuse_with_published(
+        {
+            "--strategy": options.strategies is not None,
+            "--batch": options.batch is not None,
+            "--sharding": options.sharding is not None,
+            "--scale": options.scale not in ("auto", "none"),
+            "--splits": options.splits is not None,
+            "--margin": options.margin is not None,
+            "--scaled": options.scaled,
+            "--convergence": options.convergence,
+            "--target": options.target is not None,
+            "--log": options.log is not None,
+            "--tensorboard": options.tensorboard is not None,
+        }
+    )
     request = PublishedRequest(
         shared.data_request(options),
         workers=options.workers,

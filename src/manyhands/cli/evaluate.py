@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import json
 from typing import TYPE_CHECKING, Any
 
 from manyhands.cli import options as shared
@@ -51,7 +50,7 @@ def run(options: argparse.Namespace) -> int:
     if against is not None:
         print(_difference(against, options.against))
     if options.json:
-        from manyhands.files import write_whole
+        from manyhands.files import write_json
 
         record = {
             "schema": "manyhands.evaluate/1",
@@ -60,7 +59,7 @@ def run(options: argparse.Namespace) -> int:
             "accuracy": score,
             "against": None if against is None else {"model": str(options.against), **against},
         }
-        write_whole(options.json, (json.dumps(record, indent=1) + "\n").encode())
+        write_json(options.json, record)
     return 0
 
 

@@ -160,18 +160,26 @@ def add_convergence_options(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--tensorboard", metavar="DIR", help="live log for TensorBoard")
 
 
-def add_comparison_options(parser: argparse.ArgumentParser, *, splits: int | None = None) -> None:
-    """Add what is asked of a comparison; with random splits by default, how many."""
+def add_margin_option(parser: argparse.ArgumentParser) -> None:
+    """Add what counts as the same accuracy."""
     group = parser.add_argument_group("statistics")
+    group.add_argument(
+        "--margin",
+        type=amount,
+        metavar="P",
+        help="points of accuracy that count as no difference (default: 0.25)",
+    )
+
+
+def add_splits_option(parser: argparse.ArgumentParser, *, default: int | None = None) -> None:
+    """Add random splits."""
+    group = parser.add_argument_group("random splits")
     group.add_argument(
         "--splits",
         type=positive,
         metavar="N",
         help="N random training/test splits, each with its seed"
-        + (", instead of seeds" if splits is None else f" (default: {splits})"),
-    )
-    group.add_argument(
-        "--margin", type=amount, metavar="P", help="points of accuracy that count as none (default: 0.25)"
+        + (", instead of seeds" if default is None else f" (default: {default})"),
     )
 
 
@@ -211,6 +219,19 @@ def network_options(options: argparse.Namespace) -> dict[str, Any]:
     """Translate the network options into fields of MLPSettings."""
     names = ("hidden", "activation", "optimizer", "learning_rate", "l2", "momentum", "nesterov", "dtype")
     return {name: value for name in names if (value := getattr(options, name)) is not None}
+
+
+def refuse_with_published(given: dict[str, bool]) -> None:
+    """Refuse options that the paper leaves no choice in: by their name, whether each was given.
+
+    Raises
+    ------
+    SettingsError
+        For the first that was.
+    """
+    for option, used in given.items():
+        if used:
+            raise SettingsError(f"{option} and --as-published do not go together: the paper says how it is done")
 
 
 def inputs(scaling: str) -> str:

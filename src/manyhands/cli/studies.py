@@ -49,7 +49,8 @@ def check_output(options: argparse.Namespace) -> None:
         from manyhands.studies.report import check_possible
 
         check_possible(options.report)
-    shared.check_output(options.json, getattr(options, "log", None), getattr(options, "journal", None))
+    pages = [str(Path(options.report) / name) for name in ("report.html", "results.json")] if options.report else []
+    shared.check_output(options.json, getattr(options, "log", None), getattr(options, "journal", None), *pages)
 
 
 def open_logs(options: argparse.Namespace) -> Logs:
@@ -106,7 +107,7 @@ def finish(options: argparse.Namespace, outcome: Outcome, text: Callable[[], str
     if outcome.runs:
         from manyhands.studies.report.answer import answer
 
-        print(f"\n{textwrap.fill(' '.join(answer(outcome.record())), 100, break_on_hyphens=False)}", flush=True)
+        print(f"\n{textwrap.fill(' '.join(answer(outcome.record())), 80, break_on_hyphens=False)}", flush=True)
     if page is not None:
         print(f"\nreport    {page}", flush=True)
     if failures:

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any
 
 from manyhands.cli import compare, studies, sweep
 from manyhands.cli import options as shared
-from manyhands.errors import SettingsError
 
 if TYPE_CHECKING:
     from manyhands.studies.study import W1Study, W4Study
@@ -59,9 +58,9 @@ def _register_w1(names: Any) -> None:
         action="store_true",
         help="to the letter: MLPClassifiers on raw pixels, chosen on the test rows, in MPI processes",
     )
-    shared.add_comparison_options(parser)
+    shared.add_margin_option(parser)
     _add_logs(parser)
-    parser.set_defaults(run=run_w1, learner="mlp", convergence=False)
+    parser.set_defaults(run=run_w1, learner="mlp", convergence=False, splits=None)
 
 
 def _register_w4(names: Any) -> None:
@@ -79,7 +78,8 @@ def _register_w4(names: Any) -> None:
         "--strategy", action="append", dest="strategies", metavar="S", help="see manyhands compare --help"
     )
     group.add_argument("--workers", type=shared.numbers, default=(1, 2, 4), metavar="N[,N...]", help="default: 1,2,4")
-    shared.add_comparison_options(parser, splits=DEFAULT_SPLITS)
+    shared.add_margin_option(parser)
+    shared.add_splits_option(parser, default=DEFAULT_SPLITS)
     shared.add_training_options(parser, epochs=EPOCHS)
     shared.add_convergence_options(parser)
     shared.add_output_options(parser)
@@ -102,7 +102,7 @@ def run_w1(options: argparse.Namespace) -> int:
     studies.check_output(options)
     if options.as_published:
         _refuse_with_published(options)
-    grid = sweep.request_of(options, team="threads", workers=options.sessions or 1, splits=options.splits)
+    grid = sweep.request_of(options, team="threads", workers=options.sessions or 1)
     epochs, hidden = options.epochs, options.hidden
     options.epochs, options.hidden = epochs[0], hidden[0]  # of the comparison; the sweep will choose
     seeds = 1 if options.as_published and options.seeds is None else None
@@ -117,7 +117,7 @@ def run_w1(options: argparse.Namespace) -> int:
         )
         if not options.quiet:
             network = studies.network_text(study.dataset, f"({','.join(map(_name, hidden))})", grid.network)
-            plan = f"a sweep of {len(hidden) * len(epochs) * (grid.splits or grid.runs)} sessions, then the comparison"
+            plan = f"a sweep of {len(hidden) * len(epochs) * grid.runs} sessions, then the comparison"
             studies.introduce(study.dataset, study.outcome.environment, network, plan)
         status = _carry_out(options, study, logs)
     if status == 0:
@@ -130,16 +130,15 @@ def _name(hidden: tuple[int, ...]) -> str:
 
 
 def _refuse_with_published(options: argparse.Namespace) -> None:
-    for option, used in {
-        "--strategy": options.strategies is not None,
-        "--sharding": options.sharding is not None,
-        "--splits": options.splits is not None,
-        "--margin": options.margin is not None,
-        "--log": options.log is not None,
-        "--tensorboard": options.tensorboard is not None,
-    }.items():
-        if used:
-            raise SettingsError(f"{option} and --as-published do not go together: the paper says how it is done")
+    shared.refuse_with_published(
+        {
+            "--strategy": options.strategies is not None,
+            "--sharding": options.sharding is not None,
+            "--margin": options.margin is not None,
+            "--log": options.log is not None,
+            "--tensorboard": options.tensorboard is not None,
+        }
+    )
 
 
 def run_w4(options: argparse.Namespace) -> int:

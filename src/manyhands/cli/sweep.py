@@ -94,7 +94,7 @@ def request_of(options: argparse.Namespace, **changes: Any) -> SweepRequest:
         "runs": options.runs or DEFAULT_RUNS,
         "seed": options.seed,
         "splits": options.splits,
-        "network": network_settings(**network),
+        "network": network_settings(**({"dtype": "float64", **network} if options.as_published else network)),
         "batch": options.batch,
         "s1": options.s1,
         "s2": options.s2,
@@ -106,13 +106,13 @@ def request_of(options: argparse.Namespace, **changes: Any) -> SweepRequest:
     request = SweepRequest(**{**values, **changes})
     if not options.as_published:
         return request
-    for option, used in {
-        "--validation": options.validation is not None,
-        "--batch": options.batch is not None,
-        "--scale": options.scale not in ("auto", "none"),
-    }.items():
-        if used:
-            raise SettingsError(f"{option} and --as-published do not go together: the paper says how it is done")
+    shared.refuse_with_published(
+        {
+            "--validation": options.validation is not None,
+            "--batch": options.batch is not None,
+            "--scale": options.scale not in ("auto", "none"),
+        }
+    )
     return as_published(request)
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 import textwrap
 from collections.abc import Sequence
@@ -126,7 +125,7 @@ def _report(result: TrainingResult, dataset: Dataset, out: str | None, target: f
 
 
 def _write_json(result: TrainingResult, dataset: Dataset, path: str, target: float | None) -> None:
-    from manyhands.files import write_whole
+    from manyhands.files import write_json
     from manyhands.studies.environment import describe_environment
 
     record = {
@@ -144,4 +143,4 @@ def _write_json(result: TrainingResult, dataset: Dataset, path: str, target: flo
         "target_s": None if target is None else result.seconds_to(target),
         "seconds": result.seconds,
     }
-    write_whole(path, (json.dumps(record, indent=1) + "\n").encode())
+    write_json(path, record)

@@ -73,41 +73,41 @@ def for_validation(
 
 
 def resplit(dataset: Dataset, number: int) -> Dataset:
-    """Return random split ``number`` of the data set: training, validation and test rows drawn anew from all of them.
+    """Return random split ``number`` of the data set: rows divided anew, every class alike, all parts of their size.
 
-    All parts keep their sizes, and every class is spread over them alike. The split is a function of its number alone.
+    Training and test rows are drawn from both. If there are validation rows, something will be chosen: then training
+    and validation rows are drawn from both, and the test rows stay out of it.
 
     Parameters
     ----------
     dataset
         All of whose rows are here.
     number
-        0 or larger.
+        0 or larger; the split is a function of it alone.
 
     Raises
     ------
     DataError
         If a class has too few rows to be in both parts.
     """
-    parts = [part for part in (dataset.train, dataset.validation, dataset.test) if part is not None]
-    features = np.concatenate([part.features for part in parts])
-    labels = np.concatenate([part.labels for part in parts])
-    rest, test = _divide(labels, dataset.test.rows, "split", number)
-    validation: NDArray[np.int64] | None = None
-    if dataset.validation is not None:
-        among, held = _divide(labels[rest], dataset.validation.rows, "validation of split", number)
-        rest, validation = rest[among], rest[held]
+    other = dataset.test if dataset.validation is None else dataset.validation
+    features = np.concatenate([dataset.train.features, other.features])
+    labels = np.concatenate([dataset.train.labels, other.labels])
+    kept, drawn = _divide(labels, other.rows, "split", number)
     # Means and deviations belong to the rows they come from; what bytes are divided by does not.
-    scaling = make_scaling("standard", features[rest]) if dataset.scaling.name == "standard" else dataset.scaling
+    scaling = make_scaling("standard", features[kept]) if dataset.scaling.name == "standard" else dataset.scaling
 
     def table(rows: NDArray[np.int64]) -> Table:
         return Table(features[rows], labels[rows], scaling.scale, scaling.shift)
 
+    test = table(drawn)
+    if dataset.validation is not None:
+        test = replace(dataset.test, scale=scaling.scale, shift=scaling.shift)
     return replace(
         dataset,
-        train=table(rest),
-        validation=None if validation is None else table(validation),
-        test=table(test),
+        train=table(kept),
+        validation=None if dataset.validation is None else table(drawn),
+        test=test,
         scaling=scaling,
         note=f"{dataset.note}, random split {number}",
     )

@@ -282,21 +282,21 @@ def compare(
     else:
         dataset = load_scaled(DataRequest(str(data), rows=rows, scale=scale), workers if scaled else (1,))
     request = CompareRequest(
-        tuple(strategies),
-        tuple(workers),
-        team,
-        learner,
-        network_settings(**network),
-        batch,
-        epochs,
-        sharding,
-        seeds,
-        seed,
-        splits,
-        convergence,
-        target,
-        margin,
-        scaled,
+        strategies=tuple(strategies),
+        workers=tuple(workers),
+        team=team,
+        learner=learner,
+        network=network_settings(**network),
+        batch=batch,
+        epochs=epochs,
+        sharding=sharding,
+        seeds=seeds,
+        seed=seed,
+        splits=splits,
+        convergence=convergence,
+        target=target,
+        margin=margin,
+        scaled=scaled,
     )
     return CompareStudy(dataset, request).run()
 

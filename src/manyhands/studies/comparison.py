@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import statistics
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 
-from manyhands.files import write_whole
+from manyhands.files import write_json
 from manyhands.studies.laws import fit_amdahl, fit_gustafson, fit_scalability
 from manyhands.studies.statistics import (
     DEFAULT_MARGIN,
@@ -55,6 +54,9 @@ class SummaryRow:
     target_s, target_reached
         If a target accuracy was set: median seconds of training until it was reached, over the runs that did, and
         their number.
+    target_speedup
+        How many times as fast as the sequential run the target was reached, median over the seeds; None if either
+        missed it in any.
     scaled_speedup
         If the data grow with n: how many times the work of the sequential run is done in its time (Gustafson 1988).
     """
@@ -75,6 +77,7 @@ class SummaryRow:
     verdict: Verdict | None = None
     target_s: float | None = None
     target_reached: int | None = None
+    target_speedup: float | None = None
     scaled_speedup: float | None = None
 
     def record(self) -> dict[str, Any]:
@@ -98,6 +101,7 @@ class SummaryRow:
             "more_seeds": None if self.verdict is None else self.verdict.more_seeds,
             "target_s": self.target_s,
             "target_reached": self.target_reached,
+            "target_speedup": self.target_speedup,
             "scaled_speedup": self.scaled_speedup,
         }
 
@@ -134,24 +138,26 @@ class Comparison:
     def _summarize(self, group: list[dict[str, Any]], reference: list[dict[str, Any]]) -> SummaryRow:
         strategy, workers = group[0]["strategy"], group[0]["workers"]
         scores, base = _percent(group), _percent(reference)
-        percent = estimate(scores)
+        overlap = self._overlap
+        percent = estimate(scores, overlap=overlap)
         scaled, parallel = self.settings.get("scaled", False), strategy != "sequential"
         train = [record["seconds"]["train"] for record in group]
         alone = [record["seconds"]["train"] for record in reference]
         train_s = statistics.median(train)
         total_s = statistics.median(record["seconds"]["total"] for record in group)
         speedup = paired_ratio(alone, train)
+        scaled_speedup = speedup * group[0]["rows"] / reference[0]["rows"] if scaled else None
         reached = [record["target_s"] for record in group if record.get("target_s") is not None]
         return SummaryRow(
             strategy=strategy,
             workers=workers,
-            accuracy=estimate([score / 100 for score in scores]),
-            delta=paired_difference(scores, base) if parallel else None,
+            accuracy=estimate([score / 100 for score in scores], overlap=overlap),
+            delta=paired_difference(scores, base, overlap) if parallel else None,
             train_s=train_s,
             total_s=total_s,
             speedup=speedup,
             speedup_interval=ratio_interval(alone, train),
-            efficiency=speedup / workers,
+            efficiency=(speedup if scaled_speedup is None else scaled_speedup) / workers,
             impact=percent.mean / train_s,
             impact_with_communication=percent.mean / total_s,
             oversubscribed=workers > self.environment["cores"],
@@ -159,12 +165,21 @@ class Comparison:
             verdict=self._verdict(scores, base) if parallel and not scaled else None,
             target_s=statistics.median(reached) if reached else None,
             target_reached=len(reached) if self.settings.get("target") is not None else None,
-            scaled_speedup=speedup * group[0]["rows"] / reference[0]["rows"] if scaled else None,
+            target_speedup=_target_speedup(reference, group) if parallel else None,
+            scaled_speedup=scaled_speedup,
         )
 
     def _verdict(self, scores: Sequence[float], base: Sequence[float]) -> Verdict:
         differences = [score - other for score, other in zip(scores, base, strict=True)]
-        return verdict(differences, self.settings.get("margin", DEFAULT_MARGIN))
+        return verdict(differences, self.settings.get("margin", DEFAULT_MARGIN), self._overlap)
+
+    @property
+    def _overlap(self) -> float:
+        """Test rows over training rows, if the runs have random splits of the same rows; else 0."""
+        if self.settings.get("splits") is None:
+            return 0.0
+        data = self.settings["data"]
+        return float(data["test_rows"] / data["train_rows"])
 
     @property
     def laws(self) -> list[dict[str, Any]]:
@@ -195,7 +210,14 @@ class Comparison:
         OutputError
             If it cannot be written.
         """
-        write_whole(path, (json.dumps(self.record(), indent=1) + "\n").encode())
+        write_json(path, self.record())
+
+
+def _target_speedup(reference: Sequence[dict[str, Any]], group: Sequence[dict[str, Any]]) -> float | None:
+    """Return how many times as fast the target was reached, pair by pair; None unless all runs reached it."""
+    base = [float(record["target_s"]) for record in reference if record.get("target_s") is not None]
+    times = [float(record["target_s"]) for record in group if record.get("target_s") is not None]
+    return paired_ratio(base, times) if len(base) == len(times) == len(group) else None
 
 
 def _percent(records: Sequence[dict[str, Any]]) -> list[float]:

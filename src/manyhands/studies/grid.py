@@ -68,8 +68,8 @@ class Session:
 
 
 def as_published(request: SweepRequest) -> SweepRequest:
-    """Return a sweep as Todorov et al. 2021 did theirs: MLPClassifiers in double precision."""
-    return replace(request, learner="published", network=replace(request.network, dtype="float64"))
+    """Return a sweep as Todorov et al. 2021 did theirs, with MLPClassifiers."""
+    return replace(request, learner="published")
 
 
 def check(request: SweepRequest) -> None:
@@ -84,8 +84,10 @@ def check(request: SweepRequest) -> None:
     if repeats < 1 or not request.hidden or not request.epochs:
         raise SettingsError("a sweep needs at least one network, one number of epochs and one run")
     for name, weight in (("--s1", request.s1), ("--s2", request.s2)):
-        if not 0 < weight < float("inf"):
-            raise SettingsError(f"{name} weighs the impact factor: it must be a positive number, not {weight}")
+        if not 1e-100 <= weight <= 1e100:  # beyond, products overflow
+            raise SettingsError(
+                f"{name} weighs the impact factor: it must be a positive number from 1e-100 to 1e100, not {weight}"
+            )
     if request.target is not None and not 0 < request.target <= 1:
         raise SettingsError(f"the target is an accuracy above 0 and up to 1, such as 0.93, not {request.target:g}")
     if request.retime is not None and request.retime < 0:

@@ -11,6 +11,7 @@ import contextlib
 import fcntl
 import json
 import os
+import stat
 from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
@@ -19,6 +20,7 @@ from typing import Any
 from manyhands.errors import FormatError, OutputError, SettingsError
 
 SCHEMA = "manyhands.journal/1"
+_BEGIN = f'{{"schema": "{SCHEMA}"'.encode()
 
 
 class Journal:
@@ -54,6 +56,8 @@ class Journal:
         except OSError as error:
             raise OutputError(f"cannot write {path}: {error.strerror or error}") from error
         try:
+            if not stat.S_ISREG(os.fstat(self._file).st_mode):
+                raise OutputError(f"cannot write {path}: it is a device or a pipe; give an ordinary file")
             self._open(json.loads(json.dumps(study)))
         except BaseException:
             os.close(self._file)
@@ -62,19 +66,18 @@ class Journal:
     def _open(self, study: dict[str, Any]) -> None:
         try:
             fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
+        except BlockingIOError as error:
             raise SettingsError(f"{self.path}: another process is writing this journal") from error
         whole, _, rest = self._content().rpartition(b"\n")
         lines = whole.split(b"\n") if whole else []
+        first = lines[0] if lines else rest  # without any whole line: what was cut off while it was written
+        if first and not first.startswith(_BEGIN) and (lines or not _BEGIN.startswith(first)):
+            raise FormatError("this is no journal of a study; give another file", path=self.path, line=1)
         if not lines:
-            if rest and not rest.startswith(b'{"schema"'):
-                raise FormatError("this is no journal of a study; give another file", path=self.path)
             self._cut(0)
             self._append({"schema": SCHEMA, "study": study})
             return
         records = [self._parse(line, number) for number, line in enumerate(lines, 1)]
-        if records[0].get("schema") != SCHEMA:
-            raise FormatError("this is no journal of a study; give another file", path=self.path, line=1)
         if len(records) == 1 and records[0].get("study") != study:  # nothing is lost by beginning anew
             self._cut(0)
             self._append({"schema": SCHEMA, "study": study})
@@ -92,7 +95,7 @@ class Journal:
             return file.read()
 
     def _parse(self, line: bytes, number: int) -> dict[str, Any]:
-        with contextlib.suppress(ValueError):
+        with contextlib.suppress(ValueError, RecursionError):
             record = json.loads(line)
             if isinstance(record, dict):
                 return record

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import csv
 import importlib.resources
-import json
 import statistics
 import tempfile
 import textwrap
@@ -22,7 +21,7 @@ from manyhands.data.catalog import DataRequest, load
 from manyhands.data.csvfile import write_csv
 from manyhands.data.dataset import Dataset
 from manyhands.errors import SettingsError
-from manyhands.files import write_whole
+from manyhands.files import write_json
 from manyhands.learners.mlp.network import MLPSettings
 from manyhands.studies.compare import StudyProgress
 from manyhands.studies.comparison import run_record
@@ -166,7 +165,7 @@ class Repetition:
         OutputError
             If it cannot be written.
         """
-        write_whole(path, (json.dumps(self.record(), indent=1) + "\n").encode())
+        write_json(path, self.record())
 
 
 def processes_table(runs: Sequence[dict[str, Any]], number: int) -> list[PublishedRow]:

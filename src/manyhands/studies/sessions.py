@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import statistics
 import textwrap
 from collections.abc import Sequence
@@ -10,11 +9,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from manyhands.files import write_whole
+from manyhands.files import write_json
 from manyhands.studies.published import published_sweep
 from manyhands.studies.statistics import Estimate, estimate
+from manyhands.studies.tables import seconds_text
 
 SCHEMA = "manyhands.sweep/1"
+_ROUNDING = 1e-9
 
 
 @dataclass(frozen=True)
@@ -105,7 +106,7 @@ class Sweep:
         alone += [record["retimed_s"] for record in group if record["retimed_s"] is not None]
         time_s = statistics.median(alone or [record["seconds"]["train"] for record in group])
         score = "accuracy" if self.settings["chosen_on"] == "test" else "validation_accuracy"
-        percent = estimate([100 * record[score] for record in group])
+        percent = estimate([100 * record[score] for record in group], overlap=self._overlap)
         return SweepRow(
             hidden,
             epochs,
@@ -118,12 +119,21 @@ class Sweep:
         )
 
     @property
+    def _overlap(self) -> float:
+        """Rows scored over rows trained on, if the runs have random splits of the same rows; else 0."""
+        if self.settings["splits"] is None:
+            return 0.0
+        data = self.settings["data"]
+        scored = data["test_rows"] if self.settings["chosen_on"] == "test" else data["validation_rows"]
+        return float(scored / data["train_rows"])
+
+    @property
     def best(self) -> SweepRow | None:
         """The classifier with the best trade-off; None if there is none."""
         rows, target = self.table, self.settings["target"]
         if target is None:
             return max(rows, key=lambda row: row.impact, default=None)
-        able = [row for row in rows if row.accuracy_pct.mean >= 100 * target]
+        able = [row for row in rows if row.accuracy_pct.mean >= 100 * target - _ROUNDING]
         return min(able, key=lambda row: row.time_s, default=None)
 
     @property
@@ -133,8 +143,9 @@ class Sweep:
         if best is None:
             highest = max((row.accuracy_pct.mean for row in self.table), default=float("nan"))
             return f"no classifier reaches {100 * (target or 0):g} % on the {rows} rows; the highest is {highest:.2f} %"
-        name = f"{best.name} hidden, {best.epochs} epochs"
-        score = f"{best.accuracy_pct.mean:.2f} % of the {rows} rows in {best.time_s:.3f} s"
+        name = f"{best.name} hidden, {best.epochs} epochs" if best.hidden else f"no hidden layer, {best.epochs} epochs"
+        time_s = f"{best.time_s:.3f}" if best.time_s >= 0.1 else f"{best.time_s:.3g}"
+        score = f"{best.accuracy_pct.mean:.2f} % of the {rows} rows in {time_s} s"
         if target is not None:
             return f"{name}: the fastest with at least {100 * target:g} %, {score}"
         return f"{name}: the largest impact factor, {_impact(best.impact)} ({score})"
@@ -168,7 +179,7 @@ class Sweep:
         OutputError
             If it cannot be written.
         """
-        write_whole(path, (json.dumps(self.record(), indent=1) + "\n").encode())
+        write_json(path, self.record())
 
 
 def sweep_text(sweep: Sweep) -> str:
@@ -197,16 +208,24 @@ def sweep_text(sweep: Sweep) -> str:
         text.insert(0, f"{'here':>{left}}    {'published (MIPRO 2021)':>{right}}".rstrip())
     text.insert(1 + beside, "-" * max(map(len, text)))
     text[2 + beside :] = [
-        f"{line}{'  <- best' if row is best or row == best else ''}"
+        f"{line}{' <-' if row is best or row == best else ''}"
         for line, row in zip(text[2 + beside :], rows, strict=True)
     ]
-    return "\n".join([*text, "", f"best: {sweep.reason}", "", *_notes(sweep, rows, beside=beside)])
+    return "\n".join(
+        [
+            *text,
+            "",
+            textwrap.fill(f"best: {sweep.reason}", 100, break_on_hyphens=False),
+            "",
+            *_notes(sweep, rows, beside=beside),
+        ]
+    )
 
 
 def _cells(row: SweepRow, on_test: bool) -> tuple[str, ...]:
     half = row.accuracy_pct.half_width
     percent = f"{row.accuracy_pct.mean:.2f}" + ("" if half is None else f" ±{half:.2f}")
-    time_s = f"{row.time_s:.3f}{'~' if row.time_falsified else ''}"
+    time_s = f"{seconds_text(row.time_s)}{'~' if row.time_falsified else ''}"
     test = () if on_test else (f"{row.test_pct:.2f}",)
     return row.name, str(row.epochs), time_s, percent, *test, _impact(row.impact)
 
@@ -237,7 +256,11 @@ def _notes(sweep: Sweep, rows: Sequence[SweepRow], *, beside: bool) -> list[str]
             "As published, the best is chosen on the test rows, so its accuracy there is a little too good to be true."
         )
     else:
-        notes.append("The best is chosen on validation rows, which are no test rows; those choose nothing.")
+        drawn = ", drawn anew from both for each split" if settings["splits"] is not None else ""
+        notes.append(
+            f"The best is chosen on validation rows, training rows that are not trained on{drawn}; test rows choose "
+            "nothing."
+        )
     if any(row.time_falsified for row in rows):
         side = max(record["side_by_side"] for record in sweep.runs)
         notes.append(

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from manyhands.errors import SettingsError
 from manyhands.randomness import generator
 
+_FEWEST, _MOST = 3, 100_000
 DEFAULT_MARGIN = 0.25
 """Percentage points of accuracy that count as no difference."""
 
@@ -47,8 +48,8 @@ class Estimate:
         return None if self.low is None or self.high is None else [self.low, self.high]
 
 
-def estimate(values: Sequence[float], confidence: float = 0.95) -> Estimate:
-    """Return the mean of ``values`` and its two-sided interval, mean +- t(n - 1) s / sqrt(n).
+def estimate(values: Sequence[float], confidence: float = 0.95, overlap: float = 0.0) -> Estimate:
+    """Return the mean of ``values`` and its two-sided interval, mean +- t(n - 1) s sqrt(1 / n + overlap).
 
     Parameters
     ----------
@@ -56,6 +57,9 @@ def estimate(values: Sequence[float], confidence: float = 0.95) -> Estimate:
         One or more.
     confidence
         Coverage of the interval.
+    overlap
+        For values from random splits of the same rows, test rows over training rows: such values are correlated, and
+        s / sqrt(n) would be far too small (Nadeau & Bengio 2003, the corrected resampled t test).
 
     Raises
     ------
@@ -69,16 +73,16 @@ def estimate(values: Sequence[float], confidence: float = 0.95) -> Estimate:
     mean = statistics.fmean(values)
     if len(values) == 1:
         return Estimate(mean, None, None)
-    half = quantile_t(len(values) - 1, confidence) * statistics.stdev(values) / math.sqrt(len(values))
+    half = quantile_t(len(values) - 1, confidence) * statistics.stdev(values) * math.sqrt(1 / len(values) + overlap)
     return Estimate(mean, mean - half, mean + half)
 
 
-def paired_difference(values: Sequence[float], reference: Sequence[float]) -> Estimate:
-    """Return the mean of ``values - reference``, pair by pair, with its interval.
+def paired_difference(values: Sequence[float], reference: Sequence[float], overlap: float = 0.0) -> Estimate:
+    """Return the mean of ``values - reference``, pair by pair, with its interval (``overlap``: see `estimate`).
 
     Pairing by seed removes what both have in common: the same start and the same order of examples.
     """
-    return estimate([value - other for value, other in zip(values, reference, strict=True)])
+    return estimate([value - other for value, other in zip(values, reference, strict=True)], overlap=overlap)
 
 
 def paired_ratio(reference: Sequence[float], values: Sequence[float]) -> float:
@@ -124,7 +128,7 @@ class Verdict:
     margin : float
         Differences smaller than this count as none.
     more_seeds : int or None
-        If undecided: about how many more pairs would tell; None if there is one pair only, which shows no spread.
+        If undecided: about how many more pairs would tell; None if no number would, as with splits of too few rows.
     """
 
     word: Word
@@ -134,18 +138,23 @@ class Verdict:
     def __str__(self) -> str:
         if self.word != "undecided":
             return "same accuracy" if self.word == "same" else self.word
+        return f"undecided: {self.advice()}"
+
+    def advice(self, unit: str = "seed") -> str:
+        """Return what would settle an open question; ``unit`` is what a pair belongs to."""
         if self.more_seeds is None:
-            return "undecided: one seed says nothing about the spread"
-        return f"undecided: about {self.more_seeds} more seed{'s' if self.more_seeds > 1 else ''} would tell"
+            return "only more rows would tell"
+        return f"about {self.more_seeds} more {unit}{'s' if self.more_seeds != 1 else ''} would tell"
 
 
-def verdict(differences: Sequence[float], margin: float) -> Verdict:
+def verdict(differences: Sequence[float], margin: float, overlap: float = 0.0) -> Verdict:
     """Answer "is the accuracy the same?" from paired differences.
 
     ``same`` by two one-sided t tests (TOST, Schuirmann 1987) at 2.5 % each: the 95 % interval lies within
     ``-margin .. margin``. Else ``lower`` or ``higher`` if the interval lies on one side of zero, else ``undecided``. So
     a difference that is real but smaller than the margin is called the same. Chances of being wrong: at most 2.5 % for
     ``same`` if the true difference is the margin or more, and at most 2.5 % for each of the others if there is none.
+    Two pairs are too few for any verdict: accuracies are counts, and two equal differences show no spread.
 
     Parameters
     ----------
@@ -153,6 +162,8 @@ def verdict(differences: Sequence[float], margin: float) -> Verdict:
         One per pair, e.g. accuracies in percentage points minus the sequential run's, by seed.
     margin
         In the same unit, above 0.
+    overlap
+        See `estimate`.
 
     Raises
     ------
@@ -162,16 +173,16 @@ def verdict(differences: Sequence[float], margin: float) -> Verdict:
         If there is no difference.
     """
     check_margin(margin)
-    found = estimate(differences)
-    if found.low is None or found.high is None:
-        return Verdict("undecided", margin)
+    found = estimate(differences, overlap=overlap)
+    if found.low is None or found.high is None or len(differences) < _FEWEST:
+        return Verdict("undecided", margin, _FEWEST - len(differences))
     if -margin < found.low and found.high < margin:
         return Verdict("same", margin)
     if found.high < 0:
         return Verdict("lower", margin)
     if found.low > 0:
         return Verdict("higher", margin)
-    return Verdict("undecided", margin, _more_needed(differences, found.mean, margin))
+    return Verdict("undecided", margin, _more_needed(differences, found.mean, margin, overlap))
 
 
 def check_margin(margin: float) -> None:
@@ -186,13 +197,15 @@ def check_margin(margin: float) -> None:
         raise SettingsError(f"the margin of equivalence must be a positive number of percentage points, not {margin}")
 
 
-def _more_needed(differences: Sequence[float], mean: float, margin: float) -> int:
-    """Return how many more pairs decide, should mean and spread stay as they are."""
+def _more_needed(differences: Sequence[float], mean: float, margin: float, overlap: float) -> int | None:
+    """Return how many more pairs decide, should mean and spread stay as they are; None if no number does."""
     spread, have = statistics.stdev(differences), len(differences)
     reach = max(margin - abs(mean), abs(mean))  # the interval must become shorter than this to either side
     needed = have + 1
-    while quantile_t(needed - 1) * spread / math.sqrt(needed) >= reach and needed < 100_000:
+    while quantile_t(needed - 1) * spread * math.sqrt(1 / needed + overlap) >= reach:
         needed = max(needed + 1, math.ceil(needed * 1.01))
+        if needed > _MOST:
+            return None
     return needed - have
 
 

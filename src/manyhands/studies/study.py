@@ -6,7 +6,6 @@
 
 from __future__ import annotations
 
-import json
 import textwrap
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
@@ -16,7 +15,7 @@ from typing import Any, Literal
 from manyhands.data.catalog import DataRequest, load
 from manyhands.data.dataset import Dataset
 from manyhands.errors import SettingsError
-from manyhands.files import write_whole
+from manyhands.files import write_json
 from manyhands.studies.compare import CompareRequest, CompareStudy, StudyProgress
 from manyhands.studies.comparison import Comparison
 from manyhands.studies.environment import describe_environment
@@ -97,7 +96,7 @@ class Study:
         OutputError
             If it cannot be written.
         """
-        write_whole(path, (json.dumps(self.record(), indent=1) + "\n").encode())
+        write_json(path, self.record())
 
     def text(self) -> str:
         """Return all tables of what is finished."""
@@ -177,6 +176,8 @@ class W1Study:
         published: bool = False,
         journal: str | Path | None = None,
     ) -> None:
+        if sweep.splits is not None or compare.splits is not None:
+            raise SettingsError("random splits of all rows would test on rows that the sweep has chosen by")
         if sweep.team == "mpi":
             raise SettingsError("a study starts MPI jobs of its own; its sweep runs on threads")
         check_alone("mpi" if published else compare.team)

@@ -25,6 +25,7 @@ from manyhands import __version__
 from manyhands.data.catalog import DataRequest, load
 from manyhands.data.dataset import Dataset
 from manyhands.data.split import resplit
+from manyhands.errors import DivergedError, FormatError, ManyhandsError, SettingsError
 from manyhands.learners import make_learner
 from manyhands.protocols import Control
 from manyhands.studies.environment import describe_environment
@@ -88,7 +89,7 @@ class SweepStudy:
         self.outcome = Sweep(describe_environment(), self._settings())
         self._controls: dict[int, Control] = {}
         self._lock = threading.Lock()
-        self._splits: dict[int, Dataset] = {}
+        self._stopped = False
 
     def run(self, progress: SweepProgress | None = None) -> Sweep:
         """Carry out all sessions that the journal does not have.
@@ -100,7 +101,7 @@ class SweepStudy:
         KeyboardInterrupt
             On Ctrl-C; :attr:`outcome` then holds the finished sessions.
         """
-        self.outcome.interrupted = True
+        self.outcome.interrupted, self._stopped = True, False
         with contextlib.ExitStack() as stack:
             journal = None
             if self._journal_path is not None:
@@ -136,14 +137,20 @@ class SweepStudy:
     def _work(self, number: int) -> str:
         """Carry out one session; return its record."""
         session = self.sessions[number]
-        dataset = self._rows(session)
         control = Control(np.zeros(1, np.int64), np.zeros(1, np.int64))
         with self._lock:
             self._controls[number] = control
+            control.stop[0] = self._stopped
+        dataset = self._rows(session)
         scored = dataset if dataset.validation is None else replace(dataset, test=dataset.validation)
-        result = run(self._plan(session, scored), scored, controls=[control])
-        with self._lock:
-            del self._controls[number]
+        try:
+            result = run(self._plan(session, scored), scored, controls=[control])
+        except DivergedError as error:
+            hidden = "-".join(map(str, session.hidden)) or "none"
+            raise ManyhandsError(f"hidden {hidden}, {session.epochs} epochs, seed {session.seed}: {error}") from error
+        finally:
+            with self._lock:
+                del self._controls[number]
         test = result.accuracy
         if dataset.validation is not None:
             test = accuracy(result.model.learner.predict_proba(dataset.test), dataset.test.labels)
@@ -163,6 +170,7 @@ class SweepStudy:
 
     def _stop(self) -> None:
         with self._lock:
+            self._stopped = True
             for control in self._controls.values():
                 control.stop[0] = 1
 
@@ -182,21 +190,30 @@ class SweepStudy:
 
     def _take_over(self, journal: Journal) -> None:
         """Take over what earlier attempts have finished."""
-        for entry in journal.entries:
-            if "session" in entry:
-                record = dict(entry)
-                self.outcome.sessions[record.pop("session")] = record
-            elif entry.get("retimed") in self.outcome.sessions:
-                self.outcome.sessions[entry["retimed"]]["retimed_s"] = entry["train_s"]
+        for line, entry in enumerate(journal.entries, 2):
+            try:
+                if "session" in entry:
+                    record = dict(entry)
+                    session = self.sessions[record.pop("session")]
+                    if (record["hidden"], record["epochs"], record["seed"]) != (
+                        list(session.hidden),
+                        session.epochs,
+                        session.seed,
+                    ) or not record["seconds"]["train"] > 0:
+                        raise ValueError
+                    self.outcome.sessions[session.number] = record
+                else:
+                    self.outcome.sessions[entry["retimed"]]["retimed_s"] = float(entry["train_s"])
+            except (KeyError, IndexError, TypeError, ValueError) as error:
+                raise FormatError(
+                    "this line of the journal is no session of this sweep; delete the file",
+                    path=journal.path,
+                    line=line,
+                ) from error
 
     def _rows(self, session: Session) -> Dataset:
-        """Return the rows of a session."""
-        if session.split is None:
-            return self.dataset
-        with self._lock:
-            if session.split not in self._splits:
-                self._splits[session.split] = resplit(self.dataset, session.split)
-            return self._splits[session.split]
+        """Return the rows of a session. A split is drawn anew each time: keeping all would be many times the data."""
+        return self.dataset if session.split is None else resplit(self.dataset, session.split)
 
     def _plan(self, session: Session, dataset: Dataset) -> Plan:
         return make_plan(
@@ -227,7 +244,7 @@ class SweepStudy:
         return {
             "data": self.dataset.describe(),
             "learner": request.learner,
-            "network": asdict(request.network),
+            "network": {name: value for name, value in asdict(request.network).items() if name != "hidden"},
             "batch": plan.batch,
             "hidden": [list(widths) for widths in request.hidden],
             "epochs": list(request.epochs),
@@ -280,7 +297,7 @@ def load_for_sweep(request: DataRequest, *, published: bool = False) -> Dataset:
     """
     if published:
         return load(replace(request, scale="none", validation=None))
-    return load(replace(request, validation=request.validation or "auto"))
+    return load(replace(request, validation="auto" if request.validation is None else request.validation))
 
 
 def sweep(
@@ -339,7 +356,7 @@ def sweep(
         runs,
         seed,
         splits,
-        network=network_settings(**network),
+        network=network_settings(**({"dtype": "float64", **network} if published else network)),
         batch=batch,
         s1=s1,
         s2=s2,
@@ -352,6 +369,10 @@ def sweep(
         request = as_published(request)
     if isinstance(data, Dataset):
         dataset = data
+        if published and (dataset.scaling.name != "none" or dataset.validation is not None):
+            raise SettingsError(
+                "as published, pixels are raw and nothing is kept for validation: load with scale='none'"
+            )
     else:
         dataset = load_for_sweep(
             DataRequest(str(data), rows=rows, scale=scale, validation=validation), published=published

@@ -41,10 +41,10 @@ def _cells(row: SummaryRow) -> tuple[str, ...]:
     return (
         row.strategy,
         f"{row.workers}{'*' if row.oversubscribed else ''}",
-        _seconds(row.train_s),
-        _seconds(row.total_s),
+        seconds_text(row.train_s),
+        seconds_text(row.total_s),
         f"{row.speedup if row.scaled_speedup is None else row.scaled_speedup:.2f}",
-        f"{row.efficiency if row.scaled_speedup is None else row.scaled_speedup / row.workers:.2f}",
+        f"{row.efficiency:.2f}",
         _with_interval(percent, "{:.2f}"),
         "" if row.delta is None else _with_interval(row.delta, "{:+.2f}"),
         "" if row.verdict is None else row.verdict.word,
@@ -53,7 +53,7 @@ def _cells(row: SummaryRow) -> tuple[str, ...]:
     )
 
 
-def _seconds(value: float) -> str:
+def seconds_text(value: float) -> str:
     """Show milliseconds below 100 s, then four digits."""
     return f"{value:.3f}" if value < 100 else f"{value:.1f}" if value < 1000 else f"{value:.0f}"
 
@@ -72,16 +72,15 @@ def target_lines(rows: list[SummaryRow], target: float | None) -> str:
     """Return how long everyone took to a target accuracy, as text; empty if there is none."""
     if target is None:
         return ""
-    base = next(row for row in rows if row.strategy == "sequential").target_s
     lines = [f"training time to {100 * target:g} % of the test rows (measuring is not counted)"]
     for row in rows:
         name = f"  {row.strategy:<17} n={row.workers}{'*' if row.oversubscribed else ' '}"
         if row.target_s is None:
             lines.append(f"{name}  never reached")
             continue
-        times = "" if base is None or row.strategy == "sequential" else f"  {base / row.target_s:.2f} times as fast"
+        times = "" if row.target_speedup is None else f"  {row.target_speedup:.2f} times as fast"
         missed = "" if row.target_reached == row.seeds else f"  (reached by {row.target_reached} of {row.seeds})"
-        lines.append(f"{name}  {_seconds(row.target_s)} s{times}{missed}")
+        lines.append(f"{name}  {seconds_text(row.target_s)} s{times}{missed}")
     return "\n".join(lines)
 
 
@@ -97,7 +96,10 @@ def _law_line(law: dict[str, Any]) -> str:
     if amdahl is not None:
         fraction = amdahl["serial_fraction"]
         most = f"at most {1 / fraction:.1f} times" if fraction > 0.001 else "no limit seen"
-        parts.append(f"Amdahl: {100 * fraction:.0f} % serial{_star(amdahl)}, {most}")
+        slower = all(speedup < 1 for speedup, n in zip(law["speedups"], law["workers"], strict=True) if n > 1)
+        parts.append(
+            "slower than one worker" if slower else f"Amdahl: {100 * fraction:.0f} % serial{_star(amdahl)}, {most}"
+        )
     if usl is not None:
         best = usl["best_workers"]
         tells = "more is better" if best is None else f"best with {best:.0f} workers" if best >= 1.5 else "best with 1"
@@ -121,12 +123,15 @@ def _notes(comparison: Comparison, rows: list[SummaryRow]) -> list[str]:
     notes = [
         f"Medians of times, means of accuracies over {seeds} {what};",
         f"± is the 95 % interval, differences are paired by {'split' if splits else 'seed'}.",
-        *_verdict_notes(rows),
+        *(["Splits share rows: their intervals are corrected for it (Nadeau & Bengio)."] if splits else []),
+        *_verdict_notes(rows, "split" if splits else "seed"),
         "train: from data in place to merged parameters; total: reading and distributing added.",
         "impact: accuracy in percent per second of train, and of total (w. comm.).",
     ]
     if comparison.settings.get("scaled"):
         notes.append("speed-up: scaled, work done in the sequential run's time: n workers trained on n times the rows.")
+    if any(record.get("curve") for record in comparison.runs):
+        notes.append("Measured on the way, which costs parallel runs up to a fifth of their speed (docs/studies.md).")
     if any(row.oversubscribed for row in rows):
         cores = comparison.environment["cores"]
         notes.append(
@@ -138,7 +143,7 @@ def _notes(comparison: Comparison, rows: list[SummaryRow]) -> list[str]:
     return notes
 
 
-def _verdict_notes(rows: list[SummaryRow]) -> list[str]:
+def _verdict_notes(rows: list[SummaryRow], unit: str) -> list[str]:
     """Explain the verdicts, and say what would settle those that are open."""
     verdicts = [row.verdict for row in rows if row.verdict is not None]
     if not verdicts:
@@ -146,7 +151,7 @@ def _verdict_notes(rows: list[SummaryRow]) -> list[str]:
     margin = verdicts[0].margin
     notes = [f"same: the interval lies within ±{margin:g} points (TOST); lower, higher: on one side of zero."]
     open_ones = [
-        f"{row.strategy} n={row.workers}: {str(row.verdict).removeprefix('undecided: ')}"
+        f"{row.strategy} n={row.workers}: {row.verdict.advice(unit)}"
         for row in rows
         if row.verdict is not None and row.verdict.word == "undecided"
     ]

@@ -6,6 +6,7 @@ and its result, one text. Workers are threads of this process, or the processes 
 
 from __future__ import annotations
 
+import contextlib
 import json
 import queue
 import threading
@@ -15,7 +16,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from manyhands.errors import SettingsError
+from manyhands.errors import ManyhandsError, SettingsError
 
 if TYPE_CHECKING:
     from manyhands.teams.world import World
@@ -68,7 +69,7 @@ def spread(
     if team == "mpi":
         from manyhands.teams.world import join
 
-        _spread_over_job(join(), tasks, work, deliver)
+        _spread_over_job(join(), tasks, work, deliver, stop)
     else:
         _spread_over_threads(workers, tasks, work, deliver, stop)
 
@@ -83,6 +84,8 @@ def check_pool(team: str, workers: int | None) -> int:
     """
     from manyhands.teams.launch import in_job, job_size, processes_announced
 
+    if team not in ("threads", "mpi"):
+        raise SettingsError(f"sessions side by side need the team threads or mpi, not {team!r}")
     if team != "mpi":
         if processes_announced() > 1:
             raise SettingsError(
@@ -140,9 +143,19 @@ def _spread_over_threads(
     except BaseException:
         ended.set()
         stop()
+        _join(threads)
+        with contextlib.suppress(queue.Empty, ManyhandsError):  # what is finished is not lost; the first error counts
+            while True:
+                task, result = done.get_nowait()
+                if isinstance(result, str):
+                    deliver(task, result)
         raise
-    finally:
-        for thread in threads:
+    _join(threads)
+
+
+def _join(threads: Sequence[threading.Thread]) -> None:
+    for thread in threads:
+        if thread.ident is not None:
             thread.join()
 
 
@@ -155,9 +168,11 @@ def _next_done(done: queue.SimpleQueue[tuple[int, str | BaseException]]) -> tupl
             continue
 
 
-def _spread_over_job(world: World, tasks: Sequence[int], work: Task, deliver: Deliver) -> None:
+def _spread_over_job(
+    world: World, tasks: Sequence[int], work: Task, deliver: Deliver, stop: Callable[[], None]
+) -> None:
     """Let every process take tasks from rank 0, which does some itself while a thread of it keeps the list."""
-    counter = _Counter(world, tasks, deliver) if world.rank == 0 else None
+    counter = _Counter(world, tasks, deliver, stop) if world.rank == 0 else None
     try:
         last: tuple[int, str] | None = None
         while (task := _ask(world, last) if counter is None else counter.exchange(last)) != _NOTHING:
@@ -167,6 +182,7 @@ def _spread_over_job(world: World, tasks: Sequence[int], work: Task, deliver: De
     except BaseException:
         if counter is not None:
             counter.closed.set()
+            counter.check()  # a task that was stopped is not what is wrong
         raise
     world.barrier()
 
@@ -182,8 +198,8 @@ class _Counter:
         See `spread`.
     """
 
-    def __init__(self, world: World, tasks: Sequence[int], deliver: Deliver) -> None:
-        self._world, self._deliver = world, deliver
+    def __init__(self, world: World, tasks: Sequence[int], deliver: Deliver, stop: Callable[[], None]) -> None:
+        self._world, self._deliver, self._stop = world, deliver, stop
         self._comm = world.comm
         self._waiting = list(reversed(tasks))
         self._lock = threading.Lock()
@@ -202,6 +218,11 @@ class _Counter:
                 self._deliver(*done)
             return self._waiting.pop() if self._waiting else _NOTHING
 
+    def check(self) -> None:
+        """Raise what has ended the thread."""
+        if self._error is not None:
+            raise self._error
+
     def _serve(self) -> None:
         try:
             while self._busy and not self.closed.is_set():
@@ -209,6 +230,7 @@ class _Counter:
                     time.sleep(_CLERK_NAP)
         except BaseException as error:
             self._error = error
+            self._stop()  # rank 0 is the one to say what is wrong, and not in hours
             self._world.call_off(0, f"failed: {error}")
 
     def _answer(self) -> bool:

@@ -10,6 +10,7 @@ import errno
 import json
 import os
 import socket
+import stat
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -139,19 +140,25 @@ class _Lines:
             self._file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o666)
         except OSError as error:
             raise OutputError(f"cannot write {path}: {error.strerror or error}") from error
+        self._ordinary = stat.S_ISREG(os.fstat(self._file).st_mode)
 
     def write(self, record: dict[str, Any]) -> None:
         line = (json.dumps({"time": round(time.time(), 6), **record}, allow_nan=False) + "\n").encode()
         with self._lock:
             try:
-                os.ftruncate(self._file, self._length)  # what an older log, or a line that did not fit, has left
+                self._cut()  # what an older log has left
                 written = os.write(self._file, line)
                 if written < len(line):
-                    os.ftruncate(self._file, self._length)
+                    self._cut()
                     raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
             except OSError as error:
                 raise OutputError(f"cannot write {self._path}: {error.strerror or error}") from error
             self._length += written
+
+    def _cut(self) -> None:
+        """Forget what stands behind the last whole line; a pipe or a terminal has nothing to forget."""
+        if self._ordinary:
+            os.ftruncate(self._file, self._length)
 
     def close(self) -> None:
         os.close(self._file)
@@ -193,7 +200,7 @@ def _check_tensorboard(folder: str | Path) -> Path:
 
 def _next_number(folder: Path) -> int:
     """Return the number of the next run's folder, behind those that are there."""
-    numbers = [int(path.name[:3]) for path in folder.iterdir() if path.name[:3].isdigit()]
+    numbers = [int(first) for path in folder.iterdir() if (first := path.name.split("-")[0]).isdigit()]
     return max(numbers, default=-1) + 1
 
 

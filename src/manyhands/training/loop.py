@@ -267,6 +267,7 @@ class Loop:
         if self.held_out is None or not alike or self._last_measured == step:
             return
         self._last_measured = step
+        self.team.barrier()  # waiting for a slower worker belongs to the training
         seconds = self.clock.elapsed()
         with self.clock.apart("evaluate"):
             if self.team.rank == 0:

@@ -101,7 +101,8 @@ def _doubt(compare: Record, row: Record) -> str:
     if selection.seeds_of(compare, row) == 1 or row["delta_ci95"] is None:
         return f"{fact}one run says nothing about the spread of its accuracy {_evidence(compare, row)}; take 5 seeds"
     more = row["more_seeds"]
-    needed = f"about {count(more, 'more seed')} would tell" if more else "more seeds would tell"
+    unit = "split" if compare["settings"]["splits"] is not None else "seed"
+    needed = f"about {count(more, f'more {unit}')} would tell" if more else "only more rows would tell"
     return f"{fact}whether the accuracy is the same is not clear yet {_evidence(compare, row)}; {needed}"
 
 
@@ -177,8 +178,9 @@ def _of_sweep(sweep: Record) -> str:
     if best is None:
         return f"{_none_able(sweep)}{_unfinished(sweep, '; ')}."
     reason = (best["reason"] or _highest(sweep, best)).strip().rstrip(".")
-    reason = reason.removeprefix(f"{layers(best['hidden'])} hidden, {best['epochs']} epochs: ")
-    name = f"{layers(best['hidden'])} hidden neurons, {count(best['epochs'], 'epoch')}"
+    told = f"{layers(best['hidden'])} hidden" if best["hidden"] else "no hidden layer"
+    reason = reason.removeprefix(f"{told}, {best['epochs']} epochs: ")
+    name = f"{told}{' neurons' if best['hidden'] else ''}, {count(best['epochs'], 'epoch')}"
     return first_capital(f"{name}{': ' + reason if reason else ''}{_unfinished(sweep, '; ')}.")
 
 
