@@ -249,6 +249,7 @@ class TestClocks:
         assert slept <= after.seconds["evaluate"] < 1.5 * slept + 0.5
         assert timeless(after.curve) == timeless(before.curve)
 
+    @pytest.mark.slow
     def test_an_evaluation_longer_than_any_step_is_no_hanging_worker(self, digits, slow_workers):
         """The watch gives a worker 100 of its mean steps, or 4 s: the first evaluation may well take longer."""
         slow_workers(5)

@@ -295,10 +295,8 @@ class Loop:
         self._tell(EpochEnded(self.team.rank, epoch + 1, loss))
 
     def _tell(self, event: Event) -> None:
-        if self.listeners:
-            with self.team.away():
-                for listener in self.listeners:
-                    listener(event)
+        for listener in self.listeners:
+            listener(event)
 
 
 def joint_losses(tallies: Sequence[Tally]) -> list[float]:
