@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 Vector: TypeAlias = NDArray[Any]
-"""One contiguous floating-point array of shape (size,)."""
+"""One contiguous array of shape (size,), of floating-point numbers unless said otherwise."""
 
 Sharding = Literal["global", "fixed"]
 Phase = Literal["startup", "read", "distribute", "compute", "communicate", "merge", "evaluate"]
@@ -225,6 +225,10 @@ class Learner(Protocol):
         """Return class probabilities of shape (rows, K)."""
         ...
 
+    def side_by_side(self, members: NDArray[Any]) -> Learner:
+        """Return one wider learner that answers with the mean of the logits of ``members``, shape (n, size)."""
+        ...
+
     def weights(self) -> dict[str, NDArray[Any]]:
         """Return copies of the model's blocks by name, as they go into a model file."""
         ...
@@ -293,6 +297,23 @@ class Team(Protocol):
         """Give every worker's own part (as in :meth:`reduce_scatter_`) to all."""
         ...
 
+    def exchange(self, vector: Vector) -> tuple[slice, NDArray[Any]]:
+        """Return this worker's part, and all workers' elements of it, shape (n, its length).
+
+        With :meth:`all_gather_`, for what cannot be summed as it stands. Elements may be of any fixed size.
+        """
+        ...
+
+    def share(self, vector: Vector) -> Vector:
+        """Return rank 0's vector itself: the same memory for all workers.
+
+        Raises
+        ------
+        SettingsError
+            If the workers have no memory in common.
+        """
+        ...
+
     def gather(self, vector: Vector) -> NDArray[Any] | None:
         """Return all workers' vectors, shape (n, size), on rank 0; None elsewhere."""
         ...
@@ -317,8 +338,77 @@ class Team(Protocol):
         ...
 
 
+@dataclass(frozen=True)
+class Stage:
+    """A part of a run, whole epochs, in which one strategy holds.
+
+    Attributes
+    ----------
+    strategy
+        Which.
+    epochs
+        How many epochs it lasts, at least 1.
+    batch_factor
+        How many times larger the global batch is than the plan's.
+    """
+
+    strategy: Strategy
+    epochs: int
+    batch_factor: int = 1
+
+
+class Helper(Protocol):
+    """What a merge may ask for besides the vectors. Every worker asks for the same, at the same time."""
+
+    def validate(self) -> tuple[float, float]:
+        """Return loss and accuracy of the learner's present parameters on the validation rows."""
+        ...
+
+    def fisher(self) -> Vector:
+        """Return the diagonal of the Fisher information at the learner's present parameters, shape (size,)."""
+        ...
+
+    def retrain(self, fraction: float) -> Vector:
+        """Train once more from the run's start, on a part of this worker's rows; return those parameters.
+
+        The learner is as it was afterwards.
+        """
+        ...
+
+
+@dataclass(frozen=True)
+class RoundContext:
+    """One round, as a strategy sees it.
+
+    Attributes
+    ----------
+    team, learner
+        Who talks, and what about.
+    examples
+        This worker's since the last round.
+    rate
+        Learning rate of the last step.
+    last
+        Whether the strategy ends with it: all workers must be alike afterwards.
+    memory
+        What :meth:`Strategy.begin_` returned: the strategy's own vectors, kept from round to round.
+    helper
+        For merges that need more than vectors.
+    """
+
+    team: Team
+    learner: Learner
+    examples: int
+    rate: float
+    last: bool
+    memory: dict[str, Vector]
+    helper: Helper
+
+
 class Strategy(Protocol):
-    """When the workers talk and what they do then. A small value object without state.
+    """When the workers talk and what they do then. A small value object: what it remembers, the loop keeps for it.
+
+    Steps are counted from the beginning of the stage (`Stage`) in which it holds.
 
     Attributes
     ----------
@@ -361,8 +451,55 @@ class Strategy(Protocol):
         """
         ...
 
-    def talks_inside_step(self, step: int) -> bool:
-        """Whether step ``step`` (0-based, over all epochs) holds its round between gradient and update."""
+    @property
+    def talks_inside_steps(self) -> bool:
+        """Whether every step holds a round between its gradient and its update."""
+        ...
+
+    @property
+    def alone(self) -> bool:
+        """Whether rounds change something even for a team of one."""
+        ...
+
+    @property
+    def shared_memory(self) -> bool:
+        """Whether the workers write to one vector without waiting for each other: then no two runs are alike."""
+        ...
+
+    @property
+    def validates(self) -> bool:
+        """Whether it looks at validation rows."""
+        ...
+
+    @property
+    def side_by_side(self) -> bool:
+        """Whether its result is one network made of all workers' (:meth:`Learner.side_by_side`)."""
+        ...
+
+    @property
+    def own_starts(self) -> bool:
+        """Whether every worker has a random start of its own."""
+        ...
+
+    def stages(self, epochs: int, workers: int, first_decay: int | None) -> tuple[Stage, ...]:
+        """Return the stages of a run; most strategies have one.
+
+        Parameters
+        ----------
+        epochs, workers
+            Of the run.
+        first_decay
+            After how many epochs the learning rate first drops at once; None if it never does.
+
+        Raises
+        ------
+        SettingsError
+            If there are too few epochs.
+        """
+        ...
+
+    def rate_factors(self, workers: int, steps_per_epoch: int, steps: int) -> NDArray[np.float64]:
+        """Return what the learning rate of each of a stage's steps is multiplied with."""
         ...
 
     def next_round(self, step: int, steps_per_epoch: int, total_steps: int) -> int:
@@ -372,10 +509,14 @@ class Strategy(Protocol):
         """
         ...
 
-    def merge_gradient_(self, team: Team, gradient: Vector, examples: int) -> None:
+    def begin_(self, team: Team, learner: Learner) -> dict[str, Vector]:
+        """Return what the strategy remembers at the beginning of its stage, when all workers are alike."""
+        ...
+
+    def merge_gradient_(self, team: Team, gradient: Vector, examples: int, memory: dict[str, Vector]) -> None:
         """Hold the round inside a step: make ``gradient``, over ``examples`` rows, everyone's."""
         ...
 
-    def hold_round_(self, team: Team, learner: Learner, examples: int) -> None:
-        """Hold a round after ``examples`` examples since the last: parameters, buffers and optimizer state."""
+    def hold_round_(self, context: RoundContext) -> None:
+        """Hold a round: parameters, buffers and optimizer state."""
         ...

@@ -291,7 +291,9 @@ class TestEvents:
         with pytest.raises(DivergedError) as threads:
             run(replace(plan, team="threads"), blobs, listeners=[lambda event: event.rank or here.append(event)])
         assert threads.value.step > 1
-        assert untimed(heard) == untimed(here)[: len(heard)]
+        both = min(len(heard), len(here))  # threads may be called off before they have told of their last round
+        assert heard
+        assert untimed(heard)[:both] == untimed(here)[:both]
         assert len(heard) >= threads.value.step - 2
 
     def test_told_in_pieces(self, tmp_path):

@@ -44,7 +44,7 @@ def register(commands: Any) -> None:
 def run(options: argparse.Namespace) -> int:
     """Carry out the command."""
     from manyhands.training.logs import Logs
-    from manyhands.training.plan import make_plan, sharding_of
+    from manyhands.training.plan import make_plan, rows_needed
     from manyhands.training.run import network_settings
     from manyhands.training.together import load_for
 
@@ -52,7 +52,7 @@ def run(options: argparse.Namespace) -> int:
     if leads:  # results are written, and said, by one process
         shared.check_output(options.out, options.json, options.log)
     settings = network_settings(**shared.network_options(options))
-    sharding = sharding_of(options.strategy, options.sharding, options.learner)
+    sharding = rows_needed(options.strategy, options.sharding, options.learner)
     dataset = load_for(shared.data_request(options), options.team, sharding)
     plan = make_plan(
         dataset,

@@ -35,6 +35,8 @@ class Schedule:
     passes
         How often a worker goes through the rows of an epoch: with more than 1, it draws so many times fewer, and
         shuffles them anew for every pass (Alowaisheq & Dhami's mini-batches).
+    share
+        With fixed shares: the rows of this worker's, if they are not consecutive ones.
 
     Attributes
     ----------
@@ -57,12 +59,13 @@ class Schedule:
         seed: int,
         first_row: int = 0,
         passes: int = 1,
+        share: NDArray[np.int64] | None = None,
     ) -> None:
         check_batch(rows, batch, size)
         if sharding not in ("global", "fixed"):
             raise SettingsError(f"unknown sharding {sharding!r}; choose global or fixed")
         self.rows, self.rank, self.size, self.sharding, self.seed = rows, rank, size, sharding, seed
-        self._first_row, self._passes = first_row, passes
+        self._first_row, self._passes, self._share = first_row, passes, share
         self.steps_per_epoch = -(-rows // batch)
         self._ends = np.minimum(np.arange(1, self.steps_per_epoch + 1, dtype=np.int64) * batch, rows)
         self._starts = np.concatenate([[0], self._ends[:-1]])
@@ -119,9 +122,10 @@ class Schedule:
             bounds = np.concatenate([[0], np.cumsum(last - first)])
             take = np.concatenate([np.arange(a, b) for a, b in zip(first, last, strict=True)])
             return bounds, take
-        begin, end = r * self.rows // n, (r + 1) * self.rows // n
-        bounds = np.concatenate([[0], self._ends * (end - begin) // self.rows])
-        return bounds, np.arange(begin, end) - self._first_row
+        share = self._share
+        if share is None:
+            share = np.arange(r * self.rows // n, (r + 1) * self.rows // n) - self._first_row
+        return np.concatenate([[0], self._ends * len(share) // self.rows]), share
 
 
 def check_batch(rows: int, batch: int, workers: int) -> None:

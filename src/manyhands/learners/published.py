@@ -225,6 +225,16 @@ class Published:
         classifier.intercepts_ = [biases for _, biases in layers]
         return np.asarray(classifier.predict_proba(self._inputs(table, table.features)), dtype=self.dtype)
 
+    def side_by_side(self, members: NDArray[Any]) -> Published:
+        """Refuse: the paper's merge is the mean.
+
+        Raises
+        ------
+        SettingsError
+            Always.
+        """
+        raise SettingsError("the learner published has no merge but the paper's; use the learner mlp")
+
     def weights(self) -> dict[str, NDArray[Any]]:
         """Return copies of all layers, named as by the learner `mlp`, which can go on with them.
 

@@ -1,30 +1,57 @@
 """Floor 2: when the workers talk and what they do then. One file per strategy, one table, one grammar.
 
-The grammar is ``name``, ``name:value`` or ``name:key=value,key=value``, e.g. ``periodic:1epoch``.
+The grammar, the same on the command line and in Python::
+
+    strategy   =  part  |  part@length then ... then part
+    part       =  name  |  name:argument,argument,...
+    argument   =  value (the first only)  |  key=value
+    length     =  20%  |  15epochs
+
+e.g. ``periodic:1epoch``, ``one-shot:merge=fisher`` or ``gradient@20% then periodic:1epoch,send=int8``.
 """
 
 from __future__ import annotations
 
+import inspect
+import re
 from collections.abc import Callable
 
 from manyhands.errors import SettingsError
 from manyhands.protocols import Strategy
+from manyhands.strategies import grammar
+from manyhands.strategies.base import OPTION_NAMES, RoundOptions
+from manyhands.strategies.diloco import DiLoCo
+from manyhands.strategies.easgd import EASGD
 from manyhands.strategies.gradient import Gradient
+from manyhands.strategies.hogwild import Hogwild
 from manyhands.strategies.minibatch import Minibatch
 from manyhands.strategies.one_shot import OneShot
+from manyhands.strategies.period import Length
 from manyhands.strategies.periodic import Periodic
 from manyhands.strategies.sequential import Sequential
+from manyhands.strategies.slowmo import SlowMo
+from manyhands.strategies.stages import SWAP, Composed, PostLocal
 
 STRATEGIES: dict[str, Callable[..., Strategy]] = {
-    "sequential": Sequential,
-    "one-shot": OneShot,
+    "sequential": Sequential.parse,
+    "one-shot": OneShot.parse,
     "periodic": Periodic.parse,
-    "gradient": Gradient,
+    "gradient": Gradient.parse,
     "minibatch": Minibatch.parse,
+    "post-local": PostLocal.parse,
+    "slowmo": SlowMo.parse,
+    "diloco": DiLoCo.parse,
+    "swap": SWAP.parse,
+    "easgd": EASGD.parse,
+    "hogwild": Hogwild.parse,
 }
-"""Every strategy by name. Its maker takes the text after the colon: one value by position, or keys by name."""
+"""Every strategy by name. Its maker takes the text after the colon: one value by position, the others by name."""
 
-EXAMPLES = "sequential, one-shot, periodic:1epoch, periodic:50, gradient, minibatch:5epochs"
+EXAMPLES = (
+    "sequential, one-shot, periodic:1epoch, periodic:50,send=int8, gradient, minibatch:5epochs, post-local:16, "
+    "slowmo:1epoch, diloco:1epoch, swap:75%, easgd:10, hogwild, gradient@20% then periodic:1epoch"
+)
+_THEN = re.compile(r"\s+then\s+")
 
 
 def parse_strategy(text: str) -> Strategy:
@@ -40,32 +67,32 @@ def parse_strategy(text: str) -> Strategy:
     SettingsError
         If the name is unknown or the arguments do not fit, saying what would.
     """
-    name, colon, rest = text.strip().partition(":")
-    if name not in STRATEGIES:
-        raise SettingsError(f"unknown strategy {name!r}; examples: {EXAMPLES}")
-    if colon and not rest.strip():
-        raise SettingsError(f"strategy {text!r}: nothing follows the colon; examples: {EXAMPLES}")
-    values, keys = _arguments(text, rest)
-    try:
-        return STRATEGIES[name](*values, **keys)
-    except TypeError as error:
-        raise SettingsError(f"strategy {text!r}: {name!r} takes no such arguments; examples: {EXAMPLES}") from error
+    pieces = _THEN.split(text.strip())
+    if len(pieces) == 1:
+        if "@" in text:
+            raise SettingsError(
+                f"strategy {text!r}: after @ and a length comes 'then' and what follows; examples: {EXAMPLES}"
+            )
+        return _part(pieces[0])
+    parts, lengths = [], []
+    for piece in pieces[:-1]:
+        name, at, length = piece.rpartition("@")
+        if not at:
+            raise SettingsError(f"strategy {text!r}: how long is {piece!r}? Write {piece}@20% then ..., or @15epochs")
+        parts.append(_part(name))
+        lengths.append(Length.parse(length, f"strategy {text!r}"))
+    if "@" in pieces[-1]:
+        raise SettingsError(f"strategy {text!r}: the last part lasts to the end, so it has no @ and no length")
+    return Composed((*parts, _part(pieces[-1])), tuple(lengths))
 
 
-def _arguments(text: str, rest: str) -> tuple[list[str], dict[str, str]]:
-    """Split what follows the colon into values by position and by key."""
-    values: list[str] = []
-    keys: dict[str, str] = {}
-    for piece in rest.split(",") if rest else []:
-        key, equals, value = (part.strip() for part in piece.partition("="))
-        if not key or (equals and not value):
-            raise SettingsError(f"strategy {text!r}: an argument is empty; examples: {EXAMPLES}")
-        if not equals:
-            values.append(key)
-        elif key in keys:
-            raise SettingsError(f"strategy {text!r}: {key!r} is given twice")
-        else:
-            keys[key] = value
-    if len(values) > 1 or (values and keys):
-        raise SettingsError(f"strategy {text!r}: give one value, or key=value pairs; examples: {EXAMPLES}")
-    return values, keys
+def _part(text: str) -> Strategy:
+    """Return a strategy that is not composed."""
+    name, values, keys = grammar.split(text, "strategy", STRATEGIES, EXAMPLES)
+    maker, where = STRATEGIES[name], f"strategy {text!r}"
+    if "options" not in inspect.signature(maker).parameters:
+        return grammar.make(maker, values, keys, where, EXAMPLES)
+    options = RoundOptions(**{key: keys.pop(key) for key in OPTION_NAMES if key in keys})
+    if "options" in keys:
+        raise SettingsError(f"{where}: there is no argument 'options'; examples: {EXAMPLES}")
+    return grammar.make(maker, values, {**keys, "options": options}, where, EXAMPLES, OPTION_NAMES)

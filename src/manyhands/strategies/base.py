@@ -1,29 +1,167 @@
-"""What strategies have in common: by default no rounds inside steps, and a round is the plain mean."""
+"""What strategies have in common: one stage, no rounds inside steps, and what a round does unless told otherwise."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass, fields
 from typing import ClassVar
 
+import numpy as np
+from numpy.typing import NDArray
+
 from manyhands import merges
-from manyhands.protocols import Learner, Sharding, Team, Vector
+from manyhands.errors import SettingsError
+from manyhands.protocols import Learner, RoundContext, Sharding, Stage, Team, Vector
+from manyhands.strategies import compression
+
+SENDS = ("full", *compression.CODECS)
+_OPTIONS = {
+    "merge": tuple(merges.MERGES),
+    "send": SENDS,
+    "state": ("keep", "mean", "reset"),
+    "buffers": ("mean", "keep"),
+    "starts": ("same", "own"),
+}
+_MEANS = ("examples", "mean")
 
 
-class LocalStrategy:
-    """Workers train alone between rounds; subclasses say when a round is due."""
+@dataclass(frozen=True)
+class RoundOptions:
+    """What a round of a local strategy does; the arguments that all of them take.
 
-    sharding: ClassVar[Sharding] = "global"
+    Attributes
+    ----------
+    merge
+        One of `manyhands.merges.MERGES`.
+    send
+        What numbers are sent as: ``"full"`` (as they are), or one of `manyhands.strategies.compression.CODECS`.
+    state
+        What becomes of the optimizer's vectors: each worker keeps its own, they are averaged, or reset to zero.
+    buffers
+        What is averaged but not trained (BatchNorm statistics): averaged in every round, or only in the last.
+    starts
+        Whether all workers begin with the same random network or each with its own.
+    """
+
+    merge: str = "examples"
+    send: str = "full"
+    state: str = "keep"
+    buffers: str = "mean"
+    starts: str = "same"
+
+    def __post_init__(self) -> None:
+        for name, choices in _OPTIONS.items():
+            if getattr(self, name) not in choices:
+                raise SettingsError(f"{name}={getattr(self, name)}: choose one of {', '.join(choices)}")
+        if self.send != "full" and (self.merge not in _MEANS or self.starts == "own"):
+            raise SettingsError(
+                f"send={self.send} sends differences to the last mean, which only merge={' or merge='.join(_MEANS)} "
+                "from one start can use"
+            )
+
+    def __str__(self) -> str:
+        changed = [each for each in fields(self) if getattr(self, each.name) != each.default]
+        return "".join(f",{each.name}={getattr(self, each.name)}" for each in changed)
+
+
+OPTION_NAMES = tuple(each.name for each in fields(RoundOptions))
+
+
+class OneStage:
+    """A strategy that holds from beginning to end, at the rates of the schedule."""
+
     parallel: ClassVar[bool] = True
-    plain: ClassVar[bool] = True
+    sharding: ClassVar[Sharding] = "global"
+    alone: bool = False
+    shared_memory: ClassVar[bool] = False
+    validates: bool = False
+    own_starts: bool = False
+    side_by_side: bool = False
     passes: int = 1
 
-    def talks_inside_step(self, step: int) -> bool:
-        """No."""
-        return False
+    def stages(self, epochs: int, workers: int, first_decay: int | None) -> tuple[Stage, ...]:
+        """One."""
+        return (Stage(self, epochs),)  # type: ignore[arg-type]  # subclasses are whole strategies
 
-    def merge_gradient_(self, team: Team, gradient: Vector, examples: int) -> None:
+    def rate_factors(self, workers: int, steps_per_epoch: int, steps: int) -> NDArray[np.float64]:
+        """1."""
+        return np.ones(steps)
+
+
+@dataclass(frozen=True)
+class LocalStrategy(OneStage):
+    """Workers train alone between rounds; subclasses say when a round is due.
+
+    Attributes
+    ----------
+    options
+        What a round does.
+    """
+
+    options: RoundOptions = RoundOptions()
+    talks_inside_steps: ClassVar[bool] = False
+    once: ClassVar[bool] = False
+
+    def __post_init__(self) -> None:
+        if self.options.merge in merges.ONCE and not self.once:
+            raise SettingsError(f"merge={self.options.merge} ends a run: it goes with one-shot only")
+
+    @property
+    def plain(self) -> bool:
+        """Whether a round is the mean, by examples, and nothing else."""
+        return (self.options.merge, self.options.send, self.options.state) == ("examples", "full", "keep")
+
+    @property
+    def validates(self) -> bool:  # type: ignore[override]
+        """Whether its merge looks at validation rows."""
+        return self.options.merge in merges.VALIDATING
+
+    @property
+    def own_starts(self) -> bool:  # type: ignore[override]
+        """Whether every worker has a random start of its own."""
+        return self.options.starts == "own"
+
+    @property
+    def side_by_side(self) -> bool:  # type: ignore[override]
+        """Whether the workers' networks are not merged but joined."""
+        return self.options.merge == "ensemble"
+
+    def begin_(self, team: Team, learner: Learner) -> dict[str, Vector]:
+        """Remember where compressed differences count from."""
+        return {} if self.options.send == "full" else {"base": learner.parameters.copy()}
+
+    def merge_gradient_(self, team: Team, gradient: Vector, examples: int, memory: dict[str, Vector]) -> None:
         """Never called, as no step talks."""
         raise AssertionError("a local strategy holds no rounds inside steps")
 
-    def hold_round_(self, team: Team, learner: Learner, examples: int) -> None:
-        """Replace parameters and buffers by their mean, weighted by the examples since the last round."""
-        merges.mean_(team, learner, examples)
+    def hold_round_(self, context: RoundContext) -> None:
+        """Merge parameters and buffers, and do with the optimizer's state as the options say."""
+        self._merge_(context)
+        if len(context.learner.buffers) and (self.options.buffers == "mean" or context.last):
+            context.team.mean_(context.learner.buffers, context.examples)
+        self._settle_state_(context)
+
+    def _merge_(self, context: RoundContext) -> None:
+        """Make the parameters one."""
+        if self.options.send == "full":
+            merges.MERGES[self.options.merge](context)
+            return
+        parameters, base = context.learner.parameters, context.memory["base"]
+        parameters -= base
+        weight = context.examples if self.options.merge == "examples" else 1.0
+        compression.mean_(context.team, parameters, weight, self.options.send, context.memory)
+        parameters += base
+        base[:] = parameters
+
+    def _settle_state_(self, context: RoundContext) -> None:
+        """Keep, average or reset the optimizer's vectors.
+
+        Adam's bias correction counts steps from the reset on; an average needs none, as all have taken the same steps.
+        """
+        learner = context.learner
+        for vector in learner.optimizer_state.values():
+            if self.options.state == "mean":
+                context.team.mean_(vector, context.examples)
+            elif self.options.state == "reset":
+                vector[:] = 0
+        if self.options.state == "reset":
+            learner.steps_taken = 0

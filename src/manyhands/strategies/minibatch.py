@@ -13,7 +13,7 @@ from typing import ClassVar
 
 from manyhands.errors import SettingsError
 from manyhands.protocols import Sharding
-from manyhands.strategies.base import LocalStrategy
+from manyhands.strategies.base import LocalStrategy, RoundOptions
 
 _EPOCHS = re.compile(r"(\d{1,9})\s*(epochs?)?")
 
@@ -32,7 +32,7 @@ class Minibatch(LocalStrategy):
     sharding: ClassVar[Sharding] = "fixed"
 
     @classmethod
-    def parse(cls, epochs: str = "5epochs") -> Minibatch:
+    def parse(cls, epochs: str = "5epochs", *, options: RoundOptions) -> Minibatch:
         """Read ``5epochs`` or ``5``.
 
         Raises
@@ -46,12 +46,12 @@ class Minibatch(LocalStrategy):
                 f"minibatch:{epochs}: the local epochs on a mini-batch are a whole number from 1 on, as in "
                 "minibatch:5epochs"
             )
-        return cls(int(match[1]))
+        return cls(options, int(match[1]))
 
     @property
     def name(self) -> str:
         """As ``"minibatch:5epochs"``."""
-        return f"minibatch:{self.passes}epoch{'s' if self.passes > 1 else ''}"
+        return f"minibatch:{self.passes}epoch{'s' if self.passes > 1 else ''}{self.options}"
 
     def next_round(self, step: int, steps_per_epoch: int, total_steps: int) -> int:
         """When the mini-batch is used up: after as many steps as an epoch has."""

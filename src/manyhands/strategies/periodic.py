@@ -1,36 +1,31 @@
-"""Strategy `periodic`: local steps, and every so often the mean of the parameters.
+"""Strategy `periodic`: local steps, and every so often a merge.
 
-Known as local SGD (Stich 2019) or model averaging every few mini-batches (Su & Chen 2015, arXiv 1507.01239).
+Known as local SGD (Stich 2019, arXiv 1805.09767) or model averaging every few mini-batches (Su & Chen 2015,
+arXiv 1507.01239): x <- mean(x) every H steps.
 """
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
 
-from manyhands.errors import SettingsError
-from manyhands.strategies.base import LocalStrategy
-
-_PERIOD = re.compile(r"(\d{1,9})\s*(steps?|epochs?)?")
+from manyhands.strategies.base import LocalStrategy, RoundOptions
+from manyhands.strategies.period import Period
 
 
 @dataclass(frozen=True)
 class Periodic(LocalStrategy):
-    """A round every ``every`` steps or epochs, and one at the end.
+    """A round every so many steps or epochs, and one at the end.
 
     Attributes
     ----------
     every
-        Length of the local phase, at least 1.
-    unit
-        ``"step"`` or ``"epoch"``.
+        Length of the local stage.
     """
 
-    every: int
-    unit: str
+    every: Period = Period(1, "epoch")
 
     @classmethod
-    def parse(cls, every: str) -> Periodic:
+    def parse(cls, every: str, *, options: RoundOptions) -> Periodic:
         """Read ``50``, ``50steps``, ``1epoch`` or ``2epochs``.
 
         Raises
@@ -38,20 +33,13 @@ class Periodic(LocalStrategy):
         SettingsError
             If it is none of these, or 0.
         """
-        match = _PERIOD.fullmatch(every.strip())
-        if match is None or int(match[1]) < 1:
-            raise SettingsError(
-                f"periodic:{every}: the time between rounds is a whole number of steps or epochs from 1 on, "
-                "as in periodic:50 or periodic:1epoch"
-            )
-        return cls(int(match[1]), "epoch" if (match[2] or "").startswith("epoch") else "step")
+        return cls(options, Period.parse(every, "periodic"))
 
     @property
     def name(self) -> str:
-        """As ``"periodic:50"`` or ``"periodic:1epoch"``."""
-        return f"periodic:{self.every}{'epoch' if self.unit == 'epoch' else ''}"
+        """As ``"periodic:1epoch"`` or ``"periodic:50,send=int8"``."""
+        return f"periodic:{self.every}{self.options}"
 
     def next_round(self, step: int, steps_per_epoch: int, total_steps: int) -> int:
         """At the next multiple of the period, or at the end."""
-        period = self.every * (steps_per_epoch if self.unit == "epoch" else 1)
-        return min((step // period + 1) * period, total_steps)
+        return self.every.after(step, steps_per_epoch, total_steps)

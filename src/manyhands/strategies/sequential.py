@@ -14,6 +14,11 @@ class Sequential(LocalStrategy):
 
     parallel: ClassVar[bool] = False
 
+    @classmethod
+    def parse(cls) -> Sequential:
+        """Take no arguments."""
+        return cls()
+
     @property
     def name(self) -> str:
         """``"sequential"``."""

@@ -100,7 +100,7 @@ class MPITeam:
         """Make room for the others' parts of such a vector; the same one as last time costs nothing."""
         if self._brought is vector:
             return
-        parts = [part_of(len(vector), self.size, rank) for rank in range(self.size)]
+        parts = [part_of(len(vector), self.size, rank, vector.itemsize) for rank in range(self.size)]
         self._counts, self._starts = [part.stop - part.start for part in parts], [part.start for part in parts]
         self._mine = mine = parts[self.rank]
         length = mine.stop - mine.start
@@ -128,8 +128,34 @@ class MPITeam:
         from mpi4py import MPI
 
         with self._talking():
-            self.world.wait(self.world.comm.Iallgatherv(MPI.IN_PLACE, [vector, (self._counts, self._starts)]))
+            size = vector.itemsize
+            places = [count * size for count in self._counts], [start * size for start in self._starts]
+            self.world.wait(self.world.comm.Iallgatherv(MPI.IN_PLACE, [vector.view(np.uint8), places]))
         self.bytes_sent += vector.nbytes
+
+    def exchange(self, vector: Vector) -> tuple[slice, NDArray[Any]]:
+        """Receive everyone's elements of this worker's part."""
+        # As bytes: MPI need not know what the elements are.
+        parts = [part_of(len(vector), self.size, rank, vector.itemsize) for rank in range(self.size)]
+        mine, starts = parts[self.rank], [part.start * vector.itemsize for part in parts]
+        counts = [(part.stop - part.start) * vector.itemsize for part in parts]
+        rows = np.empty((self.size, mine.stop - mine.start), vector.dtype)
+        received = [counts[self.rank]] * self.size
+        content = np.ascontiguousarray(vector).view(np.uint8)
+        with self._talking():
+            self.world.wait(self.world.comm.Ialltoallv([content, (counts, starts)], [_bytes(rows), received]))
+        self.bytes_sent += vector.nbytes
+        return mine, rows
+
+    def share(self, vector: Vector) -> Vector:
+        """Refuse: every process has its own memory.
+
+        Raises
+        ------
+        SettingsError
+            Always.
+        """
+        raise SettingsError("the workers of the team mpi have no memory in common; use the team threads")
 
     def gather(self, vector: Vector) -> NDArray[Any] | None:
         """Copy all vectors on rank 0."""
@@ -153,6 +179,11 @@ class MPITeam:
                 yield
         finally:
             self.waiting = False
+
+
+def _bytes(array: NDArray[Any]) -> NDArray[np.uint8]:
+    """Return a contiguous array's memory."""
+    return array.reshape(-1).view(np.uint8)
 
 
 def warm_up(dtype: np.dtype[Any]) -> None:

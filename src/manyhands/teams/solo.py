@@ -54,6 +54,14 @@ class Solo:
     def all_gather_(self, vector: Vector) -> None:
         """Leave the vector."""
 
+    def exchange(self, vector: Vector) -> tuple[slice, NDArray[Any]]:
+        """Return the vector as the only row; all of it is this worker's part."""
+        return slice(0, len(vector)), vector[None, :].copy()
+
+    def share(self, vector: Vector) -> Vector:
+        """Return the vector."""
+        return vector
+
     def gather(self, vector: Vector) -> NDArray[Any] | None:
         """Return the vector as the only row."""
         return vector[None, :].copy()

@@ -82,7 +82,7 @@ class ThreadTeam:
     def meeting_for(self, vector: Vector) -> synchronization.Meeting:
         """Return what a kernel needs to average ``vector`` in rounds of its own; see `settle`."""
         self._bring(vector)
-        part = part_of(len(vector), self.size, self.rank)
+        part = part_of(len(vector), self.size, self.rank, vector.itemsize)
         return self._meeting._replace(start=part.start, stop=part.stop)
 
     def settle(self, rounds: int, vector: Vector) -> float:
@@ -129,9 +129,24 @@ class ThreadTeam:
         self._meet(vector)
         for rank, source in enumerate(self.room.vectors):
             if rank != self.rank:
-                part = part_of(len(vector), self.size, rank)
+                part = part_of(len(vector), self.size, rank, vector.itemsize)
                 vector[part] = source[part]
         self.barrier()
+
+    def exchange(self, vector: Vector) -> tuple[slice, NDArray[Any]]:
+        """Copy everyone's elements of this worker's part."""
+        self._meet(vector)
+        part = part_of(len(vector), self.size, self.rank, vector.itemsize)
+        rows = np.stack([each[part] for each in self.room.vectors])
+        self.barrier()
+        return part, rows
+
+    def share(self, vector: Vector) -> Vector:
+        """Return rank 0's vector itself."""
+        self._meet(vector, offered=0)
+        shared = self.room.vectors[0]
+        self.barrier()
+        return shared
 
     def gather(self, vector: Vector) -> NDArray[Any] | None:
         """Copy all vectors on rank 0."""

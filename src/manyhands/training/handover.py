@@ -31,7 +31,7 @@ def hand_over(dataset: Dataset, folder: Path) -> None:
         If there is no room.
     """
     try:
-        for name, array in _test_arrays(dataset).items():  # for the evaluation, which no clock of the training counts
+        for name, array in _other_arrays(dataset).items():  # for the evaluation, which no clock of the training counts
             _write(folder, name, array)
         began = time.perf_counter()
         for name, array in _train_arrays(dataset).items():
@@ -41,6 +41,7 @@ def hand_over(dataset: Dataset, folder: Path) -> None:
             "scaling": dataset.scaling.name,
             "note": dataset.note,
             "seconds": dataset.seconds,
+            "validation": dataset.validation is not None,
             "distributed": time.perf_counter() - began,
         }
         (folder / _FACTS).write_text(json.dumps(facts))
@@ -56,6 +57,9 @@ def take_over(folder: Path) -> Dataset:
     facts = json.loads((folder / _FACTS).read_text())
     scale, shift = _read(folder, "scale"), _read(folder, "shift")
     train = Table(_map(folder, "train-features"), _read(folder, "train-labels"), scale, shift)
+    validation = None
+    if facts["validation"]:
+        validation = Table(_map(folder, "validation-features"), _read(folder, "validation-labels"), scale, shift)
     return Dataset(
         facts["name"],
         train,
@@ -65,6 +69,7 @@ def take_over(folder: Path) -> Dataset:
         facts["note"],
         facts["seconds"],
         distributed=facts["distributed"] + time.perf_counter() - began,
+        validation=validation,
     )
 
 
@@ -77,12 +82,16 @@ def _train_arrays(dataset: Dataset) -> dict[str, NDArray[Any]]:
     }
 
 
-def _test_arrays(dataset: Dataset) -> dict[str, NDArray[Any]]:
-    return {
+def _other_arrays(dataset: Dataset) -> dict[str, NDArray[Any]]:
+    arrays = {
         "test-features": dataset.test.features,
         "test-labels": dataset.test.labels,
         "classes": dataset.classes,
     }
+    if dataset.validation is not None:
+        arrays["validation-features"] = dataset.validation.features
+        arrays["validation-labels"] = dataset.validation.labels
+    return arrays
 
 
 def _write(folder: Path, name: str, array: NDArray[Any]) -> None:

@@ -174,10 +174,12 @@ class Job:
             raise
         finally:
             told.close()
-        learner = make_learner(plan.learner, plan.settings, self.dataset.features, len(self.dataset.classes))
+        learner = make_learner(plan.learner, plan.model_settings, self.dataset.features, len(self.dataset.classes))
         learner.parameters[:] = np.load(self.folder / f"parameters-{self._runs}.npy", allow_pickle=False)
         self._runs += 1
-        model = TrainedModel(learner, plan.settings, self.dataset.scaling, self.dataset.classes, self.dataset.name)
+        model = TrainedModel(
+            learner, plan.model_settings, self.dataset.scaling, self.dataset.classes, self.dataset.name
+        )
         return TrainingResult(plan=plan, model=model, **record)
 
     def close(self) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -14,11 +14,12 @@ from numpy.typing import NDArray
 from manyhands.data.order import Schedule
 from manyhands.errors import DivergedError
 from manyhands.memory import aligned_zeros
-from manyhands.protocols import Control, Learner, Order, Rounds, Table, Team, Vector
+from manyhands.protocols import Control, Learner, Order, RoundContext, Rounds, Table, Team, Vector
 from manyhands.training.clock import PhaseClock
 from manyhands.training.events import EpochEnded, Event, Listener, Measured, RoundHeld
+from manyhands.training.helper import TrainingHelper
 from manyhands.training.model import scores
-from manyhands.training.plan import Plan
+from manyhands.training.plan import Plan, PlannedStage
 
 _ROWS_AT_ONCE = 1 << 17
 """Rows of several epochs that are ordered ahead and trained on in one call: a megabyte of numbers."""
@@ -52,6 +53,17 @@ class Tally:
     curve: list[dict[str, float]] = field(default_factory=list)
 
 
+@dataclass
+class _Now:
+    """The stage that the run is in, and what belongs to it."""
+
+    stage: PlannedStage
+    schedule: Schedule
+    rates: NDArray[np.float64]
+    memory: dict[str, Vector]
+    helper: TrainingHelper
+
+
 class Loop:
     """One worker's way through all epochs.
 
@@ -60,11 +72,11 @@ class Loop:
     team, learner
         Who talks and who learns.
     plan
-        Strategy, epochs, learning rate.
+        Strategies, epochs, learning rates.
     table
-        Training rows; the schedule says which are this worker's.
-    schedule
-        The order of the rows.
+        Training rows; the schedules say which are this worker's.
+    schedule_for
+        Makes the order of the rows for a stage: batches may grow.
     control
         Looked at between steps.
     clock
@@ -73,6 +85,15 @@ class Loop:
         Told about epochs, rounds and measurements.
     held_out
         If given, rows to measure accuracy and loss on along the way.
+    validation
+        Rows that merges may look at.
+
+    Attributes
+    ----------
+    tally : Tally
+        What has been done so far.
+    members : ndarray of shape (n, size) or None
+        All workers' parameters, if the last merge was an ensemble.
     """
 
     def __init__(
@@ -81,21 +102,25 @@ class Loop:
         learner: Learner,
         plan: Plan,
         table: Table,
-        schedule: Schedule,
+        schedule_for: Callable[[PlannedStage], Schedule],
         control: Control,
         clock: PhaseClock,
         listeners: Sequence[Listener] = (),
         held_out: Table | None = None,
+        validation: Table | None = None,
     ) -> None:
         self.team, self.learner, self.plan = team, learner, plan
-        self.table, self.schedule, self.held_out = table, schedule, held_out
+        self.table, self.held_out, self.validation = table, held_out, validation
         self.control, self.clock, self.listeners = control, clock, listeners
-        self.rates: NDArray[np.float64] = np.full(plan.steps_per_epoch, plan.settings.learning_rate)
         self.tally = Tally()
+        self.members: NDArray[Any] | None = None
+        self._schedule_for = schedule_for
         self._gradient: Vector = aligned_zeros(learner.size, learner.dtype)
         self._examples_since_round = 0
         self._last_round = self._last_measured = 0
         self._loss_since_round, self._steps_since_round = 0.0, 0
+        self._stop = None if plan.stop is None else plan.stop.watch(learner.parameters)
+        self._stopped = False
 
     def run(self) -> Tally:
         """Train; afterwards all workers hold the same, merged parameters.
@@ -107,26 +132,57 @@ class Loop:
         DivergedError, WorkerLost
             From the learner and the team.
         """
-        if self.learner.whole_runs:
-            self._whole_run()
-            return self.tally
-        meeting = self._meeting()
-        if meeting is None and self.team.size > 1:
-            for epoch in range(self.plan.epochs):
-                with self.clock.phase("compute"):
-                    order = self.schedule.epoch(epoch)
-                self._close_epoch(epoch, order, self._epoch(order))
-            return self.tally
-        # As few calls as possible: after every one, workers queue for the interpreter's lock.
-        watched = self.listeners or self.held_out is not None
-        at_once = 1 if watched else max(1, _ROWS_AT_ONCE // self.plan.rows)
-        for first in range(0, self.plan.epochs, at_once):
-            self._stretch(first, min(at_once, self.plan.epochs - first), meeting)
+        for stage in self.plan.stages:
+            self._begin(stage)
+            if self.learner.whole_runs:
+                self._whole_run()
+            else:
+                self._go_through_stage()
+            if self._stopped:
+                break
+        members = self._now.memory.get("members")
+        self.members = None if members is None else members.reshape(self.team.size, -1)
         return self.tally
+
+    def _begin(self, stage: PlannedStage) -> None:
+        """Get ready for a stage: all workers are alike."""
+        schedule = self._schedule_for(stage)
+        helper = TrainingHelper(self.plan, self.team, self.learner, self.table, schedule, self.control, self.validation)
+        memory = stage.strategy.begin_(self.team, self.learner)
+        self._now = _Now(stage, schedule, self.plan.rates(stage), memory, helper)
+        self._last_round = self.tally.steps
+
+    def _go_through_stage(self) -> None:
+        """Train through all epochs of the stage, or until the stopping rule ends the run."""
+        stage, meeting = self._now.stage, self._meeting()
+        if meeting is None and self._holds_rounds:
+            for epoch in range(stage.first_epoch, stage.first_epoch + stage.epochs):
+                with self.clock.phase("compute"):
+                    order = self._now.schedule.epoch(epoch)
+                self._close_epoch(epoch, order, self._epoch(order))
+                if self._stopped:
+                    return
+            return
+        # As few calls as possible: after every one, workers queue for the interpreter's lock.
+        watched = self.listeners or self.held_out is not None or self._stop is not None
+        at_once = 1 if watched else max(1, _ROWS_AT_ONCE // self.plan.rows)
+        for first in range(0, stage.epochs, at_once):
+            self._stretch(stage.first_epoch + first, min(at_once, stage.epochs - first), meeting)
+            if self._stopped:
+                return
+
+    @property
+    def _holds_rounds(self) -> bool:
+        """Whether rounds change anything."""
+        return self.team.size > 1 or self._now.stage.strategy.alone
+
+    def _in_stage(self, step: int) -> int:
+        """Return a step's number, counted from the beginning of the stage."""
+        return step - self._now.stage.first_step
 
     def _whole_run(self) -> None:
         """Let the learner go through all epochs, as many as it wants, and hold the round at the end."""
-        order, rates = self.schedule.epoch(0), np.tile(self.rates, self.plan.epochs)
+        order, rates = self._now.schedule.epoch(0), self._now.rates
         with self.clock.phase("compute"):
             losses = self.learner.run(self.table, order, rates, self.control)
         if self.control.stop[0]:
@@ -136,36 +192,38 @@ class Loop:
             self._note_epoch(epoch, order, losses[epoch * order.steps : (epoch + 1) * order.steps])
         # Who stops earlier counts no less: the mean is over the workers, in proportion to their shares.
         self._examples_since_round = order.examples
-        self._round()
+        self._round(last=True)
         self._measure_if_alike()
 
     def _meeting(self) -> Any:
         """Return a way for the learner's kernel to hold the rounds itself, if team and strategy allow it.
 
-        Not if somebody listens: listeners want to be told between rounds. Nor if something is to be measured after
-        rounds in the middle of epochs.
+        Not if somebody listens: listeners want to be told between rounds. Nor if something is to be measured, or
+        decided, after rounds in the middle of epochs.
         """
-        simple = self.plan.strategy.plain and not len(self.learner.buffers) and not self.listeners
+        strategy, stage = self._now.stage.strategy, self._now.stage
+        simple = strategy.plain and not len(self.learner.buffers) and not self.listeners
         if self.team.size == 1 or not simple:
             return None
-        if self.held_out is not None and (self._due(0, self.plan.total_steps) % self.plan.steps_per_epoch).any():
+        if self.held_out is not None and (self._due(0, stage.steps) % stage.steps_per_epoch).any():
             return None
-        inside = self.plan.strategy.talks_inside_step(0)
+        inside = strategy.talks_inside_steps
         return self.team.meeting_for(self._gradient if inside else self.learner.parameters)
 
     def _stretch(self, first: int, count: int, meeting: Any) -> None:
         """Go through several epochs in one call of the learner, rounds included."""
-        strategy, step, per_epoch = self.plan.strategy, self.tally.steps, self.plan.steps_per_epoch
+        now, step = self._now, self.tally.steps
         began = time.perf_counter()
-        order = self.schedule.epochs(first, count)
+        order = now.schedule.epochs(first, count)
+        at = self._in_stage(step)
         rounds, held, vector = None, 0, self._gradient
-        if meeting is not None and strategy.talks_inside_step(step):
+        if meeting is not None and now.stage.strategy.talks_inside_steps:
             rounds, held = Rounds(meeting, np.zeros(0, np.int64), gradient=self._gradient), order.steps
         elif meeting is not None:
-            due = self._due(step, step + order.steps)
-            rounds = Rounds(meeting, due - step, self._examples_since_round)
+            due = self._due(at, at + order.steps)
+            rounds = Rounds(meeting, due - at, self._examples_since_round)
             held, vector = len(due), self.learner.parameters
-        losses = self.learner.run(self.table, order, np.tile(self.rates, count), self.control, rounds)
+        losses = self.learner.run(self.table, order, now.rates[at : at + order.steps], self.control, rounds)
         if len(losses) < order.steps:
             raise StoppedError
         self._count(order, losses)
@@ -174,58 +232,61 @@ class Loop:
             self._examples_since_round = int(order.bounds[-1] - order.bounds[rounds.due[-1]])
             self._last_round = step + int(rounds.due[-1])
         self.clock.add("compute", time.perf_counter() - began - self.team.settle(held, vector))
+        per_epoch = now.stage.steps_per_epoch
         for number in range(count):
             part = order.part(number * per_epoch, (number + 1) * per_epoch)
             self._close_epoch(first + number, part, losses[number * per_epoch : (number + 1) * per_epoch])
 
     def _due(self, step: int, end: int) -> NDArray[np.int64]:
-        """Return the steps after which rounds are due, behind ``step`` and up to ``end``."""
-        steps = []
-        while (step := self.plan.strategy.next_round(step, self.plan.steps_per_epoch, self.plan.total_steps)) <= end:
+        """Return the steps of the stage after which rounds are due, behind ``step`` and up to ``end``."""
+        stage, steps = self._now.stage, []
+        while (step := stage.strategy.next_round(step, stage.steps_per_epoch, stage.steps)) <= end:
             steps.append(step)
-            if step == self.plan.total_steps:
+            if step == stage.steps:
                 break
         return np.array(steps, np.int64)
 
     def _epoch(self, order: Order) -> NDArray[np.float64]:
         """Go through one epoch, from round to round; return the loss of each step."""
-        strategy = self.plan.strategy
+        stage = self._now.stage
         losses = np.zeros(order.steps)
         at = 0
         while at < order.steps:
-            step = self.tally.steps
-            due = strategy.next_round(step, self.plan.steps_per_epoch, self.plan.total_steps)
+            step = self._in_stage(self.tally.steps)
+            due = stage.strategy.next_round(step, stage.steps_per_epoch, stage.steps)
             end = min(at + due - step, order.steps)
-            if strategy.talks_inside_step(step):
+            if stage.strategy.talks_inside_steps:
                 for number in range(at, end):
-                    losses[number] = self._talking_step(order.part(number, number + 1), number)
+                    losses[number] = self._talking_step(order.part(number, number + 1))
             else:
-                losses[at:end] = self._local_steps(order.part(at, end), at, end)
+                losses[at:end] = self._local_steps(order.part(at, end))
             at = end
-            if self.tally.steps == due:
-                self._round()
+            if self._in_stage(self.tally.steps) == due:
+                self._round(last=due == stage.steps)
                 self._measure_if_alike()
         return losses
 
-    def _local_steps(self, order: Order, at: int, end: int) -> NDArray[np.float64]:
+    def _local_steps(self, order: Order) -> NDArray[np.float64]:
         """Let the learner run alone."""
+        at = self._in_stage(self.tally.steps)
         with self.clock.phase("compute"):
-            losses = self.learner.run(self.table, order, self.rates[at:end], self.control)
+            losses = self.learner.run(self.table, order, self._now.rates[at : at + order.steps], self.control)
         if len(losses) < order.steps:
             raise StoppedError
         self._count(order, losses)
         return losses
 
-    def _talking_step(self, order: Order, number: int) -> float:
+    def _talking_step(self, order: Order) -> float:
         """Take one step with a round between its gradient and its update."""
         if self.control.stop[0]:
             raise StoppedError
+        rate = float(self._now.rates[self._in_stage(self.tally.steps)])
         with self.clock.phase("compute"):
             loss = self.learner.gradient(self.table, order, self._gradient)
         self._check_finite(loss)
-        self.plan.strategy.merge_gradient_(self.team, self._gradient, order.examples)
+        self._now.stage.strategy.merge_gradient_(self.team, self._gradient, order.examples, self._now.memory)
         with self.clock.phase("compute"):
-            loss += self.learner.apply(self._gradient, self.rates[number], int(order.global_rows[0]))
+            loss += self.learner.apply(self._gradient, rate, int(order.global_rows[0]))
         self._check_finite(loss)
         self.control.progress[0] += 1
         self._count(order, np.array([loss]))
@@ -245,13 +306,19 @@ class Loop:
         self.tally.examples += order.examples
         self._examples_since_round += order.examples
 
-    def _round(self) -> None:
+    def _round(self, *, last: bool) -> None:
         """Hold the round that is due, unless the workers are alike already."""
-        if self.team.size > 1:
-            self.plan.strategy.hold_round_(self.team, self.learner, self._examples_since_round)
-            if not self.plan.strategy.talks_inside_step(self.tally.steps - 1):
+        strategy = self._now.stage.strategy
+        if self._holds_rounds:
+            rate = float(self._now.rates[max(self._in_stage(self.tally.steps) - 1, 0)])
+            examples = self._examples_since_round
+            strategy.hold_round_(
+                RoundContext(self.team, self.learner, examples, rate, last, self._now.memory, self._now.helper)
+            )
+            self.tally.examples += self._now.helper.settle()
+            if not strategy.talks_inside_steps:
                 self.tally.rounds += 1
-                loss = self._loss_since_round / self._steps_since_round
+                loss = self._loss_since_round / max(self._steps_since_round, 1)
                 self._tell(RoundHeld(self.team.rank, self.tally.rounds, self.tally.steps, loss))
         self._loss_since_round, self._steps_since_round = 0.0, 0
         self._examples_since_round = 0
@@ -262,7 +329,7 @@ class Loop:
 
         No clock but the evaluation's goes on meanwhile, on any worker: the others wait for rank 0.
         """
-        step, inside = self.tally.steps, self.plan.strategy.talks_inside_step(self.tally.steps - 1)
+        step, inside = self.tally.steps, self._now.stage.strategy.talks_inside_steps
         alike = self.team.size == 1 or inside or self._last_round == step
         if self.held_out is None or not alike or self._last_measured == step:
             return
@@ -275,16 +342,27 @@ class Loop:
                     loss, score = scores(self.learner.predict_proba(self.held_out), self.held_out.labels)
                 if not math.isfinite(loss):
                     raise DivergedError(step, 0, loss)
-                epoch = step / self.plan.steps_per_epoch
+                stage = self._now.stage
+                epoch = stage.first_epoch + self._in_stage(step) / stage.steps_per_epoch
                 found = Measured(0, step, epoch, self.tally.rounds, seconds, loss, score)
                 self.tally.curve.append({name: value for name, value in asdict(found).items() if name != "rank"})
                 self._tell(found)
             self.team.barrier()
 
     def _close_epoch(self, epoch: int, order: Order, losses: NDArray[np.float64]) -> None:
-        """Note the epoch, and measure after it."""
+        """Note the epoch, ask whether it shall be the last, and measure after it."""
         self._note_epoch(epoch, order, losses)
+        if self._stop is not None and epoch + 1 < self.plan.epochs:
+            self._stopped = self._stop.ended(self.team, self.learner.parameters, self.tally.losses[-1], order.examples)
+        if self._stopped:
+            self._end_early()
         self._measure_if_alike()
+
+    def _end_early(self) -> None:
+        """Hold the last round now, unless it has just been held."""
+        strategy = self._now.stage.strategy
+        if not strategy.talks_inside_steps and (self._last_round < self.tally.steps or strategy.shared_memory):
+            self._round(last=True)
 
     def _note_epoch(self, epoch: int, order: Order, losses: NDArray[np.float64]) -> None:
         """Note the epoch's mean loss, each step counting by its examples."""

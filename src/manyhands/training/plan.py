@@ -2,26 +2,63 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from typing import Any
+from functools import cached_property
+from typing import Any, Literal, TypeVar
 
 import numpy as np
+from numpy.typing import NDArray
 
 from manyhands.data.dataset import Dataset
 from manyhands.data.order import check_batch
+from manyhands.data.shares import Shares, parse_shares
 from manyhands.errors import DataError, SettingsError
 from manyhands.learners import LEARNERS
-from manyhands.learners.mlp.network import MLPSettings
+from manyhands.learners.mlp.network import MLPSettings, wider
 from manyhands.protocols import Sharding, Strategy
 from manyhands.strategies import parse_strategy
 from manyhands.strategies.one_shot import OneShot
 from manyhands.strategies.sequential import Sequential
 from manyhands.teams.launch import check_team, job_size, processes_announced
+from manyhands.training.auto import Asked, choose
+from manyhands.training.schedules import RateSchedule, parse_schedule
+from manyhands.training.stopping import Stop, parse_stop
 
 DEFAULT_BATCH = 200
 _RANDOM_STATES = 2**32  # of scikit-learn
-_PLAIN = ("workers", "team", "batch", "epochs", "sharding", "seed", "rows", "learner", "convergence")
+_PLAIN = ("workers", "team", "batch", "epochs", "sharding", "seed", "rows", "learner", "convergence", "automatic")
+
+
+@dataclass(frozen=True)
+class PlannedStage:
+    """A part of a run, whole epochs, in which one strategy holds.
+
+    Attributes
+    ----------
+    strategy
+        Which.
+    first_epoch, epochs
+        Where it begins, and how long it lasts.
+    batch
+        Its global batch.
+    steps_per_epoch
+        Optimizer steps of every worker in one of its epochs.
+    first_step
+        Steps before it.
+    """
+
+    strategy: Strategy
+    first_epoch: int
+    epochs: int
+    batch: int
+    steps_per_epoch: int
+    first_step: int
+
+    @property
+    def steps(self) -> int:
+        """Optimizer steps of every worker in the stage."""
+        return self.steps_per_epoch * self.epochs
 
 
 @dataclass(frozen=True)
@@ -53,6 +90,14 @@ class Plan:
     convergence
         Whether accuracy and loss on the test rows are measured on the way: whenever all workers are alike, after every
         round, and after every epoch if there is one worker or every step has a round.
+    schedule
+        How the learning rate changes.
+    stop
+        When to end before the last epoch, if ever.
+    shares
+        Who has which rows, with fixed shares.
+    automatic
+        Whether `manyhands.training.auto` has chosen strategy, batch, learning rate and schedule.
     """
 
     strategy: Strategy
@@ -66,16 +111,50 @@ class Plan:
     rows: int
     learner: str = "mlp"
     convergence: bool = False
+    schedule: RateSchedule = RateSchedule()
+    stop: Stop | None = None
+    shares: Shares = Shares()
+    automatic: bool = False
+
+    @cached_property
+    def stages(self) -> tuple[PlannedStage, ...]:
+        """The strategies that hold one after the other, in whole epochs."""
+        planned: list[PlannedStage] = []
+        epoch = step = 0
+        for stage in self.strategy.stages(self.epochs, self.workers, self.schedule.first_decay(self.epochs)):
+            batch = min(self.batch * stage.batch_factor, self.rows)
+            steps_per_epoch = -(-self.rows // batch)
+            planned.append(PlannedStage(stage.strategy, epoch, stage.epochs, batch, steps_per_epoch, step))
+            epoch += stage.epochs
+            step += steps_per_epoch * stage.epochs
+        return tuple(planned)
+
+    def rates(self, stage: PlannedStage) -> NDArray[np.float64]:
+        """Return the learning rate of each of a stage's steps."""
+        at = stage.first_epoch + np.arange(stage.steps) / stage.steps_per_epoch
+        factors = stage.strategy.rate_factors(self.workers, stage.steps_per_epoch, stage.steps)
+        return self.settings.learning_rate * self.schedule.factors(at, self.epochs) * factors
+
+    @property
+    def model_settings(self) -> MLPSettings:
+        """The network that the run results in."""
+        joined = self.stages[-1].strategy.side_by_side and self.workers > 1
+        return wider(self.settings, self.workers) if joined else self.settings
+
+    @property
+    def label(self) -> str:
+        """What the strategy was called when it was asked for."""
+        return "auto" if self.automatic else self.strategy.name
 
     @property
     def steps_per_epoch(self) -> int:
-        """Optimizer steps of every worker in an epoch."""
-        return -(-self.rows // self.batch)
+        """Optimizer steps of every worker in an epoch (the first, if batches differ)."""
+        return self.stages[0].steps_per_epoch
 
     @property
     def total_steps(self) -> int:
         """Optimizer steps of every worker in the run."""
-        return self.steps_per_epoch * self.epochs
+        return self.stages[-1].first_step + self.stages[-1].steps
 
     def describe(self) -> dict[str, Any]:
         """Return the plan as plain data."""
@@ -91,6 +170,10 @@ class Plan:
             "rows": self.rows,
             "steps_per_epoch": self.steps_per_epoch,
             "convergence": self.convergence,
+            "schedule": self.schedule.name,
+            "stop": None if self.stop is None else self.stop.name,
+            "shares": self.shares.name,
+            "automatic": self.automatic,
             "network": asdict(self.settings),
         }
 
@@ -101,17 +184,26 @@ class Plan:
         return cls(
             strategy=parse_strategy(record["strategy"]),
             settings=MLPSettings(**{**network, "hidden": tuple(network["hidden"])}),
+            schedule=parse_schedule(record["schedule"]),
+            stop=None if record["stop"] is None else parse_stop(record["stop"]),
+            shares=parse_shares(record["shares"]),
             **{name: record[name] for name in _PLAIN},
         )
 
     def __str__(self) -> str:
         hidden = "-".join(map(str, self.settings.hidden)) or "none"
-        return (
-            f"{self.strategy.name}, {self.workers} worker{'s' if self.workers > 1 else ''} ({self.team}), "
-            f"hidden {hidden} {self.settings.activation}, {self.settings.optimizer} "
-            f"{self.settings.learning_rate:g}, global batch {self.batch}, {self.epochs} epochs, "
-            f"{self.sharding} shares, seed {self.seed}"
-        )
+        parts = [
+            f"{self.strategy.name}{' (chosen by auto)' if self.automatic else ''}",
+            f"{self.workers} worker{'s' if self.workers > 1 else ''} ({self.team})",
+            f"hidden {hidden} {self.settings.activation}",
+            f"{self.settings.optimizer} {self.settings.learning_rate:g}"
+            + ("" if self.schedule == RateSchedule() else f" {self.schedule.name}"),
+            f"global batch {self.batch}",
+            f"{self.epochs} epochs" + ("" if self.stop is None else f" at most (stop {self.stop.name})"),
+            f"{self.sharding} shares" + ("" if self.shares == Shares() else f" ({self.shares.name})"),
+            f"seed {self.seed}",
+        ]
+        return ", ".join(parts)
 
 
 def make_plan(
@@ -127,6 +219,9 @@ def make_plan(
     seed: int = 0,
     learner: str = "mlp",
     convergence: bool = False,
+    schedule: str | RateSchedule | None = None,
+    stop: str | Stop | None = None,
+    shares: str | Shares | None = None,
 ) -> Plan:
     """Resolve defaults and check that the run is possible.
 
@@ -135,7 +230,7 @@ def make_plan(
     dataset
         What to train on.
     strategy
-        Text such as ``"periodic:1epoch"``, or a strategy.
+        Text such as ``"periodic:1epoch"``, a strategy, or ``"auto"``: see `manyhands.training.auto`.
     workers
         Their number; by default the number of processes in an MPI job, else 1.
     team, settings, epochs, seed, learner, convergence
@@ -143,15 +238,75 @@ def make_plan(
     batch
         Global batch; by default 200, or all rows if there are fewer. The learner ``published`` has 200 per worker.
     sharding
-        By default the strategy's own.
+        By default the strategy's own, or fixed if ``shares`` are given.
+    schedule
+        Text such as ``"cosine"``, or a schedule; by default the rate is constant.
+    stop
+        Text such as ``"loss:patience=10"``, or a rule; by default all epochs are run.
+    shares
+        Text such as ``"sorted"``; by default the rows as stored.
 
     Raises
     ------
     SettingsError
         If the run is not possible, with what to change.
     """
-    chosen = parse_strategy(strategy) if isinstance(strategy, str) else strategy
-    rows = dataset.rows
+    _check_words(epochs, seed, sharding, learner)
+    number = _number_of_workers(team, workers)
+    asked = Asked(settings or MLPSettings(), batch, None if schedule is None else _read(parse_schedule, schedule))
+    automatic = strategy == "auto"
+    if automatic:
+        if learner != "mlp":
+            raise SettingsError(f"the learner {learner} has its own rules: auto has nothing to choose for it")
+        chosen, asked = choose(asked, number, dataset.rows, epochs, len(dataset.classes))
+    else:
+        chosen = _read(parse_strategy, strategy)
+    rule = None if stop is None else _read(parse_stop, stop)
+    division = Shares() if shares is None else _read(parse_shares, shares)
+    if isinstance(chosen, Sequential):
+        if number != 1:
+            raise SettingsError(f"the sequential strategy has one worker, not {number}; choose another strategy")
+        team = "solo"
+    check_team(team, number)
+    _check_fit(dataset, chosen, team, shares is not None, sharding)
+    batch = asked.batch
+    if learner == "published":
+        sharding, batch = _as_published(chosen, dataset.rows, number, sharding, batch, seed, (schedule, stop, shares))
+    if batch is None:
+        batch = min(DEFAULT_BATCH, dataset.rows)
+    check_batch(dataset.rows, batch, number)
+    _check_scaling(dataset, asked.settings)
+    plan = Plan(
+        strategy=chosen,
+        workers=number,
+        team=team,
+        settings=asked.settings,
+        batch=batch,
+        epochs=epochs,
+        sharding="fixed" if shares is not None else sharding or chosen.sharding,
+        seed=seed,
+        rows=dataset.rows,
+        learner=learner,
+        convergence=convergence,
+        schedule=asked.schedule or RateSchedule(),
+        stop=rule,
+        shares=division,
+        automatic=automatic,
+    )
+    _ = plan.stages  # too few epochs for them are better known now
+    return plan
+
+
+Value = TypeVar("Value")
+
+
+def _read(parse: Callable[[str], Value], value: str | Value) -> Value:
+    """Return what text names, or the value itself."""
+    return parse(value) if isinstance(value, str) else value
+
+
+def _check_words(epochs: int, seed: int, sharding: str | None, learner: str) -> None:
+    """Check what needs no knowledge of anything else."""
     if epochs < 1:
         raise SettingsError(f"the number of epochs must be at least 1, not {epochs}")
     if seed < 0:
@@ -160,46 +315,48 @@ def make_plan(
         raise SettingsError(f"unknown sharding {sharding!r}; choose global or fixed")
     if learner not in LEARNERS:
         raise SettingsError(f"unknown learner {learner!r}; choose one of {', '.join(LEARNERS)}")
-    number = _number_of_workers(team, workers)
-    if isinstance(chosen, Sequential):
-        if number != 1:
-            raise SettingsError(f"the sequential strategy has one worker, not {number}; choose another strategy")
-        team = "solo"
-    check_team(team, number)
-    if learner == "published":
-        sharding, batch = _as_published(chosen, rows, number, sharding, batch)
-        if seed >= _RANDOM_STATES:
-            raise SettingsError(f"the learner published takes seeds below {_RANDOM_STATES}, not {seed}")
-    if batch is None:
-        batch = min(DEFAULT_BATCH, rows)
-    check_batch(rows, batch, number)
-    chosen_settings = settings or MLPSettings()
-    _check_scaling(dataset, chosen_settings)
-    return Plan(
-        strategy=chosen,
-        workers=number,
-        team=team,
-        settings=chosen_settings,
-        batch=batch,
-        epochs=epochs,
-        sharding=sharding or chosen.sharding,
-        seed=seed,
-        rows=rows,
-        learner=learner,
-        convergence=convergence,
-    )
 
 
-def sharding_of(strategy: str | Strategy, sharding: Sharding | None, learner: str) -> Sharding:
-    """Return the sharding that `make_plan` will resolve: known before there are data.
+def _check_fit(dataset: Dataset, strategy: Strategy, team: str, shares: bool, sharding: Sharding | None) -> None:
+    """Check that strategy, team, data and shares go together."""
+    if strategy.shared_memory and team == "mpi":
+        raise SettingsError(
+            f"{strategy.name} needs workers that share memory, and the processes of the team mpi do not; "
+            "use --team threads"
+        )
+    if strategy.validates and dataset.validation is None:
+        raise SettingsError(
+            f"{strategy.name} looks at validation rows, and the data set has none; add --validation auto, or make it "
+            "with make_dataset(..., validation='auto')"
+        )
+    if shares and sharding == "global":
+        raise SettingsError("shares are fixed: they do not go with --sharding global")
+    if shares and dataset.train.rows != dataset.rows:
+        raise SettingsError("shares that are not the stored ones need all training rows in every process")
+
+
+def rows_needed(
+    strategy: str | Strategy, sharding: Sharding | None, learner: str, shares: str | Shares | None = None
+) -> Sharding:
+    """Return which rows each process of a job will need, known before there are data: all, or its fixed share.
 
     Raises
     ------
     SettingsError
         If there is no such strategy.
     """
-    chosen = parse_strategy(strategy) if isinstance(strategy, str) else strategy
-    return "fixed" if learner == "published" else sharding or chosen.sharding
+    if shares is not None or strategy == "auto":
+        return "global"
+    return "fixed" if learner == "published" else sharding or _read(parse_strategy, strategy).sharding
+
+
+def rows_validated(
+    strategies: str | Strategy | Sequence[str], wanted: int | Literal["auto"] | None
+) -> int | Literal["auto"] | None:
+    """Return how many validation rows to load: those that are wanted, or enough if a strategy looks at any."""
+    several = [strategies] if isinstance(strategies, str) or not isinstance(strategies, Sequence) else strategies
+    needed = any(_read(parse_strategy, each).validates for each in several if each != "auto")
+    return "auto" if wanted is None and needed else wanted
 
 
 def _number_of_workers(team: str, workers: int | None) -> int:
@@ -219,10 +376,16 @@ def _number_of_workers(team: str, workers: int | None) -> int:
 
 
 def _as_published(
-    strategy: Strategy, rows: int, workers: int, sharding: Sharding | None, batch: int | None
+    strategy: Strategy,
+    rows: int,
+    workers: int,
+    sharding: Sharding | None,
+    batch: int | None,
+    seed: int,
+    others: tuple[object, ...],
 ) -> tuple[Sharding, int]:
     """Return sharding and global batch of the learner `published`, whose rules are those of its paper."""
-    if not isinstance(strategy, OneShot | Sequential):
+    if strategy not in (OneShot(), Sequential()):
         raise SettingsError(
             f"the learner published trains alone from beginning to end, so it cannot follow {strategy.name}; "
             "choose one-shot or sequential"
@@ -233,6 +396,10 @@ def _as_published(
         raise SettingsError(
             f"the learner published has its own batch, {DEFAULT_BATCH} rows per worker; leave --batch out"
         )
+    if any(other is not None for other in others):
+        raise SettingsError("the learner published has its own schedule, stopping rule and shares; leave yours out")
+    if seed >= _RANDOM_STATES:
+        raise SettingsError(f"the learner published takes seeds below {_RANDOM_STATES}, not {seed}")
     if rows % workers:
         raise SettingsError(
             f"the learner published needs equal shares, and {rows} training rows do not divide by {workers} workers"

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 from threadpoolctl import threadpool_limits
@@ -16,6 +16,7 @@ from threadpoolctl import threadpool_limits
 from manyhands.data.catalog import DataRequest
 from manyhands.data.dataset import Dataset
 from manyhands.data.order import Schedule
+from manyhands.data.shares import Shares
 from manyhands.errors import DivergedError
 from manyhands.learners import make_learner
 from manyhands.learners.mlp.network import MLPSettings
@@ -26,8 +27,10 @@ from manyhands.training.clock import PhaseClock, slowest
 from manyhands.training.events import Listener
 from manyhands.training.loop import Loop, Tally, joint_losses
 from manyhands.training.model import TrainedModel, accuracy
-from manyhands.training.plan import Plan, make_plan, sharding_of
+from manyhands.training.plan import Plan, PlannedStage, make_plan, rows_needed, rows_validated
 from manyhands.training.result import Progress, TrainingResult
+from manyhands.training.schedules import RateSchedule
+from manyhands.training.stopping import Stop
 from manyhands.training.together import load_for
 
 if TYPE_CHECKING:
@@ -142,7 +145,7 @@ def _result(plan: Plan, dataset: Dataset, learner: Learner, reports: Sequence[di
     tallies = [Tally(**report["tally"]) for report in reports]
     return TrainingResult(
         plan=plan,
-        model=TrainedModel(learner, plan.settings, dataset.scaling, dataset.classes, dataset.name),
+        model=TrainedModel(learner, plan.model_settings, dataset.scaling, dataset.classes, dataset.name),
         accuracy=reports[0]["accuracy"],
         steps=max(tally.steps for tally in tallies),
         rounds=max(tally.rounds for tally in tallies),
@@ -197,18 +200,18 @@ def _work(
     learner = _make_learner(plan, dataset, team.rank)
     if team.rank == 0:
         learner.initialize(generator(plan.seed, "init"))
-    schedule = Schedule(
-        plan.rows,
-        plan.batch,
-        team.rank,
-        team.size,
-        plan.sharding,
-        plan.seed,
-        dataset.first_row,
-        plan.strategy.passes,
-    )
+    share = None
+    if plan.shares != Shares():
+        share = plan.shares.divide(dataset.train.labels, plan.workers, plan.seed)[team.rank]
+
+    def schedule_for(stage: PlannedStage) -> Schedule:
+        place = plan.rows, stage.batch, team.rank, team.size, plan.sharding, plan.seed, dataset.first_row
+        return Schedule(*place, stage.strategy.passes, share)
+
     held_out = dataset.test if plan.convergence else None
-    loop = Loop(team, learner, plan, dataset.train, schedule, control, clock, listeners, held_out)
+    loop = Loop(
+        *(team, learner, plan, dataset.train, schedule_for, control, clock, listeners, held_out, dataset.validation)
+    )
     team.mean_(learner.parameters.copy())  # a first round makes connections and touches memory; it belongs to no clock
     clock.seconds["startup"] = time.perf_counter() - launched
     team.barrier()
@@ -216,13 +219,18 @@ def _work(
     clock.add("read", dataset.seconds)
     with clock.phase("distribute"):
         team.broadcast_(learner.parameters)
+    if plan.strategy.own_starts and team.rank:
+        learner.initialize(generator(plan.seed, f"init of worker {team.rank}"))
     team.barrier()
     clock.forget("communicate", "merge")
     sent = team.bytes_sent
     clock.begin_training()
     tally = loop.run()
     clock.end_training()
-    return _Outcome(team.rank, learner, tally, team.bytes_sent - sent, clock)
+    sent = team.bytes_sent - sent
+    if loop.members is not None:
+        learner = learner.side_by_side(loop.members)
+    return _Outcome(team.rank, learner, tally, sent, clock)
 
 
 def train(
@@ -242,6 +250,10 @@ def train(
     seed: int = 0,
     learner: str = "mlp",
     convergence: bool = False,
+    schedule: str | RateSchedule | None = None,
+    stop: str | Stop | None = None,
+    shares: str | Shares | None = None,
+    validation: int | Literal["auto"] | None = None,
     progress: Progress | None = None,
     listeners: Sequence[Listener] = (),
     **network: Any,
@@ -259,9 +271,12 @@ def train(
         First training rows to use; by default 6,000 of MNIST and all of others.
     scale
         ``"auto"``, ``"255"``, ``"standard"`` or ``"none"``.
-    strategy, workers, team, batch, epochs, sharding, seed, learner, convergence
+    strategy, workers, team, batch, epochs, sharding, seed, learner, convergence, schedule, stop, shares
         See `manyhands.training.plan.make_plan`. With the team mpi, in a program started by mpiexec, every process
         calls this with the same arguments and gets the same result.
+    validation
+        Number of training rows to keep for merges that look at them, or ``"auto"``; by default as many as ``"auto"``
+        if the strategy needs them.
     progress, listeners
         See `run`.
     **network
@@ -287,8 +302,9 @@ def train(
     if isinstance(data, Dataset):
         dataset = data
     else:
-        request = DataRequest(str(data), train_csv, test_csv, label_column, rows, scale)
-        dataset = load_for(request, team, sharding_of(strategy, sharding, learner))
+        validation = rows_validated(strategy, validation)
+        request = DataRequest(str(data), train_csv, test_csv, label_column, rows, scale, validation)
+        dataset = load_for(request, team, rows_needed(strategy, sharding, learner, shares))
     plan = make_plan(
         dataset,
         strategy=strategy,
@@ -301,6 +317,9 @@ def train(
         seed=seed,
         learner=learner,
         convergence=convergence,
+        schedule=schedule,
+        stop=stop,
+        shares=shares,
     )
     return run(plan, dataset, progress=progress, listeners=listeners)
 

@@ -146,6 +146,9 @@ def scatter(dataset: Dataset | None, world: World, sharding: Sharding) -> Datase
     else:
         features = _receive(world, dataset, "features", *facts["features"])
     scale, shift = arrays["scale"], arrays["shift"]
+    validation = None
+    if "validation-features" in arrays:
+        validation = Table(arrays["validation-features"], arrays["validation-labels"], scale, shift)
     return Dataset(
         facts["name"],
         Table(features, arrays["labels"][begin:end], scale, shift),
@@ -157,6 +160,7 @@ def scatter(dataset: Dataset | None, world: World, sharding: Sharding) -> Datase
         distributed=time.perf_counter() - began,
         first_row=begin,
         all_rows=rows,
+        validation=validation,
     )
 
 
@@ -164,6 +168,8 @@ def _facts(dataset: Dataset) -> dict[str, Any]:
     """Return what is not an array, and the dtypes and shapes of what is."""
     arrays = {name: _array(dataset, name) for name in ("labels", "test-features", "test-labels", "classes")}
     arrays |= {name: _array(dataset, name) for name in ("scale", "shift")}
+    if dataset.validation is not None:
+        arrays |= {name: _array(dataset, name) for name in ("validation-features", "validation-labels")}
     features = dataset.train.features
     return {
         "name": dataset.name,
@@ -186,6 +192,9 @@ def _array(dataset: Dataset, name: str) -> NDArray[Any]:
         "scale": dataset.scaling.scale,
         "shift": dataset.scaling.shift,
     }
+    if dataset.validation is not None:
+        arrays["validation-features"] = dataset.validation.features
+        arrays["validation-labels"] = dataset.validation.labels
     return arrays[name]
 
 

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from manyhands.errors import DivergedError, SettingsError, WorkerLost
 from manyhands.learners.mlp import forms, kernels, tiles
-from manyhands.learners.mlp.network import ACTIVATIONS, Layout, MLPSettings, initialize
+from manyhands.learners.mlp.network import ACTIVATIONS, Layout, MLPSettings, initialize, wider
 from manyhands.memory import aligned_zeros
 from manyhands.protocols import Control, Order, Rounds, Table, Vector
 from manyhands.synchronization import nobody
@@ -245,6 +245,21 @@ class MLP:
         for name, vector in self.optimizer_state.items():
             vector[:] = state[name]
 
+    def side_by_side(self, members: NDArray[Any]) -> MLP:
+        """Return one wider network that answers with the mean of the members' logits; see the protocol."""
+        count = len(members)
+        wide = MLP(wider(self.settings, count), self.features, self.classes, rank=self.rank)
+        last = self.layout.layers - 1
+        for number, vector in enumerate(members):
+            for layer in range(self.layout.layers):
+                weights, biases = self.layout.weights(vector, layer), self.layout.biases(vector, layer)
+                rows = slice(None) if layer == 0 else _place(number, len(weights))
+                columns = slice(None) if layer == last else _place(number, len(biases))
+                part = 1 / count if layer == last else 1.0
+                wide.layout.weights(wide.parameters, layer)[rows, columns] += part * weights
+                wide.layout.biases(wide.parameters, layer)[columns] += part * biases
+        return wide
+
     def weights(self) -> dict[str, NDArray[Any]]:
         """Return copies of all layers' blocks without padding, named ``weights.0``, ``biases.0``, ..."""
         blocks: dict[str, NDArray[Any]] = {}
@@ -273,3 +288,8 @@ class MLP:
                 if blocks[name].shape != view.shape:
                     raise ValueError(f"{name!r} has shape {blocks[name].shape}, the network needs {view.shape}")
                 view[:] = blocks[name]
+
+
+def _place(number: int, width: int) -> slice:
+    """Return where the units of member ``number`` stand among those of all."""
+    return slice(number * width, (number + 1) * width)

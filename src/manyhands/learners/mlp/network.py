@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import operator
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -78,6 +78,11 @@ class MLPSettings:
                 raise SettingsError(f"{name} must be at least 0 and below 1, not {getattr(self, name)}")
         if not 0 < self.epsilon <= largest:
             raise SettingsError(f"epsilon must be above 0 and a finite {self.dtype} number, not {self.epsilon}")
+
+
+def wider(settings: MLPSettings, times: int) -> MLPSettings:
+    """Return the settings of ``times`` such networks side by side."""
+    return replace(settings, hidden=tuple(times * width for width in settings.hidden))
 
 
 def _one_of(name: str, value: str, choices: Sequence[str]) -> None:

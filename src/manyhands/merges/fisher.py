@@ -1,0 +1,22 @@
+"""Fisher merge: parameters that matter more to a worker count more (Matena & Raffel 2022, arXiv 2111.09832).
+
+x = sum_r F_r x_r / sum_r F_r,   F_r = mean squared gradient of log p(y | x) at x_r, at least 1e-6
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from manyhands.protocols import RoundContext
+
+_FLOOR = 1e-6
+
+
+def fisher_(context: RoundContext) -> None:
+    """Average each parameter, weighted by the Fisher information that each worker has about it."""
+    team, parameters = context.team, context.learner.parameters
+    weights = np.maximum(context.helper.fisher(), parameters.dtype.type(_FLOOR))
+    parameters *= weights
+    team.sum_(parameters)
+    team.sum_(weights)
+    parameters /= weights

@@ -1,0 +1,60 @@
+"""Strategy `diloco`: local steps, and Nesterov's momentum between rounds (Douillard et al. 2023, arXiv 2311.08105).
+
+    D = x0 - mean(x);   m <- mu m + D;   x <- x0 - rate (D + mu m)
+
+The inner optimizer's state stays each worker's own. One worker has outer steps, too.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from manyhands.protocols import RoundContext
+from manyhands.strategies.base import RoundOptions
+from manyhands.strategies.outer import OuterStrategy, fraction
+from manyhands.strategies.period import Period
+
+
+@dataclass(frozen=True)
+class DiLoCo(OuterStrategy):
+    """Local steps, and an outer Nesterov step.
+
+    Attributes
+    ----------
+    rate
+        The outer learning rate.
+    momentum
+        The outer momentum mu.
+    """
+
+    rate: float = 0.7
+    momentum: float = 0.9
+    alone = True
+
+    @classmethod
+    def parse(cls, every: str = "1epoch", *, options: RoundOptions, rate: str = "0.7", momentum: str = "0.9") -> DiLoCo:
+        """Read ``500,rate=0.7,momentum=0.9``.
+
+        Raises
+        ------
+        SettingsError
+            If a value cannot be.
+        """
+        outer = fraction(rate, "rate", "diloco", below=10), fraction(momentum, "momentum", "diloco", below=1)
+        return cls(options, Period.parse(every, "diloco"), *outer)
+
+    @property
+    def name(self) -> str:
+        """As ``"diloco:1epoch"`` or ``"diloco:500,rate=1,momentum=0.5"``."""
+        rate = "" if self.rate == 0.7 else f",rate={self.rate:g}"
+        momentum = "" if self.momentum == 0.9 else f",momentum={self.momentum:g}"
+        return f"diloco:{self.every}{rate}{momentum}{self.options}"
+
+    def outer_step_(self, context: RoundContext) -> None:
+        """Take the step, from the mean."""
+        parameters, x0, momentum = context.learner.parameters, context.memory["x0"], context.memory["momentum"]
+        dtype = parameters.dtype.type
+        moved = x0 - parameters
+        momentum *= dtype(self.momentum)
+        momentum += moved
+        parameters[:] = x0 - dtype(self.rate) * (moved + dtype(self.momentum) * momentum)

@@ -1,0 +1,61 @@
+"""What SlowMo and DiLoCo have in common: the mean of a round is a direction, along which an outer optimizer steps."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from manyhands.errors import SettingsError
+from manyhands.protocols import Learner, RoundContext, Team, Vector
+from manyhands.strategies.base import LocalStrategy
+from manyhands.strategies.period import Period
+
+
+@dataclass(frozen=True)
+class OuterStrategy(LocalStrategy):
+    """Local steps, their mean, and an outer step from the last round's parameters x0; subclasses take the step.
+
+    Attributes
+    ----------
+    every
+        Length of the local stage.
+    """
+
+    every: Period = Period(1, "epoch")
+    plain = False
+
+    def next_round(self, step: int, steps_per_epoch: int, total_steps: int) -> int:
+        """At the next multiple of the period, or at the end."""
+        return self.every.after(step, steps_per_epoch, total_steps)
+
+    def begin_(self, team: Team, learner: Learner) -> dict[str, Vector]:
+        """Remember x0, and a momentum of zero."""
+        started = learner.parameters.copy()
+        return {**super().begin_(team, learner), "x0": started, "momentum": started * 0}
+
+    def _merge_(self, context: RoundContext) -> None:
+        super()._merge_(context)
+        self.outer_step_(context)
+        context.memory["x0"][:] = context.learner.parameters
+        if "base" in context.memory:
+            context.memory["base"][:] = context.learner.parameters
+
+    def outer_step_(self, context: RoundContext) -> None:
+        """Replace the parameters, which are the mean, by what the outer optimizer makes of them."""
+        raise NotImplementedError
+
+
+def fraction(text: str | float, name: str, strategy: str, *, below: float) -> float:
+    """Read a number from 0 on.
+
+    Raises
+    ------
+    SettingsError
+        If it is none, or ``below`` or larger.
+    """
+    try:
+        value = float(text)
+    except ValueError:
+        value = -1.0
+    if not 0 <= value < below:
+        raise SettingsError(f"{strategy}:{name}={text}: it must be a number from 0 to below {below:g}")
+    return value

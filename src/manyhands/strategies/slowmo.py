@@ -1,0 +1,77 @@
+"""Strategy `slowmo`: local SGD with a slow momentum between rounds (Wang et al. 2019, arXiv 1910.00643, algorithm 1).
+
+    u <- b u + (x0 - mean(x)) / lr;   x <- x0 - a lr u
+
+x0 are the parameters after the last round and lr the learning rate. With b = 0 and a = 1 this is local SGD.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from manyhands.protocols import RoundContext
+from manyhands.strategies.base import RoundOptions
+from manyhands.strategies.outer import OuterStrategy, fraction
+from manyhands.strategies.period import Period
+
+_BETAS = ((16, 0.6), (8, 0.5), (4, 0.2))
+"""Their choices: from so many workers on."""
+
+
+@dataclass(frozen=True)
+class SlowMo(OuterStrategy):
+    """Local steps, and a slow momentum.
+
+    Attributes
+    ----------
+    beta
+        The momentum b; None: 0 for n < 4, 0.2 from 4, 0.5 from 8, 0.6 from 16 workers on.
+    alpha
+        The slow learning rate a.
+    """
+
+    beta: float | None = None
+    alpha: float = 1.0
+
+    @classmethod
+    def parse(cls, every: str = "1epoch", *, options: RoundOptions, beta: str = "auto", alpha: str = "1") -> SlowMo:
+        """Read ``1epoch,beta=0.5,alpha=1``.
+
+        Raises
+        ------
+        SettingsError
+            If a value cannot be.
+        """
+        momentum = None if beta == "auto" else fraction(beta, "beta", "slowmo", below=1)
+        return cls(options, Period.parse(every, "slowmo"), momentum, fraction(alpha, "alpha", "slowmo", below=10))
+
+    @property
+    def name(self) -> str:
+        """As ``"slowmo:1epoch"`` or ``"slowmo:1epoch,beta=0.5,alpha=0.9"``."""
+        beta = "" if self.beta is None else f",beta={self.beta:g}"
+        alpha = "" if self.alpha == 1 else f",alpha={self.alpha:g}"
+        return f"slowmo:{self.every}{beta}{alpha}{self.options}"
+
+    @property
+    def alone(self) -> bool:  # type: ignore[override]
+        """Whether one worker has a slow momentum, too: if it was asked for."""
+        return bool(self.beta) or self.alpha != 1
+
+    def beta_for(self, workers: int) -> float:
+        """Return the momentum b for so many workers."""
+        if self.beta is not None:
+            return self.beta
+        return next((beta for least, beta in _BETAS if workers >= least), 0.0)
+
+    def outer_step_(self, context: RoundContext) -> None:
+        """Take the step, from the mean."""
+        beta, rate = self.beta_for(context.team.size), context.rate
+        if beta == 0 and self.alpha == 1:
+            return  # x0 - (x0 - mean) is the mean; computed it would be another in the last bits
+        parameters, x0, momentum = context.learner.parameters, context.memory["x0"], context.memory["momentum"]
+        dtype = parameters.dtype.type
+        if rate == 0:  # nothing has moved, and 0 / 0 is no direction
+            return
+        momentum *= dtype(beta)
+        momentum += (x0 - parameters) / dtype(rate)
+        parameters[:] = x0 - dtype(self.alpha * rate) * momentum

@@ -1,0 +1,100 @@
+"""What merges ask for besides vectors: validation scores, Fisher information, a second training."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from manyhands.data.order import Schedule
+from manyhands.errors import DivergedError
+from manyhands.protocols import Control, Learner, Order, Table, Team, Vector
+from manyhands.randomness import generator
+from manyhands.training.model import scores
+from manyhands.training.plan import Plan
+
+_FISHER_ROWS = 1000
+
+
+class TrainingHelper:
+    """See `manyhands.protocols.Helper`.
+
+    Parameters
+    ----------
+    plan, team, learner, table, schedule, control
+        Of one worker's run.
+    validation
+        Rows that no training sees, if there are any.
+
+    """
+
+    def __init__(
+        self,
+        plan: Plan,
+        team: Team,
+        learner: Learner,
+        table: Table,
+        schedule: Schedule,
+        control: Control,
+        validation: Table | None,
+    ) -> None:
+        self._plan, self._team, self._learner = plan, team, learner
+        self._table, self._schedule, self._control = table, schedule, control
+        self._validation = validation
+        self._examples = 0
+
+    def settle(self) -> int:
+        """Return how many examples second trainings have used since the last call."""
+        used, self._examples = self._examples, 0
+        return used
+
+    def validate(self) -> tuple[float, float]:
+        """Return loss and accuracy of the learner's present parameters on the validation rows."""
+        assert self._validation is not None  # the plan has been checked
+        with self._team.clock.phase("merge"), self._team.away():
+            return scores(self._learner.predict_proba(self._validation), self._validation.labels)
+
+    def fisher(self) -> Vector:
+        """Return the diagonal of the Fisher information, from up to 1,000 of this worker's rows.
+
+        Mean over rows of the squared gradient of log p(y | x), with y drawn from the network's own answer, as in
+        Matena & Raffel 2022, eq. 2.
+        """
+        learner, rng = self._learner, generator(self._plan.seed, f"fisher of worker {self._team.rank}")
+        rows = self._schedule.epoch(0).rows[:_FISHER_ROWS]
+        out, squares = np.zeros_like(learner.parameters), np.zeros(learner.size)
+        with self._team.clock.phase("merge"), self._team.away():
+            table = self._table
+            part = Table(table.features[rows], table.labels[rows], table.scale, table.shift)
+            chances = learner.predict_proba(part).astype(np.float64).cumsum(axis=1)
+            drawn = (rng.random((len(rows), 1)) > chances / chances[:, -1:]).sum(axis=1).astype(np.int32)
+            part = Table(part.features, drawn, table.scale, table.shift)
+            numbers = np.arange(len(rows), dtype=np.int32)
+            for row in range(len(rows)):
+                one = Order(numbers[row : row + 1], np.array([0, 1]), np.ones(1, np.int32))
+                learner.gradient(part, one, out)
+                squares += out.astype(np.float64) ** 2
+        return (squares / max(len(rows), 1)).astype(learner.dtype)
+
+    def retrain(self, fraction: float) -> Vector:
+        """Train once more from the run's start, on a part of this worker's rows; return those parameters."""
+        learner, plan, stage = self._learner, self._plan, self._plan.stages[-1]
+        before = learner.state()
+        learner.initialize(generator(plan.seed, "init"))
+        drawn = self._schedule.epoch(0).rows  # shuffled: its first part is a draw without replacement
+        kept = drawn[: max(1, round(fraction * len(drawn)))]
+        rates = plan.rates(stage)
+        progress = Control(self._control.stop, np.zeros(1, np.int64))
+        with self._team.clock.phase("compute"):
+            for epoch in range(plan.epochs):
+                order = self._schedule.epoch(epoch)
+                rows = order.rows[np.isin(order.rows, kept)]
+                steps = max(1, round(fraction * order.steps))
+                bounds = np.arange(steps + 1, dtype=np.int64) * len(rows) // steps
+                at = np.arange(steps) * order.steps // steps + epoch * order.steps
+                sizes = np.full(steps, min(plan.batch, plan.rows), np.int32)
+                learner.run(self._table, Order(rows, bounds, sizes), rates[at], progress)
+                self._examples += len(rows)
+        second = learner.parameters.copy()
+        learner.load_state(before)
+        if not np.isfinite(second).all():
+            raise DivergedError(plan.total_steps, self._team.rank, float("nan"))
+        return second

@@ -1,0 +1,201 @@
+"""How the learning rate changes during a run: factors on the rate that the user sets, a function of the epoch alone.
+
+Grammar: ``constant``, ``step:30epochs,factor=0.1``, ``cosine``, ``one-cycle:rise=30%``; all but the last take
+``warmup=5%``. Because a schedule knows nothing of workers and batches, every number of workers has the same one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from manyhands.errors import SettingsError
+from manyhands.strategies import grammar
+from manyhands.strategies.period import Length
+
+Epochs = NDArray[np.float64]
+"""Positions in a run, in epochs from its beginning, shape (any,)."""
+
+
+@dataclass(frozen=True)
+class RateSchedule:
+    """A constant rate, after a warm-up; subclasses change it.
+
+    Attributes
+    ----------
+    warmup
+        How long the rate rises linearly to its full value, if at all.
+    """
+
+    warmup: Length | None = None
+
+    @property
+    def name(self) -> str:
+        """Canonical text: parsing it gives this schedule again."""
+        return self._named("constant")
+
+    def _named(self, kind: str, *arguments: str) -> str:
+        given = [*arguments, *([] if self.warmup is None else [f"warmup={self.warmup}"])]
+        return f"{kind}:{','.join(given)}" if given else kind
+
+    def first_decay(self, epochs: int) -> int | None:
+        """Return after how many epochs the rate first drops at once; None if it never does."""
+        return None
+
+    def factors(self, at: Epochs, epochs: int) -> NDArray[np.float64]:
+        """Return what the learning rate is multiplied with at positions ``at`` of a run of ``epochs``."""
+        rising = 0.0 if self.warmup is None else min(self.warmup.epochs(epochs), epochs)
+        factors = self._after(np.maximum(at - rising, 0), epochs - rising, rising)
+        # The very first step already moves: a rate of zero would waste it.
+        return np.asarray(
+            np.where(at < rising, factors * (at + min(1.0, rising) * 1e-2) / max(rising, 1e-300), factors)
+        )
+
+    def _after(self, at: Epochs, epochs: float, rising: float) -> NDArray[np.float64]:
+        """Return the factors at positions behind the warm-up."""
+        return np.ones(len(at))
+
+
+@dataclass(frozen=True)
+class Step(RateSchedule):
+    """The rate drops by a factor every so often.
+
+    Attributes
+    ----------
+    every
+        How often.
+    factor
+        The factor.
+    """
+
+    every: Length = Length(50, "%")
+    factor: float = 0.1
+
+    @property
+    def name(self) -> str:
+        """As ``"step:30epochs,factor=0.1"``."""
+        return self._named("step", str(self.every), f"factor={self.factor:g}")
+
+    def first_decay(self, epochs: int) -> int | None:
+        """Return the first drop."""
+        return max(1, round(self.every.epochs(epochs)))
+
+    def _after(self, at: Epochs, epochs: float, rising: float) -> NDArray[np.float64]:
+        every = max(1, round(self.every.epochs(round(epochs + rising))))
+        return np.asarray(self.factor ** np.floor((at + rising) / every))
+
+
+@dataclass(frozen=True)
+class Cosine(RateSchedule):
+    """The rate falls along half a cosine (Loshchilov & Hutter 2017, arXiv 1608.03983, eq. 5, without restarts).
+
+    Attributes
+    ----------
+    to
+        What it falls to, as a factor.
+    """
+
+    to: float = 0.0
+
+    @property
+    def name(self) -> str:
+        """As ``"cosine"`` or ``"cosine:to=0.1,warmup=5%"``."""
+        return self._named("cosine", *([f"to={self.to:g}"] if self.to else []))
+
+    def _after(self, at: Epochs, epochs: float, rising: float) -> NDArray[np.float64]:
+        done = at / max(epochs, 1e-300)
+        return np.asarray(self.to + (1 - self.to) * 0.5 * (1 + np.cos(np.pi * np.minimum(done, 1))))
+
+
+_CYCLE_START, _CYCLE_END = 1 / 25, 1 / 25e4
+"""PyTorch's OneCycleLR: where the cycle starts and ends, as factors."""
+
+
+@dataclass(frozen=True)
+class OneCycle(RateSchedule):
+    """The rate rises from a 25th, and falls to almost nothing, along cosines (Smith & Topin 2018, arXiv 1708.07120).
+
+    Attributes
+    ----------
+    rise
+        How long it rises.
+    """
+
+    rise: Length = Length(30, "%")
+
+    @property
+    def name(self) -> str:
+        """As ``"one-cycle:rise=30%"``."""
+        return f"one-cycle:rise={self.rise}"
+
+    def _after(self, at: Epochs, epochs: float, rising: float) -> NDArray[np.float64]:
+        top = min(self.rise.epochs(round(epochs)), epochs)
+        up = 0.5 * (1 - np.cos(np.pi * np.minimum(at / max(top, 1e-300), 1)))
+        down = 0.5 * (1 + np.cos(np.pi * np.clip((at - top) / max(epochs - top, 1e-300), 0, 1)))
+        falling = _CYCLE_END + (1 - _CYCLE_END) * down
+        return np.asarray(np.where(at < top, _CYCLE_START + (1 - _CYCLE_START) * up, falling))
+
+
+def _constant(*, warmup: str | None = None) -> RateSchedule:
+    return RateSchedule(_length(warmup, "warmup"))
+
+
+def _step(every: str = "50%", *, factor: str = "0.1", warmup: str | None = None) -> RateSchedule:
+    period = _length(every, "step")
+    assert period is not None
+    return Step(_length(warmup, "warmup"), period, _fraction(factor, "step:factor"))
+
+
+def _cosine(*, to: str = "0", warmup: str | None = None) -> RateSchedule:
+    return Cosine(_length(warmup, "warmup"), _fraction(to, "cosine:to"))
+
+
+def _one_cycle(*, rise: str = "30%") -> RateSchedule:
+    length = _length(rise, "one-cycle:rise")
+    assert length is not None
+    return OneCycle(None, length)
+
+
+SCHEDULES: dict[str, Callable[..., RateSchedule]] = {
+    "constant": _constant,
+    "step": _step,
+    "cosine": _cosine,
+    "one-cycle": _one_cycle,
+}
+"""Every schedule by name; its maker takes what follows the colon."""
+
+EXAMPLES = "constant, step:30epochs,factor=0.1, cosine, cosine:warmup=5%, one-cycle"
+
+
+def _length(text: str | None, where: str) -> Length | None:
+    return None if text is None else Length.parse(text, f"schedule, {where}")
+
+
+def _fraction(text: str, where: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = -1.0
+    if not 0 <= value <= 1:
+        raise SettingsError(f"schedule, {where}={text}: it must be a number from 0 to 1")
+    return value
+
+
+def parse_schedule(text: str) -> RateSchedule:
+    """Return the schedule that ``text`` names.
+
+    Examples
+    --------
+    >>> parse_schedule("cosine:warmup=5%").name
+    'cosine:warmup=5%'
+
+    Raises
+    ------
+    SettingsError
+        If there is no such schedule, or the arguments do not fit.
+    """
+    name, values, keys = grammar.split(text, "schedule", SCHEDULES, EXAMPLES)
+    return grammar.make(SCHEDULES[name], values, keys, f"schedule {text!r}", EXAMPLES)

@@ -1,0 +1,166 @@
+"""Early stopping, decided by all workers together: everyone adds what it has seen, and everyone sees the same sum.
+
+- ``loss:0.0001,patience=10``: the mean training loss of all workers has not fallen by tol for more than ``patience``
+  epochs in a row (scikit-learn's tol and n_iter_no_change).
+- ``unchanged:0``: no weight of any worker has changed by more than that during a full epoch (Todorov et al. 2021).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+
+from manyhands.errors import SettingsError
+from manyhands.protocols import Team, Vector
+from manyhands.strategies import grammar
+
+
+class Watcher(Protocol):
+    """Follows one worker's run."""
+
+    def ended(self, team: Team, parameters: Vector, loss: float, examples: int) -> bool:
+        """Tell, after an epoch, whether the run shall end; all workers are told the same.
+
+        Parameters
+        ----------
+        team
+            Whom to ask.
+        parameters
+            This worker's.
+        loss, examples
+            Its mean loss of the epoch, and over how many examples.
+        """
+        ...
+
+
+class Stop(Protocol):
+    """A rule: a value object without state."""
+
+    @property
+    def name(self) -> str:
+        """Canonical text."""
+        ...
+
+    def watch(self, parameters: Vector) -> Watcher:
+        """Return what follows a run that begins with these parameters."""
+        ...
+
+
+@dataclass(frozen=True)
+class LossStop:
+    """Stop when the loss does not fall any more.
+
+    Attributes
+    ----------
+    tol
+        By how much it must fall to count as falling.
+    patience
+        How many epochs in a row it may fail to.
+    """
+
+    tol: float = 1e-4
+    patience: int = 10
+
+    @property
+    def name(self) -> str:
+        """As ``"loss:0.0001,patience=10"``."""
+        return f"loss:{self.tol:g},patience={self.patience}"
+
+    def watch(self, parameters: Vector) -> Watcher:
+        """Return what follows the loss."""
+        return _LossWatcher(self)
+
+
+class _LossWatcher:
+    def __init__(self, rule: LossStop) -> None:
+        self._rule = rule
+        self._best, self._failures = np.inf, 0
+
+    def ended(self, team: Team, parameters: Vector, loss: float, examples: int) -> bool:
+        """See :class:`Watcher`; counts as `sklearn.neural_network.MLPClassifier` does."""
+        sums = np.array([loss * examples, examples], np.float64)
+        team.sum_(sums)
+        mean = float(sums[0] / max(sums[1], 1))
+        self._failures = self._failures + 1 if mean > self._best - self._rule.tol else 0
+        self._best = min(self._best, mean)
+        return self._failures > self._rule.patience
+
+
+@dataclass(frozen=True)
+class UnchangedStop:
+    """Stop when the weights do not change any more.
+
+    Attributes
+    ----------
+    tol
+        The largest change that counts as none.
+    """
+
+    tol: float = 0.0
+
+    @property
+    def name(self) -> str:
+        """As ``"unchanged:0"``."""
+        return f"unchanged:{self.tol:g}"
+
+    def watch(self, parameters: Vector) -> Watcher:
+        """Return what follows the weights."""
+        return _WeightWatcher(self, parameters.copy())
+
+
+class _WeightWatcher:
+    def __init__(self, rule: UnchangedStop, before: Vector) -> None:
+        self._rule, self._before = rule, before
+
+    def ended(self, team: Team, parameters: Vector, loss: float, examples: int) -> bool:
+        """See :class:`Watcher`."""
+        changed = np.array([np.abs(parameters - self._before).max(initial=0) > self._rule.tol], np.float64)
+        self._before[:] = parameters
+        team.sum_(changed)
+        return not changed[0]
+
+
+def _loss(tol: str = "0.0001", *, patience: str = "10") -> Stop:
+    if not patience.strip().isdigit():
+        raise SettingsError(f"stop, loss:patience={patience}: it must be a whole number of epochs")
+    return LossStop(_amount(tol, "loss"), int(patience))
+
+
+def _unchanged(tol: str = "0") -> Stop:
+    return UnchangedStop(_amount(tol, "unchanged"))
+
+
+STOPS: dict[str, Callable[..., Stop]] = {"loss": _loss, "unchanged": _unchanged}
+"""Every rule by name; its maker takes what follows the colon."""
+
+EXAMPLES = "loss, loss:0.0001,patience=10, unchanged, unchanged:1e-6"
+
+
+def _amount(text: str, where: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = -1.0
+    if not 0 <= value < np.inf:
+        raise SettingsError(f"stop, {where}:{text}: it must be a number from 0 on")
+    return value
+
+
+def parse_stop(text: str) -> Stop:
+    """Return the rule that ``text`` names.
+
+    Examples
+    --------
+    >>> parse_stop("loss:patience=5").name
+    'loss:0.0001,patience=5'
+
+    Raises
+    ------
+    SettingsError
+        If there is no such rule, or the arguments do not fit.
+    """
+    name, values, keys = grammar.split(text, "stop", STOPS, EXAMPLES)
+    return grammar.make(STOPS[name], values, keys, f"stop {text!r}", EXAMPLES)
