@@ -34,8 +34,8 @@ def register(commands: Any) -> None:
         action="append",
         dest="strategies",
         metavar="S",
-        help="once per strategy: sequential, one-shot, periodic:1epoch, periodic:50 (steps), gradient, "
-        "minibatch:5epochs (default: sequential, one-shot, periodic:1epoch, gradient)",
+        help="once per strategy: auto, or any of docs/strategies.md, e.g. periodic:50 (steps), slowmo:1epoch or "
+        "'gradient@20%% then periodic:1epoch' (default: sequential, one-shot, periodic:1epoch, gradient)",
     )
     group.add_argument(
         "--workers", type=shared.numbers, default=(1, 2, 4, 6), metavar="N[,N...]", help="default: 1,2,4,6"
@@ -101,6 +101,7 @@ def request_of(options: argparse.Namespace, **changes: Any) -> CompareRequest:
         "splits": options.splits,
         "convergence": options.convergence,
         "target": options.target,
+        **{name: getattr(options, name, None) for name in ("schedule", "stop", "shares")},
         "margin": DEFAULT_MARGIN if options.margin is None else options.margin,
     }
     return CompareRequest(**{**values, **changes})
@@ -110,7 +111,8 @@ def _compare_study(options: argparse.Namespace) -> CompareStudy:
     from manyhands.studies.compare import CompareStudy, load_scaled
 
     request = request_of(options, scaled=options.scaled)
-    return CompareStudy(load_scaled(shared.data_request(options), request.workers if request.scaled else (1,)), request)
+    data = shared.data_request(options, request.strategies)
+    return CompareStudy(load_scaled(data, request.workers if request.scaled else (1,)), request)
 
 
 def _published_study(options: argparse.Namespace) -> PublishedStudy:
@@ -122,6 +124,10 @@ def _published_study(options: argparse.Namespace) -> PublishedStudy:
             "--strategy": options.strategies is not None,
             "--batch": options.batch is not None,
             "--sharding": options.sharding is not None,
+            "--schedule": options.schedule is not None,
+            "--stop": options.stop is not None,
+            "--shares": options.shares is not None,
+            "--validation": options.validation is not None,
             "--scale": options.scale not in ("auto", "none"),
             "--splits": options.splits is not None,
             "--margin": options.margin is not None,
@@ -170,6 +176,6 @@ def _run(study: Study, options: argparse.Namespace, *logs: Any) -> None:
 
         def progress(plan: Plan, steps: int) -> None:
             done[id(plan)] = steps
-            advance(f"{plan.strategy.name} n={plan.workers} seed {plan.seed}", sum(done.values()), whole)
+            advance(f"{plan.label} n={plan.workers} seed {plan.seed}", sum(done.values()), whole)
 
         study.run(progress, *logs)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import os
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from manyhands.errors import SettingsError
@@ -95,6 +96,28 @@ def add_training_options(parser: argparse.ArgumentParser, *, epochs: int = 75) -
         choices=("global", "fixed"),
         help="which rows a worker sees: its part of every global batch, or one fixed share "
         "(default: fixed for one-shot, else global)",
+    )
+    group.add_argument(
+        "--schedule",
+        metavar="S",
+        help="of the learning rate: constant, step:30epochs,factor=0.1, cosine, linear:hold=50%%, one-cycle; with "
+        "warmup=5%% (default: constant)",
+    )
+    group.add_argument(
+        "--stop",
+        metavar="S",
+        help="end before the last epoch, all workers together: loss:0.0001,patience=10 or unchanged (default: never)",
+    )
+    group.add_argument(
+        "--shares",
+        metavar="S",
+        help="fixed shares: stored (consecutive rows), iid, sorted (by label) or dirichlet:0.3 (unlike mixtures)",
+    )
+    group.add_argument(
+        "--validation",
+        type=validation,
+        metavar="V",
+        help="training rows to keep for merges that look at them: a number, or auto (default: auto for those merges)",
     )
     group.add_argument(
         "--patience",
@@ -200,9 +223,23 @@ def add_output_options(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--debug", action="store_true", help="show the traceback of an error")
 
 
-def data_request(options: argparse.Namespace) -> DataRequest:
-    """Translate the data options."""
+def data_request(options: argparse.Namespace, strategies: Sequence[str] = ()) -> DataRequest:
+    """Translate the data options.
+
+    Parameters
+    ----------
+    options
+        The command's.
+    strategies
+        What will train on the data: some look at validation rows.
+    """
     from manyhands.data.catalog import DataRequest
+
+    rows = getattr(options, "validation", None)
+    if strategies:
+        from manyhands.training.plan import rows_validated
+
+        rows = rows_validated(strategies, rows)
 
     return DataRequest(
         data=options.data,
@@ -211,7 +248,7 @@ def data_request(options: argparse.Namespace) -> DataRequest:
         label_column=options.label_column,
         rows=getattr(options, "train", None),
         scale=getattr(options, "scale", "auto"),
-        validation=getattr(options, "validation", None),
+        validation=rows,
     )
 
 
@@ -248,6 +285,11 @@ def positive(text: str) -> int:
     if value < 1:
         raise argparse.ArgumentTypeError(f"{text!r} is not a whole number from 1 on")
     return value
+
+
+def validation(text: str) -> int | str:
+    """Read a whole number from 1 on, or ``auto``."""
+    return text if text == "auto" else positive(text)
 
 
 def amount(text: str) -> float:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from typing import TYPE_CHECKING, Any
 
-from manyhands.cli import compare, studies, sweep
+from manyhands.cli import compare, methods, studies, sweep
 from manyhands.cli import options as shared
 
 if TYPE_CHECKING:
@@ -19,12 +19,13 @@ def register(commands: Any) -> None:
     """Add the command, with one command of its own for each study."""
     parser = commands.add_parser(
         "study",
-        help="carry out a published study: w1 (Todorov et al. 2021), w4 (Alowaisheq & Dhami)",
-        description="Carry out a published study on any data, with statistics and a report.",
+        help="carry out a study: w1 (Todorov et al. 2021), w4 (Alowaisheq & Dhami), strategies (all of them)",
+        description="Carry out a whole study on any data, with statistics.",
     )
     names = parser.add_subparsers(dest="study", required=True, metavar="STUDY")
     _register_w1(names)
     _register_w4(names)
+    methods.register(names)
 
 
 def _register_w1(names: Any) -> None:
@@ -151,7 +152,7 @@ def run_w4(options: argparse.Namespace) -> int:
         options, strategies=tuple(options.strategies or W4_STRATEGIES), splits=options.splits or DEFAULT_SPLITS
     )
     with studies.open_logs(options) as logs:
-        study = W4Study(load(shared.data_request(options)), request)
+        study = W4Study(load(shared.data_request(options, request.strategies)), request)
         if not options.quiet:
             network = studies.network_text(study.dataset, _name(request.network.hidden), request.network)
             plan = f"{request.splits} random splits, {request.epochs} epochs each"

@@ -31,7 +31,10 @@ def register(commands: Any) -> None:
     shared.add_network_options(parser)
     group = parser.add_argument_group("strategy")
     group.add_argument(
-        "--strategy", default="sequential", metavar="S", help="e.g. periodic:1epoch (default: sequential)"
+        "--strategy",
+        default="sequential",
+        metavar="S",
+        help="auto, or one of docs/strategies.md, e.g. periodic:1epoch (default: sequential)",
     )
     group.add_argument("--workers", type=shared.positive, metavar="N", help="default: 1; under mpiexec, all")
     shared.add_training_options(parser)
@@ -52,8 +55,8 @@ def run(options: argparse.Namespace) -> int:
     if leads:  # results are written, and said, by one process
         shared.check_output(options.out, options.json, options.log)
     settings = network_settings(**shared.network_options(options))
-    sharding = rows_needed(options.strategy, options.sharding, options.learner)
-    dataset = load_for(shared.data_request(options), options.team, sharding)
+    sharding = rows_needed(options.strategy, options.sharding, options.learner, options.shares)
+    dataset = load_for(shared.data_request(options, [options.strategy]), options.team, sharding)
     plan = make_plan(
         dataset,
         strategy=options.strategy,
@@ -66,6 +69,9 @@ def run(options: argparse.Namespace) -> int:
         seed=options.seed,
         learner=options.learner,
         convergence=options.convergence or options.target is not None,
+        schedule=options.schedule,
+        stop=options.stop,
+        shares=options.shares,
     )
     if leads and not options.quiet:
         _introduce(plan, dataset)

@@ -7,21 +7,21 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from manyhands.data.catalog import DataRequest, load
 from manyhands.data.dataset import Dataset
 from manyhands.data.split import head, resplit
 from manyhands.errors import SettingsError
 from manyhands.learners.mlp.network import MLPSettings
-from manyhands.protocols import Sharding
+from manyhands.protocols import Sharding, Strategy
 from manyhands.strategies import parse_strategy
 from manyhands.studies.comparison import Comparison, run_record
 from manyhands.studies.environment import describe_environment
 from manyhands.studies.statistics import DEFAULT_MARGIN, check_margin
 from manyhands.teams.launch import check_alone
 from manyhands.training.logs import RunLog, no_log
-from manyhands.training.plan import DEFAULT_BATCH, Plan, make_plan
+from manyhands.training.plan import DEFAULT_BATCH, Plan, make_plan, rows_validated
 from manyhands.training.run import Runner, network_settings
 
 DEFAULT_STRATEGIES = ("sequential", "one-shot", "periodic:1epoch", "gradient")
@@ -55,6 +55,11 @@ class CompareRequest:
     scaled
         Whether n workers train on n times the rows of one (Gustafson 1988). The data set then has the rows of the
         largest n.
+    schedule, stop, shares
+        As text, see `manyhands.training.plan.make_plan`.
+
+    If ``auto`` is among the strategies, everything else, the sequential reference first of all, has the batch, the
+    learning rate and the schedule that it chooses for one worker: no side has been tuned with more effort.
     """
 
     strategies: tuple[str, ...] = DEFAULT_STRATEGIES
@@ -72,6 +77,9 @@ class CompareRequest:
     target: float | None = None
     margin: float = DEFAULT_MARGIN
     scaled: bool = False
+    schedule: str | None = None
+    stop: str | None = None
+    shares: str | None = None
 
 
 StudyProgress = Callable[[Plan, int], None]
@@ -183,46 +191,64 @@ def _check(dataset: Dataset, request: CompareRequest) -> None:
 
 def _plans(dataset: Dataset, request: CompareRequest) -> Iterator[Plan]:
     """Yield every run, seed by seed."""
-    strategies = {strategy.name: strategy for strategy in map(parse_strategy, request.strategies)}
-    cases = [(parse_strategy("sequential"), 1)]
-    cases += [
-        (strategy, workers)
-        for strategy in strategies.values()
-        if strategy.parallel
-        for workers in dict.fromkeys(request.workers)
-    ]
+    automatic = "auto" in request.strategies
+    strategies = [each if each == "auto" else parse_strategy(each) for each in request.strategies]
+    parallel = [each for each in dict.fromkeys(strategies) if isinstance(each, str) or each.parallel]
+    cases: list[tuple[str | Strategy, int]] = [("sequential", 1)]
+    cases += [(strategy, workers) for strategy in parallel for workers in dict.fromkeys(request.workers)]
     each = dataset.rows // max(request.workers)
     batch = request.batch
     if request.scaled and batch is None and request.learner != "published":
         batch = min(DEFAULT_BATCH, each)  # one for all, however many rows they have
     parts = {workers: head(dataset, each * workers) if request.scaled else dataset for _, workers in cases}
+    tuned = _tuned(parts[1], request, batch) if automatic else {}
     for seed in range(request.seed, request.seed + (request.splits or request.seeds)):
         for strategy, workers in cases:
+            chosen: dict[str, Any] = {"settings": request.network, "batch": batch, "schedule": request.schedule}
             yield make_plan(
                 parts[workers],
                 strategy=strategy,
                 workers=workers,
                 team=request.team,
                 learner=request.learner,
-                settings=request.network,
-                batch=batch,
                 epochs=request.epochs,
                 sharding=request.sharding,
                 seed=seed,
                 convergence=request.convergence or request.target is not None,
+                stop=request.stop,
+                shares=None if strategy == "sequential" else request.shares,
+                **(chosen if strategy == "auto" else chosen | tuned),
             )
+
+
+def _tuned(dataset: Dataset, request: CompareRequest, batch: int | None) -> dict[str, Any]:
+    """Return what `auto` chooses for one worker."""
+    plan = make_plan(
+        dataset,
+        strategy="auto",
+        workers=1,
+        settings=request.network,
+        batch=batch,
+        epochs=request.epochs,
+        schedule=request.schedule,
+        learner=request.learner,
+    )
+    return {"settings": plan.settings, "batch": plan.batch, "schedule": plan.schedule}
 
 
 def _settings(dataset: Dataset, request: CompareRequest, plans: Sequence[Plan]) -> dict[str, Any]:
     """Return what was resolved, for the record."""
     return {
         "data": dataset.describe(),
-        "strategies": list(dict.fromkeys(plan.strategy.name for plan in plans)),
-        "sharding": {plan.strategy.name: plan.sharding for plan in plans},
+        "strategies": list(dict.fromkeys(plan.label for plan in plans)),
+        "sharding": {plan.label: plan.sharding for plan in plans},
         "workers": list(request.workers),
         "team": request.team,
         "learner": plans[0].learner,
-        "network": asdict(request.network),
+        "network": asdict(plans[0].settings),
+        "schedule": plans[0].schedule.name,
+        "stop": None if plans[0].stop is None else plans[0].stop.name,
+        "shares": plans[-1].shares.name,
         "batch": plans[0].batch,
         "epochs": request.epochs,
         "seeds": request.splits or request.seeds,
@@ -253,6 +279,10 @@ def compare(
     target: float | None = None,
     margin: float = DEFAULT_MARGIN,
     scaled: bool = False,
+    schedule: str | None = None,
+    stop: str | None = None,
+    shares: str | None = None,
+    validation: int | Literal["auto"] | None = None,
     **network: Any,
 ) -> Comparison:
     """Compare strategies at several numbers of workers with the sequential run.
@@ -263,6 +293,10 @@ def compare(
         See `manyhands.train`.
     strategies, workers, team, batch, epochs, sharding, seeds, seed, learner, splits, convergence, target, margin
         See :class:`CompareRequest`.
+    schedule, stop, shares
+        See :class:`CompareRequest`.
+    validation
+        See `manyhands.train`.
     scaled
         Whether n workers train on n times the rows (those named by ``rows``).
 
@@ -280,7 +314,9 @@ def compare(
     if isinstance(data, Dataset):
         dataset = data
     else:
-        dataset = load_scaled(DataRequest(str(data), rows=rows, scale=scale), workers if scaled else (1,))
+        held = rows_validated(strategies, validation)
+        wanted = DataRequest(str(data), rows=rows, scale=scale, validation=held)
+        dataset = load_scaled(wanted, workers if scaled else (1,))
     request = CompareRequest(
         strategies=tuple(strategies),
         workers=tuple(workers),
@@ -297,6 +333,9 @@ def compare(
         target=target,
         margin=margin,
         scaled=scaled,
+        schedule=schedule,
+        stop=stop,
+        shares=shares,
     )
     return CompareStudy(dataset, request).run()
 

@@ -291,7 +291,11 @@ def run_record(result: TrainingResult, split: int | None = None, target: float |
     """
     plan = result.plan
     return {
-        "strategy": plan.strategy.name,
+        "strategy": plan.label,
+        "resolved": plan.strategy.name,
+        "batch": plan.batch,
+        "learning_rate": plan.settings.learning_rate,
+        "schedule": plan.schedule.name,
         "workers": plan.workers,
         "team": plan.team,
         "learner": plan.learner,

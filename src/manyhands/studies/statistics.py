@@ -47,6 +47,11 @@ class Estimate:
         """``[low, high]``, or None."""
         return None if self.low is None or self.high is None else [self.low, self.high]
 
+    def times(self, factor: float) -> Estimate:
+        """Return the estimate in another unit."""
+        low, high = (None if bound is None else factor * bound for bound in (self.low, self.high))
+        return Estimate(factor * self.mean, low, high)
+
 
 def estimate(values: Sequence[float], confidence: float = 0.95, overlap: float = 0.0) -> Estimate:
     """Return the mean of ``values`` and its two-sided interval, mean +- t(n - 1) s sqrt(1 / n + overlap).

@@ -35,9 +35,6 @@ def _line(cells: tuple[str, ...], widths: list[int]) -> str:
 
 
 def _cells(row: SummaryRow) -> tuple[str, ...]:
-    percent = Estimate(
-        100 * row.accuracy.mean, *(None if x is None else 100 * x for x in (row.accuracy.low, row.accuracy.high))
-    )
     return (
         row.strategy,
         f"{row.workers}{'*' if row.oversubscribed else ''}",
@@ -45,8 +42,8 @@ def _cells(row: SummaryRow) -> tuple[str, ...]:
         seconds_text(row.total_s),
         f"{row.speedup if row.scaled_speedup is None else row.scaled_speedup:.2f}",
         f"{row.efficiency:.2f}",
-        _with_interval(percent, "{:.2f}"),
-        "" if row.delta is None else _with_interval(row.delta, "{:+.2f}"),
+        with_interval(row.accuracy.times(100), "{:.2f}"),
+        "" if row.delta is None else with_interval(row.delta, "{:+.2f}"),
         "" if row.verdict is None else row.verdict.word,
         _impact(row.impact),
         _impact(row.impact_with_communication),
@@ -63,7 +60,8 @@ def _impact(value: float) -> str:
     return f"{value:#.3g}" if value < 1 else f"{value:.1f}" if value < 1e4 else f"{value:.0f}"
 
 
-def _with_interval(value: Estimate, form: str) -> str:
+def with_interval(value: Estimate, form: str) -> str:
+    """Show a number, by ``form``, and half of its interval, if it has one."""
     half = value.half_width
     return form.format(value.mean) + ("" if half is None else f" ±{half:.2f}")
 

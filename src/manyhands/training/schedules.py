@@ -1,6 +1,7 @@
 """How the learning rate changes during a run: factors on the rate that the user sets, a function of the epoch alone.
 
-Grammar: ``constant``, ``step:30epochs,factor=0.1``, ``cosine``, ``one-cycle:rise=30%``; all but the last take
+Grammar: ``constant``, ``step:30epochs,factor=0.1``, ``cosine``, ``linear:hold=50%``,
+``one-cycle:rise=30%``; all but the last take
 ``warmup=5%``. Because a schedule knows nothing of workers and batches, every number of workers has the same one.
 """
 
@@ -110,6 +111,28 @@ class Cosine(RateSchedule):
         return np.asarray(self.to + (1 - self.to) * 0.5 * (1 + np.cos(np.pi * np.minimum(done, 1))))
 
 
+@dataclass(frozen=True)
+class Linear(RateSchedule):
+    """The rate is held, then falls along a line to nothing (a trapezoid: Zhai et al. 2022, arXiv 2106.04560).
+
+    Attributes
+    ----------
+    hold
+        How long it is held.
+    """
+
+    hold: Length = Length(0, "%")
+
+    @property
+    def name(self) -> str:
+        """As ``"linear"`` or ``"linear:hold=50%"``."""
+        return self._named("linear", *([f"hold={self.hold}"] if self.hold.amount else []))
+
+    def _after(self, at: Epochs, epochs: float, rising: float) -> NDArray[np.float64]:
+        hold = min(self.hold.epochs(round(epochs + rising)), epochs)
+        return np.asarray(1 - np.clip((at - hold) / max(epochs - hold, 1e-300), 0, 1))
+
+
 _CYCLE_START, _CYCLE_END = 1 / 25, 1 / 25e4
 """PyTorch's OneCycleLR: where the cycle starts and ends, as factors."""
 
@@ -153,6 +176,12 @@ def _cosine(*, to: str = "0", warmup: str | None = None) -> RateSchedule:
     return Cosine(_length(warmup, "warmup"), _fraction(to, "cosine:to"))
 
 
+def _linear(*, hold: str = "0%", warmup: str | None = None) -> RateSchedule:
+    length = _length(hold, "linear:hold")
+    assert length is not None
+    return Linear(_length(warmup, "warmup"), length)
+
+
 def _one_cycle(*, rise: str = "30%") -> RateSchedule:
     length = _length(rise, "one-cycle:rise")
     assert length is not None
@@ -163,11 +192,12 @@ SCHEDULES: dict[str, Callable[..., RateSchedule]] = {
     "constant": _constant,
     "step": _step,
     "cosine": _cosine,
+    "linear": _linear,
     "one-cycle": _one_cycle,
 }
 """Every schedule by name; its maker takes what follows the colon."""
 
-EXAMPLES = "constant, step:30epochs,factor=0.1, cosine, cosine:warmup=5%, one-cycle"
+EXAMPLES = "constant, step:30epochs,factor=0.1, cosine, cosine:warmup=5%, linear:hold=50%, one-cycle"
 
 
 def _length(text: str | None, where: str) -> Length | None:

@@ -1,0 +1,370 @@
+"""The study of strategies: accuracy, workers and bytes of every method, each at a learning rate of its own.
+
+For every method at every number of workers, the learning rate is chosen on validation rows, from the same list and with
+as many runs; the sequential reference's too. Then every method is run with other seeds and tried on the test rows. What
+is finished is kept in a journal, so that the study can be stopped and goes on where it was.
+"""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from manyhands import __version__
+from manyhands.data.dataset import Dataset
+from manyhands.errors import DivergedError, FormatError, SettingsError
+from manyhands.learners.mlp.network import MLPSettings
+from manyhands.studies.comparison import Comparison, SummaryRow, run_record
+from manyhands.studies.environment import describe_environment
+from manyhands.studies.journal import Journal
+from manyhands.studies.statistics import DEFAULT_MARGIN, check_margin
+from manyhands.studies.tables import with_interval
+from manyhands.teams.launch import check_alone
+from manyhands.training.plan import Plan, make_plan
+from manyhands.training.run import network_settings, run
+
+METHODS = (
+    "gradient",
+    "gradient:scale=sqrt",
+    "gradient:scale=linear",
+    "gradient:send=int8",
+    "periodic:1epoch",
+    "periodic:1epoch,state=mean",
+    "periodic:1epoch,state=reset",
+    "periodic:1epoch,send=float16",
+    "periodic:1epoch,send=bfloat16",
+    "periodic:1epoch,send=int8",
+    "periodic:5epochs",
+    "periodic:10",
+    "post-local:16",
+    "slowmo:1epoch",
+    "diloco:1epoch",
+    "swap:75%",
+    "easgd:10",
+    "hogwild",
+    "minibatch:5epochs",
+    "gradient@20% then periodic:1epoch",
+    "one-shot",
+    "one-shot:merge=mean",
+    "one-shot:merge=validation",
+    "one-shot:merge=fisher",
+    "one-shot:merge=soup",
+    "one-shot:merge=bootstrap",
+    "one-shot:merge=rebasin",
+    "one-shot:merge=ensemble",
+    "one-shot:starts=own",
+    "one-shot:starts=own,merge=rebasin",
+    "one-shot:starts=own,merge=ensemble",
+)
+"""What is compared: every strategy, every merge, every option."""
+
+DEFAULT_RATES = (0.001, 0.003, 0.006, 0.012)
+DEFAULT_WORKERS = (2, 4, 8)
+DEFAULT_SEEDS = 5
+TUNING_SEEDS = 1
+_FIRST_TUNING_SEED = 1000
+"""Seeds of the choice are none of those that are reported."""
+
+MethodsProgress = Callable[[str, float, float], None]
+"""Told what is running, how many runs are done, and how many there are."""
+
+
+@dataclass(frozen=True)
+class MethodsRequest:
+    """What to study.
+
+    Attributes
+    ----------
+    strategies
+        As text.
+    workers
+        Numbers of workers.
+    rates
+        Learning rates to choose from.
+    network, batch, epochs, schedule, team
+        See `manyhands.training.plan.make_plan`; the network's learning rate is replaced.
+    seeds, seed
+        Seeds seed .. seed + seeds - 1 are reported.
+    tuning
+        Runs per learning rate.
+    margin
+        Percentage points of accuracy that count as no difference.
+    """
+
+    strategies: tuple[str, ...] = METHODS
+    workers: tuple[int, ...] = DEFAULT_WORKERS
+    rates: tuple[float, ...] = DEFAULT_RATES
+    network: MLPSettings = field(default_factory=network_settings)
+    batch: int | None = None
+    epochs: int = 75
+    schedule: str = "cosine"
+    team: str = "threads"
+    seeds: int = DEFAULT_SEEDS
+    seed: int = 0
+    tuning: int = TUNING_SEEDS
+    margin: float = DEFAULT_MARGIN
+
+
+@dataclass(frozen=True)
+class _Case:
+    """A method at one number of workers."""
+
+    strategy: str
+    workers: int
+
+    def __str__(self) -> str:
+        return f"{self.strategy} n={self.workers}"
+
+
+class MethodsStudy:
+    """The study as it goes on: what is finished is in :attr:`outcome` at any time.
+
+    Parameters
+    ----------
+    dataset
+        With validation rows.
+    request
+        What to study.
+    journal
+        A file in which finished runs are kept; what it has already is not done again.
+
+    Attributes
+    ----------
+    outcome : Comparison
+        Grows run by run.
+
+    Raises
+    ------
+    SettingsError
+        If any of the runs is not possible, or the journal is another study's; before the first one starts.
+    """
+
+    def __init__(self, dataset: Dataset, request: MethodsRequest, journal: str | Path | None = None) -> None:
+        check_alone(request.team)
+        _check(dataset, request)
+        self.dataset, self.request, self._journal_path = dataset, request, journal
+        self._tried = replace(dataset, test=dataset.validation or dataset.test)
+        self._cases = list(_cases(request))
+        for case in self._cases:
+            self._plan(case, request.rates[0], request.seed)
+        if journal is not None:
+            with Journal(journal, self._identity()):
+                pass  # what is wrong with it is better known now
+        self._done: dict[tuple[str, int, float, int], dict[str, Any]] = {}
+        self.outcome = Comparison(describe_environment(), self._settings())
+
+    def run(self, progress: MethodsProgress | None = None) -> Comparison:
+        """Carry out all runs that the journal does not have.
+
+        Raises
+        ------
+        KeyboardInterrupt
+            On Ctrl-C; :attr:`outcome` then holds the finished runs.
+        """
+        self.outcome.interrupted = True
+        whole = len(self._cases) * (len(self.request.rates) * self.request.tuning + self.request.seeds)
+        with ExitStack() as stack:
+            journal = None
+            if self._journal_path is not None:
+                journal = stack.enter_context(Journal(self._journal_path, self._identity()))
+                self._take_over(journal)
+            for case in self._cases:
+                told = None if progress is None else _bind(progress, str(case), self._done, whole)
+                rate = self._choose(case, journal, told)
+                for seed in range(self.request.seed, self.request.seed + self.request.seeds):
+                    self.outcome.runs.append(self._carry_out(case, rate, seed, journal, told))
+        self.outcome.interrupted = False
+        return self.outcome
+
+    def _choose(self, case: _Case, journal: Journal | None, told: Callable[[], None] | None) -> float:
+        """Return the learning rate with the best mean accuracy on the validation rows; of equals, the smallest."""
+        seeds = range(_FIRST_TUNING_SEED, _FIRST_TUNING_SEED + self.request.tuning)
+
+        def mean(rate: float) -> float:
+            runs = [self._carry_out(case, rate, seed, journal, told) for seed in seeds]
+            return statistics.fmean(record["accuracy"] for record in runs)
+
+        return max(sorted(self.request.rates), key=mean)
+
+    def _carry_out(
+        self, case: _Case, rate: float, seed: int, journal: Journal | None, told: Callable[[], None] | None
+    ) -> dict[str, Any]:
+        """Return the record of a run, done now or before."""
+        key = (case.strategy, case.workers, rate, seed)
+        if key not in self._done:
+            tuning = seed >= _FIRST_TUNING_SEED
+            dataset = self._tried if tuning else self.dataset
+            try:
+                record = run_record(run(self._plan(case, rate, seed), dataset))
+            except DivergedError:
+                if not tuning:
+                    raise
+                record = {"accuracy": 0.0}  # such a rate is not chosen
+            self._done[key] = record
+            if journal is not None:
+                place = {"strategy": case.strategy, "workers": case.workers, "rate": rate, "seed": seed}
+                journal.add({**place, "record": record})
+        if told is not None:
+            told()
+        return self._done[key]
+
+    def _plan(self, case: _Case, rate: float, seed: int) -> Plan:
+        request = self.request
+        return make_plan(
+            self.dataset,
+            strategy=case.strategy,
+            workers=case.workers,
+            team=request.team,
+            settings=replace(request.network, learning_rate=rate),
+            batch=request.batch,
+            epochs=request.epochs,
+            schedule=request.schedule,
+            seed=seed,
+        )
+
+    def _take_over(self, journal: Journal) -> None:
+        """Take over what earlier attempts have finished."""
+        for line, entry in enumerate(journal.entries, 2):
+            try:
+                key = (entry["strategy"], entry["workers"], entry["rate"], entry["seed"])
+                float(entry["record"]["accuracy"])
+                self._done[key] = entry["record"]
+            except (KeyError, TypeError, ValueError) as error:
+                raise FormatError(
+                    "this line of the journal is no run of this study; delete the file", path=journal.path, line=line
+                ) from error
+
+    def _settings(self) -> dict[str, Any]:
+        """Return what was resolved, for the record."""
+        request = self.request
+        plan = self._plan(self._cases[0], request.rates[0], request.seed)
+        return {
+            "data": self.dataset.describe(),
+            "strategies": list(dict.fromkeys(case.strategy for case in self._cases)),
+            "workers": list(request.workers),
+            "team": request.team,
+            "learner": plan.learner,
+            "network": asdict(request.network),
+            "batch": plan.batch,
+            "epochs": request.epochs,
+            "schedule": plan.schedule.name,
+            "rates": list(request.rates),
+            "tuning": request.tuning,
+            "seeds": request.seeds,
+            "seed": request.seed,
+            "splits": None,
+            "target": None,
+            "margin": request.margin,
+            "scaled": False,
+        }
+
+    def _identity(self) -> dict[str, Any]:
+        """Return what makes runs interchangeable."""
+        settings = self._settings()
+        names = ("data", "team", "network", "batch", "epochs", "schedule")
+        return {"kind": "methods", "version": __version__, **{name: settings[name] for name in names}}
+
+    def text(self) -> str:
+        """Return what is finished as a table."""
+        return methods_text(self.outcome)
+
+
+def _bind(
+    progress: MethodsProgress, what: str, done: dict[tuple[str, int, float, int], dict[str, Any]], whole: int
+) -> Callable[[], None]:
+    return lambda: progress(what, len(done), whole)
+
+
+def _check(dataset: Dataset, request: MethodsRequest) -> None:
+    """Check what `make_plan` does not see."""
+    if dataset.validation is None:
+        raise SettingsError("the study chooses learning rates on validation rows, and the data set has none")
+    if request.seeds < 1 or request.tuning < 1:
+        raise SettingsError("the study needs at least one seed to choose by and one to report")
+    if request.seed + request.seeds > _FIRST_TUNING_SEED:
+        raise SettingsError(f"seeds from {_FIRST_TUNING_SEED} on are those that learning rates are chosen with")
+    if not request.workers or not request.rates or min(request.workers) < 1:
+        raise SettingsError("the study needs at least one number of workers from 1 on, and one learning rate")
+    check_margin(request.margin)
+
+
+def _cases(request: MethodsRequest) -> Iterator[_Case]:
+    """Yield the sequential reference, then every method at every number of workers."""
+    yield _Case("sequential", 1)
+    for strategy in dict.fromkeys(request.strategies):
+        if strategy != "sequential":
+            yield from (_Case(strategy, workers) for workers in dict.fromkeys(request.workers))
+
+
+_HEADER = ("strategy", "n", "rate", "rounds", "KB sent", "examples", "accuracy %", "vs sequential", "verdict")
+
+
+def _cells(comparison: Comparison, rows: Sequence[SummaryRow]) -> list[tuple[str, ...]]:
+    """Return the table's cells, a row for each method and number of workers."""
+    base = next(row for row in rows if row.strategy == "sequential")
+    whole = _runs(comparison, base)[0]["examples"]
+    return [_line(row, _runs(comparison, row)[0], whole) for row in rows]
+
+
+def _line(row: SummaryRow, first: dict[str, Any], whole: int) -> tuple[str, ...]:
+    """Return the cells of one row; its runs differ in nothing but seed, accuracy and time."""
+    return (
+        row.strategy,
+        str(row.workers),
+        f"{first['learning_rate']:g}",
+        str(first["rounds"]),
+        f"{first['bytes_sent'] / 1000:.0f}",
+        f"{first['examples'] / whole:.3f}",
+        with_interval(row.accuracy.times(100), "{:.2f}"),
+        "" if row.delta is None else with_interval(row.delta, "{:+.2f}"),
+        "" if row.verdict is None else row.verdict.word,
+    )
+
+
+def _runs(comparison: Comparison, row: SummaryRow) -> list[dict[str, Any]]:
+    """Return a row's runs."""
+    key = (row.strategy, row.workers)
+    return [record for record in comparison.runs if (record["strategy"], record["workers"]) == key]
+
+
+def methods_text(comparison: Comparison) -> str:
+    """Return the table as text for a terminal."""
+    rows = comparison.summary
+    if not rows:
+        return "No run was finished."
+    lines: list[tuple[str, ...]] = [_HEADER, *_cells(comparison, rows)]
+    widths = [max(len(line[column]) for line in lines) for column in range(len(_HEADER))]
+    text = [
+        "  ".join([line[0].ljust(widths[0]), *(cell.rjust(w) for cell, w in zip(line[1:], widths[1:], strict=True))])
+        for line in lines
+    ]
+    text.insert(1, "-" * len(text[0]))
+    return "\n".join([*(line.rstrip() for line in text), "", *_notes(comparison)])
+
+
+def methods_markdown(comparison: Comparison) -> str:
+    """Return the table as Markdown, for the documentation."""
+    rule = ("---", *("---:" for _ in _HEADER[2:]), "---")
+    lines: list[Sequence[str]] = [_HEADER, rule, *_cells(comparison, comparison.summary)]
+    table = [f"| {' | '.join(line)} |" for line in lines]
+    return "\n".join([*table, "", *_notes(comparison), ""])
+
+
+def _notes(comparison: Comparison) -> list[str]:
+    """Say what was measured, and how."""
+    settings, data = comparison.settings, comparison.settings["data"]
+    rates = ", ".join(f"{rate:g}" for rate in settings["rates"])
+    hidden = "-".join(map(str, settings["network"]["hidden"])) or "none"
+    notes = [
+        f"{data['name']}, {data['train_rows']} training, {data['validation_rows']} validation and {data['test_rows']} "
+        f"test rows; hidden {hidden}, {settings['network']['optimizer']}, global batch {settings['batch']}, "
+        f"{settings['epochs']} epochs, schedule {settings['schedule']}; {settings['seeds']} seeds.",
+        f"rate: the best of {rates} on the validation rows, over {settings['tuning']} other "
+        f"seed{'s' if settings['tuning'] > 1 else ''}, for every line by itself.",
+        "rounds, KB sent: of one worker; examples: its share of the sequential run's. ± is the 95 % interval.",
+    ]
+    return notes + (["Interrupted: only finished runs are counted."] if comparison.interrupted else [])

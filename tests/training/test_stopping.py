@@ -1,0 +1,478 @@
+"""Early stopping: it counts as scikit-learn does, all workers decide together, and what it leaves is the merged model."""
+
+import contextlib
+import subprocess
+import sys
+import threading
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from sklearn.exceptions import ConvergenceWarning
+from sklearn.neural_network import MLPClassifier
+
+from manyhands.errors import SettingsError
+from manyhands.protocols import Control
+from manyhands.teams.launch import launch
+from manyhands.teams.solo import Solo
+from manyhands.training.clock import PhaseClock
+from manyhands.training.events import EpochEnded, RoundHeld
+from manyhands.training.loop import Loop
+from manyhands.training.plan import make_plan
+from manyhands.training.run import network_settings, run
+from manyhands.training.stopping import EXAMPLES, STOPS, LossStop, UnchangedStop, parse_stop
+
+NOTHING = np.zeros(3)
+
+
+def ended_after(rule, losses, examples=1):
+    """Return after how many epochs of these losses a single worker stops; None if it does not."""
+    watcher, team = rule.watch(NOTHING), Solo(PhaseClock())
+    return next((n for n, loss in enumerate(losses, 1) if watcher.ended(team, NOTHING, loss, examples)), None)
+
+
+# The loss.
+
+BY_HAND = [
+    # Never falls after the first epoch: a first failure in epoch 2, and with patience 2 the third one ends the run.
+    (LossStop(0.0, 2), [1, 2, 2, 2, 2], 4),
+    (LossStop(0.0, 0), [1, 2], 2),
+    # Staying the same is no failure if tol is 0 (1 > 1 - 0 is false), and one if it is larger.
+    (LossStop(0.0, 0), [1, 1, 1, 1], None),
+    (LossStop(0.125, 0), [1, 1], 2),
+    # Falling by tol exactly counts as falling; by less does not, though the best loss is the lower one from then on:
+    # 1 - 0.75 = 0.25 is enough; 0.75 - 0.625 is a failure, and so is 0.5: it is 0.125 below 0.625, not 0.25 below 0.75.
+    (LossStop(0.25, 1), [1, 0.75, 0.625, 0.5], 4),
+    (LossStop(0.25, 1), [1, 0.75, 0.625, 0.375, 0.375], None),
+    # One success takes all failures back: 3, 3 fail, 1 does not, 2, 2, 2 fail.
+    (LossStop(0.0, 2), [2, 3, 3, 1, 2, 2, 2], 7),
+    # The best is the best of all, not the last: 3 after 5 is no success.
+    (LossStop(0.0, 1), [2, 5, 3], 3),
+    (LossStop(0.0, 10), [1] + [2] * 10, None),
+    (LossStop(0.0, 10), [1] + [2] * 11, 12),
+]
+
+
+@pytest.mark.parametrize(("rule", "losses", "epochs"), BY_HAND)
+def test_epochs_are_counted_as_by_hand(rule, losses, epochs):
+    assert ended_after(rule, losses) == epochs
+
+
+def count_as_scikit_learn(losses, tol, n_iter_no_change):
+    """As `MLPClassifier._update_no_improvement_count` and the loop around it, for training losses."""
+    best, count = np.inf, 0
+    for number, loss in enumerate(losses, 1):
+        if loss > best - tol:
+            count += 1
+        else:
+            count = 0
+        best = min(best, loss)
+        if count > n_iter_no_change:
+            return number
+    return None
+
+
+# Multiples of 1/64: all sums and products with them are exact.
+exact = st.integers(0, 256).map(lambda number: number / 64)
+
+
+@given(st.lists(exact, max_size=60), exact, st.integers(0, 6), st.integers(1, 9))
+def test_it_counts_as_scikit_learn_does(losses, tol, patience, examples):
+    assert ended_after(LossStop(tol, patience), losses, examples) == count_as_scikit_learn(losses, tol, patience)
+
+
+class Scripted(MLPClassifier):
+    """Gets its losses from a list, one batch an epoch."""
+
+    script = ()
+
+    def _backprop(self, *arguments, **named):
+        _, *gradients = super()._backprop(*arguments, **named)
+        return self.left.pop(0), *gradients
+
+    def epochs(self):
+        self.left = list(self.script)
+        with pytest.warns(ConvergenceWarning) if count_as_scikit_learn(*self.rule) is None else contextlib.nullcontext():
+            self.fit(np.arange(8.0)[:, None], np.arange(8) % 2)
+        return self.n_iter_
+
+
+@settings(deadline=None, max_examples=40)
+@given(st.lists(exact, min_size=1, max_size=25), st.sampled_from([0.0, 1 / 64, 0.5]), st.integers(1, 4))
+def test_scikit_learn_itself_stops_after_the_same_epoch(losses, tol, patience):
+    network = Scripted((1,), batch_size=8, tol=tol, n_iter_no_change=patience, max_iter=len(losses))
+    network.script, network.rule = losses, (losses, tol, patience)
+    assert network.epochs() == (ended_after(LossStop(tol, patience), losses, 8) or len(losses))
+
+
+@pytest.mark.parametrize(("tol", "patience"), [(1e-4, 10), (0.01, 1), (0.05, 3)])
+def test_on_the_losses_of_a_real_training_too(blobs, tol, patience):
+    network = MLPClassifier(
+        (8,), tol=tol, n_iter_no_change=patience, max_iter=3000, learning_rate_init=0.05, random_state=1
+    )
+    network.fit(blobs.train.features / 255, blobs.train.labels)
+    assert patience + 1 < network.n_iter_ < 3000
+    assert ended_after(LossStop(tol, patience), network.loss_curve_) == network.n_iter_
+
+
+# The weights.
+
+
+def test_weights_that_do_not_change_by_hand():
+    # Changes of at most: 0.5, 0.25 (down), 0.125. Only the last does not exceed a tol of 0.125; 0.25 is enough for two.
+    steps = [np.array(each) for each in ([0, 0.5, 0], [0.125, 0.25, 0], [0.25, 0.25, -0.125], [0.25, 0.25, -0.125])]
+    for tol, expected in ((0.0, 4), (0.124, 4), (0.125, 3), (0.25, 2), (0.5, 1)):
+        watcher, team = UnchangedStop(tol).watch(np.zeros(3)), Solo(PhaseClock())
+        answers = [watcher.ended(team, weights, 1.0, 1) for weights in steps]
+        assert answers.index(True) + 1 == expected, tol
+
+
+def test_the_watched_weights_may_be_one_vector_that_changes():
+    weights = np.zeros(3)
+    watcher, team = UnchangedStop().watch(weights), Solo(PhaseClock())
+    weights[1] = 1
+    assert not watcher.ended(team, weights, 1.0, 1)
+    weights[1] = 2
+    assert not watcher.ended(team, weights, 1.0, 1)
+    assert watcher.ended(team, weights, 1.0, 1)
+
+
+# All workers together.
+
+
+def decide(rule, epochs):
+    """Return what each worker of a team of threads is told after each epoch; ``epochs[e][r]`` is its report."""
+    size = len(epochs[0])
+
+    def work(team):
+        watcher = rule.watch(np.zeros(2))
+        return [watcher.ended(team, *reports[team.rank]) for reports in epochs]
+
+    controls = [Control(np.zeros(1, np.int64), np.zeros(1, np.int64)) for _ in range(size)]
+    return launch("threads", [PhaseClock() for _ in range(size)], controls, work)
+
+
+def losses_of(*epochs, examples=(1, 1)):
+    return [[(NOTHING, loss, count) for loss, count in zip(each, examples, strict=True)] for each in epochs]
+
+
+def test_one_worker_whose_loss_does_not_fall_stops_nobody():
+    # Worker 0 alone would stop after epoch 2; the mean goes 3, 2, 1.5, 1.
+    epochs = losses_of((1, 5), (1.5, 2.5), (1.5, 1.5), (1.5, 0.5))
+    assert decide(LossStop(0.25, 0), epochs) == [[False] * 4] * 2
+
+
+def test_all_workers_stop_after_the_same_epoch_even_those_whose_loss_falls():
+    # Worker 1's falls all the time; the mean goes 3, 2, 2.5.
+    epochs = losses_of((1, 5), (1.5, 2.5), (3, 2))
+    assert decide(LossStop(0.25, 0), epochs) == [[False, False, True]] * 2
+
+
+def test_a_loss_counts_by_its_examples():
+    # (3 * 1 + 1 * 5) / 4 = 2, then (3 * 1.5 + 1 * 3) / 4 = 1.875: it falls by 0.125. Counted alike, 3 and 2.25.
+    epochs = losses_of((1, 5), (1.5, 3), examples=(3, 1))
+    assert decide(LossStop(0.125, 0), epochs) == [[False, False]] * 2
+    assert decide(LossStop(0.126, 0), epochs) == [[False, True]] * 2
+
+
+def test_a_worker_without_examples_does_not_count():
+    epochs = losses_of((2, 0), (1, 0), (1, 0), examples=(5, 0))
+    assert decide(LossStop(0.5, 0), epochs) == [[False, False, True]] * 2
+
+
+def test_weights_that_change_on_one_worker_keep_all_going():
+    still, moved, further = np.zeros(2), np.array([0, 1.0]), np.array([0, 2.0])
+    epochs = [[(still, 1.0, 1), (moved, 1.0, 1)], [(still, 1.0, 1), (further, 1.0, 1)]]
+    epochs += [[(moved, 1.0, 1), (further, 1.0, 1)], [(moved, 1.0, 1), (further, 1.0, 1)]]
+    assert decide(UnchangedStop(), epochs) == [[False, False, False, True]] * 2
+
+
+# Whole runs.
+
+SURVIVE = """
+import numpy as np
+from manyhands.data.dataset import Examples, make_dataset
+from manyhands.training.plan import make_plan
+from manyhands.training.run import network_settings, run
+
+rows = Examples(np.random.default_rng(0).integers(0, 256, (103, 7)).astype(np.uint8), np.arange(103) % 3)
+dataset = make_dataset("noise", rows, rows)
+for strategy in ("periodic:7", "gradient"):
+    run(make_plan(dataset, strategy=strategy, workers=2, epochs=4, batch=25, stop="loss", settings=network_settings()),
+        dataset)
+"""
+
+
+@pytest.fixture(scope="module")
+def survives():
+    """Rounds in the kernel know the workers' vectors by their addresses; a wrong one would end the process of pytest."""
+    done = subprocess.run([sys.executable, "-c", SURVIVE], capture_output=True, timeout=200, check=False)
+    assert done.returncode == 0, f"a run with a stopping rule ended with status {done.returncode}: {done.stderr!r}"
+
+
+SAME_BITS = [
+    ("sequential", 1),
+    ("one-shot", 3),
+    ("periodic:7", 2),
+    ("periodic:1epoch", 2),
+    ("periodic:2epoch", 3),
+    ("gradient", 2),
+    ("gradient:send=int8", 2),
+    ("minibatch:2epochs", 2),
+    ("slowmo:2epoch,beta=0.5", 2),
+    ("diloco:7", 2),
+    ("periodic:7,send=float16", 2),
+    ("gradient@2epochs then periodic:2epoch", 2),
+    ("gradient@20epochs then one-shot", 2),
+]
+NO_TWO_ALIKE = [("easgd:7", 2), ("hogwild", 2), ("hogwild@2epochs then easgd:5", 3)]
+EPOCHS = 40
+
+
+def plan_for(dataset, strategy, workers, **changes):
+    chosen = {"settings": network_settings(hidden=(8,)), "epochs": EPOCHS, "batch": 25, "seed": 3, **changes}
+    return make_plan(dataset, strategy=strategy, workers=workers, **chosen)
+
+
+def bits(result):
+    return result.model.learner.parameters.tobytes()
+
+
+# The loss of these runs falls by less than 0.2 an epoch all the time: the first epoch is no failure, the next three are.
+EARLY, RUN = "loss:0.2,patience=2", 4
+
+
+@pytest.mark.parametrize(("strategy", "workers"), SAME_BITS)
+def test_a_run_that_stops_early_is_the_run_of_so_many_epochs(blobs, survives, strategy, workers):
+    """Its last round has been held: it ends with the bits of a run that was to end there."""
+    early = run(plan_for(blobs, strategy, workers, stop=EARLY), blobs)
+    epochs = {"gradient@20epochs then one-shot": 21}.get(strategy, RUN)  # whose second part must have an epoch
+    if epochs == RUN:
+        planned = run(plan_for(blobs, strategy, workers, epochs=RUN), blobs)
+        assert (early.steps, early.examples) == (planned.steps, planned.examples)
+        assert early.rounds == planned.rounds
+        assert early.losses == planned.losses
+        assert bits(early) == bits(planned)
+        assert early.accuracy == planned.accuracy
+    assert len(early.losses) == RUN
+    assert early.steps == 5 * RUN  # 103 rows in batches of 25: four and a rest
+
+
+@pytest.mark.parametrize(("strategy", "workers"), SAME_BITS)
+def test_stopping_early_gives_the_same_bits_twice_and_to_listeners(blobs, survives, strategy, workers):
+    plan = plan_for(blobs, strategy, workers, stop=EARLY)
+    once, again, heard = run(plan, blobs), run(plan, blobs), run(plan, blobs, listeners=[lambda event: None])
+    for other in (again, heard):
+        assert bits(other) == bits(once)
+        assert (other.losses, other.rounds, other.steps) == (once.losses, once.rounds, once.steps)
+        assert (other.examples, other.bytes_sent) == (once.examples, once.bytes_sent)
+
+
+@pytest.mark.parametrize("rule", ["loss:0,patience=1000", "unchanged"])
+@pytest.mark.parametrize(("strategy", "workers"), SAME_BITS)
+def test_a_rule_that_never_applies_changes_no_bit(blobs, survives, strategy, workers, rule):
+    ruled, free = (run(plan_for(blobs, strategy, workers, stop=stop, epochs=22), blobs) for stop in (rule, None))
+    assert bits(ruled) == bits(free)
+    assert (ruled.losses, ruled.rounds, ruled.steps) == (free.losses, free.rounds, free.steps)
+    assert len(ruled.losses) == 22
+
+
+@pytest.fixture
+def vectors(monkeypatch):
+    """What each worker's learner holds at the end of a run, by rank."""
+    found = {}
+
+    class Spied(Loop):
+        def run(self):
+            tally = super().run()
+            found[self.team.rank] = self.learner.parameters.copy()
+            return tally
+
+    monkeypatch.setattr("manyhands.training.run.Loop", Spied)
+    return found
+
+
+@pytest.mark.parametrize("rule", [EARLY, "unchanged:1e9"])
+@pytest.mark.parametrize(("strategy", "workers"), SAME_BITS + NO_TWO_ALIKE)
+def test_after_an_early_stop_all_workers_hold_the_merged_model(blobs, survives, vectors, strategy, workers, rule):
+    result = run(plan_for(blobs, strategy, workers, stop=rule), blobs)
+    assert len(result.losses) < 10
+    assert sorted(vectors) == list(range(workers))
+    assert {vector.tobytes() for vector in vectors.values()} == {bits(result)}
+    assert result.rounds > 0 or workers == 1
+
+
+def test_a_worker_of_one_shot_has_gone_its_own_way_before_that(blobs, survives, vectors):
+    """What the test before would see without the last round."""
+    heard = []
+    run(plan_for(blobs, "one-shot", 2, stop=EARLY), blobs, listeners=[heard.append])
+    rounds = [event for event in heard if isinstance(event, RoundHeld)]
+    assert sorted((event.rank, event.number, event.step) for event in rounds) == [(0, 1, 5 * RUN), (1, 1, 5 * RUN)]
+
+
+def test_an_early_stop_where_a_round_has_just_been_held_holds_no_other(blobs, survives):
+    # After 4 epochs of 5 steps: rounds after 5, 10, 15, 20; after 10, 20; after 7, 14 and the last, 20.
+    held = {
+        strategy: run(plan_for(blobs, strategy, 2, stop=EARLY), blobs).rounds
+        for strategy in ("periodic:1epoch", "periodic:2epoch", "periodic:7", "periodic:3epoch", "gradient", "one-shot")
+    }
+    assert held == {
+        "periodic:1epoch": 4,
+        "periodic:2epoch": 2,
+        "periodic:7": 3,
+        "periodic:3epoch": 2,
+        "gradient": 20,
+        "one-shot": 1,
+    }
+
+
+def test_the_ensemble_of_an_early_stop_is_that_of_so_many_epochs(blobs, survives):
+    early = run(plan_for(blobs, "one-shot:merge=ensemble", 3, stop=EARLY), blobs)
+    planned = run(plan_for(blobs, "one-shot:merge=ensemble", 3, epochs=RUN), blobs)
+    assert early.model.settings.hidden == (24,)
+    assert bits(early) == bits(planned)
+
+
+def test_all_workers_stop_together_where_each_alone_would_not(blobs, survives):
+    """Every worker has a class of its own: what the losses of all together say is not what any one's say."""
+    heard, lock, rule = {0: [], 1: [], 2: []}, threading.Lock(), LossStop(0.02, 1)
+
+    def listener(event):
+        if isinstance(event, EpochEnded):
+            with lock:
+                heard[event.rank].append(event.loss)
+
+    settings = network_settings(hidden=(4,), learning_rate=0.01)
+    plan = plan_for(blobs, "periodic:1epoch", 3, stop=rule, shares="sorted", settings=settings)
+    result = run(plan, blobs, listeners=[listener])
+    assert len(result.losses) < EPOCHS
+    assert count_as_scikit_learn(result.losses, 0.02, 1) == len(result.losses)
+    assert {len(losses) for losses in heard.values()} == {len(result.losses)}
+    alone = [count_as_scikit_learn(losses, 0.02, 1) for losses in heard.values()]
+    assert any(epochs is not None and epochs < len(result.losses) for epochs in alone), alone
+    # Shares of 34, 34 and 35 rows.
+    mean = np.average([heard[rank] for rank in range(3)], axis=0, weights=[34, 34, 35])
+    np.testing.assert_allclose(result.losses, mean, rtol=1e-12)
+
+
+def test_a_sequential_run_stops_too(blobs):
+    result = run(plan_for(blobs, "sequential", 1, stop=EARLY), blobs)
+    assert (len(result.losses), result.steps, result.rounds) == (RUN, 20, 0)
+    assert count_as_scikit_learn(result.losses, 0.2, 2) == RUN
+    assert str(result.plan).count("40 epochs at most (stop loss:0.2,patience=2)") == 1
+
+
+@pytest.mark.parametrize("workers", [1, 2, 3])
+def test_weights_that_do_not_move_end_the_run_after_one_epoch_whatever_n_is(blobs, survives, workers):
+    """Steps of a millionth: no weight moves by 0.01 in the first epoch, on no worker."""
+    settings = network_settings(hidden=(8,), learning_rate=1e-6)
+    plan = plan_for(blobs, "periodic:1epoch", workers, stop="unchanged:0.01", settings=settings)
+    assert len(run(plan, blobs).losses) == 1
+
+
+def test_own_starts_are_where_weights_begin(blobs, survives):
+    settings = network_settings(hidden=(8,), learning_rate=1e-6)
+    plan = plan_for(blobs, "one-shot:starts=own", 2, stop="unchanged:0.01", settings=settings)
+    assert len(run(plan, blobs).losses) == 1
+
+
+def test_weights_that_move_do_not(blobs):
+    # Adam's first steps are as long as the learning rate, 0.001 each, whatever the gradient is.
+    assert len(run(plan_for(blobs, "sequential", 1, stop="unchanged:0.0005", epochs=3), blobs).losses) == 3
+
+
+def test_an_early_stop_is_measured(blobs, survives):
+    result = run(plan_for(blobs, "periodic:3epoch", 2, stop=EARLY, convergence=True), blobs)
+    assert [(point["step"], point["epoch"]) for point in result.curve] == [(15, 3), (20, 4)]
+    assert result.curve[-1]["accuracy"] == result.accuracy
+
+
+def test_gradient_stops_after_the_epoch_in_which_sequential_does(blobs, survives):
+    settings = network_settings(hidden=(8,), dtype="float64")
+    epochs = {
+        len(run(plan_for(blobs, strategy, n, stop="loss:0.02,patience=1", settings=settings), blobs).losses)
+        for strategy, n in (("sequential", 1), ("gradient", 2), ("gradient", 3))
+    }
+    assert len(epochs) == 1
+    assert 3 <= epochs.pop() < EPOCHS
+
+
+# What is written.
+
+
+@pytest.mark.parametrize(
+    ("text", "rule"),
+    [
+        ("loss", LossStop()),
+        ("loss:0.0001,patience=10", LossStop(1e-4, 10)),
+        ("loss:tol=0.5", LossStop(0.5, 10)),
+        (" loss : 1e-3 , patience = 5 ", None),
+        ("loss:1e-3 , patience = 5", LossStop(1e-3, 5)),
+        ("loss:patience=0,tol=0", LossStop(0.0, 0)),
+        ("unchanged", UnchangedStop()),
+        ("unchanged:0", UnchangedStop(0.0)),
+        ("unchanged:1e-6", UnchangedStop(1e-6)),
+        ("unchanged:tol=2", UnchangedStop(2.0)),
+    ],
+)
+def test_text_becomes_a_rule(text, rule):
+    if rule is None:  # names have no spaces at their ends
+        with pytest.raises(SettingsError, match="unknown stop"):
+            parse_stop(text)
+    else:
+        assert parse_stop(text) == rule
+        assert parse_stop(rule.name) == rule
+
+
+@given(st.integers(0, 99_999), st.integers(-12, 6), st.integers(0, 10**6))
+def test_names_parse_back(digits, exponent, patience):
+    tol = float(f"{digits}e{exponent}")
+    for rule in (LossStop(tol, patience), UnchangedStop(tol)):
+        assert parse_stop(rule.name) == rule
+
+
+@pytest.mark.parametrize("text", ["loss:0.00012345678", "unchanged:0.3333333333"])
+def test_names_keep_every_digit(text):
+    assert parse_stop(parse_stop(text).name) == parse_stop(text)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "never",
+        "loss:",
+        "loss:-1",
+        "loss:nan",
+        "loss:inf",
+        "loss:small",
+        "loss:0.1,10",
+        "loss:patience=-1",
+        "loss:patience=1.5",
+        "loss:patience=ten",
+        "loss:epochs=3",
+        "loss:0.1,tol=0.1",
+        "unchanged:-1",
+        "unchanged:0,patience=3",
+        "unchanged:often",
+    ],
+)
+def test_mistakes_are_named(text):
+    with pytest.raises(SettingsError, match=r"stop.*(examples: loss|number)"):
+        parse_stop(text)
+
+
+pieces = st.sampled_from(["loss", "unchanged", ":", ",", "=", "tol", "patience", "10", "1e-4", "²", "٣"])  # noqa: RUF001
+
+
+@given(st.one_of(st.text(max_size=30), st.lists(st.one_of(pieces, st.text(max_size=3)), max_size=9).map("".join)))
+def test_any_text_gives_a_rule_or_a_typed_error(text):
+    with contextlib.suppress(SettingsError):
+        assert parse_stop(text).name
+
+
+def test_every_rule_is_among_the_examples():
+    assert [name for name in STOPS if name not in EXAMPLES] == []
+    for text in EXAMPLES.split(", "):
+        assert parse_stop(text)
