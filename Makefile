@@ -3,11 +3,12 @@ PYTHON ?= python3
 PIP := .venv/bin/python -m pip --disable-pip-version-check
 STAMP := .venv/.ready
 
-.PHONY: help env compare study lint test test-all bench clean
+.PHONY: help env compare study study-strategies lint test test-all bench clean
 
 help:
 	@echo "make compare   set up, then compare strategies and numbers of workers on real handwriting"
 	@echo "make study     set up, then repeat the published study with our learner; report/report.html"
+	@echo "make study-strategies   set up, then every strategy and merge; docs/strategies-table.md (resumable)"
 	@echo "make test      set up, then lint, types and tests (under 10 minutes)"
 	@echo "make test-all  the same with the slow tests"
 	@echo "make bench     set up, then measure speed and write benchmarks/RESULTS.md"
@@ -26,6 +27,10 @@ compare: $(STAMP)
 
 study: $(STAMP)
 	.venv/bin/manyhands study w1 --report report
+
+# What is finished is kept in the journal: killed or stopped, it goes on where it was.
+study-strategies: $(STAMP)
+	.venv/bin/manyhands study strategies --journal strategies.journal --markdown docs/strategies-table.md
 
 lint: $(STAMP)
 	.venv/bin/ruff format --check .

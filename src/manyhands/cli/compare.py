@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from manyhands.cli import options as shared
@@ -155,14 +156,26 @@ def _introduce(study: Study, *, quiet: bool) -> None:
         return
     plan = study.plans[0]
     network = studies.network_text(study.dataset, "-".join(map(str, plan.settings.hidden)), plan.settings)
-    studies.introduce(study.dataset, study.outcome.environment, network, f"{_training(plan)}, {len(study.plans)} runs")
+    lines = [f"{_training(plan)}, {len(study.plans)} runs", *_chosen(study.plans)]
+    studies.introduce(study.dataset, study.outcome.environment, network, f"\n{' ' * 10}".join(lines))
 
 
 def _training(plan: Plan) -> str:
     """Say how a run goes."""
     if plan.learner == "published":
         return f"MLPClassifiers on equal shares, batch {plan.batch // plan.workers} each, at most {plan.epochs} epochs"
-    return f"global batch {plan.batch}, {plan.epochs} epochs"
+    schedule = "" if plan.schedule.name == "constant" else f", schedule {plan.schedule.name}"
+    return f"global batch {plan.batch}, {plan.epochs} epochs{schedule}"
+
+
+def _chosen(plans: Sequence[Plan]) -> list[str]:
+    """Say what `auto` has chosen for each number of workers."""
+    chosen = {plan.workers: plan for plan in plans if plan.automatic}
+    return [
+        f"auto n={workers}: {plan.strategy.name}, {plan.settings.optimizer} {plan.settings.learning_rate:g} "
+        f"{plan.schedule.name}, global batch {plan.batch}"
+        for workers, plan in chosen.items()
+    ]
 
 
 def _run(study: Study, options: argparse.Namespace, *logs: Any) -> None:

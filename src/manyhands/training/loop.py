@@ -150,7 +150,7 @@ class Loop:
         helper = TrainingHelper(self.plan, self.team, self.learner, self.table, schedule, self.control, self.validation)
         memory = stage.strategy.begin_(self.team, self.learner)
         self._now = _Now(stage, schedule, self.plan.rates(stage), memory, helper)
-        self._last_round = self.tally.steps
+        self._last_round, self._examples_since_round = self.tally.steps, 0
 
     def _go_through_stage(self) -> None:
         """Train through all epochs of the stage, or until the stopping rule ends the run."""

@@ -258,7 +258,7 @@ def make_plan(
     if automatic:
         if learner != "mlp":
             raise SettingsError(f"the learner {learner} has its own rules: auto has nothing to choose for it")
-        chosen, asked = choose(asked, number, dataset.rows, epochs, len(dataset.classes))
+        chosen, asked = choose(asked, number, dataset.rows, epochs)
     else:
         chosen = _read(parse_strategy, strategy)
     rule = None if stop is None else _read(parse_stop, stop)
