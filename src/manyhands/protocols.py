@@ -498,8 +498,16 @@ class Strategy(Protocol):
         """
         ...
 
-    def rate_factors(self, workers: int, steps_per_epoch: int, steps: int) -> NDArray[np.float64]:
-        """Return what the learning rate of each of a stage's steps is multiplied with."""
+    def rate_factors(self, times: float, steps_per_epoch: int, steps: int) -> NDArray[np.float64]:
+        """Return what the learning rate of each of a stage's steps is multiplied with.
+
+        Parameters
+        ----------
+        times
+            Number of workers, or how many times larger their batch is, if it is.
+        steps_per_epoch, steps
+            Of the stage.
+        """
         ...
 
     def next_round(self, step: int, steps_per_epoch: int, total_steps: int) -> int:

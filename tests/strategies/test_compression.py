@@ -27,6 +27,7 @@ def there_and_back(codec, values):
     return CODECS[codec].decode(CODECS[codec].encode(values))[: len(values)]
 
 
+@settings(deadline=None)
 @given(st.lists(st.floats(-60000, 60000, width=32), max_size=20))
 def test_float16_rounds_to_11_bits(numbers):
     values = np.array(numbers, np.float32)
@@ -35,12 +36,14 @@ def test_float16_rounds_to_11_bits(numbers):
     assert (np.abs(there_and_back("float16", values).astype(float) - values) <= bound).all()
 
 
+@settings(deadline=None)
 @given(VECTORS)
 def test_bfloat16_rounds_to_8_bits(values):
     bound = np.maximum(np.abs(values.astype(float)) * 2**-8, 2.0**-134)
     assert (np.abs(there_and_back("bfloat16", values).astype(float) - values) <= bound).all()
 
 
+@settings(deadline=None)
 @given(st.lists(st.integers(0, 2**32 - 1), min_size=1, max_size=50))
 def test_bfloat16_is_the_nearest_ties_to_even(patterns):
     bits = np.array(patterns, np.uint32)
@@ -94,6 +97,7 @@ def test_int8_by_hand():
     assert there_and_back("int8", values).tolist() == [254, -254, 100, 100, 104, 0, -4]
 
 
+@settings(deadline=None)
 @given(st.integers(0, 3 * BLOCK), st.lists(st.floats(-30, 30), min_size=4, max_size=4), st.integers(0, 2**32 - 1))
 def test_int8_errs_by_half_a_255th_of_the_blocks_range(length, magnitudes, seed):
     scales = np.repeat(10.0 ** np.array(magnitudes), BLOCK)[:length]
@@ -119,6 +123,7 @@ def test_nothing_stays_nothing(codec, values):
     assert there_and_back(codec, np.array(values, np.float32)).tolist() == values
 
 
+@settings(deadline=None)
 @given(st.sampled_from(sorted(CODECS)), VECTORS)
 def test_what_has_been_rounded_is_not_rounded_again(codec, values):
     once = there_and_back(codec, np.clip(values, -6e4, 6e4))
@@ -164,11 +169,11 @@ def test_two_workers_by_hand(dtype):
     assert second == again == pytest.approx([0, 0.1875])
 
 
-@settings(max_examples=15)
+@settings(deadline=None, max_examples=12)
 @given(st.sampled_from(sorted(CODECS)), st.sampled_from([1, 2, 3]), st.integers(0, 2**32 - 1))
 def test_over_many_rounds_all_that_was_sent_arrives(codec, size, seed):
     rounds, length = 30, 300
-    sent = np.random.default_rng(seed).uniform(-1, 1, (rounds, size, length)).astype(np.float32)
+    sent = np.random.default_rng(seed).uniform(-0.9, 0.9, (rounds, size, length)).astype(np.float32)
 
     def work(team):
         arrived, memory = np.zeros((rounds, length)), {}
@@ -180,11 +185,11 @@ def test_over_many_rounds_all_that_was_sent_arrives(codec, size, seed):
 
     arrived = together(size, work)[0]
     off = np.abs((arrived - sent.mean(axis=1)).cumsum(axis=0)).max(axis=1)
-    # Only the last rounding is missing, at both ends of the way, of numbers up to about 1: half a place, with what was
-    # rounded off before on top of it. Without feedback errors of 30 rounds would add up.
+    # Only the last rounding is missing, half a place at each end of the way; the numbers, with what was rounded off
+    # before on top of them, are below 1. Without feedback errors of 30 rounds would add up, to 2 places and more.
     place = {"float16": 2**-11, "bfloat16": 2**-8, "int8": 1 / 127}[codec]
-    assert off[0] > 0.05 * place
-    assert off.max() <= 1.1 * place
+    assert off[0] > 0.2 * place
+    assert off.max() <= 1.001 * place
 
 
 def test_who_does_not_count_in_a_round_loses_nothing():

@@ -1,7 +1,7 @@
 import contextlib
 
 import pytest
-from hypothesis import assume, given
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from manyhands.errors import SettingsError
@@ -214,6 +214,7 @@ def test_a_message_says_what_is_wrong(text, said):
     assert said in str(caught.value)
 
 
+@settings(deadline=None)
 @given(st.text(max_size=30))
 def test_any_text_gives_a_strategy_or_a_typed_error(text):
     with contextlib.suppress(SettingsError):
@@ -243,6 +244,7 @@ TEXTS = st.builds(
 )
 
 
+@settings(deadline=None)
 @given(TEXTS, st.integers(1, 30), st.integers(1, 9), st.none() | st.integers(1, 40))
 def test_what_looks_like_a_strategy_has_stages_or_is_a_typed_error(text, epochs, workers, first_decay):
     with contextlib.suppress(SettingsError):
@@ -253,6 +255,7 @@ def test_what_looks_like_a_strategy_has_stages_or_is_a_typed_error(text, epochs,
         assert all(stage.epochs >= 1 and stage.batch_factor in (1, workers) for stage in stages)
 
 
+@settings(deadline=None)
 @given(st.sampled_from(sorted(set(WRITTEN.values()))), st.integers(1, 40), st.integers(1, 8))
 def test_rounds_move_on_and_end_with_every_stage(name, steps_per_epoch, epochs):
     try:

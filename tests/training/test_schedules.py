@@ -5,7 +5,7 @@ import math
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from manyhands.errors import SettingsError
@@ -38,6 +38,13 @@ BY_HAND = [
     # After a warm-up of 2 epochs, 8 are left to fall in.
     ("cosine:warmup=2epochs", 10, {0: 0.005, 1: 0.505, 2: 1, 4: 0.8535534, 6: 0.5, 10: 0}),
     ("cosine:warmup=100%", 10, {5: 0.501, 9.99: 1}),
+    ("linear", 10, {0: 1, 2.5: 0.75, 5: 0.5, 10: 0}),
+    ("linear:hold=50%", 10, {0: 1, 5: 1, 7.5: 0.5, 10: 0}),
+    ("linear:hold=5epochs", 10, {4.99: 1, 5: 1, 7.5: 0.5}),
+    ("linear:hold=100%", 10, {0: 1, 9.99: 1}),
+    ("linear:hold=30epochs", 10, {0: 1, 9.99: 1}),
+    # Up in 2 epochs, held for 2, down in 6.
+    ("linear:hold=20%,warmup=2epochs", 10, {0: 0.005, 1: 0.505, 2: 1, 4: 1, 7: 0.5, 10: 0}),
     # From 1/25 up in 3 epochs, half-way 0.04 + 0.96 / 2; down to 1/250,000 in 7, half-way (1 + 0.000004) / 2.
     ("one-cycle", 10, {0: 0.04, 1.5: 0.52, 3: 1, 6.5: 0.500002, 10: 0.000004}),
     ("one-cycle:rise=3epochs", 10, {0: 0.04, 1.5: 0.52, 3: 1, 6.5: 0.500002, 10: 0.000004}),
@@ -60,6 +67,10 @@ WRITTEN = {
     "cosine:0.1": None,
     "cosine:to=0.1,warmup=2epochs": "cosine:to=0.1,warmup=2epochs",
     "cosine:warmup=2epochs,to=0.1": "cosine:to=0.1,warmup=2epochs",
+    "linear": "linear",
+    "linear:hold=0%": "linear",
+    "linear:warmup=5%,hold=1epoch": "linear:hold=1epoch,warmup=5%",
+    "linear:50%": None,
     "one-cycle": "one-cycle:rise=30%",
     "one-cycle:15epochs": None,
     "one-cycle:rise=15epochs": "one-cycle:rise=15epochs",
@@ -67,7 +78,7 @@ WRITTEN = {
 
 MISTAKES = [
     "",
-    "linear",
+    "magic",
     "constant:",
     "constant:5%",
     "constant:warmup",
@@ -87,6 +98,8 @@ MISTAKES = [
     "step:30epochs,every=30epochs",
     "cosine:to=2",
     "cosine:restarts=3",
+    "linear:to=0.1",
+    "linear:hold=long",
     "one-cycle:warmup=5%",
     "one-cycle:rise=high",
     "constant:warmup=" + "9" * 5000 + "%",
@@ -126,6 +139,7 @@ def test_one_cycle_is_that_of_pytorch(epochs, percent):
         ("constant", 10, None),
         ("constant:warmup=50%", 10, None),
         ("cosine", 10, None),
+        ("linear:hold=50%", 10, None),
         ("one-cycle", 10, None),
         ("step", 10, 5),
         ("step:30epochs", 90, 30),
@@ -163,11 +177,13 @@ schedules = st.one_of(
     st.tuples(lengths, fractions).map(lambda each: f"step:{each[0]},factor={each[1]}"),
     st.tuples(lengths, fractions, lengths).map(lambda each: f"step:{each[0]},factor={each[1]},warmup={each[2]}"),
     st.tuples(fractions, lengths).map(lambda each: f"cosine:to={each[0]},warmup={each[1]}"),
+    st.tuples(lengths, lengths).map(lambda each: f"linear:hold={each[0]},warmup={each[1]}"),
     lengths.map("one-cycle:rise={}".format),
 )
 
 
 @given(schedules)
+@example("linear:hold=0epochs")
 def test_names_parse_back(text):
     schedule = parse_schedule(text)
     assert parse_schedule(schedule.name) == schedule
@@ -220,15 +236,25 @@ def test_mistakes_are_named_and_shown_how_to_mend(text):
         parse_schedule(text)
 
 
-pieces = st.sampled_from(
-    ["step", "cosine", "constant", "one-cycle", ":", ",", "=", "warmup", "to", "factor", "rise", "every", "5%", "1epoch"]
+values = st.one_of(st.text(max_size=9), st.text(st.characters(categories=["Nd", "No"]), min_size=1, max_size=3))
+templates = st.sampled_from(
+    [
+        "{}",
+        "{}:{}",
+        "step:{}",
+        "step:{}epochs,factor={}",
+        "linear:hold={}",
+        "cosine:to={}",
+        "cosine:warmup={}%",
+        "one-cycle:rise={}{}",
+    ]
 )
 
 
-@given(st.one_of(st.text(max_size=30), st.lists(st.one_of(pieces, st.text(max_size=3)), max_size=9).map("".join)))
-def test_any_text_gives_a_schedule_or_a_typed_error(text):
+@given(templates, values, values)
+def test_any_text_gives_a_schedule_or_a_typed_error(template, one, other):
     with contextlib.suppress(SettingsError):
-        schedule = parse_schedule(text)
+        schedule = parse_schedule(template.format(one, other))
         assert isinstance(schedule, RateSchedule)
         assert schedule.name
         assert np.isfinite(schedule.factors(np.arange(5.0), 5)).all()

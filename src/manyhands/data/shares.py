@@ -45,7 +45,9 @@ class Shares:
     @property
     def name(self) -> str:
         """As ``"sorted"`` or ``"dirichlet:0.3"``."""
-        return f"dirichlet:{self.alpha:g}" if self.kind == "dirichlet" else self.kind
+        return (
+            f"dirichlet:{np.format_float_positional(self.alpha, trim='-')}" if self.kind == "dirichlet" else self.kind
+        )
 
     def divide(self, labels: NDArray[np.int32], workers: int, seed: int) -> list[NDArray[np.int64]]:
         """Return each worker's row numbers.
@@ -78,16 +80,14 @@ class Shares:
         prior /= prior.sum()
         shares = []
         for size in sizes:
-            mixture = np.zeros(len(left))
-            present = prior > 0
-            mixture[present] = rng.dirichlet(np.maximum(self.alpha * prior[present], 1e-12))
+            mixture = self._mixture(prior, rng)
             taken: list[NDArray[np.int64]] = []
             missing = int(size)
             while missing:
                 there = np.array([len(rows) for rows in left])
                 chances = np.where(there > 0, mixture, 0.0)
-                if chances.sum() < 1e-9:  # its classes are used up: then what is left, in proportion
-                    chances = there.astype(np.float64)
+                if chances.sum() < 1e-9:  # its classes are used up: another mixture, of those that are left
+                    mixture = chances = self._mixture(np.where(there > 0, prior, 0.0), rng)
                 counts = np.minimum(rng.multinomial(missing, chances / chances.sum()), there)
                 for label, count in enumerate(counts):
                     taken.append(left[label][:count])
@@ -95,6 +95,16 @@ class Shares:
                 missing -= int(counts.sum())
             shares.append(np.sort(np.concatenate(taken)) if taken else np.zeros(0, np.int64))
         return shares
+
+    def _mixture(self, prior: NDArray[np.float64], rng: np.random.Generator) -> NDArray[np.float64]:
+        """Draw the chances of all classes; those without a prior have none."""
+        mixture, present = np.zeros(len(prior)), prior > 0
+        # Far below one, all parameters underflow: then one class has it all, as in the limit.
+        drawn = rng.dirichlet(np.maximum(self.alpha * prior[present], 1e-12))
+        if not np.isfinite(drawn).all() or drawn.sum() <= 0:
+            drawn = rng.multinomial(1, prior[present] / prior[present].sum()).astype(np.float64)
+        mixture[present] = drawn
+        return mixture
 
 
 def parse_shares(text: str) -> Shares:

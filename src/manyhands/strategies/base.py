@@ -82,7 +82,7 @@ class OneStage:
         """One."""
         return (Stage(self, epochs),)  # type: ignore[arg-type]  # subclasses are whole strategies
 
-    def rate_factors(self, workers: int, steps_per_epoch: int, steps: int) -> NDArray[np.float64]:
+    def rate_factors(self, times: float, steps_per_epoch: int, steps: int) -> NDArray[np.float64]:
         """1."""
         return np.ones(steps)
 

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 from manyhands.protocols import RoundContext
 from manyhands.strategies.base import RoundOptions
+from manyhands.strategies.grammar import number
 from manyhands.strategies.outer import OuterStrategy, fraction
 from manyhands.strategies.period import Period
 
@@ -46,8 +47,8 @@ class DiLoCo(OuterStrategy):
     @property
     def name(self) -> str:
         """As ``"diloco:1epoch"`` or ``"diloco:500,rate=1,momentum=0.5"``."""
-        rate = "" if self.rate == 0.7 else f",rate={self.rate:g}"
-        momentum = "" if self.momentum == 0.9 else f",momentum={self.momentum:g}"
+        rate = "" if self.rate == 0.7 else f",rate={number(self.rate)}"
+        momentum = "" if self.momentum == 0.9 else f",momentum={number(self.momentum)}"
         return f"diloco:{self.every}{rate}{momentum}{self.options}"
 
     def outer_step_(self, context: RoundContext) -> None:

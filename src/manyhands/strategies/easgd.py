@@ -13,6 +13,7 @@ from typing import ClassVar
 
 from manyhands.protocols import Learner, RoundContext, Team, Vector
 from manyhands.strategies.base import LocalStrategy
+from manyhands.strategies.grammar import number
 from manyhands.strategies.outer import fraction
 from manyhands.strategies.period import Period
 
@@ -48,7 +49,7 @@ class EASGD(LocalStrategy):
     @property
     def name(self) -> str:
         """As ``"easgd:10"`` or ``"easgd:10,strength=0.5"``."""
-        return f"easgd:{self.every}" + ("" if self.strength == 0.9 else f",strength={self.strength:g}")
+        return f"easgd:{self.every}" + ("" if self.strength == 0.9 else f",strength={number(self.strength)}")
 
     def next_round(self, step: int, steps_per_epoch: int, total_steps: int) -> int:
         """At the next multiple of the period, or at the end."""

@@ -6,6 +6,8 @@ import inspect
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeVar
 
+import numpy as np
+
 from manyhands.errors import SettingsError
 
 Made = TypeVar("Made")
@@ -91,3 +93,8 @@ def make(
         what = f"its arguments are {', '.join(takes)}" if takes else "it takes none"
         raise SettingsError(f"{where}: these arguments do not fit ({what}); examples: {examples}") from error
     return maker(*values, **keys)
+
+
+def number(value: float) -> str:
+    """Write a number with all its digits and no more, without an exponent: it is read again as the same."""
+    return str(np.format_float_positional(value, trim="-"))

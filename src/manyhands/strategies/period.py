@@ -6,6 +6,7 @@ import re
 from dataclasses import dataclass
 
 from manyhands.errors import SettingsError
+from manyhands.strategies.grammar import number
 
 _PERIOD = re.compile(r"(\d{1,9})\s*(steps?|epochs?)?")
 _LENGTH = re.compile(r"(\d{1,9}(?:\.\d{1,9})?)\s*(%|epochs?)")
@@ -83,7 +84,7 @@ class Length:
 
     def __str__(self) -> str:
         plural = "s" if self.amount != 1 else ""
-        return f"{self.amount:g}{'%' if self.unit == '%' else 'epoch' + plural}"
+        return f"{number(self.amount)}{'%' if self.unit == '%' else 'epoch' + plural}"
 
     def epochs(self, total: int) -> float:
         """Return its length in epochs, for a run of ``total``."""

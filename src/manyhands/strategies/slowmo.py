@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 from manyhands.protocols import RoundContext
 from manyhands.strategies.base import RoundOptions
+from manyhands.strategies.grammar import number
 from manyhands.strategies.outer import OuterStrategy, fraction
 from manyhands.strategies.period import Period
 
@@ -48,8 +49,8 @@ class SlowMo(OuterStrategy):
     @property
     def name(self) -> str:
         """As ``"slowmo:1epoch"`` or ``"slowmo:1epoch,beta=0.5,alpha=0.9"``."""
-        beta = "" if self.beta is None else f",beta={self.beta:g}"
-        alpha = "" if self.alpha == 1 else f",alpha={self.alpha:g}"
+        beta = "" if self.beta is None else f",beta={number(self.beta)}"
+        alpha = "" if self.alpha == 1 else f",alpha={number(self.alpha)}"
         return f"slowmo:{self.every}{beta}{alpha}{self.options}"
 
     @property

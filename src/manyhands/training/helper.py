@@ -24,6 +24,10 @@ class TrainingHelper:
     validation
         Rows that no training sees, if there are any.
 
+    Attributes
+    ----------
+    epochs : int
+        How many epochs the run has; fewer than planned if it ends early.
     """
 
     def __init__(
@@ -40,6 +44,7 @@ class TrainingHelper:
         self._table, self._schedule, self._control = table, schedule, control
         self._validation = validation
         self._examples = 0
+        self.epochs = plan.epochs
 
     def settle(self) -> int:
         """Return how many examples second trainings have used since the last call."""
@@ -84,7 +89,7 @@ class TrainingHelper:
         rates = plan.rates(stage)
         progress = Control(self._control.stop, np.zeros(1, np.int64))
         with self._team.clock.phase("compute"):
-            for epoch in range(plan.epochs):
+            for epoch in range(self.epochs):
                 order = self._schedule.epoch(epoch)
                 rows = order.rows[np.isin(order.rows, kept)]
                 steps = max(1, round(fraction * order.steps))

@@ -323,7 +323,8 @@ def events_file(folder: Path, run: int) -> Path:
 
 def _place_for(dataset: Dataset) -> str | None:
     """Return the folder of files in memory, if the system has one with enough room; None: the usual place."""
-    arrays = (dataset.train.features, dataset.train.labels, dataset.test.features, dataset.test.labels)
+    tables = [table for table in (dataset.train, dataset.test, dataset.validation) if table is not None]
+    arrays = [array for table in tables for array in (table.features, table.labels)]
     needed = 2 * sum(array.nbytes for array in arrays) + (16 << 20)
     try:
         memory = os.statvfs(_MEMORY)

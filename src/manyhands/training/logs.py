@@ -9,6 +9,7 @@ import contextlib
 import errno
 import json
 import os
+import re
 import socket
 import stat
 import threading
@@ -108,7 +109,8 @@ class Logs:
 
 def _run_name(number: int, plan: Plan) -> str:
     """Return the folder of a run, such as ``003-periodic-1epoch-n2-seed0``."""
-    return f"{number:03}-{plan.strategy.name.replace(':', '-')}-n{plan.workers}-seed{plan.seed}"
+    strategy = re.sub(r"[^A-Za-z0-9.]+", "-", plan.label)  # "@", "%" and spaces are for no file name
+    return f"{number:03}-{strategy}-n{plan.workers}-seed{plan.seed}"
 
 
 class _Several:
@@ -225,7 +227,7 @@ class _Board:
 
     def __init__(self, folder: Path, plan: Plan) -> None:
         writer, self._events, self._summaries = _import_tensorboard()
-        self._folder, self._steps_per_epoch = folder, plan.steps_per_epoch
+        self._folder, self._plan = folder, plan
         now = time.time()
         try:
             folder.mkdir(parents=True, exist_ok=True)
@@ -238,7 +240,7 @@ class _Board:
 
     def hear(self, event: Event) -> None:
         if isinstance(event, EpochEnded):
-            self._scalars(event.epoch * self._steps_per_epoch, {"loss/epoch": event.loss})
+            self._scalars(self._plan.steps_until(event.epoch), {"loss/epoch": event.loss})
         elif isinstance(event, RoundHeld):
             self._scalars(event.step, {"loss/round": event.loss, "rounds": event.number})
         elif isinstance(event, Measured):

@@ -20,6 +20,7 @@ from manyhands.training.events import EpochEnded, Event, Listener, Measured, Rou
 from manyhands.training.helper import TrainingHelper
 from manyhands.training.model import scores
 from manyhands.training.plan import Plan, PlannedStage
+from manyhands.training.stopping import Watcher
 
 _ROWS_AT_ONCE = 1 << 17
 """Rows of several epochs that are ordered ahead and trained on in one call: a megabyte of numbers."""
@@ -119,7 +120,7 @@ class Loop:
         self._examples_since_round = 0
         self._last_round = self._last_measured = 0
         self._loss_since_round, self._steps_since_round = 0.0, 0
-        self._stop = None if plan.stop is None else plan.stop.watch(learner.parameters)
+        self._stop: Watcher | None = None
         self._stopped = False
 
     def run(self) -> Tally:
@@ -132,6 +133,8 @@ class Loop:
         DivergedError, WorkerLost
             From the learner and the team.
         """
+        if self.plan.stop is not None:
+            self._stop = self.plan.stop.watch(self.learner.parameters)
         for stage in self.plan.stages:
             self._begin(stage)
             if self.learner.whole_runs:
@@ -154,8 +157,8 @@ class Loop:
 
     def _go_through_stage(self) -> None:
         """Train through all epochs of the stage, or until the stopping rule ends the run."""
-        stage, meeting = self._now.stage, self._meeting()
-        if meeting is None and self._holds_rounds:
+        stage = self._now.stage
+        if self._meeting() is None and self._holds_rounds:
             for epoch in range(stage.first_epoch, stage.first_epoch + stage.epochs):
                 with self.clock.phase("compute"):
                     order = self._now.schedule.epoch(epoch)
@@ -167,7 +170,7 @@ class Loop:
         watched = self.listeners or self.held_out is not None or self._stop is not None
         at_once = 1 if watched else max(1, _ROWS_AT_ONCE // self.plan.rows)
         for first in range(0, stage.epochs, at_once):
-            self._stretch(stage.first_epoch + first, min(at_once, stage.epochs - first), meeting)
+            self._stretch(stage.first_epoch + first, min(at_once, stage.epochs - first))
             if self._stopped:
                 return
 
@@ -210,10 +213,11 @@ class Loop:
         inside = strategy.talks_inside_steps
         return self.team.meeting_for(self._gradient if inside else self.learner.parameters)
 
-    def _stretch(self, first: int, count: int, meeting: Any) -> None:
+    def _stretch(self, first: int, count: int) -> None:
         """Go through several epochs in one call of the learner, rounds included."""
         now, step = self._now, self.tally.steps
         began = time.perf_counter()
+        meeting = self._meeting()  # anew: others may have met over another vector since
         order = now.schedule.epochs(first, count)
         at = self._in_stage(step)
         rounds, held, vector = None, 0, self._gradient
@@ -361,7 +365,8 @@ class Loop:
     def _end_early(self) -> None:
         """Hold the last round now, unless it has just been held."""
         strategy = self._now.stage.strategy
-        if not strategy.talks_inside_steps and (self._last_round < self.tally.steps or strategy.shared_memory):
+        if self._last_round < self.tally.steps or strategy.shared_memory or len(self.learner.buffers):
+            self._now.helper.epochs = len(self.tally.losses)
             self._round(last=True)
 
     def _note_epoch(self, epoch: int, order: Order, losses: NDArray[np.float64]) -> None:

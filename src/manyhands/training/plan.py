@@ -132,7 +132,9 @@ class Plan:
     def rates(self, stage: PlannedStage) -> NDArray[np.float64]:
         """Return the learning rate of each of a stage's steps."""
         at = stage.first_epoch + np.arange(stage.steps) / stage.steps_per_epoch
-        factors = stage.strategy.rate_factors(self.workers, stage.steps_per_epoch, stage.steps)
+        # A batch that cannot be n times as large, because there are not so many rows, is answered by a smaller scale.
+        times = stage.batch / self.batch if stage.batch > self.batch else self.workers
+        factors = stage.strategy.rate_factors(times, stage.steps_per_epoch, stage.steps)
         return self.settings.learning_rate * self.schedule.factors(at, self.epochs) * factors
 
     @property
@@ -150,6 +152,12 @@ class Plan:
     def steps_per_epoch(self) -> int:
         """Optimizer steps of every worker in an epoch (the first, if batches differ)."""
         return self.stages[0].steps_per_epoch
+
+    def steps_until(self, epoch: int) -> int:
+        """Return how many steps every worker takes in the first ``epoch`` epochs."""
+        return sum(
+            stage.steps_per_epoch * min(max(epoch - stage.first_epoch, 0), stage.epochs) for stage in self.stages
+        )
 
     @property
     def total_steps(self) -> int:

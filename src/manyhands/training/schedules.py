@@ -51,9 +51,8 @@ class RateSchedule:
         rising = 0.0 if self.warmup is None else min(self.warmup.epochs(epochs), epochs)
         factors = self._after(np.maximum(at - rising, 0), epochs - rising, rising)
         # The very first step already moves: a rate of zero would waste it.
-        return np.asarray(
-            np.where(at < rising, factors * (at + min(1.0, rising) * 1e-2) / max(rising, 1e-300), factors)
-        )
+        risen = np.minimum((at + min(1.0, rising) * 1e-2) / max(rising, 1e-300), 1)
+        return np.asarray(np.where(at < rising, factors * risen, factors))
 
     def _after(self, at: Epochs, epochs: float, rising: float) -> NDArray[np.float64]:
         """Return the factors at positions behind the warm-up."""
@@ -78,11 +77,12 @@ class Step(RateSchedule):
     @property
     def name(self) -> str:
         """As ``"step:30epochs,factor=0.1"``."""
-        return self._named("step", str(self.every), f"factor={self.factor:g}")
+        return self._named("step", str(self.every), f"factor={grammar.number(self.factor)}")
 
     def first_decay(self, epochs: int) -> int | None:
         """Return the first drop."""
-        return max(1, round(self.every.epochs(epochs)))
+        first = max(1, round(self.every.epochs(epochs)))
+        return first if first < epochs else None
 
     def _after(self, at: Epochs, epochs: float, rising: float) -> NDArray[np.float64]:
         every = max(1, round(self.every.epochs(round(epochs + rising))))
@@ -104,7 +104,7 @@ class Cosine(RateSchedule):
     @property
     def name(self) -> str:
         """As ``"cosine"`` or ``"cosine:to=0.1,warmup=5%"``."""
-        return self._named("cosine", *([f"to={self.to:g}"] if self.to else []))
+        return self._named("cosine", *([f"to={grammar.number(self.to)}"] if self.to else []))
 
     def _after(self, at: Epochs, epochs: float, rising: float) -> NDArray[np.float64]:
         done = at / max(epochs, 1e-300)
@@ -179,7 +179,7 @@ def _cosine(*, to: str = "0", warmup: str | None = None) -> RateSchedule:
 def _linear(*, hold: str = "0%", warmup: str | None = None) -> RateSchedule:
     length = _length(hold, "linear:hold")
     assert length is not None
-    return Linear(_length(warmup, "warmup"), length)
+    return Linear(_length(warmup, "warmup"), length if length.amount else Length(0, "%"))
 
 
 def _one_cycle(*, rise: str = "30%") -> RateSchedule:

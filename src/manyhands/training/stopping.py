@@ -7,6 +7,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
@@ -67,7 +68,7 @@ class LossStop:
     @property
     def name(self) -> str:
         """As ``"loss:0.0001,patience=10"``."""
-        return f"loss:{self.tol:g},patience={self.patience}"
+        return f"loss:{grammar.number(self.tol)},patience={self.patience}"
 
     def watch(self, parameters: Vector) -> Watcher:
         """Return what follows the loss."""
@@ -104,7 +105,7 @@ class UnchangedStop:
     @property
     def name(self) -> str:
         """As ``"unchanged:0"``."""
-        return f"unchanged:{self.tol:g}"
+        return f"unchanged:{grammar.number(self.tol)}"
 
     def watch(self, parameters: Vector) -> Watcher:
         """Return what follows the weights."""
@@ -124,7 +125,7 @@ class _WeightWatcher:
 
 
 def _loss(tol: str = "0.0001", *, patience: str = "10") -> Stop:
-    if not patience.strip().isdigit():
+    if not re.fullmatch(r"[0-9]{1,9}", patience.strip()):
         raise SettingsError(f"stop, loss:patience={patience}: it must be a whole number of epochs")
     return LossStop(_amount(tol, "loss"), int(patience))
 
