@@ -12,10 +12,12 @@ from manyhands.learners.mlp.network import MLPSettings
 from manyhands.merges.fisher import fisher_
 from manyhands.protocols import Control, RoundContext, Table
 from manyhands.randomness import generator
+from manyhands.strategies.one_shot import OneShot
 from manyhands.teams.launch import launch
 from manyhands.teams.solo import Solo
 from manyhands.training.clock import PhaseClock
 from manyhands.training.helper import TrainingHelper
+from manyhands.training.plan import Plan
 
 
 def merged(vectors, informations, dtype=np.float64):
@@ -51,11 +53,13 @@ def test_the_floor_is_a_millionth():
 
 
 def helper_of(learner, table, seed=4, sharding="global", rank=0, size=1):
-    schedule = Schedule(table.rows, min(table.rows, 10), rank, size, sharding, seed)
+    batch = min(table.rows, 10)
+    plan = Plan(OneShot(), size, "threads", learner.settings, batch, 1, sharding, seed, table.rows)
+    schedule = Schedule(table.rows, batch, rank, size, sharding, seed)
     control = Control(np.zeros(1, np.int64), np.zeros(1, np.int64))
     team = Solo(PhaseClock())
     team.rank = rank
-    return TrainingHelper(SimpleNamespace(seed=seed), team, learner, table, schedule, control, None)
+    return TrainingHelper(plan, team, learner, table, schedule, control, None)
 
 
 def network(rows=30, hidden=(4,), dtype="float64", activation="tanh", seed=0):

@@ -156,7 +156,7 @@ def test_scaling_changes_nothing_for_one_worker(blobs):
 def test_gradients_count_by_their_rows(send):
     # Worker 0's is the mean of 3 rows, worker 1's of 1: (3 * 1 + 1 * 5) / 4 = 2. Worker 2 has no rows.
     def work(team):
-        gradient = np.full(40, [1, 5, 0][team.rank], np.float32)
+        gradient = np.full(40, [1, 5, 9][team.rank], np.float32)
         parse_strategy(f"gradient:send={send}").merge_gradient_(team, gradient, [3, 1, 0][team.rank], {})
         return gradient
 

@@ -1,6 +1,7 @@
 """What merges ask for: scores on validation rows, and second trainings (Fisher: see tests/merges/test_fisher.py)."""
 
 import contextlib
+from dataclasses import fields
 from types import SimpleNamespace
 
 import numpy as np
@@ -16,9 +17,7 @@ from manyhands.teams.solo import Solo
 from manyhands.training.clock import PhaseClock
 from manyhands.training.helper import TrainingHelper
 from manyhands.training.loop import StoppedError
-from manyhands.training.plan import make_plan
-
-ROWS = 103  # of blobs
+from manyhands.training.plan import Plan, make_plan
 
 
 class Recorder(MLP):
@@ -49,6 +48,13 @@ class Watched(Solo):
         self.elsewhere = True
         yield
         self.elsewhere = False
+
+
+class Counting(Plan):
+    """Has the rates 1, 2, 3, ... (times 1e-4)."""
+
+    def rates(self, stage):
+        return 1e-4 * np.arange(1, stage.steps + 1)
 
 
 def scene(dataset, rank=0, workers=2, epochs=4, batch=25, seed=3, validation=None, hidden=(6,), **changes):
@@ -139,10 +145,7 @@ def test_the_rates_are_those_of_the_same_times(blobs):
     # 2 epochs of 10 steps at rates 1..20; 5 of 10 steps, so every second one. (Falling in reality; here to be seen.)
     now = scene(blobs, epochs=2, batch=11)
     assert now.plan.steps_per_epoch == 10
-    plan = SimpleNamespace(
-        **{name: getattr(now.plan, name) for name in ("seed", "stages", "epochs", "batch", "rows", "total_steps")},
-        rates=lambda stage: 1e-4 * np.arange(1, 21),
-    )
+    plan = Counting(**{each.name: getattr(now.plan, each.name) for each in fields(Plan)})
     helper = TrainingHelper(plan, now.team, now.learner, now.table, now.schedule, now.control, None)
     helper.retrain(0.5)
     rates = np.round(1e4 * np.concatenate(now.learner.rates)).astype(int)

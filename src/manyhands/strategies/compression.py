@@ -100,10 +100,16 @@ def mean_(team: Team, vector: Vector, weight: float, send: str, memory: dict[str
     memory
         Where rounding errors are kept from one round to the next.
     """
-    codec, length = CODECS[send], len(vector)
+    with np.errstate(invalid="ignore", over="ignore"):  # what is not finite arrives as such, and is found as such
+        _mean_(team, vector, weight, CODECS[send], memory)
+
+
+def _mean_(team: Team, vector: Vector, weight: float, codec: Codec, memory: dict[str, Vector]) -> None:
+    length = len(vector)
     own = memory.setdefault("rounded off", np.zeros_like(vector))
     vector += own
-    encoded = codec.encode(vector)
+    # Who does not count in this round sends nothing of what it has kept.
+    encoded = codec.encode(vector if weight else np.zeros_like(vector))
     own[:] = vector - codec.decode(encoded)[:length]
 
     weights = np.zeros(team.size)
@@ -119,6 +125,7 @@ def mean_(team: Team, vector: Vector, weight: float, send: str, memory: dict[str
     part += kept
     encoded[mine] = codec.encode(part)
     kept[:] = part - codec.decode(encoded[mine])
+    sent = team.bytes_sent
     team.all_gather_(encoded)
-    team.bytes_sent -= encoded.nbytes  # one round, not two: counted as any other mean
+    team.bytes_sent = sent  # one round, not two: counted as any other mean
     vector[:] = codec.decode(encoded)[:length]

@@ -23,6 +23,11 @@ class OuterStrategy(LocalStrategy):
     every: Period = Period(1, "epoch")
     plain = False
 
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.options.starts == "own":
+            raise SettingsError(f"every={self.every}: outer steps begin where all workers are alike: no starts=own")
+
     def next_round(self, step: int, steps_per_epoch: int, total_steps: int) -> int:
         """At the next multiple of the period, or at the end."""
         return self.every.after(step, steps_per_epoch, total_steps)

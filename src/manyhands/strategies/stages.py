@@ -145,6 +145,12 @@ class PostLocal(Staged):
     after: Length | None = None
     options: RoundOptions = RoundOptions()
 
+    def __post_init__(self) -> None:
+        if self.options.merge in merges.ONCE or self.options.starts == "own":
+            raise SettingsError(
+                f"{self.name}: its workers have trained together, so no own starts, and no such merge: that is for one-shot"
+            )
+
     @classmethod
     def parse(cls, every: str = "16", *, options: RoundOptions, after: str | None = None) -> PostLocal:
         """Read ``16,after=50%``.
@@ -194,7 +200,9 @@ class SWAP(Staged):
 
     def __post_init__(self) -> None:
         if self.options.merge in merges.ONCE or self.options.starts == "own":
-            raise SettingsError(f"{self.name}: its workers have trained together: no own starts, no such merge")
+            raise SettingsError(
+                f"{self.name}: its workers have trained together, so no own starts, and no such merge: that is for one-shot"
+            )
 
     @classmethod
     def parse(cls, first: str = "75%", *, options: RoundOptions, scale: str = "sqrt") -> SWAP:

@@ -122,6 +122,7 @@ class Loop:
         self._loss_since_round, self._steps_since_round = 0.0, 0
         self._stop: Watcher | None = None
         self._stopped = False
+        self._local = False  # whether the optimizers' states may differ
 
     def run(self) -> Tally:
         """Train; afterwards all workers hold the same, merged parameters.
@@ -151,9 +152,23 @@ class Loop:
         """Get ready for a stage: all workers are alike."""
         schedule = self._schedule_for(stage)
         helper = TrainingHelper(self.plan, self.team, self.learner, self.table, schedule, self.control, self.validation)
+        if self._local and stage.strategy.talks_inside_steps:
+            self._share_state()
+        self._local = not stage.strategy.talks_inside_steps
         memory = stage.strategy.begin_(self.team, self.learner)
         self._now = _Now(stage, schedule, self.plan.rates(stage), memory, helper)
         self._last_round, self._examples_since_round = self.tally.steps, 0
+
+    def _share_state(self) -> None:
+        """Average the optimizer's state, which local steps have left each worker its own.
+
+        Workers that apply the same gradient stay alike only if their optimizers are.
+        """
+        for vector in self.learner.optimizer_state.values():
+            self.team.mean_(vector)
+        steps = np.full(1, self.learner.steps_taken, np.float64)  # who had no rows in a step has not taken it
+        self.team.broadcast_(steps)
+        self.learner.steps_taken = int(steps[0])
 
     def _go_through_stage(self) -> None:
         """Train through all epochs of the stage, or until the stopping rule ends the run."""
@@ -326,7 +341,8 @@ class Loop:
                 self._tell(RoundHeld(self.team.rank, self.tally.rounds, self.tally.steps, loss))
         self._loss_since_round, self._steps_since_round = 0.0, 0
         self._examples_since_round = 0
-        self._last_round = self.tally.steps
+        if last or not strategy.shared_memory:  # who does not wait for the others is not like them either
+            self._last_round = self.tally.steps
 
     def _measure_if_alike(self) -> None:
         """Measure on rows that no training sees, if somebody wants to know and all workers hold the same parameters.
