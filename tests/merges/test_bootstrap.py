@@ -6,8 +6,10 @@ import numpy as np
 import pytest
 
 import manyhands
+from manyhands.errors import SettingsError
 from manyhands.merges.bootstrap import RATIO, bootstrap_
 from manyhands.protocols import Control, RoundContext
+from manyhands.strategies import parse_strategy
 from manyhands.teams.launch import launch
 from manyhands.training.clock import PhaseClock
 
@@ -116,7 +118,12 @@ def test_after_an_early_end_the_second_training_is_as_short():
 def test_the_second_training_begins_where_the_first_did():
     # At a rate of nearly 0 both trainings end where they began: (mean(x1) - 0.1 mean(x1)) / 0.9 = mean(x1).
     still = {"learning_rate": 1e-30, "epochs": 1}
-    for starts in ("same", "own"):
-        plain = train(f"one-shot:starts={starts}", **still).model.learner.parameters
-        corrected = train(f"one-shot:merge=bootstrap,starts={starts}", **still).model.learner.parameters
-        np.testing.assert_allclose(corrected, plain, atol=1e-6, err_msg=f"starts={starts}")
+    plain, corrected = (
+        train(strategy, **still).model.learner.parameters for strategy in ("one-shot", "one-shot:merge=bootstrap")
+    )
+    np.testing.assert_allclose(corrected, plain, atol=1e-6)
+
+
+def test_own_starts_are_refused():
+    with pytest.raises(SettingsError, match="one start"):
+        parse_strategy("one-shot:merge=bootstrap,starts=own")

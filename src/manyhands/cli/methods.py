@@ -9,8 +9,8 @@ from typing import Any
 from manyhands.cli import options as shared
 from manyhands.cli import studies
 
-RATES = (0.001, 0.003, 0.006, 0.012)
-WORKERS = (2, 4, 8)
+RATES = (0.001, 0.004, 0.012)
+WORKERS = (2, 8)
 
 
 def register(names: Any) -> None:
@@ -27,17 +27,19 @@ def register(names: Any) -> None:
     group.add_argument(
         "--strategy", action="append", dest="strategies", metavar="S", help="once per strategy (default: all of them)"
     )
-    group.add_argument("--workers", type=shared.numbers, default=WORKERS, metavar="N[,N...]", help="default: 2,4,8")
+    group.add_argument("--workers", type=shared.numbers, default=WORKERS, metavar="N[,N...]", help="default: 2,8")
     group.add_argument(
         "--rates",
         type=_rates,
         default=RATES,
         metavar="R[,R...]",
-        help="to choose from (default: 0.001,0.003,0.006,0.012)",
+        help="to choose from (default: 0.001,0.004,0.012)",
     )
     group.add_argument("--tuning", type=shared.positive, metavar="K", help="runs for each of them (default: 1)")
     group.add_argument("--seeds", type=shared.positive, metavar="K", help="runs that are reported (default: 5)")
-    group.add_argument("--schedule", default="cosine", metavar="S", help="of the learning rate (default: cosine)")
+    group.add_argument(
+        "--schedule", default="linear:hold=50%", metavar="S", help="of the learning rate (default: linear:hold=50%%)"
+    )
     group.add_argument("--batch", type=shared.positive, metavar="B", help="GLOBAL batch (default: 200)")
     group.add_argument("--epochs", type=shared.positive, default=75, metavar="E", help="default: 75")
     group.add_argument(

@@ -28,11 +28,17 @@ def rebasin_(context: RoundContext) -> None:
     own, first = learner.parameters.copy(), learner.parameters.copy()
     team.broadcast_(first)
     if team.rank:
-        orders = match(_blocks(learner, first), _blocks(learner, own))
-        for vector in (own, *learner.optimizer_state.values()):
-            _permute_(learner, vector, orders)
+        with team.clock.phase("merge"), team.away():
+            _adapt_(learner, first, own)
     learner.parameters[:] = own
     team.mean_(learner.parameters, context.examples)
+
+
+def _adapt_(learner: Learner, first: Vector, own: Vector) -> None:
+    """Order the hidden units of ``own``, and of the optimizer's vectors, as those of ``first``."""
+    orders = match(_blocks(learner, first), _blocks(learner, own))
+    for vector in (own, *learner.optimizer_state.values()):
+        _permute_(learner, vector, orders)
 
 
 def match(first: Blocks, second: Blocks) -> list[NDArray[np.int64]]:

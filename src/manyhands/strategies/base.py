@@ -52,6 +52,8 @@ class RoundOptions:
         for name, choices in _OPTIONS.items():
             if getattr(self, name) not in choices:
                 raise SettingsError(f"{name}={getattr(self, name)}: choose one of {', '.join(choices)}")
+        if self.merge == "bootstrap" and self.starts == "own":
+            raise SettingsError("merge=bootstrap corrects trainings from one start: it does not go with starts=own")
         if self.send != "full" and (self.merge not in _MEANS or self.starts == "own"):
             raise SettingsError(
                 f"send={self.send} sends differences to the last mean, which only merge={' or merge='.join(_MEANS)} "

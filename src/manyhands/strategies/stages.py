@@ -23,6 +23,8 @@ from manyhands.strategies.one_shot import OneShot
 from manyhands.strategies.period import Length, Period
 from manyhands.strategies.periodic import Periodic
 
+_TRAINED_TOGETHER = "its workers have trained together, so no own starts, and no such merge: that is for one-shot"
+
 
 class Staged(OneStage):
     """A strategy whose stages are other strategies; it is never asked for rounds itself."""
@@ -147,9 +149,7 @@ class PostLocal(Staged):
 
     def __post_init__(self) -> None:
         if self.options.merge in merges.ONCE or self.options.starts == "own":
-            raise SettingsError(
-                f"{self.name}: its workers have trained together, so no own starts, and no such merge: that is for one-shot"
-            )
+            raise SettingsError(f"{self.name}: {_TRAINED_TOGETHER}")
 
     @classmethod
     def parse(cls, every: str = "16", *, options: RoundOptions, after: str | None = None) -> PostLocal:
@@ -200,9 +200,7 @@ class SWAP(Staged):
 
     def __post_init__(self) -> None:
         if self.options.merge in merges.ONCE or self.options.starts == "own":
-            raise SettingsError(
-                f"{self.name}: its workers have trained together, so no own starts, and no such merge: that is for one-shot"
-            )
+            raise SettingsError(f"{self.name}: {_TRAINED_TOGETHER}")
 
     @classmethod
     def parse(cls, first: str = "75%", *, options: RoundOptions, scale: str = "sqrt") -> SWAP:

@@ -62,8 +62,8 @@ METHODS = (
 )
 """What is compared: every strategy, every merge, every option."""
 
-DEFAULT_RATES = (0.001, 0.003, 0.006, 0.012)
-DEFAULT_WORKERS = (2, 4, 8)
+DEFAULT_RATES = (0.001, 0.004, 0.012)
+DEFAULT_WORKERS = (2, 8)
 DEFAULT_SEEDS = 5
 TUNING_SEEDS = 1
 _FIRST_TUNING_SEED = 1000
@@ -101,7 +101,7 @@ class MethodsRequest:
     network: MLPSettings = field(default_factory=network_settings)
     batch: int | None = None
     epochs: int = 75
-    schedule: str = "cosine"
+    schedule: str = "linear:hold=50%"
     team: str = "threads"
     seeds: int = DEFAULT_SEEDS
     seed: int = 0

@@ -235,7 +235,7 @@ class SweepStudy:
         """Compile before the first clock starts, and once: every session would do it at the same time."""
         settings = replace(self.request.network, hidden=self.request.hidden[0])
         learner = make_learner(self.request.learner, settings, self.dataset.features, len(self.dataset.classes))
-        prepare(self.request.team, 1, learner.dtype, lambda: learner.prepare(self.dataset.train))
+        prepare(self.request.team, 1, [learner.dtype], lambda: learner.prepare(self.dataset.train))
 
     def _settings(self) -> dict[str, Any]:
         """Return what was resolved, for the record."""

@@ -41,8 +41,8 @@ def check_team(name: str, size: int) -> None:
         raise SettingsError(f"a team {name!r} of {size} workers is not possible")
 
 
-def prepare(name: str, size: int, dtype: np.dtype[Any], compile_learner: Callable[[], None]) -> None:
-    """Compile what a run needs, so that no later clock sees it: the learner, and rounds on vectors of ``dtype``.
+def prepare(name: str, size: int, dtypes: Sequence[np.dtype[Any]], compile_learner: Callable[[], None]) -> None:
+    """Compile what a run needs, so that no later clock sees it: the learner, and rounds on vectors of ``dtypes``.
 
     In an MPI job rank 0 does it first; the others then find it done.
     """
@@ -52,11 +52,13 @@ def prepare(name: str, size: int, dtype: np.dtype[Any], compile_learner: Callabl
         if size > 1 and alone(name):
             from manyhands.teams import threads
 
-            threads.warm_up(dtype)
+            for dtype in dtypes:
+                threads.warm_up(dtype)
         elif size > 1:
             from manyhands.teams import mpi
 
-            mpi.warm_up(dtype)
+            for dtype in dtypes:
+                mpi.warm_up(dtype)
 
     if alone(name):
         compile_all()

@@ -53,11 +53,11 @@ class MPITeam:
     @contextlib.contextmanager
     def away(self) -> Iterator[None]:
         """Let the watch know that this worker takes no steps meanwhile."""
-        self.elsewhere = True
+        before, self.elsewhere = self.elsewhere, True
         try:
             yield
         finally:
-            self.elsewhere = False
+            self.elsewhere = before
 
     def meeting_for(self, vector: Vector) -> None:
         """Return nothing: compiled code cannot send messages."""

@@ -84,14 +84,17 @@ class TrainingHelper:
         learner, plan, stage = self._learner, self._plan, self._plan.stages[-1]
         before = learner.state()
         learner.initialize(generator(plan.seed, "init"))
-        drawn = self._schedule.epoch(0).rows  # shuffled: its first part is a draw without replacement
-        kept = drawn[: max(1, round(fraction * len(drawn)))]
+        # A draw without replacement: of the worker's share, or of all rows if the share changes from epoch to epoch.
+        shuffled = generator(plan.seed, "second training").permutation(plan.rows)
+        drawn = self._schedule.epoch(0).rows.astype(np.int64) if plan.sharding == "fixed" else shuffled
+        kept = np.zeros(self._table.rows, np.bool_)
+        kept[drawn[: max(1, round(fraction * len(drawn)))]] = True
         rates = plan.rates(stage)
         progress = Control(self._control.stop, np.zeros(1, np.int64))
-        with self._team.clock.phase("compute"):
+        with self._team.clock.phase("compute"), self._team.away():
             for epoch in range(self.epochs):
                 order = self._schedule.epoch(epoch)
-                rows = order.rows[np.isin(order.rows, kept)]
+                rows = order.rows[kept[order.rows]]
                 steps = max(1, round(fraction * order.steps))
                 bounds = np.arange(steps + 1, dtype=np.int64) * len(rows) // steps
                 at = np.arange(steps) * order.steps // steps + epoch * order.steps

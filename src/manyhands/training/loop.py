@@ -93,8 +93,6 @@ class Loop:
     ----------
     tally : Tally
         What has been done so far.
-    members : ndarray of shape (n, size) or None
-        All workers' parameters, if the last merge was an ensemble.
     """
 
     def __init__(
@@ -114,7 +112,6 @@ class Loop:
         self.table, self.held_out, self.validation = table, held_out, validation
         self.control, self.clock, self.listeners = control, clock, listeners
         self.tally = Tally()
-        self.members: NDArray[Any] | None = None
         self._schedule_for = schedule_for
         self._gradient: Vector = aligned_zeros(learner.size, learner.dtype)
         self._examples_since_round = 0
@@ -144,9 +141,13 @@ class Loop:
                 self._go_through_stage()
             if self._stopped:
                 break
-        members = self._now.memory.get("members")
-        self.members = None if members is None else members.reshape(self.team.size, -1)
         return self.tally
+
+    @property
+    def model(self) -> Learner:
+        """What has been learned: the learner itself, or the networks of all workers side by side."""
+        members = self._now.memory.get("members")
+        return self.learner if members is None else self.learner.side_by_side(members.reshape(self.team.size, -1))
 
     def _begin(self, stage: PlannedStage) -> None:
         """Get ready for a stage: all workers are alike."""
@@ -334,6 +335,8 @@ class Loop:
             strategy.hold_round_(
                 RoundContext(self.team, self.learner, examples, rate, last, self._now.memory, self._now.helper)
             )
+            if self.control.stop[0]:  # a merge that trains was stopped
+                raise StoppedError
             self.tally.examples += self._now.helper.settle()
             if not strategy.talks_inside_steps:
                 self.tally.rounds += 1
@@ -359,7 +362,7 @@ class Loop:
         with self.clock.apart("evaluate"):
             if self.team.rank == 0:
                 with self.team.away():
-                    loss, score = scores(self.learner.predict_proba(self.held_out), self.held_out.labels)
+                    loss, score = scores(self.model.predict_proba(self.held_out), self.held_out.labels)
                 if not math.isfinite(loss):
                     raise DivergedError(step, 0, loss)
                 stage = self._now.stage

@@ -184,7 +184,9 @@ def _make_learner(plan: Plan, dataset: Dataset, rank: int) -> Learner:
 def _prepare(plan: Plan, dataset: Dataset) -> None:
     """Compile everything before any clock starts."""
     learner = _make_learner(plan, dataset, 0)
-    prepare(plan.team, plan.workers, learner.dtype, lambda: learner.prepare(dataset.train))
+    plain = plan.stop is None and all(stage.strategy.plain for stage in plan.stages)
+    others = [] if plain else [np.dtype(np.float64)]  # scores, weights and losses are added in double precision
+    prepare(plan.team, plan.workers, [learner.dtype, *others], lambda: learner.prepare(dataset.train))
 
 
 def _work(
@@ -227,10 +229,7 @@ def _work(
     clock.begin_training()
     tally = loop.run()
     clock.end_training()
-    sent = team.bytes_sent - sent
-    if loop.members is not None:
-        learner = learner.side_by_side(loop.members)
-    return _Outcome(team.rank, learner, tally, sent, clock)
+    return _Outcome(team.rank, loop.model, tally, team.bytes_sent - sent, clock)
 
 
 def train(
