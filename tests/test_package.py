@@ -13,18 +13,20 @@ from pathlib import Path
 import pytest
 
 import manyhands
+from manyhands.cli import methods as methods_command
 from manyhands.cli import options
 from manyhands.cli import study as study_command
 from manyhands.data import scaling
 from manyhands.learners import LEARNERS
 from manyhands.learners.mlp import network
 from manyhands.strategies import STRATEGIES
-from manyhands.studies import compare, statistics, study, sweep
+from manyhands.studies import compare, methods, statistics, study, sweep
 from manyhands.teams.launch import TEAMS
 
 PACKAGE = Path(manyhands.__file__).parent
 PROJECT = Path(__file__).parents[1]
 HEAVY = ("numba", "scipy", "sklearn", "torch", "numpy", "matplotlib", "tensorboard")
+STUDIES = ("w1", "w4", "strategies")
 COMMANDS = ("train", "evaluate", "compare", "sweep", "study", "report")
 HELP = "from manyhands.cli import main\ntry: main({!r})\nexcept SystemExit: pass"
 
@@ -37,9 +39,14 @@ class TestImport:
             "import manyhands.cli",
             HELP.format(["--help"]),
             *(HELP.format([command, "--help"]) for command in COMMANDS),
-            *(HELP.format(["study", name, "--help"]) for name in ("w1", "w4")),
+            *(HELP.format(["study", name, "--help"]) for name in STUDIES),
         ],
-        ids=["package", "cli", "help", *(f"help of {name}" for name in (*COMMANDS, "study w1", "study w4"))],
+        ids=[
+            "package",
+            "cli",
+            "help",
+            *(f"help of {name}" for name in (*COMMANDS, *(f"study {name}" for name in STUDIES))),
+        ],
     )
     def test_it_is_cheap(self, code):
         """No heavy package, and under 0.3 s of CPU time."""
@@ -117,7 +124,7 @@ class TestOptionsAreThoseOfTheirModules:
         ):
             assert f"default: {','.join(map(str, values))}" in told[name]
 
-    @pytest.mark.parametrize("path", [("compare",), ("study", "w1"), ("study", "w4")])
+    @pytest.mark.parametrize("path", [("compare",), *(("study", name) for name in STUDIES)])
     def test_margin(self, path):
         parser = parser_of(*path)
         told = next(each.help for each in parser._actions if each.dest == "margin")
@@ -135,6 +142,17 @@ class TestOptionsAreThoseOfTheirModules:
         assert parser.get_default("epochs") == study.W4_EPOCHS
         assert parser.get_default("splits") is None  # which stands for:
         assert study_command.DEFAULT_SPLITS == compare.DEFAULT_SEEDS
+
+    def test_defaults_of_study_strategies(self):
+        assert (methods_command.RATES, methods_command.WORKERS) == (methods.DEFAULT_RATES, methods.DEFAULT_WORKERS)
+        parser, request = parser_of("study", "strategies"), methods.MethodsRequest()
+        for name in ("workers", "rates", "epochs", "schedule", "seed", "batch", "team"):
+            assert parser.get_default(name) == getattr(request, name), name
+        told = {each.dest: each.help for each in parser._actions}
+        for name in ("workers", "rates"):
+            assert f"default: {','.join(map(str, getattr(request, name)))}" in told[name]
+        for name in ("epochs", "seeds", "tuning", "seed"):
+            assert f"default: {getattr(request, name)}" in told[name]
 
     def test_strategies_are_named_in_the_help(self):
         told = action("compare", "strategies").help

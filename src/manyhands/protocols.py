@@ -387,7 +387,7 @@ class RoundContext:
     examples
         This worker's since the last round.
     rate
-        Learning rate of the last step.
+        Mean learning rate of the steps since the last round.
     last
         Whether the strategy ends with it: all workers must be alike afterwards.
     memory
@@ -498,13 +498,15 @@ class Strategy(Protocol):
         """
         ...
 
-    def rate_factors(self, times: float, steps_per_epoch: int, steps: int) -> NDArray[np.float64]:
+    def rate_factors(self, workers: int, growth: float, steps_per_epoch: int, steps: int) -> NDArray[np.float64]:
         """Return what the learning rate of each of a stage's steps is multiplied with.
 
         Parameters
         ----------
-        times
-            Number of workers, or how many times larger their batch is, if it is.
+        workers
+            Their number.
+        growth
+            How many times larger the stage's global batch is than the plan's: its factor, unless rows are too few.
         steps_per_epoch, steps
             Of the stage.
         """

@@ -102,7 +102,12 @@ def test_matching_by_hand():
 @pytest.mark.parametrize("name", ["biases.0", "weights.1"])
 def test_biases_and_what_goes_out_count_too(name):
     # Units that take in the same are told apart by nothing else.
-    first = {"weights.0": np.ones((2, 3)), "biases.0": np.zeros(3), "weights.1": np.zeros((3, 2)), "biases.1": [0, 0]}
+    first = {
+        "weights.0": np.ones((2, 3)),
+        "biases.0": np.zeros(3),
+        "weights.1": np.zeros((3, 2)),
+        "biases.1": np.zeros(2),
+    }
     first[name] = np.array([1.0, 2.0, 4.0]) if name == "biases.0" else np.array([[1.0, 0.0], [0.0, 1.0], [-1.0, -1.0]])
     second = permuted(first, [np.array([2, 0, 1])])
     np.testing.assert_array_equal(permuted(second, match(first, second))[name], first[name])

@@ -19,6 +19,10 @@ SECONDS = {"startup", "read", "distribute", "compute", "communicate", "merge", "
 NUMBER, INTERVAL = (int, float), (list, type(None))
 RUN = {
     "strategy": str,
+    "resolved": str,
+    "batch": int,
+    "learning_rate": float,
+    "schedule": str,
     "workers": int,
     "team": str,
     "learner": str,

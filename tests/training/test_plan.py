@@ -317,7 +317,7 @@ def test_a_description_gives_the_plan_back(
         epochs=epochs,
         sharding=None if shares else sharding,
         seed=seed,
-        convergence=convergence,
+        convergence=convergence and not parse_strategy(strategy).shared_memory,
         schedule=schedule,
         stop=stop,
         shares=shares,

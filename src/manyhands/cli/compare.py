@@ -35,8 +35,10 @@ def register(commands: Any) -> None:
         action="append",
         dest="strategies",
         metavar="S",
-        help="once per strategy: auto, or any of docs/strategies.md, e.g. periodic:50 (steps), slowmo:1epoch or "
-        "'gradient@20%% then periodic:1epoch' (default: sequential, one-shot, periodic:1epoch, gradient)",
+        help="once per strategy: auto, sequential, one-shot, periodic:1epoch, periodic:50 (steps), gradient, "
+        "minibatch:5epochs, post-local:16, slowmo:1epoch, diloco:1epoch, swap:75%%, easgd:10, hogwild, or several, "
+        "as in 'gradient@20%% then periodic:1epoch'; see docs/strategies.md (default: sequential, one-shot, "
+        "periodic:1epoch, gradient)",
     )
     group.add_argument(
         "--workers", type=shared.numbers, default=(1, 2, 4, 6), metavar="N[,N...]", help="default: 1,2,4,6"

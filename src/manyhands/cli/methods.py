@@ -8,7 +8,9 @@ from typing import Any
 
 from manyhands.cli import options as shared
 from manyhands.cli import studies
+from manyhands.errors import SettingsError
 
+DEFAULT_RATE = 0.001
 RATES = (0.001, 0.004, 0.012)
 WORKERS = (2, 8)
 
@@ -67,8 +69,11 @@ def run(options: argparse.Namespace) -> int:
     from manyhands.studies.statistics import DEFAULT_MARGIN
     from manyhands.training.run import network_settings
 
+    journal = options.journal or (f"{options.json}.journal" if options.json else None)
     studies.check_output(options)
-    shared.check_output(options.markdown, options.json, options.journal)
+    shared.check_output(options.markdown, options.json, journal)
+    if options.learning_rate != DEFAULT_RATE:
+        raise SettingsError("the study chooses learning rates itself: give those to choose from with --rates")
     request = methods.MethodsRequest(
         strategies=tuple(options.strategies or methods.METHODS),
         workers=options.workers,
@@ -82,7 +87,6 @@ def run(options: argparse.Namespace) -> int:
         tuning=options.tuning or methods.TUNING_SEEDS,
         margin=DEFAULT_MARGIN if options.margin is None else options.margin,
     )
-    journal = options.journal or (f"{options.json}.journal" if options.json else None)
     study = methods.MethodsStudy(load(shared.data_request(options)), request, journal)
     if not options.quiet:
         hidden = "-".join(map(str, request.network.hidden))
@@ -94,7 +98,7 @@ def run(options: argparse.Namespace) -> int:
         with studies.progress_bar(quiet=options.quiet, unit="run") as advance:
             study.run(advance)
 
-    status = studies.carry_out(options, study.outcome, carry_out, study.text)
+    status = studies.carry_out(options, study.outcome, carry_out, study.text, answers=False)
     if status == 0 and options.markdown:
         write_whole(options.markdown, methods.methods_markdown(study.outcome).encode())
     if status == 0 and journal is not None and not options.journal:

@@ -66,24 +66,40 @@ def carry_out(
     run: Callable[[], object],
     text: Callable[[], str],
     leads: bool = True,
+    *,
+    answers: bool = True,
 ) -> int:
-    """Run a study; write and print what is finished, whatever ends it; return the exit status."""
+    """Run a study; write and print what is finished, whatever ends it; return the exit status.
+
+    Parameters
+    ----------
+    options
+        The command's.
+    outcome, run, text
+        What the study has come to, what carries it out, what shows it.
+    leads
+        Whether this process writes and prints.
+    answers
+        Whether it answers the question about speed.
+    """
     try:
         run()
     except KeyboardInterrupt as error:
         if options.debug:
             raise
-        finish(options, outcome, text, leads)
+        finish(options, outcome, text, leads, answers=answers)
         return _TERMINATED if isinstance(error, Terminated) else _INTERRUPTED
     except ManyhandsError:
         if outcome.runs:  # hours of finished runs are worth having, whatever became of this one
-            finish(options, outcome, text, leads)
+            finish(options, outcome, text, leads, answers=answers)
         raise
-    finish(options, outcome, text, leads)
+    finish(options, outcome, text, leads, answers=answers)
     return 0
 
 
-def finish(options: argparse.Namespace, outcome: Outcome, text: Callable[[], str], leads: bool = True) -> None:
+def finish(
+    options: argparse.Namespace, outcome: Outcome, text: Callable[[], str], leads: bool = True, *, answers: bool = True
+) -> None:
     """Write files and print tables, in this order: a terminal can fail. A disk can too: then the tables come first.
 
     Raises
@@ -104,7 +120,7 @@ def finish(options: argparse.Namespace, outcome: Outcome, text: Callable[[], str
     except OutputError as error:
         failures.append(error)
     print(text(), flush=True)
-    if outcome.runs:
+    if outcome.runs and answers:
         from manyhands.studies.report.answer import answer
 
         print(f"\n{textwrap.fill(' '.join(answer(outcome.record())), 80, break_on_hyphens=False)}", flush=True)

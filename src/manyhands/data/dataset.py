@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import zlib
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
 
@@ -109,6 +111,18 @@ class Dataset:
     def features(self) -> int:
         """Number of features."""
         return int(self.train.features.shape[1])
+
+    @cached_property
+    def identity(self) -> dict[str, Any]:
+        """What two data sets have in common that are the same, wherever they were read from: facts, and a checksum."""
+        checksum = 0
+        for table in (self.train, self.test, self.validation):
+            if table is not None:
+                checksum = zlib.crc32(table.labels.tobytes(), checksum)
+                checksum = zlib.crc32(np.ascontiguousarray(table.features).data, checksum)
+        facts = self.describe()
+        names = ("name", "train_rows", "test_rows", "features", "scaling")
+        return {**{name: facts[name] for name in names}, "checksum": checksum}
 
     def describe(self) -> dict[str, Any]:
         """Return the facts for reports."""

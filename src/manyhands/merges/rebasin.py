@@ -51,6 +51,8 @@ def match(first: Blocks, second: Blocks) -> list[NDArray[np.int64]]:
     """
     from scipy.optimize import linear_sum_assignment
 
+    # In double precision: what is finite in single precision has finite products, and ties are rarer.
+    first, second = ({name: block.astype(np.float64) for name, block in each.items()} for each in (first, second))
     layers = len(first) // 2
     orders = [np.arange(len(first[f"biases.{layer}"])) for layer in range(layers - 1)]
     for _ in range(_ROUNDS):
@@ -61,6 +63,8 @@ def match(first: Blocks, second: Blocks) -> list[NDArray[np.int64]]:
             gain = first[f"weights.{layer}"].T @ like[f"weights.{layer}"]
             gain = gain + np.outer(first[f"biases.{layer}"], like[f"biases.{layer}"])
             gain = gain + first[f"weights.{layer + 1}"] @ like[f"weights.{layer + 1}"].T
+            if not np.isfinite(gain).all():
+                return orders  # diverged: found, and said, by who looks at the parameters
             order = linear_sum_assignment(gain, maximize=True)[1]
             better = gain[np.arange(len(order)), order].sum() > gain[np.arange(len(order)), orders[layer]].sum() + 1e-9
             if better:

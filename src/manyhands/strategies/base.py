@@ -69,7 +69,7 @@ OPTION_NAMES = tuple(each.name for each in fields(RoundOptions))
 
 
 class OneStage:
-    """A strategy that holds from beginning to end, at the rates of the schedule."""
+    """What strategies are unless they say otherwise: one stage, at the rates of the schedule."""
 
     parallel: ClassVar[bool] = True
     sharding: ClassVar[Sharding] = "global"
@@ -84,7 +84,7 @@ class OneStage:
         """One."""
         return (Stage(self, epochs),)  # type: ignore[arg-type]  # subclasses are whole strategies
 
-    def rate_factors(self, times: float, steps_per_epoch: int, steps: int) -> NDArray[np.float64]:
+    def rate_factors(self, workers: int, growth: float, steps_per_epoch: int, steps: int) -> NDArray[np.float64]:
         """1."""
         return np.ones(steps)
 
@@ -106,6 +106,11 @@ class LocalStrategy(OneStage):
     def __post_init__(self) -> None:
         if self.options.merge in merges.ONCE and not self.once:
             raise SettingsError(f"merge={self.options.merge} ends a run: it goes with one-shot only")
+
+    def check_plain_options(self) -> None:
+        """Refuse options: for strategies that hold no rounds of that kind."""
+        if self.options != RoundOptions():
+            raise SettingsError(f"these workers hold no rounds that could have arguments ({self.options})")
 
     @property
     def plain(self) -> bool:
@@ -155,15 +160,21 @@ class LocalStrategy(OneStage):
         base[:] = parameters
 
     def _settle_state_(self, context: RoundContext) -> None:
-        """Keep, average or reset the optimizer's vectors.
-
-        Adam's bias correction counts steps from the reset on; an average needs none, as all have taken the same steps.
-        """
+        """Keep, average or reset the optimizer's state."""
         learner = context.learner
-        for vector in learner.optimizer_state.values():
-            if self.options.state == "mean":
-                context.team.mean_(vector, context.examples)
-            elif self.options.state == "reset":
+        if self.options.state == "mean":
+            average_state_(context.team, learner, context.examples)
+        elif self.options.state == "reset":
+            learner.steps_taken = 0  # Adam's bias correction counts from here on
+            for vector in learner.optimizer_state.values():
                 vector[:] = 0
-        if self.options.state == "reset":
-            learner.steps_taken = 0
+
+
+def average_state_(team: Team, learner: Learner, weight: float = 1.0) -> None:
+    """Give all workers the same optimizer state: the mean of its vectors, and the largest step count."""
+    for vector in learner.optimizer_state.values():
+        team.mean_(vector, weight)
+    steps = np.zeros(team.size)
+    steps[team.rank] = learner.steps_taken  # who had no rows in a step has not taken it
+    team.sum_(steps)
+    learner.steps_taken = int(steps.max())

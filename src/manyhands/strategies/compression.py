@@ -107,25 +107,27 @@ def mean_(team: Team, vector: Vector, weight: float, send: str, memory: dict[str
 def _mean_(team: Team, vector: Vector, weight: float, codec: Codec, memory: dict[str, Vector]) -> None:
     length = len(vector)
     own = memory.setdefault("rounded off", np.zeros_like(vector))
-    vector += own
-    # Who does not count in this round sends nothing of what it has kept.
-    encoded = codec.encode(vector if weight else np.zeros_like(vector))
-    own[:] = vector - codec.decode(encoded)[:length]
+    with team.clock.phase("merge"):
+        vector += own
+        # Who does not count in this round sends nothing of what it has kept.
+        encoded = codec.encode(vector if weight else np.zeros_like(vector))
+        own[:] = vector - codec.decode(encoded)[:length]
 
     weights = np.zeros(team.size)
     weights[team.rank] = weight
     team.sum_(weights)
     mine, rows = team.exchange(encoded)
-    part: NDArray[Any] = np.zeros(rows.shape[1] * codec.elements)
-    for row, each in zip(rows, weights / weights.sum(), strict=True):  # in rank order: the same bits on every team
-        if each:
-            part += each * codec.decode(row)
-
-    kept = memory.setdefault("rounded off the mean", np.zeros_like(part))
-    part += kept
-    encoded[mine] = codec.encode(part)
-    kept[:] = part - codec.decode(encoded[mine])
+    with team.clock.phase("merge"):
+        part: NDArray[Any] = np.zeros(rows.shape[1] * codec.elements)
+        for row, each in zip(rows, weights / weights.sum(), strict=True):  # in rank order: the same bits on every team
+            if each:
+                part += each * codec.decode(row)
+        kept = memory.setdefault("rounded off the mean", np.zeros_like(part))
+        part += kept
+        encoded[mine] = codec.encode(part)
+        kept[:] = part - codec.decode(encoded[mine])
     sent = team.bytes_sent
     team.all_gather_(encoded)
     team.bytes_sent = sent  # one round, not two: counted as any other mean
-    vector[:] = codec.decode(encoded)[:length]
+    with team.clock.phase("merge"):
+        vector[:] = codec.decode(encoded)[:length]

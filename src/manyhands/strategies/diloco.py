@@ -11,8 +11,8 @@ from dataclasses import dataclass
 
 from manyhands.protocols import RoundContext
 from manyhands.strategies.base import RoundOptions
-from manyhands.strategies.grammar import number
-from manyhands.strategies.outer import OuterStrategy, fraction
+from manyhands.strategies.grammar import fraction, number
+from manyhands.strategies.outer import OuterStrategy
 from manyhands.strategies.period import Period
 
 

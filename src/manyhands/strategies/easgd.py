@@ -13,8 +13,7 @@ from typing import ClassVar
 
 from manyhands.protocols import Learner, RoundContext, Team, Vector
 from manyhands.strategies.base import LocalStrategy
-from manyhands.strategies.grammar import number
-from manyhands.strategies.outer import fraction
+from manyhands.strategies.grammar import fraction, number
 from manyhands.strategies.period import Period
 
 
@@ -34,6 +33,9 @@ class EASGD(LocalStrategy):
     strength: float = 0.9
     shared_memory: ClassVar[bool] = True
     plain = False
+
+    def __post_init__(self) -> None:
+        self.check_plain_options()
 
     @classmethod
     def parse(cls, every: str = "10", *, strength: str = "0.9") -> EASGD:

@@ -24,7 +24,7 @@ from manyhands.strategies.base import SENDS, OneStage
 from manyhands.strategies.period import Length
 
 SCALES = {"none": lambda times: 1.0, "linear": float, "sqrt": math.sqrt}
-"""What the learning rate is multiplied with when n workers share a batch n times as large."""
+"""What the learning rate is multiplied with when the batch is so many times as large."""
 _WARM_UP = Length(5, "%")
 
 
@@ -84,9 +84,9 @@ class Gradient(OneStage):
         """One, whose batch may grow with the number of workers."""
         return (Stage(self, epochs, 1 if self.scale == "none" else workers),)
 
-    def rate_factors(self, times: float, steps_per_epoch: int, steps: int) -> NDArray[np.float64]:
+    def rate_factors(self, workers: int, growth: float, steps_per_epoch: int, steps: int) -> NDArray[np.float64]:
         """From 1 up to the scale, step by step, then the scale."""
-        scale = SCALES[self.scale](times)
+        scale = SCALES[self.scale](growth)
         rising = self.warmup.epochs(steps // steps_per_epoch) * steps_per_epoch
         done = np.minimum((np.arange(steps) + 1) / max(rising, 1), 1)
         return np.asarray(1 + (scale - 1) * done)

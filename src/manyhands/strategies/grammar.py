@@ -98,3 +98,20 @@ def make(
 def number(value: float) -> str:
     """Write a number with all its digits and no more, without an exponent: it is read again as the same."""
     return str(np.format_float_positional(value, trim="-"))
+
+
+def fraction(text: str | float, name: str, strategy: str, *, below: float) -> float:
+    """Read a number from 0 on.
+
+    Raises
+    ------
+    SettingsError
+        If it is none, or ``below`` or larger.
+    """
+    try:
+        value = float(text)
+    except ValueError:
+        value = -1.0
+    if not 0 <= value < below:
+        raise SettingsError(f"{strategy}:{name}={text}: it must be a number from 0 to below {below:g}")
+    return value

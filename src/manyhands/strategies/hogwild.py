@@ -34,7 +34,7 @@ class Hogwild(LocalStrategy):
     plain = False
 
     def __post_init__(self) -> None:
-        super().__post_init__()
+        self.check_plain_options()
         if self.scale not in SCALES:
             raise SettingsError(f"hogwild:scale={self.scale}: choose one of {', '.join(SCALES)}")
 
@@ -54,9 +54,9 @@ class Hogwild(LocalStrategy):
         """As ``"hogwild"`` or ``"hogwild:scale=none"``."""
         return "hogwild" if self.scale == "sqrt" else f"hogwild:scale={self.scale}"
 
-    def rate_factors(self, times: float, steps_per_epoch: int, steps: int) -> NDArray[np.float64]:
+    def rate_factors(self, workers: int, growth: float, steps_per_epoch: int, steps: int) -> NDArray[np.float64]:
         """One over the scale."""
-        return np.full(steps, 1 / SCALES[self.scale](times))
+        return np.full(steps, 1 / SCALES[self.scale](workers))
 
     def next_round(self, step: int, steps_per_epoch: int, total_steps: int) -> int:
         """At the end."""

@@ -39,7 +39,8 @@ class OuterStrategy(LocalStrategy):
 
     def _merge_(self, context: RoundContext) -> None:
         super()._merge_(context)
-        self.outer_step_(context)
+        with context.team.clock.phase("merge"):
+            self.outer_step_(context)
         context.memory["x0"][:] = context.learner.parameters
         if "base" in context.memory:
             context.memory["base"][:] = context.learner.parameters
@@ -47,20 +48,3 @@ class OuterStrategy(LocalStrategy):
     def outer_step_(self, context: RoundContext) -> None:
         """Replace the parameters, which are the mean, by what the outer optimizer makes of them."""
         raise NotImplementedError
-
-
-def fraction(text: str | float, name: str, strategy: str, *, below: float) -> float:
-    """Read a number from 0 on.
-
-    Raises
-    ------
-    SettingsError
-        If it is none, or ``below`` or larger.
-    """
-    try:
-        value = float(text)
-    except ValueError:
-        value = -1.0
-    if not 0 <= value < below:
-        raise SettingsError(f"{strategy}:{name}={text}: it must be a number from 0 to below {below:g}")
-    return value

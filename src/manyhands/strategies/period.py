@@ -9,7 +9,7 @@ from manyhands.errors import SettingsError
 from manyhands.strategies.grammar import number
 
 _PERIOD = re.compile(r"(\d{1,9})\s*(steps?|epochs?)?")
-_LENGTH = re.compile(r"(\d{1,9}(?:\.\d{1,9})?)\s*(%|epochs?)")
+_LENGTH = re.compile(r"(\d{1,9}(?:\.\d{1,20})?)\s*(%|epochs?)")
 
 
 @dataclass(frozen=True)

@@ -11,8 +11,8 @@ from dataclasses import dataclass
 
 from manyhands.protocols import RoundContext
 from manyhands.strategies.base import RoundOptions
-from manyhands.strategies.grammar import number
-from manyhands.strategies.outer import OuterStrategy, fraction
+from manyhands.strategies.grammar import fraction, number
+from manyhands.strategies.outer import OuterStrategy
 from manyhands.strategies.period import Period
 
 _BETAS = ((16, 0.6), (8, 0.5), (4, 0.2))
@@ -71,7 +71,7 @@ class SlowMo(OuterStrategy):
             return  # x0 - (x0 - mean) is the mean; computed it would be another in the last bits
         parameters, x0, momentum = context.learner.parameters, context.memory["x0"], context.memory["momentum"]
         dtype = parameters.dtype.type
-        if rate == 0:  # nothing has moved, and 0 / 0 is no direction
+        if rate == 0:  # no step since the last round has moved: 0 / 0 is no direction
             return
         momentum *= dtype(beta)
         momentum += (x0 - parameters) / dtype(rate)

@@ -69,7 +69,7 @@ class Composed(Staged):
         if alone is not None:
             raise SettingsError(f"{alone} is for one worker from beginning to end: it cannot be a part of {self.name}")
         for part in self.parts:
-            if isinstance(part, LocalStrategy | SWAP) and part.options.merge in merges.ONCE:
+            if isinstance(part, LocalStrategy) and part.options.merge in merges.ONCE:
                 raise SettingsError(f"{self.name}: merge={part.options.merge} goes with one-shot alone")
         if any(part.own_starts for part in self.parts[1:]):
             raise SettingsError(f"{self.name}: only the first part can have starts=own")
@@ -121,6 +121,8 @@ def _ends(lengths: Sequence[float], epochs: int, name: str) -> list[int]:
     ends: list[int] = []
     total = 0.0
     for length in lengths:
+        if length <= 0:
+            raise SettingsError(f"{name}: a part of no length is no part; leave it out")
         total += length
         ends.append(max(round(total), (ends[-1] if ends else 0) + 1))
     if ends[-1] >= epochs:

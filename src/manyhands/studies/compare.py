@@ -21,7 +21,7 @@ from manyhands.studies.environment import describe_environment
 from manyhands.studies.statistics import DEFAULT_MARGIN, check_margin
 from manyhands.teams.launch import check_alone
 from manyhands.training.logs import RunLog, no_log
-from manyhands.training.plan import DEFAULT_BATCH, Plan, make_plan, rows_validated
+from manyhands.training.plan import DEFAULT_BATCH, Plan, is_automatic, make_plan, rows_validated
 from manyhands.training.run import Runner, network_settings
 
 DEFAULT_STRATEGIES = ("sequential", "one-shot", "periodic:1epoch", "gradient")
@@ -58,8 +58,9 @@ class CompareRequest:
     schedule, stop, shares
         As text, see `manyhands.training.plan.make_plan`.
 
-    If ``auto`` is among the strategies, everything else, the sequential reference first of all, has the batch, the
-    learning rate and the schedule that it chooses for one worker: no side has been tuned with more effort.
+    If ``auto`` is among the strategies, everything else has the batch, the learning rate and the schedule that it
+    chooses for one worker. So the sequential reference has been tuned with the same effort; other strategies at n > 1,
+    with one worker's rate, have not.
     """
 
     strategies: tuple[str, ...] = DEFAULT_STRATEGIES
@@ -181,6 +182,8 @@ def _check(dataset: Dataset, request: CompareRequest) -> None:
     if min(request.workers) < 1:
         raise SettingsError(f"the number of workers must be at least 1, not {min(request.workers)}")
     check_margin(request.margin)
+    if request.splits is not None and dataset.validation is not None:
+        raise SettingsError("random splits have no validation rows: use --seeds with merges that look at them")
     if request.target is not None and not 0 < request.target <= 1:
         raise SettingsError(f"the target is an accuracy above 0 and up to 1, such as 0.93, not {request.target:g}")
     if request.scaled and dataset.rows < max(request.workers):
@@ -191,8 +194,8 @@ def _check(dataset: Dataset, request: CompareRequest) -> None:
 
 def _plans(dataset: Dataset, request: CompareRequest) -> Iterator[Plan]:
     """Yield every run, seed by seed."""
-    automatic = "auto" in request.strategies
-    strategies = [each if each == "auto" else parse_strategy(each) for each in request.strategies]
+    automatic = any(is_automatic(each) for each in request.strategies)
+    strategies = ["auto" if is_automatic(each) else parse_strategy(each) for each in request.strategies]
     parallel = [each for each in dict.fromkeys(strategies) if isinstance(each, str) or each.parallel]
     cases: list[tuple[str | Strategy, int]] = [("sequential", 1)]
     cases += [(strategy, workers) for strategy in parallel for workers in dict.fromkeys(request.workers)]

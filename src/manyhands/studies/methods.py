@@ -7,7 +7,9 @@ is finished is kept in a journal, so that the study can be stopped and goes on w
 
 from __future__ import annotations
 
+import itertools
 import statistics
+import textwrap
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass, field, replace
@@ -16,17 +18,19 @@ from typing import Any
 
 from manyhands import __version__
 from manyhands.data.dataset import Dataset
-from manyhands.errors import DivergedError, FormatError, SettingsError
+from manyhands.errors import DivergedError, FormatError, ManyhandsError, SettingsError
 from manyhands.learners.mlp.network import MLPSettings
+from manyhands.strategies import parse_strategy
 from manyhands.studies.comparison import Comparison, SummaryRow, run_record
 from manyhands.studies.environment import describe_environment
 from manyhands.studies.journal import Journal
 from manyhands.studies.statistics import DEFAULT_MARGIN, check_margin
 from manyhands.studies.tables import with_interval
 from manyhands.teams.launch import check_alone
-from manyhands.training.plan import Plan, make_plan
+from manyhands.training.plan import Plan, is_automatic, make_plan
 from manyhands.training.run import network_settings, run
 
+SCHEMA = "manyhands.methods/1"
 METHODS = (
     "gradient",
     "gradient:scale=sqrt",
@@ -69,6 +73,11 @@ TUNING_SEEDS = 1
 _FIRST_TUNING_SEED = 1000
 """Seeds of the choice are none of those that are reported."""
 
+_NEEDED = frozenset(
+    ("strategy", "workers", "seed", "seconds", "rounds", "bytes_sent", "examples", "learning_rate", "rows", "accuracy")
+)
+"""What the record of a reported run has at least."""
+
 MethodsProgress = Callable[[str, float, float], None]
 """Told what is running, how many runs are done, and how many there are."""
 
@@ -109,6 +118,26 @@ class MethodsRequest:
     margin: float = DEFAULT_MARGIN
 
 
+@dataclass
+class Methods(Comparison):
+    """What the study has come to: a comparison of accuracies. Its runs were not timed side by side.
+
+    Attributes
+    ----------
+    diverged
+        Runs whose training diverged; they are in no mean.
+    """
+
+    diverged: list[str] = field(default_factory=list)
+
+    def record(self) -> dict[str, Any]:
+        """Return everything as the JSON file has it, without what would compare times."""
+        timed = ("speedup", "speedup_ci95", "efficiency", "impact", "impact_with_communication", "scaled_speedup")
+        whole = super().record()
+        summary = [{name: value for name, value in row.items() if name not in timed} for row in whole["summary"]]
+        return {**whole, "schema": SCHEMA, "summary": summary, "laws": [], "diverged": self.diverged}
+
+
 @dataclass(frozen=True)
 class _Case:
     """A method at one number of workers."""
@@ -134,7 +163,7 @@ class MethodsStudy:
 
     Attributes
     ----------
-    outcome : Comparison
+    outcome : Methods
         Grows run by run.
 
     Raises
@@ -155,9 +184,9 @@ class MethodsStudy:
             with Journal(journal, self._identity()):
                 pass  # what is wrong with it is better known now
         self._done: dict[tuple[str, int, float, int], dict[str, Any]] = {}
-        self.outcome = Comparison(describe_environment(), self._settings())
+        self.outcome = Methods(describe_environment(), self._settings())
 
-    def run(self, progress: MethodsProgress | None = None) -> Comparison:
+    def run(self, progress: MethodsProgress | None = None) -> Methods:
         """Carry out all runs that the journal does not have.
 
         Raises
@@ -167,16 +196,21 @@ class MethodsStudy:
         """
         self.outcome.interrupted = True
         whole = len(self._cases) * (len(self.request.rates) * self.request.tuning + self.request.seeds)
+        finished = itertools.count(1)
         with ExitStack() as stack:
             journal = None
             if self._journal_path is not None:
                 journal = stack.enter_context(Journal(self._journal_path, self._identity()))
                 self._take_over(journal)
             for case in self._cases:
-                told = None if progress is None else _bind(progress, str(case), self._done, whole)
+                told = None if progress is None else _bind(progress, str(case), finished, whole)
                 rate = self._choose(case, journal, told)
                 for seed in range(self.request.seed, self.request.seed + self.request.seeds):
-                    self.outcome.runs.append(self._carry_out(case, rate, seed, journal, told))
+                    record = self._carry_out(case, rate, seed, journal, told)
+                    if record.get("diverged"):
+                        self.outcome.diverged.append(f"{case}, rate {rate:g}, seed {seed}")
+                    else:
+                        self.outcome.runs.append(record)
         self.outcome.interrupted = False
         return self.outcome
 
@@ -200,9 +234,11 @@ class MethodsStudy:
             dataset = self._tried if tuning else self.dataset
             try:
                 record = run_record(run(self._plan(case, rate, seed), dataset))
-            except DivergedError:
+            except DivergedError as error:
                 if not tuning:
-                    raise
+                    raise ManyhandsError(
+                        f"{case}, rate {rate:g}, seed {seed}: {error}; leave it out of --rates"
+                    ) from error
                 record = {"accuracy": 0.0}  # such a rate is not chosen
             self._done[key] = record
             if journal is not None:
@@ -231,9 +267,13 @@ class MethodsStudy:
         for line, entry in enumerate(journal.entries, 2):
             try:
                 key = (entry["strategy"], entry["workers"], entry["rate"], entry["seed"])
-                float(entry["record"]["accuracy"])
-                self._done[key] = entry["record"]
-            except (KeyError, TypeError, ValueError) as error:
+                record = entry["record"]
+                judged = key[3] < _FIRST_TUNING_SEED and not record.get("diverged")
+                needed = _NEEDED if judged else {"accuracy"}
+                if not needed <= record.keys() or not 0 <= record["accuracy"] <= 1:
+                    raise ValueError
+                self._done[key] = record
+            except (KeyError, TypeError, ValueError, AttributeError) as error:
                 raise FormatError(
                     "this line of the journal is no run of this study; delete the file", path=journal.path, line=line
                 ) from error
@@ -265,18 +305,22 @@ class MethodsStudy:
     def _identity(self) -> dict[str, Any]:
         """Return what makes runs interchangeable."""
         settings = self._settings()
-        names = ("data", "team", "network", "batch", "epochs", "schedule")
-        return {"kind": "methods", "version": __version__, **{name: settings[name] for name in names}}
+        network = {name: value for name, value in settings["network"].items() if name != "learning_rate"}
+        return {
+            "kind": "methods",
+            "version": __version__,
+            "data": self.dataset.identity,
+            "network": network,
+            **{name: settings[name] for name in ("team", "batch", "epochs", "schedule")},
+        }
 
     def text(self) -> str:
         """Return what is finished as a table."""
         return methods_text(self.outcome)
 
 
-def _bind(
-    progress: MethodsProgress, what: str, done: dict[tuple[str, int, float, int], dict[str, Any]], whole: int
-) -> Callable[[], None]:
-    return lambda: progress(what, len(done), whole)
+def _bind(progress: MethodsProgress, what: str, finished: Iterator[int], whole: int) -> Callable[[], None]:
+    return lambda: progress(what, next(finished), whole)
 
 
 def _check(dataset: Dataset, request: MethodsRequest) -> None:
@@ -290,20 +334,22 @@ def _check(dataset: Dataset, request: MethodsRequest) -> None:
     if not request.workers or not request.rates or min(request.workers) < 1:
         raise SettingsError("the study needs at least one number of workers from 1 on, and one learning rate")
     check_margin(request.margin)
+    if any(is_automatic(strategy) for strategy in request.strategies):
+        raise SettingsError("auto has a learning rate of its own, so there is none to choose: compare it instead")
 
 
 def _cases(request: MethodsRequest) -> Iterator[_Case]:
     """Yield the sequential reference, then every method at every number of workers."""
     yield _Case("sequential", 1)
-    for strategy in dict.fromkeys(request.strategies):
-        if strategy != "sequential":
-            yield from (_Case(strategy, workers) for workers in dict.fromkeys(request.workers))
+    for name in dict.fromkeys(parse_strategy(text).name for text in request.strategies):
+        if name != "sequential":
+            yield from (_Case(name, workers) for workers in dict.fromkeys(request.workers))
 
 
 _HEADER = ("strategy", "n", "rate", "rounds", "KB sent", "examples", "accuracy %", "vs sequential", "verdict")
 
 
-def _cells(comparison: Comparison, rows: Sequence[SummaryRow]) -> list[tuple[str, ...]]:
+def _cells(comparison: Methods, rows: Sequence[SummaryRow]) -> list[tuple[str, ...]]:
     """Return the table's cells, a row for each method and number of workers."""
     base = next(row for row in rows if row.strategy == "sequential")
     whole = _runs(comparison, base)[0]["examples"]
@@ -317,7 +363,7 @@ def _line(row: SummaryRow, first: dict[str, Any], whole: int) -> tuple[str, ...]
         str(row.workers),
         f"{first['learning_rate']:g}",
         str(first["rounds"]),
-        f"{first['bytes_sent'] / 1000:.0f}",
+        "shared" if parse_strategy(row.strategy).shared_memory else f"{first['bytes_sent'] / 1000:.0f}",
         f"{first['examples'] / whole:.3f}",
         with_interval(row.accuracy.times(100), "{:.2f}"),
         "" if row.delta is None else with_interval(row.delta, "{:+.2f}"),
@@ -325,13 +371,13 @@ def _line(row: SummaryRow, first: dict[str, Any], whole: int) -> tuple[str, ...]
     )
 
 
-def _runs(comparison: Comparison, row: SummaryRow) -> list[dict[str, Any]]:
+def _runs(comparison: Methods, row: SummaryRow) -> list[dict[str, Any]]:
     """Return a row's runs."""
     key = (row.strategy, row.workers)
     return [record for record in comparison.runs if (record["strategy"], record["workers"]) == key]
 
 
-def methods_text(comparison: Comparison) -> str:
+def methods_text(comparison: Methods) -> str:
     """Return the table as text for a terminal."""
     rows = comparison.summary
     if not rows:
@@ -343,18 +389,21 @@ def methods_text(comparison: Comparison) -> str:
         for line in lines
     ]
     text.insert(1, "-" * len(text[0]))
-    return "\n".join([*(line.rstrip() for line in text), "", *_notes(comparison)])
+    notes = (textwrap.fill(note, 100, break_on_hyphens=False) for note in _notes(comparison))
+    return "\n".join([*(line.rstrip() for line in text), "", *notes])
 
 
-def methods_markdown(comparison: Comparison) -> str:
+def methods_markdown(comparison: Methods) -> str:
     """Return the table as Markdown, for the documentation."""
+    if not comparison.summary:
+        return "No run was finished.\n"
     rule = ("---", *("---:" for _ in _HEADER[2:]), "---")
     lines: list[Sequence[str]] = [_HEADER, rule, *_cells(comparison, comparison.summary)]
     table = [f"| {' | '.join(line)} |" for line in lines]
     return "\n".join([*table, "", *_notes(comparison), ""])
 
 
-def _notes(comparison: Comparison) -> list[str]:
+def _notes(comparison: Methods) -> list[str]:
     """Say what was measured, and how."""
     settings, data = comparison.settings, comparison.settings["data"]
     rates = ", ".join(f"{rate:g}" for rate in settings["rates"])
@@ -365,6 +414,9 @@ def _notes(comparison: Comparison) -> list[str]:
         f"{settings['epochs']} epochs, schedule {settings['schedule']}; {settings['seeds']} seeds.",
         f"rate: the best of {rates} on the validation rows, over {settings['tuning']} other "
         f"seed{'s' if settings['tuning'] > 1 else ''}, for every line by itself.",
-        "rounds, KB sent: of one worker; examples: its share of the sequential run's. ± is the 95 % interval.",
+        "rounds, KB sent: of one worker, one vector for a round (shared: written in place); examples: its share of the "
+        "sequential run's. ± is the 95 % interval: of twenty intervals, one misses.",
+        "Merges that look at validation rows have chosen their rate by the same rows.",
+        *(f"diverged: {what}" for what in comparison.diverged),
     ]
     return notes + (["Interrupted: only finished runs are counted."] if comparison.interrupted else [])

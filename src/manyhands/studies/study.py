@@ -35,7 +35,7 @@ from manyhands.studies.sweep import SweepStudy, load_for_sweep
 from manyhands.studies.tables import comparison_table
 from manyhands.teams.launch import check_alone
 from manyhands.training.logs import RunLog, no_log
-from manyhands.training.plan import Plan
+from manyhands.training.plan import Plan, rows_validated
 
 SCHEMA = "manyhands.study/1"
 W4_STRATEGIES = ("sequential", "minibatch:5epochs", "periodic:1epoch")
@@ -178,6 +178,8 @@ class W1Study:
     ) -> None:
         if sweep.splits is not None or compare.splits is not None:
             raise SettingsError("random splits of all rows would test on rows that the sweep has chosen by")
+        if rows_validated(compare.strategies, None) is not None:
+            raise SettingsError("the comparison trains on all rows, so its merges have no validation rows to look at")
         if sweep.team == "mpi":
             raise SettingsError("a study starts MPI jobs of its own; its sweep runs on threads")
         check_alone("mpi" if published else compare.team)

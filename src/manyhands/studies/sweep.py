@@ -11,10 +11,8 @@ import contextlib
 import itertools
 import json
 import threading
-import zlib
 from collections.abc import Callable
 from dataclasses import asdict, replace
-from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
 
@@ -269,22 +267,12 @@ class SweepStudy:
         """Return what makes sessions interchangeable: all that their results depend on."""
         names = ("learner", "network", "batch", "hidden", "epochs", "runs", "seed", "splits", "chosen_on")
         settings = self._settings()
-        facts = {name: settings["data"][name] for name in ("name", "train_rows", "test_rows", "features", "scaling")}
         return {
             "kind": "sweep",
             "version": __version__,
             **{name: settings[name] for name in names},
-            "data": {**facts, "checksum": self._checksum},
+            "data": self.dataset.identity,
         }
-
-    @cached_property
-    def _checksum(self) -> int:
-        tables = (self.dataset.train, self.dataset.test, self.dataset.validation)
-        found = 0
-        for table in tables:
-            if table is not None:
-                found = zlib.crc32(np.ascontiguousarray(table.features).data, zlib.crc32(table.labels.tobytes(), found))
-        return found
 
 
 def load_for_sweep(request: DataRequest, *, published: bool = False) -> Dataset:

@@ -11,7 +11,9 @@ Derived on validation rows of MNIST and confirmed on other data; docs/strategies
   smaller by the fourth root of n only, and more than 2 workers step beyond their mean, by Nesterov's momentum
   0.3 (log2(n) - 1) (`manyhands.strategies.diloco` with an outer rate of 1).
 - **More than 8 workers**, or **fewer than 500 steps** in the whole run, average gradients, at the rate of one worker:
-  there is too little that each could learn alone.
+  there is too little that each could learn alone. So do workers whose shares are not alike.
+
+A learning rate, a batch or a schedule of the user's own stays as it is; with such a schedule the rate stays, too.
 """
 
 from __future__ import annotations
@@ -43,7 +45,8 @@ class Asked:
     Attributes
     ----------
     settings
-        The network. Its learning rate is chosen if it is the default one and the optimizer is Adam.
+        The network. Its learning rate is chosen if it is the default one, the optimizer is Adam, and the schedule is to
+        be chosen, too.
     batch, schedule
         None if they are to be chosen.
     """
@@ -53,7 +56,7 @@ class Asked:
     schedule: RateSchedule | None = None
 
 
-def choose(asked: Asked, workers: int, rows: int, epochs: int) -> tuple[Strategy, Asked]:
+def choose(asked: Asked, workers: int, rows: int, epochs: int, *, alike: bool = True) -> tuple[Strategy, Asked]:
     """Return the strategy, and everything else resolved.
 
     Parameters
@@ -62,11 +65,15 @@ def choose(asked: Asked, workers: int, rows: int, epochs: int) -> tuple[Strategy
         What the user has chosen; it stays as it is.
     workers, rows, epochs
         Of the run.
+    alike
+        Whether the workers' shares are alike; if not, each would forget the others' classes between two rounds.
     """
     batch = min(_BATCH, rows) if asked.batch is None else asked.batch
     schedule = parse_schedule(_SCHEDULE) if asked.schedule is None else asked.schedule
-    strategy, times = _strategy(workers, batch, rows, epochs)
-    settings = replace(asked.settings, learning_rate=_rate(asked.settings, times))
+    strategy, times = _strategy(workers, batch, rows, epochs) if alike or workers == 1 else ("gradient", 1.0)
+    settings = asked.settings
+    if asked.schedule is None:  # such rates are good because they fall
+        settings = replace(settings, learning_rate=_rate(settings, times))
     return parse_strategy(strategy), Asked(settings, batch, schedule)
 
 

@@ -47,7 +47,7 @@ class TrainingHelper:
         self.epochs = plan.epochs
 
     def settle(self) -> int:
-        """Return how many examples second trainings have used since the last call."""
+        """Return how many examples merges have gone through since the last call: their work counts, too."""
         used, self._examples = self._examples, 0
         return used
 
@@ -74,9 +74,12 @@ class TrainingHelper:
             part = Table(part.features, drawn, table.scale, table.shift)
             numbers = np.arange(len(rows), dtype=np.int32)
             for row in range(len(rows)):
+                if self._control.stop[0]:
+                    break
                 one = Order(numbers[row : row + 1], np.array([0, 1]), np.ones(1, np.int32))
                 learner.gradient(part, one, out)
                 squares += out.astype(np.float64) ** 2
+        self._examples += len(rows)
         return (squares / max(len(rows), 1)).astype(learner.dtype)
 
     def retrain(self, fraction: float) -> Vector:

@@ -15,6 +15,7 @@ from manyhands.data.order import Schedule
 from manyhands.errors import DivergedError
 from manyhands.memory import aligned_zeros
 from manyhands.protocols import Control, Learner, Order, RoundContext, Rounds, Table, Team, Vector
+from manyhands.strategies.base import average_state_
 from manyhands.training.clock import PhaseClock
 from manyhands.training.events import EpochEnded, Event, Listener, Measured, RoundHeld
 from manyhands.training.helper import TrainingHelper
@@ -154,22 +155,13 @@ class Loop:
         schedule = self._schedule_for(stage)
         helper = TrainingHelper(self.plan, self.team, self.learner, self.table, schedule, self.control, self.validation)
         if self._local and stage.strategy.talks_inside_steps:
-            self._share_state()
+            # Workers that apply the same gradient stay alike only if their optimizers are.
+            average_state_(self.team, self.learner)
         self._local = not stage.strategy.talks_inside_steps
         memory = stage.strategy.begin_(self.team, self.learner)
         self._now = _Now(stage, schedule, self.plan.rates(stage), memory, helper)
         self._last_round, self._examples_since_round = self.tally.steps, 0
-
-    def _share_state(self) -> None:
-        """Average the optimizer's state, which local steps have left each worker its own.
-
-        Workers that apply the same gradient stay alike only if their optimizers are.
-        """
-        for vector in self.learner.optimizer_state.values():
-            self.team.mean_(vector)
-        steps = np.full(1, self.learner.steps_taken, np.float64)  # who had no rows in a step has not taken it
-        self.team.broadcast_(steps)
-        self.learner.steps_taken = int(steps[0])
+        self._loss_since_round, self._steps_since_round = 0.0, 0
 
     def _go_through_stage(self) -> None:
         """Train through all epochs of the stage, or until the stopping rule ends the run."""
@@ -330,7 +322,8 @@ class Loop:
         """Hold the round that is due, unless the workers are alike already."""
         strategy = self._now.stage.strategy
         if self._holds_rounds:
-            rate = float(self._now.rates[max(self._in_stage(self.tally.steps) - 1, 0)])
+            at = self._in_stage(self.tally.steps)
+            rate = float(self._now.rates[at - max(self._steps_since_round, 1) : at].mean())
             examples = self._examples_since_round
             strategy.hold_round_(
                 RoundContext(self.team, self.learner, examples, rate, last, self._now.memory, self._now.helper)

@@ -132,9 +132,8 @@ class Plan:
     def rates(self, stage: PlannedStage) -> NDArray[np.float64]:
         """Return the learning rate of each of a stage's steps."""
         at = stage.first_epoch + np.arange(stage.steps) / stage.steps_per_epoch
-        # A batch that cannot be n times as large, because there are not so many rows, is answered by a smaller scale.
-        times = stage.batch / self.batch if stage.batch > self.batch else self.workers
-        factors = stage.strategy.rate_factors(times, stage.steps_per_epoch, stage.steps)
+        growth = stage.batch / self.batch
+        factors = stage.strategy.rate_factors(self.workers, growth, stage.steps_per_epoch, stage.steps)
         return self.settings.learning_rate * self.schedule.factors(at, self.epochs) * factors
 
     @property
@@ -262,21 +261,23 @@ def make_plan(
     _check_words(epochs, seed, sharding, learner)
     number = _number_of_workers(team, workers)
     asked = Asked(settings or MLPSettings(), batch, None if schedule is None else _read(parse_schedule, schedule))
-    automatic = strategy == "auto"
+    division = Shares() if shares is None else _read(parse_shares, shares)
+    automatic = is_automatic(strategy)
     if automatic:
+        check_team(team, number)
+        check_batch(dataset.rows, min(DEFAULT_BATCH, dataset.rows) if batch is None else batch, number)
         if learner != "mlp":
             raise SettingsError(f"the learner {learner} has its own rules: auto has nothing to choose for it")
-        chosen, asked = choose(asked, number, dataset.rows, epochs)
+        chosen, asked = choose(asked, number, dataset.rows, epochs, alike=division.kind in ("stored", "iid"))
     else:
         chosen = _read(parse_strategy, strategy)
     rule = None if stop is None else _read(parse_stop, stop)
-    division = Shares() if shares is None else _read(parse_shares, shares)
     if isinstance(chosen, Sequential):
         if number != 1:
             raise SettingsError(f"the sequential strategy has one worker, not {number}; choose another strategy")
         team = "solo"
     check_team(team, number)
-    _check_fit(dataset, chosen, team, shares is not None, sharding)
+    _check_fit(dataset, chosen, team, shares is not None, sharding, convergence)
     batch = asked.batch
     if learner == "published":
         sharding, batch = _as_published(chosen, dataset.rows, number, sharding, batch, seed, (schedule, stop, shares))
@@ -325,7 +326,9 @@ def _check_words(epochs: int, seed: int, sharding: str | None, learner: str) -> 
         raise SettingsError(f"unknown learner {learner!r}; choose one of {', '.join(LEARNERS)}")
 
 
-def _check_fit(dataset: Dataset, strategy: Strategy, team: str, shares: bool, sharding: Sharding | None) -> None:
+def _check_fit(
+    dataset: Dataset, strategy: Strategy, team: str, shares: bool, sharding: Sharding | None, convergence: bool
+) -> None:
     """Check that strategy, team, data and shares go together."""
     if strategy.shared_memory and team == "mpi":
         raise SettingsError(
@@ -337,10 +340,20 @@ def _check_fit(dataset: Dataset, strategy: Strategy, team: str, shares: bool, sh
             f"{strategy.name} looks at validation rows, and the data set has none; add --validation auto, or make it "
             "with make_dataset(..., validation='auto')"
         )
+    if convergence and strategy.shared_memory:
+        raise SettingsError(
+            f"the workers of {strategy.name} are alike at the end only: there is nothing to measure on the way "
+            "(--convergence, --target)"
+        )
     if shares and sharding == "global":
         raise SettingsError("shares are fixed: they do not go with --sharding global")
     if shares and dataset.train.rows != dataset.rows:
         raise SettingsError("shares that are not the stored ones need all training rows in every process")
+
+
+def is_automatic(strategy: str | Strategy) -> bool:
+    """Tell whether the strategy is to be chosen, see `manyhands.training.auto`."""
+    return isinstance(strategy, str) and strategy.strip() == "auto"
 
 
 def rows_needed(
@@ -353,7 +366,7 @@ def rows_needed(
     SettingsError
         If there is no such strategy.
     """
-    if shares is not None or strategy == "auto":
+    if shares is not None or is_automatic(strategy):
         return "global"
     return "fixed" if learner == "published" else sharding or _read(parse_strategy, strategy).sharding
 
@@ -363,7 +376,7 @@ def rows_validated(
 ) -> int | Literal["auto"] | None:
     """Return how many validation rows to load: those that are wanted, or enough if a strategy looks at any."""
     several = [strategies] if isinstance(strategies, str) or not isinstance(strategies, Sequence) else strategies
-    needed = any(_read(parse_strategy, each).validates for each in several if each != "auto")
+    needed = any(_read(parse_strategy, each).validates for each in several if not is_automatic(each))
     return "auto" if wanted is None and needed else wanted
 
 

@@ -118,8 +118,9 @@ class _WeightWatcher:
 
     def ended(self, team: Team, parameters: Vector, loss: float, examples: int) -> bool:
         """See :class:`Watcher`."""
-        changed = np.array([np.abs(parameters - self._before).max(initial=0) > self._rule.tol], np.float64)
-        self._before[:] = parameters
+        now = parameters.copy()  # one look: with a shared vector others go on writing
+        changed = np.array([np.abs(now - self._before).max(initial=0) > self._rule.tol], np.float64)
+        self._before = now
         team.sum_(changed)
         return not changed[0]
 
