@@ -8,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import manyhands
+from manyhands.errors import DivergedError
 from manyhands.learners.mlp.learner import MLP
 from manyhands.learners.mlp.network import ACTIVATIONS, MLPSettings
 from manyhands.merges.mean import examples_
@@ -15,6 +16,8 @@ from manyhands.merges.rebasin import match, permuted, rebasin_
 from manyhands.protocols import Control, Order, RoundContext, Table
 from manyhands.teams.launch import launch
 from manyhands.training.clock import PhaseClock
+from manyhands.training.plan import make_plan
+from manyhands.training.run import network_settings, run
 
 FEATURES, CLASSES = 30, 4
 HIDDEN = st.lists(st.integers(1, 9), min_size=1, max_size=2)
@@ -208,3 +211,10 @@ def test_different_starts_are_merged_better():
 
     # When this was written: 0.85 and 0.71.
     assert mean_accuracy("one-shot:starts=own,merge=rebasin") > mean_accuracy("one-shot:starts=own") + 0.05
+
+
+def test_networks_that_diverge_are_reported_as_such(digits):
+    network = network_settings(hidden=(8,), optimizer="sgd", learning_rate=1e25)
+    plan = make_plan(digits, strategy="periodic:1,merge=rebasin", workers=2, settings=network, epochs=2)
+    with pytest.raises(DivergedError), np.errstate(all="ignore"):
+        run(plan, digits)

@@ -663,3 +663,8 @@ def test_real_handwriting(mnist):
     for row in others:
         assert abs(row.delta.mean) < 1
     assert [run["examples"] for run in found.runs] == [36000, 18000, 18000]
+
+
+def test_random_splits_have_no_validation_rows():
+    with pytest.raises(SettingsError, match="use --seeds"):
+        compare("digits", strategies=["one-shot:merge=soup"], workers=[2], splits=2)

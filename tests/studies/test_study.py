@@ -309,3 +309,8 @@ class TestW4:
     def test_nothing_finished_says_only_that(self, digits):
         study = W4Study(digits, CompareRequest(W4_STRATEGIES, (1,), splits=2))
         assert study.outcome.text() == "No run was finished."
+
+
+def test_w1_has_no_validation_rows_for_merges():
+    with pytest.raises(SettingsError, match="no validation rows"):
+        W1Study(DIGITS, SweepRequest(), CompareRequest(strategies=("one-shot:merge=soup",)))

@@ -329,3 +329,16 @@ def test_a_comparison_gives_everybody_what_auto_chooses_for_one_worker(digits):
 def test_without_auto_nothing_is_tuned(digits):
     found = compare(digits, strategies=["gradient"], workers=[2], seeds=1, **DIGITS)
     assert {(run["learning_rate"], run["schedule"]) for run in found.runs} == {(0.001, "constant")}
+
+
+def test_shares_that_are_not_alike_are_no_place_for_local_steps(digits):
+    assert choose(Asked(NETWORK), 4, **LONG, alike=False)[0].name == "gradient"
+    assert choose(Asked(NETWORK), 1, **LONG, alike=False)[0].name == "sequential"
+    for shares, strategy in (("sorted", "gradient"), ("dirichlet:0.1", "gradient"), ("iid", "periodic:1epoch")):
+        assert make_plan(digits, strategy="auto", workers=2, shares=shares).strategy.name == strategy
+
+
+def test_a_rate_that_is_good_because_it_falls_is_for_its_own_schedule():
+    _, resolved = choose(Asked(NETWORK, schedule=RateSchedule()), 4, **LONG)
+    assert resolved.settings.learning_rate == NETWORK.learning_rate
+    assert resolved.schedule == RateSchedule()

@@ -496,3 +496,17 @@ def test_how_many_rows_are_for_validation():
     assert rows_validated(["gradient", "auto", "periodic:7,merge=validation"], None) == "auto"
     assert rows_validated(["gradient", "auto"], None) is None
     assert rows_validated(parse_strategy("gradient@20% then periodic:7,merge=soup"), None) == "auto"
+
+
+def test_a_batch_that_cannot_grow_takes_no_larger_rate(blobs):
+    # 103 rows: a batch of all of them stays what it is, one of 60 grows to 103, by 1.7166.
+    for batch, growth in ((103, 1.0), (60, 103 / 60)):
+        plan = plan_for(blobs, "gradient:scale=linear,warmup=0%", workers=4, batch=batch)
+        assert plan.stages[0].batch == 103
+        np.testing.assert_allclose(plan.rates(plan.stages[0]), growth * plan.settings.learning_rate)
+
+
+@pytest.mark.parametrize("strategy", ["easgd", "hogwild", "easgd@50% then gradient"])
+def test_workers_that_are_never_alike_are_not_measured_on_the_way(blobs, strategy):
+    with pytest.raises(SettingsError, match="alike at the end only"):
+        plan_for(blobs, strategy, workers=2, convergence=True)
