@@ -68,13 +68,20 @@ def choose(asked: Asked, workers: int, rows: int, epochs: int, *, alike: bool = 
     alike
         Whether the workers' shares are alike; if not, each would forget the others' classes between two rounds.
     """
-    batch = min(_BATCH, rows) if asked.batch is None else asked.batch
+    batch = _batch(workers, rows) if asked.batch is None else asked.batch
     schedule = parse_schedule(_SCHEDULE) if asked.schedule is None else asked.schedule
     strategy, times = _strategy(workers, batch, rows, epochs) if alike or workers == 1 else ("gradient", 1.0)
     settings = asked.settings
     if asked.schedule is None:  # such rates are good because they fall
         settings = replace(settings, learning_rate=_rate(settings, times))
     return parse_strategy(strategy), Asked(settings, batch, schedule)
+
+
+def _batch(workers: int, rows: int) -> int:
+    """Return the global batch: for many workers one that they can share equally, so that nobody does more."""
+    if workers > _MOST:
+        return min(max(1, round(_BATCH / workers)) * workers, rows)
+    return min(_BATCH, rows)
 
 
 def _strategy(workers: int, batch: int, rows: int, epochs: int) -> tuple[str, float]:
