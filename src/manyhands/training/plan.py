@@ -265,7 +265,7 @@ def make_plan(
     automatic = is_automatic(strategy)
     if automatic:
         check_team(team, number)
-        check_batch(dataset.rows, dataset.rows if batch is None else batch, number)
+        check_batch(dataset.rows, min(DEFAULT_BATCH, dataset.rows) if batch is None else batch, number)
         if learner != "mlp":
             raise SettingsError(f"the learner {learner} has its own rules: auto has nothing to choose for it")
         chosen, asked = choose(asked, number, dataset.rows, epochs, alike=division.kind in ("stored", "iid"))
