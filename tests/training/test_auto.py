@@ -203,7 +203,9 @@ def test_what_is_chosen_can_be_carried_out(blobs, workers, rows, epochs, data):
     alone = make_plan(dataset, settings=network, **{**words, "workers": 1})
     # Nobody is told to learn faster than alone; up to 8 workers at a rate up to sqrt(8) times smaller.
     assert 0.35 < plan.settings.learning_rate / alone.settings.learning_rate <= 1
-    assert (alone.batch, alone.schedule) == (plan.batch, plan.schedule)
+    assert alone.schedule == plan.schedule
+    # Who shares a batch gets as much of it as anybody else, give or take a row.
+    assert plan.batch == alone.batch or (batch is None and workers > 8 and plan.batch % workers == 0)
 
 
 @pytest.mark.parametrize(
