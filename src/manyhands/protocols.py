@@ -498,11 +498,15 @@ class Strategy(Protocol):
         """
         ...
 
-    def rate_factors(self, workers: int, growth: float, steps_per_epoch: int, steps: int) -> NDArray[np.float64]:
-        """Return what the learning rate of each of a stage's steps is multiplied with.
+    def rate_factors(
+        self, at: NDArray[np.int64], workers: int, growth: float, steps_per_epoch: int, steps: int
+    ) -> NDArray[np.float64]:
+        """Return what the learning rate is multiplied with.
 
         Parameters
         ----------
+        at : ndarray of shape (any,), int64
+            In which steps of the stage.
         workers
             Their number.
         growth

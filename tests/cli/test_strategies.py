@@ -228,7 +228,7 @@ class TestStudy:
 
     def test_table_and_file_say_the_same(self, studied):
         _, out, record = studied
-        assert (record["schema"], record["interrupted"]) == ("manyhands.compare/1", False)
+        assert (record["schema"], record["interrupted"]) == ("manyhands.methods/1", False)
         assert len(record["runs"]) == 6
         rows = {row["strategy"]: row for row in record["summary"]}
         assert list(rows) == ["sequential", "periodic:1epoch", "gradient"]

@@ -22,7 +22,9 @@ DOUBLE = {"hidden": (12,), "optimizer": "sgd", "dtype": "float64"}
 
 
 def factors(text, workers, steps_per_epoch, epochs):
-    return parse_strategy(text).rate_factors(workers, float(workers), steps_per_epoch, steps_per_epoch * epochs)
+    return parse_strategy(text).rate_factors(
+        np.arange(steps_per_epoch * epochs), workers, float(workers), steps_per_epoch, steps_per_epoch * epochs
+    )
 
 
 def test_unscaled_rates_are_the_schedules():

@@ -183,10 +183,11 @@ def test_a_hogwild_run_trains_one_vector(blobs, learners, workers):
 
 def test_hogwild_steps_are_shorter_the_more_take_them():
     found = {
-        text: parse_strategy(f"hogwild{text}").rate_factors(4, 1.0, 5, 3).tolist() for text in ("", ":scale=linear")
+        text: parse_strategy(f"hogwild{text}").rate_factors(np.arange(3), 4, 1.0, 5, 3).tolist()
+        for text in ("", ":scale=linear")
     }
     assert found == {"": [1 / 2] * 3, ":scale=linear": [1 / 4] * 3}
-    assert parse_strategy("hogwild:scale=none").rate_factors(4, 1.0, 5, 3).tolist() == [1] * 3
+    assert parse_strategy("hogwild:scale=none").rate_factors(np.arange(3), 4, 1.0, 5, 3).tolist() == [1] * 3
 
 
 @pytest.mark.parametrize("strategy", ["easgd:10", "hogwild"])

@@ -84,9 +84,11 @@ class OneStage:
         """One."""
         return (Stage(self, epochs),)  # type: ignore[arg-type]  # subclasses are whole strategies
 
-    def rate_factors(self, workers: int, growth: float, steps_per_epoch: int, steps: int) -> NDArray[np.float64]:
+    def rate_factors(
+        self, at: NDArray[np.int64], workers: int, growth: float, steps_per_epoch: int, steps: int
+    ) -> NDArray[np.float64]:
         """1."""
-        return np.ones(steps)
+        return np.ones(len(at))
 
 
 @dataclass(frozen=True)

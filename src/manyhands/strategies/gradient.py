@@ -84,11 +84,13 @@ class Gradient(OneStage):
         """One, whose batch may grow with the number of workers."""
         return (Stage(self, epochs, 1 if self.scale == "none" else workers),)
 
-    def rate_factors(self, workers: int, growth: float, steps_per_epoch: int, steps: int) -> NDArray[np.float64]:
+    def rate_factors(
+        self, at: NDArray[np.int64], workers: int, growth: float, steps_per_epoch: int, steps: int
+    ) -> NDArray[np.float64]:
         """From 1 up to the scale, step by step, then the scale."""
         scale = SCALES[self.scale](growth)
         rising = self.warmup.epochs(steps // steps_per_epoch) * steps_per_epoch
-        done = np.minimum((np.arange(steps) + 1) / max(rising, 1), 1)
+        done = np.minimum((at + 1) / max(rising, 1), 1)
         return np.asarray(1 + (scale - 1) * done)
 
     def next_round(self, step: int, steps_per_epoch: int, total_steps: int) -> int:

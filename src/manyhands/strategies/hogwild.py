@@ -54,9 +54,11 @@ class Hogwild(LocalStrategy):
         """As ``"hogwild"`` or ``"hogwild:scale=none"``."""
         return "hogwild" if self.scale == "sqrt" else f"hogwild:scale={self.scale}"
 
-    def rate_factors(self, workers: int, growth: float, steps_per_epoch: int, steps: int) -> NDArray[np.float64]:
+    def rate_factors(
+        self, at: NDArray[np.int64], workers: int, growth: float, steps_per_epoch: int, steps: int
+    ) -> NDArray[np.float64]:
         """One over the scale."""
-        return np.full(steps, 1 / SCALES[self.scale](workers))
+        return np.full(len(at), 1 / SCALES[self.scale](workers))
 
     def next_round(self, step: int, steps_per_epoch: int, total_steps: int) -> int:
         """At the end."""

@@ -92,7 +92,6 @@ class TrainingHelper:
         drawn = self._schedule.epoch(0).rows.astype(np.int64) if plan.sharding == "fixed" else shuffled
         kept = np.zeros(self._table.rows, np.bool_)
         kept[drawn[: max(1, round(fraction * len(drawn)))]] = True
-        rates = plan.rates(stage)
         progress = Control(self._control.stop, np.zeros(1, np.int64))
         with self._team.clock.phase("compute"), self._team.away():
             for epoch in range(self.epochs):
@@ -100,7 +99,8 @@ class TrainingHelper:
                 rows = order.rows[kept[order.rows]]
                 steps = max(1, round(fraction * order.steps))
                 bounds = np.arange(steps + 1, dtype=np.int64) * len(rows) // steps
-                at = np.arange(steps) * order.steps // steps + epoch * order.steps
+                rates = plan.rates(stage, epoch * order.steps, (epoch + 1) * order.steps)
+                at = np.arange(steps) * order.steps // steps
                 sizes = np.full(steps, min(plan.batch, plan.rows), np.int32)
                 learner.run(self._table, Order(rows, bounds, sizes), rates[at], progress)
                 self._examples += len(rows)

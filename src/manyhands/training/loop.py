@@ -27,6 +27,10 @@ _ROWS_AT_ONCE = 1 << 17
 """Rows of several epochs that are ordered ahead and trained on in one call: a megabyte of numbers."""
 
 
+_STEPS_AVERAGED = 1 << 20
+"""Of how many steps at most a round's mean learning rate is: for a single round after a long run it says little anyway."""
+
+
 class StoppedError(Exception):
     """The run was told to stop; whoever told it knows why."""
 
@@ -61,7 +65,6 @@ class _Now:
 
     stage: PlannedStage
     schedule: Schedule
-    rates: NDArray[np.float64]
     memory: dict[str, Vector]
     helper: TrainingHelper
 
@@ -159,7 +162,8 @@ class Loop:
             average_state_(self.team, self.learner)
         self._local = not stage.strategy.talks_inside_steps
         memory = stage.strategy.begin_(self.team, self.learner)
-        self._now = _Now(stage, schedule, self.plan.rates(stage), memory, helper)
+        self._now = _Now(stage, schedule, memory, helper)
+        self._rates_from, self._known_rates = 0, np.zeros(0)
         self._last_round, self._examples_since_round = self.tally.steps, 0
         self._loss_since_round, self._steps_since_round = 0.0, 0
 
@@ -191,9 +195,16 @@ class Loop:
         """Return a step's number, counted from the beginning of the stage."""
         return step - self._now.stage.first_step
 
+    def _rates(self, start: int, stop: int) -> NDArray[np.float64]:
+        """Return the learning rates of steps of the stage; an epoch's are computed at once, a long run's never all."""
+        if start < self._rates_from or stop > self._rates_from + len(self._known_rates):
+            end = min(max(stop, start + self._now.stage.steps_per_epoch), self._now.stage.steps)
+            self._rates_from, self._known_rates = start, self.plan.rates(self._now.stage, start, end)
+        return self._known_rates[start - self._rates_from : stop - self._rates_from]
+
     def _whole_run(self) -> None:
         """Let the learner go through all epochs, as many as it wants, and hold the round at the end."""
-        order, rates = self._now.schedule.epoch(0), self._now.rates
+        order, rates = self._now.schedule.epoch(0), self.plan.rates(self._now.stage)
         with self.clock.phase("compute"):
             losses = self.learner.run(self.table, order, rates, self.control)
         if self.control.stop[0]:
@@ -235,7 +246,7 @@ class Loop:
             due = self._due(at, at + order.steps)
             rounds = Rounds(meeting, due - at, self._examples_since_round)
             held, vector = len(due), self.learner.parameters
-        losses = self.learner.run(self.table, order, now.rates[at : at + order.steps], self.control, rounds)
+        losses = self.learner.run(self.table, order, self._rates(at, at + order.steps), self.control, rounds)
         if len(losses) < order.steps:
             raise StoppedError
         self._count(order, losses)
@@ -282,7 +293,7 @@ class Loop:
         """Let the learner run alone."""
         at = self._in_stage(self.tally.steps)
         with self.clock.phase("compute"):
-            losses = self.learner.run(self.table, order, self._now.rates[at : at + order.steps], self.control)
+            losses = self.learner.run(self.table, order, self._rates(at, at + order.steps), self.control)
         if len(losses) < order.steps:
             raise StoppedError
         self._count(order, losses)
@@ -292,7 +303,8 @@ class Loop:
         """Take one step with a round between its gradient and its update."""
         if self.control.stop[0]:
             raise StoppedError
-        rate = float(self._now.rates[self._in_stage(self.tally.steps)])
+        at = self._in_stage(self.tally.steps)
+        rate = float(self._rates(at, at + 1)[0])
         with self.clock.phase("compute"):
             loss = self.learner.gradient(self.table, order, self._gradient)
         self._check_finite(loss)
@@ -323,7 +335,8 @@ class Loop:
         strategy = self._now.stage.strategy
         if self._holds_rounds:
             at = self._in_stage(self.tally.steps)
-            rate = float(self._now.rates[at - max(self._steps_since_round, 1) : at].mean())
+            since = min(max(self._steps_since_round, 1), _STEPS_AVERAGED)
+            rate = float(self._rates(at - since, at).mean())
             examples = self._examples_since_round
             strategy.hold_round_(
                 RoundContext(self.team, self.learner, examples, rate, last, self._now.memory, self._now.helper)

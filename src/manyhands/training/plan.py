@@ -129,11 +129,13 @@ class Plan:
             step += steps_per_epoch * stage.epochs
         return tuple(planned)
 
-    def rates(self, stage: PlannedStage) -> NDArray[np.float64]:
-        """Return the learning rate of each of a stage's steps."""
-        at = stage.first_epoch + np.arange(stage.steps) / stage.steps_per_epoch
+    def rates(self, stage: PlannedStage, start: int = 0, stop: int | None = None) -> NDArray[np.float64]:
+        """Return the learning rates of the steps start..stop-1 of a stage; by default of all."""
+        steps = np.arange(start, stage.steps if stop is None else stop)
+        at = stage.first_epoch + steps / stage.steps_per_epoch
         growth = stage.batch / self.batch
-        factors = stage.strategy.rate_factors(self.workers, growth, stage.steps_per_epoch, stage.steps)
+        place = self.workers, growth, stage.steps_per_epoch, stage.steps
+        factors = stage.strategy.rate_factors(steps, *place)
         return self.settings.learning_rate * self.schedule.factors(at, self.epochs) * factors
 
     @property
