@@ -28,7 +28,7 @@ _ROWS_AT_ONCE = 1 << 17
 
 
 _STEPS_AVERAGED = 1 << 20
-"""Of how many steps at most a round's mean learning rate is: for a single round after a long run it says little anyway."""
+"""Of how many steps, at most, a round's mean learning rate is: enough to know it, whatever the run."""
 
 
 class StoppedError(Exception):
