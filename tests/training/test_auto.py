@@ -205,7 +205,7 @@ def test_what_is_chosen_can_be_carried_out(blobs, workers, rows, epochs, data):
     assert 0.35 < plan.settings.learning_rate / alone.settings.learning_rate <= 1
     assert alone.schedule == plan.schedule
     # Who shares a batch gets as much of it as anybody else, give or take a row.
-    assert plan.batch == alone.batch or (batch is None and workers > 8 and plan.batch % workers == 0)
+    assert plan.batch == alone.batch or (batch is None and plan.batch in (rows, *range(0, 401, workers)))
 
 
 @pytest.mark.parametrize(
@@ -333,9 +333,9 @@ def test_without_auto_nothing_is_tuned(digits):
     assert {(run["learning_rate"], run["schedule"]) for run in found.runs} == {(0.001, "constant")}
 
 
-@pytest.mark.parametrize(("workers", "batch"), [(1, 200), (8, 200), (9, 198), (16, 192), (32, 192)])
-def test_many_workers_share_a_batch_equally(workers, batch):
-    # The multiple of n next to 200; half of 25 batches of 16 rounds to the even one.
+@pytest.mark.parametrize(("workers", "batch"), [(1, 200), (8, 200), (16, 200), (24, 200), (32, 192), (64, 192)])
+def test_many_workers_share_a_batch_about_equally(workers, batch):
+    # 16 workers have up to 13 of 200 rows, 4 % too many; 24 up to 9, 8 %; 32 up to 7, 12 %: then a multiple of n.
     assert choose(Asked(NETWORK), workers, **LONG)[1].batch == batch
 
 

@@ -34,6 +34,7 @@ _SHORT = 30
 """Epochs below which rounds are too few to make up for small steps."""
 _MOST = 8
 _FEWEST_STEPS = 500
+_UNEVEN = 1.1
 _LEAST_SHARE = 4
 """Rows of a global batch below which a worker cannot learn by itself."""
 
@@ -78,10 +79,11 @@ def choose(asked: Asked, workers: int, rows: int, epochs: int, *, alike: bool = 
 
 
 def _batch(workers: int, rows: int) -> int:
-    """Return the global batch: for many workers one that they can share equally, so that nobody does more."""
-    if workers > _MOST:
-        return min(max(1, round(_BATCH / workers)) * workers, rows)
-    return min(_BATCH, rows)
+    """Return the global batch: the usual one, unless a worker's part of it could be much more than 1 / n."""
+    batch = min(_BATCH, rows)
+    if -(-batch // workers) * workers <= _UNEVEN * batch:
+        return batch
+    return min(max(1, round(batch / workers)) * workers, rows)
 
 
 def _strategy(workers: int, batch: int, rows: int, epochs: int) -> tuple[str, float]:
