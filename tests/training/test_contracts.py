@@ -157,8 +157,9 @@ def test_counts_are_what_was_done(runner, strategy, team, workers, learner):
 @pytest.mark.parametrize(("strategy", "team", "workers", "learner"), family("threads"))
 def test_nobody_works_more_than_its_share(runner, strategy, team, workers, learner):
     result = train(runner, strategy, team, workers, learner)
-    extra = 1.1 if "bootstrap" in strategy else 1.0  # trains a second time, on a tenth of the rows
-    assert result.examples <= (extra * 103 / workers + 5) * EPOCHS
+    # Bootstrap trains a second time, on a tenth of the rows; Fisher information takes each of a worker's rows once.
+    extra = 0.1 * EPOCHS if "bootstrap" in strategy else 1 if "fisher" in strategy else 0
+    assert result.examples <= (103 / workers + 5) * EPOCHS + extra * (103 / workers + 5)
     assert result.rounds >= 1
     assert result.bytes_sent > 0
     assert len(result.losses) == EPOCHS
@@ -182,7 +183,7 @@ def test_asynchronous_workers_need_common_memory(runner, strategy):
 @pytest.mark.parametrize(
     ("strategy", "team", "workers", "learner"),
     [
-        *cases("threads", numbers=[1, 2, 4]),
+        *cases("threads", numbers=[1, 2]),
         *(
             case
             for case in family("threads")

@@ -53,8 +53,8 @@ class Watched(Solo):
 class Counting(Plan):
     """Has the rates 1, 2, 3, ... (times 1e-4)."""
 
-    def rates(self, stage):
-        return 1e-4 * np.arange(1, stage.steps + 1)
+    def rates(self, stage, start=0, stop=None):
+        return 1e-4 * np.arange(1, stage.steps + 1)[start:stop]
 
 
 def scene(dataset, rank=0, workers=2, epochs=4, batch=25, seed=3, validation=None, hidden=(6,), **changes):
