@@ -266,11 +266,7 @@ def make_plan(
     division = Shares() if shares is None else _read(parse_shares, shares)
     automatic = is_automatic(strategy)
     if automatic:
-        check_team(team, number)
-        check_batch(dataset.rows, min(DEFAULT_BATCH, dataset.rows) if batch is None else batch, number)
-        if learner != "mlp":
-            raise SettingsError(f"the learner {learner} has its own rules: auto has nothing to choose for it")
-        chosen, asked = choose(asked, number, dataset.rows, epochs, alike=division.kind in ("stored", "iid"))
+        chosen, asked = _choose(asked, dataset.rows, number, team, epochs, learner, division)
     else:
         chosen = _read(parse_strategy, strategy)
     rule = None if stop is None else _read(parse_stop, stop)
@@ -314,6 +310,17 @@ Value = TypeVar("Value")
 def _read(parse: Callable[[str], Value], value: str | Value) -> Value:
     """Return what text names, or the value itself."""
     return parse(value) if isinstance(value, str) else value
+
+
+def _choose(
+    asked: Asked, rows: int, workers: int, team: str, epochs: int, learner: str, shares: Shares
+) -> tuple[Strategy, Asked]:
+    """Let `auto` choose, once it is known that there is something to choose."""
+    check_team(team, workers)
+    check_batch(rows, min(DEFAULT_BATCH, rows) if asked.batch is None else asked.batch, workers)
+    if learner != "mlp":
+        raise SettingsError(f"the learner {learner} has its own rules: auto has nothing to choose for it")
+    return choose(asked, workers, rows, epochs, alike=shares.kind in ("stored", "iid"))
 
 
 def _check_words(epochs: int, seed: int, sharding: str | None, learner: str) -> None:
