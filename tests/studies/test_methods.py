@@ -231,6 +231,24 @@ class TestChoice:
         assert (study.outcome.runs, study.text()) == ([], "No run was finished.")
         assert [entry["record"] for entry in entries(tmp_path / "journal")] == [{"accuracy": 0.0}]
 
+    def test_a_reported_run_that_diverges_is_named_and_not_tried_again(self, rows, tmp_path, monkeypatch):
+        real = module.run
+
+        def run(plan, dataset):
+            if (plan.strategy.name, plan.seed) == ("periodic:1epoch", 1):
+                raise DivergedError(7, 0, float("nan"))
+            return real(plan, dataset)
+
+        monkeypatch.setattr(module, "run", run)
+        outcomes = [MethodsStudy(rows, SMALL, tmp_path / "journal").run() for _ in range(2)]
+        lines = len(entries(tmp_path / "journal"))
+        for outcome in outcomes:
+            assert [text.partition(",")[0] for text in outcome.diverged] == ["periodic:1epoch n=2"]
+            assert [row.seeds for row in outcome.summary] == [2, 1, 2]
+            assert "diverged: periodic:1epoch n=2" in methods_text(outcome)
+            assert outcome.record()["diverged"] == outcome.diverged
+        assert lines == len({(each["strategy"], each["rate"], each["seed"]) for each in entries(tmp_path / "journal")})
+
 
 class TestWhatIsRun:
     def test_everything_has_its_place_in_the_default(self):

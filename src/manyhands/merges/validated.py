@@ -38,7 +38,7 @@ def soup_(context: RoundContext) -> None:
     if vectors is not None:
         order = np.argsort(-scores, kind="stable")
         taken, best = [order[0]], scores[order[0]]
-        with team.away():  # the clock: validating is merging
+        with team.away():
             for rank in order[1:]:
                 learner.parameters[:] = vectors[[*taken, rank]].mean(axis=0, dtype=np.float64)
                 score = context.helper.validate()[1]

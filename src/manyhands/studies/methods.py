@@ -235,11 +235,11 @@ class MethodsStudy:
             try:
                 record = run_record(run(self._plan(case, rate, seed), dataset))
             except DivergedError as error:
-                if not tuning:
-                    raise ManyhandsError(
-                        f"{case}, rate {rate:g}, seed {seed}: {error}; leave it out of --rates"
-                    ) from error
-                record = {"accuracy": 0.0}  # such a rate is not chosen
+                if case.strategy == "sequential" and not tuning:
+                    what = f"the sequential reference, rate {rate:g}, seed {seed}"
+                    raise ManyhandsError(f"{what}: {error}; it has nothing to be compared with") from error
+                # Such a rate is not chosen; such a run is named, in no mean, and not tried again.
+                record = {"accuracy": 0.0} if tuning else {"accuracy": 0.0, "diverged": True}
             self._done[key] = record
             if journal is not None:
                 place = {"strategy": case.strategy, "workers": case.workers, "rate": rate, "seed": seed}

@@ -1,8 +1,7 @@
 """How the learning rate changes during a run: factors on the rate that the user sets, a function of the epoch alone.
 
-Grammar: ``constant``, ``step:30epochs,factor=0.1``, ``cosine``, ``linear:hold=50%``,
-``one-cycle:rise=30%``; all but the last take
-``warmup=5%``. Because a schedule knows nothing of workers and batches, every number of workers has the same one.
+Grammar: ``constant``, ``step:30epochs,factor=0.1``, ``cosine``, ``linear:hold=50%``, ``one-cycle:rise=30%``; all but
+the last take ``warmup=5%``. A schedule knows nothing of workers and batches: every number of workers has the same one.
 """
 
 from __future__ import annotations
