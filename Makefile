@@ -2,6 +2,7 @@
 PYTHON ?= python3
 PIP := .venv/bin/python -m pip --disable-pip-version-check
 STAMP := .venv/.ready
+PEERS := .venv-peers/.ready
 
 .PHONY: help env compare study study-strategies lint test test-all bench clean
 
@@ -11,7 +12,7 @@ help:
 	@echo "make study-strategies   set up, then every strategy and merge; docs/strategies-table.md (resumable)"
 	@echo "make test      set up, then lint, types and tests (under 10 minutes)"
 	@echo "make test-all  the same with the slow tests"
-	@echo "make bench     set up, then measure speed and write benchmarks/RESULTS.md"
+	@echo "make bench     set up, then race against peers (about 20 minutes); benchmarks/RESULTS.md"
 	@echo "make clean     remove .venv and caches"
 
 $(STAMP): pyproject.toml constraints.txt
@@ -43,9 +44,15 @@ test: lint
 test-all: lint
 	.venv/bin/python -m pytest
 
-bench: $(STAMP)
-	.venv/bin/python benchmarks/run.py
+# The peers have an environment of their own: nothing of ours depends on them.
+$(PEERS): benchmarks/peers-requirements.txt
+	$(PYTHON) -m venv --clear .venv-peers
+	.venv-peers/bin/python -m pip --disable-pip-version-check install --quiet --requirement $<
+	@touch $@
+
+bench: $(STAMP) $(PEERS)
+	.venv/bin/python benchmarks/race.py
 
 clean:
-	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf .venv .venv-peers .mypy_cache .ruff_cache .pytest_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
