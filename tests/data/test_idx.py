@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 from numpy.typing import NDArray
 
-from manyhands.data.idx import read_idx
+from manyhands.data.idx import read_idx, read_idx_shape
 from manyhands.errors import DataError, FormatError, MissingDataError
 
 CODES = {"u1": 0x08, "i1": 0x09, "i2": 0x0B, "i4": 0x0C, "f4": 0x0D, "f8": 0x0E}
@@ -258,3 +258,17 @@ def test_a_pipe_is_read(tmp_path, content):
     array = read_idx(pipe)
     writer.join()
     assert idx(array) == (VALID if content == VALID else BYTES)
+
+
+@pytest.mark.parametrize("compressed", [False, True])
+def test_the_shape_is_known_without_reading_the_values(path, compressed):
+    content = header(0x08, 60_000, 28, 28)  # and no values at all
+    path.write_bytes(gzip.compress(content) if compressed else content)
+    assert read_idx_shape(path) == ((60_000, 28, 28), not compressed)
+
+
+@pytest.mark.parametrize("content", [b"", b"abc", VALID[:6], gzip.compress(VALID)[:12]])
+def test_a_damaged_header_has_no_shape(path, content):
+    path.write_bytes(content)
+    with pytest.raises(FormatError):
+        read_idx_shape(path)

@@ -5,12 +5,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import gzip
 import math
 import os
 import struct
 import sys
 import zlib
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, BinaryIO, cast
 
@@ -52,12 +54,33 @@ def read_idx(path: str | Path) -> NDArray[Any]:
         If the file is empty, truncated, longer than its header says, not IDX, or broken gzip; names the byte.
     """
     path = Path(path)
+    with _opened(path) as (file, plain):
+        return _parse(file, path, plain)
+
+
+def read_idx_shape(path: str | Path) -> tuple[tuple[int, ...], bool]:
+    """Return the shape that the header of an IDX file promises, and whether the file is plain (True) or packed.
+
+    Raises
+    ------
+    DataError
+        As :func:`read_idx`, as far as the header tells.
+    """
+    path = Path(path)
+    with _opened(path) as (file, plain):
+        return _parse_header(file, path)[1], plain
+
+
+@contextlib.contextmanager
+def _opened(path: Path) -> Iterator[tuple[BinaryIO, bool]]:
+    """Open a file, unpacking it if necessary; say whether it is plain; turn what goes wrong into a DataError."""
     try:
         with open(path, "rb") as file:  # once, as a pipe can be opened only once
             if file.peek(len(_GZIP))[: len(_GZIP)] != _GZIP:  # compression is seen in the content, not in the name
-                return _parse(file, path, plain=True)
-            with gzip.open(file, "rb") as unpacked:
-                return _parse(cast(BinaryIO, unpacked), path, plain=False)
+                yield file, True
+            else:
+                with gzip.open(file, "rb") as unpacked:
+                    yield cast(BinaryIO, unpacked), False
     except FileNotFoundError as error:
         raise MissingDataError("there is no such file", path=path) from error
     except (EOFError, zlib.error, gzip.BadGzipFile) as error:

@@ -60,3 +60,14 @@ def test_the_environment_is_left_as_it_was():
         "assert dict(os.environ) == before"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+@pytest.mark.parametrize("shape", [(1, 1, 1), (7, 5, 11)])
+def test_rate_is_measured_even_in_no_time(shape):
+    assert blas.matrix_product_rate(*shape, seconds=0) > 0
+
+
+def test_our_own_variable_does_not_change_what_is_fastest(monkeypatch):
+    fastest = blas.fastest_core_type()
+    monkeypatch.setenv("MANYHANDS_BLAS_CORE", "Nehalem")
+    assert (blas.best_core_type(), blas.fastest_core_type()) == ("Nehalem", fastest)

@@ -10,11 +10,13 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import os
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import llvmlite.binding as llvm
+import numpy as np
 from numba import types
 
 from manyhands.compiling import overload
@@ -31,6 +33,11 @@ def best_core_type() -> str | None:
     """
     if "MANYHANDS_BLAS_CORE" in os.environ:
         return os.environ["MANYHANDS_BLAS_CORE"]
+    return fastest_core_type()
+
+
+def fastest_core_type() -> str | None:
+    """Return what `best_core_type` is where no variable overrides it."""
     features = llvm.get_host_cpu_features()
     return "SkylakeX" if all(features.get(name, False) for name in _AVX512) else None
 
@@ -80,6 +87,33 @@ def description() -> dict[str, str | int]:
         "core_type": core().decode(),
         "threads": int(_library.scipy_openblas_get_num_threads()),
     }
+
+
+def matrix_product_rate(m: int, n: int, k: int, seconds: float = 0.1) -> float:
+    """Return the float32 operations per second of one core in matrix products of the private copy.
+
+    Parameters
+    ----------
+    m, n, k
+        A is (m, k), B is (k, n), each at least 1.
+    seconds
+        About how long to measure; the best of several products counts, and one is made in any case.
+    """
+    gemm = _library.scipy_cblas_sgemm
+    size, real, place = ctypes.c_int, ctypes.c_float, ctypes.c_void_p
+    gemm.argtypes = [size] * 6 + [real, place, size, place, size, real, place, size]
+    gemm.restype = None
+    a, b, c = np.full((m, k), 0.5, np.float32), np.full((k, n), 0.5, np.float32), np.zeros((m, n), np.float32)
+    pointers = [each.ctypes.data for each in (a, b, c)]
+    best, end = float("inf"), time.perf_counter() + seconds
+    while best == float("inf") or time.perf_counter() < end:
+        began = time.perf_counter()
+        gemm(
+            *(_ROW_MAJOR, _NO_TRANSPOSE, _NO_TRANSPOSE, m, n, k),
+            *(1.0, pointers[0], k, pointers[1], n, 0.0, pointers[2], n),
+        )
+        best = min(best, time.perf_counter() - began)
+    return 2 * m * n * k / best
 
 
 def _external(name: str, real: Any) -> Any:

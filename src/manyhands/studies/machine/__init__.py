@@ -1,0 +1,1 @@
+"""What this machine is, how fast, and what is missing on it: the facts behind ``manyhands doctor``."""

@@ -1,0 +1,72 @@
+"""Asking a process of its own: what hangs, or dies of an instruction that the CPU does not have, dies alone."""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+import sys
+from collections.abc import Sequence
+from typing import Any
+
+from manyhands.errors import ManyhandsError
+
+
+class ChildFailedError(ManyhandsError):
+    """The other process gave no answer; the message says what became of it."""
+
+
+def answer_of(arguments: Sequence[str], seconds: float, task: str) -> dict[str, Any]:
+    """Run this Python with ``arguments``; return the JSON object in the last line that it prints.
+
+    Parameters
+    ----------
+    arguments
+        Of the Python interpreter.
+    seconds
+        After which to give up.
+    task
+        What the process does, for messages: "the process that ..." is their beginning.
+
+    Raises
+    ------
+    ChildFailedError
+        If it cannot be started, takes longer than ``seconds``, fails, or prints something else.
+    """
+    try:
+        done = subprocess.run(
+            [sys.executable, *arguments],
+            capture_output=True,
+            text=True,
+            errors="replace",
+            timeout=seconds,
+            stdin=subprocess.DEVNULL,
+            check=False,
+        )
+    except subprocess.TimeoutExpired as error:
+        raise ChildFailedError(f"the process that {task} gave no answer within {seconds:g} s") from error
+    except OSError as error:
+        raise ChildFailedError(f"the process that {task} could not be started ({error.strerror or error})") from error
+    if done.returncode < 0:
+        raise ChildFailedError(f"the process that {task} was ended by {_signal_name(-done.returncode)}")
+    if done.returncode > 0:
+        raise ChildFailedError(
+            f"the process that {task} failed: {_last_line(done.stderr) or f'status {done.returncode}'}"
+        )
+    try:
+        answer: dict[str, Any] = json.loads(_last_line(done.stdout))
+    except ValueError as error:
+        raise ChildFailedError(f"the process that {task} printed something else than was asked for") from error
+    return answer
+
+
+def _signal_name(number: int) -> str:
+    try:
+        return signal.Signals(number).name
+    except ValueError:
+        return f"signal {number}"
+
+
+def _last_line(text: str) -> str:
+    lines = text.strip().splitlines()
+    return lines[-1].strip() if lines else ""
