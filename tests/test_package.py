@@ -27,7 +27,7 @@ PACKAGE = Path(manyhands.__file__).parent
 PROJECT = Path(__file__).parents[1]
 HEAVY = ("numba", "scipy", "sklearn", "torch", "numpy", "matplotlib", "tensorboard")
 STUDIES = ("w1", "w4", "strategies")
-COMMANDS = ("train", "evaluate", "compare", "sweep", "study", "report")
+COMMANDS = ("train", "evaluate", "compare", "sweep", "study", "report", "doctor")
 HELP = "from manyhands.cli import main\ntry: main({!r})\nexcept SystemExit: pass"
 
 
@@ -187,6 +187,9 @@ FLOORS = {
     "randomness": 0,
     "files": 0,
     "compiling": 0,
+    "cores": 0,
+    "denormals": 0,
+    "parts": 0,
     "memory": 0,
     "synchronization": 0,
     "data": 1,

@@ -1,7 +1,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from manyhands.teams.parts import part_of
+from manyhands.parts import part_of
 
 
 @given(st.integers(0, 5000), st.integers(1, 40))

@@ -11,14 +11,40 @@ and go on using old code of what that function calls in other files.
 from __future__ import annotations
 
 import hashlib
+import importlib
+import logging
+import os
+import sys
 from collections.abc import Callable
 from pathlib import Path
+from types import ModuleType
 from typing import Any, TypeVar, cast
 
 import numba
 import numba.extending
+from numba.core import event
 
 from manyhands.files import cache_folder
+
+
+def _import_numpy_support() -> None:
+    """Import Numba's support of NumPy functions without all of scipy.linalg, a fifth of a small run's start.
+
+    Numba imports it only to see that SciPy's BLAS could be linked if somebody used `numpy.dot`; a stand-in is enough
+    for that look, and who compiles such a function later still gets the real one.
+    """
+    names = ("scipy.linalg", "scipy.linalg.cython_blas")
+    if names[0] in sys.modules or "numba.np.arraymath" in sys.modules:
+        return
+    sys.modules.update({name: ModuleType(name) for name in names})
+    try:
+        importlib.import_module("numba.np.arraymath")
+    finally:
+        for name in names:
+            del sys.modules[name]
+
+
+_import_numpy_support()
 
 Function = TypeVar("Function", bound=Callable[..., object])
 
@@ -26,14 +52,18 @@ Function = TypeVar("Function", bound=Callable[..., object])
 # compiler may delete the test for a non-finite loss.
 _SAFE_FASTMATH = {"reassoc", "contract", "nsz", "arcp"}
 
-_OPTIONS: dict[str, Any] = {"error_model": "numpy", "fastmath": _SAFE_FASTMATH}
+# No reference counts (`_nrt`): kernels allocate nothing, and compile a tenth faster.
+_OPTIONS: dict[str, Any] = {"_nrt": False, "error_model": "numpy", "fastmath": _SAFE_FASTMATH}
+# A wrapper would be another copy of all that is inlined, to be optimized like the first.
+_INSIDE: dict[str, Any] = {"forceinline": True, "no_cpython_wrapper": True, "no_cfunc_wrapper": True}
 _PACKAGE = Path(__file__).parent
 
 
 def code_folder() -> Path:
     """Return the folder for compiled code of exactly these sources."""
     digest = hashlib.sha256()
-    for path in sorted([*_PACKAGE.glob("learners/**/*.py"), _PACKAGE / "synchronization.py", Path(__file__)]):
+    others = (_PACKAGE / f"{name}.py" for name in ("compiling", "denormals", "synchronization"))
+    for path in sorted([*_PACKAGE.glob("learners/**/*.py"), *others]):
         digest.update(path.read_bytes())
     return cache_folder() / "compiled" / digest.hexdigest()[:16]
 
@@ -47,30 +77,72 @@ def compiled(function: Function) -> Function:
     The code is compiled at the first call with new argument types, then read from the cache. Where the cache's folder
     cannot be written (a machine without a home), it is compiled anew in each process.
     """
+    if not _writable(Path(_CODE_FOLDER)):  # Numba would take the folder of the sources, which knows no digest
+        return cast(Function, numba.njit(nogil=True, no_cfunc_wrapper=True, **_OPTIONS)(function))
     before = numba.config.CACHE_DIR
     numba.config.CACHE_DIR = _CODE_FOLDER  # read when the decorator runs
     try:
-        result = numba.njit(cache=True, nogil=True, **_OPTIONS)(function)
-    except (RuntimeError, OSError):  # nowhere to write
-        result = numba.njit(nogil=True, **_OPTIONS)(function)
+        result = numba.njit(cache=True, nogil=True, no_cfunc_wrapper=True, **_OPTIONS)(function)
     finally:
         numba.config.CACHE_DIR = before
     return cast(Function, result)
 
 
+def _writable(folder: Path) -> bool:
+    """Make a folder; tell whether it can be written."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError:
+        return False
+    return os.access(folder, os.W_OK | os.X_OK)
+
+
+class _FirstCompilation(event.Listener):  # type: ignore[misc]
+    """Says once that code is being compiled."""
+
+    def __init__(self) -> None:
+        self._said = False
+
+    def on_start(self, _event: event.Event) -> None:
+        """Say it."""
+        if not self._said:
+            self._said = True
+            logging.getLogger("manyhands").info(
+                "compiling for this machine, once for each kind of numbers: some seconds, which no clock counts"
+            )
+
+    def on_end(self, _event: event.Event) -> None:
+        """Say nothing."""
+
+
+event.register("numba:compile", _FirstCompilation())
+
+
 def inlined(function: Function) -> Function:
-    """Compile ``function`` as a part of the compiled functions that call it, and of nothing else.
+    """Compile ``function`` as a part of the compiled functions that call it, and of nothing else, Python included.
 
     Only functions that Python calls are `compiled`; whatever they call is `inlined`. Were it compiled on its own, the
     linker could take one of several, differently optimized copies, and the process that compiled would get other bits
     than those that read the cache later.
     """
-    return cast(Function, numba.njit(forceinline=True, **_OPTIONS)(function))
+    return cast(Function, numba.njit(**_INSIDE, **_OPTIONS)(function))
+
+
+def spliced(function: Function) -> Function:
+    """Copy ``function`` into the compiled functions that call it, before anything is compiled.
+
+    It saves the time of optimizing it apart and once more with its callers, and costs some for each place that calls
+    it: for functions that are called in one place and call much.
+    """
+    return cast(Function, numba.njit(inline="always", **_OPTIONS)(function))
 
 
 def overload(target: Function) -> Callable[[Callable[..., object]], object]:
     """Decorate the function that chooses an implementation of ``target`` by the types of its arguments; `inlined`."""
-    return cast("Callable[[Callable[..., object]], object]", numba.extending.overload(target, inline="always"))
+    return cast(
+        "Callable[[Callable[..., object]], object]",
+        numba.extending.overload(target, jit_options={**_INSIDE, **_OPTIONS}),
+    )
 
 
 def intrinsic(function: Callable[..., object]) -> Callable[..., Any]:

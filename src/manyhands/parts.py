@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import numpy as np
+from numpy.typing import NDArray
+
 _LINE = 64  # bytes: a cache line, so that two workers never write to the same one
 
 
@@ -19,3 +22,9 @@ def part_of(length: int, size: int, rank: int, itemsize: int = 4) -> slice:
     grains = -(-length // grain)
     begin, end = rank * grains // size * grain, (rank + 1) * grains // size * grain
     return slice(min(begin, length), min(end, length))
+
+
+def bounds_of(length: int, size: int, itemsize: int = 4) -> NDArray[np.int64]:
+    """Return where the parts of all ``size`` workers begin and end: shape (size + 1,); see `part_of`."""
+    begins = [part_of(length, size, rank, itemsize).start for rank in range(size)]
+    return np.array([*begins, length], np.int64)

@@ -111,7 +111,9 @@ class Rounds:
     seen : int
         Examples this worker has used since the last round, before the run.
     gradient : ndarray of shape (size,) or None
-        If given, gradients are averaged inside every step, in this vector, which the meeting is for.
+        If given, gradients are averaged inside every step, in this vector, which the meeting is for; the parameters
+        are its target, as each worker updates its part of them for all. Of the optimizer's vectors, only that part is
+        known to this worker afterwards.
     """
 
     meeting: Any
@@ -214,10 +216,11 @@ class Learner(Protocol):
         """
         ...
 
-    def apply(self, gradient: Vector, rate: float, global_rows: int) -> float:
+    def apply(self, gradient: Vector, rate: float, global_rows: int, workers: int = 1) -> float:
         """Take one optimizer step along ``gradient``, the mean over ``global_rows`` examples.
 
-        Returns the penalty part of the loss. With :meth:`gradient` this is one step of :meth:`run` in two halves.
+        It has the bits of a step whose work so many ``workers`` have divided among them. Returns the penalty part of
+        the loss. With :meth:`gradient` this is one step of :meth:`run` in two halves.
         """
         ...
 
@@ -326,10 +329,11 @@ class Team(Protocol):
         """Return a context for what is no step of the training: standing still in it is no sign of hanging."""
         ...
 
-    def meeting_for(self, vector: Vector) -> Any:
+    def meeting_for(self, vector: Vector, target: Vector | None = None) -> Any:
         """Return a `manyhands.synchronization.Meeting` with which a kernel can average ``vector`` itself, or None.
 
-        None if this kind of team cannot be entered from compiled code; rounds are then held by :meth:`mean_`.
+        With a ``target`` of the same length, each worker may write its part of everyone's. None if this kind of team
+        cannot be entered from compiled code; rounds are then held by :meth:`mean_`.
         """
         ...
 

@@ -4,42 +4,56 @@ On the ground floor, because both sides need it: teams hold rounds between runs 
 hold them itself, between two of its steps, without going back to Python.
 
 Python's own barrier needs the GIL, for which all workers would queue at every round. This one is a counter in shared
-memory. A waiting worker first spins (every worker has a core: the others come within
-microseconds), then offers its core to others at every look (more workers than cores), then sleeps in between (a round
-that is far away), and in each case leaves at once when the team is called off.
+memory. A waiting worker first looks again and again, if every worker has a core: the others come within microseconds.
+Then it sleeps until the last one wakes it (Linux: futex; elsewhere it naps), and leaves at once, or within
+milliseconds, when the team is called off. With more workers than cores it sleeps at once: whoever looks, or yields,
+keeps a core from those it waits for.
 """
 
 from __future__ import annotations
 
+import platform
 import sys
 from typing import Any, NamedTuple
 
 import numpy as np
 from llvmlite import ir
-from numba import carray, types
+from numba import types
 from numba.core import cgutils
 from numpy.typing import NDArray
 
-from manyhands.compiling import compiled, inlined, intrinsic
+from manyhands.compiling import compiled, inlined, intrinsic, spliced
+from manyhands.cores import allowed_cores
+from manyhands.denormals import flush_denormals, restore_denormals
 
 # Cells of the shared int64 array, a cache line apart so that waiting does not slow down arriving.
 _LINE = 8
-ARRIVED, GENERATION, LOST = 0, _LINE, 2 * _LINE
-_CELLS = 3 * _LINE
-_SPINS, _YIELDS, _NAP_MICROSECONDS = 4000, 8000, 50
+ARRIVED, GENERATION, LOST, _SLEEPERS, _CONSTANTS = (number * _LINE for number in range(5))
+_CELLS = 5 * _LINE
+_PATIENCE, _SECONDS, _NANOSECONDS = _CONSTANTS, _CONSTANTS + 1, _CONSTANTS + 2
+_LOOKS, _LOOKS_CROWDED = 20_000, 50  # looks before sleeping: about a tenth of a millisecond, or next to nothing
+_LONGEST_SLEEP = 10_000_000  # nanoseconds; then it looks whether the team was called off
+_NAP_MICROSECONDS = 50
 BLOCK = 2048
 """Elements summed at once: the double-precision partial sums stay in the first-level cache."""
 
 _CLOCK_MONOTONIC = 6 if sys.platform == "darwin" else 1
 
 _clock_gettime = types.ExternalFunction("clock_gettime", types.int32(types.int32, types.uintp))
-_yield = types.ExternalFunction("sched_yield", types.int32())
-_sleep = types.ExternalFunction("usleep", types.int32(types.uint32))
+_nap = types.ExternalFunction("usleep", types.int32(types.uint32))
+_syscall = types.ExternalFunction(
+    "syscall", types.int64(types.int64, types.uintp, types.int64, types.int64, types.uintp, types.uintp, types.int64)
+)
+_FUTEX = {"x86_64": 202, "aarch64": 98}.get(platform.machine(), 0) if sys.platform == "linux" else 0
+_WAIT_PRIVATE, _WAKE_PRIVATE = 128, 129
 
 
-def new_cells() -> NDArray[np.int64]:
-    """Return the cells that one team shares."""
-    return np.zeros(_CELLS, np.int64)
+def new_cells(size: int = 1) -> NDArray[np.int64]:
+    """Return the cells that one team of ``size`` workers shares."""
+    cells = np.zeros(_CELLS, np.int64)
+    cells[_PATIENCE] = _LOOKS if size <= len(allowed_cores()) else _LOOKS_CROWDED
+    cells[_NANOSECONDS] = _LONGEST_SLEEP
+    return cells
 
 
 def _element(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
@@ -91,12 +105,33 @@ def _pointer(_typing: Any, address: Any, like: Any) -> Any:
 
 
 @inlined
+def _sleep_until_changed(cells: Any, index: int, value: int) -> None:
+    """Sleep until somebody wakes the sleepers, for at most some milliseconds; not at all if the cell has changed."""
+    if _FUTEX == 0:
+        _nap(np.uint32(_NAP_MICROSECONDS))
+        return
+    begin = cells.ctypes.data
+    _fetch_add(cells, _SLEEPERS, 1)
+    # The system compares the cell's lower half itself, so that nobody falls asleep just after the others were woken.
+    _syscall(_FUTEX, begin + 8 * index, _WAIT_PRIVATE, value, begin + 8 * _SECONDS, np.uintp(0), 0)
+    _fetch_add(cells, _SLEEPERS, -1)
+
+
+@inlined
+def _wake_all(cells: Any, index: int) -> None:
+    if _FUTEX != 0 and _load(cells, _SLEEPERS) > 0:
+        nothing = np.uintp(0)
+        _syscall(_FUTEX, cells.ctypes.data + 8 * index, _WAKE_PRIVATE, 1 << 30, nothing, nothing, 0)
+
+
+@inlined
 def _wait(cells: Any, size: int) -> int:
     """Wait until all ``size`` workers are here; return 0, or 1 + the rank whose loss called the team off."""
     generation = _load(cells, GENERATION)
     if _fetch_add(cells, ARRIVED, 1) == size - 1:
         _store(cells, ARRIVED, 0)
         _fetch_add(cells, GENERATION, 1)
+        _wake_all(cells, GENERATION)
         return int(_load(cells, LOST))
     looks = 0
     while _load(cells, GENERATION) == generation:
@@ -104,10 +139,8 @@ def _wait(cells: Any, size: int) -> int:
         if lost != 0:
             return int(lost)
         looks += 1
-        if looks > _SPINS + _YIELDS:
-            _sleep(np.uint32(_NAP_MICROSECONDS))
-        elif looks > _SPINS:
-            _yield()
+        if looks > cells[_PATIENCE]:
+            _sleep_until_changed(cells, GENERATION, generation & 0xFFFFFFFF)
     return int(_load(cells, LOST))
 
 
@@ -125,10 +158,8 @@ def now(scratch: Any) -> int:
 
 
 @inlined
-def combine(
-    addresses: Any, weights: Any, total: float, like: Any, start: int, stop: int, sums: Any, everyone: bool
-) -> None:
-    """Write sum_r weights[r] / total * vector_r into elements start..stop-1 of all vectors, or of ``like`` alone.
+def combine(addresses: Any, weights: Any, total: float, like: Any, start: int, stop: int, sums: Any) -> None:
+    """Write sum_r weights[r] / total * vector_r into elements start..stop-1 of ``like``.
 
     The workers are taken in rank order and added in double precision: whoever computes this, in whatever slices, gets
     the same bits. A weight of 0 leaves a vector out, NaN and all.
@@ -145,8 +176,6 @@ def combine(
         The calling worker's vector.
     sums : float64 (BLOCK,)
         Scratch.
-    everyone
-        Whether all vectors are written.
     """
     for begin in range(start, stop, BLOCK):
         # Slices, and indices from 0: the compiler then knows that no index is negative, and uses vector code.
@@ -157,18 +186,12 @@ def combine(
         for rank in range(len(addresses)):
             weight = weights[rank] / total
             if weight != 0.0:
-                part = carray(_pointer(addresses[rank], like), len(like))[begin:end]
+                part = _pointer(addresses[rank] + np.uintp(begin * like.itemsize), like)
                 for i in range(len(block)):
                     block[i] += weight * part[i]
-        if everyone:
-            for rank in range(len(addresses)):
-                part = carray(_pointer(addresses[rank], like), len(like))[begin:end]
-                for i in range(len(block)):
-                    part[i] = block[i]
-        else:
-            part = like[begin:end]
-            for i in range(len(block)):
-                part[i] = block[i]
+        part = like[begin:end]
+        for i in range(len(block)):
+            part[i] = block[i]
 
 
 class Meeting(NamedTuple):
@@ -178,8 +201,10 @@ class Meeting(NamedTuple):
     ----------
     cells : int64, addresses : uintp (n,), weights : float64 (n,)
         Shared: the barrier, where each worker's vector begins, and how much it counts.
-    rank, start, stop : int
-        This worker, and the part of the vector that it computes for everyone.
+    targets : uintp (n,), partials : float64 (n,)
+        Shared: where each worker's parameters begin, if others write parts of them, and sums that all add up.
+    rank : int, bounds : int64 (n + 1,)
+        This worker, and the parts of the vector: worker r computes elements bounds[r] to bounds[r + 1] - 1 for all.
     sums : float64 (BLOCK,), scratch : int64 (2,)
         Its scratch memory.
     nanoseconds : int64 (2,)
@@ -189,9 +214,10 @@ class Meeting(NamedTuple):
     cells: Any
     addresses: Any
     weights: Any
+    targets: Any
+    partials: Any
     rank: int
-    start: int
-    stop: int
+    bounds: Any
     sums: Any
     scratch: Any
     nanoseconds: Any
@@ -203,9 +229,10 @@ def nobody() -> Meeting:
         new_cells(),
         np.zeros(1, np.uintp),
         np.zeros(1),
+        np.zeros(1, np.uintp),
+        np.zeros(1),
         0,
-        0,
-        0,
+        np.zeros(2, np.int64),
         np.zeros(BLOCK),
         np.zeros(2, np.int64),
         np.zeros(2, np.int64),
@@ -213,39 +240,74 @@ def nobody() -> Meeting:
 
 
 @inlined
-def _combine_all(meeting: Meeting, normalize: bool, like: Any, everyone: bool) -> None:
-    """Combine this worker's part of all vectors, divided by the sum of the weights or by 1."""
-    total = 1.0
-    if normalize:
-        total = 0.0
-        for rank in range(len(meeting.weights)):
-            total += meeting.weights[rank]
-    combine(meeting.addresses, meeting.weights, total, like, meeting.start, meeting.stop, meeting.sums, everyone)
+def meet(meeting: Meeting) -> int:
+    """Wait for the others, and count the time. Returns as `wait` does."""
+    began = now(meeting.scratch)
+    lost = _wait(meeting.cells, len(meeting.addresses))
+    meeting.nanoseconds[0] += now(meeting.scratch) - began
+    return int(lost)
+
+
+@spliced
+def combine_own(meeting: Meeting, normalize: bool, like: Any) -> None:
+    """Write the sum, divided by the sum of the weights or by 1, into this worker's part of its own vector.
+
+    It is the first half of a round, `spread` the second: so what is done with the sum in between is divided among the
+    workers, too (an optimizer's step: Rajbhandari et al. 2020, arXiv 1910.02054, sec. 5).
+    """
+    began = now(meeting.scratch)
+    total = 0.0
+    for rank in range(len(meeting.weights)):
+        total += meeting.weights[rank]
+    start, stop = meeting.bounds[meeting.rank], meeting.bounds[meeting.rank + 1]
+    combine(meeting.addresses, meeting.weights, total if normalize else 1.0, like, start, stop, meeting.sums)
+    meeting.nanoseconds[1] += now(meeting.scratch) - began
 
 
 @inlined
-def meet_and_combine(meeting: Meeting, normalize: bool, like: Any, everyone: bool) -> int:
-    """Meet, combine this worker's part of all vectors, meet again: a whole round. Returns as `wait` does."""
+def spread(meeting: Meeting, mine: Any, partial: float) -> None:
+    """Copy this worker's part of ``mine`` into everyone's targets, and show its partial sum to all."""
     began = now(meeting.scratch)
-    lost = _wait(meeting.cells, len(meeting.addresses))
-    if lost != 0:
-        return int(lost)
-    met = now(meeting.scratch)
-    _combine_all(meeting, normalize, like, everyone)
-    combined = now(meeting.scratch)
-    lost = _wait(meeting.cells, len(meeting.addresses))
-    meeting.nanoseconds[0] += met - began + now(meeting.scratch) - combined
-    meeting.nanoseconds[1] += combined - met
-    return int(lost)
+    meeting.partials[meeting.rank] = partial
+    start, stop = meeting.bounds[meeting.rank], meeting.bounds[meeting.rank + 1]
+    part = mine[start:stop]
+    for rank in range(len(meeting.targets)):
+        if rank != meeting.rank:
+            other = _pointer(meeting.targets[rank] + np.uintp(start * mine.itemsize), mine)
+            for i in range(len(part)):
+                other[i] = part[i]
+    meeting.nanoseconds[1] += now(meeting.scratch) - began
+
+
+@spliced
+def total_of(meeting: Meeting) -> float:
+    """Return the sum of all partial sums, in rank order."""
+    total = 0.0
+    for rank in range(len(meeting.partials)):
+        total += meeting.partials[rank]
+    return total
 
 
 @compiled
 def reduce(meeting: Meeting, normalize: bool, like: Any, everyone: bool) -> int:
-    """Hold a round from Python; see `meet_and_combine`."""
-    return int(meet_and_combine(meeting, normalize, like, everyone))
+    """Hold a round from Python: meet, combine this worker's part, give it to ``everyone`` or keep it, meet again.
+
+    Returns as `wait` does.
+    """
+    before = flush_denormals()  # as kernels do, for the same bits
+    lost = meet(meeting)
+    if lost == 0:
+        combine_own(meeting, normalize, like)
+        if everyone:
+            spread(meeting, like, 0.0)
+        lost = meet(meeting)
+    restore_denormals(before)
+    return int(lost)
 
 
 @compiled
 def combine_here(meeting: Meeting, normalize: bool, like: Any) -> None:
     """Combine vectors that are all in this worker's memory already, into ``like``; nobody is met."""
-    _combine_all(meeting, normalize, like, False)
+    before = flush_denormals()
+    combine_own(meeting, normalize, like)
+    restore_denormals(before)

@@ -10,10 +10,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from manyhands.errors import SettingsError
+from manyhands.parts import part_of
 from manyhands.protocols import Control
 from manyhands.teams import launchers
 from manyhands.teams.launch import launch
-from manyhands.teams.parts import part_of
 from manyhands.training.clock import PhaseClock
 
 TEAMS = [("solo", 1), ("threads", 1), ("threads", 2), ("threads", 3), ("threads", 7)]

@@ -11,11 +11,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from manyhands.parts import part_of
 from manyhands.protocols import Control
 from manyhands.teams import launchers
 from manyhands.teams import world as worlds
 from manyhands.teams.launch import launch
-from manyhands.teams.parts import part_of
 from manyhands.training.clock import PhaseClock
 
 SIZES = [2, 3, 5]

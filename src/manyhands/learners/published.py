@@ -209,7 +209,7 @@ class Published:
         """Never called, as plans for this learner have no rounds inside steps."""
         raise AssertionError("the learner published takes no single steps")
 
-    def apply(self, gradient: Vector, rate: float, global_rows: int) -> float:
+    def apply(self, gradient: Vector, rate: float, global_rows: int, workers: int = 1) -> float:
         """Never called, as plans for this learner have no rounds inside steps."""
         raise AssertionError("the learner published takes no single steps")
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+from manyhands.cores import pin
 from manyhands.errors import SettingsError
 from manyhands.protocols import Clock, Control, Team
 from manyhands.teams.launchers import announced
@@ -154,6 +155,8 @@ def launch(
     controls: Sequence[Control],
     work: Work[Result],
     tick: Tick | None = None,
+    *,
+    pinned: bool = False,
 ) -> list[Result]:
     """Run ``work(team)`` once per worker, all at the same time; return the results of this process, in rank order.
 
@@ -172,6 +175,8 @@ def launch(
         What every worker does.
     tick
         Called about five times a second in the calling thread while the workers run.
+    pinned
+        Whether every worker is kept on one core.
 
     Raises
     ------
@@ -192,6 +197,8 @@ def launch(
 
     def worker(team: Team) -> None:
         try:
+            if pinned:
+                pin(crew.place_of(team))
             results[team.rank] = work(team)
         except BaseException as error:
             with failing:
@@ -239,6 +246,10 @@ class _Crew(Protocol):
         """How long to wait for a worker's end after a failure; None: until it comes."""
         ...
 
+    def place_of(self, team: Team) -> int:
+        """Return a worker's number among all workers on this machine."""
+        ...
+
     def call_off(self, rank: int, error: BaseException) -> None:
         """Tell the others that a worker has failed, and why."""
         ...
@@ -265,6 +276,10 @@ class _CrewOfThreads:
 
             room = Room(len(clocks))
             self.teams, self._room = [ThreadTeam(room, rank, clock) for rank, clock in enumerate(clocks)], room
+
+    def place_of(self, team: Team) -> int:
+        """Return its rank: all are here."""
+        return team.rank
 
     def call_off(self, rank: int, _error: BaseException) -> None:
         """Tell those who wait in a round."""

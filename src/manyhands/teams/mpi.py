@@ -17,8 +17,8 @@ from numpy.typing import NDArray
 
 from manyhands import synchronization
 from manyhands.errors import SettingsError, WorkerLost
+from manyhands.parts import part_of
 from manyhands.protocols import Clock, Control, Team, Vector
-from manyhands.teams.parts import part_of
 from manyhands.teams.solo import Solo
 from manyhands.teams.world import World, join
 
@@ -59,7 +59,7 @@ class MPITeam:
         finally:
             self.elsewhere = before
 
-    def meeting_for(self, vector: Vector) -> None:
+    def meeting_for(self, vector: Vector, target: Vector | None = None) -> None:
         """Return nothing: compiled code cannot send messages."""
 
     def settle(self, rounds: int, vector: Vector) -> float:
@@ -112,7 +112,7 @@ class MPITeam:
         pieces.insert(self.rank, vector[mine])
         addresses = np.array([piece.ctypes.data for piece in pieces], np.uintp)
         self._meeting = self._meeting._replace(
-            addresses=addresses, weights=self._weights, rank=self.rank, start=0, stop=length
+            addresses=addresses, weights=self._weights, rank=0, bounds=np.array([0, length], np.int64)
         )
         self._brought = vector
 
@@ -220,6 +220,10 @@ class Crew:
             team = MPITeam(world, clock)
             self.teams = [team]
             world.watch.follow(control, lambda: team.waiting or team.elsewhere)
+
+    def place_of(self, _team: Team) -> int:
+        """Return the process's number among those on its machine."""
+        return self._world.place
 
     def call_off(self, _rank: int, error: BaseException) -> None:
         """Tell the others that this worker has failed, and why."""

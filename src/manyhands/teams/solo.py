@@ -31,7 +31,7 @@ class Solo:
         """Return a context that does nothing: nobody watches."""
         return contextlib.nullcontext()
 
-    def meeting_for(self, vector: Vector) -> None:
+    def meeting_for(self, vector: Vector, target: Vector | None = None) -> None:
         """Return nothing: there is nobody to meet."""
 
     def settle(self, rounds: int, vector: Vector) -> float:

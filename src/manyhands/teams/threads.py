@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 
 from manyhands import synchronization
 from manyhands.errors import WorkerLost
+from manyhands.parts import bounds_of, part_of
 from manyhands.protocols import Clock, Phase, Vector
-from manyhands.teams.parts import part_of
 
 
 @dataclass
@@ -33,18 +33,26 @@ class Room:
         The vector each worker has brought to the present collective, and where it begins.
     weights
         And its weight.
+    targets, partials
+        Where each worker's parameters begin, if others write parts of them, and sums that all add up; see
+        `synchronization.Meeting`.
     """
 
     size: int
-    cells: NDArray[np.int64] = field(default_factory=synchronization.new_cells)
+    cells: NDArray[np.int64] = field(init=False)
     vectors: list[Vector] = field(init=False)
     addresses: NDArray[np.uintp] = field(init=False)
     weights: NDArray[np.float64] = field(init=False)
+    targets: NDArray[np.uintp] = field(init=False)
+    partials: NDArray[np.float64] = field(init=False)
 
     def __post_init__(self) -> None:
+        self.cells = synchronization.new_cells(self.size)
         self.vectors = [np.zeros(0)] * self.size
         self.addresses = np.zeros(self.size, np.uintp)
         self.weights = np.zeros(self.size)
+        self.targets = np.zeros(self.size, np.uintp)
+        self.partials = np.zeros(self.size)
 
     def call_off(self, rank: int) -> None:
         """Tell everyone who waits, now or later, that worker ``rank`` will not come."""
@@ -72,18 +80,23 @@ class ThreadTeam:
         self.bytes_sent = 0
         # Scratch memory for rounds; the part it computes depends on the vector.
         self._meeting = synchronization.nobody()._replace(
-            cells=room.cells, addresses=room.addresses, weights=room.weights, rank=rank
+            cells=room.cells,
+            addresses=room.addresses,
+            weights=room.weights,
+            targets=room.targets,
+            partials=room.partials,
+            rank=rank,
         )
 
     def away(self) -> AbstractContextManager[None]:
         """Return a context that does nothing: nobody watches."""
         return nullcontext()
 
-    def meeting_for(self, vector: Vector) -> synchronization.Meeting:
+    def meeting_for(self, vector: Vector, target: Vector | None = None) -> synchronization.Meeting:
         """Return what a kernel needs to average ``vector`` in rounds of its own; see `settle`."""
         self._bring(vector)
-        part = part_of(len(vector), self.size, self.rank, vector.itemsize)
-        return self._meeting._replace(start=part.start, stop=part.stop)
+        self.room.targets[self.rank] = (vector if target is None else target).ctypes.data
+        return self._meeting._replace(bounds=bounds_of(len(vector), self.size, vector.itemsize))
 
     def settle(self, rounds: int, vector: Vector) -> float:
         """Account for rounds that a kernel has held; return their seconds, which were no computing."""
@@ -115,7 +128,7 @@ class ThreadTeam:
         if lost:
             raise WorkerLost(lost - 1)
         self.settle(1, vector)
-        return slice(meeting.start, meeting.stop)
+        return part_of(len(vector), self.size, self.rank, vector.itemsize)
 
     def broadcast_(self, vector: Vector, root: int = 0) -> None:
         """Copy the vector of ``root``."""

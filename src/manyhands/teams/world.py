@@ -37,6 +37,8 @@ class World:
         This process, and the number of processes.
     library : str
         Name and version of the MPI library.
+    place : int
+        This process's number among those on its machine.
     watch : Watch or None
         Looks after the others; None in a job of one.
 
@@ -61,7 +63,8 @@ class World:
             own = comm.Dup()
             self.watch = Watch(own) if calm is None else Watch(own, calm)
         # Not the cores this process is bound to: an mpiexec may have bound each to one.
-        own_cores = _workers_here(comm) <= (os.cpu_count() or 1)
+        self.place, workers_here = _place_here(comm)
+        own_cores = workers_here <= (os.cpu_count() or 1)
         self._spins, self._yields = _SPINS_AND_YIELDS[own_cores]
         self._abandoned: list[Any] = []
 
@@ -195,14 +198,14 @@ class World:
         self.abort(1)
 
 
-def _workers_here(comm: Any) -> int:
-    """Return how many processes of the job are on this machine."""
+def _place_here(comm: Any) -> tuple[int, int]:
+    """Return this process's number among the job's processes on this machine, and how many these are."""
     from mpi4py import MPI
 
     here = comm.Split_type(MPI.COMM_TYPE_SHARED)
-    size = int(here.Get_size())
+    place = int(here.Get_rank()), int(here.Get_size())
     here.Free()
-    return size
+    return place
 
 
 _joined: World | None = None

@@ -6,8 +6,21 @@ from manyhands.learners.mlp import tiles
 
 
 @compiled
+def forward(rows, terms, n, a, at, pitch, b, bt, c, ct):
+    tiles.forward_product(rows, terms, len(terms), n, a, at, pitch, b, bt, c, ct)
+
+
+@compiled
+def backward(k, numbers, first, last, n, a, at, pitch, b, bt, c, ct):
+    tiles.backward_product(k, numbers, first, last, n, a, at, pitch, b, bt, c, ct)
+
+
 def multiply(transpose, m, n, k, a, at, pitch, b, bt, c, ct):
-    tiles.tiled_product(transpose, m, n, k, a, at, pitch, b, bt, c, ct)
+    """Leave nothing out."""
+    if transpose:
+        backward(k, np.arange(m), 0, m, n, a, at, pitch, b, bt, c, ct)
+    else:
+        forward(m, np.arange(k), n, a, at, pitch, b, bt, c, ct)
 
 
 pytestmark = pytest.mark.skipif(not tiles.available(), reason="this CPU has no AVX-512")
@@ -50,3 +63,30 @@ def test_nan_is_passed_on():
     a, b, c = np.array([np.nan], np.float32), np.ones(16, np.float32), np.zeros(16, np.float32)
     multiply(False, 1, 16, 1, a, 0, 1, b, 0, c, 0)
     assert np.isnan(c).all()
+
+
+@pytest.mark.parametrize("n", [16, 80, 96])
+def test_only_listed_terms_are_summed(n):
+    rng = np.random.default_rng(n)
+    a, b = rng.normal(size=(7, 20)).astype(np.float32), rng.normal(size=(20, n)).astype(np.float32)
+    terms, c = np.array([0, 3, 4, 19]), np.zeros(7 * n, np.float32)
+    a[:, 5], b[6] = np.nan, np.nan  # not listed, hence not looked at
+    forward(7, terms, n, a.ravel(), 0, 20, b.ravel(), 0, c, 0)
+    np.testing.assert_allclose(c.reshape(7, n), a[:, terms] @ b[terms], rtol=1e-5, atol=1e-5)
+
+
+def test_no_terms_make_zero():
+    c = np.full(32, 5, np.float32)
+    forward(2, np.zeros(0, np.int64), 16, np.ones(4, np.float32), 0, 2, np.ones(32, np.float32), 0, c, 0)
+    assert not c.any()
+
+
+@pytest.mark.parametrize("n", [16, 80, 96])
+def test_only_listed_rows_are_written(n):
+    rng = np.random.default_rng(n)
+    a, b = rng.normal(size=(9, 20)).astype(np.float32), rng.normal(size=(9, n)).astype(np.float32)
+    numbers, c = np.array([1, 2, 3, 5, 8, 9, 12, 13, 17, 19]), np.full(20 * n, 9, np.float32)
+    backward(9, numbers, 1, 9, n, a.ravel(), 0, 20, b.ravel(), 0, c, 0)
+    c = c.reshape(20, n)
+    np.testing.assert_allclose(c[numbers[1:9]], a[:, numbers[1:9]].T @ b, rtol=1e-5, atol=1e-5)
+    assert (np.delete(c, numbers[1:9], axis=0) == 9).all()

@@ -10,24 +10,56 @@ import numpy as np
 from numba import types
 
 from manyhands.compiling import inlined, overload
-from manyhands.learners.mlp.forms import LOGISTIC, RELU, TANH, Network, Work
+from manyhands.learners.mlp.forms import LOGISTIC, RELU, TANH, Batches, Network, Work
 from manyhands.learners.mlp.tiles import prefetch
 
 
+def _byte(x: Any) -> Any:
+    """Return a byte that is 0 if x is, for compiled code only; see below."""
+    raise NotImplementedError("_byte can be called from compiled code only")
+
+
+@overload(_byte)
+def _byte_of(x: Any) -> Callable[[Any], Any]:
+    """Bytes are taken as they are: comparing them would cost as much again as copying them."""
+
+    def itself(x: Any) -> Any:
+        return x
+
+    def compared(x: Any) -> Any:
+        return np.uint8(x != 0)
+
+    return itself if x == types.uint8 else compared
+
+
 @inlined
-def gather(features: Any, scale: Any, shift: Any, rows: Any, first: int, count: int, out: Any) -> None:
-    """Copy ``count`` rows into ``out`` and scale them: from bytes to inputs in one pass."""
-    width = features.shape[1]
+def gather(batches: Batches, work: Work, first: int, count: int) -> None:
+    """Bring ``count`` rows into A_0 and scale them, from bytes to inputs in one pass; list the inputs that are active.
+
+    An input whose stored value is zero in all rows is zero in all of them, if its shift is.
+    """
+    features, scale, shift, rows = batches.features, batches.scale, batches.shift, batches.rows
+    width, flags = features.shape[1], work.flags
     row_bytes = width * features.itemsize
+    flags[:] = 0
     for i in range(count):
         # Rows come in random order: what the processor cannot foresee, it is told four rows ahead.
         ahead = features.ctypes.data + rows[first + min(i + 4, count - 1)] * row_bytes
         for at in range(0, row_bytes, 64):
             prefetch(ahead + at)
         row = features[rows[first + i]]
-        target = out[i * width : (i + 1) * width]
+        target = work.values[i * width : (i + 1) * width]
         for j in range(width):
             target[j] = scale.dtype.type(row[j]) * scale[j] + shift[j]
+        for j in range(width):
+            flags[j] |= _byte(row[j])
+    for j in range(width):
+        flags[j] |= np.uint8(shift[j] != 0)
+    actives = np.uint64(0)
+    for j in range(width):
+        work.active[actives] = j
+        actives += np.uint64(flags[j] != 0)  # no branch: which inputs are active, nobody foresees
+    work.actives[0] = actives
 
 
 @inlined
@@ -90,15 +122,15 @@ def _exponential(x: Any) -> Callable[[Any], Any]:
 @inlined
 def activate(kind: int, values: Any, at: int, rows: int, width: int, real_width: int) -> None:
     """Compute A = f(Z) in place, for the activations that `add_bias_relu` does not cover."""
+    if kind != TANH and kind != LOGISTIC:
+        return
     block = values[at : at + rows * width]
     one = block.dtype.type(1)
-    if kind == TANH:
-        two = one + one
-        for i in range(rows * width):
-            block[i] = two / (one + exponential(-two * block[i])) - one
-    elif kind == LOGISTIC:
-        for i in range(rows * width):
-            block[i] = one / (one + exponential(-block[i]))
+    factor = one + one if kind == TANH else one  # tanh(z) = 2 logistic(2 z) - 1
+    offset = factor - one
+    for i in range(rows * width):
+        block[i] = factor / (one + exponential(-factor * block[i])) - offset
+    if kind == LOGISTIC:
         for i in range(rows):  # logistic(0) is not 0: silence the padding
             block[i * width + real_width : (i + 1) * width] = 0
 
@@ -139,9 +171,8 @@ def exponentials(values: Any, at: int, rows: int, width: int, classes: int) -> N
 
 @inlined
 def probabilities(values: Any, at: int, rows: int, width: int, out: Any, first: int) -> None:
-    """Write softmax(Z) into rows ``first``.. of ``out``, shape (any, K)."""
+    """Write softmax(Z), of which `exponentials` has done a part, into rows ``first``.. of ``out``, shape (any, K)."""
     classes = out.shape[1]
-    exponentials(values, at, rows, width, classes)
     for i in range(rows):
         line = values[at + i * width : at + i * width + classes]
         total = line[0]
@@ -152,22 +183,32 @@ def probabilities(values: Any, at: int, rows: int, width: int, out: Any, first: 
 
 
 @inlined
-def loss_and_delta(network: Network, work: Work, labels: Any, rows: Any, first: int, count: int) -> float:
-    """Write D_L = (P - onehot(y)) / count into ``deltas``; return the mean cross-entropy of the batch.
+def minus_labels(network: Network, work: Work, batches: Batches, first: int, count: int) -> float:
+    """Return the sum of max(Z) - Z_y over the batch, the first part of its cross-entropy.
 
     The loss is taken from Z, as log(sum exp(Z - max)) - (Z_y - max), which stays finite where log(P) would not.
     """
     last = len(network.widths) - 1
     width, classes, at = network.widths[last], network.real_widths[last], work.starts[last]
-    inverse = work.values.dtype.type(1) / work.values.dtype.type(count)
     loss = 0.0
     for i in range(count):
         line = work.values[at + i * width : at + i * width + classes]
         largest = line[0]
         for j in range(1, classes):
             largest = max(largest, line[j])
-        loss -= line[labels[rows[first + i]]] - largest
-    exponentials(work.values, at, count, width, classes)
+        loss -= line[batches.labels[batches.rows[first + i]]] - largest
+    return loss
+
+
+@inlined
+def loss_and_delta(network: Network, work: Work, batches: Batches, first: int, count: int, loss: float) -> float:
+    """Write D_L = (P - onehot(y)) / count into ``deltas``; return the mean cross-entropy of the batch.
+
+    ``loss`` is what `minus_labels` has returned; `exponentials` has been done since.
+    """
+    last = len(network.widths) - 1
+    width, classes, at = network.widths[last], network.real_widths[last], work.starts[last]
+    inverse = work.values.dtype.type(1) / work.values.dtype.type(count)
     for i in range(count):
         line = work.values[at + i * width : at + i * width + classes]
         delta = work.deltas[at + i * width : at + i * width + classes]
@@ -178,5 +219,5 @@ def loss_and_delta(network: Network, work: Work, labels: Any, rows: Any, first: 
         share = inverse / total
         for j in range(classes):
             delta[j] = line[j] * share
-        delta[labels[rows[first + i]]] -= inverse
+        delta[batches.labels[batches.rows[first + i]]] -= inverse
     return float(loss / count)

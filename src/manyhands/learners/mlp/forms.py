@@ -6,7 +6,8 @@ from typing import Any, NamedTuple
 
 IDENTITY, LOGISTIC, TANH, RELU = range(4)
 SGD, NESTEROV, ADAM = range(3)
-GRADIENT, ROUND, UPDATE = 1, 2, 4  # the parts of a step that talks; may be added up
+GRADIENT, ROUND, UPDATE, PREDICTION, FUSED = 1, 2, 4, 8, 16  # what a step does; may be added up
+LOCAL = GRADIENT | UPDATE | FUSED  # a step alone: each piece of the gradient is used at once
 PIECE = 8192
 """Elements of the gradient that are computed and used at once: 32 KiB of float32."""
 
@@ -26,6 +27,18 @@ class Network(NamedTuple):
     """Whether `tiles` may be used: float32, on a CPU that has the registers."""
     activation: int
     """IDENTITY, LOGISTIC, TANH or RELU."""
+
+
+class Vectors(NamedTuple):
+    """The vectors of a network, laid out alike."""
+
+    params: Any
+    gradient: Any
+    """The gradient; in local steps, scratch memory for a piece of it."""
+    first: Any
+    """SGD's velocity or Adam's first moment."""
+    second: Any
+    """Adam's second moment."""
 
 
 class Rule(NamedTuple):
@@ -48,6 +61,14 @@ class Work(NamedTuple):
     """Flat, laid out like `values`."""
     starts: Any
     """int64 (L + 1,): where A_l begins."""
+    flags: Any
+    """uint8 (inputs,): whether an input is other than zero in any row of the batch."""
+    active: Any
+    """int64 (inputs,): the numbers of those that are, ascending."""
+    actives: Any
+    """int64 (1,): how many these are."""
+    every: Any
+    """int64 (any,): 0, 1, 2, ...: for products that leave nothing out."""
 
 
 class Batches(NamedTuple):
@@ -60,3 +81,26 @@ class Batches(NamedTuple):
     rows: Any
     bounds: Any
     global_rows: Any
+
+
+class Course(NamedTuple):
+    """What a run does, how far it is, and who may stop it."""
+
+    parts: Any
+    """int64 (1,): GRADIENT, ROUND, UPDATE, PREDICTION, LOCAL."""
+    rates: Any
+    """float64 (steps,): learning rates."""
+    steps_taken: Any
+    """int64 (1,): the optimizer's step count, which goes on counting."""
+    constants: Any
+    """(3,) of the vectors' dtype: rate, decay and zero of the present step."""
+    losses: Any
+    """float64 (steps,): written."""
+    stop: Any
+    """int64 (1,): other than 0 once the run shall end."""
+    progress: Any
+    """int64 (1,): counts steps."""
+    due: Any
+    """int64 (any,): after how many steps the parameters are averaged, ascending."""
+    seen: Any
+    """int64 (1,): examples since the last round."""

@@ -11,6 +11,9 @@ All parameters stand in one flat vector, layer after layer: W_l (in, out) row-ma
 `Work` holds the activations and deltas of one batch. Mind the types: in compiled code a Python literal is double
 precision and would pull whole loops out of float32, therefore constants come in as values of the vector's own dtype.
 
+Inputs that are zero in all rows of a batch (the margins of images) take part in no product: `Work.active` lists the
+others. Nothing but time changes by that, as what is left out is zero.
+
 Layers are stored a little wider than they are (`manyhands.learners.mlp.network.padded`), because matrix products like
 multiples of a register. The added columns of W_l and b_l and rows of W_{l+1} start as zero, and stay zero: their
 activations (behind the last layer: their deltas) are zero, hence their gradients.
@@ -21,45 +24,54 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from manyhands.compiling import compiled, inlined
+from manyhands.compiling import compiled, inlined, spliced
+from manyhands.denormals import flush_denormals, restore_denormals
 from manyhands.learners.mlp.blas import matrix_product
 from manyhands.learners.mlp.elementwise import (
     activate,
     add_bias,
     add_bias_relu,
+    exponentials,
     gather,
     loss_and_delta,
+    minus_labels,
     probabilities,
     times_slope,
 )
-from manyhands.learners.mlp.forms import GRADIENT, PIECE, RELU, ROUND, UPDATE, Batches, Network, Rule, Work
-from manyhands.learners.mlp.optimizers import resolve, update_block, update_whole
-from manyhands.learners.mlp.products import batch_product
-from manyhands.learners.mlp.tiles import HEIGHTS, WIDEST
-from manyhands.synchronization import Meeting, meet_and_combine
+from manyhands.learners.mlp.forms import (
+    GRADIENT,
+    LOCAL,
+    PIECE,
+    PREDICTION,
+    RELU,
+    ROUND,
+    UPDATE,
+    Batches,
+    Course,
+    Network,
+    Rule,
+    Vectors,
+    Work,
+)
+from manyhands.learners.mlp.optimizers import resolve, update_range
+from manyhands.learners.mlp.tiles import HEIGHTS, WIDEST, backward_product, forward_product
+from manyhands.synchronization import Meeting, combine_own, meet, spread, total_of
 
 
-@inlined
+@spliced
 def forward(params: Any, network: Network, work: Work, rows: int) -> None:
     """Compute A_1 .. A_{L-1} and Z_L from A_0 (already in ``work.values``)."""
     layers = len(network.widths) - 1
     for layer in range(layers):
         before, width = network.widths[layer], network.widths[layer + 1]
-        at = work.starts[layer + 1]
-        batch_product(
-            network.tiled,
-            False,
-            rows,
-            width,
-            before,
-            work.values,
-            work.starts[layer],
-            before,
-            params,
-            network.weight_at[layer],
-            work.values,
-            at,
-        )
+        at, source, weight_at = work.starts[layer + 1], work.starts[layer], network.weight_at[layer]
+        if network.tiled and width <= WIDEST:
+            inputs, count = (work.active, work.actives[0]) if layer == 0 else (work.every, before)
+            forward_product(rows, inputs, count, width, work.values, source, before, params, weight_at, work.values, at)
+        else:
+            matrix_product(
+                False, False, rows, width, before, work.values, source, before, params, weight_at, work.values, at
+            )
         if layer < layers - 1 and network.activation == RELU:
             add_bias_relu(work.values, at, rows, width, params, network.bias_at[layer])
             continue
@@ -68,24 +80,32 @@ def forward(params: Any, network: Network, work: Work, rows: int) -> None:
             activate(network.activation, work.values, at, rows, width, network.real_widths[layer + 1])
 
 
-@inlined
+@spliced
 def weight_gradient(
-    network: Network, work: Work, layer: int, begin: int, rows: int, count: int, out: Any, out_at: int
+    network: Network, work: Work, layer: int, begin: int, end: int, count: int, out: Any, out_at: int
 ) -> None:
-    """Write ``rows`` rows of dW = A^T D, from row ``begin`` on."""
-    batch_product(
-        network.tiled,
-        True,
-        rows,
-        network.widths[layer + 1],
-        count,
-        work.values,
-        work.starts[layer] + begin,
-        network.widths[layer],
-        work.deltas,
-        work.starts[layer + 1],
-        out,
-        out_at,
+    """Write rows ``begin`` to ``end - 1`` of dW = A^T D."""
+    before, width = network.widths[layer], network.widths[layer + 1]
+    source, delta_at = work.starts[layer], work.starts[layer + 1]
+    if not (network.tiled and width <= WIDEST):
+        matrix_product(
+            True, False, end - begin, width, count, work.values, source + begin, before, work.deltas, delta_at,
+            out, out_at,
+        )  # fmt: skip
+        return
+    rows, first, last = work.every, begin, end
+    if layer == 0:
+        rows, first, last = work.active, 0, 0
+        written = begin
+        for i in range(work.actives[0]):  # inputs that are zero have no gradient
+            if work.active[i] < begin:
+                first = i + 1
+            elif work.active[i] < end:
+                out[out_at + (written - begin) * width : out_at + (work.active[i] - begin) * width] = 0
+                written, last = work.active[i] + 1, i + 1
+        out[out_at + (written - begin) * width : out_at + (end - begin) * width] = 0
+    backward_product(
+        count, rows, first, last, width, work.values, source, before, work.deltas, delta_at, out, out_at - begin * width
     )
 
 
@@ -108,7 +128,7 @@ def bias_gradient(network: Network, work: Work, layer: int, count: int, out: Any
             sums[j] += line[j]
 
 
-@inlined
+@spliced
 def delta_below(params: Any, network: Network, work: Work, layer: int, count: int) -> None:
     """Write D_{l-1} = (D_l W_l^T) * f'(A_{l-1})."""
     before, width = network.widths[layer], network.widths[layer + 1]
@@ -129,212 +149,127 @@ def delta_below(params: Any, network: Network, work: Work, layer: int, count: in
     times_slope(network.activation, work.values, work.deltas, work.starts[layer], count * before)
 
 
-@inlined
-def batch_loss(params: Any, network: Network, work: Work, batches: Batches, first: int, count: int) -> float:
-    """Go forward with ``count`` > 0 rows: activations and D_L into ``work``; return the mean data loss."""
-    gather(batches.features, batches.scale, batches.shift, batches.rows, first, count, work.values)
-    forward(params, network, work, count)
-    return loss_and_delta(network, work, batches.labels, batches.rows, first, count)
+@spliced
+def piece_of(network: Network, layer: int, fused: bool) -> int:
+    """Return how many rows of a layer's gradient are computed before they are used.
 
-
-@inlined
-def batch_gradient(
-    params: Any, network: Network, work: Work, batches: Batches, first: int, count: int, gradient: Any
-) -> float:
-    """Write the mean gradient of the data loss over ``count`` > 0 rows; return that loss."""
-    loss = batch_loss(params, network, work, batches, first, count)
-    for layer in range(len(network.widths) - 2, -1, -1):
-        weight_gradient(network, work, layer, 0, network.widths[layer], count, gradient, network.weight_at[layer])
-        bias_gradient(network, work, layer, count, gradient, network.bias_at[layer])
-        if layer > 0:
-            delta_below(params, network, work, layer, count)
-    return loss
-
-
-@inlined
-def backward_and_update(
-    params: Any,
-    scratch: Any,
-    first: Any,
-    second: Any,
-    network: Network,
-    rule: Rule,
-    work: Work,
-    count: int,
-    rate: float,
-    step: int,
-    global_rows: int,
-    constants: Any,
-) -> float:
-    """Do what `batch_gradient` does after the loss, and `update_whole`, piece by piece; return as it.
-
-    A piece of the gradient is used while it is in the first-level cache and never written to memory: with small
-    batches a step waits for memory, not for arithmetic. BLAS wants whole matrices, so its piece is a whole layer.
+    In a local step a piece is used while it is in the first-level cache and never written to memory: with small
+    batches a step waits for memory, not for arithmetic. BLAS wants whole matrices, so its piece is a whole layer: the
+    rows of W, and b behind them.
     """
-    resolve(rule, rate, step, global_rows, constants)
-    rate, decay, nothing = constants[0], constants[1], constants[2]
-    squares = 0.0
-    for layer in range(len(network.widths) - 2, -1, -1):
-        before, width = network.widths[layer], network.widths[layer + 1]
-        weight_at, bias_at = network.weight_at[layer], network.bias_at[layer]
-        if layer > 0:
-            delta_below(params, network, work, layer, count)  # from the weights before they change
-        piece = before
-        if network.tiled and width <= WIDEST:
-            piece = max(PIECE // width // HEIGHTS, 1) * HEIGHTS
-        for begin in range(0, before, piece):
-            rows = min(piece, before - begin)
-            weight_gradient(network, work, layer, begin, rows, count, scratch, 0)
-            start = weight_at + begin * width
-            squares += update_block(params, scratch, 0, first, second, start, start + rows * width, rule, rate, decay)
-        bias_gradient(network, work, layer, count, scratch, 0)
-        update_block(params, scratch, 0, first, second, bias_at, bias_at + width, rule, rate, nothing)
-    return float(0.5 * squares * rule.l2 / global_rows)
+    width = network.widths[layer + 1]
+    if fused and network.tiled and width <= WIDEST:
+        return int(max(PIECE // width // HEIGHTS, 1) * HEIGHTS)
+    return int(network.widths[layer] + 1)
 
 
 @compiled
-def train(
-    params: Any,
-    scratch: Any,
-    first: Any,
-    second: Any,
+def run(
+    vectors: Vectors,
     network: Network,
     rule: Rule,
     work: Work,
     batches: Batches,
-    rates: Any,
-    steps_taken: Any,
-    constants: Any,
-    losses: Any,
-    stop: Any,
-    progress: Any,
+    course: Course,
     meeting: Meeting,
-    due: Any,
-    seen: int,
+    out: Any,
 ) -> int:
-    """Take many steps alone, and average the parameters with the others when a round is ``due``.
+    """Take many steps, or parts of them, as ``course.parts`` says; or predict.
 
-    Returns how many steps were done (fewer after ``stop``, or when a loss is not finite), or minus the answer of
-    `synchronization.wait` if another worker was lost. ``steps_taken`` (1,), the optimizer's step count, goes on
-    counting; ``seen`` are the examples since the last round.
+    Every part of a step stands here once, and the choice is read from memory in every step, so that there is one piece
+    of machine code for it: steps in parts have the bits of whole ones. One entry for everything: what is compiled
+    twice costs a first run twice.
+
+    Returns how many steps were done (fewer after ``course.stop``, or when a loss is not finite), or minus the answer
+    of `synchronization.wait` if another worker was lost.
     """
-    held = 0
-    for step in range(len(losses)):
-        if stop[0] != 0:
-            return step
+    before = flush_denormals()
+    lost, done, held = 0, 0, 0
+    last = len(network.widths) - 1
+    for step in range(len(course.losses)):
+        if course.stop[0] != 0:
+            break
+        does = course.parts[0]
         begin = batches.bounds[step]
         count = batches.bounds[step + 1] - begin
         loss = 0.0
-        if count > 0:  # an empty share of a short last batch: this worker has nothing to learn from it
-            loss = batch_loss(params, network, work, batches, begin, count)
-            if not math.isfinite(loss):
-                losses[step] = loss
-                return step + 1
-            steps_taken[0] += 1
-            loss += backward_and_update(
-                params,
-                scratch,
-                first,
-                second,
-                network,
-                rule,
-                work,
-                count,
-                rates[step],
-                steps_taken[0],
-                batches.global_rows[step],
-                constants,
-            )
-        losses[step] = loss
-        progress[0] += 1
-        seen += count
-        if held < len(due) and step + 1 == due[held]:
-            meeting.weights[meeting.rank] = seen
-            lost = meet_and_combine(meeting, True, params, True)
-            if lost != 0:
-                return -lost
-            held, seen = held + 1, 0
-    return len(losses)
-
-
-@compiled
-def train_together(
-    params: Any,
-    gradient: Any,
-    first: Any,
-    second: Any,
-    network: Network,
-    rule: Rule,
-    work: Work,
-    batches: Batches,
-    rates: Any,
-    steps_taken: Any,
-    constants: Any,
-    losses: Any,
-    stop: Any,
-    progress: Any,
-    meeting: Meeting,
-    parts: Any,
-) -> int:
-    """Take many steps, averaging the gradients with the others inside every one; returns as `train`.
-
-    ``parts`` (1,) says which of a step's parts are done: all, or one of them, when the round in between is held by
-    someone else. Every part stands here once, and its choice is read from memory in every step, so that there is one
-    piece of machine code for it: steps in parts have the bits of whole ones.
-    """
-    for step in range(len(losses)):
-        if stop[0] != 0:
-            return step
-        begin = batches.bounds[step]
-        count = batches.bounds[step + 1] - begin
-        if parts[0] & GRADIENT:
-            loss = 0.0
-            if count > 0:
-                loss = batch_gradient(params, network, work, batches, begin, count, gradient)
+        if does & (GRADIENT | PREDICTION) and count > 0:
+            gather(batches, work, begin, count)
+            forward(vectors.params, network, work, count)
+            if does & GRADIENT:
+                loss = minus_labels(network, work, batches, begin, count)
+            exponentials(work.values, work.starts[last], count, network.widths[last], network.real_widths[last])
+            if does & PREDICTION:
+                probabilities(work.values, work.starts[last], count, network.widths[last], out, begin)
             else:
-                gradient[:] = 0
-            losses[step] = loss
+                loss = loss_and_delta(network, work, batches, begin, count, loss)
+            course.losses[step] = loss
             if not math.isfinite(loss):
-                return step + 1
-        if parts[0] & ROUND:
-            meeting.weights[meeting.rank] = count
-            lost = meet_and_combine(meeting, True, gradient, True)
-            if lost != 0:
-                return -lost
-        if parts[0] & UPDATE:
-            steps_taken[0] += 1
-            losses[step] += update_whole(
-                params,
-                gradient,
-                first,
-                second,
-                network,
-                rule,
-                rates[step],
-                steps_taken[0],
-                batches.global_rows[step],
-                constants,
-            )
-            progress[0] += 1
-    return len(losses)
-
-
-@compiled
-def predict(
-    params: Any,
-    network: Network,
-    work: Work,
-    features: Any,
-    scale: Any,
-    shift: Any,
-    rows: Any,
-    out: Any,
-    capacity: int,
-) -> None:
-    """Write class probabilities of ``rows`` into ``out``, shape (rows, K), ``capacity`` rows at a time."""
-    last = len(network.widths) - 1
-    for begin in range(0, len(rows), capacity):
-        count = min(capacity, len(rows) - begin)
-        gather(features, scale, shift, rows, begin, count, work.values)
-        forward(params, network, work, count)
-        probabilities(work.values, work.starts[last], count, network.widths[last], out, begin)
+                done += 1
+                break
+        fused = does & LOCAL == LOCAL
+        # A share of a short last batch may be empty: such a worker has nothing to learn alone.
+        updates = does & UPDATE and not (fused and count == 0)
+        if updates:
+            course.steps_taken[0] += 1
+            resolve(rule, course.rates[step], course.steps_taken[0], batches.global_rows[step], course.constants)
+        course.seen[0] += count
+        talks = does & ROUND or (held < len(course.due) and step + 1 == course.due[held])
+        # Phase 0 computes the gradient and, in a local step, updates with it. Then comes the round, of parameters or
+        # gradients. The other phases update a worker's part of the parameters each: who meets the others only its
+        # own, for all; else all of them, so that sums have the same bits either way.
+        mine = meeting.rank if does & ROUND else 0
+        phases = 2 if talks or fused else len(meeting.bounds)
+        if does & GRADIENT and not fused and count == 0:
+            vectors.gradient[:] = 0
+        squares = 0.0
+        for phase in range(phases):
+            differentiates = phase == 0 and does & GRADIENT and count > 0
+            start, stop = 0, len(vectors.params)
+            if phase > 0:
+                start, stop = meeting.bounds[mine + phase - 1], meeting.bounds[mine + phase]
+            if phase == 1 and talks:
+                meeting.weights[meeting.rank] = count if does & ROUND else course.seen[0]
+                lost = meet(meeting)
+                if lost != 0:
+                    break
+                combine_own(meeting, True, vectors.gradient if does & ROUND else vectors.params)
+            found = 0.0
+            for number in range(last if differentiates or (updates and fused == (phase == 0)) else 0):
+                layer = last - 1 - number
+                lines, width = network.widths[layer] + 1, network.widths[layer + 1]
+                if differentiates and layer > 0:
+                    delta_below(vectors.params, network, work, layer, count)  # from the weights before they change
+                piece = piece_of(network, layer, fused)
+                for top in range(0, lines, piece):
+                    end = min(top + piece, lines)
+                    at, behind = network.weight_at[layer] + top * width, network.weight_at[layer] + end * width
+                    out_at = 0 if fused else at
+                    if differentiates:
+                        weight_gradient(network, work, layer, top, min(end, lines - 1), count, vectors.gradient, out_at)
+                        if end == lines:
+                            bias_at = out_at + (lines - 1 - top) * width
+                            bias_gradient(network, work, layer, count, vectors.gradient, bias_at)
+                    if updates and fused == (phase == 0):
+                        first, behind = max(at, start), min(behind, stop)
+                        found += update_range(
+                            vectors, at - out_at, network.bias_at[layer], rule, first, behind, course.constants
+                        )
+            squares += found  # part by part: the same sum, whoever has made the parts
+        if talks and lost == 0:
+            spread(meeting, vectors.params, squares)
+            lost = meet(meeting)
+        if lost != 0:
+            break
+        if does & ROUND:
+            squares = total_of(meeting)
+        if does & UPDATE:
+            loss += 0.5 * squares * rule.l2 / batches.global_rows[step]
+            course.progress[0] += 1
+        course.losses[step] = loss
+        if talks and not does & ROUND:
+            held += 1
+            course.seen[0] = 0
+        done += 1
+    restore_denormals(before)
+    return done if lost == 0 else -lost

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -13,11 +12,11 @@ from manyhands.errors import DivergedError, SettingsError, WorkerLost
 from manyhands.learners.mlp import forms, kernels, tiles
 from manyhands.learners.mlp.network import ACTIVATIONS, Layout, MLPSettings, initialize, wider
 from manyhands.memory import aligned_zeros
+from manyhands.parts import bounds_of
 from manyhands.protocols import Control, Order, Rounds, Table, Vector
-from manyhands.synchronization import nobody
+from manyhands.synchronization import Meeting, nobody
 
 _PREDICTION_ROWS = 256
-_NO_ROUNDS = Rounds(nobody(), np.zeros(0, np.int64))
 
 
 class MLP:
@@ -70,6 +69,8 @@ class MLP:
         # SGD has no second moment; the kernel never reads it then.
         self._second = aligned_zeros(self.size if settings.optimizer == "adam" else 0, self.dtype)
         self._constants = np.zeros(3, self.dtype)
+        self._alone = nobody()._replace(bounds=np.array([0, self.size]))
+        self._no_answers = np.zeros((0, classes), self.dtype)
         self._work = self._make_work(1)
         self._capacity = 1
         self._table: Table | None = None
@@ -106,6 +107,10 @@ class MLP:
             aligned_zeros(starts[-1], self.dtype),
             aligned_zeros(starts[-1], self.dtype),
             np.ascontiguousarray(starts[:-1]),
+            np.zeros(self.features, np.uint8),
+            np.zeros(self.features, np.int64),
+            np.zeros(1, np.int64),
+            np.arange(max(rows, int(self.layout.widths.max()))),
         )
 
     def _adopt(self, table: Table) -> None:
@@ -158,11 +163,7 @@ class MLP:
         self.steps_taken = 0
 
     def prepare(self, table: Table) -> None:
-        """Compile all kernels for this table's dtype by running them on no rows or into scratch memory."""
-        empty = Order(np.zeros(0, np.int32), np.zeros(1, np.int64), np.zeros(0, np.int32))
-        still = Control(np.zeros(1, np.int64), np.zeros(1, np.int64))
-        self.run(table, empty, np.zeros(0), still)
-        self.run(table, empty, np.zeros(0), still, replace(_NO_ROUNDS, gradient=self.parameters))
+        """Compile the kernel for this table's dtype by predicting one row."""
         self.predict_proba(Table(table.features[:1], table.labels[:1], table.scale, table.shift))
 
     def run(
@@ -175,58 +176,78 @@ class MLP:
     ) -> NDArray[np.float64]:
         """Take ``order.steps`` steps, and hold ``rounds``, without Python in between; see the protocol."""
         batches = self._batches(table, order, int(np.diff(order.bounds).max(initial=1)))
-        losses = np.zeros(order.steps)
         before = int(control.progress[0])
-        taken = np.full(1, self.steps_taken, dtype=np.int64)
-        held = _NO_ROUNDS if rounds is None else rounds
-        gradient = self._scratch if held.gradient is None else held.gradient
-        common: tuple[Any, ...] = (
-            *(self.parameters, gradient, self._first, self._second, self._network, self._rule, self._work),
-            *(batches, rates, taken, self._constants, losses, control.stop, control.progress, held.meeting),
-        )
-        alone: tuple[Any, ...] = (*common, held.due, held.seen)
-        joint: tuple[Any, ...] = (*common, np.array([forms.GRADIENT | forms.ROUND | forms.UPDATE]))
-        done = kernels.train(*alone) if held.gradient is None else kernels.train_together(*joint)
-        self.steps_taken = int(taken[0])
+        course = self._course(forms.LOCAL, order.steps, rates)._replace(stop=control.stop, progress=control.progress)
+        gradient, meeting = self._scratch, self._alone
+        if rounds is not None:
+            meeting = rounds.meeting
+            course = course._replace(due=rounds.due, seen=np.array([rounds.seen]))
+            if rounds.gradient is not None:
+                gradient = rounds.gradient
+                course.parts[0] = forms.GRADIENT | forms.ROUND | forms.UPDATE
+        done = self._go(gradient, batches, course, meeting)
         if done < 0:
             raise WorkerLost(-done - 1)
-        losses = losses[:done]
+        losses: NDArray[np.float64] = course.losses[:done]
         if done and not np.isfinite(losses[-1]):
             raise DivergedError(before + done, self.rank, float(losses[-1]))
         return losses
 
     def gradient(self, table: Table, order: Order, out: Vector) -> float:
         """Write the mean gradient of the data loss over one step's rows into ``out``; see the protocol."""
-        batches = self._batches(table, order, max(order.examples, 1))
-        self._kind = batches
-        return self._part_of_step(forms.GRADIENT, batches, out, 0.0)
+        self._kind = self._batches(table, order, max(order.examples, 1))
+        course = self._course(forms.GRADIENT, 1, np.zeros(1))
+        self._go(out, self._kind, course, self._alone)
+        return float(course.losses[0])
 
-    def apply(self, gradient: Vector, rate: float, global_rows: int) -> float:
+    def apply(self, gradient: Vector, rate: float, global_rows: int, workers: int = 1) -> float:
         """Take one optimizer step along ``gradient``; see the protocol."""
         batches = self._kind._replace(bounds=np.zeros(2, np.int64), global_rows=np.array([global_rows], np.int32))
-        return self._part_of_step(forms.UPDATE, batches, gradient, rate)
-
-    def _part_of_step(self, part: int, batches: forms.Batches, gradient: Vector, rate: float) -> float:
-        """Do one part of a step with the machine code of whole ones; return its part of the loss."""
-        losses, unwatched = np.zeros(1), np.zeros(1, np.int64)
-        taken = np.full(1, self.steps_taken, dtype=np.int64)
-        kernels.train_together(
-            *(self.parameters, gradient, self._first, self._second, self._network, self._rule, self._work),
-            *(batches, np.full(1, rate), taken, self._constants, losses, unwatched, unwatched.copy()),
-            *(_NO_ROUNDS.meeting, np.array([part])),
-        )
-        self.steps_taken = int(taken[0])
-        return float(losses[0])
+        course = self._course(forms.UPDATE, 1, np.full(1, rate))
+        divided = self._alone._replace(bounds=bounds_of(self.size, workers, self.dtype.itemsize))
+        self._go(gradient, batches, course, divided)
+        return float(course.losses[0])
 
     def predict_proba(self, table: Table) -> NDArray[Any]:
         """Return class probabilities of shape (rows, K)."""
-        self._adopt(table)
-        rows = np.arange(table.rows, dtype=np.int32)
-        out = np.empty((table.rows, self.classes), self.dtype)
         capacity = min(_PREDICTION_ROWS, max(table.rows, 1))
-        work = self._make_work(capacity)
-        kernels.predict(self.parameters, self._network, work, table.features, *self._scaling, rows, out, capacity)
+        rows, bounds = np.arange(table.rows, dtype=np.int32), np.arange(0, table.rows + capacity, capacity)
+        bounds = np.minimum(bounds, table.rows)
+        order = Order(rows, bounds, np.diff(bounds).astype(np.int32))
+        batches = self._batches(table, order, capacity)
+        out = np.empty((table.rows, self.classes), self.dtype)
+        course = self._course(forms.PREDICTION, order.steps, np.zeros(0))
+        self._go(self._scratch, batches, course, self._alone, out)
         return out
+
+    def _course(self, parts: int, steps: int, rates: NDArray[np.float64]) -> forms.Course:
+        """Return a course that nobody stops and that holds no rounds."""
+        return forms.Course(
+            parts=np.array([parts]),
+            rates=rates,
+            steps_taken=np.array([self.steps_taken]),
+            constants=self._constants,
+            losses=np.zeros(steps),
+            stop=np.zeros(1, np.int64),
+            progress=np.zeros(1, np.int64),
+            due=np.zeros(0, np.int64),
+            seen=np.zeros(1, np.int64),
+        )
+
+    def _go(
+        self,
+        gradient: Vector,
+        batches: forms.Batches,
+        course: forms.Course,
+        meeting: Meeting,
+        out: NDArray[Any] | None = None,
+    ) -> int:
+        """Call the kernel; return what it returns."""
+        vectors = forms.Vectors(self.parameters, gradient, self._first, self._second)
+        answers = self._no_answers if out is None else out
+        done = kernels.run(vectors, self._network, self._rule, self._work, batches, course, meeting, answers)
+        self.steps_taken = int(course.steps_taken[0])
+        return int(done)
 
     def state(self) -> dict[str, NDArray[Any]]:
         """Return copies of parameters, buffers, optimizer state and step count."""

@@ -9,34 +9,22 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from manyhands.compiling import inlined
-from manyhands.learners.mlp.forms import ADAM, NESTEROV, Network, Rule
+from manyhands.compiling import inlined, spliced
+from manyhands.learners.mlp.forms import ADAM, NESTEROV, Rule, Vectors
 
 
 @inlined
-def update_block(
-    params: Any,
-    gradient: Any,
-    gradient_at: int,
-    first: Any,
-    second: Any,
-    start: int,
-    stop: int,
-    rule: Rule,
-    rate: Any,
-    decay: Any,
-) -> float:
-    """Update ``params[start:stop]`` in one pass; return sum(params^2) from before.
+def update_block(vectors: Vectors, gradient_at: int, start: int, stop: int, rule: Rule, rate: Any, decay: Any) -> float:
+    """Update the parameters ``start`` to ``stop - 1`` in one pass; return the sum of their squares from before.
 
-    The gradient of these parameters begins at ``gradient_at``. ``first``: SGD's velocity or Adam's first moment;
-    ``second``: Adam's second moment.
+    The gradient of these parameters begins at ``gradient_at``.
     """
-    p, g = params[start:stop], gradient[gradient_at : gradient_at + stop - start]
-    m = first[start:stop]
+    p, g = vectors.params[start:stop], vectors.gradient[gradient_at : gradient_at + stop - start]
+    m = vectors.first[start:stop]
     squares = rate - rate
     one = p.dtype.type(1)
     if rule.kind == ADAM:
-        v = second[start:stop]
+        v = vectors.second[start:stop]
         for i in range(stop - start):
             slope = g[i] + decay * p[i]
             squares += p[i] * p[i]
@@ -71,26 +59,21 @@ def resolve(rule: Rule, rate: float, step: int, global_rows: int, constants: Any
     constants[2] = 0
 
 
-@inlined
-def update_whole(
-    params: Any,
-    gradient: Any,
-    first: Any,
-    second: Any,
-    network: Network,
-    rule: Rule,
-    rate: float,
-    step: int,
-    global_rows: int,
-    constants: Any,
+@spliced
+def update_range(
+    vectors: Vectors, gradient_from: int, bias_at: int, rule: Rule, start: int, stop: int, constants: Any
 ) -> float:
-    """Take optimizer step number ``step`` along a whole gradient; return the penalty part of the loss from before."""
-    resolve(rule, rate, step, global_rows, constants)
-    rate, decay, nothing = constants[0], constants[1], constants[2]
+    """Take the optimizer's step, which `resolve` has prepared, for parameters ``start`` to ``stop - 1`` of a layer.
+
+    The gradient's first element belongs to parameter ``gradient_from``; from ``bias_at`` on the parameters are biases,
+    which have no penalty. Returns the sum of the squares of the weights from before.
+    """
     squares = 0.0
-    for layer in range(len(network.widths) - 1):
-        begin, middle = network.weight_at[layer], network.bias_at[layer]
-        end = middle + network.widths[layer + 1]
-        squares += update_block(params, gradient, begin, first, second, begin, middle, rule, rate, decay)
-        update_block(params, gradient, middle, first, second, middle, end, rule, rate, nothing)
-    return float(0.5 * squares * rule.l2 / global_rows)
+    at = start
+    while at < stop:
+        biases = int(at >= bias_at)
+        end = stop if biases else min(stop, bias_at)
+        found = update_block(vectors, at - gradient_from, at, end, rule, constants[0], constants[1 + biases])
+        squares += 0.0 if biases else found
+        at = end
+    return squares

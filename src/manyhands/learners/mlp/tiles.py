@@ -20,7 +20,7 @@ from llvmlite import ir
 from numba import types
 from numba.core import cgutils
 
-from manyhands.compiling import inlined, intrinsic
+from manyhands.compiling import inlined, intrinsic, spliced
 
 LANES = 16
 """Float32 numbers in a 512-bit register."""
@@ -38,54 +38,63 @@ def available() -> bool:
     return bool(llvm.get_host_cpu_features().get("avx512f", False))
 
 
-def _make_tile(height: int, vectors: int) -> Callable[..., Any]:
+def _make_tile(height: int, vectors: int, transposed: bool) -> Callable[..., Any]:
     """Return compiled code for one tile of C of ``height`` rows and ``vectors`` registers.
 
-    Its arguments: address of A, its strides along the rows of C and along k; address of B, its row stride; address of
-    C, its row stride; k > 0. Addresses are integers, strides count elements.
+    Its arguments: address of A and the bytes from one of its stored rows to the next; address of B and the same;
+    address of C; address of a list of int64; k > 0, how many terms are summed. If not ``transposed``, rows of C are
+    consecutive rows of A, and the list says over which columns of A to sum; C has B's bytes per row. If it is, the
+    list says which columns of A, and rows of C, are meant, and the sum goes over all rows of A.
     """
 
     def generate(context: Any, builder: Any, _signature: Any, arguments: Any) -> Any:
-        a, a_row, a_step, b, b_step, c, c_row, k = arguments
-        a_rows = [builder.add(a, _times(builder, a_row, 4 * i)) for i in range(height)]
+        a, a_pitch, b, b_pitch, c, numbers, k = arguments
+        rows = [_number_at(builder, numbers, ir.Constant(_INT, i)) for i in range(height)] if transposed else []
+        if transposed:
+            a_rows = [builder.add(a, _times(builder, row, 4)) for row in rows]
+        else:
+            rows = [ir.Constant(_INT, i) for i in range(height)]
+            a_rows = [builder.add(a, builder.mul(a_pitch, row)) for row in rows]
         before, loop = builder.block, builder.append_basic_block("tile")
         after = builder.append_basic_block("store")
         builder.branch(loop)
         builder.position_at_end(loop)
-        counters = [builder.phi(_INT) for _ in range(3)]  # k, and the byte offsets in A and in B
+        zero = ir.Constant(_INT, 0)
+        done, *offsets = counters = [builder.phi(_INT) for _ in range(3 if transposed else 1)]
         sums = [[builder.phi(_VECTOR) for _ in range(vectors)] for _ in range(height)]
-        done, a_at, b_at = counters
-        row_of_b = builder.inttoptr(builder.add(b, b_at), _VECTOR.as_pointer())
+        if not transposed:
+            term = _number_at(builder, numbers, done)
+            offsets = [_times(builder, term, 4), builder.mul(term, b_pitch)]
+        row_of_b = builder.inttoptr(builder.add(b, offsets[1]), _VECTOR.as_pointer())
         loaded = [_load(builder, builder.gep(row_of_b, [ir.Constant(_INT, j)])) for j in range(vectors)]
         fma = cgutils.get_or_insert_function(
             builder.module, ir.FunctionType(_VECTOR, [_VECTOR] * 3), f"llvm.fma.v{LANES}f32"
         )
         results = []
         for i in range(height):
-            element = _broadcast(builder, builder.add(a_rows[i], a_at))
+            if i > 0:
+                _keep_order(builder)
+            element = _broadcast(builder, builder.add(a_rows[i], offsets[0]))
             results.append([builder.call(fma, [element, loaded[j], sums[i][j]]) for j in range(vectors)])
-        steps = [ir.Constant(_INT, 1), _times(builder, a_step, 4), _times(builder, b_step, 4)]
-        for counter, step in zip(counters, steps, strict=True):
-            counter.add_incoming(ir.Constant(_INT, 0), before)
-            counter.add_incoming(builder.add(counter, step), loop)
+        following = builder.add(done, ir.Constant(_INT, 1))
+        for counter, step in zip(counters, [ir.Constant(_INT, 1), a_pitch, b_pitch], strict=False):
+            counter.add_incoming(zero, before)
+            counter.add_incoming(following if counter is done else builder.add(counter, step), loop)
         for row, result in zip(sums, results, strict=True):
             for old, new in zip(row, result, strict=True):
                 old.add_incoming(_ZERO, before)
                 old.add_incoming(new, loop)
-        builder.cbranch(builder.icmp_signed("<", builder.add(done, steps[0]), k), loop, after)
+        builder.cbranch(builder.icmp_signed("<", following, k), loop, after)
         builder.position_at_end(after)
-        for i in range(height):
-            row_of_c = builder.inttoptr(builder.add(c, _times(builder, c_row, 4 * i)), _VECTOR.as_pointer())
+        for number, result in zip(rows, results, strict=True):
+            row_of_c = builder.inttoptr(builder.add(c, builder.mul(b_pitch, number)), _VECTOR.as_pointer())
             for j in range(vectors):
-                builder.store(results[i][j], builder.gep(row_of_c, [ir.Constant(_INT, j)])).align = 4
+                builder.store(result[j], builder.gep(row_of_c, [ir.Constant(_INT, j)])).align = 4
         return context.get_dummy_value()
 
-    def tile(
-        _typing: Any, a: Any, a_row: Any, a_step: Any, b: Any, b_step: Any, c: Any, c_row: Any, k: Any
-    ) -> tuple[Any, Any]:
-        address, stride = types.uintp, types.intp
-        signature = types.void(address, stride, stride, address, stride, address, stride, stride)
-        return signature, generate
+    def tile(_typing: Any, a: Any, a_pitch: Any, b: Any, b_pitch: Any, c: Any, numbers: Any, k: Any) -> tuple[Any, Any]:
+        address, size = types.uintp, types.intp
+        return types.void(address, size, address, size, address, address, size), generate
 
     return intrinsic(tile)
 
@@ -110,6 +119,17 @@ def _times(builder: Any, value: Any, factor: int) -> Any:
     return builder.mul(value, ir.Constant(_INT, factor))
 
 
+def _number_at(builder: Any, array: Any, index: Any) -> Any:
+    """Load an int64 from an array at an address."""
+    return builder.load(builder.gep(builder.inttoptr(array, _INT.as_pointer()), [index]))
+
+
+def _keep_order(builder: Any) -> None:
+    """Forbid the compiler to load later elements of A earlier: they would push sums out of the registers."""
+    nothing = ir.FunctionType(ir.VoidType(), [])
+    builder.call(ir.InlineAsm(nothing, "", "~{memory}", side_effect=True), [])
+
+
 def _load(builder: Any, pointer: Any) -> Any:
     value = builder.load(pointer)
     value.align = 4
@@ -124,82 +144,139 @@ def _broadcast(builder: Any, address: Any) -> Any:
     return builder.shuffle_vector(first, nothing, _SPLAT)
 
 
-# height * vectors sums, `vectors` of B and one of A must fit 32 registers; a single row takes what is left over.
-_tile_12x1, _tile_1x1 = _make_tile(12, 1), _make_tile(1, 1)
-_tile_12x2, _tile_1x2 = _make_tile(12, 2), _make_tile(1, 2)
-_tile_8x3, _tile_1x3 = _make_tile(8, 3), _make_tile(1, 3)
-_tile_6x4, _tile_1x4 = _make_tile(6, 4), _make_tile(1, 4)
-_tile_5x5, _tile_1x5 = _make_tile(5, 5), _make_tile(1, 5)
 _WIDEST_TILE = 5
 HEIGHTS = 60
 """Rows of C that most tiles divide."""
 
 
-@inlined
-def tiled_product(
-    transpose_a: bool, m: int, n: int, k: int, a: Any, at: int, pitch: int, b: Any, bt: int, c: Any, ct: int
+def _make_columns(transposed: bool) -> Callable[..., None]:
+    """Return a function that computes some vectors of columns of C, as many rows at once as registers allow."""
+    # height * vectors sums, `vectors` of B and one of A must fit 32 registers; a single row takes what is left over.
+    tile_12x1, tile_1x1 = _make_tile(12, 1, transposed), _make_tile(1, 1, transposed)
+    tile_12x2, tile_1x2 = _make_tile(12, 2, transposed), _make_tile(1, 2, transposed)
+    tile_8x3, tile_1x3 = _make_tile(8, 3, transposed), _make_tile(1, 3, transposed)
+    tile_6x4, tile_1x4 = _make_tile(6, 4, transposed), _make_tile(1, 4, transposed)
+    tile_5x5, tile_1x5 = _make_tile(5, 5, transposed), _make_tile(1, 5, transposed)
+
+    @inlined
+    def columns(
+        wide: int, a: Any, a_pitch: int, b: Any, b_pitch: int, c: Any, numbers: Any, count: int, k: int
+    ) -> None:
+        # Per row: how far A and C go on, and the list. Where the list is of terms, it is the same for all rows.
+        a_step, c_step, n_step = (0, 0, 8) if transposed else (a_pitch, b_pitch, 0)
+        i = 0
+        if wide == 5:
+            while i + 5 <= count:
+                tile_5x5(a + i * a_step, a_pitch, b, b_pitch, c + i * c_step, numbers + i * n_step, k)
+                i += 5
+            while i < count:
+                tile_1x5(a + i * a_step, a_pitch, b, b_pitch, c + i * c_step, numbers + i * n_step, k)
+                i += 1
+        elif wide == 4:
+            while i + 6 <= count:
+                tile_6x4(a + i * a_step, a_pitch, b, b_pitch, c + i * c_step, numbers + i * n_step, k)
+                i += 6
+            while i < count:
+                tile_1x4(a + i * a_step, a_pitch, b, b_pitch, c + i * c_step, numbers + i * n_step, k)
+                i += 1
+        elif wide == 3:
+            while i + 8 <= count:
+                tile_8x3(a + i * a_step, a_pitch, b, b_pitch, c + i * c_step, numbers + i * n_step, k)
+                i += 8
+            while i < count:
+                tile_1x3(a + i * a_step, a_pitch, b, b_pitch, c + i * c_step, numbers + i * n_step, k)
+                i += 1
+        elif wide == 2:
+            while i + 12 <= count:
+                tile_12x2(a + i * a_step, a_pitch, b, b_pitch, c + i * c_step, numbers + i * n_step, k)
+                i += 12
+            while i < count:
+                tile_1x2(a + i * a_step, a_pitch, b, b_pitch, c + i * c_step, numbers + i * n_step, k)
+                i += 1
+        elif wide == 1:
+            while i + 12 <= count:
+                tile_12x1(a + i * a_step, a_pitch, b, b_pitch, c + i * c_step, numbers + i * n_step, k)
+                i += 12
+            while i < count:
+                tile_1x1(a + i * a_step, a_pitch, b, b_pitch, c + i * c_step, numbers + i * n_step, k)
+                i += 1
+
+    return columns
+
+
+_forward_columns, _backward_columns = _make_columns(transposed=False), _make_columns(transposed=True)
+
+
+@spliced
+def forward_product(
+    rows: int, terms: Any, k: int, n: int, a: Any, at: int, pitch: int, b: Any, bt: int, c: Any, ct: int
 ) -> None:
-    """C = op(A) B for float32 blocks inside flat arrays, n a multiple of `LANES`, k > 0.
+    """C = A B for float32, summing over listed columns of A only; n a multiple of `LANES`.
 
     Parameters
     ----------
-    transpose_a
-        Whether op transposes: A is stored (k, m) then.
-    m, n, k
-        op(A) is (m, k), B is (k, n), C is (m, n).
+    rows
+        Of A and C.
+    terms, k
+        The first k elements of this list, int64, are the columns of A, and rows of B, to sum over.
+    n
+        Columns of B and C.
     a, b, c
-        Flat contiguous float32 arrays.
+        Flat contiguous arrays.
     pitch
-        Elements from one stored row of A to the next.
+        Elements from one row of A to the next.
     at, bt, ct
         Where in them the matrices begin.
     """
-    row, step = (1, pitch) if transpose_a else (pitch, 1)
-    address_a, address_b, address_c = a.ctypes.data + 4 * at, b.ctypes.data + 4 * bt, c.ctypes.data + 4 * ct
+    vectors = n // LANES
+    blocks = (vectors + _WIDEST_TILE - 1) // _WIDEST_TILE
+    if k == 0:
+        c[ct : ct + rows * n] = 0
+        blocks = 0
+    for block in range(blocks):
+        begin = block * vectors // blocks
+        shift = 4 * LANES * begin
+        _forward_columns(
+            (block + 1) * vectors // blocks - begin,
+            a.ctypes.data + 4 * at,
+            4 * pitch,
+            b.ctypes.data + 4 * bt + shift,
+            4 * n,
+            c.ctypes.data + 4 * ct + shift,
+            terms.ctypes.data,
+            rows,
+            k,
+        )
+
+
+@spliced
+def backward_product(
+    k: int, numbers: Any, first: int, last: int, n: int, a: Any, at: int, pitch: int, b: Any, bt: int, c: Any, ct: int
+) -> None:
+    """C = A^T B for float32, listed rows of C only; n a multiple of `LANES`.
+
+    Parameters
+    ----------
+    k
+        Rows of A and B, at least 1.
+    numbers, first, last
+        Elements ``first`` to ``last - 1`` of this list, int64, are the columns of A, and rows of C, to compute.
+    n, a, at, pitch, b, bt, c, ct
+        As for `forward_product`.
+    """
     vectors = n // LANES
     blocks = (vectors + _WIDEST_TILE - 1) // _WIDEST_TILE
     for block in range(blocks):
-        first = block * vectors // blocks
-        wide = (block + 1) * vectors // blocks - first
-        _columns(wide, address_a, row, step, address_b + 4 * LANES * first, n, address_c + 4 * LANES * first, m, k)
-
-
-@inlined
-def _columns(wide: int, a: Any, row: int, step: int, b: Any, n: int, c: Any, m: int, k: int) -> None:
-    """Compute ``wide`` vectors of columns, as many rows at once as registers allow."""
-    i = 0
-    if wide == 5:
-        while i + 5 <= m:
-            _tile_5x5(a + 4 * i * row, row, step, b, n, c + 4 * i * n, n, k)
-            i += 5
-        while i < m:
-            _tile_1x5(a + 4 * i * row, row, step, b, n, c + 4 * i * n, n, k)
-            i += 1
-    elif wide == 4:
-        while i + 6 <= m:
-            _tile_6x4(a + 4 * i * row, row, step, b, n, c + 4 * i * n, n, k)
-            i += 6
-        while i < m:
-            _tile_1x4(a + 4 * i * row, row, step, b, n, c + 4 * i * n, n, k)
-            i += 1
-    elif wide == 3:
-        while i + 8 <= m:
-            _tile_8x3(a + 4 * i * row, row, step, b, n, c + 4 * i * n, n, k)
-            i += 8
-        while i < m:
-            _tile_1x3(a + 4 * i * row, row, step, b, n, c + 4 * i * n, n, k)
-            i += 1
-    elif wide == 2:
-        while i + 12 <= m:
-            _tile_12x2(a + 4 * i * row, row, step, b, n, c + 4 * i * n, n, k)
-            i += 12
-        while i < m:
-            _tile_1x2(a + 4 * i * row, row, step, b, n, c + 4 * i * n, n, k)
-            i += 1
-    elif wide == 1:
-        while i + 12 <= m:
-            _tile_12x1(a + 4 * i * row, row, step, b, n, c + 4 * i * n, n, k)
-            i += 12
-        while i < m:
-            _tile_1x1(a + 4 * i * row, row, step, b, n, c + 4 * i * n, n, k)
-            i += 1
+        begin = block * vectors // blocks
+        shift = 4 * LANES * begin
+        _backward_columns(
+            (block + 1) * vectors // blocks - begin,
+            a.ctypes.data + 4 * at,
+            4 * pitch,
+            b.ctypes.data + 4 * bt + shift,
+            4 * n,
+            c.ctypes.data + 4 * ct + shift,
+            numbers.ctypes.data + 8 * first,
+            last - first,
+            k,
+        )
