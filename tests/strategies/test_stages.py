@@ -280,6 +280,7 @@ class Talkative:
     """A stopping rule that never stops, and talks about vectors as long as the parameters."""
 
     name = "talkative"
+    validates = False
 
     def watch(self, parameters):
         return TalkativeWatcher()
@@ -290,9 +291,9 @@ class TalkativeWatcher:
         # All are kept: should anyone take them for parameters, then at least for memory that is still there.
         self.brought = []
 
-    def ended(self, team, parameters, loss, examples):
-        self.brought.append(np.full_like(parameters, team.rank))
-        team.sum_(self.brought[-1])
+    def ended(self, epoch):
+        self.brought.append(np.full_like(epoch.learner.parameters, epoch.team.rank))
+        epoch.team.sum_(self.brought[-1])
         return False
 
 

@@ -48,32 +48,16 @@ def test_only_thread_variables_that_are_set_are_recorded(monkeypatch):
 
 
 def test_cores_are_those_this_process_may_use(monkeypatch):
-    monkeypatch.setattr(environment, "_cgroup_quota", lambda: None)
+    monkeypatch.setattr(environment, "cpu_quota", lambda _root: None)
     monkeypatch.setattr(os, "sched_getaffinity", lambda _pid: {3, 5, 6}, raising=False)
     assert usable_cores() == 3
 
 
 @pytest.mark.parametrize(("quota", "cores"), [(0.3, 1), (1.0, 1), (2.5, 2), (64.0, 8)])
 def test_quota_lowers_the_cores_but_never_below_one(monkeypatch, quota, cores):
-    monkeypatch.setattr(environment, "_cgroup_quota", lambda: quota)
+    monkeypatch.setattr(environment, "cpu_quota", lambda _root: quota)
     monkeypatch.setattr(os, "sched_getaffinity", lambda _pid: set(range(8)), raising=False)
     assert usable_cores() == cores
-
-
-@pytest.mark.parametrize(
-    ("text", "quota"), [("150000 100000\n", 1.5), ("max 100000\n", None), ("", None), ("nonsense here", None)]
-)
-def test_quota_is_read_from_cgroup_v2(monkeypatch, text, quota):
-    monkeypatch.setattr(Path, "read_text", lambda _self: text)
-    assert environment._cgroup_quota() == quota
-
-
-def test_no_cgroup_means_no_quota(monkeypatch):
-    def missing(self):
-        raise FileNotFoundError(self)
-
-    monkeypatch.setattr(Path, "read_text", missing)
-    assert environment._cgroup_quota() is None
 
 
 def test_cpu_has_a_name_even_without_proc(monkeypatch):

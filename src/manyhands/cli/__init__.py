@@ -11,10 +11,10 @@ import traceback
 from collections.abc import Sequence
 
 from manyhands import __version__
-from manyhands.cli import compare, evaluate, jobs, report, study, sweep, train
+from manyhands.cli import compare, doctor, evaluate, jobs, report, study, sweep, train
 from manyhands.errors import ManyhandsError, OutputError, SettingsError, Terminated
 
-_COMMANDS = (compare, sweep, study, report, train, evaluate)
+_COMMANDS = (compare, sweep, study, report, train, evaluate, doctor)
 _FAILED, _USAGE, _INTERRUPTED, _TERMINATED = 1, 2, 130, 143
 
 
@@ -28,6 +28,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         sys.stdout.reconfigure(errors="replace")  # a terminal that knows no plus-minus sign shows a question mark
     options = _parse(arguments)
     jobs.heed_termination()
+    _show_notices()
     if getattr(options, "patience", None) is not None:
         os.environ["MANYHANDS_PATIENCE"] = str(options.patience)  # the processes of a job have it from here
     prefix = f"manyhands {options.command}"
@@ -55,6 +56,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
         _forget_output()
         message = OutputError(f"the output cannot be written: {error.strerror or error}")
         return jobs.end_all(prefix, message, _FAILED)
+
+
+def _show_notices() -> None:
+    """Print what the library has to say on the side, such as that it is compiling."""
+    import logging  # not for --help and --version
+
+    logger = logging.getLogger("manyhands")
+    if not logger.handlers and jobs.first():
+        handler = logging.StreamHandler()
+        handler.setFormatter(logging.Formatter("manyhands: %(message)s"))
+        logger.addHandler(handler)
+        logger.setLevel(logging.INFO)
+        logger.propagate = False
 
 
 def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:

@@ -60,6 +60,7 @@ def register(commands: Any) -> None:
     shared.add_margin_option(parser)
     shared.add_splits_option(parser)
     shared.add_training_options(parser)
+    shared.add_placement_options(parser)
     shared.add_convergence_options(parser)
     shared.add_output_options(parser)
     shared.add_report_option(parser)
@@ -105,6 +106,7 @@ def request_of(options: argparse.Namespace, **changes: Any) -> CompareRequest:
         "convergence": options.convergence,
         "target": options.target,
         **{name: getattr(options, name, None) for name in ("schedule", "stop", "shares")},
+        **({"placement": shared.placement(options)} if "pin" in options else {}),
         "margin": DEFAULT_MARGIN if options.margin is None else options.margin,
     }
     return CompareRequest(**{**values, **changes})

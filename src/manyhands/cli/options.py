@@ -11,6 +11,7 @@ from manyhands.errors import SettingsError
 
 if TYPE_CHECKING:
     from manyhands.data.catalog import DataRequest
+    from manyhands.training.placement import Placement
 
 Commands = "argparse._SubParsersAction[argparse.ArgumentParser]"
 
@@ -106,7 +107,8 @@ def add_training_options(parser: argparse.ArgumentParser, *, epochs: int = 75) -
     group.add_argument(
         "--stop",
         metavar="S",
-        help="end before the last epoch, all workers together: loss:0.0001,patience=10 or unchanged (default: never)",
+        help="end before the last epoch, all workers together: loss:0.0001,patience=10, accuracy:98.2%% (of validation "
+        "rows) or unchanged (default: never)",
     )
     group.add_argument(
         "--shares",
@@ -117,7 +119,8 @@ def add_training_options(parser: argparse.ArgumentParser, *, epochs: int = 75) -
         "--validation",
         type=validation,
         metavar="V",
-        help="training rows to keep for merges that look at them: a number, or auto (default: auto for those merges)",
+        help="training rows to keep for merges and stopping rules that look at them: a number, or auto (default: auto "
+        "for those)",
     )
     group.add_argument(
         "--patience",
@@ -127,6 +130,26 @@ def add_training_options(parser: argparse.ArgumentParser, *, epochs: int = 75) -
         "(default: 100 measured steps, at least 4 s)",
     )
     group.add_argument("--seed", type=int, default=0, metavar="S", help="of everything random (default: 0)")
+
+
+def add_placement_options(parser: argparse.ArgumentParser) -> None:
+    """Add where the workers run."""
+    group = parser.add_argument_group("placement")
+    group.add_argument("--pin", action="store_true", help="keep every worker on a core of its own")
+    group.add_argument(
+        "--blas-threads",
+        type=positive,
+        default=1,
+        metavar="T",
+        help="BLAS threads of each process, for products of layers wider than 1,024 or float64 (default: 1)",
+    )
+
+
+def placement(options: argparse.Namespace) -> Placement:
+    """Translate the options of `add_placement_options`."""
+    from manyhands.training.placement import Placement
+
+    return Placement(options.pin, options.blas_threads)
 
 
 def add_grid_options(parser: argparse.ArgumentParser) -> None:
@@ -239,7 +262,7 @@ def data_request(options: argparse.Namespace, strategies: Sequence[str] = ()) ->
     if strategies:
         from manyhands.training.plan import rows_validated
 
-        rows = rows_validated(strategies, rows)
+        rows = rows_validated(strategies, rows, getattr(options, "stop", None))
 
     return DataRequest(
         data=options.data,

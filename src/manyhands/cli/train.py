@@ -38,6 +38,7 @@ def register(commands: Any) -> None:
     )
     group.add_argument("--workers", type=shared.positive, metavar="N", help="default: 1; under mpiexec, all")
     shared.add_training_options(parser)
+    shared.add_placement_options(parser)
     shared.add_convergence_options(parser)
     shared.add_output_options(parser)
     parser.add_argument("--out", metavar="F", help="write the model to this file, e.g. model.safetensors")
@@ -72,6 +73,7 @@ def run(options: argparse.Namespace) -> int:
         schedule=options.schedule,
         stop=options.stop,
         shares=options.shares,
+        placement=shared.placement(options),
     )
     if leads and not options.quiet:
         _introduce(plan, dataset)

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from manyhands.data import download
 from manyhands.data.csvfile import read_csv, read_csv_part
 from manyhands.data.dataset import Dataset, Examples, make_dataset
+from manyhands.data.digits import read_digits
 from manyhands.data.idx import read_idx
 from manyhands.errors import DataError, DownloadError, MissingDataError, OutputError, SettingsError
 from manyhands.files import cache_folder
@@ -239,22 +240,26 @@ def _data_folder(name: str) -> Path | None:
 
 
 def _digits(note: str) -> _Found:
-    """Split scikit-learn's 1,797 digits 80/20, every class alike, always in the same way."""
-    from sklearn.datasets import load_digits
-    from sklearn.model_selection import train_test_split
-
-    def reader() -> tuple[Examples, Examples]:
-        features, labels = load_digits(return_X_y=True)
-        parts = train_test_split(
-            features.astype(np.uint8), labels.astype(np.int64), test_size=0.2, stratify=labels, random_state=0
-        )
-        return Examples(parts[0], parts[2]), Examples(parts[1], parts[3])
-
-    return _read("digits", note, reader)
+    return _read("digits", note, read_digits)
 
 
 def _from_folder(folder: Path) -> tuple[Examples, Examples]:
-    """Read the four IDX files in a folder, whatever their common prefix."""
+    found = idx_files(folder)
+    return _pair(found, "train"), _pair(found, "test")
+
+
+def idx_files(folder: Path) -> dict[tuple[str, str], Path]:
+    """Return the four IDX files in a folder, whatever their common prefix, by part and content.
+
+    The keys are ``("train", "images")``, ``("train", "labels")``, ``("test", "images")``, ``("test", "labels")``.
+
+    Raises
+    ------
+    MissingDataError
+        If there is no such folder, or a file is missing.
+    DataError
+        If more than one file could be meant.
+    """
     found: dict[tuple[str, str], Path] = {}
     prefixes = set()
     for path in _files_in(folder):
@@ -280,7 +285,7 @@ def _from_folder(folder: Path) -> tuple[Examples, Examples]:
         )
     if len(prefixes) > 1:
         raise DataError(f"files of several data sets: {sorted(prefixes)}", path=folder)
-    return _pair(found, "train"), _pair(found, "test")
+    return found
 
 
 def _files_in(folder: Path) -> list[Path]:

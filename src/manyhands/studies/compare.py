@@ -21,6 +21,7 @@ from manyhands.studies.environment import describe_environment
 from manyhands.studies.statistics import DEFAULT_MARGIN, check_margin
 from manyhands.teams.launch import check_alone
 from manyhands.training.logs import RunLog, no_log
+from manyhands.training.placement import Placement
 from manyhands.training.plan import DEFAULT_BATCH, Plan, is_automatic, make_plan, rows_validated
 from manyhands.training.run import Runner, network_settings
 
@@ -57,6 +58,8 @@ class CompareRequest:
         largest n.
     schedule, stop, shares
         As text, see `manyhands.training.plan.make_plan`.
+    placement
+        Where the workers run.
 
     If ``auto`` is among the strategies, everything else has the batch, the learning rate and the schedule that it
     chooses for one worker. So the sequential reference has been tuned with the same effort; other strategies at n > 1,
@@ -81,6 +84,7 @@ class CompareRequest:
     schedule: str | None = None
     stop: str | None = None
     shares: str | None = None
+    placement: Placement = Placement()
 
 
 StudyProgress = Callable[[Plan, int], None]
@@ -219,6 +223,7 @@ def _plans(dataset: Dataset, request: CompareRequest) -> Iterator[Plan]:
                 seed=seed,
                 convergence=request.convergence or request.target is not None,
                 stop=request.stop,
+                placement=request.placement,
                 shares=None if strategy == "sequential" else request.shares,
                 **(chosen if strategy == "auto" else chosen | tuned),
             )
@@ -286,6 +291,8 @@ def compare(
     stop: str | None = None,
     shares: str | None = None,
     validation: int | Literal["auto"] | None = None,
+    pin: bool = False,
+    blas_threads: int = 1,
     **network: Any,
 ) -> Comparison:
     """Compare strategies at several numbers of workers with the sequential run.
@@ -298,7 +305,7 @@ def compare(
         See :class:`CompareRequest`.
     schedule, stop, shares
         See :class:`CompareRequest`.
-    validation
+    validation, pin, blas_threads
         See `manyhands.train`.
     scaled
         Whether n workers train on n times the rows (those named by ``rows``).
@@ -317,7 +324,7 @@ def compare(
     if isinstance(data, Dataset):
         dataset = data
     else:
-        held = rows_validated(strategies, validation)
+        held = rows_validated(strategies, validation, stop)
         wanted = DataRequest(str(data), rows=rows, scale=scale, validation=held)
         dataset = load_scaled(wanted, workers if scaled else (1,))
     request = CompareRequest(
@@ -339,6 +346,7 @@ def compare(
         schedule=schedule,
         stop=stop,
         shares=shares,
+        placement=Placement(pin, blas_threads),
     )
     return CompareStudy(dataset, request).run()
 

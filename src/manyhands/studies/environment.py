@@ -12,31 +12,32 @@ from pathlib import Path
 from typing import Any
 
 from manyhands import __version__
+from manyhands.cores import allowed_cores
+from manyhands.studies.machine.limits import cpu_quota
 
 _PACKAGES = ("numpy", "scipy", "numba", "llvmlite", "scikit-learn", "scipy-openblas32")
 _THREAD_VARIABLES = (
     "OMP_NUM_THREADS",
     "OPENBLAS_NUM_THREADS",
     "MKL_NUM_THREADS",
+    "BLIS_NUM_THREADS",
+    "VECLIB_MAXIMUM_THREADS",
+    "NUMBA_NUM_THREADS",
     "OPENBLAS_CORETYPE",
     "MANYHANDS_BLAS_CORE",
 )
 
 
-def usable_cores() -> int:
-    """Return how many cores this process may use: affinity, and the cgroup's quota if it is smaller."""
-    allowed = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else (os.cpu_count() or 1)
-    quota = _cgroup_quota()
+def usable_cores(root: Path = Path("/")) -> int:
+    """Return how many cores this process may use: affinity, and the cgroups' quota if it is smaller.
+
+    Parameters
+    ----------
+    root
+        The folder that holds ``proc`` and ``sys``; another one for tests.
+    """
+    allowed, quota = len(allowed_cores()), cpu_quota(root)
     return allowed if quota is None else max(1, min(allowed, int(quota)))
-
-
-def _cgroup_quota() -> float | None:
-    """Return the cores that cgroup v2 grants, or None if it sets no limit."""
-    try:
-        limit, period = Path("/sys/fs/cgroup/cpu.max").read_text().split()
-        return None if limit == "max" else int(limit) / int(period)
-    except (OSError, ValueError):
-        return None
 
 
 def cpu_model() -> str:
@@ -62,11 +63,27 @@ def describe_environment() -> dict[str, Any]:
         "cores": usable_cores(),
         "system": f"{platform.system()} {platform.release()} {platform.machine()}",
         "python": platform.python_version(),
-        "packages": {name: importlib.metadata.version(name) for name in _PACKAGES},
+        "packages": versions(),
         "blas": description(),
         "threads": "one BLAS/OpenMP thread per worker (pinned)",
-        "variables": {name: os.environ[name] for name in _THREAD_VARIABLES if name in os.environ},
+        "variables": thread_variables(),
     }
+
+
+def versions() -> dict[str, str]:
+    """Return the versions of the packages that decide about numbers and times.
+
+    Raises
+    ------
+    importlib.metadata.PackageNotFoundError
+        If one is not installed.
+    """
+    return {name: importlib.metadata.version(name) for name in _PACKAGES}
+
+
+def thread_variables() -> dict[str, str]:
+    """Return the variables about threads and kernels of BLAS that are set."""
+    return {name: os.environ[name] for name in _THREAD_VARIABLES if name in os.environ}
 
 
 def _command() -> str:

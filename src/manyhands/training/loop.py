@@ -16,12 +16,12 @@ from manyhands.errors import DivergedError
 from manyhands.memory import aligned_zeros
 from manyhands.protocols import Control, Learner, Order, RoundContext, Rounds, Table, Team, Vector
 from manyhands.strategies.base import average_state_
+from manyhands.training import stopping
 from manyhands.training.clock import PhaseClock
 from manyhands.training.events import EpochEnded, Event, Listener, Measured, RoundHeld
 from manyhands.training.helper import TrainingHelper
 from manyhands.training.model import scores
 from manyhands.training.plan import Plan, PlannedStage
-from manyhands.training.stopping import Watcher
 
 _ROWS_AT_ONCE = 1 << 17
 """Rows of several epochs that are ordered ahead and trained on in one call: a megabyte of numbers."""
@@ -121,9 +121,10 @@ class Loop:
         self._examples_since_round = 0
         self._last_round = self._last_measured = 0
         self._loss_since_round, self._steps_since_round = 0.0, 0
-        self._stop: Watcher | None = None
+        self._stop: stopping.Watcher | None = None
         self._stopped = False
         self._local = False  # whether the optimizers' states may differ
+        self._divided = False  # whether each worker knows its part of them only
 
     def run(self) -> Tally:
         """Train; afterwards all workers hold the same, merged parameters.
@@ -184,7 +185,19 @@ class Loop:
         for first in range(0, stage.epochs, at_once):
             self._stretch(stage.first_epoch + first, min(at_once, stage.epochs - first))
             if self._stopped:
-                return
+                break
+        if self._divided:
+            self._complete_optimizers()
+
+    def _complete_optimizers(self) -> None:
+        """Give everyone the parts of the optimizers' vectors that others have worked on.
+
+        It counts as no bytes sent: only workers that share memory divide this work.
+        """
+        sent = self.team.bytes_sent
+        for vector in self.learner.optimizer_state.values():
+            self.team.all_gather_(vector)
+        self.team.bytes_sent, self._divided = sent, False
 
     @property
     def _holds_rounds(self) -> bool:
@@ -229,8 +242,9 @@ class Loop:
             return None
         if self.held_out is not None and (self._due(0, stage.steps) % stage.steps_per_epoch).any():
             return None
-        inside = strategy.talks_inside_steps
-        return self.team.meeting_for(self._gradient if inside else self.learner.parameters)
+        if strategy.talks_inside_steps:
+            return self.team.meeting_for(self._gradient, self.learner.parameters)
+        return self.team.meeting_for(self.learner.parameters)
 
     def _stretch(self, first: int, count: int) -> None:
         """Go through several epochs in one call of the learner, rounds included."""
@@ -242,6 +256,7 @@ class Loop:
         rounds, held, vector = None, 0, self._gradient
         if meeting is not None and now.stage.strategy.talks_inside_steps:
             rounds, held = Rounds(meeting, np.zeros(0, np.int64), gradient=self._gradient), order.steps
+            self._divided = True
         elif meeting is not None:
             due = self._due(at, at + order.steps)
             rounds = Rounds(meeting, due - at, self._examples_since_round)
@@ -310,7 +325,7 @@ class Loop:
         self._check_finite(loss)
         self._now.stage.strategy.merge_gradient_(self.team, self._gradient, order.examples, self._now.memory)
         with self.clock.phase("compute"):
-            loss += self.learner.apply(self._gradient, rate, int(order.global_rows[0]))
+            loss += self.learner.apply(self._gradient, rate, int(order.global_rows[0]), self.team.size)
         self._check_finite(loss)
         self.control.progress[0] += 1
         self._count(order, np.array([loss]))
@@ -353,14 +368,20 @@ class Loop:
         if last or not strategy.shared_memory:  # who does not wait for the others is not like them either
             self._last_round = self.tally.steps
 
+    @property
+    def _alike(self) -> bool:
+        """Whether all workers have the same parameters."""
+        return (
+            self.team.size == 1 or self._now.stage.strategy.talks_inside_steps or self._last_round == self.tally.steps
+        )
+
     def _measure_if_alike(self) -> None:
         """Measure on rows that no training sees, if somebody wants to know and all workers hold the same parameters.
 
         No clock but the evaluation's goes on meanwhile, on any worker: the others wait for rank 0.
         """
-        step, inside = self.tally.steps, self._now.stage.strategy.talks_inside_steps
-        alike = self.team.size == 1 or inside or self._last_round == step
-        if self.held_out is None or not alike or self._last_measured == step:
+        step = self.tally.steps
+        if self.held_out is None or not self._alike or self._last_measured == step:
             return
         self._last_measured = step
         self.team.barrier()  # waiting for a slower worker belongs to the training
@@ -382,7 +403,8 @@ class Loop:
         """Note the epoch, ask whether it shall be the last, and measure after it."""
         self._note_epoch(epoch, order, losses)
         if self._stop is not None and epoch + 1 < self.plan.epochs:
-            self._stopped = self._stop.ended(self.team, self.learner.parameters, self.tally.losses[-1], order.examples)
+            known = self.tally.losses[-1], order.examples, self._alike, self.validation
+            self._stopped = self._stop.ended(stopping.Epoch(self.team, self.learner, *known))
         if self._stopped:
             self._end_early()
         self._measure_if_alike()

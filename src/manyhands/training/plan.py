@@ -22,11 +22,13 @@ from manyhands.strategies.one_shot import OneShot
 from manyhands.strategies.sequential import Sequential
 from manyhands.teams.launch import check_team, job_size, processes_announced
 from manyhands.training.auto import Asked, choose
+from manyhands.training.placement import Placement
 from manyhands.training.schedules import RateSchedule, parse_schedule
 from manyhands.training.stopping import Stop, parse_stop
 
 DEFAULT_BATCH = 200
 _RANDOM_STATES = 2**32  # of scikit-learn
+_ADD_VALIDATION = "add --validation auto, or make it with make_dataset(..., validation='auto')"
 _PLAIN = ("workers", "team", "batch", "epochs", "sharding", "seed", "rows", "learner", "convergence", "automatic")
 
 
@@ -98,6 +100,8 @@ class Plan:
         Who has which rows, with fixed shares.
     automatic
         Whether `manyhands.training.auto` has chosen strategy, batch, learning rate and schedule.
+    placement
+        Where the workers run.
     """
 
     strategy: Strategy
@@ -115,6 +119,7 @@ class Plan:
     stop: Stop | None = None
     shares: Shares = Shares()
     automatic: bool = False
+    placement: Placement = Placement()
 
     @cached_property
     def stages(self) -> tuple[PlannedStage, ...]:
@@ -183,6 +188,7 @@ class Plan:
             "stop": None if self.stop is None else self.stop.name,
             "shares": self.shares.name,
             "automatic": self.automatic,
+            "placement": asdict(self.placement),
             "network": asdict(self.settings),
         }
 
@@ -196,6 +202,7 @@ class Plan:
             schedule=parse_schedule(record["schedule"]),
             stop=None if record["stop"] is None else parse_stop(record["stop"]),
             shares=parse_shares(record["shares"]),
+            placement=Placement(**record["placement"]),
             **{name: record[name] for name in _PLAIN},
         )
 
@@ -204,6 +211,7 @@ class Plan:
         parts = [
             f"{self.strategy.name}{' (chosen by auto)' if self.automatic else ''}",
             f"{self.workers} worker{'s' if self.workers > 1 else ''} ({self.team})",
+            *([str(self.placement)] if self.placement != Placement() else []),
             f"hidden {hidden} {self.settings.activation}",
             f"{self.settings.optimizer} {self.settings.learning_rate:g}"
             + ("" if self.schedule == RateSchedule() else f" {self.schedule.name}"),
@@ -231,6 +239,7 @@ def make_plan(
     schedule: str | RateSchedule | None = None,
     stop: str | Stop | None = None,
     shares: str | Shares | None = None,
+    placement: Placement = Placement(),
 ) -> Plan:
     """Resolve defaults and check that the run is possible.
 
@@ -254,6 +263,8 @@ def make_plan(
         Text such as ``"loss:patience=10"``, or a rule; by default all epochs are run.
     shares
         Text such as ``"sorted"``; by default the rows as stored.
+    placement
+        Where the workers run.
 
     Raises
     ------
@@ -276,6 +287,8 @@ def make_plan(
         team = "solo"
     check_team(team, number)
     _check_fit(dataset, chosen, team, shares is not None, sharding, convergence)
+    if rule is not None and rule.validates and dataset.validation is None:
+        raise SettingsError(f"stop {rule.name} looks at validation rows, and the data set has none; {_ADD_VALIDATION}")
     batch = asked.batch
     if learner == "published":
         sharding, batch = _as_published(chosen, dataset.rows, number, sharding, batch, seed, (schedule, stop, shares))
@@ -299,6 +312,7 @@ def make_plan(
         stop=rule,
         shares=division,
         automatic=automatic,
+        placement=placement,
     )
     _ = plan.stages  # too few epochs for them are better known now
     return plan
@@ -345,10 +359,7 @@ def _check_fit(
             "use --team threads"
         )
     if strategy.validates and dataset.validation is None:
-        raise SettingsError(
-            f"{strategy.name} looks at validation rows, and the data set has none; add --validation auto, or make it "
-            "with make_dataset(..., validation='auto')"
-        )
+        raise SettingsError(f"{strategy.name} looks at validation rows, and the data set has none; {_ADD_VALIDATION}")
     if convergence and strategy.shared_memory:
         raise SettingsError(
             f"the workers of {strategy.name} are alike at the end only: there is nothing to measure on the way "
@@ -381,11 +392,14 @@ def rows_needed(
 
 
 def rows_validated(
-    strategies: str | Strategy | Sequence[str], wanted: int | Literal["auto"] | None
+    strategies: str | Strategy | Sequence[str],
+    wanted: int | Literal["auto"] | None,
+    stop: str | Stop | None = None,
 ) -> int | Literal["auto"] | None:
-    """Return how many validation rows to load: those that are wanted, or enough if a strategy looks at any."""
+    """Return how many validation rows to load: those that are wanted, or enough if strategy or rule look at any."""
     several = [strategies] if isinstance(strategies, str) or not isinstance(strategies, Sequence) else strategies
     needed = any(_read(parse_strategy, each).validates for each in several if not is_automatic(each))
+    needed = needed or (stop is not None and _read(parse_stop, stop).validates)
     return "auto" if wanted is None and needed else wanted
 
 

@@ -27,6 +27,7 @@ from manyhands.training.clock import PhaseClock, slowest
 from manyhands.training.events import Listener
 from manyhands.training.loop import Loop, Tally, joint_losses
 from manyhands.training.model import TrainedModel, accuracy
+from manyhands.training.placement import Placement
 from manyhands.training.plan import Plan, PlannedStage, make_plan, rows_needed, rows_validated
 from manyhands.training.result import Progress, TrainingResult
 from manyhands.training.schedules import RateSchedule
@@ -82,9 +83,9 @@ def run(
         stop = np.zeros(1, np.int64)
         controls = [Control(stop, np.zeros(1, np.int64)) for _ in range(plan.workers)]
     clocks = [PhaseClock() for _ in range(plan.workers)]
-    # Other libraries' thread pools would compete with the workers; the kernels' own BLAS has one thread anyway.
-    with threadpool_limits(1):
-        _prepare(plan, dataset)
+    _prepare(plan, dataset)
+    # Thread pools that nobody asked for would compete with the workers: NumPy's, SciPy's, and the kernels' own BLAS.
+    with threadpool_limits(plan.placement.blas_threads):
         launched = time.perf_counter()
 
         def work(team: Team) -> _Outcome:
@@ -92,7 +93,7 @@ def run(
 
         slowest_of = min if alone(plan.team) else max  # of an MPI job, this process sees its own steps only
         tick = None if progress is None else lambda: progress(slowest_of(int(each.progress[0]) for each in controls))
-        outcomes = launch(plan.team, clocks, controls, work, tick)
+        outcomes = launch(plan.team, clocks, controls, work, tick, pinned=plan.placement.pin)
         score = _evaluate(outcomes[0], plan, dataset) if outcomes[0].rank == 0 else 0.0
     texts = share(plan.team, [json.dumps(outcome.report(score)) for outcome in outcomes])
     return _result(plan, dataset, outcomes[0].learner, [json.loads(text) for text in texts])
@@ -253,6 +254,8 @@ def train(
     stop: str | Stop | None = None,
     shares: str | Shares | None = None,
     validation: int | Literal["auto"] | None = None,
+    pin: bool = False,
+    blas_threads: int = 1,
     progress: Progress | None = None,
     listeners: Sequence[Listener] = (),
     **network: Any,
@@ -274,8 +277,10 @@ def train(
         See `manyhands.training.plan.make_plan`. With the team mpi, in a program started by mpiexec, every process
         calls this with the same arguments and gets the same result.
     validation
-        Number of training rows to keep for merges that look at them, or ``"auto"``; by default as many as ``"auto"``
-        if the strategy needs them.
+        Number of training rows to keep for merges and stopping rules that look at them, or ``"auto"``; by default as
+        many as ``"auto"`` if something needs them.
+    pin, blas_threads
+        See `manyhands.training.placement.Placement`.
     progress, listeners
         See `run`.
     **network
@@ -301,7 +306,7 @@ def train(
     if isinstance(data, Dataset):
         dataset = data
     else:
-        validation = rows_validated(strategy, validation)
+        validation = rows_validated(strategy, validation, stop)
         request = DataRequest(str(data), train_csv, test_csv, label_column, rows, scale, validation)
         dataset = load_for(request, team, rows_needed(strategy, sharding, learner, shares))
     plan = make_plan(
@@ -319,6 +324,7 @@ def train(
         schedule=schedule,
         stop=stop,
         shares=shares,
+        placement=Placement(pin, blas_threads),
     )
     return run(plan, dataset, progress=progress, listeners=listeners)
 

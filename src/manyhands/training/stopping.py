@@ -2,6 +2,8 @@
 
 - ``loss:0.0001,patience=10``: the mean training loss of all workers has not fallen by tol for more than ``patience``
   epochs in a row (scikit-learn's tol and n_iter_no_change).
+- ``accuracy:98.2%``: the network recognizes so many of the validation rows. Each worker tries its part of them, after
+  epochs at whose end all workers are alike.
 - ``unchanged:0``: no weight of any worker has changed by more than that during a full epoch (Todorov et al. 2021).
 """
 
@@ -9,31 +11,47 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Protocol
+from dataclasses import dataclass, replace
+from typing import ClassVar, Protocol
 
 import numpy as np
 
 from manyhands.errors import SettingsError
-from manyhands.protocols import Team, Vector
+from manyhands.protocols import Learner, Table, Team, Vector
 from manyhands.strategies import grammar
+
+
+@dataclass(frozen=True)
+class Epoch:
+    """What a worker knows at the end of an epoch.
+
+    Attributes
+    ----------
+    team
+        Whom to ask.
+    learner
+        This worker's.
+    loss, examples
+        Its mean loss of the epoch, and over how many examples.
+    alike
+        Whether all workers have the same parameters now.
+    validation
+        Rows that no training sees, if there are any.
+    """
+
+    team: Team
+    learner: Learner
+    loss: float
+    examples: int
+    alike: bool = False
+    validation: Table | None = None
 
 
 class Watcher(Protocol):
     """Follows one worker's run."""
 
-    def ended(self, team: Team, parameters: Vector, loss: float, examples: int) -> bool:
-        """Tell, after an epoch, whether the run shall end; all workers are told the same.
-
-        Parameters
-        ----------
-        team
-            Whom to ask.
-        parameters
-            This worker's.
-        loss, examples
-            Its mean loss of the epoch, and over how many examples.
-        """
+    def ended(self, epoch: Epoch) -> bool:
+        """Tell, after an epoch, whether the run shall end; all workers are told the same."""
         ...
 
 
@@ -43,6 +61,11 @@ class Stop(Protocol):
     @property
     def name(self) -> str:
         """Canonical text."""
+        ...
+
+    @property
+    def validates(self) -> bool:
+        """Whether it looks at validation rows."""
         ...
 
     def watch(self, parameters: Vector) -> Watcher:
@@ -64,6 +87,7 @@ class LossStop:
 
     tol: float = 1e-4
     patience: int = 10
+    validates: ClassVar[bool] = False
 
     @property
     def name(self) -> str:
@@ -80,10 +104,10 @@ class _LossWatcher:
         self._rule = rule
         self._best, self._failures = np.inf, 0
 
-    def ended(self, team: Team, parameters: Vector, loss: float, examples: int) -> bool:
+    def ended(self, epoch: Epoch) -> bool:
         """See :class:`Watcher`; counts as `sklearn.neural_network.MLPClassifier` does."""
-        sums = np.array([loss * examples, examples], np.float64)
-        team.sum_(sums)
+        sums = np.array([epoch.loss * epoch.examples, epoch.examples], np.float64)
+        epoch.team.sum_(sums)
         mean = float(sums[0] / max(sums[1], 1))
         self._failures = self._failures + 1 if mean > self._best - self._rule.tol else 0
         self._best = min(self._best, mean)
@@ -101,6 +125,7 @@ class UnchangedStop:
     """
 
     tol: float = 0.0
+    validates: ClassVar[bool] = False
 
     @property
     def name(self) -> str:
@@ -116,13 +141,60 @@ class _WeightWatcher:
     def __init__(self, rule: UnchangedStop, before: Vector) -> None:
         self._rule, self._before = rule, before
 
-    def ended(self, team: Team, parameters: Vector, loss: float, examples: int) -> bool:
+    def ended(self, epoch: Epoch) -> bool:
         """See :class:`Watcher`."""
-        now = parameters.copy()  # one look: with a shared vector others go on writing
+        now = epoch.learner.parameters.copy()  # one look: with a shared vector others go on writing
         changed = np.array([np.abs(now - self._before).max(initial=0) > self._rule.tol], np.float64)
         self._before = now
-        team.sum_(changed)
+        epoch.team.sum_(changed)
         return not changed[0]
+
+
+@dataclass(frozen=True)
+class AccuracyStop:
+    """Stop when the network is good enough.
+
+    Attributes
+    ----------
+    least
+        The accuracy on validation rows that is enough, 0..1.
+    """
+
+    least: float
+    validates: ClassVar[bool] = True
+
+    @property
+    def name(self) -> str:
+        """As ``"accuracy:98.2%"``."""
+        return f"accuracy:{grammar.number(round(100 * self.least, 9))}%"
+
+    def watch(self, parameters: Vector) -> Watcher:
+        """Return what tries the validation rows."""
+        return _AccuracyWatcher(self)
+
+
+class _AccuracyWatcher:
+    def __init__(self, rule: AccuracyStop) -> None:
+        self._rule = rule
+
+    def ended(self, epoch: Epoch) -> bool:
+        """See :class:`Watcher`."""
+        table, team = epoch.validation, epoch.team
+        if table is None or not epoch.alike:
+            return False
+        mine = slice(team.rank * table.rows // team.size, (team.rank + 1) * table.rows // team.size)
+        part = replace(table, features=table.features[mine], labels=table.labels[mine])
+        right = np.array([(epoch.learner.predict_proba(part).argmax(axis=1) == part.labels).sum()], np.float64)
+        team.sum_(right)
+        return bool(right[0] >= self._rule.least * table.rows)
+
+
+def _accuracy(least: str) -> Stop:
+    text = least.strip()
+    value = _amount(text.removesuffix("%"), "accuracy") / (100 if text.endswith("%") else 1)
+    if not 0 < value <= 1:
+        raise SettingsError(f"stop, accuracy:{least}: it must lie above 0 and at most at 100%")
+    return AccuracyStop(value)
 
 
 def _loss(tol: str = "0.0001", *, patience: str = "10") -> Stop:
@@ -135,10 +207,10 @@ def _unchanged(tol: str = "0") -> Stop:
     return UnchangedStop(_amount(tol, "unchanged"))
 
 
-STOPS: dict[str, Callable[..., Stop]] = {"loss": _loss, "unchanged": _unchanged}
+STOPS: dict[str, Callable[..., Stop]] = {"loss": _loss, "accuracy": _accuracy, "unchanged": _unchanged}
 """Every rule by name; its maker takes what follows the colon."""
 
-EXAMPLES = "loss, loss:0.0001,patience=10, unchanged, unchanged:1e-6"
+EXAMPLES = "loss, loss:0.0001,patience=10, accuracy:98.2%, unchanged, unchanged:1e-6"
 
 
 def _amount(text: str, where: str) -> float:
