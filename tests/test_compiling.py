@@ -1,9 +1,11 @@
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
+import manyhands
 from manyhands.compiling import code_folder, compiled, inlined, overload
 
 TRAIN = """
@@ -42,7 +44,7 @@ def test_compiled_functions_call_inlined_and_overloaded_ones():
 
 def test_nan_is_not_optimized_away():
     # With numba's fastmath=True, x != x may be compiled to False.
-    @inlined
+    @compiled
     def missing(x):
         return x != x
 
@@ -76,3 +78,88 @@ def test_without_a_writable_cache_it_still_works(tmp_path):
     code = "import manyhands; print(manyhands.train('digits', epochs=2, hidden=(4,)).steps)"
     done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "16"
+
+
+TINY = """
+import logging, sys
+
+class Telling(logging.Handler):
+    def emit(self, record):
+        print("told:", record.levelname, record.getMessage())
+
+logging.getLogger("manyhands").addHandler(Telling())
+logging.getLogger("manyhands").setLevel(logging.INFO)
+
+import numpy as np
+from manyhands.compiling import compiled
+
+@compiled
+def first(x):
+    return x[0]
+
+print(first(np.ones(1, np.float32)), first(np.full(1, 2.0)))
+"""
+
+
+def run_tiny(tmp_path, cache, more=""):
+    """Run a script that compiles a tiny function for two kinds of numbers; return what it prints."""
+    script = tmp_path / "tiny.py"
+    if not script.exists():  # its code is cached as long as the file is the same
+        script.write_text(TINY + more)
+    environment = os.environ | {"MANYHANDS_CACHE": str(cache)}
+    done = subprocess.run(
+        [sys.executable, str(script)], env=environment, capture_output=True, text=True, check=True, timeout=120
+    )
+    assert done.stderr == ""
+    return done.stdout.splitlines()
+
+
+def test_compiling_is_announced_once_and_reading_the_cache_is_not(tmp_path):
+    told, result = run_tiny(tmp_path, tmp_path / "cache")
+    assert told.startswith("told: INFO compiling for this machine")
+    assert result == "1.0 2.0"
+    assert sorted(path.suffix for path in (tmp_path / "cache").rglob("*.nb?")) == [".nbc", ".nbc", ".nbi"]
+    assert run_tiny(tmp_path, tmp_path / "cache") == ["1.0 2.0"]
+
+
+def test_without_a_writable_cache_nothing_is_written_beside_the_sources(tmp_path):
+    (tmp_path / "file").write_text("not a folder")
+    sources = Path(manyhands.__file__).parent
+    before = sorted(sources.rglob("*.nb?"))
+    more = """
+from manyhands.synchronization import new_cells, wait
+print(wait(new_cells(), 1))
+"""
+    told, result, waited = run_tiny(tmp_path, tmp_path / "file" / "cache", more)
+    assert told.startswith("told: INFO compiling for this machine")
+    assert (result, waited) == ("1.0 2.0", "0")
+    assert sorted(sources.rglob("*.nb?")) == before
+    assert sorted(path.name for path in tmp_path.rglob("*") if path.name != "__pycache__") == ["file", "tiny.py"]
+
+
+LINEAR = """
+import sys
+import manyhands.compiling
+assert "scipy.linalg" not in sys.modules, "imported"
+assert "scipy.linalg.cython_blas" not in sys.modules, "imported"
+import numba, numpy as np
+
+@numba.njit
+def product(a, b):
+    return np.dot(a, b)
+
+a = np.arange(6.0).reshape(2, 3)
+assert (product(a, a.T) == a @ a.T).all()
+import scipy.linalg
+assert hasattr(scipy.linalg, "solve")
+assert scipy.linalg is sys.modules["scipy.linalg"]
+"""
+
+
+def test_scipys_linear_algebra_is_not_imported_but_can_be_used():
+    subprocess.run([sys.executable, "-W", "error", "-c", LINEAR], check=True, timeout=120)
+
+
+def test_who_has_imported_it_before_keeps_it():
+    code = "import scipy.linalg as before, manyhands.compiling, sys; assert sys.modules['scipy.linalg'] is before"
+    subprocess.run([sys.executable, "-c", code], check=True, timeout=120)

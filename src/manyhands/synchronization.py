@@ -248,28 +248,28 @@ def meet(meeting: Meeting) -> int:
     return int(lost)
 
 
-@spliced
-def combine_own(meeting: Meeting, normalize: bool, like: Any) -> None:
-    """Write the sum, divided by the sum of the weights or by 1, into this worker's part of its own vector.
+@inlined
+def combine_range(meeting: Meeting, normalize: bool, like: Any, start: int, stop: int) -> None:
+    """Write the sum, divided by the sum of the weights or by 1, into elements ``start`` to ``stop - 1`` of ``like``.
 
-    It is the first half of a round, `spread` the second: so what is done with the sum in between is divided among the
-    workers, too (an optimizer's step: Rajbhandari et al. 2020, arXiv 1910.02054, sec. 5).
+    It is the first half of a round, `spread_range` the second; each worker does both for its part. So what is done with
+    the sum in between is divided among the workers, too (an optimizer's step: Rajbhandari et al. 2020, arXiv
+    1910.02054, sec. 5).
     """
     began = now(meeting.scratch)
     total = 0.0
     for rank in range(len(meeting.weights)):
         total += meeting.weights[rank]
-    start, stop = meeting.bounds[meeting.rank], meeting.bounds[meeting.rank + 1]
     combine(meeting.addresses, meeting.weights, total if normalize else 1.0, like, start, stop, meeting.sums)
     meeting.nanoseconds[1] += now(meeting.scratch) - began
 
 
 @inlined
-def spread(meeting: Meeting, mine: Any, partial: float) -> None:
-    """Copy this worker's part of ``mine`` into everyone's targets, and show its partial sum to all."""
+def spread_range(meeting: Meeting, mine: Any, start: int, stop: int) -> None:
+    """Copy elements ``start`` to ``stop - 1`` of ``mine`` into everyone's targets."""
+    if stop <= start:
+        return
     began = now(meeting.scratch)
-    meeting.partials[meeting.rank] = partial
-    start, stop = meeting.bounds[meeting.rank], meeting.bounds[meeting.rank + 1]
     part = mine[start:stop]
     for rank in range(len(meeting.targets)):
         if rank != meeting.rank:
@@ -297,9 +297,10 @@ def reduce(meeting: Meeting, normalize: bool, like: Any, everyone: bool) -> int:
     before = flush_denormals()  # as kernels do, for the same bits
     lost = meet(meeting)
     if lost == 0:
-        combine_own(meeting, normalize, like)
+        start, stop = meeting.bounds[meeting.rank], meeting.bounds[meeting.rank + 1]
+        combine_range(meeting, normalize, like, start, stop)
         if everyone:
-            spread(meeting, like, 0.0)
+            spread_range(meeting, like, start, stop)
         lost = meet(meeting)
     restore_denormals(before)
     return int(lost)
@@ -309,5 +310,5 @@ def reduce(meeting: Meeting, normalize: bool, like: Any, everyone: bool) -> int:
 def combine_here(meeting: Meeting, normalize: bool, like: Any) -> None:
     """Combine vectors that are all in this worker's memory already, into ``like``; nobody is met."""
     before = flush_denormals()
-    combine_own(meeting, normalize, like)
+    combine_range(meeting, normalize, like, meeting.bounds[meeting.rank], meeting.bounds[meeting.rank + 1])
     restore_denormals(before)

@@ -4,6 +4,8 @@ import contextlib
 import subprocess
 import sys
 import threading
+from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -12,24 +14,32 @@ from hypothesis import strategies as st
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.neural_network import MLPClassifier
 
+import manyhands
+from manyhands.data.catalog import DataRequest, load
 from manyhands.errors import SettingsError
-from manyhands.protocols import Control
+from manyhands.protocols import Control, Table
 from manyhands.teams.launch import launch
 from manyhands.teams.solo import Solo
 from manyhands.training.clock import PhaseClock
 from manyhands.training.events import EpochEnded, RoundHeld
 from manyhands.training.loop import Loop
+from manyhands.training.model import accuracy
 from manyhands.training.plan import make_plan
 from manyhands.training.run import Runner, network_settings, run
-from manyhands.training.stopping import EXAMPLES, STOPS, LossStop, UnchangedStop, parse_stop
+from manyhands.training.stopping import EXAMPLES, STOPS, AccuracyStop, Epoch, LossStop, UnchangedStop, parse_stop
 
 NOTHING = np.zeros(3)
+
+
+def told(team, parameters, loss=1.0, examples=1):
+    """What a worker with these parameters knows at the end of an epoch."""
+    return Epoch(team, SimpleNamespace(parameters=parameters), loss, examples)
 
 
 def ended_after(rule, losses, examples=1):
     """Return after how many epochs of these losses a single worker stops; None if it does not."""
     watcher, team = rule.watch(NOTHING), Solo(PhaseClock())
-    return next((n for n, loss in enumerate(losses, 1) if watcher.ended(team, NOTHING, loss, examples)), None)
+    return next((n for n, loss in enumerate(losses, 1) if watcher.ended(told(team, NOTHING, loss, examples))), None)
 
 
 # The loss.
@@ -126,7 +136,7 @@ def test_weights_that_do_not_change_by_hand():
     steps = [np.array(each) for each in ([0, 0.5, 0], [0.125, 0.25, 0], [0.25, 0.25, -0.125], [0.25, 0.25, -0.125])]
     for tol, expected in ((0.0, 4), (0.124, 4), (0.125, 3), (0.25, 2), (0.5, 1)):
         watcher, team = UnchangedStop(tol).watch(np.zeros(3)), Solo(PhaseClock())
-        answers = [watcher.ended(team, weights, 1.0, 1) for weights in steps]
+        answers = [watcher.ended(told(team, weights)) for weights in steps]
         assert answers.index(True) + 1 == expected, tol
 
 
@@ -134,10 +144,10 @@ def test_the_watched_weights_may_be_one_vector_that_changes():
     weights = np.zeros(3)
     watcher, team = UnchangedStop().watch(weights), Solo(PhaseClock())
     weights[1] = 1
-    assert not watcher.ended(team, weights, 1.0, 1)
+    assert not watcher.ended(told(team, weights))
     weights[1] = 2
-    assert not watcher.ended(team, weights, 1.0, 1)
-    assert watcher.ended(team, weights, 1.0, 1)
+    assert not watcher.ended(told(team, weights))
+    assert watcher.ended(told(team, weights))
 
 
 # All workers together.
@@ -149,7 +159,7 @@ def decide(rule, epochs):
 
     def work(team):
         watcher = rule.watch(np.zeros(2))
-        return [watcher.ended(team, *reports[team.rank]) for reports in epochs]
+        return [watcher.ended(told(team, *reports[team.rank])) for reports in epochs]
 
     controls = [Control(np.zeros(1, np.int64), np.zeros(1, np.int64)) for _ in range(size)]
     return launch("threads", [PhaseClock() for _ in range(size)], controls, work)
@@ -506,3 +516,214 @@ def test_every_rule_is_among_the_examples():
     assert [name for name in STOPS if name not in EXAMPLES] == []
     for text in EXAMPLES.split(", "):
         assert parse_stop(text)
+
+
+# The accuracy.
+
+
+@pytest.fixture(scope="module")
+def split():
+    """Digits of which a sixth of the training rows are for validation."""
+    return load(DataRequest("digits", validation="auto"))
+
+
+def accuracies(dataset, strategy, workers, epochs, **changes):
+    """Return the validation accuracy of whole runs of 1, 2, ... epochs."""
+    results = [
+        run(plan_for_accuracy(dataset, strategy, workers, None, epochs=n, **changes), dataset)
+        for n in range(1, epochs + 1)
+    ]
+    return [
+        accuracy(each.model.learner.predict_proba(dataset.validation), dataset.validation.labels) for each in results
+    ]
+
+
+def plan_for_accuracy(dataset, strategy, workers, stop, epochs=30, **changes):
+    network = network_settings(hidden=(16,), learning_rate=0.003)
+    return make_plan(
+        dataset, strategy=strategy, workers=workers, stop=stop, epochs=epochs, settings=network, batch=100, **changes
+    )
+
+
+@pytest.mark.parametrize(
+    ("text", "least", "name"),
+    [
+        ("accuracy:98.2%", 0.982, "accuracy:98.2%"),
+        ("accuracy:0.95", 0.95, "accuracy:95%"),
+        ("accuracy:95 %", 0.95, "accuracy:95%"),
+        ("accuracy:1", 1.0, "accuracy:100%"),
+        ("accuracy:100%", 1.0, "accuracy:100%"),
+        ("accuracy:1%", 0.01, "accuracy:1%"),
+        ("accuracy:least=0.5", 0.5, "accuracy:50%"),
+    ],
+)
+def test_an_accuracy_is_a_share_or_a_percentage(text, least, name):
+    rule = parse_stop(text)
+    assert rule == AccuracyStop(pytest.approx(least, rel=1e-15))
+    assert rule.name == name
+    assert parse_stop(name).name == name
+    assert rule.validates
+    assert [LossStop().validates, UnchangedStop().validates] == [False, False]
+
+
+@given(st.integers(1, 100_000), st.sampled_from([1, 10, 1000]), st.booleans())
+def test_names_of_accuracies_parse_back(number, parts, percent):
+    rule = parse_stop(f"accuracy:{number / (1000 * parts)}%" if percent else f"accuracy:{number / (100_000 * parts)}")
+    assert parse_stop(rule.name) == rule
+    assert parse_stop(rule.name).name == rule.name
+
+
+@pytest.mark.parametrize("text", ["accuracy:0.123456789012345", "accuracy:99.99999999999%", "accuracy:1e-12"])
+def test_names_of_accuracies_keep_every_digit(text):
+    rule = parse_stop(text)
+    assert parse_stop(rule.name) == rule
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["0", "0%", "2", "1.0001", "100.5%", "-0.5", "-5%", "abc", "abc%", "%", "", "nan", "inf", "nan%", "95,patience=1"],
+)
+def test_accuracies_that_cannot_be_are_refused(text):
+    with pytest.raises(SettingsError, match=r"stop.*accuracy"):
+        parse_stop(f"accuracy:{text}")
+
+
+def test_an_accuracy_has_no_default():
+    with pytest.raises(SettingsError, match="stop 'accuracy'"):
+        parse_stop("accuracy")
+
+
+@pytest.mark.parametrize("workers", [1, 2, 3])
+@pytest.mark.parametrize("strategy", ["gradient", "periodic:1epoch"])
+def test_it_stops_after_the_first_epoch_that_is_good_enough(split, strategy, workers):
+    result = run(plan_for_accuracy(split, strategy, workers, "accuracy:85%"), split)
+    found = accuracies(split, strategy, workers, len(result.losses))
+    assert 2 <= len(found) < 30
+    assert [each >= 0.85 for each in found] == [False] * (len(found) - 1) + [True]
+    validation = split.validation
+    assert found[-1] == accuracy(result.model.learner.predict_proba(validation), validation.labels)
+    planned = run(plan_for_accuracy(split, strategy, workers, None, epochs=len(found)), split)
+    assert (bits(result), result.losses, result.rounds) == (bits(planned), planned.losses, planned.rounds)
+
+
+def test_a_sequential_run_stops_when_it_is_good_enough(split):
+    result = run(plan_for_accuracy(split, "sequential", 1, "accuracy:0.85"), split)
+    found = accuracies(split, "sequential", 1, len(result.losses))
+    assert [each >= 0.85 for each in found] == [False] * (len(found) - 1) + [True]
+
+
+@pytest.mark.parametrize(("strategy", "period"), [("periodic:2epochs", 2), ("periodic:3epochs", 3)])
+def test_it_looks_only_when_all_workers_are_alike(split, strategy, period):
+    """After the epochs in between there is no network of all workers to look at."""
+    result = run(plan_for_accuracy(split, strategy, 2, "accuracy:85%"), split)
+    epochs = len(result.losses)
+    assert epochs % period == 0
+    assert epochs < 30
+    assert result.rounds == epochs // period
+    found = accuracies(split, strategy, 2, epochs)[period - 1 :: period]
+    assert [each >= 0.85 for each in found] == [False] * (len(found) - 1) + [True]
+
+
+@pytest.mark.parametrize("strategy", ["one-shot", "periodic:7", "hogwild", "easgd:10"])
+def test_who_is_not_alike_at_any_epochs_end_is_told_so(split, strategy):
+    """12 steps an epoch: rounds after 7, 14, 21, 28, 35 steps and the last."""
+    with pytest.raises(SettingsError, match="never alike at the end of an epoch"):
+        plan_for_accuracy(split, strategy, 2, "accuracy:1%", epochs=3)
+
+
+@pytest.mark.parametrize(("strategy", "workers"), [("periodic:4", 2), ("gradient", 2), ("one-shot", 1)])
+def test_who_is_alike_at_some_epochs_end_is_not(split, strategy, workers):
+    assert len(run(plan_for_accuracy(split, strategy, workers, "accuracy:1%", epochs=3), split).losses) < 3
+
+
+def test_one_that_is_never_reached_changes_no_bit(split):
+    for strategy, workers in (("gradient", 2), ("periodic:1epoch", 3)):
+        ruled, free = (
+            run(plan_for_accuracy(split, strategy, workers, stop, epochs=4), split) for stop in ("accuracy:100%", None)
+        )
+        assert (bits(ruled), ruled.losses, ruled.rounds) == (bits(free), free.losses, free.rounds)
+
+
+def test_listeners_do_not_change_where_it_stops(split):
+    for strategy in ("gradient", "periodic:1epoch", "periodic:3epochs"):
+        plan = plan_for_accuracy(split, strategy, 2, "accuracy:85%")
+        silent, heard = run(plan, split), run(plan, split, listeners=[lambda event: None])
+        assert (bits(silent), silent.losses) == (bits(heard), heard.losses)
+
+
+def test_an_accuracy_that_is_there_at_once_ends_the_run_after_one_epoch(split):
+    for strategy, workers in (("sequential", 1), ("gradient", 2), ("periodic:1epoch", 2)):
+        assert len(run(plan_for_accuracy(split, strategy, workers, "accuracy:1%"), split).losses) == 1
+
+
+def test_fewer_validation_rows_than_workers_are_enough(split):
+    few, whole = slice(2, 4), split.validation
+    dataset = replace(split, validation=replace(whole, features=whole.features[few], labels=whole.labels[few]))
+    result = run(plan_for_accuracy(dataset, "gradient", 3, "accuracy:100%"), dataset)
+    found = accuracies(dataset, "gradient", 3, len(result.losses))
+    assert 1 <= len(found) < 30
+    assert [each == 1 for each in found] == [False] * (len(found) - 1) + [True]
+
+
+def test_validation_rows_are_set_aside_unasked(split):
+    result = manyhands.train(
+        "digits", stop="accuracy:80%", validation="auto", workers=2, strategy="periodic:1epoch", epochs=40
+    )
+    assert len(result.losses) < 40
+    assert accuracy(result.model.learner.predict_proba(split.validation), split.validation.labels) >= 0.8
+    unasked = manyhands.train("digits", stop="accuracy:80%", workers=2, strategy="periodic:1epoch", epochs=40)
+    assert bits(unasked) == bits(result)
+    assert result.plan.rows == split.rows
+
+
+def test_without_validation_rows_it_is_refused(digits):
+    with pytest.raises(SettingsError, match=r"stop accuracy:98\.2% looks at validation rows.*--validation auto"):
+        make_plan(digits, strategy="gradient", workers=2, stop="accuracy:98.2%")
+    assert make_plan(digits, strategy="gradient", workers=2, stop="loss").stop == LossStop()
+
+
+def test_test_rows_are_never_looked_at(split):
+    """Whatever they are, it stops where it stops; and where only they are good enough, it does not."""
+    test, validation = split.test, split.validation
+    rng = np.random.default_rng(0)
+    wrong = Table(rng.permutation(test.features), rng.permutation(test.labels), test.scale, test.shift)
+    for strategy in ("gradient", "periodic:1epoch"):
+        plan = plan_for_accuracy(split, strategy, 2, "accuracy:85%")
+        usual, other = run(plan, split), run(plan, replace(split, test=wrong))
+        assert bits(usual) == bits(other)
+        assert other.accuracy < 0.5 < usual.accuracy
+        unlearnable = replace(split, validation=replace(validation, labels=rng.permutation(validation.labels)))
+        assert len(run(plan, unlearnable).losses) == 30
+
+
+def test_its_plan_can_be_described(split):
+    plan = plan_for_accuracy(split, "gradient", 2, "accuracy:98.2%")
+    assert type(plan).from_description(plan.describe()) == plan
+    assert "stop accuracy:98.2%" in str(plan)
+
+
+def test_each_worker_tries_its_part_of_the_validation_rows(split):
+    """Worker 0 has the first half, the others' parts follow; all are told the sum."""
+    rows = split.validation.rows
+    tried = {}
+
+    class Learner:
+        def __init__(self, rank):
+            self.rank = rank
+
+        def predict_proba(self, table):
+            tried[self.rank] = table.labels
+            answers = np.eye(10)[table.labels]
+            return answers if self.rank else answers[:, ::-1]  # worker 0 is always wrong: 9 - d is never d
+
+    def work(team):
+        epoch = Epoch(team, Learner(team.rank), 0.0, 1, True, split.validation)
+        answers = [AccuracyStop(least).watch(NOTHING).ended(epoch) for least in (0.3, 0.66, 0.68)]
+        unlike = replace(epoch, alike=False), replace(epoch, validation=None)
+        return answers, [AccuracyStop(0.01).watch(NOTHING).ended(each) for each in unlike]
+
+    controls = [Control(np.zeros(1, np.int64), np.zeros(1, np.int64)) for _ in range(3)]
+    found = launch("threads", [PhaseClock() for _ in range(3)], controls, work)
+    assert found == [([True, True, False], [False, False])] * 3
+    assert np.concatenate([tried[rank] for rank in range(3)]).tolist() == split.validation.labels.tolist()
+    assert {len(part) for part in tried.values()} <= {rows // 3, rows // 3 + 1}

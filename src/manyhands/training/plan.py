@@ -314,8 +314,27 @@ def make_plan(
         automatic=automatic,
         placement=placement,
     )
-    _ = plan.stages  # too few epochs for them are better known now
+    stages = plan.stages  # too few epochs for them are better known now
+    if rule is not None and rule.validates and number > 1 and not any(map(_alike_on_the_way, stages)):
+        raise SettingsError(
+            f"stop {rule.name}: the workers of {chosen.name} are never alike at the end of an epoch but the last, so "
+            "there is no network to try; use another strategy, or loss:..."
+        )
     return plan
+
+
+def _alike_on_the_way(stage: PlannedStage) -> bool:
+    """Tell whether the workers have the same parameters at the end of some epoch, before the last step of the stage."""
+    strategy, step = stage.strategy, 0
+    if strategy.talks_inside_steps or stage.epochs == 1:
+        return True
+    while not strategy.shared_memory:
+        step = strategy.next_round(step, stage.steps_per_epoch, stage.steps)
+        if step >= stage.steps:
+            break
+        if step % stage.steps_per_epoch == 0:
+            return True
+    return False
 
 
 Value = TypeVar("Value")

@@ -165,8 +165,9 @@ class AccuracyStop:
 
     @property
     def name(self) -> str:
-        """As ``"accuracy:98.2%"``."""
-        return f"accuracy:{grammar.number(round(100 * self.least, 9))}%"
+        """As ``"accuracy:98.2%"``, or without the sign where percent would be another number."""
+        percent = f"{grammar.number(round(100 * self.least, 9))}%"
+        return f"accuracy:{percent if _share_of(percent) == self.least else grammar.number(self.least)}"
 
     def watch(self, parameters: Vector) -> Watcher:
         """Return what tries the validation rows."""
@@ -189,9 +190,13 @@ class _AccuracyWatcher:
         return bool(right[0] >= self._rule.least * table.rows)
 
 
+def _share_of(text: str) -> float:
+    """Return the number that ``98.2%`` or ``0.982`` stands for."""
+    return _amount(text.removesuffix("%"), "accuracy") / (100 if text.endswith("%") else 1)
+
+
 def _accuracy(least: str) -> Stop:
-    text = least.strip()
-    value = _amount(text.removesuffix("%"), "accuracy") / (100 if text.endswith("%") else 1)
+    value = _share_of(least.strip())
     if not 0 < value <= 1:
         raise SettingsError(f"stop, accuracy:{least}: it must lie above 0 and at most at 100%")
     return AccuracyStop(value)

@@ -55,7 +55,7 @@ from manyhands.learners.mlp.forms import (
 )
 from manyhands.learners.mlp.optimizers import resolve, update_range
 from manyhands.learners.mlp.tiles import HEIGHTS, WIDEST, backward_product, forward_product
-from manyhands.synchronization import Meeting, combine_own, meet, spread, total_of
+from manyhands.synchronization import Meeting, combine_range, meet, spread_range, total_of
 
 
 @spliced
@@ -87,7 +87,7 @@ def weight_gradient(
     """Write rows ``begin`` to ``end - 1`` of dW = A^T D."""
     before, width = network.widths[layer], network.widths[layer + 1]
     source, delta_at = work.starts[layer], work.starts[layer + 1]
-    if not (network.tiled and width <= WIDEST):
+    if not network.tiled:
         matrix_product(
             True, False, end - begin, width, count, work.values, source + begin, before, work.deltas, delta_at,
             out, out_at,
@@ -150,15 +150,17 @@ def delta_below(params: Any, network: Network, work: Work, layer: int, count: in
 
 
 @spliced
-def piece_of(network: Network, layer: int, fused: bool) -> int:
-    """Return how many rows of a layer's gradient are computed before they are used.
+def piece_of(network: Network, layer: int, computes: bool, fused: bool) -> int:
+    """Return how many rows of a layer's gradient are treated at once.
 
-    In a local step a piece is used while it is in the first-level cache and never written to memory: with small
-    batches a step waits for memory, not for arithmetic. BLAS wants whole matrices, so its piece is a whole layer: the
-    rows of W, and b behind them.
+    A piece stays in the first-level cache while it is computed and used, or combined, used and spread: with small
+    batches a step waits for memory, not for arithmetic. BLAS wants whole matrices, so the piece that it computes is a
+    whole layer: the rows of W, and b behind them. So is one that nobody uses yet.
     """
     width = network.widths[layer + 1]
-    if fused and network.tiled and width <= WIDEST:
+    if not computes:
+        return int(max(PIECE // width, 1))
+    if fused and network.tiled:
         return int(max(PIECE // width // HEIGHTS, 1) * HEIGHTS)
     return int(network.widths[layer] + 1)
 
@@ -216,48 +218,54 @@ def run(
         course.seen[0] += count
         talks = does & ROUND or (held < len(course.due) and step + 1 == course.due[held])
         # Phase 0 computes the gradient and, in a local step, updates with it. Then comes the round, of parameters or
-        # gradients. The other phases update a worker's part of the parameters each: who meets the others only its
-        # own, for all; else all of them, so that sums have the same bits either way.
-        mine = meeting.rank if does & ROUND else 0
-        phases = 2 if talks or fused else len(meeting.bounds)
+        # gradients, and the other phases update one worker's part of the parameters each: who meets the others only
+        # its own, for all; else all of them, so that sums have the same bits either way.
+        mine = meeting.rank if talks else 0
+        phases = 2 if talks else 1 if fused else len(meeting.bounds)
         if does & GRADIENT and not fused and count == 0:
             vectors.gradient[:] = 0
+        shared = vectors.gradient if does & ROUND else vectors.params
         squares = 0.0
         for phase in range(phases):
-            differentiates = phase == 0 and does & GRADIENT and count > 0
+            computes = phase == 0 and does & GRADIENT and count > 0
+            meets = phase == 1 and talks
+            applies = updates and fused == (phase == 0)
             start, stop = 0, len(vectors.params)
             if phase > 0:
                 start, stop = meeting.bounds[mine + phase - 1], meeting.bounds[mine + phase]
-            if phase == 1 and talks:
+            if meets:
                 meeting.weights[meeting.rank] = count if does & ROUND else course.seen[0]
                 lost = meet(meeting)
                 if lost != 0:
                     break
-                combine_own(meeting, True, vectors.gradient if does & ROUND else vectors.params)
             found = 0.0
-            for number in range(last if differentiates or (updates and fused == (phase == 0)) else 0):
+            for number in range(last if computes or applies or meets else 0):
                 layer = last - 1 - number
                 lines, width = network.widths[layer] + 1, network.widths[layer + 1]
-                if differentiates and layer > 0:
+                if computes and layer > 0:
                     delta_below(vectors.params, network, work, layer, count)  # from the weights before they change
-                piece = piece_of(network, layer, fused)
+                piece = piece_of(network, layer, phase == 0, fused)
                 for top in range(0, lines, piece):
                     end = min(top + piece, lines)
                     at, behind = network.weight_at[layer] + top * width, network.weight_at[layer] + end * width
-                    out_at = 0 if fused else at
-                    if differentiates:
+                    out_at = 0 if fused and phase == 0 else at
+                    if computes:
                         weight_gradient(network, work, layer, top, min(end, lines - 1), count, vectors.gradient, out_at)
                         if end == lines:
                             bias_at = out_at + (lines - 1 - top) * width
                             bias_gradient(network, work, layer, count, vectors.gradient, bias_at)
-                    if updates and fused == (phase == 0):
-                        first, behind = max(at, start), min(behind, stop)
+                    first, behind = max(at, start), min(behind, stop)
+                    if meets:
+                        combine_range(meeting, True, shared, first, behind)
+                    if applies:
                         found += update_range(
                             vectors, at - out_at, network.bias_at[layer], rule, first, behind, course.constants
                         )
+                    if meets:
+                        spread_range(meeting, vectors.params, first, behind)
             squares += found  # part by part: the same sum, whoever has made the parts
         if talks and lost == 0:
-            spread(meeting, vectors.params, squares)
+            meeting.partials[meeting.rank] = squares
             lost = meet(meeting)
         if lost != 0:
             break

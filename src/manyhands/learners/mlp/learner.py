@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from manyhands.compiling import hurrying
 from manyhands.errors import DivergedError, SettingsError, WorkerLost
 from manyhands.learners.mlp import forms, kernels, tiles
 from manyhands.learners.mlp.network import ACTIVATIONS, Layout, MLPSettings, initialize, wider
@@ -164,7 +165,8 @@ class MLP:
 
     def prepare(self, table: Table) -> None:
         """Compile the kernel for this table's dtype by predicting one row."""
-        self.predict_proba(Table(table.features[:1], table.labels[:1], table.scale, table.shift))
+        with hurrying():
+            self.predict_proba(Table(table.features[:1], table.labels[:1], table.scale, table.shift))
 
     def run(
         self,

@@ -91,12 +91,15 @@ def _one_of(name: str, value: str, choices: Sequence[str]) -> None:
 
 
 def padded(width: int) -> int:
-    """Return the stored width of a layer of ``width`` neurons: the next multiple of 16.
+    """Return the stored width of a layer of ``width`` neurons: the next multiple of 16, but none of 256 from 1,024 on.
 
     Matrix products like whole registers: OpenBLAS runs 784 x 75 at 140 GFLOP/s and 784 x 80 at 190, and our own tiles
-    (`manyhands.learners.mlp.tiles`) take nothing else. On every CPU alike, so that vectors fit each other.
+    (`manyhands.learners.mlp.tiles`) take nothing else. Rows that are whole kilobytes long meet in a few sets of the
+    caches and drive each other out: at width 1,024 the tiles run at half their speed. On every CPU alike, so that
+    vectors fit each other.
     """
-    return -(-width // 16) * 16
+    stored = -(-width // 16) * 16
+    return stored + 16 if stored % 256 == 0 and stored >= 1024 else stored
 
 
 class Layout:

@@ -215,14 +215,14 @@ def _compiled(record: dict[str, Any]) -> Iterator[Advice]:
     if not compiled["writable"]:
         yield Advice(
             "compiled",
-            f"Compiled code cannot be kept in {compiled['cache']}, so every process may compile it anew (about 20 s). "
+            f"Compiled code cannot be kept in {compiled['cache']}, so every process may compile it anew (some seconds). "
             "Name a folder that can be written.",
             "export MANYHANDS_CACHE=~/manyhands-cache",
         )
     elif not compiled["kernels"]:
         yield Advice(
             "compiled",
-            "There is no compiled code for this version yet, so the first run takes about 20 s longer (no clock of a "
+            "There is no compiled code for this version yet, so the first run takes some seconds longer (no clock of a "
             "training counts them). A small run makes it.",
             "manyhands compare --data digits --epochs 1 --seeds 1",
         )

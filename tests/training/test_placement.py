@@ -1,0 +1,158 @@
+"""Where workers run changes no bit of what they compute."""
+
+import os
+import threading
+
+import pytest
+
+import manyhands
+from manyhands.errors import SettingsError
+from manyhands.learners.mlp.blas import description
+from manyhands.training.placement import Placement
+from manyhands.training.plan import Plan, make_plan
+from manyhands.training.run import network_settings, run
+
+can_pin = pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="this system cannot bind threads to cores")
+
+
+def train(**changes):
+    settings = {"strategy": "periodic:1epoch", "workers": 2, "epochs": 3, "hidden": (16,), **changes}
+    return manyhands.train("digits", **settings)
+
+
+def bits(result):
+    return result.model.learner.parameters.tobytes()
+
+
+class Watching:
+    """A listener that notes, for each worker, what a function says in its thread."""
+
+    def __init__(self, look):
+        self.found, self._look, self._lock = {}, look, threading.Lock()
+
+    def __call__(self, event):
+        with self._lock:
+            self.found.setdefault(event.rank, []).append(self._look())
+
+
+# What is possible.
+
+
+@pytest.mark.parametrize("threads", [0, -1])
+def test_fewer_than_one_blas_thread_is_refused(threads):
+    with pytest.raises(SettingsError, match=f"at least 1, not {threads}"):
+        Placement(blas_threads=threads)
+    with pytest.raises(SettingsError, match="BLAS threads"):
+        train(blas_threads=threads)
+
+
+@can_pin
+def test_a_pinned_worker_has_one_blas_thread():
+    with pytest.raises(SettingsError, match="choose one"):
+        Placement(pin=True, blas_threads=2)
+    with pytest.raises(SettingsError, match="choose one"):
+        train(pin=True, blas_threads=2)
+    assert Placement(pin=True, blas_threads=1).pin
+
+
+def test_a_system_that_cannot_pin_is_found_out_before_training(monkeypatch):
+    monkeypatch.delattr(os, "sched_setaffinity", raising=False)
+    with pytest.raises(SettingsError, match="leave out --pin"):
+        Placement(pin=True)
+    assert Placement(blas_threads=2).blas_threads == 2
+
+
+# What is said.
+
+
+@can_pin
+def test_the_plan_says_where_workers_run(blobs):
+    plain, pinned, threaded = (
+        make_plan(blobs, strategy="gradient", workers=2, placement=placement)
+        for placement in (Placement(), Placement(pin=True), Placement(blas_threads=3))
+    )
+    assert "pinned to cores" in str(pinned)
+    assert "3 BLAS threads" in str(threaded)
+    for word in ("pinned", "BLAS"):
+        assert word not in str(plain)
+    assert str(pinned) == str(plain).replace("(threads), ", "(threads), pinned to cores, ")
+
+
+@can_pin
+@pytest.mark.parametrize("placement", [{}, {"pin": True}, {"blas_threads": 2}], ids=str)
+def test_a_described_plan_comes_back_with_its_placement(blobs, placement):
+    plan = make_plan(blobs, strategy="periodic:7", workers=2, placement=Placement(**placement))
+    assert plan.placement == Placement(**placement)
+    assert Plan.from_description(plan.describe()) == plan
+    assert plan.describe()["placement"] == {"pin": False, "blas_threads": 1, **placement}
+
+
+# What happens.
+
+
+@can_pin
+def test_pinning_changes_no_bit():
+    free, pinned = train(), train(pin=True)
+    assert pinned.plan.placement == Placement(pin=True)
+    assert bits(pinned) == bits(free)
+    assert (pinned.losses, pinned.rounds, pinned.accuracy) == (free.losses, free.rounds, free.accuracy)
+
+
+@can_pin
+@pytest.mark.parametrize("workers", [1, 2, 3])
+def test_each_pinned_worker_is_on_one_core_and_the_caller_is_on_all(blobs, workers):
+    before = os.sched_getaffinity(0)
+    cores = sorted(before)
+    watching = Watching(lambda: os.sched_getaffinity(0))
+    plan = make_plan(
+        blobs,
+        strategy="periodic:1epoch",
+        workers=workers,
+        epochs=2,
+        settings=network_settings(hidden=(4,)),
+        placement=Placement(pin=True),
+    )
+    run(plan, blobs, listeners=[watching])
+    assert {rank: set().union(*sets) for rank, sets in watching.found.items()} == {
+        rank: {cores[rank % len(cores)]} for rank in range(workers)
+    }
+    assert os.sched_getaffinity(0) == before
+
+
+@can_pin
+def test_workers_that_are_not_pinned_may_run_anywhere():
+    watching = Watching(lambda: os.sched_getaffinity(0))
+    train(epochs=1, listeners=[watching])
+    assert all(cores == os.sched_getaffinity(0) for sets in watching.found.values() for cores in sets)
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+def test_blas_has_so_many_threads_during_the_run_and_one_again_afterwards(threads):
+    watching = Watching(lambda: description()["threads"])
+    result = train(epochs=1, blas_threads=threads, listeners=[watching])
+    assert {count for counts in watching.found.values() for count in counts} == {threads}
+    assert sorted(watching.found) == [0, 1]
+    assert result.plan.placement == Placement(blas_threads=threads)
+    assert description()["threads"] == 1
+
+
+def test_blas_has_one_thread_again_after_a_failure():
+    def fail(_event):
+        raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        train(epochs=1, blas_threads=2, listeners=[fail])
+    assert description()["threads"] == 1
+
+
+def test_several_blas_threads_come_to_the_same_up_to_rounding(blobs):
+    results = [
+        run(
+            make_plan(
+                blobs, epochs=2, settings=network_settings(hidden=(1100,)), placement=Placement(blas_threads=threads)
+            ),
+            blobs,
+        )
+        for threads in (1, 2)
+    ]
+    assert results[0].losses == pytest.approx(results[1].losses, rel=1e-3)
