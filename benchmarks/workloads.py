@@ -138,7 +138,7 @@ def _workload_a() -> Workload:
         _ours("ours, 2 processes, gradient", options, "gradient", 2, "mpi"),
     ]
     title = "MNIST's first 6,000 images, 784-75-10, batch 200, 75 epochs"
-    return Workload("A", title, (*_peers(options, jax=(1, 2)), *ours, _limits()), {"": SEQUENTIAL}, rounds=7, epochs=75)
+    return Workload("A", title, (*_peers(options, jax=(1, 2)), *ours, _limits()), {"": SEQUENTIAL}, rounds=5, epochs=75)
 
 
 def _workload_b() -> Workload:
@@ -151,7 +151,7 @@ def _workload_b() -> Workload:
     title = f"55,000 images, 784-512-10, batch 200, until {THRESHOLD:.1%} of 5,000 validation images are right"
     return Workload(
         *("B", title, (*_peers(options), *ours), {"": SEQUENTIAL}),
-        rounds=5,
+        rounds=3,
         epochs=MOST_EPOCHS,
         quick=1,
         rounds_if_slow=3,
@@ -173,7 +173,7 @@ def _workload_c() -> Workload:
         ]
         references[group], steps[group] = f"{SEQUENTIAL}, {group}", (ROWS, batch)
     title = "short batches: 6,000 images, 784-75-10, 20 epochs, one core"
-    return Workload("C", title, (*contestants, _limits()), references, rounds=5, epochs=20, steps_of=steps)
+    return Workload("C", title, (*contestants, _limits()), references, rounds=3, epochs=20, steps_of=steps)
 
 
 def _workload_d() -> Workload:
@@ -187,7 +187,7 @@ def _workload_d() -> Workload:
         Contestant(FEW, (*training, "{few}"), 2, threads=1),
     )
     title = "from two CSV files (6,000 and 10,000 rows) to a scored model, whole processes"
-    return Workload("D", title, contestants, {"": COMMAND}, rounds=7, epochs=75)
+    return Workload("D", title, contestants, {"": COMMAND}, rounds=5, epochs=75)
 
 
 def _workload_e() -> Workload:
@@ -214,7 +214,7 @@ def _workload_f() -> Workload:
     ]
     title = "reading 60,000 images from CSV (785 columns of bytes) and from IDX.gz, one core"
     references = {"CSV": READ_CSV, "IDX.gz": READ_IDX}
-    return Workload("F", title, tuple(contestants), references, rounds=5, warm=False)
+    return Workload("F", title, tuple(contestants), references, rounds=3, warm=False)
 
 
 WORKLOADS = {

@@ -10,7 +10,7 @@ import numpy as np
 from numba import types
 
 from manyhands.compiling import inlined, overload
-from manyhands.learners.mlp.forms import LOGISTIC, RELU, TANH, Batches, Network, Work
+from manyhands.learners.mlp.forms import IDENTITY, LOGISTIC, RELU, TANH, Batches, Network, Work
 from manyhands.learners.mlp.tiles import prefetch
 
 
@@ -144,14 +144,11 @@ def times_slope(kind: int, values: Any, deltas: Any, at: int, count: int) -> Non
         zero = d.dtype.type(0)
         for i in range(count):
             d[i] = d[i] if a[i] > zero else zero
-    elif kind == TANH:
+    elif kind != IDENTITY:
         one = d.dtype.type(1)
+        offset = one if kind == TANH else one - one  # tanh: 1 - a^2 = (1 - a)(a + 1); logistic: (1 - a) a
         for i in range(count):
-            d[i] *= one - a[i] * a[i]
-    elif kind == LOGISTIC:
-        one = d.dtype.type(1)
-        for i in range(count):
-            d[i] *= a[i] * (one - a[i])
+            d[i] *= (one - a[i]) * (a[i] + offset)
 
 
 @inlined

@@ -31,18 +31,15 @@ def update_block(vectors: Vectors, gradient_at: int, start: int, stop: int, rule
             m[i] = rule.beta_1 * m[i] + (one - rule.beta_1) * slope
             v[i] = rule.beta_2 * v[i] + (one - rule.beta_2) * slope * slope
             p[i] -= rate * m[i] / (math.sqrt(v[i]) + rule.epsilon)
-    elif rule.kind == NESTEROV:
-        for i in range(stop - start):
-            slope = g[i] + decay * p[i]
-            squares += p[i] * p[i]
-            m[i] = rule.momentum * m[i] - rate * slope
-            p[i] += rule.momentum * m[i] - rate * slope
     else:
+        zero = rate - rate
+        # Nesterov's step goes on along the new velocity; without it the velocity is the step.
+        ahead, again = (rule.momentum, rate) if rule.kind == NESTEROV else (one, zero)
         for i in range(stop - start):
             slope = g[i] + decay * p[i]
             squares += p[i] * p[i]
             m[i] = rule.momentum * m[i] - rate * slope
-            p[i] += m[i]
+            p[i] += ahead * m[i] - again * slope
     return float(squares)
 
 

@@ -154,12 +154,13 @@ HEIGHTS = 60
 
 def _make_columns(transposed: bool) -> Callable[..., None]:
     """Return a function that computes some vectors of columns of C, as many rows at once as registers allow."""
-    # height * vectors sums, `vectors` of B and one of A must fit 32 registers; a single row takes what is left over.
-    tile_12x1, tile_1x1 = _make_tile(12, 1, transposed), _make_tile(1, 1, transposed)
-    tile_12x2, tile_1x2 = _make_tile(12, 2, transposed), _make_tile(1, 2, transposed)
-    tile_8x3, tile_1x3 = _make_tile(8, 3, transposed), _make_tile(1, 3, transposed)
-    tile_6x4, tile_1x4 = _make_tile(6, 4, transposed), _make_tile(1, 4, transposed)
-    tile_5x5, tile_1x5 = _make_tile(5, 5, transposed), _make_tile(1, 5, transposed)
+    # height * vectors sums, `vectors` of B and one of A must fit 32 registers.
+    tile_5x5 = _make_tile(5, 5, transposed)
+    tile_6x4 = _make_tile(6, 4, transposed)
+    tile_8x3 = _make_tile(8, 3, transposed)
+    tile_12x2 = _make_tile(12, 2, transposed)
+    tile_12x1 = _make_tile(12, 1, transposed)
+    tile_1x1 = _make_tile(1, 1, transposed)
 
     @inlined
     def columns(
@@ -168,41 +169,39 @@ def _make_columns(transposed: bool) -> Callable[..., None]:
         # Per row: how far A and C go on, and the list. Where the list is of terms, it is the same for all rows.
         a_step, c_step, n_step = (0, 0, 8) if transposed else (a_pitch, b_pitch, 0)
         i = 0
+        # The last tile begins earlier, if rows are left over: what is computed twice comes to the same.
         if wide == 5:
-            while i + 5 <= count:
+            while i < count >= 5:
                 tile_5x5(a + i * a_step, a_pitch, b, b_pitch, c + i * c_step, numbers + i * n_step, k)
-                i += 5
-            while i < count:
-                tile_1x5(a + i * a_step, a_pitch, b, b_pitch, c + i * c_step, numbers + i * n_step, k)
-                i += 1
+                i = min(i + 5, count - 5) if i + 5 < count else count
         elif wide == 4:
-            while i + 6 <= count:
+            while i < count >= 6:
                 tile_6x4(a + i * a_step, a_pitch, b, b_pitch, c + i * c_step, numbers + i * n_step, k)
-                i += 6
-            while i < count:
-                tile_1x4(a + i * a_step, a_pitch, b, b_pitch, c + i * c_step, numbers + i * n_step, k)
-                i += 1
+                i = min(i + 6, count - 6) if i + 6 < count else count
         elif wide == 3:
-            while i + 8 <= count:
+            while i < count >= 8:
                 tile_8x3(a + i * a_step, a_pitch, b, b_pitch, c + i * c_step, numbers + i * n_step, k)
-                i += 8
-            while i < count:
-                tile_1x3(a + i * a_step, a_pitch, b, b_pitch, c + i * c_step, numbers + i * n_step, k)
-                i += 1
+                i = min(i + 8, count - 8) if i + 8 < count else count
         elif wide == 2:
-            while i + 12 <= count:
+            while i < count >= 12:
                 tile_12x2(a + i * a_step, a_pitch, b, b_pitch, c + i * c_step, numbers + i * n_step, k)
-                i += 12
-            while i < count:
-                tile_1x2(a + i * a_step, a_pitch, b, b_pitch, c + i * c_step, numbers + i * n_step, k)
-                i += 1
+                i = min(i + 12, count - 12) if i + 12 < count else count
         elif wide == 1:
-            while i + 12 <= count:
+            while i < count >= 12:
                 tile_12x1(a + i * a_step, a_pitch, b, b_pitch, c + i * c_step, numbers + i * n_step, k)
-                i += 12
-            while i < count:
-                tile_1x1(a + i * a_step, a_pitch, b, b_pitch, c + i * c_step, numbers + i * n_step, k)
-                i += 1
+                i = min(i + 12, count - 12) if i + 12 < count else count
+        for row in range(i, count):  # fewer rows than a tile has
+            for vector in range(wide):
+                shift = 4 * LANES * vector
+                tile_1x1(
+                    a + row * a_step,
+                    a_pitch,
+                    b + shift,
+                    b_pitch,
+                    c + row * c_step + shift,
+                    numbers + row * n_step,
+                    k,
+                )
 
     return columns
 

@@ -215,7 +215,7 @@ def _compiled(record: dict[str, Any]) -> Iterator[Advice]:
     if not compiled["writable"]:
         yield Advice(
             "compiled",
-            f"Compiled code cannot be kept in {compiled['cache']}, so every process may compile it anew (some seconds). "
+            f"Compiled code cannot be kept in {compiled['cache']}, so every process may compile it anew (seconds). "
             "Name a folder that can be written.",
             "export MANYHANDS_CACHE=~/manyhands-cache",
         )
