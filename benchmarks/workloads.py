@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-THRESHOLD = 0.982
+THRESHOLD = 0.984
 """Validation accuracy at which workload B ends: enough for 98.0 % of the test rows, which nobody looks at before."""
 TARGET = 0.98
 """What the mean test accuracy of workload B shall be."""

@@ -80,6 +80,19 @@ def forward(params: Any, network: Network, work: Work, rows: int) -> None:
             activate(network.activation, work.values, at, rows, width, network.real_widths[layer + 1])
 
 
+@inlined
+def place_of(value: int, numbers: Any, count: int) -> int:
+    """Return how many of the first ``count`` ascending numbers are less than ``value``."""
+    low, high = 0, count
+    while low < high:
+        middle = (low + high) // 2
+        if numbers[middle] < value:
+            low = middle + 1
+        else:
+            high = middle
+    return low
+
+
 @spliced
 def weight_gradient(
     network: Network, work: Work, layer: int, begin: int, end: int, count: int, out: Any, out_at: int
@@ -95,14 +108,12 @@ def weight_gradient(
         return
     rows, first, last = work.every, begin, end
     if layer == 0:
-        rows, first, last = work.active, 0, 0
+        rows, first = work.active, place_of(begin, work.active, work.actives[0])
+        last = place_of(end, work.active, work.actives[0])
         written = begin
-        for i in range(work.actives[0]):  # inputs that are zero have no gradient
-            if work.active[i] < begin:
-                first = i + 1
-            elif work.active[i] < end:
-                out[out_at + (written - begin) * width : out_at + (work.active[i] - begin) * width] = 0
-                written, last = work.active[i] + 1, i + 1
+        for i in range(first, last):  # inputs that are zero have no gradient
+            out[out_at + (written - begin) * width : out_at + (work.active[i] - begin) * width] = 0
+            written = work.active[i] + 1
         out[out_at + (written - begin) * width : out_at + (end - begin) * width] = 0
     backward_product(
         count, rows, first, last, width, work.values, source, before, work.deltas, delta_at, out, out_at - begin * width
@@ -165,6 +176,81 @@ def piece_of(network: Network, layer: int, computes: bool, fused: bool) -> int:
     return int(network.widths[layer] + 1)
 
 
+@spliced
+def look(vectors: Vectors, network: Network, work: Work, batches: Batches, begin: int, count: int, out: Any) -> float:
+    """Go forward with ``count`` > 0 rows; return their mean loss with D_L in ``work``, or write probabilities.
+
+    Rows of ``out`` are for the probabilities; none there means that the loss is wanted.
+    """
+    last, loss = len(network.widths) - 1, 0.0
+    at, width = work.starts[last], network.widths[last]
+    gather(batches, work, begin, count)
+    forward(vectors.params, network, work, count)
+    if len(out) == 0:
+        loss = minus_labels(network, work, batches, begin, count)
+    exponentials(work.values, at, count, width, network.real_widths[last])
+    if len(out) > 0:
+        probabilities(work.values, at, count, width, out, begin)
+    else:
+        loss = loss_and_delta(network, work, batches, begin, count, loss)
+    return loss
+
+
+@spliced
+def go_through(
+    vectors: Vectors,
+    network: Network,
+    rule: Rule,
+    work: Work,
+    constants: Any,
+    meeting: Meeting,
+    shared: Any,
+    count: int,
+    computes: bool,
+    meets: bool,
+    applies: bool,
+    fused: bool,
+    start: int,
+    stop: int,
+) -> float:
+    """Go through all layers, the last one first, in pieces; return the sum of the squares of weights before an update.
+
+    Parameters
+    ----------
+    computes
+        Whether the gradient is computed, of ``count`` rows; ``fused``, it is used at once, and nowhere written whole.
+    meets
+        Whether everyone's ``shared`` vectors are combined in elements ``start`` to ``stop - 1``, and then, updated if
+        need be, the parameters there given to everyone.
+    applies
+        Whether parameters ``start`` to ``stop - 1`` are updated.
+    """
+    squares = 0.0
+    layers = len(network.widths) - 1
+    for number in range(layers if computes or applies or meets else 0):
+        layer = layers - 1 - number
+        lines, width = network.widths[layer] + 1, network.widths[layer + 1]
+        if computes and layer > 0:
+            delta_below(vectors.params, network, work, layer, count)  # from the weights before they change
+        piece = piece_of(network, layer, computes, fused)
+        for top in range(0, lines, piece):
+            end = min(top + piece, lines)
+            at, behind = network.weight_at[layer] + top * width, network.weight_at[layer] + end * width
+            out_at = 0 if fused and computes else at
+            if computes:
+                weight_gradient(network, work, layer, top, min(end, lines - 1), count, vectors.gradient, out_at)
+                if end == lines:
+                    bias_gradient(network, work, layer, count, vectors.gradient, out_at + (lines - 1 - top) * width)
+            first, behind = max(at, start), min(behind, stop)
+            if meets:
+                combine_range(meeting, True, shared, first, behind)
+            if applies:
+                squares += update_range(vectors, at - out_at, network.bias_at[layer], rule, first, behind, constants)
+            if meets:
+                spread_range(meeting, vectors.params, first, behind)
+    return squares
+
+
 @compiled
 def run(
     vectors: Vectors,
@@ -187,7 +273,6 @@ def run(
     """
     before = flush_denormals()
     lost, done, held = 0, 0, 0
-    last = len(network.widths) - 1
     for step in range(len(course.losses)):
         if course.stop[0] != 0:
             break
@@ -196,15 +281,7 @@ def run(
         count = batches.bounds[step + 1] - begin
         loss = 0.0
         if does & (GRADIENT | PREDICTION) and count > 0:
-            gather(batches, work, begin, count)
-            forward(vectors.params, network, work, count)
-            if does & GRADIENT:
-                loss = minus_labels(network, work, batches, begin, count)
-            exponentials(work.values, work.starts[last], count, network.widths[last], network.real_widths[last])
-            if does & PREDICTION:
-                probabilities(work.values, work.starts[last], count, network.widths[last], out, begin)
-            else:
-                loss = loss_and_delta(network, work, batches, begin, count, loss)
+            loss = look(vectors, network, work, batches, begin, count, out)
             course.losses[step] = loss
             if not math.isfinite(loss):
                 done += 1
@@ -238,32 +315,10 @@ def run(
                 lost = meet(meeting)
                 if lost != 0:
                     break
-            found = 0.0
-            for number in range(last if computes or applies or meets else 0):
-                layer = last - 1 - number
-                lines, width = network.widths[layer] + 1, network.widths[layer + 1]
-                if computes and layer > 0:
-                    delta_below(vectors.params, network, work, layer, count)  # from the weights before they change
-                piece = piece_of(network, layer, phase == 0, fused)
-                for top in range(0, lines, piece):
-                    end = min(top + piece, lines)
-                    at, behind = network.weight_at[layer] + top * width, network.weight_at[layer] + end * width
-                    out_at = 0 if fused and phase == 0 else at
-                    if computes:
-                        weight_gradient(network, work, layer, top, min(end, lines - 1), count, vectors.gradient, out_at)
-                        if end == lines:
-                            bias_at = out_at + (lines - 1 - top) * width
-                            bias_gradient(network, work, layer, count, vectors.gradient, bias_at)
-                    first, behind = max(at, start), min(behind, stop)
-                    if meets:
-                        combine_range(meeting, True, shared, first, behind)
-                    if applies:
-                        found += update_range(
-                            vectors, at - out_at, network.bias_at[layer], rule, first, behind, course.constants
-                        )
-                    if meets:
-                        spread_range(meeting, vectors.params, first, behind)
-            squares += found  # part by part: the same sum, whoever has made the parts
+            squares += go_through(  # part by part: the same sum, whoever has made the parts
+                vectors, network, rule, work, course.constants, meeting, shared, count,
+                computes, meets, applies, fused, start, stop,
+            )  # fmt: skip
         if talks and lost == 0:
             meeting.partials[meeting.rank] = squares
             lost = meet(meeting)

@@ -129,16 +129,19 @@ class MLP:
         self._table, self._checked = table, None
         self._scaling = (table.scale.astype(self.dtype), table.shift.astype(self.dtype))
 
-    def _batches(self, table: Table, order: Order, largest: int) -> forms.Batches:
-        """Bring table and order into the kernels' form and make room for the largest batch."""
+    def _batches(self, table: Table, order: Order) -> forms.Batches:
+        """Bring table and order into the kernels' form."""
         self._adopt(table)
         if len(order.rows) and order.rows is not self._checked:
             if order.rows.view(np.uint32).max() >= table.rows:  # as unsigned, negative numbers are huge
                 raise IndexError(f"row numbers must lie in 0..{table.rows - 1}")
             self._checked = order.rows
-        if largest > self._capacity:  # grows once, before the first step of a run
-            self._work, self._capacity = self._make_work(largest), largest
         return forms.Batches(table.features, table.labels, *self._scaling, order.rows, order.bounds, order.global_rows)
+
+    def _make_room(self, rows: int) -> None:
+        """Let the memory for a batch grow, once, before the first step of a run."""
+        if rows > self._capacity:
+            self._work, self._capacity = self._make_work(rows), rows
 
     @property
     def optimizer_state(self) -> Mapping[str, Vector]:
@@ -177,7 +180,8 @@ class MLP:
         rounds: Rounds | None = None,
     ) -> NDArray[np.float64]:
         """Take ``order.steps`` steps, and hold ``rounds``, without Python in between; see the protocol."""
-        batches = self._batches(table, order, int(np.diff(order.bounds).max(initial=1)))
+        batches = self._batches(table, order)
+        self._make_room(int(np.diff(order.bounds).max(initial=1)))
         before = int(control.progress[0])
         course = self._course(forms.LOCAL, order.steps, rates)._replace(stop=control.stop, progress=control.progress)
         gradient, meeting = self._scratch, self._alone
@@ -197,7 +201,8 @@ class MLP:
 
     def gradient(self, table: Table, order: Order, out: Vector) -> float:
         """Write the mean gradient of the data loss over one step's rows into ``out``; see the protocol."""
-        self._kind = self._batches(table, order, max(order.examples, 1))
+        self._kind = self._batches(table, order)
+        self._make_room(order.examples)
         course = self._course(forms.GRADIENT, 1, np.zeros(1))
         self._go(out, self._kind, course, self._alone)
         return float(course.losses[0])
@@ -216,10 +221,11 @@ class MLP:
         rows, bounds = np.arange(table.rows, dtype=np.int32), np.arange(0, table.rows + capacity, capacity)
         bounds = np.minimum(bounds, table.rows)
         order = Order(rows, bounds, np.diff(bounds).astype(np.int32))
-        batches = self._batches(table, order, capacity)
+        batches = self._batches(table, order)
         out = np.empty((table.rows, self.classes), self.dtype)
         course = self._course(forms.PREDICTION, order.steps, np.zeros(0))
-        self._go(self._scratch, batches, course, self._alone, out)
+        # In memory of its own: several threads may ask one model.
+        self._go(self._scratch, batches, course, self._alone, out, self._make_work(capacity))
         return out
 
     def _course(self, parts: int, steps: int, rates: NDArray[np.float64]) -> forms.Course:
@@ -243,11 +249,13 @@ class MLP:
         course: forms.Course,
         meeting: Meeting,
         out: NDArray[Any] | None = None,
+        work: forms.Work | None = None,
     ) -> int:
         """Call the kernel; return what it returns."""
         vectors = forms.Vectors(self.parameters, gradient, self._first, self._second)
         answers = self._no_answers if out is None else out
-        done = kernels.run(vectors, self._network, self._rule, self._work, batches, course, meeting, answers)
+        room = self._work if work is None else work
+        done = kernels.run(vectors, self._network, self._rule, room, batches, course, meeting, answers)
         self.steps_taken = int(course.steps_taken[0])
         return int(done)
 
