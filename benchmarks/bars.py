@@ -18,6 +18,7 @@ from workloads import (
     GRADIENT,
     GZIP,
     LIMITS,
+    LIMITS_2,
     PERIODIC,
     PUBLISHED_2,
     READ_CSV,
@@ -147,7 +148,18 @@ def _efficiency(results: Results) -> list[Bar]:
 
         return lambda: paired(lambda one, two: one / (2 * two), per_epoch(SEQUENTIAL), per_epoch(name))
 
+    def machine(letter: str) -> Callable[[], Rounds]:
+        def rate(who: str) -> Rounds:
+            return results.values(letter, who, "product")
+
+        return lambda: paired(lambda one, two: two / (2 * one), rate(LIMITS), rate(LIMITS_2))
+
+    controls = [
+        _made(f"{letter}: for comparison, efficiency of NumPy's matrix product with 2 threads", machine(letter), None)
+        for letter in "ABE"
+    ]
     return [
+        *controls,
         _made(f"A: efficiency of {PERIODIC}", efficiency("A", PERIODIC), 0.90),
         _made(f"B: efficiency of {PERIODIC}, per epoch", efficiency("B", PERIODIC), 0.95),
         _made(f"E: efficiency of {GRADIENT} (shared optimizer)", efficiency("E", GRADIENT), 0.85),

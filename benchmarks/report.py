@@ -10,7 +10,7 @@ import figure
 from bars import all_bars
 from intervals import Median, median, ratio
 from results import Missing, Results
-from workloads import LIMITS, Workload
+from workloads import LIMITS, LIMITS_2, Workload
 
 from manyhands.files import write_json, write_whole
 
@@ -60,7 +60,7 @@ def rows(results: Results, workload: Workload, record: dict[str, Any]) -> list[d
     """Return a row for each contestant that was measured."""
     table = []
     for one in workload.contestants:
-        if one.name == LIMITS or not record["runs"].get(one.name):
+        if one.name in (LIMITS, LIMITS_2) or not record["runs"].get(one.name):
             continue
         seconds = results.values(workload.letter, one.name)
         try:

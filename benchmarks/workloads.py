@@ -20,7 +20,7 @@ SCIKIT_LEARN, EAGER, JAX = "scikit-learn", "PyTorch eager", "JAX scan"
 SEQUENTIAL = "ours, sequential"
 PERIODIC, GRADIENT = "ours, 2 threads, periodic:1epoch", "ours, 2 threads, gradient"
 DDP = "PyTorch DDP, 2 processes"
-LIMITS = "limits of one core"
+LIMITS, LIMITS_2 = "limits of one core", "limits of both cores"
 PUBLISHED_1, PUBLISHED_2 = "published program, 1 process", "published program, 2 processes"
 COMMAND, FEW = "ours, 2 threads, 75 epochs", "ours, 2 threads, 15 epochs"
 READ_CSV, READ_IDX, GZIP = "ours, CSV", "ours, IDX.gz", "gzip, IDX.gz"
@@ -123,8 +123,8 @@ def _common(hidden: str, batch: int = 200, more: str = f"--rows {ROWS}") -> str:
     return f"--hidden {hidden} --batch {batch} --epochs {{epochs}} --seed {{seed}} {more}"
 
 
-def _limits() -> Contestant:
-    return Contestant(LIMITS, ("ours", "ours.py", "limits"), 1)
+def _limits(*cores: int) -> list[Contestant]:
+    return [Contestant((LIMITS, LIMITS_2)[n - 1], ("ours", "ours.py", "limits"), n) for n in cores]
 
 
 def _workload_a() -> Workload:
@@ -138,7 +138,9 @@ def _workload_a() -> Workload:
         _ours("ours, 2 processes, gradient", options, "gradient", 2, "mpi"),
     ]
     title = "MNIST's first 6,000 images, 784-75-10, batch 200, 75 epochs"
-    return Workload("A", title, (*_peers(options, jax=(1, 2)), *ours, _limits()), {"": SEQUENTIAL}, rounds=5, epochs=75)
+    return Workload(
+        "A", title, (*_peers(options, jax=(1, 2)), *ours, *_limits(1, 2)), {"": SEQUENTIAL}, rounds=5, epochs=75
+    )
 
 
 def _workload_b() -> Workload:
@@ -150,7 +152,7 @@ def _workload_b() -> Workload:
     ]
     title = f"55,000 images, 784-512-10, batch 200, until {THRESHOLD:.1%} of 5,000 validation images are right"
     return Workload(
-        *("B", title, (*_peers(options), *ours), {"": SEQUENTIAL}),
+        *("B", title, (*_peers(options), *ours, *_limits(1, 2)), {"": SEQUENTIAL}),
         rounds=3,
         epochs=MOST_EPOCHS,
         quick=1,
@@ -173,7 +175,7 @@ def _workload_c() -> Workload:
         ]
         references[group], steps[group] = f"{SEQUENTIAL}, {group}", (ROWS, batch)
     title = "short batches: 6,000 images, 784-75-10, 20 epochs, one core"
-    return Workload("C", title, (*contestants, _limits()), references, rounds=3, epochs=20, steps_of=steps)
+    return Workload("C", title, (*contestants, *_limits(1)), references, rounds=3, epochs=20, steps_of=steps)
 
 
 def _workload_d() -> Workload:
@@ -197,7 +199,7 @@ def _workload_e() -> Workload:
         _ours(PERIODIC, options, "periodic:1epoch", 2),
         _ours(GRADIENT, options, "gradient", 2),
     ]
-    contestants = (*_peers(options, scikit_learn=(2,)), *ours, _limits())
+    contestants = (*_peers(options, scikit_learn=(2,)), *ours, *_limits(1, 2))
     title = "a wide network: 6,000 images, 784-2048-2048-10, batch 200, 2 epochs"
     return Workload("E", title, contestants, {"": SEQUENTIAL}, rounds=5, epochs=2, quick=1)
 
