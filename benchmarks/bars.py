@@ -191,7 +191,8 @@ def _accuracies(results: Results) -> list[Bar]:
 
     bars = [_made(f"D: accuracy of {name}", mean("D", name), LEAST_ACCURACY) for name in (COMMAND, FEW)]
     if "B" in results.records:
-        bars += [_made(f"B: accuracy of {name}", mean("B", name), TARGET) for name in results.records["B"]["runs"]]
+        trained = [name for name in results.records["B"]["runs"] if name not in (LIMITS, LIMITS_2)]
+        bars += [_made(f"B: accuracy of {name}", mean("B", name), TARGET) for name in trained]
     try:
         floor: float | None = results.mean("A", on_cores(SCIKIT_LEARN, 1)) - SAME
     except Missing:
