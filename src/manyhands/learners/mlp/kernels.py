@@ -265,7 +265,8 @@ def run(
     """Take many steps, or parts of them, as ``course.parts`` says; or predict.
 
     Every part of a step stands here once, and the choice is read from memory in every step, so that there is one piece
-    of machine code for it: steps in parts have the bits of whole ones. One entry for everything: what is compiled
+    of machine code for it: steps in parts have the bits of whole ones (but for the penalty in the reported loss, a sum
+    in single precision over pieces of other sizes). One entry for everything: what is compiled
     twice costs a first run twice.
 
     Returns how many steps were done (fewer after ``course.stop``, or when a loss is not finite), or minus the answer
