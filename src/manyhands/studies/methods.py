@@ -19,6 +19,7 @@ from typing import Any
 from manyhands import __version__
 from manyhands.data.dataset import Dataset
 from manyhands.errors import DivergedError, FormatError, ManyhandsError, SettingsError
+from manyhands.interruption import uninterrupted
 from manyhands.learners.mlp.network import MLPSettings
 from manyhands.strategies import parse_strategy
 from manyhands.studies.comparison import Comparison, SummaryRow, run_record
@@ -240,10 +241,11 @@ class MethodsStudy:
                     raise ManyhandsError(f"{what}: {error}; it has nothing to be compared with") from error
                 # Such a rate is not chosen; such a run is named, in no mean, and not tried again.
                 record = {"accuracy": 0.0} if tuning else {"accuracy": 0.0, "diverged": True}
-            self._done[key] = record
-            if journal is not None:
-                place = {"strategy": case.strategy, "workers": case.workers, "rate": rate, "seed": seed}
-                journal.add({**place, "record": record})
+            place = {"strategy": case.strategy, "workers": case.workers, "rate": rate, "seed": seed}
+            with uninterrupted():
+                if journal is not None:
+                    journal.add({**place, "record": record})
+                self._done[key] = record
         if told is not None:
             told()
         return self._done[key]

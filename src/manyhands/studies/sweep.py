@@ -24,6 +24,7 @@ from manyhands.data.catalog import DataRequest, load
 from manyhands.data.dataset import Dataset
 from manyhands.data.split import resplit
 from manyhands.errors import DivergedError, FormatError, ManyhandsError, SettingsError
+from manyhands.interruption import uninterrupted
 from manyhands.learners import make_learner
 from manyhands.protocols import Control
 from manyhands.studies.environment import describe_environment
@@ -121,9 +122,10 @@ class SweepStudy:
 
         def deliver(number: int, text: str) -> None:
             record = {**json.loads(text), "side_by_side": side_by_side}
-            if journal is not None:
-                journal.add({"session": number, **record})
-            done[number] = record
+            with uninterrupted():
+                if journal is not None:
+                    journal.add({"session": number, **record})
+                done[number] = record
             if progress is not None:
                 progress(len(done), len(self.sessions))
 
@@ -182,9 +184,11 @@ class SweepStudy:
             record = self.outcome.sessions[session.number]
             if session.number % each >= wanted or record["side_by_side"] == 1 or record["retimed_s"] is not None:
                 continue
-            record["retimed_s"] = json.loads(self._work(session.number))["seconds"]["train"]
-            if journal is not None:
-                journal.add({"retimed": session.number, "train_s": record["retimed_s"]})
+            seconds = json.loads(self._work(session.number))["seconds"]["train"]
+            with uninterrupted():
+                if journal is not None:
+                    journal.add({"retimed": session.number, "train_s": seconds})
+                record["retimed_s"] = seconds
 
     def _take_over(self, journal: Journal) -> None:
         """Take over what earlier attempts have finished."""
