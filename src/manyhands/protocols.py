@@ -33,12 +33,18 @@ class Table:
         Number of each row's class, 0..K-1.
     scale, shift : ndarray of shape (features,), float64
         The scaling, per feature.
+    targets : ndarray of shape (rows, outputs), float32 or float64, or None
+        What the network's outputs shall be, where that is not one class for each row: then ``labels`` say nothing.
+    weights : ndarray of shape (rows,), float32 or float64, or None
+        How much each row counts in the loss; None for all alike.
     """
 
     features: NDArray[Any]
     labels: NDArray[np.int32]
     scale: NDArray[np.float64]
     shift: NDArray[np.float64]
+    targets: NDArray[Any] | None = None
+    weights: NDArray[Any] | None = None
 
     @property
     def rows(self) -> int:

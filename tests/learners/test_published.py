@@ -112,8 +112,9 @@ def test_it_has_the_bits_of_a_plain_classifier(request, name, dtype):
             {"learning_rate": 0.01, "beta_1": 0.8, "beta_2": 0.9, "epsilon": 1e-3},
             {"learning_rate_init": 0.01, "beta_1": 0.8, "beta_2": 0.9, "epsilon": 1e-3},
         ),
-        ({"optimizer": "sgd", "momentum": 0.5}, {"solver": "sgd", "momentum": 0.5}),
-        ({"optimizer": "sgd", "nesterov": False}, {"solver": "sgd", "nesterovs_momentum": False}),
+        ({"optimizer": "nesterov", "momentum": 0.5}, {"solver": "sgd", "momentum": 0.5}),
+        ({"optimizer": "momentum"}, {"solver": "sgd", "nesterovs_momentum": False}),
+        ({"optimizer": "sgd"}, {"solver": "sgd", "momentum": 0.0}),
     ],
     ids=str,
 )

@@ -747,11 +747,12 @@ def test_reports_revive_nothing_but_our_errors(name):
         {
             "hidden": st.lists(st.integers(1, 5000), max_size=3).map(tuple),
             "activation": st.sampled_from(["identity", "logistic", "tanh", "relu"]),
-            "optimizer": st.sampled_from(["adam", "sgd"]),
+            "optimizer": st.sampled_from(["adam", "sgd", "nesterov", "lamb"]),
             "learning_rate": st.floats(1e-9, 1e9),
             "l2": st.floats(0, 1e3),
             "momentum": st.floats(0, 0.999),
-            "nesterov": st.booleans(),
+            "weight_init": st.sampled_from(["auto", "constant:0.5", "he_normal"]),
+            "dropout": st.floats(0, 0.99),
             "dtype": st.sampled_from(["float32", "float64"]),
         }
     ),

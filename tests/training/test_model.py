@@ -92,7 +92,7 @@ class TestRoundTrip:
         [
             {"hidden": ()},
             {"hidden": (5,), "dtype": "float64"},
-            {"hidden": (17, 2, 5), "activation": "tanh", "optimizer": "sgd", "nesterov": False},
+            {"hidden": (17, 2, 5), "activation": "tanh", "optimizer": "momentum"},
         ],
         ids=str,
     )

@@ -18,8 +18,15 @@ Commands = "argparse._SubParsersAction[argparse.ArgumentParser]"
 # Written out, because importing the modules that own these lists would import NumPy for every --help;
 # a test compares them.
 SCALINGS = ("auto", "255", "standard", "none")
-ACTIVATIONS = ("identity", "logistic", "tanh", "relu")
-OPTIMIZERS = ("adam", "sgd")
+ACTIVATIONS = (
+    "identity", "logistic", "tanh", "relu",
+    "leaky_relu", "elu", "selu", "gelu", "silu", "softplus", "softsign",
+)  # fmt: skip
+OPTIMIZERS = (
+    "sgd", "momentum", "nesterov", "adam", "adagrad", "rmsprop",
+    "adadelta", "adamax", "nadam", "adamw", "lamb", "lars",
+)  # fmt: skip
+LOSSES = ("cross_entropy", "binary_cross_entropy", "squared_error")
 TEAMS = ("threads", "mpi")
 LEARNERS = ("mlp", "published")
 GRID_HIDDEN = ((50,), (65,), (75,), (85,), (100,))
@@ -66,16 +73,45 @@ def add_network_options(parser: argparse.ArgumentParser, *, grid: bool = False) 
         group.add_argument(
             "--hidden", type=widths, default=(75,), metavar="W[,W...]", help="hidden layers, or none (default: 75)"
         )
-    group.add_argument("--activation", default="relu", choices=ACTIVATIONS, help="of hidden layers (default: relu)")
-    group.add_argument("--optimizer", default="adam", choices=OPTIMIZERS, help="default: adam")
-    group.add_argument("--learning-rate", type=float, default=0.001, metavar="R", help="default: 0.001")
-    group.add_argument("--l2", type=float, default=0.0001, metavar="L", help="weight penalty (default: 0.0001)")
-    group.add_argument("--momentum", type=float, default=0.9, metavar="M", help="of SGD (default: 0.9)")
     group.add_argument(
-        "--nesterov",
-        action=argparse.BooleanOptionalAction,
-        default=True,
-        help="Nesterov's momentum for SGD (default: on)",
+        "--activation",
+        default="relu",
+        choices=ACTIVATIONS,
+        metavar="A",
+        help=f"of hidden layers: {', '.join(ACTIVATIONS)} (default: relu)",
+    )
+    group.add_argument(
+        "--optimizer",
+        default="adam",
+        choices=OPTIMIZERS,
+        metavar="O",
+        help=f"{', '.join(OPTIMIZERS)} (default: adam)",
+    )
+    group.add_argument("--learning-rate", type=float, metavar="R", help="default: the optimizer's own, 0.001 for adam")
+    group.add_argument("--l2", type=float, default=0.0001, metavar="L", help="weight penalty (default: 0.0001)")
+    group.add_argument(
+        "--momentum", type=float, default=0.9, metavar="M", help="of momentum, nesterov and lars (default: 0.9)"
+    )
+    group.add_argument(
+        "--weight-decay", type=float, metavar="D", help="of adamw, lamb and lars (default: the optimizer's own)"
+    )
+    group.add_argument(
+        "--loss",
+        default="cross_entropy",
+        choices=LOSSES,
+        metavar="L",
+        help=f"{', '.join(LOSSES)} (default: cross_entropy)",
+    )
+    group.add_argument(
+        "--weight-init",
+        default="auto",
+        metavar="I",
+        help="auto (scikit-learn's), zeros, ones, constant:C, uniform:A, normal:S, glorot_uniform, glorot_normal, "
+        "he_uniform, he_normal, lecun_uniform, lecun_normal, orthogonal:G",
+    )
+    group.add_argument("--bias-init", default="auto", metavar="I", help="the same, but orthogonal")
+    group.add_argument(
+        "--dropout", type=float, default=0.0, metavar="P", help="chance of a hidden neuron to be left out (default: 0)"
     )
     group.add_argument("--dtype", choices=("float32", "float64"), help="default: float32 (with --as-published float64)")
 
@@ -277,7 +313,10 @@ def data_request(options: argparse.Namespace, strategies: Sequence[str] = ()) ->
 
 def network_options(options: argparse.Namespace) -> dict[str, Any]:
     """Translate the network options into fields of MLPSettings."""
-    names = ("hidden", "activation", "optimizer", "learning_rate", "l2", "momentum", "nesterov", "dtype")
+    names = (
+        "hidden", "activation", "optimizer", "learning_rate", "l2", "momentum", "weight_decay",
+        "loss", "weight_init", "bias_init", "dropout", "dtype",
+    )  # fmt: skip
     return {name: value for name in names if (value := getattr(options, name)) is not None}
 
 

@@ -22,7 +22,7 @@ def make_learner(
     rank
         The worker it belongs to, for messages.
     seed
-        Of what it draws by itself; only ``published`` does.
+        Of what it draws by itself: ``published`` everything, ``mlp`` its dropout.
 
     Raises
     ------
@@ -35,4 +35,4 @@ def make_learner(
         return Published(settings, features, classes, rank=rank, seed=seed)
     from manyhands.learners.mlp.learner import MLP  # compiled code: only when training begins
 
-    return MLP(settings, features, classes, rank=rank)
+    return MLP(settings, features, classes, rank=rank, seed=seed)

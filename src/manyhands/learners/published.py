@@ -72,6 +72,7 @@ class Published:
             raise SettingsError(
                 f"a classifier needs at least 1 feature and 2 classes; the data have {features} and {classes}"
             )
+        _check_known(settings)
         self.settings, self.features, self.classes = settings, features, classes
         self.rank, self.seed = rank, seed
         self.dtype: np.dtype[Any] = np.dtype(settings.dtype)
@@ -177,11 +178,11 @@ class Published:
         return _Counted(
             hidden_layer_sizes=chosen.hidden,
             activation=chosen.activation,
-            solver=chosen.optimizer,
+            solver="adam" if chosen.optimizer == "adam" else "sgd",
             alpha=chosen.l2,
             learning_rate_init=chosen.learning_rate,
-            momentum=chosen.momentum,
-            nesterovs_momentum=chosen.nesterov,
+            momentum=0.0 if chosen.optimizer == "sgd" else chosen.momentum,
+            nesterovs_momentum=chosen.optimizer == "nesterov",
             beta_1=chosen.beta_1,
             beta_2=chosen.beta_2,
             epsilon=chosen.epsilon,
@@ -274,3 +275,15 @@ class Published:
         """Take over what :meth:`state` returned."""
         self.parameters[:] = state["parameters"]
         self.steps_taken = int(state["steps_taken"][0])
+
+
+def _check_known(settings: MLPSettings) -> None:
+    """Check that scikit-learn's MLPClassifier has what the settings ask for."""
+    known = {"activation": ("identity", "logistic", "tanh", "relu"), "loss": ("cross_entropy",), "dropout": (0.0,)}
+    known |= {"optimizer": ("sgd", "momentum", "nesterov", "adam"), "weight_init": ("auto",), "bias_init": ("auto",)}
+    for name, values in known.items():
+        if getattr(settings, name) not in values:
+            raise SettingsError(
+                f"the learner published is scikit-learn's MLPClassifier, which has no {name} "
+                f"{getattr(settings, name)!r}; choose {' or '.join(map(str, values))}, or the learner mlp"
+            )

@@ -188,7 +188,7 @@ def _settings(fields: Any) -> MLPSettings:
     """Return the network's settings from JSON, whose types must be those of the fields."""
     if not isinstance(fields, dict):
         raise ValueError("the settings are not a list of names and values")
-    defaults = asdict(MLPSettings())
+    fields, defaults = _renamed(fields), asdict(MLPSettings())
     for name, value in fields.items():
         if name not in defaults:
             raise ValueError(f"there is no setting {name!r}")
@@ -199,6 +199,16 @@ def _settings(fields: Any) -> MLPSettings:
         if not fits:
             raise ValueError(f"the setting {name} cannot be {str(value)[:40]!r}")
     return MLPSettings(**{**fields, "hidden": tuple(fields["hidden"])})
+
+
+def _renamed(fields: dict[str, Any]) -> dict[str, Any]:
+    """Return the settings of files in which SGD's momentum was a switch and not an optimizer of its own."""
+    if type(fields.get("nesterov")) is not bool:
+        return fields
+    kept = {name: value for name, value in fields.items() if name != "nesterov"}
+    if kept.get("optimizer") == "sgd":
+        kept["optimizer"] = "nesterov" if fields["nesterov"] else "momentum"
+    return kept
 
 
 def _classes(described: Any, count: int) -> NDArray[Any]:

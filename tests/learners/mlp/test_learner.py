@@ -95,8 +95,8 @@ def test_momentum_and_nesterov_by_hand():
     # One parameter's way with gradient 1 twice, rate 0.1, momentum 0.9, from p = 0:
     # momentum:  v = -0.1, p = -0.1;          v = -0.19, p = -0.29
     # Nesterov:  v = -0.1, p += -0.09 - 0.1;  v = -0.19, p += -0.171 - 0.1  ->  -0.19, -0.461
-    for nesterov, expected in ((False, [-0.1, -0.29]), (True, [-0.19, -0.461])):
-        learner = MLP(MLPSettings((), optimizer="sgd", l2=0, nesterov=nesterov, dtype="float64"), 1, 2)
+    for optimizer, expected in (("momentum", [-0.1, -0.29]), ("nesterov", [-0.19, -0.461])):
+        learner = MLP(MLPSettings((), optimizer=optimizer, l2=0, dtype="float64"), 1, 2)
         found = []
         for _ in range(2):
             learner.apply(np.ones(learner.size), 0.1, 1)
@@ -172,11 +172,11 @@ def sklearn_losses(table, batches, settings, start) -> list[float]:
     twin = MLPClassifier(
         settings.hidden,
         activation=settings.activation,
-        solver=settings.optimizer,
+        solver="adam" if settings.optimizer == "adam" else "sgd",
         alpha=settings.l2,
         learning_rate_init=settings.learning_rate,
-        momentum=settings.momentum,
-        nesterovs_momentum=settings.nesterov,
+        momentum=0.0 if settings.optimizer == "sgd" else settings.momentum,
+        nesterovs_momentum=settings.optimizer == "nesterov",
         batch_size=len(batches[0]),
         max_iter=1,
     )
@@ -194,19 +194,11 @@ def sklearn_losses(table, batches, settings, start) -> list[float]:
     return losses
 
 
-@pytest.mark.parametrize("activation", ACTIVATIONS)
-@pytest.mark.parametrize("optimizer", ["adam", "sgd", "nesterov"])
+@pytest.mark.parametrize("activation", ["identity", "logistic", "tanh", "relu"])
+@pytest.mark.parametrize("optimizer", ["adam", "sgd", "momentum", "nesterov"])
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 def test_losses_equal_scikit_learns_over_50_steps(digits, activation, optimizer, dtype):
-    settings = MLPSettings(
-        (20, 9),
-        activation,
-        "adam" if optimizer == "adam" else "sgd",
-        learning_rate=0.003,
-        l2=0.01,
-        nesterov=optimizer == "nesterov",
-        dtype=dtype,
-    )
+    settings = MLPSettings((20, 9), activation, optimizer, learning_rate=0.003, l2=0.01, dtype=dtype)
     rng = np.random.default_rng(3)
     batches = [rng.permutation(digits.train.rows)[:32] for _ in range(50)]
     learner = started(settings, digits.features, len(digits.classes))
@@ -274,7 +266,7 @@ def test_unfit_vectors_are_refused(vector):
         MLP(MLPSettings((8,)), 6, 3).bind(vector)
 
 
-@pytest.mark.parametrize("optimizer", ["adam", "sgd"])
+@pytest.mark.parametrize("optimizer", ["adam", "momentum"])
 def test_optimizer_state_is_visible_and_writable(optimizer):
     learner = started(MLPSettings((8,), optimizer=optimizer))
     take_steps(learner, random_table(np.random.default_rng(7)), order_of(range(20)))

@@ -34,7 +34,7 @@ def test_views_write_into_the_vector():
 def test_start_is_glorots_uniform_distribution(activation, factor):
     layout = Layout(30, (50,), 4)
     vector = np.ones(layout.size)
-    initialize(vector, layout, activation, np.random.default_rng(0))
+    initialize(vector, layout, MLPSettings(activation=activation), np.random.default_rng(0))
     bound = math.sqrt(factor / 80)
     weights = layout.weights(vector, 0)
     assert 0.98 * bound < np.abs(weights).max() <= bound
@@ -45,7 +45,7 @@ def test_start_is_glorots_uniform_distribution(activation, factor):
 def test_padding_starts_as_zero():
     layout = Layout(3, (5,), 2)
     vector = np.ones(layout.size)
-    initialize(vector, layout, "relu", np.random.default_rng(0))
+    initialize(vector, layout, MLPSettings(activation="relu"), np.random.default_rng(0))
     real = 3 * 5 + 5 + 5 * 2 + 2
     assert np.count_nonzero(vector) == real
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
-IDENTITY, LOGISTIC, TANH, RELU = range(4)
-SGD, NESTEROV, ADAM = range(3)
+IDENTITY, LOGISTIC, TANH, RELU, LEAKY_RELU, ELU, SELU, GELU, SILU, SOFTPLUS, SOFTSIGN = range(11)
+SGD, MOMENTUM, NESTEROV, ADAM, ADAGRAD, RMSPROP, ADADELTA, ADAMAX, NADAM, ADAMW, LAMB, LARS = range(12)
+CROSS_ENTROPY, BINARY, SQUARED, POISSON = range(4)
 GRADIENT, ROUND, UPDATE, PREDICTION, FUSED = 1, 2, 4, 8, 16  # what a step does; may be added up
 LOCAL = GRADIENT | UPDATE | FUSED  # a step alone: each piece of the gradient is used at once
 PIECE = 8192

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from manyhands.compiling import hurrying
 from manyhands.errors import DivergedError, SettingsError, WorkerLost
 from manyhands.learners.mlp import forms, kernels, tiles
-from manyhands.learners.mlp.network import ACTIVATIONS, Layout, MLPSettings, initialize, wider
+from manyhands.learners.mlp.network import ACTIVATIONS, OPTIMIZERS, Layout, MLPSettings, initialize, wider
 from manyhands.memory import aligned_zeros
 from manyhands.parts import bounds_of
 from manyhands.protocols import Control, Order, Rounds, Table, Vector
@@ -33,6 +33,8 @@ class MLP:
         Number of classes K, at least 2.
     rank
         The worker it belongs to, for messages.
+    seed
+        Of the dropout.
 
     Raises
     ------
@@ -42,13 +44,13 @@ class MLP:
 
     whole_runs = False
 
-    def __init__(self, settings: MLPSettings, features: int, classes: int, *, rank: int = 0) -> None:
+    def __init__(self, settings: MLPSettings, features: int, classes: int, *, rank: int = 0, seed: int = 0) -> None:
         if features < 1 or classes < 2:
             raise SettingsError(
                 f"a classifier needs at least 1 feature and 2 classes; the data have {features} and {classes}"
             )
         self.settings = settings
-        self.rank = rank
+        self.rank, self.seed = rank, seed
         self.classes = classes
         self.features = features
         self.dtype: np.dtype[Any] = np.dtype(settings.dtype)
@@ -89,11 +91,9 @@ class MLP:
     def _make_rule(self) -> forms.Rule:
         """Translate the settings into the kernels' constants."""
         chosen = self.settings
-        if chosen.optimizer == "adam":
-            kind = forms.ADAM
-        else:
-            kind = forms.NESTEROV if chosen.nesterov and chosen.momentum > 0 else forms.SGD
-        constants = (chosen.l2, chosen.momentum, chosen.beta_1, chosen.beta_2, chosen.epsilon)
+        momentum = 0.0 if chosen.optimizer == "sgd" else chosen.momentum
+        constants = (chosen.l2, momentum, chosen.beta_1, chosen.beta_2, chosen.epsilon)
+        kind = OPTIMIZERS.index(chosen.optimizer)
         return forms.Rule(kind, *(self.dtype.type(value) for value in constants))
 
     def _scratch_size(self) -> int:
@@ -161,7 +161,7 @@ class MLP:
 
     def initialize(self, rng: np.random.Generator) -> None:
         """Write a random start into the parameters and clear the optimizer's state."""
-        initialize(self.parameters, self.layout, self.settings.activation, rng)
+        initialize(self.parameters, self.layout, self.settings, rng)
         self._first[:] = 0
         self._second[:] = 0
         self.steps_taken = 0

@@ -6,18 +6,50 @@ import math
 import operator
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, NamedTuple, cast
 
 import numpy as np
 from numpy.typing import NDArray
 
 from manyhands.errors import SettingsError
+from manyhands.learners.mlp.initialization import parse_initialization
 from manyhands.protocols import Vector
 
-ACTIVATIONS = ("identity", "logistic", "tanh", "relu")
-"""In the order of the codes in `kernels`."""
-OPTIMIZERS = ("adam", "sgd")
+ACTIVATIONS = (
+    "identity", "logistic", "tanh", "relu",
+    "leaky_relu", "elu", "selu", "gelu", "silu", "softplus", "softsign",
+)  # fmt: skip
+"""In the order of the codes in `forms`."""
+LOSSES = ("cross_entropy", "binary_cross_entropy", "squared_error", "poisson")
+"""Of softmax, logistic, linear and exponential outputs; in the order of the codes in `forms`."""
 DTYPES = ("float32", "float64")
+
+
+class Defaults(NamedTuple):
+    """What an optimizer takes for what the user leaves out: PyTorch's values where it has one."""
+
+    learning_rate: float
+    epsilon: float = 1e-8
+    rho: float = 0.9
+    weight_decay: float = 0.0
+
+
+DEFAULTS = {
+    "sgd": Defaults(0.1),
+    "momentum": Defaults(0.01),
+    "nesterov": Defaults(0.01),
+    "adam": Defaults(0.001),
+    "adagrad": Defaults(0.01, epsilon=1e-10),
+    "rmsprop": Defaults(0.001, rho=0.99),
+    "adadelta": Defaults(1.0, epsilon=1e-6),
+    "adamax": Defaults(0.002),
+    "nadam": Defaults(0.002),
+    "adamw": Defaults(0.001, weight_decay=0.01),
+    "lamb": Defaults(0.01, epsilon=1e-6, weight_decay=0.01),
+    "lars": Defaults(0.5, weight_decay=1e-4),
+}
+OPTIMIZERS = tuple(DEFAULTS)
+"""In the order of the codes in `forms`."""
 
 
 @dataclass(frozen=True)
@@ -31,15 +63,27 @@ class MLPSettings:
     activation
         One of :data:`ACTIVATIONS`, for all hidden layers.
     optimizer
-        ``"adam"`` or ``"sgd"``.
+        One of :data:`OPTIMIZERS`.
     learning_rate
-        Step size (scikit-learn: ``learning_rate_init``).
+        Step size (scikit-learn: ``learning_rate_init``); by default the optimizer's own (:data:`DEFAULTS`).
     l2
         Strength of the penalty ``l2 / (2 B) * sum(W**2)``, B the global batch, biases excluded (``alpha``).
-    momentum, nesterov
-        For SGD.
-    beta_1, beta_2, epsilon
-        For Adam.
+    momentum
+        For momentum, nesterov and lars.
+    beta_1, beta_2
+        For Adam and its relatives (adamax, nadam, adamw, lamb).
+    epsilon
+        Keeps quotients finite; by default the optimizer's own.
+    rho
+        How much rmsprop and adadelta keep of their mean squares; by default the optimizer's own.
+    weight_decay
+        Decoupled decay of adamw, lamb and lars, biases excluded; by default the optimizer's own.
+    loss
+        One of :data:`LOSSES`.
+    weight_init, bias_init
+        How weights and biases start, see `manyhands.learners.mlp.initialization`; ``"auto"`` is scikit-learn's way.
+    dropout
+        The chance of a hidden neuron to be left out of a step, for each example (Srivastava et al. 2014).
     dtype
         ``"float32"`` or ``"float64"``.
 
@@ -52,13 +96,18 @@ class MLPSettings:
     hidden: tuple[int, ...] = (100,)
     activation: str = "relu"
     optimizer: str = "adam"
-    learning_rate: float = 0.001
+    learning_rate: float = cast(float, None)
     l2: float = 0.0001
     momentum: float = 0.9
-    nesterov: bool = True
     beta_1: float = 0.9
     beta_2: float = 0.999
-    epsilon: float = 1e-8
+    epsilon: float = cast(float, None)
+    rho: float = cast(float, None)
+    weight_decay: float = cast(float, None)
+    loss: str = "cross_entropy"
+    weight_init: str = "auto"
+    bias_init: str = "auto"
+    dropout: float = 0.0
     dtype: str = "float32"
 
     def __post_init__(self) -> None:
@@ -67,13 +116,25 @@ class MLPSettings:
             raise SettingsError(f"hidden layers need at least one neuron each, not {list(self.hidden)}")
         _one_of("activation", self.activation, ACTIVATIONS)
         _one_of("optimizer", self.optimizer, OPTIMIZERS)
+        _one_of("loss", self.loss, LOSSES)
         _one_of("dtype", self.dtype, DTYPES)
+        for name, value in DEFAULTS[self.optimizer]._asdict().items():
+            if getattr(self, name) is None:
+                object.__setattr__(self, name, value)
+        for name in ("weight_init", "bias_init"):
+            object.__setattr__(self, name, parse_initialization(name, getattr(self, name)).name)
+        self._check_numbers()
+
+    def _check_numbers(self) -> None:
         if not (math.isfinite(self.learning_rate) and self.learning_rate > 0):
             raise SettingsError(f"the learning rate must be a number above 0, not {self.learning_rate}")
         largest = float(np.finfo(self.dtype).max)
-        if not 0 <= self.l2 <= largest:
-            raise SettingsError(f"l2 must be 0 or larger and a finite {self.dtype} number, not {self.l2}")
-        for name in ("momentum", "beta_1", "beta_2"):
+        for name in ("l2", "weight_decay"):
+            if not 0 <= getattr(self, name) <= largest:
+                raise SettingsError(
+                    f"{name} must be 0 or larger and a finite {self.dtype} number, not {getattr(self, name)}"
+                )
+        for name in ("momentum", "beta_1", "beta_2", "rho", "dropout"):
             if not 0 <= getattr(self, name) < 1:
                 raise SettingsError(f"{name} must be at least 0 and below 1, not {getattr(self, name)}")
         if not 0 < self.epsilon <= largest:
@@ -147,15 +208,13 @@ class Layout:
         return vector[begin : begin + self.real_widths[layer + 1]]
 
 
-def initialize(vector: Vector, layout: Layout, activation: str, rng: np.random.Generator) -> None:
-    """Write scikit-learn's start: Glorot's uniform distribution for weights and biases (Glorot & Bengio 2010, eq. 16).
-
-    The bound is sqrt(6 / (in + out)), or sqrt(2 / (in + out)) for logistic units. Padding becomes zero.
-    """
+def initialize(vector: Vector, layout: Layout, settings: MLPSettings, rng: np.random.Generator) -> None:
+    """Write a start as the settings say (`manyhands.learners.mlp.initialization`); padding becomes zero."""
     vector[:] = 0
-    factor = 2.0 if activation == "logistic" else 6.0
+    weights = parse_initialization("weight_init", settings.weight_init)
+    biases = parse_initialization("bias_init", settings.bias_init)
     for layer in range(layout.layers):
-        inputs, outputs = layout.real_widths[layer], layout.real_widths[layer + 1]
-        bound = math.sqrt(factor / (inputs + outputs))
-        layout.weights(vector, layer)[:] = rng.uniform(-bound, bound, (inputs, outputs))
-        layout.biases(vector, layer)[:] = rng.uniform(-bound, bound, outputs)
+        inputs, outputs = map(int, layout.real_widths[layer : layer + 2])
+        known = inputs, outputs, settings.activation, rng
+        layout.weights(vector, layer)[:] = weights.draw((inputs, outputs), *known)
+        layout.biases(vector, layer)[:] = biases.draw((outputs,), *known)
