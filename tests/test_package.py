@@ -18,7 +18,7 @@ from manyhands.cli import options
 from manyhands.cli import study as study_command
 from manyhands.data import scaling
 from manyhands.learners import LEARNERS
-from manyhands.learners.mlp import network
+from manyhands.learners.mlp import initialization, network
 from manyhands.strategies import STRATEGIES
 from manyhands.studies import compare, methods, statistics, study, sweep
 from manyhands.teams.launch import TEAMS
@@ -158,12 +158,23 @@ class TestOptionsAreThoseOfTheirModules:
         told = action("compare", "strategies").help
         assert [name for name in STRATEGIES if name not in told] == []
 
+    def test_losses(self):
+        assert options.LOSSES == network.LOSSES
+
+    def test_ways_to_start(self):
+        told = action("train", "weight_init").help
+        assert [name for name in initialization.INITIALIZATIONS if name not in told] == []
+
     @pytest.mark.parametrize(
-        ("option", "field"),
-        [(name, name) for name in ("activation", "optimizer", "learning_rate", "l2", "momentum", "nesterov")],
+        "name", ["activation", "optimizer", "l2", "momentum", "loss", "weight_init", "bias_init", "dropout"]
     )
-    def test_defaults(self, option, field):
-        assert action("train", option).default == getattr(network.MLPSettings(), field)
+    def test_defaults(self, name):
+        assert action("train", name).default == getattr(network.MLPSettings(), name)
+
+    @pytest.mark.parametrize("name", ["learning_rate", "weight_decay"])
+    def test_defaults_that_are_the_optimizers_own(self, name):
+        assert action("train", name).default is None
+        assert getattr(network.MLPSettings(optimizer="adamw"), name) == getattr(network.DEFAULTS["adamw"], name)
 
 
 def parser_of(*path):
@@ -186,6 +197,7 @@ FLOORS = {
     "errors": 0,
     "randomness": 0,
     "files": 0,
+    "interruption": 0,
     "compiling": 0,
     "cores": 0,
     "denormals": 0,

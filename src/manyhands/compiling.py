@@ -153,11 +153,16 @@ def spliced(function: Function) -> Function:
     return cast(Function, numba.njit(inline="always", **_OPTIONS)(function))
 
 
-def overload(target: Function) -> Callable[[Callable[..., object]], object]:
-    """Decorate the function that chooses an implementation of ``target`` by the types of its arguments; `inlined`."""
+def overload(target: Function, *, splice: bool = False) -> Callable[[Callable[..., object]], object]:
+    """Decorate the function that chooses an implementation of ``target`` by the types of its arguments.
+
+    The chosen one is `inlined`, or `spliced`.
+    """
+    options = _OPTIONS if splice else {**_INSIDE, **_OPTIONS}
     return cast(
         "Callable[[Callable[..., object]], object]",
-        numba.extending.overload(target, jit_options={**_INSIDE, **_OPTIONS}),
+        # Not strict: it would compare annotations, which say types on one side and their descriptions on the other.
+        numba.extending.overload(target, jit_options=options, strict=False, inline="always" if splice else "never"),
     )
 
 

@@ -159,6 +159,8 @@ class Learner(Protocol):
         E.g. Adam's moments, by name.
     steps_taken : int
         The optimizer's own step count.
+    divisible : bool
+        Whether the optimizer's step may be taken part by part. False if the step of a parameter depends on others.
     whole_runs : bool
         Whether it trains whole runs only: :meth:`run` is called once, with the order of one epoch, which says which
         rows but not when, and the rates of all steps of the run. Fewer steps are then the learner's own decision
@@ -168,6 +170,12 @@ class Learner(Protocol):
     size: int
     classes: int
     whole_runs: bool
+
+    @property
+    def divisible(self) -> bool:
+        """Whether the optimizer's step may be taken part by part."""
+        ...
+
     dtype: np.dtype[Any]
     parameters: Vector
     buffers: Vector
@@ -232,6 +240,10 @@ class Learner(Protocol):
 
     def predict_proba(self, table: Table) -> NDArray[Any]:
         """Return class probabilities of shape (rows, K)."""
+        ...
+
+    def outputs(self, table: Table) -> NDArray[Any]:
+        """Return the network's outputs as they are, shape (rows, K); for classes, the probabilities."""
         ...
 
     def side_by_side(self, members: NDArray[Any]) -> Learner:
@@ -537,8 +549,11 @@ class Strategy(Protocol):
         """Return what the strategy remembers at the beginning of its stage, when all workers are alike."""
         ...
 
-    def merge_gradient_(self, team: Team, gradient: Vector, examples: int, memory: dict[str, Vector]) -> None:
-        """Hold the round inside a step: make ``gradient``, over ``examples`` rows, everyone's."""
+    def merge_gradient_(self, team: Team, gradient: Vector, examples: float, memory: dict[str, Vector]) -> None:
+        """Hold the round inside a step: make ``gradient``, over ``examples`` rows, everyone's.
+
+        If rows have weights, ``examples`` is their sum.
+        """
         ...
 
     def hold_round_(self, context: RoundContext) -> None:

@@ -112,9 +112,9 @@ def test_it_has_the_bits_of_a_plain_classifier(request, name, dtype):
             {"learning_rate": 0.01, "beta_1": 0.8, "beta_2": 0.9, "epsilon": 1e-3},
             {"learning_rate_init": 0.01, "beta_1": 0.8, "beta_2": 0.9, "epsilon": 1e-3},
         ),
-        ({"optimizer": "nesterov", "momentum": 0.5}, {"solver": "sgd", "momentum": 0.5}),
-        ({"optimizer": "momentum"}, {"solver": "sgd", "nesterovs_momentum": False}),
-        ({"optimizer": "sgd"}, {"solver": "sgd", "momentum": 0.0}),
+        ({"optimizer": "nesterov", "momentum": 0.5}, {"solver": "sgd", "momentum": 0.5, "learning_rate_init": 0.01}),
+        ({"optimizer": "momentum"}, {"solver": "sgd", "nesterovs_momentum": False, "learning_rate_init": 0.01}),
+        ({"optimizer": "sgd"}, {"solver": "sgd", "momentum": 0.0, "learning_rate_init": 0.1}),
     ],
     ids=str,
 )
@@ -337,7 +337,7 @@ def test_a_network_without_inputs_or_a_choice_is_refused(features, classes):
         make_learner("published", network_settings(), features, classes)
 
 
-OVERFLOWING = {"optimizer": "sgd", "learning_rate": 1e20, "hidden": (8,)}
+OVERFLOWING = {"optimizer": "nesterov", "learning_rate": 1e20, "hidden": (8,)}
 
 
 def losses_alone(dataset, epochs, dtype, rate):
@@ -404,7 +404,7 @@ def close(ours, theirs):
     np.testing.assert_allclose(ours, theirs, rtol=1e-12, atol=1e-15)
 
 
-@pytest.mark.parametrize("workers", [2, 3])
+@pytest.mark.parametrize("workers", [pytest.param(2, marks=pytest.mark.slow), 3])
 def test_the_result_is_the_mean_of_classifiers_fitted_apart_whatever_the_team(ten, workers):
     alone = [plain(ten, 4, 0, rank, workers, "float64", hidden_layer_sizes=(8,)) for rank in range(workers)]
     coefs, intercepts = means_of(alone)

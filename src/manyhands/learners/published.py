@@ -66,6 +66,7 @@ class Published:
     """
 
     whole_runs = True
+    divisible = False
 
     def __init__(self, settings: MLPSettings, features: int, classes: int, *, rank: int = 0, seed: int = 0) -> None:
         if features < 1 or classes < 2:
@@ -225,6 +226,10 @@ class Published:
         classifier.coefs_ = [weights for weights, _ in layers]
         classifier.intercepts_ = [biases for _, biases in layers]
         return np.asarray(classifier.predict_proba(self._inputs(table, table.features)), dtype=self.dtype)
+
+    def outputs(self, table: Table) -> NDArray[Any]:
+        """Return class probabilities: the classifier's outputs."""
+        return self.predict_proba(table)
 
     def side_by_side(self, members: NDArray[Any]) -> Published:
         """Refuse: the paper's merge is the mean.

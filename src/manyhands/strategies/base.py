@@ -138,7 +138,7 @@ class LocalStrategy(OneStage):
         """Remember where compressed differences count from."""
         return {} if self.options.send == "full" else {"base": learner.parameters.copy()}
 
-    def merge_gradient_(self, team: Team, gradient: Vector, examples: int, memory: dict[str, Vector]) -> None:
+    def merge_gradient_(self, team: Team, gradient: Vector, examples: float, memory: dict[str, Vector]) -> None:
         """Never called, as no step talks."""
         raise AssertionError("a local strategy holds no rounds inside steps")
 

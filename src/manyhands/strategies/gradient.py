@@ -101,7 +101,7 @@ class Gradient(OneStage):
         """Nothing: rounding errors come later."""
         return {}
 
-    def merge_gradient_(self, team: Team, gradient: Vector, examples: int, memory: dict[str, Vector]) -> None:
+    def merge_gradient_(self, team: Team, gradient: Vector, examples: float, memory: dict[str, Vector]) -> None:
         """Average, each worker's gradient in proportion to the rows it is the mean of."""
         if self.send == "full":
             team.mean_(gradient, examples)

@@ -40,7 +40,7 @@ class Staged(OneStage):
         """Never called."""
         raise AssertionError("the stages hold the rounds")
 
-    def merge_gradient_(self, team: Team, gradient: Vector, examples: int, memory: dict[str, Vector]) -> None:
+    def merge_gradient_(self, team: Team, gradient: Vector, examples: float, memory: dict[str, Vector]) -> None:
         """Never called."""
         raise AssertionError("the stages hold the rounds")
 

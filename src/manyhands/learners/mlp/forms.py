@@ -1,4 +1,9 @@
-"""What the kernels work on: the network's shape, the update rule, memory for a batch, a table with its order."""
+"""What the kernels work on: the network's shape, the update rule, memory for a batch, a table with its order.
+
+There are two forms of the kernel, as types decide what is compiled. The narrow one has what most runs need: softmax
+over one class per row, scikit-learn's activations, SGD and Adam. The wide one has the whole space of networks, and
+takes longer to compile. Who has `Work.slopes` gets the wide one.
+"""
 
 from __future__ import annotations
 
@@ -9,6 +14,9 @@ SGD, MOMENTUM, NESTEROV, ADAM, ADAGRAD, RMSPROP, ADADELTA, ADAMAX, NADAM, ADAMW,
 CROSS_ENTROPY, BINARY, SQUARED, POISSON = range(4)
 GRADIENT, ROUND, UPDATE, PREDICTION, FUSED = 1, 2, 4, 8, 16  # what a step does; may be added up
 LOCAL = GRADIENT | UPDATE | FUSED  # a step alone: each piece of the gradient is used at once
+RATE, DECAY, ZERO, CORRECTION, SECOND_RATE, RATIO, CONSTANTS = range(7)
+"""Places in `Course.constants`, and their number: learning rate (the part of Adam's bias correction in it), penalty on
+weights and on biases, 1 / sqrt(1 - beta_2^t), a second rate, a layer's trust ratio."""
 PIECE = 8192
 """Elements of the gradient that are computed and used at once: 32 KiB of float32."""
 
@@ -27,7 +35,17 @@ class Network(NamedTuple):
     tiled: bool
     """Whether `tiles` may be used: float32, on a CPU that has the registers."""
     activation: int
-    """IDENTITY, LOGISTIC, TANH or RELU."""
+    """IDENTITY to SOFTSIGN."""
+    relu_at_once: bool
+    """Whether biases are added and negative values cut off in one pass: RELU, in the narrow form."""
+    loss: int
+    """CROSS_ENTROPY to POISSON; the narrow form knows the first only."""
+    drop_below: int
+    """0, or what 32 random bits must reach for a hidden neuron to take part."""
+    drop_scale: Any
+    """What those that do are multiplied with, 1 / (1 - p); of the vectors' dtype."""
+    seed: int
+    """Of the dropout."""
 
 
 class Vectors(NamedTuple):
@@ -37,9 +55,9 @@ class Vectors(NamedTuple):
     gradient: Any
     """The gradient; in local steps, scratch memory for a piece of it."""
     first: Any
-    """SGD's velocity or Adam's first moment."""
+    """SGD's velocity, Adam's first moment, Adadelta's mean square of updates."""
     second: Any
-    """Adam's second moment."""
+    """Adam's second moment, or what others keep of the squares."""
 
 
 class Rule(NamedTuple):
@@ -51,6 +69,8 @@ class Rule(NamedTuple):
     beta_1: Any
     beta_2: Any
     epsilon: Any
+    rho: Any
+    weight_decay: Any
 
 
 class Work(NamedTuple):
@@ -70,6 +90,10 @@ class Work(NamedTuple):
     """int64 (1,): how many these are."""
     every: Any
     """int64 (any,): 0, 1, 2, ...: for products that leave nothing out."""
+    mass: Any
+    """float64 (1,): in the wide form, the sum of the batch's weights."""
+    slopes: Any
+    """Flat, laid out like `values`: f'(Z), with the dropout in it; None in the narrow form."""
 
 
 class Batches(NamedTuple):
@@ -82,6 +106,10 @@ class Batches(NamedTuple):
     rows: Any
     bounds: Any
     global_rows: Any
+    targets: Any
+    """In the wide form, (rows, outputs) of the vectors' dtype, or no rows: then the labels are meant. Else None."""
+    weights: Any
+    """In the wide form, (rows,) of the vectors' dtype, or none: then all rows count alike. Else None."""
 
 
 class Course(NamedTuple):
@@ -94,7 +122,9 @@ class Course(NamedTuple):
     steps_taken: Any
     """int64 (1,): the optimizer's step count, which goes on counting."""
     constants: Any
-    """(3,) of the vectors' dtype: rate, decay and zero of the present step."""
+    """(CONSTANTS,) of the vectors' dtype: what `optimizers.resolve` has found for the present step."""
+    momenta: Any
+    """float64 (1,): NAdam's product of momenta."""
     losses: Any
     """float64 (steps,): written."""
     stop: Any

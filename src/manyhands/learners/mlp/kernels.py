@@ -2,10 +2,10 @@
 
 forward:    A_0 = X;  Z_l = A_{l-1} W_l + b_l;  A_l = f(Z_l) for hidden layers;  P = softmax(Z_L)
 loss:       mean of -log P[i, y_i]  +  l2 / (2 B) sum W^2          (scikit-learn's MLPClassifier; B: global batch)
+            or one of the others in `losses`, whose D_L looks alike
 backward:   D_L = (P - onehot(y)) / b;  dW_l = A_{l-1}^T D_l;  db_l = column sums of D_l;
             D_{l-1} = (D_l W_l^T) * f'(A_{l-1})
-update:     Adam (Kingma & Ba 2015, with the bias corrections folded into the rate, their section 2) or
-            SGD with momentum, or Nesterov's (Sutskever et al. 2013, eq. 3-4)
+update:     one of `optimizers`
 
 All parameters stand in one flat vector, layer after layer: W_l (in, out) row-major, then b_l. Nothing here allocates:
 `Work` holds the activations and deltas of one batch. Mind the types: in compiled code a Python literal is double
@@ -26,24 +26,15 @@ from typing import Any
 
 from manyhands.compiling import compiled, inlined, spliced
 from manyhands.denormals import flush_denormals, restore_denormals
+from manyhands.learners.mlp.activations import respond, times_slopes
 from manyhands.learners.mlp.blas import matrix_product
-from manyhands.learners.mlp.elementwise import (
-    activate,
-    add_bias,
-    add_bias_relu,
-    exponentials,
-    gather,
-    loss_and_delta,
-    minus_labels,
-    probabilities,
-    times_slope,
-)
+from manyhands.learners.mlp.elementwise import add_bias, add_bias_relu, gather
 from manyhands.learners.mlp.forms import (
     GRADIENT,
+    LAMB,
     LOCAL,
     PIECE,
     PREDICTION,
-    RELU,
     ROUND,
     UPDATE,
     Batches,
@@ -53,13 +44,16 @@ from manyhands.learners.mlp.forms import (
     Vectors,
     Work,
 )
-from manyhands.learners.mlp.optimizers import resolve, update_range
+from manyhands.learners.mlp.losses import judge, mass_of
+from manyhands.learners.mlp.optimizers import resolve_all, update_range
 from manyhands.learners.mlp.tiles import HEIGHTS, WIDEST, backward_product, forward_product
 from manyhands.synchronization import Meeting, combine_range, meet, spread_range, total_of
 
 
 @spliced
-def forward(params: Any, network: Network, work: Work, rows: int) -> None:
+def forward(
+    params: Any, network: Network, work: Work, batches: Batches, begin: int, rows: int, step: int, learns: bool
+) -> None:
     """Compute A_1 .. A_{L-1} and Z_L from A_0 (already in ``work.values``)."""
     layers = len(network.widths) - 1
     for layer in range(layers):
@@ -72,12 +66,12 @@ def forward(params: Any, network: Network, work: Work, rows: int) -> None:
             matrix_product(
                 False, False, rows, width, before, work.values, source, before, params, weight_at, work.values, at
             )
-        if layer < layers - 1 and network.activation == RELU:
+        if layer < layers - 1 and network.relu_at_once:
             add_bias_relu(work.values, at, rows, width, params, network.bias_at[layer])
             continue
         add_bias(work.values, at, rows, width, params, network.bias_at[layer])
         if layer < layers - 1:
-            activate(network.activation, work.values, at, rows, width, network.real_widths[layer + 1])
+            respond(work.slopes, network, work, layer + 1, batches.rows, begin, rows, step, learns)
 
 
 @inlined
@@ -157,43 +151,37 @@ def delta_below(params: Any, network: Network, work: Work, layer: int, count: in
         work.deltas,
         work.starts[layer],
     )
-    times_slope(network.activation, work.values, work.deltas, work.starts[layer], count * before)
+    times_slopes(work.slopes, network, work, layer, count)
 
 
 @spliced
-def piece_of(network: Network, layer: int, computes: bool, fused: bool) -> int:
+def piece_of(network: Network, rule: Rule, layer: int, computes: bool, fused: bool) -> int:
     """Return how many rows of a layer's gradient are treated at once.
 
     A piece stays in the first-level cache while it is computed and used, or combined, used and spread: with small
     batches a step waits for memory, not for arithmetic. BLAS wants whole matrices, so the piece that it computes is a
-    whole layer: the rows of W, and b behind them. So is one that nobody uses yet.
+    whole layer: the rows of W, and b behind them. So is one that nobody uses yet, and one whose step depends on all of
+    the layer.
     """
-    width = network.widths[layer + 1]
-    if not computes:
+    width, together = network.widths[layer + 1], rule.kind >= LAMB
+    if not computes and not together:
         return int(max(PIECE // width, 1))
-    if fused and network.tiled:
+    if fused and network.tiled and not together:
         return int(max(PIECE // width // HEIGHTS, 1) * HEIGHTS)
     return int(network.widths[layer] + 1)
 
 
 @spliced
-def look(vectors: Vectors, network: Network, work: Work, batches: Batches, begin: int, count: int, out: Any) -> float:
-    """Go forward with ``count`` > 0 rows; return their mean loss with D_L in ``work``, or write probabilities.
+def look(
+    vectors: Vectors, network: Network, work: Work, batches: Batches, begin: int, count: int, step: int, out: Any
+) -> float:
+    """Go forward with ``count`` > 0 rows; return their mean loss with D_L in ``work``, or write outputs.
 
-    Rows of ``out`` are for the probabilities; none there means that the loss is wanted.
+    Rows of ``out`` are for the outputs; none there means that the loss of step number ``step`` is wanted.
     """
-    last, loss = len(network.widths) - 1, 0.0
-    at, width = work.starts[last], network.widths[last]
     gather(batches, work, begin, count)
-    forward(vectors.params, network, work, count)
-    if len(out) == 0:
-        loss = minus_labels(network, work, batches, begin, count)
-    exponentials(work.values, at, count, width, network.real_widths[last])
-    if len(out) > 0:
-        probabilities(work.values, at, count, width, out, begin)
-    else:
-        loss = loss_and_delta(network, work, batches, begin, count, loss)
-    return loss
+    forward(vectors.params, network, work, batches, begin, count, step, len(out) == 0)
+    return judge(work.slopes, network, work, batches, begin, count, out)
 
 
 @spliced
@@ -232,7 +220,7 @@ def go_through(
         lines, width = network.widths[layer] + 1, network.widths[layer + 1]
         if computes and layer > 0:
             delta_below(vectors.params, network, work, layer, count)  # from the weights before they change
-        piece = piece_of(network, layer, computes, fused)
+        piece = piece_of(network, rule, layer, computes, fused)
         for top in range(0, lines, piece):
             end = min(top + piece, lines)
             at, behind = network.weight_at[layer] + top * width, network.weight_at[layer] + end * width
@@ -245,7 +233,9 @@ def go_through(
             if meets:
                 combine_range(meeting, True, shared, first, behind)
             if applies:
-                squares += update_range(vectors, at - out_at, network.bias_at[layer], rule, first, behind, constants)
+                squares += update_range(
+                    work.slopes, vectors, at - out_at, network.bias_at[layer], rule, first, behind, constants
+                )
             if meets:
                 spread_range(meeting, vectors.params, first, behind)
     return squares
@@ -282,7 +272,7 @@ def run(
         count = batches.bounds[step + 1] - begin
         loss = 0.0
         if does & (GRADIENT | PREDICTION) and count > 0:
-            loss = look(vectors, network, work, batches, begin, count, out)
+            loss = look(vectors, network, work, batches, begin, count, course.steps_taken[0], out)
             course.losses[step] = loss
             if not math.isfinite(loss):
                 done += 1
@@ -292,7 +282,8 @@ def run(
         updates = does & UPDATE and not (fused and count == 0)
         if updates:
             course.steps_taken[0] += 1
-            resolve(rule, course.rates[step], course.steps_taken[0], batches.global_rows[step], course.constants)
+            number, global_rows = course.steps_taken[0], batches.global_rows[step]
+            resolve_all(work.slopes, rule, course.rates[step], number, global_rows, course)
         course.seen[0] += count
         talks = does & ROUND or (held < len(course.due) and step + 1 == course.due[held])
         # Phase 0 computes the gradient and, in a local step, updates with it. Then comes the round, of parameters or
@@ -312,7 +303,8 @@ def run(
             if phase > 0:
                 start, stop = meeting.bounds[mine + phase - 1], meeting.bounds[mine + phase]
             if meets:
-                meeting.weights[meeting.rank] = count if does & ROUND else course.seen[0]
+                mass = mass_of(work.slopes, work, count)
+                meeting.weights[meeting.rank] = mass if does & ROUND else course.seen[0]
                 lost = meet(meeting)
                 if lost != 0:
                     break

@@ -1,4 +1,4 @@
-"""Learner `mlp`: a multilayer perceptron for classification with compiled, GIL-free training steps."""
+"""Learner `mlp`: a multilayer perceptron with compiled, GIL-free training steps."""
 
 from __future__ import annotations
 
@@ -11,13 +11,31 @@ from numpy.typing import NDArray
 from manyhands.compiling import hurrying
 from manyhands.errors import DivergedError, SettingsError, WorkerLost
 from manyhands.learners.mlp import forms, kernels, tiles
-from manyhands.learners.mlp.network import ACTIVATIONS, OPTIMIZERS, Layout, MLPSettings, initialize, wider
+from manyhands.learners.mlp.network import ACTIVATIONS, LOSSES, OPTIMIZERS, Layout, MLPSettings, initialize, wider
+from manyhands.learners.mlp.optimizers import MOMENTUM_DECAY
 from manyhands.memory import aligned_zeros
 from manyhands.parts import bounds_of
 from manyhands.protocols import Control, Order, Rounds, Table, Vector
 from manyhands.synchronization import Meeting, nobody
 
 _PREDICTION_ROWS = 256
+_VELOCITY, _SQUARES = {"first": "velocity"}, {"second": "squares"}
+_ADAM = {"first": "first_moment", "second": "second_moment"}
+_STATE: dict[str, dict[str, str]] = {
+    "sgd": {},
+    "momentum": _VELOCITY,
+    "nesterov": _VELOCITY,
+    "lars": _VELOCITY,
+    "adam": _ADAM,
+    "nadam": _ADAM,
+    "adamw": _ADAM,
+    "lamb": _ADAM,
+    "adagrad": _SQUARES,
+    "rmsprop": _SQUARES,
+    "adadelta": {"first": "squared_updates", "second": "squares"},
+    "adamax": {"first": "first_moment", "second": "largest"},
+}
+"""What the optimizers call the kernel's vectors."""
 
 
 class MLP:
@@ -30,7 +48,7 @@ class MLP:
     features
         Number of inputs.
     classes
-        Number of classes K, at least 2.
+        Number of outputs K: classes, at least 2, or with other losses than cross-entropy any outputs, at least 1.
     rank
         The worker it belongs to, for messages.
     seed
@@ -39,13 +57,13 @@ class MLP:
     Raises
     ------
     SettingsError
-        If there are fewer than 2 classes or no features.
+        If there are too few outputs, or no features.
     """
 
     whole_runs = False
 
     def __init__(self, settings: MLPSettings, features: int, classes: int, *, rank: int = 0, seed: int = 0) -> None:
-        if features < 1 or classes < 2:
+        if features < 1 or classes < (2 if settings.loss == "cross_entropy" else 1):
             raise SettingsError(
                 f"a classifier needs at least 1 feature and 2 classes; the data have {features} and {classes}"
             )
@@ -58,41 +76,63 @@ class MLP:
         self.size = self.layout.size
         self.buffers: Vector = np.zeros(0, self.dtype)
         self.steps_taken = 0
-        self._network = forms.Network(
+        self._always_wide = _needs_wide_form(settings)
+        self._rule = self._make_rule()
+        self._scratch = aligned_zeros(self._scratch_size(), self.dtype)
+        self._first = aligned_zeros(self.size, self.dtype)
+        # Most optimizers have one vector or two; the kernel never reads the others.
+        self._second = aligned_zeros(self.size if "second" in _STATE[settings.optimizer] else 0, self.dtype)
+        self._constants = np.zeros(forms.CONSTANTS, self.dtype)
+        self._alone = nobody()._replace(bounds=np.array([0, self.size]))
+        self._no_answers = np.zeros((0, classes), self.dtype)
+        self._capacity = 0
+        self._use_form(self._always_wide)
+        self._table: Table | None = None
+        self._checked: NDArray[np.int32] | None = None
+        self._scaling = (np.zeros(0, self.dtype), np.zeros(0, self.dtype))
+        self.bind(aligned_zeros(self.size, self.dtype))
+
+    def _use_form(self, wide: bool) -> None:
+        """Choose between the narrow and the wide form of the kernel; see `manyhands.learners.mlp.forms`."""
+        self._wide, self._network = wide, self._make_network(wide)
+        self._capacity = max(self._capacity, 1)
+        self._work = self._make_work(self._capacity)
+        self._no_targets = np.zeros((0, self.classes), self.dtype) if wide else None
+        self._no_weights = np.zeros(0, self.dtype) if wide else None
+        self._aims = (self._no_targets, self._no_weights)
+        self._kind = self._no_rows()
+
+    def _make_network(self, wide: bool) -> forms.Network:
+        """Translate layout and settings into the kernels' constants."""
+        chosen = self.settings
+        return forms.Network(
             self.layout.widths,
             self.layout.real_widths,
             self.layout.weight_at,
             self.layout.bias_at,
             tiles.available() and self.dtype == np.float32,
-            ACTIVATIONS.index(settings.activation),
+            ACTIVATIONS.index(chosen.activation),
+            chosen.activation == "relu" and not wide,
+            LOSSES.index(chosen.loss),
+            min(round(chosen.dropout * 2**32), 2**32 - 1),
+            self.dtype.type(1 / (1 - chosen.dropout)),
+            self.seed % 2**63,
         )
-        self._rule = self._make_rule()
-        self._scratch = aligned_zeros(self._scratch_size(), self.dtype)
-        self._first = aligned_zeros(self.size, self.dtype)
-        # SGD has no second moment; the kernel never reads it then.
-        self._second = aligned_zeros(self.size if settings.optimizer == "adam" else 0, self.dtype)
-        self._constants = np.zeros(3, self.dtype)
-        self._alone = nobody()._replace(bounds=np.array([0, self.size]))
-        self._no_answers = np.zeros((0, classes), self.dtype)
-        self._work = self._make_work(1)
-        self._capacity = 1
-        self._table: Table | None = None
-        self._checked: NDArray[np.int32] | None = None
-        self._scaling = (np.zeros(0, self.dtype), np.zeros(0, self.dtype))
-        self._kind = self._no_rows()
-        self.bind(aligned_zeros(self.size, self.dtype))
 
     def _no_rows(self) -> forms.Batches:
         """Return batches for updates before the first gradient: no rows of bytes."""
         none, unscaled = np.zeros(0, np.int32), np.zeros(self.features, self.dtype)
         features = np.zeros((0, self.features), np.uint8)
-        return forms.Batches(features, none, unscaled, unscaled, none, np.zeros(2, np.int64), none)
+        bounds = np.zeros(2, np.int64)
+        return forms.Batches(features, none, unscaled, unscaled, none, bounds, none, self._no_targets, self._no_weights)
 
     def _make_rule(self) -> forms.Rule:
         """Translate the settings into the kernels' constants."""
         chosen = self.settings
         momentum = 0.0 if chosen.optimizer == "sgd" else chosen.momentum
-        constants = (chosen.l2, momentum, chosen.beta_1, chosen.beta_2, chosen.epsilon)
+        constants = (
+            chosen.l2, momentum, chosen.beta_1, chosen.beta_2, chosen.epsilon, chosen.rho, chosen.weight_decay,
+        )  # fmt: skip
         kind = OPTIMIZERS.index(chosen.optimizer)
         return forms.Rule(kind, *(self.dtype.type(value) for value in constants))
 
@@ -112,6 +152,8 @@ class MLP:
             np.zeros(self.features, np.int64),
             np.zeros(1, np.int64),
             np.arange(max(rows, int(self.layout.widths.max()))),
+            np.zeros(1),
+            aligned_zeros(starts[-1], self.dtype) if self._wide else None,
         )
 
     def _adopt(self, table: Table) -> None:
@@ -124,10 +166,29 @@ class MLP:
             )
         if table.labels.shape != (table.rows,):
             raise SettingsError(f"{table.rows} rows need as many labels, not {table.labels.shape}")
-        if table.rows and not 0 <= table.labels.min() <= table.labels.max() < self.classes:
-            raise SettingsError(f"labels must lie in 0..{self.classes - 1}")
+        if table.targets is None and table.rows:
+            if not 0 <= table.labels.min() <= table.labels.max() < self.classes:
+                raise SettingsError(f"labels must lie in 0..{self.classes - 1}")
+        elif table.targets is not None and table.targets.shape != (table.rows, self.classes):
+            raise SettingsError(
+                f"{table.rows} rows and {self.classes} outputs need targets of that shape, not {table.targets.shape}"
+            )
+        if table.weights is not None and table.weights.shape != (table.rows,):
+            raise SettingsError(f"{table.rows} rows need as many weights, not {table.weights.shape}")
+        wide = self._always_wide or table.targets is not None or table.weights is not None
+        if wide != self._wide:
+            self._use_form(wide)
         self._table, self._checked = table, None
         self._scaling = (table.scale.astype(self.dtype), table.shift.astype(self.dtype))
+        self._aims = (self._no_targets, self._no_weights)
+        if wide:
+            self._aims = (
+                self._in_dtype(table.targets, self._no_targets),
+                self._in_dtype(table.weights, self._no_weights),
+            )
+
+    def _in_dtype(self, values: NDArray[Any] | None, otherwise: NDArray[Any] | None) -> NDArray[Any] | None:
+        return otherwise if values is None else np.ascontiguousarray(values, self.dtype)
 
     def _batches(self, table: Table, order: Order) -> forms.Batches:
         """Bring table and order into the kernels' form."""
@@ -136,7 +197,8 @@ class MLP:
             if order.rows.view(np.uint32).max() >= table.rows:  # as unsigned, negative numbers are huge
                 raise IndexError(f"row numbers must lie in 0..{table.rows - 1}")
             self._checked = order.rows
-        return forms.Batches(table.features, table.labels, *self._scaling, order.rows, order.bounds, order.global_rows)
+        given = order.rows, order.bounds, order.global_rows
+        return forms.Batches(table.features, table.labels, *self._scaling, *given, *self._aims)
 
     def _make_room(self, rows: int) -> None:
         """Let the memory for a batch grow, once, before the first step of a run."""
@@ -145,10 +207,13 @@ class MLP:
 
     @property
     def optimizer_state(self) -> Mapping[str, Vector]:
-        """SGD's ``velocity``, or Adam's ``first_moment`` and ``second_moment``, shape (size,) each."""
-        if self.settings.optimizer == "adam":
-            return {"first_moment": self._first, "second_moment": self._second}
-        return {"velocity": self._first}
+        """The optimizer's vectors, shape (size,) each, e.g. Adam's ``first_moment`` and ``second_moment``."""
+        return {name: getattr(self, f"_{place}") for place, name in _STATE[self.settings.optimizer].items()}
+
+    @property
+    def divisible(self) -> bool:
+        """Whether the optimizer may take its step part by part; LAMB and LARS look at whole layers."""
+        return self.settings.optimizer not in ("lamb", "lars")
 
     def bind(self, vector: Vector) -> None:
         """Use ``vector`` as parameters from now on."""
@@ -211,12 +276,25 @@ class MLP:
         """Take one optimizer step along ``gradient``; see the protocol."""
         batches = self._kind._replace(bounds=np.zeros(2, np.int64), global_rows=np.array([global_rows], np.int32))
         course = self._course(forms.UPDATE, 1, np.full(1, rate))
-        divided = self._alone._replace(bounds=bounds_of(self.size, workers, self.dtype.itemsize))
-        self._go(gradient, batches, course, divided)
+        parts = bounds_of(self.size, workers if self.divisible else 1, self.dtype.itemsize)
+        self._go(gradient, batches, course, self._alone._replace(bounds=parts))
         return float(course.losses[0])
 
     def predict_proba(self, table: Table) -> NDArray[Any]:
-        """Return class probabilities of shape (rows, K)."""
+        """Return class probabilities of shape (rows, K).
+
+        Outputs of other losses than cross-entropy are cut off below 0 and made to add up to 1, as one-against-all
+        classifiers do; where all of them are 0, every class is as likely.
+        """
+        out = self.outputs(table)
+        if self.settings.loss == "cross_entropy":
+            return out
+        np.maximum(out, 0, out=out)
+        total = out.sum(axis=1, keepdims=True)
+        return np.where(total > 0, out / np.where(total > 0, total, 1), self.dtype.type(1 / self.classes))
+
+    def outputs(self, table: Table) -> NDArray[Any]:
+        """Return the outputs, shape (rows, K): after softmax, or what else belongs to the loss."""
         capacity = min(_PREDICTION_ROWS, max(table.rows, 1))
         rows, bounds = np.arange(table.rows, dtype=np.int32), np.arange(0, table.rows + capacity, capacity)
         bounds = np.minimum(bounds, table.rows)
@@ -235,12 +313,20 @@ class MLP:
             rates=rates,
             steps_taken=np.array([self.steps_taken]),
             constants=self._constants,
+            momenta=np.array([self._momenta()]),
             losses=np.zeros(steps),
             stop=np.zeros(1, np.int64),
             progress=np.zeros(1, np.int64),
             due=np.zeros(0, np.int64),
             seen=np.zeros(1, np.int64),
         )
+
+    def _momenta(self) -> float:
+        """Return the product of NAdam's momenta in all steps so far (Dozat 2016)."""
+        if self.settings.optimizer != "nadam":
+            return 1.0
+        steps = np.arange(1, self.steps_taken + 1)
+        return float(np.prod(self.settings.beta_1 * (1 - 0.5 * 0.96 ** (steps * MOMENTUM_DECAY))))
 
     def _go(
         self,
@@ -319,6 +405,15 @@ class MLP:
                 if blocks[name].shape != view.shape:
                     raise ValueError(f"{name!r} has shape {blocks[name].shape}, the network needs {view.shape}")
                 view[:] = blocks[name]
+
+
+def _needs_wide_form(settings: MLPSettings) -> bool:
+    """Tell whether the settings ask for what the narrow form of the kernel lacks."""
+    narrow = forms.RELU, forms.ADAM
+    chosen = ACTIVATIONS.index(settings.activation), OPTIMIZERS.index(settings.optimizer)
+    return any(one > most for one, most in zip(chosen, narrow, strict=True)) or (
+        settings.loss != "cross_entropy" or settings.dropout > 0
+    )
 
 
 def _place(number: int, width: int) -> slice:

@@ -1,16 +1,46 @@
-"""The compiled update rules: SGD with momentum or Nesterov's, and Adam, in one pass over the parameters.
+"""The compiled update rules, in one pass over the parameters.
 
-Adam (Kingma & Ba 2015) has its bias corrections folded into the rate (their section 2); momentum and Nesterov's follow
-Sutskever et al. 2013, eq. 3-4.
+The narrow form has SGD, momentum and Nesterov's (Sutskever et al. 2013, eq. 3-4), and Adam (Kingma & Ba 2015, with the
+bias corrections folded into the rate, their section 2). The wide one adds, in the versions that PyTorch has: Adagrad
+(Duchi et al. 2011), RMSprop (Hinton 2012), Adadelta (Zeiler 2012), Adamax (Kingma & Ba 2015, section 7.1), NAdam (Dozat
+2016), AdamW (Loshchilov & Hutter 2019); and for large batches LAMB (You et al. 2020, algorithm 2) and LARS (You et al.
+2017), which scale the step of each weight matrix by how large its weights are. The `l2` penalty is part of the
+gradient; `weight_decay` of AdamW, LAMB and LARS is not. Biases have neither.
 """
 
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import Any
 
-from manyhands.compiling import inlined, spliced
-from manyhands.learners.mlp.forms import ADAM, NESTEROV, Rule, Vectors
+from numba import types
+
+from manyhands.compiling import inlined, overload, spliced
+from manyhands.learners.mlp.forms import (
+    ADADELTA,
+    ADAGRAD,
+    ADAM,
+    ADAMAX,
+    ADAMW,
+    CORRECTION,
+    DECAY,
+    LAMB,
+    NADAM,
+    NESTEROV,
+    RATE,
+    RATIO,
+    SECOND_RATE,
+    ZERO,
+    Course,
+    Rule,
+    Vectors,
+)
+
+TRUST = 0.001
+"""LARS's coefficient."""
+MOMENTUM_DECAY = 0.004
+"""NAdam's."""
 
 
 @inlined
@@ -44,21 +74,196 @@ def update_block(vectors: Vectors, gradient_at: int, start: int, stop: int, rule
 
 
 @inlined
+def by_squares(
+    vectors: Vectors, gradient_at: int, start: int, stop: int, rule: Rule, constants: Any, decay: Any
+) -> None:
+    """Update as Adagrad, RMSprop or Adadelta, which look at squares of slopes only."""
+    p, g = vectors.params[start:stop], vectors.gradient[gradient_at : gradient_at + stop - start]
+    d, v = vectors.first[start:stop], vectors.second[start:stop]
+    rate, one = constants[RATE], p.dtype.type(1)
+    if rule.kind == ADADELTA:
+        for i in range(stop - start):
+            slope = g[i] + decay * p[i]
+            v[i] = rule.rho * v[i] + (one - rule.rho) * slope * slope
+            step = slope * math.sqrt(d[i] + rule.epsilon) / math.sqrt(v[i] + rule.epsilon)
+            d[i] = rule.rho * d[i] + (one - rule.rho) * step * step
+            p[i] -= rate * step
+        return
+    kept, new = (one, one) if rule.kind == ADAGRAD else (rule.rho, one - rule.rho)
+    for i in range(stop - start):
+        slope = g[i] + decay * p[i]
+        v[i] = kept * v[i] + new * slope * slope
+        p[i] -= rate * slope / (math.sqrt(v[i]) + rule.epsilon)
+
+
+@inlined
+def by_moments(
+    vectors: Vectors, gradient_at: int, start: int, stop: int, rule: Rule, constants: Any, decay: Any, decoupled: Any
+) -> None:
+    """Update as Adam's relatives: Adamax, NAdam, AdamW."""
+    p, g = vectors.params[start:stop], vectors.gradient[gradient_at : gradient_at + stop - start]
+    m, v = vectors.first[start:stop], vectors.second[start:stop]
+    rate, second, correction, one = constants[RATE], constants[SECOND_RATE], constants[CORRECTION], p.dtype.type(1)
+    if rule.kind == ADAMAX:
+        for i in range(stop - start):
+            slope = g[i] + decay * p[i]
+            m[i] = rule.beta_1 * m[i] + (one - rule.beta_1) * slope
+            v[i] = max(rule.beta_2 * v[i], abs(slope) + rule.epsilon)
+            p[i] -= rate * m[i] / v[i]
+        return
+    # NAdam's step has a part along the slope itself; AdamW's shrinks the weights first.
+    along, kept = (rate, one) if rule.kind == NADAM else (constants[ZERO], one - rate * decoupled)
+    for i in range(stop - start):
+        slope = g[i] + decay * p[i]
+        m[i] = rule.beta_1 * m[i] + (one - rule.beta_1) * slope
+        v[i] = rule.beta_2 * v[i] + (one - rule.beta_2) * slope * slope
+        p[i] = kept * p[i] - (along * slope + second * m[i]) / (math.sqrt(v[i]) * correction + rule.epsilon)
+
+
+@inlined
+def trust_ratio(vectors: Vectors, gradient_from: int, start: int, stop: int, rule: Rule, constants: Any) -> float:
+    """Return by what the step of a layer's weights ``start`` to ``stop - 1`` is multiplied; LAMB's moments change."""
+    p, g = vectors.params[start:stop], vectors.gradient[start - gradient_from : stop - gradient_from]
+    m, v = vectors.first[start:stop], vectors.second[start : stop if rule.kind == LAMB else start]
+    one = p.dtype.type(1)
+    weights, steps = 0.0, 0.0
+    for i in range(stop - start):
+        slope = g[i] + constants[DECAY] * p[i]
+        step = slope
+        if rule.kind == LAMB:
+            m[i] = rule.beta_1 * m[i] + (one - rule.beta_1) * slope
+            v[i] = rule.beta_2 * v[i] + (one - rule.beta_2) * slope * slope
+            step = constants[SECOND_RATE] * m[i] / (math.sqrt(v[i]) * constants[CORRECTION] + rule.epsilon)
+            step += rule.weight_decay * p[i]
+        weights += float(p[i]) * float(p[i])
+        steps += float(step) * float(step)
+    weights, steps = math.sqrt(weights), math.sqrt(steps)
+    if rule.kind != LAMB:
+        steps = (steps + float(rule.weight_decay) * weights) / TRUST
+    return weights / steps if weights > 0.0 and steps > 0.0 else 1.0
+
+
+@inlined
+def by_layer(
+    vectors: Vectors, gradient_at: int, start: int, stop: int, rule: Rule, constants: Any, biases: int
+) -> None:
+    """Update as LAMB or LARS, once a layer's `trust_ratio` is known; LAMB's moments of biases change here."""
+    p, g = vectors.params[start:stop], vectors.gradient[gradient_at : gradient_at + stop - start]
+    m, one = vectors.first[start:stop], p.dtype.type(1)
+    ratio = one if biases else constants[RATIO]
+    decay = constants[DECAY + biases]
+    decoupled = constants[ZERO] if biases else rule.weight_decay
+    rate = constants[RATE] * ratio
+    if rule.kind == LAMB:
+        v = vectors.second[start:stop]
+        for i in range(stop - start):
+            if biases:
+                m[i] = rule.beta_1 * m[i] + (one - rule.beta_1) * g[i]
+                v[i] = rule.beta_2 * v[i] + (one - rule.beta_2) * g[i] * g[i]
+            step = constants[SECOND_RATE] * m[i] / (math.sqrt(v[i]) * constants[CORRECTION] + rule.epsilon)
+            p[i] -= rate * (step + decoupled * p[i])
+        return
+    for i in range(stop - start):
+        m[i] = rule.momentum * m[i] - rate * (g[i] + (decay + decoupled) * p[i])
+        p[i] += m[i]
+
+
+@inlined
+def sum_of_squares(vector: Any, start: int, stop: int) -> float:
+    """Return the sum of the squares of elements ``start`` to ``stop - 1``."""
+    part = vector[start:stop]
+    total = part.dtype.type(0)
+    for i in range(stop - start):
+        total += part[i] * part[i]
+    return float(total)
+
+
+@inlined
 def resolve(rule: Rule, rate: float, step: int, global_rows: int, constants: Any) -> None:
-    """Write the rate of step number ``step`` (1-based), the weight decay and a zero into ``constants`` (3,).
+    """Write the rate of step number ``step`` (1-based), the weight decay and a zero into ``constants``.
 
     They get the vector's dtype this way: writing and reading an array is how a double becomes a float32.
     """
     if rule.kind == ADAM:
         rate *= math.sqrt(1.0 - float(rule.beta_2) ** step) / (1.0 - float(rule.beta_1) ** step)
-    constants[0] = rate
-    constants[1] = rule.l2 / global_rows
-    constants[2] = 0
+    constants[RATE] = rate
+    constants[DECAY] = rule.l2 / global_rows
+    constants[ZERO] = 0
+
+
+@inlined
+def resolve_more(rule: Rule, rate: float, step: int, constants: Any, course: Course) -> None:
+    """Write what Adam's relatives need besides."""
+    beta_1, beta_2 = float(rule.beta_1), float(rule.beta_2)
+    constants[CORRECTION] = 1.0 / math.sqrt(1.0 - beta_2**step)
+    constants[SECOND_RATE] = 1.0 / (1.0 - beta_1**step) if rule.kind == LAMB else rate / (1.0 - beta_1**step)
+    if rule.kind == ADAMAX:
+        constants[RATE] = rate / (1.0 - beta_1**step)
+    if rule.kind == NADAM:
+        now = beta_1 * (1.0 - 0.5 * 0.96 ** (step * MOMENTUM_DECAY))
+        ahead = beta_1 * (1.0 - 0.5 * 0.96 ** ((step + 1) * MOMENTUM_DECAY))
+        course.momenta[0] *= now
+        constants[RATE] = rate * (1.0 - now) / (1.0 - course.momenta[0])
+        constants[SECOND_RATE] = rate * ahead / (1.0 - course.momenta[0] * ahead)
+
+
+def resolve_all(slopes: Any, rule: Rule, rate: float, step: int, global_rows: int, course: Course) -> None:
+    """Get ready for a step, for compiled code only; the form is chosen by ``slopes``."""
+    raise NotImplementedError("resolve_all can be called from compiled code only")
+
+
+@overload(resolve_all, splice=True)
+def _resolve_all(slopes: Any, rule: Any, rate: Any, step: Any, global_rows: Any, course: Any) -> Callable[..., None]:
+    def narrow(slopes: Any, rule: Rule, rate: float, step: int, global_rows: int, course: Course) -> None:
+        resolve(rule, rate, step, global_rows, course.constants)
+
+    def wide(slopes: Any, rule: Rule, rate: float, step: int, global_rows: int, course: Course) -> None:
+        resolve(rule, rate, step, global_rows, course.constants)
+        resolve_more(rule, rate, step, course.constants, course)
+
+    return narrow if isinstance(slopes, types.NoneType) else wide
+
+
+def update(
+    slopes: Any, vectors: Vectors, at: int, start: int, stop: int, rule: Rule, constants: Any, biases: int
+) -> float:
+    """Update parameters that are all weights or all biases, for compiled code only; see `update_block`."""
+    raise NotImplementedError("update can be called from compiled code only")
+
+
+@overload(update, splice=True)
+def _update(
+    slopes: Any, vectors: Any, at: Any, start: Any, stop: Any, rule: Any, constants: Any, biases: Any
+) -> Callable[..., float]:
+    def narrow(
+        slopes: Any, vectors: Vectors, at: int, start: int, stop: int, rule: Rule, constants: Any, biases: int
+    ) -> float:
+        return update_block(vectors, at, start, stop, rule, constants[RATE], constants[DECAY + biases])
+
+    def wide(
+        slopes: Any, vectors: Vectors, at: int, start: int, stop: int, rule: Rule, constants: Any, biases: int
+    ) -> float:
+        decay = constants[DECAY + biases]
+        if rule.kind <= ADAM:
+            return update_block(vectors, at, start, stop, rule, constants[RATE], decay)
+        squares = sum_of_squares(vectors.params, start, stop)
+        if rule.kind <= ADADELTA:
+            by_squares(vectors, at, start, stop, rule, constants, decay)
+        elif rule.kind <= ADAMW:
+            decoupled = constants[ZERO] if biases else rule.weight_decay
+            by_moments(vectors, at, start, stop, rule, constants, decay, decoupled)
+        else:
+            if biases == 0:
+                constants[RATIO] = trust_ratio(vectors, start - at, start, stop, rule, constants)
+            by_layer(vectors, at, start, stop, rule, constants, biases)
+        return squares
+
+    return narrow if isinstance(slopes, types.NoneType) else wide
 
 
 @spliced
 def update_range(
-    vectors: Vectors, gradient_from: int, bias_at: int, rule: Rule, start: int, stop: int, constants: Any
+    slopes: Any, vectors: Vectors, gradient_from: int, bias_at: int, rule: Rule, start: int, stop: int, constants: Any
 ) -> float:
     """Take the optimizer's step, which `resolve` has prepared, for parameters ``start`` to ``stop - 1`` of a layer.
 
@@ -70,7 +275,7 @@ def update_range(
     while at < stop:
         biases = int(at >= bias_at)
         end = stop if biases else min(stop, bias_at)
-        found = update_block(vectors, at - gradient_from, at, end, rule, constants[0], constants[1 + biases])
+        found = update(slopes, vectors, at - gradient_from, at, end, rule, constants, biases)
         squares += 0.0 if biases else found
         at = end
     return squares
