@@ -25,7 +25,11 @@ def content(folder):
     return {path.name: path.read_bytes() for path in folder.iterdir()}
 
 
-@pytest.fixture(scope="module", params=COMMANDS)
+@pytest.fixture(
+    scope="module",
+    # The study W1 has a sweep in it.
+    params=[pytest.param(name, marks=pytest.mark.slow if name == "sweep" else ()) for name in COMMANDS],
+)
 def live(request, tmp_path_factory):
     """A study's JSON file and report, from one run."""
     if request.param == "published":
@@ -45,6 +49,7 @@ class TestSameBytes:
         assert "\nanswer    " in out
         assert out.endswith(f"\nreport    {tmp_path / 'again' / 'report.html'}\n")
 
+    @pytest.mark.slow  # the same content as above, from a file of another name
     def test_from_the_json_file(self, live, tmp_path, capsys):
         assert call("report", live / "some.json", "--report", tmp_path / "again") == 0
         assert content(tmp_path / "again") == content(live / "live")
@@ -57,6 +62,7 @@ class TestSameBytes:
         assert content(live / "live") == before
         assert capsys.readouterr().out == f"{live / 'live' / 'report.html'}\n"
 
+    @pytest.mark.slow
     def test_beside_a_file(self, live, tmp_path, capsys):
         (tmp_path / "mine.json").write_bytes((live / "some.json").read_bytes())
         assert call("report", tmp_path / "mine.json", "--quiet") == 0

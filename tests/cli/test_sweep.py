@@ -315,9 +315,9 @@ class TestJournal:
         ("option", "how"),
         [
             ("--json", signal.SIGKILL),
-            ("--json", signal.SIGINT),
+            pytest.param("--json", signal.SIGINT, marks=pytest.mark.slow),  # as in TestCtrlC
             ("--json", signal.SIGTERM),
-            ("--report", signal.SIGKILL),
+            pytest.param("--report", signal.SIGKILL, marks=pytest.mark.slow),
             ("--journal", signal.SIGKILL),
         ],
     )

@@ -1,5 +1,6 @@
 """CSV files: what spreadsheets and pandas write is read, anything else is refused with its name and line."""
 
+import functools
 import gzip
 import tracemalloc
 import warnings
@@ -254,6 +255,7 @@ def test_one_long_label_does_not_reserve_its_length_for_every_row(path):
     assert peak < 10e6
 
 
+@functools.cache
 def broken_gzips() -> dict[str, bytes]:
     """Damage far behind the first lines, so that it is met in the middle of reading numbers."""
     cells = np.random.default_rng(1).integers(0, 256, (100_000, 3))

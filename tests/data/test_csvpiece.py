@@ -73,7 +73,7 @@ def files(draw: st.DrawFn) -> tuple[bytes, int]:
     return text.removesuffix(draw(st.sampled_from(["", end]))).encode(draw(st.sampled_from(["utf-8", "utf-8-sig"]))), at
 
 
-@settings(deadline=None, max_examples=400)
+@settings(deadline=None, max_examples=200)
 @given(files(), st.integers(1, 9), st.booleans())
 def test_the_parts_of_a_table_are_the_table(path, drawn, parts, compressed):
     content, at = drawn
@@ -92,7 +92,7 @@ PIECES = [
 ]
 
 
-@settings(deadline=None, max_examples=400)
+@settings(deadline=None, max_examples=200)
 @given(st.lists(st.sampled_from(PIECES), max_size=30).map("".join), st.integers(0, 2), st.integers(1, 5))
 def test_the_parts_of_any_text_are_the_text_or_say_the_same(path, text, label_column, parts):
     path.write_bytes(text.encode())

@@ -6,8 +6,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
-from manyhands.data.scaling import SCALINGS, make_scaling
-from manyhands.errors import SettingsError
+from manyhands.data.scaling import SCALINGS, check_binarize, make_binary, make_scaling
+from manyhands.errors import DataError, SettingsError
 
 
 def scaled(kind: str, features: np.ndarray) -> np.ndarray:
@@ -91,3 +91,81 @@ def test_a_small_spread_far_from_zero_is_kept():
 def test_a_constant_feature_becomes_0_however_many_rows_add_up_their_rounding(rows, dtype):
     # Otherwise 0.1 + 0.1 + ... is off by some 1e-14, and that is blown up to a variance of 1.
     assert make_scaling("standard", np.full((rows, 3), 0.1, dtype)).scale.tolist() == [0, 0, 0]
+
+
+class TestBinary:
+    @pytest.mark.parametrize(
+        ("features", "threshold"),
+        [
+            (np.array([[0, 255]], np.uint8), 128),  # half of it is 127.5, and bytes from there on are those from 128 on
+            (np.array([[0, 254]], np.uint8), 127),
+            (np.array([[0, 16], [3, 4]], np.uint8), 8),
+            (np.array([[0, 1]], np.uint8), 1),
+            (np.array([[0, 255]], np.float32), 127.5),
+            (np.array([[-3, 0.5]]), 0.25),
+        ],
+        ids=str,
+    )
+    def test_default_is_half_of_the_largest_value(self, features, threshold):
+        scaling = make_binary("auto", features)
+        assert scaling.threshold == threshold
+        assert scaling.name == f"x >= {threshold:g}"
+
+    @settings(deadline=None, max_examples=100)
+    @given(
+        arrays.arrays(np.uint8, (20, 3)) | arrays.arrays(np.float32, (20, 3), elements=st.floats(-300, 300, width=32)),
+        st.floats(-300, 300),
+    )
+    def test_values_from_the_threshold_on_are_one(self, features, threshold):
+        expected = np.array([[float(value >= np.float32(threshold)) for value in row] for row in features])
+        if features.dtype == np.uint8:
+            expected = np.array([[float(float(value) >= threshold) for value in row] for row in features])
+        if len(np.unique(expected)) == 1:
+            with pytest.raises(DataError, match=f"all inputs would be {int(expected[0, 0])}"):
+                make_binary(threshold, features)
+            return
+        scaling = make_binary(threshold, features)
+        result = scaling.binarized(features)
+        assert result.dtype == np.uint8
+        np.testing.assert_array_equal(result * scaling.scale + scaling.shift, expected)
+
+    def test_a_value_reaches_itself_in_any_dtype(self):
+        """As a double, float32's 0.7 is smaller than 0.7."""
+        for dtype in (np.float32, np.float64):
+            features = np.array([[0.1, 0.7]], dtype)
+            assert make_binary(0.7, features).binarized(features).tolist() == [[0, 1]]
+
+    @pytest.mark.parametrize("kind", SCALINGS)
+    def test_without_a_threshold_values_stay(self, kind):
+        scaling = make_scaling(kind, BYTES)
+        assert scaling.threshold is None
+        assert scaling.binarized(BYTES) is BYTES
+
+    @pytest.mark.parametrize(("threshold", "value"), [(17, 0), (1e300, 0), (0, 1), (-5, 1), (-1e300, 1)])
+    @pytest.mark.parametrize("dtype", [np.uint8, np.float32, np.float64])
+    def test_all_the_same_is_a_data_error(self, threshold, value, dtype):
+        with pytest.raises(DataError, match=f"all inputs would be {value}: the training values go from 0 to 16"):
+            make_binary(threshold, BYTES.astype(dtype))
+
+    def test_nothing_but_zeros(self):
+        with pytest.raises(DataError, match="all inputs would be 1"):
+            make_binary("auto", np.zeros((2, 2), np.uint8))
+
+    @pytest.mark.parametrize("threshold", [float("nan"), float("inf"), 10**400, "half", True, [1], np.nan])
+    def test_no_threshold(self, threshold):
+        with pytest.raises(SettingsError, match="finite number or 'auto'"):
+            make_binary(threshold, BYTES)
+
+    @pytest.mark.parametrize("threshold", [3, 3.5, np.float32(3), np.int64(3)])
+    def test_numbers_of_any_kind(self, threshold):
+        assert make_binary(threshold, BYTES).binarized(BYTES).tolist() == [[0, 1], [1, 1]]
+
+    @pytest.mark.parametrize("scale", ["255", "standard"])
+    def test_another_scaling_beside_it(self, scale):
+        with pytest.raises(SettingsError, match=f"--binarize and --scale {scale} do not go together"):
+            check_binarize("auto", scale)
+        check_binarize(None, scale)
+
+    @pytest.mark.parametrize("scale", ["auto", "none"])
+    def test_scalings_that_change_nothing(self, scale):
+        check_binarize(3.0, scale)

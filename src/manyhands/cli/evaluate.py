@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import argparse
-from typing import TYPE_CHECKING, Any
+import shutil
+import textwrap
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from manyhands.cli import options as shared
 from manyhands.errors import DataError
@@ -13,7 +16,10 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from manyhands.data.dataset import Examples
+    from manyhands.studies.diagnostics import Diagnosis
     from manyhands.training.model import TrainedModel
+
+Result = TypeVar("Result")
 
 
 def register(commands: Any) -> None:
@@ -21,7 +27,8 @@ def register(commands: Any) -> None:
     parser = commands.add_parser(
         "evaluate",
         help="evaluate a model file on test rows",
-        description="Read a model written by manyhands train and print its accuracy on test rows.",
+        description="Read a model written by manyhands train and print its accuracy on test rows; with --report, also "
+        "what it gets wrong and how sure it is.",
     )
     parser.add_argument("model", metavar="MODEL", help="file written by manyhands train --out")
     parser.add_argument(
@@ -29,46 +36,76 @@ def register(commands: Any) -> None:
     )
     shared.add_data_options(parser, training=False)
     shared.add_output_options(parser)
+    parser.add_argument(
+        "--report",
+        metavar="DIR",
+        help="print precision, recall and confusions of the classes, and write report.html with figures (PNG, SVG) and "
+        "CSV files into this folder",
+    )
+    parser.add_argument(
+        "--transpose",
+        action=argparse.BooleanOptionalAction,
+        help="whether images of the report are stored lying on their side (default: those in EMNIST's files are)",
+    )
     parser.set_defaults(run=run)
 
 
 def run(options: argparse.Namespace) -> int:
     """Carry out the command."""
     from manyhands.data.catalog import load_test
+    from manyhands.studies.diagnostics import diagnose, evaluation
     from manyhands.training.model import load_model
 
     shared.check_output(options.json)
     model = load_model(options.model)
     other = load_model(options.against) if options.against else None
+    if options.report:
+        from manyhands.studies.report import check_possible
+
+        check_possible(options.report)
     examples = load_test(shared.data_request(options))
-    right = _correct(model, options.model, examples)
-    score = float(right.mean())
-    against = None if other is None else _against(right, _correct(other, options.against, examples))
+    found = _fitting(options.model, lambda: diagnose(model, examples))
+    against = None
+    if other is not None:
+        right = _fitting(options.against, lambda: other.correct(examples))
+        against = {"model": str(options.against), **_against(found.correct, right)}
+    record = evaluation(found, str(options.model), against)
     if not options.quiet:
         print(f"model     {options.model}, trained on {model.name}, {len(model.classes)} classes")
-    print(f"accuracy  {100 * score:.2f} % of {len(examples.labels)} test rows")
+    print(f"accuracy  {100 * found.accuracy:.2f} % of {len(examples.labels)} test rows")
     if against is not None:
         print(_difference(against, options.against))
     if options.json:
         from manyhands.files import write_json
 
-        record = {
-            "schema": "manyhands.evaluate/1",
-            "model": str(options.model),
-            "test_rows": len(examples.labels),
-            "accuracy": score,
-            "against": None if against is None else {"model": str(options.against), **against},
-        }
         write_json(options.json, record)
+    if options.report:
+        _report(options, found, model, examples, record)
     return 0
 
 
-def _correct(model: TrainedModel, path: str, examples: Examples) -> NDArray[np.bool_]:
-    """Return which rows a model classifies correctly; if they do not fit, say which model."""
+def _fitting(path: str, work: Callable[[], Result]) -> Result:
+    """Return what a model makes of the rows; if they do not fit, say which model."""
     try:
-        return model.correct(examples)
+        return work()
     except DataError as error:
         raise DataError(f"{error} (model {path})") from error
+
+
+def _report(
+    options: argparse.Namespace, found: Diagnosis, model: TrainedModel, examples: Examples, record: dict[str, Any]
+) -> None:
+    """Print what the model gets wrong, and write the page."""
+    from manyhands.studies.diagnostics_text import diagnosis_text
+    from manyhands.studies.report.diagnostics import left_out, write_diagnosis
+
+    if not options.quiet:
+        print(f"{diagnosis_text(found, shutil.get_terminal_size().columns)}\n", flush=True)
+    page = write_diagnosis(found, model, examples, options.report, record, transpose=options.transpose)
+    missing = left_out(found, examples)
+    if missing and not options.quiet:
+        print(textwrap.fill(missing, 80, initial_indent="note      ", subsequent_indent=" " * 10))
+    print(f"report    {page}")
 
 
 def _against(right: NDArray[np.bool_], other: NDArray[np.bool_]) -> dict[str, Any]:

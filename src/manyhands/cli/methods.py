@@ -10,7 +10,6 @@ from manyhands.cli import options as shared
 from manyhands.cli import studies
 from manyhands.errors import SettingsError
 
-DEFAULT_RATE = 0.001
 RATES = (0.001, 0.004, 0.012)
 WORKERS = (2, 8)
 
@@ -72,7 +71,7 @@ def run(options: argparse.Namespace) -> int:
     journal = options.journal or (f"{options.json}.journal" if options.json else None)
     studies.check_output(options)
     shared.check_output(options.markdown, options.json, journal)
-    if options.learning_rate != DEFAULT_RATE:
+    if options.learning_rate is not None:
         raise SettingsError("the study chooses learning rates itself: give those to choose from with --rates")
     request = methods.MethodsRequest(
         strategies=tuple(options.strategies or methods.METHODS),

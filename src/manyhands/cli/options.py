@@ -26,7 +26,7 @@ OPTIMIZERS = (
     "sgd", "momentum", "nesterov", "adam", "adagrad", "rmsprop",
     "adadelta", "adamax", "nadam", "adamw", "lamb", "lars",
 )  # fmt: skip
-LOSSES = ("cross_entropy", "binary_cross_entropy", "squared_error")
+LOSSES = ("cross_entropy", "binary_cross_entropy", "squared_error", "poisson")
 TEAMS = ("threads", "mpi")
 LEARNERS = ("mlp", "published")
 GRID_HIDDEN = ((50,), (65,), (75,), (85,), (100,))
@@ -56,6 +56,15 @@ def add_data_options(parser: argparse.ArgumentParser, *, training: bool = True) 
             help="use the first N training rows (default: 6000 of MNIST, else all)",
         )
         group.add_argument("--scale", default="auto", choices=SCALINGS, help="scaling of the inputs (default: auto)")
+        group.add_argument(
+            "--binarize",
+            nargs="?",
+            type=threshold,
+            const="auto",
+            metavar="T",
+            help="make inputs binary instead: 1 for stored values from T on, else 0 (T without a number: half of the "
+            "largest training value)",
+        )
 
 
 def add_network_options(parser: argparse.ArgumentParser, *, grid: bool = False) -> None:
@@ -294,6 +303,9 @@ def data_request(options: argparse.Namespace, strategies: Sequence[str] = ()) ->
     """
     from manyhands.data.catalog import DataRequest
 
+    binarize = getattr(options, "binarize", None)
+    if getattr(options, "as_published", False):
+        refuse_with_published({"--binarize": binarize is not None})
     rows = getattr(options, "validation", None)
     if strategies:
         from manyhands.training.plan import rows_validated
@@ -308,6 +320,7 @@ def data_request(options: argparse.Namespace, strategies: Sequence[str] = ()) ->
         rows=getattr(options, "train", None),
         scale=getattr(options, "scale", "auto"),
         validation=rows,
+        binarize=binarize,
     )
 
 
@@ -362,6 +375,19 @@ def amount(text: str) -> float:
         value = 0.0
     if not 0 < value < float("inf"):
         raise argparse.ArgumentTypeError(f"{text!r} is not a positive number")
+    return value
+
+
+def threshold(text: str) -> float | str:
+    """Read any finite number, or ``auto``."""
+    if text == "auto":
+        return text
+    try:
+        value = float(text)
+    except ValueError:
+        value = float("nan")
+    if not -float("inf") < value < float("inf"):
+        raise argparse.ArgumentTypeError(f"{text!r} is not a finite number")
     return value
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from typing import TYPE_CHECKING, Any
 
-from manyhands.cli import compare, methods, studies, sweep
+from manyhands.cli import compare, methods, networks, studies, sweep
 from manyhands.cli import options as shared
 
 if TYPE_CHECKING:
@@ -19,11 +19,13 @@ def register(commands: Any) -> None:
     """Add the command, with one command of its own for each study."""
     parser = commands.add_parser(
         "study",
-        help="carry out a study: w1 (Todorov et al. 2021), w4 (Alowaisheq & Dhami), strategies (all of them)",
+        help="carry out a study: w1 (Todorov et al. 2021), w2 (Kalwarowskyj & Schikuta), w4 (Alowaisheq & Dhami), "
+        "strategies (all of them)",
         description="Carry out a whole study on any data, with statistics.",
     )
     names = parser.add_subparsers(dest="study", required=True, metavar="STUDY")
     _register_w1(names)
+    networks.register(names)
     _register_w4(names)
     methods.register(names)
 

@@ -18,6 +18,7 @@ from manyhands.data.csvfile import read_csv, read_csv_part
 from manyhands.data.dataset import Dataset, Examples, make_dataset
 from manyhands.data.digits import read_digits
 from manyhands.data.idx import read_idx
+from manyhands.data.scaling import check_binarize
 from manyhands.errors import DataError, DownloadError, MissingDataError, OutputError, SettingsError
 from manyhands.files import cache_folder
 
@@ -56,6 +57,13 @@ class DataRequest:
         See `manyhands.data.scaling.make_scaling`.
     validation
         Number of training rows to keep for validation, or ``"auto"``; see `manyhands.data.split.for_validation`.
+    binarize
+        The threshold that makes inputs binary, or ``"auto"``; see `manyhands.data.scaling.make_binary`.
+
+    Raises
+    ------
+    SettingsError
+        If the threshold is no finite number, or a scaling is asked for beside it.
     """
 
     data: str = "auto"
@@ -65,6 +73,10 @@ class DataRequest:
     rows: int | None = None
     scale: str = "auto"
     validation: int | Literal["auto"] | None = None
+    binarize: float | Literal["auto"] | None = None
+
+    def __post_init__(self) -> None:
+        check_binarize(self.binarize, self.scale)
 
 
 class Joiner(Protocol):
@@ -115,6 +127,7 @@ def load(request: DataRequest, joiner: Joiner | None = None) -> Dataset:
         note=found.note,
         seconds=found.seconds - exchanging,
         validation=request.validation,
+        binarize=request.binarize,
     )
     return dataset if joiner is None else replace(dataset, distributed=exchanging)
 

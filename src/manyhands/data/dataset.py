@@ -11,7 +11,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from manyhands.data.scaling import Scaling, make_scaling
+from manyhands.data.scaling import Scaling, check_binarize, make_binary, make_scaling
 from manyhands.data.split import for_validation
 from manyhands.errors import DataError, SettingsError
 from manyhands.protocols import Table
@@ -148,6 +148,7 @@ def make_dataset(
     note: str = "",
     seconds: float = 0.0,
     validation: int | Literal["auto"] | None = None,
+    binarize: float | Literal["auto"] | None = None,
 ) -> Dataset:
     """Build a data set, with every check that must come before training.
 
@@ -163,14 +164,18 @@ def make_dataset(
         See `manyhands.data.scaling.make_scaling`.
     validation
         Number of rows to keep for validation, see `manyhands.data.split.for_validation`; None for none.
+    binarize
+        Make inputs binary, from this threshold on 1; see `manyhands.data.scaling.make_binary`. None: scale them.
 
     Raises
     ------
     SettingsError
-        If more rows are asked for than there are, or the scaling is unknown.
+        If more rows are asked for than there are, the scaling is unknown, or it is asked for beside ``binarize``.
     DataError
-        If training and test disagree, values are not finite, or the test has a class that training never saw.
+        If training and test disagree, values are not finite, the test has a class that training never saw, or all
+        binary inputs would be the same.
     """
+    check_binarize(binarize, scale)
     kept, held_out = _choose_rows(name, train.labels, rows, validation)
     everything, test_features = train.flat(), test.flat()
     features, labels = everything[kept], train.labels[kept]
@@ -187,16 +192,21 @@ def make_dataset(
             f"the {len(labels)} training rows have one class only ({classes[0]}); a classifier needs two",
             path=train.source,
         )
-    scaling = make_scaling(scale, features)
+    scaling = make_scaling(scale, features) if binarize is None else make_binary(binarize, features)
     held: Table | None = None
     if held_out is not None:
         held_labels = encode(train.labels[held_out], classes, train.source, _HINT, "validation row")
-        held = Table(everything[held_out], held_labels, scaling.scale, scaling.shift)
-        _check_finite(held.features, train.source, held_out)
+        _check_finite(everything[held_out], train.source, held_out)
+        held = Table(scaling.binarized(everything[held_out]), held_labels, scaling.scale, scaling.shift)
     return Dataset(
         name,
-        Table(features, codes.astype(np.int32), scaling.scale, scaling.shift),
-        Table(test_features, encode(test.labels, classes, test.source, _HINT), scaling.scale, scaling.shift),
+        Table(scaling.binarized(features), codes.astype(np.int32), scaling.scale, scaling.shift),
+        Table(
+            scaling.binarized(test_features),
+            encode(test.labels, classes, test.source, _HINT),
+            scaling.scale,
+            scaling.shift,
+        ),
         classes,
         scaling,
         note,

@@ -1,14 +1,19 @@
-"""How stored values become inputs: ``stored * scale + shift``, per feature, always from training rows alone."""
+"""How stored values become inputs: ``stored * scale + shift``, per feature, always from training rows alone.
+
+Or a threshold makes them 0 and 1 first, as in the binary images of Kalwarowskyj & Schikuta.
+"""
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
-from typing import Any
+from numbers import Real
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-from manyhands.errors import SettingsError
+from manyhands.errors import DataError, SettingsError
 
 SCALINGS = ("auto", "255", "standard", "none")
 _ROWS_AT_ONCE = 4096
@@ -16,18 +21,25 @@ _ROWS_AT_ONCE = 4096
 
 @dataclass(frozen=True)
 class Scaling:
-    """A per-feature linear map.
+    """A per-feature linear map, of bytes 0 and 1 if there is a threshold.
 
     Attributes
     ----------
     name : str
-        What was done, e.g. ``"x / 255"``.
+        What was done, e.g. ``"x / 255"`` or ``"x >= 128"``.
     scale, shift : ndarray of shape (features,), float64
+    threshold : float or None
+        Stored values from here on count as 1, those below as 0; None: they count as they are.
     """
 
     name: str
     scale: NDArray[np.float64]
     shift: NDArray[np.float64]
+    threshold: float | None = None
+
+    def binarized(self, features: NDArray[Any]) -> NDArray[Any]:
+        """Return stored values as bytes 0 and 1 if there is a threshold, else as they are."""
+        return features if self.threshold is None else _from(self.threshold, features).view(np.uint8)
 
 
 def make_scaling(kind: str, features: NDArray[Any]) -> Scaling:
@@ -57,6 +69,71 @@ def make_scaling(kind: str, features: NDArray[Any]) -> Scaling:
     if kind == "none":
         return Scaling("none", np.ones(count), np.zeros(count))
     raise SettingsError(f"unknown scaling {kind!r}; choose one of {', '.join(SCALINGS)}")
+
+
+def check_binarize(wanted: float | Literal["auto"] | None, scale: str = "auto") -> None:
+    """Check that values can be made binary in this way, and that no other scaling is asked for.
+
+    Raises
+    ------
+    SettingsError
+        If the threshold is no finite number, or the scaling is neither ``"auto"`` nor ``"none"``.
+    """
+    if wanted is None:
+        return
+    if wanted != "auto" and (not isinstance(wanted, Real) or isinstance(wanted, bool) or not _finite(wanted)):
+        raise SettingsError(f"binarize takes a finite number or 'auto', not {wanted!r}")
+    if scale not in ("auto", "none"):
+        raise SettingsError(f"--binarize and --scale {scale} do not go together: binary inputs are 0 and 1 as they are")
+
+
+def make_binary(wanted: float | Literal["auto"], features: NDArray[Any]) -> Scaling:
+    """Return the scaling that makes inputs binary.
+
+    Parameters
+    ----------
+    wanted
+        The threshold. ``"auto"``: half of the largest training value, of bytes rounded up: 128 where that is 255.
+    features : ndarray of shape (rows, features)
+        Of the training rows, finite.
+
+    Raises
+    ------
+    SettingsError
+        As :func:`check_binarize`.
+    DataError
+        If all inputs would be the same.
+    """
+    check_binarize(wanted)
+    low, high = features.min(), features.max()
+    if wanted != "auto":
+        threshold = float(wanted)
+    else:
+        threshold = float(-(-int(high) // 2)) if features.dtype == np.uint8 else float(high) / 2
+    ends = _from(threshold, np.array([low, high]))
+    if ends[0] == ends[1]:
+        raise DataError(
+            f"binarize: with the threshold {threshold:g} all inputs would be {int(ends[0])}: "
+            f"the training values go from {low:g} to {high:g}"
+        )
+    count = features.shape[1]
+    return Scaling(f"x >= {threshold:.6g}", np.ones(count), np.zeros(count), threshold)
+
+
+def _finite(number: float) -> bool:
+    try:
+        return math.isfinite(number)
+    except OverflowError:  # a whole number that no double can hold
+        return False
+
+
+def _from(threshold: float, features: NDArray[Any]) -> NDArray[np.bool_]:
+    """Return where values reach the threshold, which is rounded to their own dtype: 0.7 reaches 0.7 in any."""
+    # Bytes are compared with a whole number: with a fraction, NumPy would widen all of them to doubles.
+    bound = math.ceil(threshold) if features.dtype == np.uint8 else threshold
+    with np.errstate(over="ignore"):  # beyond float32's range: infinite, which no finite value reaches
+        found: NDArray[np.bool_] = features >= bound
+    return found
 
 
 def _divide(by: int, count: int) -> Scaling:

@@ -293,6 +293,7 @@ def compare(
     validation: int | Literal["auto"] | None = None,
     pin: bool = False,
     blas_threads: int = 1,
+    binarize: float | Literal["auto"] | None = None,
     **network: Any,
 ) -> Comparison:
     """Compare strategies at several numbers of workers with the sequential run.
@@ -305,7 +306,7 @@ def compare(
         See :class:`CompareRequest`.
     schedule, stop, shares
         See :class:`CompareRequest`.
-    validation, pin, blas_threads
+    validation, pin, blas_threads, binarize
         See `manyhands.train`.
     scaled
         Whether n workers train on n times the rows (those named by ``rows``).
@@ -325,7 +326,7 @@ def compare(
         dataset = data
     else:
         held = rows_validated(strategies, validation, stop)
-        wanted = DataRequest(str(data), rows=rows, scale=scale, validation=held)
+        wanted = DataRequest(str(data), rows=rows, scale=scale, validation=held, binarize=binarize)
         dataset = load_scaled(wanted, workers if scaled else (1,))
     request = CompareRequest(
         strategies=tuple(strategies),

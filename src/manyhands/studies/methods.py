@@ -8,7 +8,6 @@ is finished is kept in a journal, so that the study can be stopped and goes on w
 from __future__ import annotations
 
 import itertools
-import statistics
 import textwrap
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
@@ -27,6 +26,7 @@ from manyhands.studies.environment import describe_environment
 from manyhands.studies.journal import Journal
 from manyhands.studies.statistics import DEFAULT_MARGIN, check_margin
 from manyhands.studies.tables import with_interval
+from manyhands.studies.tuning import FIRST_TUNING_SEED, best_rate, check_seeds, tried_on_validation
 from manyhands.teams.launch import check_alone
 from manyhands.training.plan import Plan, is_automatic, make_plan
 from manyhands.training.run import network_settings, run
@@ -71,8 +71,6 @@ DEFAULT_RATES = (0.001, 0.004, 0.012)
 DEFAULT_WORKERS = (2, 8)
 DEFAULT_SEEDS = 5
 TUNING_SEEDS = 1
-_FIRST_TUNING_SEED = 1000
-"""Seeds of the choice are none of those that are reported."""
 
 _NEEDED = frozenset(
     ("strategy", "workers", "seed", "seconds", "rounds", "bytes_sent", "examples", "learning_rate", "rows", "accuracy")
@@ -175,9 +173,9 @@ class MethodsStudy:
 
     def __init__(self, dataset: Dataset, request: MethodsRequest, journal: str | Path | None = None) -> None:
         check_alone(request.team)
-        _check(dataset, request)
+        _check(request)
         self.dataset, self.request, self._journal_path = dataset, request, journal
-        self._tried = replace(dataset, test=dataset.validation or dataset.test)
+        self._tried = tried_on_validation(dataset)
         self._cases = list(_cases(request))
         for case in self._cases:
             self._plan(case, request.rates[0], request.seed)
@@ -217,13 +215,11 @@ class MethodsStudy:
 
     def _choose(self, case: _Case, journal: Journal | None, told: Callable[[], None] | None) -> float:
         """Return the learning rate with the best mean accuracy on the validation rows; of equals, the smallest."""
-        seeds = range(_FIRST_TUNING_SEED, _FIRST_TUNING_SEED + self.request.tuning)
 
-        def mean(rate: float) -> float:
-            runs = [self._carry_out(case, rate, seed, journal, told) for seed in seeds]
-            return statistics.fmean(record["accuracy"] for record in runs)
+        def score(rate: float, seed: int) -> float:
+            return float(self._carry_out(case, rate, seed, journal, told)["accuracy"])
 
-        return max(sorted(self.request.rates), key=mean)
+        return best_rate(self.request.rates, self.request.tuning, score)
 
     def _carry_out(
         self, case: _Case, rate: float, seed: int, journal: Journal | None, told: Callable[[], None] | None
@@ -231,7 +227,7 @@ class MethodsStudy:
         """Return the record of a run, done now or before."""
         key = (case.strategy, case.workers, rate, seed)
         if key not in self._done:
-            tuning = seed >= _FIRST_TUNING_SEED
+            tuning = seed >= FIRST_TUNING_SEED
             dataset = self._tried if tuning else self.dataset
             try:
                 record = run_record(run(self._plan(case, rate, seed), dataset))
@@ -270,7 +266,7 @@ class MethodsStudy:
             try:
                 key = (entry["strategy"], entry["workers"], entry["rate"], entry["seed"])
                 record = entry["record"]
-                judged = key[3] < _FIRST_TUNING_SEED and not record.get("diverged")
+                judged = key[3] < FIRST_TUNING_SEED and not record.get("diverged")
                 needed = _NEEDED if judged else {"accuracy"}
                 if not needed <= record.keys() or not 0 <= record["accuracy"] <= 1:
                     raise ValueError
@@ -325,14 +321,9 @@ def _bind(progress: MethodsProgress, what: str, finished: Iterator[int], whole: 
     return lambda: progress(what, next(finished), whole)
 
 
-def _check(dataset: Dataset, request: MethodsRequest) -> None:
+def _check(request: MethodsRequest) -> None:
     """Check what `make_plan` does not see."""
-    if dataset.validation is None:
-        raise SettingsError("the study chooses learning rates on validation rows, and the data set has none")
-    if request.seeds < 1 or request.tuning < 1:
-        raise SettingsError("the study needs at least one seed to choose by and one to report")
-    if request.seed + request.seeds > _FIRST_TUNING_SEED:
-        raise SettingsError(f"seeds from {_FIRST_TUNING_SEED} on are those that learning rates are chosen with")
+    check_seeds(request.seeds, request.seed, request.tuning)
     if not request.workers or not request.rates or min(request.workers) < 1:
         raise SettingsError("the study needs at least one number of workers from 1 on, and one learning rate")
     check_margin(request.margin)

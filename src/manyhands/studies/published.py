@@ -207,6 +207,8 @@ class PublishedStudy:
 
     def __init__(self, request: PublishedRequest) -> None:
         check_alone("mpi")
+        if request.data.binarize is not None:
+            raise SettingsError("as published, pixels are raw: leave binarize out")
         self.request = request
         self.dataset = load(replace(request.data, scale="none"))
         self.plans = self._plans()

@@ -288,6 +288,8 @@ def load_for_sweep(request: DataRequest, *, published: bool = False) -> Dataset:
         As `manyhands.data.catalog.load`.
     """
     if published:
+        if request.binarize is not None:
+            raise SettingsError("as published, pixels are raw: leave binarize out")
         return load(replace(request, scale="none", validation=None))
     return load(replace(request, validation="auto" if request.validation is None else request.validation))
 
@@ -312,13 +314,14 @@ def sweep(
     workers: int | None = None,
     team: str = "threads",
     retime: int | None = None,
+    binarize: float | Literal["auto"] | None = None,
     **network: Any,
 ) -> Sweep:
     """Train every network with every number of epochs, several times, and find the best trade-off.
 
     Parameters
     ----------
-    data, rows, scale, **network
+    data, rows, scale, binarize, **network
         See `manyhands.train`.
     hidden
         Networks: widths of hidden layers, or one number for one layer.
@@ -367,6 +370,7 @@ def sweep(
             )
     else:
         dataset = load_for_sweep(
-            DataRequest(str(data), rows=rows, scale=scale, validation=validation), published=published
+            DataRequest(str(data), rows=rows, scale=scale, validation=validation, binarize=binarize),
+            published=published,
         )
     return SweepStudy(dataset, request, journal).run()

@@ -39,6 +39,7 @@ def hand_over(dataset: Dataset, folder: Path) -> None:
         facts = {
             "name": dataset.name,
             "scaling": dataset.scaling.name,
+            "threshold": dataset.scaling.threshold,
             "note": dataset.note,
             "seconds": dataset.seconds,
             "validation": dataset.validation is not None,
@@ -65,7 +66,7 @@ def take_over(folder: Path) -> Dataset:
         train,
         Table(test_features, test_labels, scale, shift),
         classes,
-        Scaling(facts["scaling"], scale, shift),
+        Scaling(facts["scaling"], scale, shift, facts["threshold"]),
         facts["note"],
         facts["seconds"],
         distributed=facts["distributed"] + time.perf_counter() - began,

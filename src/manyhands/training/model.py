@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -53,7 +54,7 @@ class TrainedModel:
         Parameters
         ----------
         features : ndarray of shape (rows, ...)
-            Values as they are stored, e.g. pixels from 0 to 255; they are scaled here.
+            Values as they are stored, e.g. pixels from 0 to 255; they are scaled, or made binary, here.
 
         Raises
         ------
@@ -64,10 +65,13 @@ class TrainedModel:
         expected = len(self.scaling.scale)
         if rows.shape[1] != expected:
             raise DataError(f"the model takes {expected} features per row, these have {rows.shape[1]}")
-        if rows.dtype != np.uint8 and not (np.abs(rows) <= np.finfo(self.settings.dtype).max).all():
-            raise DataError(f"the features contain values that are not finite {self.settings.dtype} numbers")
+        # What is compared with a threshold never becomes a number of the network's dtype.
+        dtype = rows.dtype if self.scaling.threshold is not None else np.dtype(self.settings.dtype)
+        if rows.dtype != np.uint8 and not (np.abs(rows) <= np.finfo(dtype).max).all():
+            raise DataError(f"the features contain values that are not finite {dtype} numbers")
+        inputs = self.scaling.binarized(rows)
         return self.learner.predict_proba(
-            Table(rows, np.zeros(len(rows), np.int32), self.scaling.scale, self.scaling.shift)
+            Table(inputs, np.zeros(len(inputs), np.int32), self.scaling.scale, self.scaling.shift)
         )
 
     def predict(self, features: NDArray[Any]) -> NDArray[Any]:
@@ -118,6 +122,8 @@ class TrainedModel:
             "scaling": self.scaling.name,
             "name": self.name,
         }
+        if self.scaling.threshold is not None:
+            description["threshold"] = json.dumps(self.scaling.threshold)
         tensors = {"scale": self.scaling.scale, "shift": self.scaling.shift, **self.learner.weights()}
         write_whole(path, _in_one_order(save(tensors, metadata=description)))
 
@@ -227,6 +233,16 @@ def _classes(described: Any, count: int) -> NDArray[Any]:
     return classes
 
 
+def _threshold(text: str | None) -> float | None:
+    """Return the threshold of binary inputs from JSON; files without one have none."""
+    if text is None:
+        return None
+    value = json.loads(text)
+    if type(value) not in (int, float) or not math.isfinite(value):
+        raise ValueError(f"the threshold of the inputs cannot be {text[:40]!r}")
+    return float(value)
+
+
 def _build(
     settings: MLPSettings, classes: NDArray[Any], tensors: dict[str, NDArray[Any]], description: Mapping[str, str]
 ) -> TrainedModel:
@@ -253,5 +269,5 @@ def _build(
 
     learner = MLP(settings, len(scale), len(classes))
     learner.load_weights(tensors)
-    scaling = Scaling(description.get("scaling", ""), scale, shift)
+    scaling = Scaling(description.get("scaling", ""), scale, shift, _threshold(description.get("threshold")))
     return TrainedModel(learner, settings, scaling, classes, description.get("name", ""))

@@ -154,7 +154,7 @@ def scatter(dataset: Dataset | None, world: World, sharding: Sharding) -> Datase
         Table(features, arrays["labels"][begin:end], scale, shift),
         Table(arrays["test-features"], arrays["test-labels"], scale, shift),
         arrays["classes"],
-        Scaling(facts["scaling"], scale, shift),
+        Scaling(facts["scaling"], scale, shift, facts["threshold"]),
         facts["note"],
         facts["seconds"] if world.rank == 0 else 0.0,
         distributed=time.perf_counter() - began,
@@ -174,6 +174,7 @@ def _facts(dataset: Dataset) -> dict[str, Any]:
     return {
         "name": dataset.name,
         "scaling": dataset.scaling.name,
+        "threshold": dataset.scaling.threshold,
         "note": dataset.note,
         "seconds": dataset.seconds,
         "rows": dataset.rows,

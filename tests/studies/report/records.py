@@ -374,3 +374,86 @@ def older(record):
 def nothing_finished():
     """A study that was stopped at once."""
     return {**w1(), "interrupted": True, "sweep": None, "compare": None, "published": None}
+
+
+def networks(targets=(0.85, 0.92), seeds=3, margin=0.25, in_turn=True):
+    """A study of networks: a base, two activations, and weights that all start at 1."""
+    chance = random.Random(3)
+    members = [("", "base", 0.935), ("activation", "tanh", 0.93), ("activation", "identity", 0.90)]
+    members += [("weight_init", "weights ones", 0.21)]
+    found_runs, found_rows = [], []
+    for number, (_, name, level) in enumerate(members):
+        mine = []
+        for seed in range(seeds):
+            base = level + chance.gauss(0, 0.001)
+            for strategy, n in (("sequential", 1), ("periodic:1epoch", 2), ("one-shot", 4)):
+                lost = {1: 0, 2: 0.0002, 4: 0.02}[n]
+                score = base - lost + (chance.gauss(0, 0.0002) if n > 1 else 0)
+                each = run(strategy, n, seed, score, 0.5 / n + 0.05 * number, curves=bool(targets) and n < 4)
+                more = {"network": number, "learning_rate": 0.001, "validation_accuracy": score, "confidence": 0.95}
+                neurons = [1] if name == "weights ones" else [75]
+                mine.append({**each, **more, "calibration_error": 0.03, "distinct_neurons": neurons})
+        found_runs += mine
+        found_rows += [_network_row(number, row, mine, targets) for row in summary(mine, margin)]
+    return {
+        "schema": "manyhands.networks/1",
+        "environment": environment("manyhands study w2"),
+        "settings": {
+            "data": {**data(), "validation_rows": 10000},
+            "axes": ["activation", "weight_init"],
+            "in_turn": in_turn,
+            "strategies": ["sequential", "periodic:1epoch", "one-shot"],
+            "workers": [1, 2, 4],
+            "targets": list(targets),
+            "multiples": [0.25, 1, 4],
+            "network": {},
+            "epochs": 75,
+            "seeds": seeds,
+            "seed": 0,
+            "tuning": 1,
+            "margin": margin,
+            "skipped": [],
+        },
+        "interrupted": False,
+        "networks": [
+            {"axis": axis if in_turn else "", "name": name, "batch": 200, "hidden": [75], "activation": "relu"}
+            for axis, name, _ in members
+        ],
+        "runs": found_runs,
+        "tried": [{"network": 0, "learning_rate": 0.001, "seed": 1000, "validation_accuracy": 0.93}],
+        "diverged": [
+            {"network": 3, "learning_rate": 1.0, "seed": 2, "strategy": "one-shot", "workers": 2, "step": 9},
+        ],
+        "summary": found_rows,
+        "best": 0,
+    }
+
+
+def _network_row(number, row, mine, targets):
+    runs_of = [each for each in mine if (each["strategy"], each["workers"]) == (row["strategy"], row["workers"])]
+    reached = []
+    for target in targets:
+        firsts = [[p for p in each["curve"] or [] if p["accuracy"] >= target][:1] for each in runs_of]
+        points = [first[0] for first in firsts if first]
+        reached.append(
+            {
+                "target": target,
+                "runs": len(points),
+                "epochs": statistics.median(p["epoch"] for p in points) if points else None,
+                "seconds": statistics.median(p["train_s"] for p in points) if points else None,
+            }
+        )
+    gone = ("target_s", "target_reached", "scaled_speedup")
+    return {
+        "network": number,
+        **{name: value for name, value in row.items() if name not in gone},
+        "learning_rate": 0.001,
+        "validation_mean": row["accuracy_mean"],
+        "validation_ci95": row["accuracy_ci95"],
+        "confidence_mean": 0.95,
+        "confidence_ci95": [0.94, 0.96],
+        "calibration_error_mean": 0.03,
+        "calibration_error_ci95": [0.02, 0.04],
+        "reached": reached,
+        "distinct_neurons": runs_of[0]["distinct_neurons"],
+    }

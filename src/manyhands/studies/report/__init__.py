@@ -56,7 +56,7 @@ def write_report(record: Any, folder: str | Path) -> Path:
     for picture, vector, pixels in pictures:
         files |= {f"{picture.name}.png": pixels, f"{picture.name}.svg": vector}
     page = make_page(completed, [(picture, vector) for picture, vector, _ in pictures], list(files))
-    target = _make_folder(folder)
+    target = make_folder(folder)
     for name, content in {**files, PAGE: page.encode(errors="replace")}.items():
         write_whole(target / name, content)
     return target / PAGE
@@ -108,10 +108,17 @@ def check_possible(folder: str | Path) -> None:
     from manyhands.studies.report.canvas import require_matplotlib
 
     require_matplotlib()
-    check_writable(_make_folder(folder) / PAGE)
+    check_writable(make_folder(folder) / PAGE)
 
 
-def _make_folder(folder: str | Path) -> Path:
+def make_folder(folder: str | Path) -> Path:
+    """Make a report's folder if it is not there, and return it.
+
+    Raises
+    ------
+    OutputError
+        If it cannot be made.
+    """
     target = Path(folder)
     try:
         target.mkdir(parents=True, exist_ok=True)

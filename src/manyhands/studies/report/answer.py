@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from manyhands.studies.report import selection
+from manyhands.studies.report import networks, selection
 from manyhands.studies.report.records import Record, complete, parts
 from manyhands.studies.report.wording import count, decimal, first_capital, impact, layers, signed, span
 from manyhands.studies.statistics import DEFAULT_MARGIN
@@ -13,7 +13,7 @@ QUESTION = "Can we increase the speed, keeping the same accuracy?"  # the title 
 SCALED_QUESTION = "Can more workers train on more data in the same time?"
 PUBLISHED_QUESTION = "Does the published method increase the speed, keeping the same accuracy?"
 SWEEP_QUESTION = "Which classifier has the best trade-off?"
-_NOTHING = "No answer: no run was finished."
+_NOTHING = networks.NOTHING
 
 
 def answer(record: Any) -> tuple[str, str]:
@@ -43,6 +43,8 @@ def answers(record: Record) -> list[tuple[str, str]]:
         found.append((PUBLISHED_QUESTION, _of_published(inside.published)))
     if inside.sweep is not None:
         found.append((SWEEP_QUESTION, _of_sweep(inside.sweep)))
+    if inside.networks is not None:
+        found.append((networks.QUESTION, networks.answer(inside.networks)))
     return found or [(QUESTION, _NOTHING)]
 
 

@@ -125,6 +125,24 @@ def new_figure(
     return figure, list(panels.flat)
 
 
+def new_sheet(width: float, height: float) -> tuple[Figure, Axes]:
+    """Return a white figure and one panel all over it, whose coordinates are inches from the top left."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(width, height), facecolor="white")
+    axes = figure.add_axes((0, 0, 1, 1))
+    axes.axis("off")
+    return figure, axes
+
+
+def end_sheet(figure: Figure, axes: Axes) -> None:
+    """Let the panel be the whole sheet again, whatever was drawn: called last."""
+    width, height = figure.get_size_inches()
+    axes.set_aspect("auto")
+    axes.set_xlim(0, width)
+    axes.set_ylim(height, 0)
+
+
 def dress(axes: Axes, x: str, y: str, title: str = "") -> None:
     """Label a panel, and leave of its frame what is needed."""
     axes.set_facecolor("white")

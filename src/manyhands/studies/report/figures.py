@@ -6,6 +6,7 @@ from typing import Any
 
 from manyhands.studies.report import figures_accuracy, figures_convergence, figures_published, figures_speed
 from manyhands.studies.report.canvas import Picture, require_matplotlib
+from manyhands.studies.report.figures_networks import network_figures
 from manyhands.studies.report.figures_sweep import sweep_figures
 from manyhands.studies.report.records import Record, complete, parts
 
@@ -40,6 +41,8 @@ def make_figures(record: Any) -> list[Picture]:
         found += _of_comparison(inside.compare)
     if inside.published is not None:
         found += figures_published.published_figures(inside.published)
+    if inside.networks is not None:
+        found += network_figures(inside.networks)
     return [picture for picture in found if picture is not None]
 
 

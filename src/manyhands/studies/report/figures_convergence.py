@@ -21,7 +21,7 @@ _LOG_FROM = 20  # times the smallest loss, from which the axis is logarithmic
 
 
 @dataclass(frozen=True)
-class _Course:
+class Course:
     """The mean course of the runs of one strategy at one number of workers."""
 
     epochs: list[float]
@@ -53,7 +53,7 @@ def convergence(compare: Record, measure: str) -> Picture | None:
             axes = panels[2 * row + column]
             for series, (name, course) in enumerate(chosen.items()):
                 part = series / len(chosen)
-                _draw(axes, getattr(course, field), course.values, styles[name], name, part)
+                draw_course(axes, getattr(course, field), course.values, styles[name], name, part)
             _draw_target(axes, compare, measure)
             crowd = f", more than the {selection.cores(compare)}" if number in selection.crowded(compare) else ""
             last = row == len(shown) - 1
@@ -72,37 +72,43 @@ def convergence(compare: Record, measure: str) -> Picture | None:
     return Picture(f"convergence_{measure}", caption, alt, figure)
 
 
-def _band(courses: dict[tuple[str, int], _Course]) -> str:
+def _band(courses: dict[tuple[str, int], Course]) -> str:
     has_band = any(value.low is not None for course in courses.values() for value in course.values)
     return ", band: 95 % interval" if has_band else ""
 
 
-def _courses(compare: Record, measure: str) -> dict[tuple[str, int], _Course]:
+def _courses(compare: Record, measure: str) -> dict[tuple[str, int], Course]:
     """Return the mean courses of all groups of runs whose curves were recorded."""
     groups: dict[tuple[str, int], list[list[Record]]] = {}
     for run in compare["runs"]:
-        usable = [
-            point
-            for point in run["curve"] or []
-            if point[measure] is not None and point["epoch"] is not None and point["train_s"] is not None
-        ]
-        if len(usable) > 1:
-            groups.setdefault((run["strategy"], run["workers"]), []).append(usable)
-    return {group: _mean_course(curves, measure) for group, curves in groups.items()}
+        if len(points := usable_points(run, measure)) > 1:
+            groups.setdefault((run["strategy"], run["workers"]), []).append(points)
+    return {group: mean_course(curves, measure) for group, curves in groups.items()}
 
 
-def _mean_course(curves: Sequence[Sequence[Record]], measure: str) -> _Course:
+def usable_points(run: Record, measure: str) -> list[Record]:
+    """Return the points of a run's curve that can be drawn."""
+    return [
+        point
+        for point in run["curve"] or []
+        if point[measure] is not None and point["epoch"] is not None and point["train_s"] is not None
+    ]
+
+
+def mean_course(curves: Sequence[Sequence[Record]], measure: str) -> Course:
     """Return the mean over runs, point by point, as far as all of them go."""
     factor = 100 if measure == "accuracy" else 1
     together = list(zip(*curves, strict=False))
-    return _Course(
+    return Course(
         [statistics.fmean(point["epoch"] for point in points) for points in together],
         [statistics.fmean(point["train_s"] for point in points) for points in together],
         [estimate([factor * point[measure] for point in points]) for points in together],
     )
 
 
-def _draw(axes: Axes, where: Sequence[float], values: Sequence[Estimate], look: Look, name: str, part: float) -> None:
+def draw_course(
+    axes: Axes, where: Sequence[float], values: Sequence[Estimate], look: Look, name: str, part: float
+) -> None:
     """Draw a course, its interval as a band, and a few markers, beside those of the other series by a part."""
     every = max(1, len(where) // 5)
     axes.plot(
@@ -130,7 +136,7 @@ def _draw_target(axes: Axes, compare: Record, measure: str) -> None:
         axes.axhline(100 * target, color=GREY, linewidth=1.2, linestyle=(0, (1, 2)), label=name)
 
 
-def _limit(axes: Axes, courses: dict[tuple[str, int], _Course], measure: str) -> None:
+def _limit(axes: Axes, courses: dict[tuple[str, int], Course], measure: str) -> None:
     """Let the y axis show where the courses end and differ, not the first steps of all."""
     means = [value.mean for course in courses.values() for value in course.values]
     ends = [course.values[-1].mean for course in courses.values()]
@@ -142,7 +148,7 @@ def _limit(axes: Axes, courses: dict[tuple[str, int], _Course], measure: str) ->
         axes.set_yscale("log")
 
 
-def _finding(compare: Record, courses: dict[tuple[str, int], _Course], measure: str) -> str:
+def _finding(compare: Record, courses: dict[tuple[str, int], Course], measure: str) -> str:
     """Say where sequential and the best parallel course ended and when, or when they reached the target."""
     rows = [row for row in selection.parallel_rows(compare) if (row["strategy"], row["workers"]) in courses]
     groups = [group for group in courses if group[0] == selection.SEQUENTIAL][:1]

@@ -35,6 +35,15 @@ _TABLE1 = (
     "test_pct",
     "impact",
 )
+_NETWORK = (
+    *("axis", "name", "activation", "optimizer", "batch", "weight_init", "bias_init", "loss", "dropout", "hidden"),
+)
+_NETWORK_RUN = ("learning_rate", "validation_accuracy", "confidence", "calibration_error", "distinct_neurons")
+_NETWORK_ROW = (
+    *("strategy", "workers", "learning_rate", "accuracy_mean", "accuracy_ci95", "delta_pp", "delta_ci95", "verdict"),
+    *("train_s", "speedup", "speedup_ci95", "oversubscribed", "validation_mean", "validation_ci95"),
+    *("confidence_mean", "confidence_ci95", "calibration_error_mean", "calibration_error_ci95", "distinct_neurons"),
+)
 _CURVE = ("step", "epoch", "round", "train_s", "loss", "accuracy")
 _WHOSE = ("strategy", "workers", "seed")
 _LINE = ("processes", "time_s", "accuracy_pct", "impact")
@@ -62,7 +71,36 @@ def csv_files(record: Record) -> dict[str, bytes]:
             sides = inside.published["tables"][f"table{number}"]
             found[f"table{number}.csv"] = _written(_LINE, sides["here"])
             found[f"table{number}_published.csv"] = _written(_LINE, sides["published"])
+    if inside.networks is not None:
+        found |= _of_networks(inside.networks)
     return {name: content for name, content in found.items() if content.count(b"\n") > 1}
+
+
+def _of_networks(study: Record) -> dict[str, bytes]:
+    """Return runs, rows, curves and tried rates, each with the network they belong to."""
+
+    def named(records: Iterable[Record]) -> Iterable[Record]:
+        return ({**study["networks"][each["network"]], **each} for each in records)
+
+    seconds = [f"seconds_{name}" for name in SECONDS]
+    targets = [
+        f"{what}_to_{100 * target:g}" for target in study["settings"]["targets"] for what in ("epochs", "seconds")
+    ]
+    rows = ({**row, **_reached(row)} for row in named(study["summary"]))
+    runs = map(_flat, named(study["runs"]))
+    return {
+        "runs.csv": _written((*_NETWORK, *_NETWORK_RUN, *_RUN, *seconds), runs),
+        "networks.csv": _written((*_NETWORK, *_NETWORK_ROW, *targets), rows),
+        "curves.csv": _written(("name", *_WHOSE, *_CURVE), _curves(named(study["runs"]), ("name", *_WHOSE))),
+        "tried.csv": _written((*_NETWORK, "learning_rate", "seed", "validation_accuracy"), named(study["tried"])),
+    }
+
+
+def _reached(row: Record) -> Record:
+    """Return how soon every target was reached, as fields of a row."""
+    return {
+        f"{what}_to_{100 * each['target']:g}": each[what] for each in row["reached"] for what in ("epochs", "seconds")
+    }
 
 
 def _of_sweep(sweep: Record) -> dict[str, bytes]:
@@ -87,11 +125,11 @@ def _flat(run: Record) -> Record:
     return {**run, **{f"seconds_{name}": run["seconds"][name] for name in SECONDS}}
 
 
-def _curves(runs: Iterable[Record]) -> Iterable[Record]:
+def _curves(runs: Iterable[Record], whose: Sequence[str] = _WHOSE) -> Iterable[Record]:
     """Yield the points of all curves, each with the run it belongs to."""
     for run in runs:
         for point in run["curve"] or []:
-            yield {**{name: run.get(name) for name in _WHOSE}, **point}
+            yield {**{name: run.get(name) for name in whose}, **point}
 
 
 def _written(columns: Sequence[str], rows: Iterable[Record]) -> bytes:
@@ -112,6 +150,6 @@ def _cells(column: str, value: Any) -> list[Any]:
     """Return the cell, or the two cells, of a value; Python writes numbers so that they read back the same."""
     if column.endswith("_ci95"):
         return ["", ""] if value is None else list(value)
-    if column == "hidden" and isinstance(value, list):
+    if column in ("hidden", "distinct_neurons") and isinstance(value, list):
         return [layers(value)]
     return ["" if value is None else value]

@@ -23,13 +23,14 @@ class Parts:
 
     Attributes
     ----------
-    sweep, compare, published : dict or None
+    sweep, compare, published, networks : dict or None
         Completed; None if there is no such part.
     """
 
     sweep: Record | None = None
     compare: Record | None = None
     published: Record | None = None
+    networks: Record | None = None
 
 
 def complete(record: Any) -> Record:
@@ -276,6 +277,74 @@ _PUBLISHED = _with_defaults(
     {**_HEAD_DEFAULTS, "runs": list},
 )
 
+_NETWORK = _with_defaults(
+    _object({"name": _TEXT}, {"axis": _TEXT, "batch": _integer(1), "hidden": _LAYERS}), {"axis": str, "hidden": list}
+)
+_RATE = _number(0, 1e308)  # shown, never drawn
+_REACHED = _object({"target": _AMOUNT}, {"runs": _integer(), "epochs": _AMOUNT, "seconds": _AMOUNT})
+_NETWORK_ROW = _with_defaults(
+    _object(
+        {
+            **dict.fromkeys(("accuracy_mean", "train_s", "speedup", "confidence_mean"), _AMOUNT),
+            "network": _integer(),
+            "strategy": _TEXT,
+            "workers": _integer(1),
+            "calibration_error_mean": _AMOUNT,
+        },
+        {
+            **dict.fromkeys(("accuracy_ci95", "delta_ci95", "speedup_ci95", "confidence_ci95"), _INTERVAL),
+            **dict.fromkeys(("calibration_error_ci95", "validation_ci95"), _INTERVAL),
+            "validation_mean": _AMOUNT,
+            "learning_rate": _RATE,
+            "delta_pp": _number(),
+            "verdict": _TEXT,
+            "more_seeds": _integer(),
+            "oversubscribed": _FLAG,
+            "reached": _list_of(_REACHED),
+            "distinct_neurons": _list_of(_integer()),
+        },
+    ),
+    {"oversubscribed": lambda: False, "reached": list, "distinct_neurons": list},
+)
+_NETWORKS_SETTINGS = _with_defaults(
+    _object(
+        {},
+        {
+            "data": _DATA,
+            "network": _ANY_OBJECT,
+            "margin": _number(1e-9),
+            "targets": _list_of(_AMOUNT),
+            "seeds": _integer(),
+        },
+    ),
+    {"data": lambda: _DATA({}, ""), "network": dict, "margin": lambda: DEFAULT_MARGIN, "targets": list},
+)
+_NETWORKS = _with_defaults(
+    _object(
+        {"networks": _list_of(_NETWORK), "runs": _list_of(_RUN), "summary": _list_of(_NETWORK_ROW)},
+        {
+            **_HEAD,
+            "settings": _NETWORKS_SETTINGS,
+            "best": _integer(),
+            "tried": _list_of(_ANY_OBJECT),
+            "diverged": _list_of(_object({"strategy": _TEXT, "workers": _integer(1)}, {"learning_rate": _RATE})),
+        },
+    ),
+    {**_HEAD_DEFAULTS, "settings": lambda: _NETWORKS_SETTINGS({}, ""), "tried": list, "diverged": list},
+)
+
+
+def _networks(value: Any, where: str) -> Record:
+    """Check a study of networks: whatever names a network must name one of its own."""
+    found: Record = _NETWORKS(value, where)
+    number = len(found["networks"])
+    named = [("best", found["best"]), *(("summary", row["network"]) for row in found["summary"])]
+    named += [(name, each.get("network")) for name in ("runs", "tried", "diverged") for each in found[name]]
+    for name, network in named:
+        if (network is not None or name != "best") and not (isinstance(network, int) and 0 <= network < number):
+            raise FormatError(f"{name}: there is no network {network!r:.40}; {_ADVICE}")
+    return found
+
 
 def _compare(value: Any, where: str) -> Record:
     """Check a comparison, and derive what older files lack."""
@@ -336,6 +405,7 @@ _SCHEMAS: dict[str, Check] = {
     "manyhands.compare/1": _compare,
     "manyhands.sweep/1": _SWEEP,
     "manyhands.published/1": _PUBLISHED,
+    "manyhands.networks/1": _networks,
     "manyhands.study/1": _study,
 }
 _STUDY = _with_defaults(

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Sequence
+from dataclasses import replace
 
 from manyhands.studies.published import WHAT_DIFFERS, processes_table, published_table
 from manyhands.studies.report import selection
 from manyhands.studies.report.figures_sweep import comparable, published_rows
 from manyhands.studies.report.records import Record, parts
-from manyhands.studies.report.wording import count, decimal, impact, layers, seconds, signed, span
+from manyhands.studies.report.table import Column, Table, shown, with_interval
+from manyhands.studies.report.tables_networks import network_tables
+from manyhands.studies.report.wording import count, decimal, impact, layers, seconds, signed
+
+__all__ = ["Table", "make_tables"]
 
 _PUBLISHED = "published (MIPRO 2021)"
 _TITLES = {2: "Table II: without communication", 3: "Table III: with communication"}
@@ -17,32 +21,6 @@ _THEIRS = (
     "The published numbers are for MNIST's first 6,000 images, 784-75-10, at most 75 epochs, on a six-core processor."
 )
 _IN_THEIR_FORM = ("one-shot", "periodic:1epoch")
-
-
-@dataclass(frozen=True)
-class Table:
-    """A table of text.
-
-    Attributes
-    ----------
-    title, note
-        Above and below it.
-    columns
-        One heading each.
-    rows
-        The first cell of each names it; a second line in a cell is its interval.
-    groups
-        Headings over several columns: text and number of columns; none if empty.
-    marked
-        Positions of rows that stand out.
-    """
-
-    title: str
-    columns: Sequence[str]
-    rows: Sequence[Sequence[str]]
-    note: str = ""
-    groups: Sequence[tuple[str, int]] = ()
-    marked: frozenset[int] = field(default_factory=frozenset)
 
 
 def make_tables(record: Record) -> list[Table]:
@@ -60,26 +38,20 @@ def make_tables(record: Record) -> list[Table]:
             for number, title in _TITLES.items()
         ]
         found[-1] = replace(found[-1], note=f"{found[-1].note} {_THEIRS} {WHAT_DIFFERS}".strip())
+    if inside.networks is not None:
+        found += network_tables(inside.networks)
     return found
 
 
-def _shown(columns: Sequence[tuple[str, Callable[[Record], str]]], rows: Sequence[Record]) -> list[list[str]]:
-    return [[show(row) for _, show in columns] for row in rows]
-
-
-def _with_interval(value: str, interval: Sequence[float] | None, *, sign: bool = False) -> str:
-    return f"{value}\n{span(interval, sign=sign)}" if interval else value
-
-
-def _comparison_columns(compare: Record) -> list[tuple[str, Callable[[Record], str]]]:
+def _comparison_columns(compare: Record) -> list[Column]:
     """Return the headings of the comparison, and what stands below them."""
-    columns: list[tuple[str, Callable[[Record], str]]] = [
+    columns: list[Column] = [
         ("strategy", lambda row: row["strategy"]),
         ("workers", lambda row: f"{row['workers']}{'*' if row['oversubscribed'] else ''}"),
         ("train, s", lambda row: seconds(row["train_s"])),
         ("speedup", _speedup),
         ("scaled speedup", lambda row: decimal(row["scaled_speedup"])),
-        ("vs sequential, points", lambda row: _with_interval(signed(row["delta_pp"]), row["delta_ci95"], sign=True)),
+        ("vs sequential, points", lambda row: with_interval(signed(row["delta_pp"]), row["delta_ci95"], sign=True)),
         ("verdict", _verdict),
         ("accuracy, %", _accuracy),
         ("efficiency", lambda row: decimal(row["efficiency"])),
@@ -97,7 +69,7 @@ def _comparison_columns(compare: Record) -> list[tuple[str, Callable[[Record], s
 def _comparison(compare: Record) -> Table:
     """Return the comparison; columns that no row fills are left out."""
     columns = _comparison_columns(compare)
-    rows = _shown(columns, compare["summary"])
+    rows = shown(columns, compare["summary"])
     kept = [place for place in range(len(columns)) if any(row[place] for row in rows)]
     often = selection.repetitions(compare)
     times = f"Medians of times and means of accuracies over {often}; below them the 95 % intervals."
@@ -127,13 +99,13 @@ def _comparison(compare: Record) -> Table:
 def _accuracy(row: Record) -> str:
     interval = row["accuracy_ci95"]
     mean = decimal(100 * row["accuracy_mean"])
-    return _with_interval(mean, None if interval is None else [100 * end for end in interval])
+    return with_interval(mean, None if interval is None else [100 * end for end in interval])
 
 
 def _speedup(row: Record) -> str:
     """Return the speedup; the reference has no interval, it would be compared with itself."""
     interval = None if row["strategy"] == selection.SEQUENTIAL else row["speedup_ci95"]
-    return _with_interval(decimal(row["speedup"]), interval)
+    return with_interval(decimal(row["speedup"]), interval)
 
 
 def _verdict(row: Record) -> str:
@@ -144,7 +116,7 @@ def _verdict(row: Record) -> str:
 
 def _laws(compare: Record) -> list[Table]:
     """Return what the fitted laws say, if any was fitted."""
-    columns: list[tuple[str, Callable[[Record], str]]] = [
+    columns: list[Column] = [
         ("strategy", lambda law: law["strategy"]),
         ("serial part (Amdahl), %", lambda law: _percent(law, "amdahl")),
         ("contention (USL)", lambda law: _coefficient(law, "contention")),
@@ -153,7 +125,7 @@ def _laws(compare: Record) -> list[Table]:
         ("largest speedup (USL)", lambda law: "" if law["usl"] is None else decimal(law["usl"]["peak_speedup"])),
         ("serial part (Gustafson), %", lambda law: _percent(law, "gustafson")),
     ]
-    rows = _shown(columns, compare["laws"])
+    rows = shown(columns, compare["laws"])
     kept = [place for place in range(len(columns)) if any(row[place] for row in rows)]
     if kept in ([], [0]):
         return []

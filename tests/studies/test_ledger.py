@@ -1,0 +1,60 @@
+"""The ledger: a run is there whole, or not at all, in memory and in the journal alike."""
+
+import json
+import os
+import signal
+
+import pytest
+
+from manyhands.errors import FormatError
+from manyhands.studies.journal import Journal
+from manyhands.studies.ledger import Ledger
+
+STUDY = {"kind": "test"}
+
+
+def anything(_place, record):
+    return "value" in record
+
+
+def test_what_was_added_is_found_now_and_later(tmp_path):
+    with Journal(tmp_path / "j", STUDY) as journal:
+        ledger = Ledger(journal, anything)
+        ledger.add({"a": 1, "b": [1, 2]}, {"value": 5})
+        assert ledger.get({"b": [1, 2], "a": 1}) == {"value": 5}
+        assert ledger.get({"a": 1, "b": [1, 3]}) is None
+    with Journal(tmp_path / "j", STUDY) as journal:
+        assert Ledger(journal, anything).get({"a": 1, "b": (1, 2)}) == {"value": 5}
+
+
+def test_without_a_journal():
+    ledger = Ledger(None, anything)
+    ledger.add({"a": 1}, {"value": 5})
+    assert ledger.get({"a": 1}) == {"value": 5}
+
+
+def test_an_interruption_waits_until_the_run_is_counted(tmp_path):
+    counted = []
+
+    def count():
+        os.kill(os.getpid(), signal.SIGINT)
+        counted.append(len((tmp_path / "j").read_text().splitlines()))
+
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        with Journal(tmp_path / "j", STUDY) as journal, pytest.raises(KeyboardInterrupt):
+            Ledger(journal, anything).add({"a": 1}, {"value": 5}, count)
+    finally:
+        signal.signal(signal.SIGINT, before)
+    assert counted == [2]
+
+
+@pytest.mark.parametrize("line", ["{}", '{"a": 1, "record": {}}', '{"a": 1, "record": 5}', '{"record": null}'])
+def test_a_line_that_is_no_run(tmp_path, line):
+    with Journal(tmp_path / "j", STUDY) as journal:
+        journal.add(json.loads(line))
+    with (
+        Journal(tmp_path / "j", STUDY) as journal,
+        pytest.raises(FormatError, match="line 2: this line of the journal is no run of this study"),
+    ):
+        Ledger(journal, anything)
