@@ -13,6 +13,7 @@ from results import Missing, Results
 from workloads import (
     COMMAND,
     DDP,
+    DTYPES,
     EAGER,
     FEW,
     GRADIENT,
@@ -28,7 +29,9 @@ from workloads import (
     SCIKIT_LEARN,
     SEQUENTIAL,
     TARGET,
+    drop_in,
     on_cores,
+    theirs,
 )
 
 NARROW, WIDE = (784, 75, 10), (784, 2048, 2048, 10)
@@ -82,7 +85,7 @@ class Bar:
 
 def all_bars(results: Results) -> list[Bar]:
     """Return all claims, also those that could not be measured."""
-    return [bar for part in (_speed, _limits, _efficiency, _whole, _accuracies) for bar in part(results)]
+    return [bar for part in (_speed, _limits, _efficiency, _whole, _estimators, _accuracies) for bar in part(results)]
 
 
 def _made(
@@ -180,6 +183,25 @@ def _whole(results: Results) -> list[Bar]:
         _made(f"D: {PUBLISHED_2} / {FEW}", times("D", PUBLISHED_2, FEW), 8.0),
         _made("F: reading CSV, ours / the fastest peer", csv, 1.5, least=False),
         _made("F: reading IDX.gz, ours / gzip", times("F", READ_IDX, GZIP), 1.2, least=False),
+    ]
+
+
+def _estimators(results: Results) -> list[Bar]:
+    """Compare our estimator with the one whose place it takes."""
+
+    def part(dtype: str, workers: int) -> Rounds:
+        peer = results.fastest("G", [theirs(dtype, cores) for cores in range(1, workers + 1)])
+        return ratio(results.values("G", drop_in(dtype, workers)), results.values("G", peer))
+
+    return [
+        _made(
+            f"G: fit with n_workers={workers}, {dtype} / scikit-learn's, the faster of up to {workers} threads",
+            partial(part, dtype, workers),
+            bar,
+            least=False,
+        )
+        for dtype in DTYPES
+        for workers, bar in ((1, 0.36), (2, 0.24))
     ]
 
 

@@ -14,6 +14,7 @@ TARGET = 0.98
 MOST_EPOCHS = 20
 ROWS = 6000
 SHORT_BATCHES = (33, 50, 100)
+DTYPES = ("float64", "float32")
 CSV_ROWS, TEST_ROWS = 60_000, 10_000
 
 SCIKIT_LEARN, EAGER, JAX = "scikit-learn", "PyTorch eager", "JAX scan"
@@ -219,7 +220,34 @@ def _workload_f() -> Workload:
     return Workload("F", title, tuple(contestants), references, rounds=3, warm=False)
 
 
+def theirs(dtype: str, threads: int) -> str:
+    """Return the name of scikit-learn's estimator in workload G."""
+    return f"{on_cores('scikit-learn MLPClassifier', threads)}, {dtype}"
+
+
+def drop_in(dtype: str, workers: int) -> str:
+    """Return the name of our estimator in workload G."""
+    return f"manyhands MLPClassifier, n_workers={workers}, {dtype}"
+
+
+def _workload_g() -> Workload:
+    contestants, references = [], {}
+    for dtype in DTYPES:
+        for cores in (1, 2):
+            common = ("--dtype", dtype, "--epochs", "{epochs}", "--seed", "{seed}")
+            peer = ("ours", "estimator.py", "scikit-learn", *common, "--threads", str(cores))
+            own = ("ours", "estimator.py", "manyhands", *common, "--workers", str(cores))
+            contestants.append(Contestant(theirs(dtype, cores), peer, cores, dtype))
+            contestants.append(Contestant(drop_in(dtype, cores), own, cores, dtype, threads=1))
+        references[dtype] = theirs(dtype, 1)
+    title = "the same script with either estimator: fit, 6,000 images, 75 hidden, 75 epochs"
+    return Workload("G", title, tuple(contestants), references, rounds=5, epochs=75)
+
+
 WORKLOADS = {
     workload.letter: workload
-    for workload in (_workload_a(), _workload_b(), _workload_c(), _workload_d(), _workload_e(), _workload_f())
+    for workload in (
+        *(_workload_a(), _workload_b(), _workload_c(), _workload_d(), _workload_e(), _workload_f()),
+        _workload_g(),
+    )
 }
