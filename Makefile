@@ -2,14 +2,16 @@
 PYTHON ?= python3
 PIP := .venv/bin/python -m pip --disable-pip-version-check
 STAMP := .venv/.ready
+TESTS := .venv/.ready-for-tests
 PEERS := .venv-peers/.ready
 
-.PHONY: help env compare study study-strategies lint test test-all bench clean
+.PHONY: help env compare study study-strategies study-networks lint test test-all bench clean
 
 help:
 	@echo "make compare   set up, then compare strategies and numbers of workers on real handwriting"
 	@echo "make study     set up, then repeat the published study with our learner; report/report.html"
 	@echo "make study-strategies   set up, then every strategy and merge; docs/strategies-table.md (resumable)"
+	@echo "make study-networks     set up, then what every setting of a network changes (resumable)"
 	@echo "make test      set up, then lint, types and tests (under 10 minutes)"
 	@echo "make test-all  the same with the slow tests"
 	@echo "make bench     set up, then race against peers (about 20 minutes); benchmarks/RESULTS.md"
@@ -19,6 +21,11 @@ $(STAMP): pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed, this is " + sys.version)'
 	$(PYTHON) -m venv --clear .venv
 	$(PIP) install --quiet --constraint constraints.txt --editable '.[dev]'
+	@touch $@
+
+# PyTorch, which tests compare with; nothing else needs it.
+$(TESTS): $(STAMP)
+	$(PIP) install --quiet --constraint constraints.txt --editable '.[test]'
 	@touch $@
 
 env: $(STAMP)
@@ -33,15 +40,18 @@ study: $(STAMP)
 study-strategies: $(STAMP)
 	.venv/bin/manyhands study strategies --journal strategies.journal --markdown docs/strategies-table.md
 
+study-networks: $(STAMP)
+	.venv/bin/manyhands study w2 --data mnist --journal networks.journal --report report-networks
+
 lint: $(STAMP)
 	.venv/bin/ruff format --check .
 	.venv/bin/ruff check .
 	.venv/bin/mypy
 
-test: lint
+test: lint $(TESTS)
 	.venv/bin/python -m pytest -m "not slow"
 
-test-all: lint
+test-all: lint $(TESTS)
 	.venv/bin/python -m pytest
 
 # The peers have an environment of their own: nothing of ours depends on them.

@@ -138,7 +138,7 @@ def train(settings, features, steps):
 def test_weights_that_only_a_penalty_moves_stop_before_they_are_denormal(hidden):
     features = np.random.default_rng(1).normal(size=(30, 6)).astype(np.float32)
     features[:, 2] = 0
-    settings = MLPSettings(hidden, optimizer="sgd", learning_rate=0.05, l2=0.5, nesterov=False)
+    settings = MLPSettings(hidden, optimizer="momentum", learning_rate=0.05, l2=0.5)
     learner = train(settings, features, 4000)
     assert {name: denormals_in(vector) for name, vector in learner.state().items()} == {
         "parameters": 0,

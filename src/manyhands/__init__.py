@@ -16,6 +16,7 @@ from manyhands.errors import ManyhandsError
 
 if TYPE_CHECKING:
     from manyhands.data.dataset import Dataset, Examples, make_dataset
+    from manyhands.estimators import MLPClassifier, MLPRegressor, from_sklearn
     from manyhands.learners.mlp.network import MLPSettings
     from manyhands.studies.compare import compare
     from manyhands.studies.comparison import Comparison
@@ -31,11 +32,14 @@ _HOMES = {
     "Comparison": "manyhands.studies.comparison",
     "Dataset": "manyhands.data.dataset",
     "Examples": "manyhands.data.dataset",
+    "MLPClassifier": "manyhands.estimators",
+    "MLPRegressor": "manyhands.estimators",
     "MLPSettings": "manyhands.learners.mlp.network",
     "TrainedModel": "manyhands.training.model",
     "TrainingResult": "manyhands.training.result",
     "Sweep": "manyhands.studies.sessions",
     "compare": "manyhands.studies.compare",
+    "from_sklearn": "manyhands.estimators",
     "load_model": "manyhands.training.model",
     "make_dataset": "manyhands.data.dataset",
     "sweep": "manyhands.studies.sweep",
@@ -46,6 +50,8 @@ __all__ = [
     "Comparison",
     "Dataset",
     "Examples",
+    "MLPClassifier",
+    "MLPRegressor",
     "MLPSettings",
     "ManyhandsError",
     "Sweep",
@@ -53,6 +59,7 @@ __all__ = [
     "TrainingResult",
     "__version__",
     "compare",
+    "from_sklearn",
     "load_model",
     "make_dataset",
     "sweep",

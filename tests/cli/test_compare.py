@@ -125,15 +125,15 @@ class TestOutput:
     def test_options_reach_the_runs(self, tmp_path):
         path = tmp_path / "result.json"
         options = "--workers 3 --strategy one-shot --seed 11 --train 500 --batch 50 --sharding global --scale 255"
-        network = "--activation tanh --optimizer sgd --learning-rate 0.05 --l2 0.01 --momentum 0.5 --no-nesterov"
+        network = "--activation tanh --optimizer momentum --learning-rate 0.05 --l2 0.01 --momentum 0.5"
         assert call(*SMALL, *options.split(), *network.split(), "--dtype", "float64", "--json", path)[0] == 0
         record = json.loads(path.read_text())
         settings, last = record["settings"], record["runs"][-1]
         assert (last["strategy"], last["workers"], last["seed"], last["sharding"]) == ("one-shot", 3, 12, "global")
         assert last["steps"] == 20  # 2 epochs of 500 rows in batches of 50
         assert (settings["data"]["train_rows"], settings["data"]["scaling"]) == (500, "x / 255")
-        expected = {"hidden": [8], "activation": "tanh", "optimizer": "sgd", "learning_rate": 0.05, "l2": 0.01}
-        expected |= {"momentum": 0.5, "nesterov": False, "dtype": "float64"}
+        expected = {"hidden": [8], "activation": "tanh", "optimizer": "momentum", "learning_rate": 0.05, "l2": 0.01}
+        expected |= {"momentum": 0.5, "dtype": "float64"}
         assert settings["network"] | expected == settings["network"]
 
     def test_automatic_data_is_mnist_where_it_can_be_had(self, data_folder, tmp_path):
@@ -154,7 +154,7 @@ class TestDefaults:
         assert (options.seeds, options.seed) == (None, 0)
         assert (DEFAULT_SEEDS, PublishedRequest(DataRequest()).seeds) == (5, 1)
         assert (options.data, options.scale, options.train, options.batch) == ("auto", "auto", None, None)
-        assert (options.activation, options.optimizer, options.learning_rate) == ("relu", "adam", 0.001)
+        assert (options.activation, options.optimizer, options.learning_rate) == ("relu", "adam", None)
         assert (options.team, options.sharding, options.json) == ("threads", None, None)
         assert (options.splits, options.margin, options.scaled) == (None, None, False)
         assert (options.convergence, options.target, options.log, options.tensorboard) == (False, None, None, None)

@@ -285,3 +285,31 @@ class TestPasses:
             tracemalloc.stop()
         assert len(used) == 5
         assert peak < 1_000_000  # bytes; a pass that nobody takes needs none
+
+
+# Runs that go on, and rows as they are stored.
+
+
+@pytest.mark.parametrize("sharding", ["global", "fixed"])
+@pytest.mark.parametrize("passes", [1, 3])
+def test_a_run_that_goes_on_has_the_orders_that_follow(sharding, passes):
+    whole = Schedule(103, 25, 1, 3, sharding, 7, passes=passes)
+    later = Schedule(103, 25, 1, 3, sharding, 7, passes=passes, first_epoch=4)
+    for epoch in range(3):
+        np.testing.assert_array_equal(later.epoch(epoch).rows, whole.epoch(4 + epoch).rows)
+    np.testing.assert_array_equal(later.epochs(1, 2).rows, whole.epochs(5, 2).rows)
+
+
+@pytest.mark.parametrize("workers", [1, 3])
+def test_without_shuffling_global_batches_are_consecutive_rows(workers):
+    orders = [Schedule(23, 10, rank, workers, "global", 7, shuffle=False).epoch(2) for rank in range(workers)]
+    for step, rows in enumerate([range(10), range(10, 20), range(20, 23)]):
+        used = [order.rows[order.bounds[step] : order.bounds[step + 1]] for order in orders]
+        assert np.concatenate(used).tolist() == list(rows)
+
+
+def test_without_shuffling_shares_are_gone_through_from_the_beginning():
+    for first_row in (0, 8):
+        order = Schedule(24, 6, 1, 3, "fixed", 7, first_row, shuffle=False).epoch(5)
+        assert order.rows.tolist() == list(range(8 - first_row, 16 - first_row))
+    assert Schedule(4, 2, 1, 2, "fixed", 7, share=np.array([3, 0]), shuffle=False).epoch(0).rows.tolist() == [3, 0]

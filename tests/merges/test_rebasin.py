@@ -177,7 +177,7 @@ def test_workers_that_are_alike_merge_as_by_the_mean(hidden):
     assert found[0] == found[1]
 
 
-@pytest.mark.parametrize("optimizer", ["adam", "sgd"])
+@pytest.mark.parametrize("optimizer", ["adam", "momentum"])
 @pytest.mark.parametrize("hidden", [(7,), (9, 5)])
 def test_the_optimizer_s_state_is_permuted_along(hidden, optimizer):
     rng = np.random.default_rng(7)

@@ -3,6 +3,7 @@
 A new strategy, team or learner enters by one line. The MPI jobs, one for each number of workers, are started once.
 """
 
+import functools
 from dataclasses import replace
 
 import numpy as np
@@ -98,6 +99,12 @@ def train(runner, strategy, team="threads", workers=1, learner="relu-adam", **ch
     return runner.run(replace(plan, team=team) if team == "mpi" else plan)
 
 
+@functools.cache
+def trained(runner, strategy, team="threads", workers=1, learner="relu-adam", sharding=None):
+    """What `train` gives, from a run that several tests look at from different sides."""
+    return train(runner, strategy, team, workers, learner, **({} if sharding is None else {"sharding": sharding}))
+
+
 def bits(result) -> bytes:
     return result.model.learner.parameters.tobytes()
 
@@ -106,7 +113,7 @@ def bits(result) -> bytes:
     ("strategy", "team", "workers", "learner"), [*THREADS, *cases("mpi", numbers=[3]), *family("threads", "mpi")]
 )
 def test_same_seed_same_bits(runner, strategy, team, workers, learner):
-    results = [train(runner, strategy, team, workers, learner) for _ in range(2)]
+    results = [how(runner, strategy, team, workers, learner) for how in (trained, train)]
     assert bits(results[0]) == bits(results[1])
     assert results[0].losses == results[1].losses
 
@@ -121,7 +128,7 @@ def test_same_seed_same_bits(runner, strategy, team, workers, learner):
 )
 @pytest.mark.parametrize("sharding", ["global", "fixed"])
 def test_threads_and_mpi_end_with_the_same_bits(runner, strategy, _team, workers, learner, sharding):
-    threads, mpi = (train(runner, strategy, team, workers, learner, sharding=sharding) for team in ("threads", "mpi"))
+    threads, mpi = (trained(runner, strategy, team, workers, learner, sharding) for team in ("threads", "mpi"))
     assert (threads.plan.team == "mpi", mpi.plan.team == "mpi") == (False, True)
     assert bits(mpi) == bits(threads)
     assert mpi.losses == threads.losses
@@ -136,7 +143,7 @@ def test_threads_and_mpi_end_with_the_same_bits(runner, strategy, _team, workers
 
 @pytest.mark.parametrize(("strategy", "team", "workers", "learner"), THREADS)
 def test_counts_are_what_was_done(runner, strategy, team, workers, learner):
-    result = train(runner, strategy, team, workers, learner)
+    result = trained(runner, strategy, team, workers, learner)
     steps = 5 * EPOCHS  # 103 rows in batches of 25: four and a rest
     rounds = {
         "sequential": 0,
@@ -156,7 +163,7 @@ def test_counts_are_what_was_done(runner, strategy, team, workers, learner):
 
 @pytest.mark.parametrize(("strategy", "team", "workers", "learner"), family("threads"))
 def test_nobody_works_more_than_its_share(runner, strategy, team, workers, learner):
-    result = train(runner, strategy, team, workers, learner)
+    result = trained(runner, strategy, team, workers, learner)
     # Bootstrap trains a second time, on a tenth of the rows; Fisher information takes each of a worker's rows once.
     extra = 0.1 * EPOCHS if "bootstrap" in strategy else 1 if "fisher" in strategy else 0
     assert result.examples <= (103 / workers + 5) * EPOCHS + extra * (103 / workers + 5)
@@ -203,7 +210,7 @@ def test_one_worker_is_sequential_to_the_bit(runner, strategy, learner):
     parsed = parse_strategy(strategy)
     if parsed.passes > 1 or parsed.alone:
         pytest.skip("goes through its rows in another way, or has outer steps even alone, and says so")
-    sequential = train(runner, "sequential", learner=learner)
+    sequential = trained(runner, "sequential", learner=learner)
     # One-shot keeps fixed shares, and shuffles them in an order of its own; here everyone has the same.
     alone = train(runner, strategy, learner=learner, sharding="global")
     if strategy == "gradient":  # its step is two calls where run makes one, with the same arithmetic

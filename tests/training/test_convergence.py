@@ -1,5 +1,6 @@
 """Convergence: what is measured on the way is right, where all workers are alike, and changes nothing else."""
 
+import functools
 import itertools
 import math
 import os
@@ -50,7 +51,9 @@ def plan_for(dataset, strategy, workers, team="threads", **changes):
     return replace(plan, team=team) if team == "mpi" else plan  # even a sequential run goes through a job
 
 
+@functools.cache
 def measured(runner, strategy, workers, team="threads", **changes):
+    """A run with a curve, which several tests look at from different sides."""
     return runner.run(plan_for(runner.dataset, strategy, workers, team, convergence=True, **changes))
 
 
@@ -238,7 +241,7 @@ class TestClocks:
 
         return slow_down
 
-    @pytest.mark.parametrize("strategy", ["periodic:1epoch", "gradient"])
+    @pytest.mark.parametrize("strategy", [pytest.param("periodic:1epoch", marks=pytest.mark.slow), "gradient"])
     def test_nor_in_those_of_an_mpi_job(self, runner, slow_workers, strategy):
         before = measured(runner, strategy, 2, "mpi")
         slow_workers(self.SLEEP)

@@ -117,6 +117,23 @@ class TestRoundTrip:
         assert sorted(loaded.classes.tolist()) == sorted(names)
         assert loaded.accuracy(test) == result.accuracy
 
+    @pytest.mark.parametrize("threshold", [128, 0.1, -1e-300])
+    def test_a_threshold_comes_back(self, blobs, tmp_path, threshold):
+        def examples(table):
+            return Examples(table.features.astype(np.float64) - (128 if threshold < 1 else 0), table.labels)
+
+        test = examples(blobs.test)
+        result = manyhands.train(make_dataset("b", examples(blobs.train), test, binarize=threshold), epochs=2)
+        result.save(tmp_path / "m")
+        loaded = load_model(tmp_path / "m")
+        assert loaded.scaling.threshold == threshold
+        assert loaded.scaling.name == result.model.scaling.name
+        assert loaded.accuracy(test) == result.accuracy
+        np.testing.assert_array_equal(loaded.predict_proba(test.features), result.model.predict_proba(test.features))
+
+    def test_file_without_a_threshold_has_none(self, path):
+        assert load_model(path).scaling.threshold is None
+
     def test_file_does_not_depend_on_the_way_it_is_named(self, path):
         assert load_model(str(path)).settings == load_model(path).settings
 
@@ -317,6 +334,13 @@ class TestDescription:
     def test_texts_that_are_no_description(self, rewrite, name, text):
         with pytest.raises(ModelFileError):
             load_model(rewrite({name: text}))
+
+    @pytest.mark.parametrize(
+        "text", ["NaN", "Infinity", "1e999", '"128"', "true", "null", "[1]", "", "1" * 400, "0x80", "12 8"]
+    )
+    def test_thresholds_that_cannot_be(self, rewrite, text):
+        with pytest.raises(ModelFileError, match=r"rewritten\.safetensors: "):
+            load_model(rewrite({"threshold": text}))
 
     def test_unknown_setting_is_named(self, rewrite):
         with pytest.raises(ModelFileError, match="depth"):

@@ -3,12 +3,14 @@
 import os
 import threading
 
+import numpy as np
 import pytest
+from threadpoolctl import threadpool_info, threadpool_limits
 
 import manyhands
 from manyhands.errors import SettingsError
 from manyhands.learners.mlp.blas import description
-from manyhands.training.placement import Placement
+from manyhands.training.placement import Placement, blas_limited
 from manyhands.training.plan import Plan, make_plan
 from manyhands.training.run import network_settings, run
 
@@ -156,3 +158,56 @@ def test_several_blas_threads_come_to_the_same_up_to_rounding(blobs):
         for threads in (1, 2)
     ]
     assert results[0].losses == pytest.approx(results[1].losses, rel=1e-3)
+
+
+# Runs that overlap in one process.
+
+
+def pools():
+    """The number of threads of each library."""
+    return {each["filepath"]: each["num_threads"] for each in threadpool_info()}
+
+
+def test_the_last_of_overlapping_runs_restores_what_the_first_one_found():
+    np.zeros((2, 2)) @ np.zeros((2, 2))
+    with threadpool_limits(3):
+        before = pools()
+        assert set(before.values()) == {3}
+        one, other, third = blas_limited(1), blas_limited(2), blas_limited(1)
+        one.__enter__()
+        other.__enter__()
+        one.__exit__(None, None, None)
+        assert set(pools().values()) == {1}  # as the first one asked
+        third.__enter__()
+        other.__exit__(None, None, None)
+        assert set(pools().values()) == {1}
+        third.__exit__(None, None, None)
+        assert pools() == before
+        with blas_limited(2):
+            assert set(pools().values()) == {2}
+        assert pools() == before
+
+
+def test_a_run_that_fails_restores_them_too():
+    before = pools()
+    with pytest.raises(KeyError), blas_limited(1), blas_limited(1):
+        raise KeyError
+    assert pools() == before
+
+
+def test_runs_at_once_restore_them():
+    before, errors = pools(), []
+
+    def work(seed):
+        try:
+            train(seed=seed, epochs=2 + 3 * seed)
+        except BaseException as error:
+            errors.append(error)
+
+    threads = [threading.Thread(target=work, args=(seed,)) for seed in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert errors == []
+    assert {path: pools()[path] for path in before} == before

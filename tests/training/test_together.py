@@ -59,7 +59,8 @@ def facts(got, alone):
             same(one, two)
             for table in (got.train, got.test, got.scaling)
             for one, two in ((table.scale, alone.scaling.scale), (table.shift, alone.scaling.shift))
-        ),
+        )
+        and got.scaling.threshold == alone.scaling.threshold,
         "classes": same(got.classes, alone.classes),
         "described": got.describe() == alone.describe(),
         "mapped": is_mapped(got.train.features),
@@ -137,11 +138,12 @@ def requests(tmp_path_factory):
         "packed": write_idx(base / "packed", gzip.open, ".gz"),
         "csv": write_csv(base / "csv"),
         "packed csv": write_csv(base / "packed-csv", ".gz", gzip.open),
+        "binary": {**write_idx(base / "binary", gzip.open, ".gz"), "binarize": 160.5},
         "first digits": {"data": "digits", "rows": 1000, "scale": "standard"},
     }
 
 
-NAMES = ("plain", "packed", "csv", "packed csv", "first digits")
+NAMES = ("plain", "packed", "csv", "packed csv", "first digits", "binary")
 WAYS = {"plain": "mapped", "csv": "csv"}
 
 
@@ -166,7 +168,7 @@ def test_every_process_has_what_it_would_have_alone(read, requests, name, shardi
         for what in ("train", "train labels", "test", "test labels", "scaling", "classes", "described"):
             assert facts[what], f"{what} on worker {rank}"
         begin, end, rows = facts["rows"]
-        assert rows == {"first digits": 1000, "plain": 100, "packed": 100}.get(name, 110)
+        assert rows == {"first digits": 1000, "plain": 100, "packed": 100, "binary": 100}.get(name, 110)
         # Who has not read the rows, and needs its share only, has no more.
         scattered = way == "whole" and sharding == "fixed"
         assert (begin, end) == ((rank * rows // 3, (rank + 1) * rows // 3) if scattered else (0, rows))

@@ -37,6 +37,11 @@ class Schedule:
         shuffles them anew for every pass (Alowaisheq & Dhami's mini-batches).
     share
         With fixed shares: the rows of this worker's, if they are not consecutive ones.
+    first_epoch
+        Number of the run's first epoch, for everything random: a run that goes on where another has ended does not
+        repeat its orders.
+    shuffle
+        Whether rows are permuted; if not, every epoch takes them as they are stored.
 
     Attributes
     ----------
@@ -60,12 +65,15 @@ class Schedule:
         first_row: int = 0,
         passes: int = 1,
         share: NDArray[np.int64] | None = None,
+        first_epoch: int = 0,
+        shuffle: bool = True,
     ) -> None:
         check_batch(rows, batch, size)
         if sharding not in ("global", "fixed"):
             raise SettingsError(f"unknown sharding {sharding!r}; choose global or fixed")
         self.rows, self.rank, self.size, self.sharding, self.seed = rows, rank, size, sharding, seed
         self._first_row, self._passes, self._share = first_row, passes, share
+        self._first_epoch, self._shuffle = first_epoch, shuffle
         self.steps_per_epoch = -(-rows // batch)
         self._ends = np.minimum(np.arange(1, self.steps_per_epoch + 1, dtype=np.int64) * batch, rows)
         self._starts = np.concatenate([[0], self._ends[:-1]])
@@ -73,8 +81,11 @@ class Schedule:
         self._bounds, self._take = self._cut()
 
     def epoch(self, number: int) -> Order:
-        """Return the order of epoch ``number`` (0-based): a function of seed and number alone."""
-        if self.sharding == "global":
+        """Return the order of epoch ``number`` (0-based, of the run): a function of seed and number alone."""
+        number += self._first_epoch
+        if not self._shuffle:
+            rows = self._take
+        elif self.sharding == "global":
             permutation = generator(self.seed, "order", number).permutation(self.rows)
             rows = permutation if self.size == 1 else permutation[self._take]
         else:

@@ -243,7 +243,8 @@ class Loop:
         if self.held_out is not None and (self._due(0, stage.steps) % stage.steps_per_epoch).any():
             return None
         if strategy.talks_inside_steps:
-            return self.team.meeting_for(self._gradient, self.learner.parameters)
+            divisible = self.learner.divisible  # else everyone needs the whole gradient
+            return self.team.meeting_for(self._gradient, self.learner.parameters) if divisible else None
         return self.team.meeting_for(self.learner.parameters)
 
     def _stretch(self, first: int, count: int) -> None:
@@ -323,7 +324,8 @@ class Loop:
         with self.clock.phase("compute"):
             loss = self.learner.gradient(self.table, order, self._gradient)
         self._check_finite(loss)
-        self._now.stage.strategy.merge_gradient_(self.team, self._gradient, order.examples, self._now.memory)
+        counts = order.examples if self.table.weights is None else float(weights_of(self.table.weights, order)[0])
+        self._now.stage.strategy.merge_gradient_(self.team, self._gradient, counts, self._now.memory)
         with self.clock.phase("compute"):
             loss += self.learner.apply(self._gradient, rate, int(order.global_rows[0]), self.team.size)
         self._check_finite(loss)
@@ -402,9 +404,12 @@ class Loop:
     def _close_epoch(self, epoch: int, order: Order, losses: NDArray[np.float64]) -> None:
         """Note the epoch, ask whether it shall be the last, and measure after it."""
         self._note_epoch(epoch, order, losses)
-        if self._stop is not None and epoch + 1 < self.plan.epochs:
-            known = self.tally.losses[-1], order.examples, self._alike, self.validation
-            self._stopped = self._stop.ended(stopping.Epoch(self.team, self.learner, *known))
+        if self._stop is not None:
+            last, weights = epoch + 1 == self.plan.epochs, self.table.weights
+            counts = None if weights is None else weights_of(weights, order)
+            known = self.tally.losses[-1], order.examples, self._alike, self.validation, last
+            seen = stopping.Epoch(self.team, self.learner, *known, losses, order.global_rows, counts)
+            self._stopped = self._stop.ended(seen) and not last
         if self._stopped:
             self._end_early()
         self._measure_if_alike()
@@ -427,6 +432,14 @@ class Loop:
     def _tell(self, event: Event) -> None:
         for listener in self.listeners:
             listener(event)
+
+
+def weights_of(weights: NDArray[Any], order: Order) -> NDArray[np.float64]:
+    """Return the sum of the weights of the rows of each step, shape (steps,)."""
+    first = order.bounds[0]
+    sums = np.zeros(order.examples + 1)
+    np.cumsum(weights[order.rows[first : order.bounds[-1]]], out=sums[1:], dtype=np.float64)
+    return np.diff(sums[order.bounds - first])
 
 
 def joint_losses(tallies: Sequence[Tally]) -> list[float]:

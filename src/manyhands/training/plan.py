@@ -29,7 +29,10 @@ from manyhands.training.stopping import Stop, parse_stop
 DEFAULT_BATCH = 200
 _RANDOM_STATES = 2**32  # of scikit-learn
 _ADD_VALIDATION = "add --validation auto, or make it with make_dataset(..., validation='auto')"
-_PLAIN = ("workers", "team", "batch", "epochs", "sharding", "seed", "rows", "learner", "convergence", "automatic")
+_PLAIN = (
+    "workers", "team", "batch", "epochs", "sharding", "seed", "rows", "learner", "convergence", "automatic",
+    "first_epoch", "shuffle",
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -102,6 +105,11 @@ class Plan:
         Whether `manyhands.training.auto` has chosen strategy, batch, learning rate and schedule.
     placement
         Where the workers run.
+    first_epoch
+        Number of the run's first epoch for everything random, so that a run that goes on where another has ended does
+        not repeat its orders. Stages and schedules count from the beginning of the run.
+    shuffle
+        Whether the rows are permuted in every epoch.
     """
 
     strategy: Strategy
@@ -120,6 +128,8 @@ class Plan:
     shares: Shares = Shares()
     automatic: bool = False
     placement: Placement = Placement()
+    first_epoch: int = 0
+    shuffle: bool = True
 
     @cached_property
     def stages(self) -> tuple[PlannedStage, ...]:
@@ -189,6 +199,8 @@ class Plan:
             "shares": self.shares.name,
             "automatic": self.automatic,
             "placement": asdict(self.placement),
+            "first_epoch": self.first_epoch,
+            "shuffle": self.shuffle,
             "network": asdict(self.settings),
         }
 
@@ -219,6 +231,8 @@ class Plan:
             f"{self.epochs} epochs" + ("" if self.stop is None else f" at most (stop {self.stop.name})"),
             f"{self.sharding} shares" + ("" if self.shares == Shares() else f" ({self.shares.name})"),
             f"seed {self.seed}",
+            *([f"from epoch {self.first_epoch}"] if self.first_epoch else []),
+            *([] if self.shuffle else ["rows as stored"]),
         ]
         return ", ".join(parts)
 
@@ -240,6 +254,8 @@ def make_plan(
     stop: str | Stop | None = None,
     shares: str | Shares | None = None,
     placement: Placement = Placement(),
+    first_epoch: int = 0,
+    shuffle: bool = True,
 ) -> Plan:
     """Resolve defaults and check that the run is possible.
 
@@ -251,7 +267,7 @@ def make_plan(
         Text such as ``"periodic:1epoch"``, a strategy, or ``"auto"``: see `manyhands.training.auto`.
     workers
         Their number; by default the number of processes in an MPI job, else 1.
-    team, settings, epochs, seed, learner, convergence
+    team, settings, epochs, seed, learner, convergence, first_epoch, shuffle
         See :class:`Plan`. The team solo is for a run of this process alone, whatever job it belongs to.
     batch
         Global batch; by default 200, or all rows if there are fewer. The learner ``published`` has 200 per worker.
@@ -295,6 +311,7 @@ def make_plan(
     if batch is None:
         batch = min(DEFAULT_BATCH, dataset.rows)
     check_batch(dataset.rows, batch, number)
+    _check_order(chosen, learner, first_epoch, shuffle)
     _check_scaling(dataset, asked.settings)
     plan = Plan(
         strategy=chosen,
@@ -313,6 +330,8 @@ def make_plan(
         shares=division,
         automatic=automatic,
         placement=placement,
+        first_epoch=first_epoch,
+        shuffle=shuffle,
     )
     stages = plan.stages  # too few epochs for them are better known now
     if rule is not None and rule.validates and number > 1 and not any(map(_alike_on_the_way, stages)):
@@ -468,6 +487,18 @@ def _as_published(
             f"the learner published needs equal shares, and {rows} training rows do not divide by {workers} workers"
         )
     return "fixed", min(DEFAULT_BATCH, rows // workers) * workers
+
+
+def _check_order(strategy: Strategy, learner: str, first_epoch: int, shuffle: bool) -> None:
+    """Check that the rows can be had in this order."""
+    if first_epoch < 0:
+        raise SettingsError(f"the number of the first epoch must be 0 or larger, not {first_epoch}")
+    if learner == "published" and (first_epoch or not shuffle):
+        raise SettingsError("the learner published shuffles by itself, and begins with epoch 0")
+    if not shuffle and strategy.passes > 1:
+        raise SettingsError(
+            f"{strategy.name} draws a part of the rows in every epoch: without shuffling it would always be the same"
+        )
 
 
 def _check_scaling(dataset: Dataset, settings: MLPSettings) -> None:

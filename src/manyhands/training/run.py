@@ -4,20 +4,20 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
-from threadpoolctl import threadpool_limits
+from numpy.typing import NDArray
 
 from manyhands.data.catalog import DataRequest
 from manyhands.data.dataset import Dataset
 from manyhands.data.order import Schedule
 from manyhands.data.shares import Shares
-from manyhands.errors import DivergedError
+from manyhands.errors import DivergedError, SettingsError
 from manyhands.learners import make_learner
 from manyhands.learners.mlp.network import MLPSettings
 from manyhands.protocols import Control, Learner, Sharding, Strategy, Team
@@ -27,7 +27,7 @@ from manyhands.training.clock import PhaseClock, slowest
 from manyhands.training.events import Listener
 from manyhands.training.loop import Loop, Tally, joint_losses
 from manyhands.training.model import TrainedModel, accuracy
-from manyhands.training.placement import Placement
+from manyhands.training.placement import Placement, blas_limited
 from manyhands.training.plan import Plan, PlannedStage, make_plan, rows_needed, rows_validated
 from manyhands.training.result import Progress, TrainingResult
 from manyhands.training.schedules import RateSchedule
@@ -45,6 +45,7 @@ def run(
     progress: Progress | None = None,
     listeners: Sequence[Listener] = (),
     controls: Sequence[Control] | None = None,
+    start: Mapping[str, NDArray[Any]] | None = None,
 ) -> TrainingResult:
     """Carry out ``plan`` on ``dataset``.
 
@@ -64,6 +65,9 @@ def run(
         rank 0's events come here, in the calling thread, soon after.
     controls
         One per worker, if somebody else wants to watch the run or to stop it.
+    start
+        What every worker begins with instead of a random start: the state of a learner (`Learner.state`), optimizer
+        included. In an MPI job every process gives the same.
 
     Raises
     ------
@@ -77,6 +81,8 @@ def run(
         On Ctrl-C; all workers have ended then.
     """
     if plan.team == "mpi" and not in_job():
+        if start is not None:
+            raise SettingsError("a run that starts processes of its own begins at random: use threads, or mpiexec")
         with Runner(dataset) as runner:
             return runner.run(plan, progress, listeners)
     if controls is None:
@@ -85,11 +91,11 @@ def run(
     clocks = [PhaseClock() for _ in range(plan.workers)]
     _prepare(plan, dataset)
     # Thread pools that nobody asked for would compete with the workers: NumPy's, SciPy's, and the kernels' own BLAS.
-    with threadpool_limits(plan.placement.blas_threads):
+    with blas_limited(plan.placement.blas_threads):
         launched = time.perf_counter()
 
         def work(team: Team) -> _Outcome:
-            return _work(team, plan, dataset, controls[team.rank], clocks[team.rank], launched, listeners)
+            return _work(team, plan, dataset, controls[team.rank], clocks[team.rank], launched, listeners, start)
 
         slowest_of = min if alone(plan.team) else max  # of an MPI job, this process sees its own steps only
         tick = None if progress is None else lambda: progress(slowest_of(int(each.progress[0]) for each in controls))
@@ -134,9 +140,11 @@ class Runner:
 
 
 def _evaluate(outcome: _Outcome, plan: Plan, dataset: Dataset) -> float:
-    """Return the accuracy on the test rows, timed."""
+    """Return the accuracy on the test rows, timed; NaN if there are none."""
     if not np.isfinite(outcome.learner.parameters).all():
         raise DivergedError(plan.total_steps, 0, float("nan"))
+    if not dataset.test.rows:
+        return float("nan")
     with outcome.clock.phase("evaluate"):
         return accuracy(outcome.learner.predict_proba(dataset.test), dataset.test.labels)
 
@@ -179,7 +187,9 @@ class _Outcome:
 
 
 def _make_learner(plan: Plan, dataset: Dataset, rank: int) -> Learner:
-    return make_learner(plan.learner, plan.settings, dataset.features, len(dataset.classes), rank=rank, seed=plan.seed)
+    targets = dataset.train.targets
+    outputs = len(dataset.classes) if targets is None else targets.shape[1]
+    return make_learner(plan.learner, plan.settings, dataset.features, outputs, rank=rank, seed=plan.seed)
 
 
 def _prepare(plan: Plan, dataset: Dataset) -> None:
@@ -198,10 +208,13 @@ def _work(
     clock: PhaseClock,
     launched: float,
     listeners: Sequence[Listener],
+    start: Mapping[str, NDArray[Any]] | None,
 ) -> _Outcome:
     """Do what each worker does: get ready, take over the common start, train."""
     learner = _make_learner(plan, dataset, team.rank)
-    if team.rank == 0:
+    if start is not None:
+        learner.load_state(start)
+    elif team.rank == 0:
         learner.initialize(generator(plan.seed, "init"))
     share = None
     if plan.shares != Shares():
@@ -209,7 +222,7 @@ def _work(
 
     def schedule_for(stage: PlannedStage) -> Schedule:
         place = plan.rows, stage.batch, team.rank, team.size, plan.sharding, plan.seed, dataset.first_row
-        return Schedule(*place, stage.strategy.passes, share)
+        return Schedule(*place, stage.strategy.passes, share, plan.first_epoch, plan.shuffle)
 
     held_out = dataset.test if plan.convergence else None
     loop = Loop(
@@ -222,7 +235,7 @@ def _work(
     clock.add("read", dataset.seconds)
     with clock.phase("distribute"):
         team.broadcast_(learner.parameters)
-    if plan.strategy.own_starts and team.rank:
+    if plan.strategy.own_starts and team.rank and start is None:
         learner.initialize(generator(plan.seed, f"init of worker {team.rank}"))
     team.barrier()
     clock.forget("communicate", "merge")
@@ -256,6 +269,7 @@ def train(
     validation: int | Literal["auto"] | None = None,
     pin: bool = False,
     blas_threads: int = 1,
+    binarize: float | Literal["auto"] | None = None,
     progress: Progress | None = None,
     listeners: Sequence[Listener] = (),
     **network: Any,
@@ -281,6 +295,10 @@ def train(
         many as ``"auto"`` if something needs them.
     pin, blas_threads
         See `manyhands.training.placement.Placement`.
+    binarize
+        Make inputs binary: stored values from this threshold on become 1, others 0. ``"auto"``: from half of the
+        largest training value on. The model does the same to what it predicts. Of a `Dataset`, see
+        `manyhands.make_dataset`.
     progress, listeners
         See `run`.
     **network
@@ -307,7 +325,7 @@ def train(
         dataset = data
     else:
         validation = rows_validated(strategy, validation, stop)
-        request = DataRequest(str(data), train_csv, test_csv, label_column, rows, scale, validation)
+        request = DataRequest(str(data), train_csv, test_csv, label_column, rows, scale, validation, binarize)
         dataset = load_for(request, team, rows_needed(strategy, sharding, learner, shares))
     plan = make_plan(
         dataset,

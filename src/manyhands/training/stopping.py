@@ -11,10 +11,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import ClassVar, Protocol
 
 import numpy as np
+from numpy.typing import NDArray
 
 from manyhands.errors import SettingsError
 from manyhands.protocols import Learner, Table, Team, Vector
@@ -37,6 +38,12 @@ class Epoch:
         Whether all workers have the same parameters now.
     validation
         Rows that no training sees, if there are any.
+    last
+        Whether it was the last that is planned: then the answer does not matter.
+    losses, global_rows : ndarray of shape (steps,)
+        Its loss of each step, and the size of the global batch. Needed with ``weights`` only.
+    weights : ndarray of shape (steps,) or None
+        What each of these losses counts for: the sum of its rows' weights; None if rows have none.
     """
 
     team: Team
@@ -45,13 +52,36 @@ class Epoch:
     examples: int
     alike: bool = False
     validation: Table | None = None
+    last: bool = False
+    losses: NDArray[np.float64] = field(default_factory=lambda: np.zeros(0))
+    global_rows: NDArray[np.int32] = field(default_factory=lambda: np.zeros(0, np.int32))
+    weights: NDArray[np.float64] | None = None
+
+
+def mean_loss(epoch: Epoch) -> float:
+    """Return the mean loss of the epoch over all workers; every worker gets the same. A collective.
+
+    Of rows with weights as scikit-learn's: in a global batch the weighted mean, and of these the mean by size.
+    """
+    if epoch.weights is None:
+        sums = np.array([epoch.loss * epoch.examples, epoch.examples], np.float64)
+        epoch.team.sum_(sums)
+        return float(sums[0] / max(sums[1], 1))
+    both = np.concatenate([epoch.losses * epoch.weights, epoch.weights])
+    epoch.team.sum_(both)
+    steps = len(epoch.weights)
+    batches = both[:steps] / np.where(both[steps:] == 0, 1, both[steps:])
+    return float(batches @ epoch.global_rows / epoch.global_rows.sum())
 
 
 class Watcher(Protocol):
     """Follows one worker's run."""
 
     def ended(self, epoch: Epoch) -> bool:
-        """Tell, after an epoch, whether the run shall end; all workers are told the same."""
+        """Tell, after an epoch, whether the run shall end; all workers are told the same.
+
+        Asked after every epoch. After the last the run ends whatever the answer is.
+        """
         ...
 
 
@@ -106,9 +136,9 @@ class _LossWatcher:
 
     def ended(self, epoch: Epoch) -> bool:
         """See :class:`Watcher`; counts as `sklearn.neural_network.MLPClassifier` does."""
-        sums = np.array([epoch.loss * epoch.examples, epoch.examples], np.float64)
-        epoch.team.sum_(sums)
-        mean = float(sums[0] / max(sums[1], 1))
+        if epoch.last:
+            return False
+        mean = mean_loss(epoch)
         self._failures = self._failures + 1 if mean > self._best - self._rule.tol else 0
         self._best = min(self._best, mean)
         return self._failures > self._rule.patience
@@ -143,6 +173,8 @@ class _WeightWatcher:
 
     def ended(self, epoch: Epoch) -> bool:
         """See :class:`Watcher`."""
+        if epoch.last:
+            return False
         now = epoch.learner.parameters.copy()  # one look: with a shared vector others go on writing
         changed = np.array([np.abs(now - self._before).max(initial=0) > self._rule.tol], np.float64)
         self._before = now
@@ -181,7 +213,7 @@ class _AccuracyWatcher:
     def ended(self, epoch: Epoch) -> bool:
         """See :class:`Watcher`."""
         table, team = epoch.validation, epoch.team
-        if table is None or not epoch.alike:
+        if table is None or not epoch.alike or epoch.last:
             return False
         mine = slice(team.rank * table.rows // team.size, (team.rank + 1) * table.rows // team.size)
         part = replace(table, features=table.features[mine], labels=table.labels[mine])

@@ -61,7 +61,10 @@ class Initialization:
     @property
     def name(self) -> str:
         """Canonical text."""
-        return self.kind if self.value is None else f"{self.kind}:{self.value:g}"
+        if self.value is None:
+            return self.kind
+        short = f"{self.value:g}"
+        return f"{self.kind}:{short if float(short) == self.value else self.value}"
 
     def draw(
         self, shape: tuple[int, ...], inputs: int, outputs: int, activation: str, rng: np.random.Generator
@@ -132,7 +135,7 @@ def parse_initialization(where: str, text: str) -> Initialization:
     value = _VALUES[kind]
     if colon:
         try:
-            value = float(number)
+            value = float(number) + 0.0  # no minus before a zero
         except ValueError:
             value = math.nan
     if not math.isfinite(value) or abs(value) > 1e6 or (value < 0 and kind != "constant"):

@@ -19,6 +19,8 @@ from manyhands.protocols import Control, Order, Rounds, Table, Vector
 from manyhands.synchronization import Meeting, nobody
 
 _PREDICTION_ROWS = 256
+_NOTHING = 1e-30
+"""What changes no bit of 1 when it is taken away."""
 _VELOCITY, _SQUARES = {"first": "velocity"}, {"second": "squares"}
 _ADAM = {"first": "first_moment", "second": "second_moment"}
 _STATE: dict[str, dict[str, str]] = {
@@ -322,11 +324,15 @@ class MLP:
         )
 
     def _momenta(self) -> float:
-        """Return the product of NAdam's momenta in all steps so far (Dozat 2016)."""
+        """Return the product of NAdam's momenta in all steps so far (Dozat 2016), with the kernel's bits."""
+        product, beta = 1.0, float(self._rule.beta_1)
         if self.settings.optimizer != "nadam":
-            return 1.0
-        steps = np.arange(1, self.steps_taken + 1)
-        return float(np.prod(self.settings.beta_1 * (1 - 0.5 * 0.96 ** (steps * MOMENTUM_DECAY))))
+            return product
+        for step in range(1, self.steps_taken + 1):
+            product *= beta * (1.0 - 0.5 * 0.96 ** (step * MOMENTUM_DECAY))
+            if product < _NOTHING:
+                return 0.0
+        return product
 
     def _go(
         self,

@@ -1,0 +1,211 @@
+"""What the two estimators have in common: scikit-learn's parameters and conduct, and ours behind them."""
+
+# ruff: noqa: N803, N806 - X is scikit-learn's name, which users may pass by keyword
+
+from __future__ import annotations
+
+from numbers import Integral, Real
+from typing import Any, ClassVar, Self
+
+import numpy as np
+from numpy.typing import NDArray
+from sklearn.base import BaseEstimator
+from sklearn.utils._param_validation import HasMethods, Interval, Options, StrOptions
+from sklearn.utils.validation import _check_sample_weight, validate_data
+
+from manyhands.errors import SettingsError
+from manyhands.estimators import lbfgs
+from manyhands.estimators.fitting import fit
+from manyhands.estimators.forward import forward
+from manyhands.estimators.rows import Rows
+from manyhands.learners.mlp.network import ACTIVATIONS, DTYPES, OPTIMIZERS
+
+STORED = (np.float64, np.float32, np.uint8)
+"""What rows are trained on as they are; anything else becomes the first of them."""
+
+_COUNT = Interval(Integral, 1, None, closed="left")
+_FRACTION = Interval(Real, 0, 1, closed="left")
+_NOT_NEGATIVE = Interval(Real, 0, None, closed="left")
+_POSITIVE = Interval(Real, 0, None, closed="neither")
+
+
+class BaseMLP(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no types
+    """See `MLPClassifier` and `MLPRegressor`."""
+
+    _parameter_constraints: ClassVar[dict[str, Any]] = {
+        "hidden_layer_sizes": ["array-like", _COUNT],
+        "activation": [StrOptions(set(ACTIVATIONS))],
+        "solver": [StrOptions({"lbfgs", *OPTIMIZERS})],
+        "alpha": [_NOT_NEGATIVE],
+        "batch_size": [StrOptions({"auto"}), _COUNT],
+        "learning_rate": [StrOptions({"constant", "invscaling", "adaptive"})],
+        "learning_rate_init": [_POSITIVE],
+        "power_t": [_NOT_NEGATIVE],
+        "max_iter": [_COUNT],
+        "shuffle": ["boolean"],
+        "random_state": ["random_state"],
+        "tol": [_NOT_NEGATIVE],
+        "verbose": ["verbose"],
+        "warm_start": ["boolean"],
+        "momentum": [Interval(Real, 0, 1, closed="both")],
+        "nesterovs_momentum": ["boolean"],
+        "early_stopping": ["boolean"],
+        "validation_fraction": [_FRACTION],
+        "beta_1": [_FRACTION],
+        "beta_2": [_FRACTION],
+        "epsilon": [_POSITIVE],
+        "n_iter_no_change": [_COUNT, Options(Real, {np.inf})],
+        "max_fun": [_COUNT],
+        "n_workers": [_COUNT, Options(Integral, {-1}), None],
+        "strategy": [str, HasMethods(["next_round", "hold_round_"])],
+        "team": [StrOptions({"threads", "mpi"})],
+        "sharding": [StrOptions({"global", "fixed"}), None],
+        "dtype": [StrOptions(set(DTYPES))],
+        "dropout": [_FRACTION],
+        "weight_init": [str],
+        "bias_init": [str],
+        "weight_decay": [_NOT_NEGATIVE, None],
+        "rho": [_FRACTION, None],
+    }
+
+    coefs_: list[NDArray[Any]]
+    intercepts_: list[NDArray[Any]]
+    n_outputs_: int
+
+    @property
+    def _loss_of_learner(self) -> str:
+        """Our name for the loss."""
+        raise NotImplementedError
+
+    @property
+    def _out_activation(self) -> str:
+        """scikit-learn's name for the output activation."""
+        raise NotImplementedError
+
+    def _validate_input(self, X: Any, y: Any, incremental: bool, reset: bool) -> tuple[Any, NDArray[Any]]:
+        """Check rows; return them with targets for the outputs."""
+        raise NotImplementedError
+
+    def _score_of(self, held: Rows) -> Any:
+        """Return what scores outputs for rows that are set aside."""
+        raise NotImplementedError
+
+    def _hidden(self) -> tuple[int, ...]:
+        """Return the widths of the hidden layers."""
+        given = self.hidden_layer_sizes
+        sizes = list(given) if hasattr(given, "__iter__") else [given]
+        if np.any(np.array(sizes) <= 0):
+            raise ValueError(f"hidden_layer_sizes must be > 0, got {sizes}.")
+        return tuple(sizes)
+
+    def fit(self, X: Any, y: Any, sample_weight: Any = None) -> Self:
+        """Fit the model to rows and targets.
+
+        Parameters
+        ----------
+        X : ndarray or sparse matrix of shape (n_samples, n_features)
+            The rows. Bytes (uint8) are trained on as they are; sparse rows become dense.
+        y : ndarray of shape (n_samples,) or (n_samples, n_outputs)
+            Class labels, or real numbers.
+        sample_weight : array-like of shape (n_samples,), default=None
+            What each row counts in the loss.
+
+        Returns
+        -------
+        self
+            The fitted estimator.
+
+        Raises
+        ------
+        ValueError
+            As scikit-learn's estimator; if training diverges, too.
+        SettingsError
+            If the settings cannot work together: a ValueError that says what to change.
+        """
+        return self._fit(X, y, sample_weight, incremental=False)
+
+    def _fit(self, X: Any, y: Any, sample_weight: Any, *, incremental: bool) -> Self:
+        """Train, for one epoch if ``incremental``."""
+        self._validate_params()
+        hidden = self._hidden()
+        if self.solver == "lbfgs":
+            return lbfgs.fit(self, X, y, sample_weight)
+        if self.early_stopping and incremental:
+            raise ValueError("partial_fit does not support early_stopping=True")
+        first = not hasattr(self, "coefs_") or not (self.warm_start or incremental)
+        X, y = self._validate_input(X, y, incremental, reset=first)
+        weights = None if sample_weight is None else _check_sample_weight(sample_weight, X)
+        targets = y.reshape(-1, 1) if y.ndim == 1 else y
+        dtype = np.float32 if X.dtype == np.float32 else np.float64
+        fit(self, Rows(X, targets, weights), hidden, dtype, first=first, incremental=incremental)
+        return self
+
+    def _check_solver(self) -> bool:
+        """Tell scikit-learn's `available_if` whether there are epochs."""
+        if self.solver == "lbfgs":
+            raise AttributeError(
+                f"partial_fit is only available for stochastic optimizers. {self.solver} is not stochastic."
+            )
+        return True
+
+    def _outputs(self, X: Any) -> NDArray[Any]:
+        """Return the network's outputs for rows that are checked here, shape (n_samples, n_outputs)."""
+        X = validate_data(self, X, accept_sparse=["csr", "csc"], reset=False)
+        return forward(X, self.coefs_, self.intercepts_, self.activation, self.out_activation_)
+
+    def to_sklearn(self) -> Any:
+        """Return a fitted estimator of scikit-learn with the same network.
+
+        It has what the two have in common. An optimizer that scikit-learn lacks becomes its default, which matters
+        only for further training; that begins with a fresh optimizer in any case.
+
+        Returns
+        -------
+        sklearn.neural_network.MLPClassifier or MLPRegressor
+            The same network.
+
+        Raises
+        ------
+        SettingsError
+            If scikit-learn lacks the activation.
+        sklearn.exceptions.NotFittedError
+            If there is no network yet.
+        """
+        from manyhands.estimators.exchange import to_sklearn
+
+        return to_sklearn(self)
+
+    @classmethod
+    def from_sklearn(cls, fitted: Any, **parameters: Any) -> Self:
+        """Return an estimator with the network of a fitted one of scikit-learn's.
+
+        Parameters
+        ----------
+        fitted : sklearn.neural_network.MLPClassifier or MLPRegressor
+            Of the same kind.
+        **parameters
+            Of the new estimator, where they differ, such as ``n_workers=2``.
+
+        Returns
+        -------
+        MLPClassifier or MLPRegressor
+            The same network.
+
+        Raises
+        ------
+        SettingsError
+            If it is an estimator of another kind.
+        sklearn.exceptions.NotFittedError
+            If it has no network yet.
+        """
+        from manyhands.estimators.exchange import from_sklearn
+
+        made = from_sklearn(fitted, **parameters)
+        if not isinstance(made, cls):
+            raise SettingsError(f"{type(fitted).__name__} does not become {cls.__name__}, but {type(made).__name__}")
+        return made
+
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        tags.input_tags.sparse = True
+        return tags

@@ -1,0 +1,120 @@
+"""Networks to and from scikit-learn's own estimators."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from sklearn import neural_network
+from sklearn.base import BaseEstimator
+from sklearn.utils.validation import check_is_fitted
+
+from manyhands.errors import SettingsError
+
+THEIR_ACTIVATIONS = ("identity", "logistic", "tanh", "relu")
+THEIRS: dict[str, Any] = {
+    "MLPClassifier": neural_network.MLPClassifier,
+    "MLPRegressor": neural_network.MLPRegressor,
+}
+"""scikit-learn's own classes, by the names that ours have, too."""
+_THEIR_SOLVERS: dict[str, dict[str, Any]] = {
+    "momentum": {"solver": "sgd", "nesterovs_momentum": False},
+    "nesterov": {"solver": "sgd", "nesterovs_momentum": True},
+}
+_FITTED = (
+    "coefs_", "intercepts_", "n_layers_", "n_outputs_", "out_activation_", "n_features_in_", "feature_names_in_",
+    "classes_", "_label_binarizer", "n_iter_", "t_", "loss_", "best_loss_", "loss_curve_", "validation_scores_",
+    "best_validation_score_", "_no_improvement_count",
+)  # fmt: skip
+"""What both have after a fit, if they have it at all."""
+
+
+def copy_fitted(source: Any, target: Any) -> None:
+    """Copy fitted attributes; arrays and lists become the target's own."""
+    for name in _FITTED:
+        if hasattr(source, name):
+            value = getattr(source, name)
+            if isinstance(value, list):
+                value = [each.copy() if isinstance(each, np.ndarray) else each for each in value]
+            setattr(target, name, value.copy() if isinstance(value, np.ndarray) else value)
+
+
+def their_class(estimator: Any) -> Any:
+    """Return scikit-learn's class that an estimator of ours, or of a subclass, corresponds to."""
+    return next(THEIRS[kind.__name__] for kind in type(estimator).__mro__ if kind.__name__ in THEIRS)
+
+
+def check_activation(activation: str, what: str) -> None:
+    """Refuse activations that scikit-learn lacks.
+
+    Raises
+    ------
+    SettingsError
+        If it is one.
+    """
+    if activation not in THEIR_ACTIVATIONS:
+        raise SettingsError(f"{what} has no activation {activation!r}; those it has are {', '.join(THEIR_ACTIVATIONS)}")
+
+
+def to_sklearn(estimator: Any) -> BaseEstimator:
+    """Return scikit-learn's estimator with the network of one of ours; see its method of that name."""
+    check_is_fitted(estimator)
+    check_activation(estimator.activation, "scikit-learn")
+    kind = their_class(estimator)
+    names = kind().get_params()
+    words = {name: value for name, value in estimator.get_params(deep=False).items() if name in names}
+    words.update(_THEIR_SOLVERS.get(words["solver"], {}))
+    if words["solver"] not in ("lbfgs", "sgd", "adam"):
+        words["solver"] = "adam"
+    made = kind(**words)
+    copy_fitted(estimator, made)
+    made._best_coefs, made._best_intercepts = made.coefs_, made.intercepts_
+    return made
+
+
+def from_sklearn(fitted: Any, **parameters: Any) -> Any:
+    """Return an estimator of ours with the network of a fitted one of scikit-learn's.
+
+    Parameters
+    ----------
+    fitted : sklearn.neural_network.MLPClassifier or MLPRegressor
+        Whose network it is. Its optimizer's state stays behind.
+    **parameters
+        Of the new estimator, where they differ, such as ``n_workers=2``.
+
+    Returns
+    -------
+    MLPClassifier or MLPRegressor
+        Fitted; ``partial_fit`` and ``warm_start`` go on from there.
+
+    Raises
+    ------
+    SettingsError
+        If it is another kind of estimator.
+    sklearn.exceptions.NotFittedError
+        If it has no network yet.
+
+    Examples
+    --------
+    >>> from sklearn import neural_network
+    >>> from sklearn.datasets import load_iris
+    >>> from manyhands import from_sklearn
+    >>> X, y = load_iris(return_X_y=True)
+    >>> theirs = neural_network.MLPClassifier((5,), solver="lbfgs", random_state=0, max_iter=1000).fit(X, y)
+    >>> ours = from_sklearn(theirs, n_workers=2)
+    >>> bool((ours.predict(X) == theirs.predict(X)).all())
+    True
+    """
+    from manyhands.estimators.classifier import MLPClassifier
+    from manyhands.estimators.regressor import MLPRegressor
+
+    for ours in (MLPClassifier, MLPRegressor):
+        if isinstance(fitted, THEIRS[ours.__name__]):
+            check_is_fitted(fitted)
+            made = ours(**{**fitted.get_params(deep=False), **parameters})
+            copy_fitted(fitted, made)
+            made.n_workers_ = 1
+            return made
+    raise SettingsError(
+        f"from_sklearn takes a fitted sklearn.neural_network.MLPClassifier or MLPRegressor, not {type(fitted).__name__}"
+    )

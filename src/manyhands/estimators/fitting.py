@@ -1,0 +1,403 @@
+"""One fit: from checked rows to fitted attributes, in as many runs as the learning rate needs."""
+
+from __future__ import annotations
+
+import warnings
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from sklearn.base import is_classifier
+from sklearn.exceptions import ConvergenceWarning
+from sklearn.utils import check_random_state
+
+from manyhands.data.dataset import Dataset
+from manyhands.errors import DataError, DivergedError
+from manyhands.estimators.course import Course, Progress
+from manyhands.estimators.rows import Rows, make_dataset
+from manyhands.estimators.solver import SGD_FAMILY, InverseScaling, settings_of
+from manyhands.estimators.workers import make_alike, same_for_all, strategy_for, with_rows, workers_and_team
+from manyhands.learners import make_learner
+from manyhands.protocols import Learner, Strategy
+from manyhands.randomness import generator
+from manyhands.teams.launch import job_rank
+from manyhands.training.plan import make_plan
+from manyhands.training.run import run
+
+State = dict[str, NDArray[Any]]
+"""What `Learner.state` returns."""
+
+NOT_FINITE = (
+    "Solver produced non-finite parameter weights. The input data may contain large values and need to be preprocessed."
+)
+_SLOWEST = 1e-6
+"""Where scikit-learn stops dividing an adaptive learning rate."""
+
+
+@dataclass
+class Optimizer:
+    """What goes on from one call of ``partial_fit`` to the next.
+
+    Attributes
+    ----------
+    kind
+        Which optimizer the state is of.
+    learning_rate
+        Of the next epoch.
+    state
+        The learner's.
+    """
+
+    kind: str
+    learning_rate: float
+    state: State
+
+
+@dataclass
+class _Workers:
+    """Who trains, and how they talk."""
+
+    number: int
+    team: str
+    strategy: Strategy
+
+
+def fit(estimator: Any, rows: Rows, hidden: tuple[int, ...], dtype: Any, *, first: bool, incremental: bool) -> None:
+    """Train an estimator, and set its fitted attributes.
+
+    Parameters
+    ----------
+    estimator
+        With checked parameters.
+    rows
+        All of them.
+    hidden
+        Widths of the hidden layers.
+    dtype
+        Of ``coefs_`` and ``intercepts_``.
+    first
+        Whether it begins anew.
+    incremental
+        Whether it is a call of ``partial_fit``: one epoch.
+
+    Raises
+    ------
+    ValueError
+        If training diverges, as scikit-learn's.
+    ManyhandsError
+        If the settings cannot work.
+    """
+    number, team = workers_and_team(estimator.n_workers, estimator.team)
+    seed = _seed(estimator, team, first)
+    train, held = rows, None
+    if estimator.early_stopping:
+        # As theirs: several columns are classes that exclude each other, or labels; neither is stratified.
+        stratified = is_classifier(estimator) and rows.targets.shape[1] == 1
+        train, held = rows.set_aside(estimator.validation_fraction, seed, stratified=stratified)
+    batch = _batch(estimator, train.count)
+    number, team = with_rows(number, team, batch)
+    workers = _Workers(number, team, strategy_for(estimator.strategy, team))
+    softmax = estimator._loss_of_learner == "cross_entropy"
+    dataset = make_dataset(train, held, estimator.dtype, classes=softmax)
+    one = _Fit(estimator, dataset, workers, hidden, seed, batch, first=first, incremental=incremental)
+    one.score = None if held is None else estimator._score_of(held)
+    one.train()
+    one.store(dtype, rows.count)
+
+
+def _seed(estimator: Any, team: str, first: bool) -> int:
+    """Return the seed of everything random: ``random_state`` itself, or a draw that is kept as long as the model is."""
+    given = estimator.random_state
+    if isinstance(given, (int, np.integer)):
+        return same_for_all(int(given), team)
+    if first or not hasattr(estimator, "_seed"):
+        return same_for_all(int(check_random_state(given).randint(2**31 - 1)), team)
+    return int(estimator._seed)
+
+
+def _batch(estimator: Any, rows: int) -> int:
+    """Return the global batch."""
+    if estimator.batch_size == "auto":
+        return min(200, rows)
+    if estimator.batch_size > rows:
+        warnings.warn(
+            "Got `batch_size` less than 1 or larger than sample size. It is going to be clipped", stacklevel=2
+        )
+    return min(int(estimator.batch_size), rows)
+
+
+class _Fit:
+    """What a fit needs from beginning to end."""
+
+    def __init__(
+        self,
+        estimator: Any,
+        dataset: Dataset,
+        workers: _Workers,
+        hidden: tuple[int, ...],
+        seed: int,
+        batch: int,
+        *,
+        first: bool,
+        incremental: bool,
+    ) -> None:
+        self.estimator, self.dataset, self.workers = estimator, dataset, workers
+        self.seed, self.batch, self.first, self.incremental = seed, batch, first, incremental
+        self.epochs_before = 0 if first else int(getattr(estimator, "_epochs", 0))
+        kept = getattr(estimator, "_optimizer", None) if incremental and not first else None
+        self.rate = float(estimator.learning_rate_init) if kept is None else kept.learning_rate
+        weights = dataset.train.weights
+        mean = 1.0 if weights is None else float(weights.mean(dtype=np.float64))
+        if not mean > 0:
+            raise DataError(
+                "the sample weights of the rows to train on add up to nothing; give some rows a weight above 0"
+            )
+        self.settings = settings_of(estimator, hidden, estimator._loss_of_learner, self.rate, mean)
+        self.learner = self._make_learner()
+        self.state = self._begin(kept)
+        self.progress = self._progress_before()
+        self.score: Any = None
+        self.finished = False
+        """Whether training has ended before the last epoch that was planned, or just then, for a reason."""
+
+    def _make_learner(self) -> Learner:
+        """Return a learner to bring parameters from vectors into layers and back."""
+        targets = self.dataset.train.targets
+        outputs = len(self.dataset.classes) if targets is None else targets.shape[1]
+        return make_learner("mlp", self.settings, self.dataset.features, outputs, seed=self.seed)
+
+    def _begin(self, kept: Optimizer | None) -> State:
+        """Return the state that training begins with."""
+        learner, estimator = self.learner, self.estimator
+        learner.initialize(generator(self.seed, "init"))
+        if self.first:
+            if (estimator.weight_init, estimator.bias_init) == ("auto", "auto"):
+                learner.load_weights(start_as_theirs(learner.weights(), estimator.activation, self.seed))
+            return learner.state()
+        fresh = learner.state()
+        before: Optimizer | None = getattr(estimator, "_optimizer", None)
+        fits = before is not None and before.kind == self.settings.optimizer and _alike(before.state, fresh)
+        if before is not None and fits:
+            learner.load_state(before.state)
+        if not fits or not _holds(learner, estimator.coefs_, estimator.intercepts_):
+            learner.load_weights(_blocks(estimator.coefs_, estimator.intercepts_))
+        state = learner.state()
+        return state if kept is not None else {**fresh, "parameters": state["parameters"]}
+
+    def _progress_before(self) -> Progress:
+        """Return what earlier calls have come to, if this one goes on."""
+        estimator, parameters = self.estimator, self.state["parameters"]
+        if self.first:
+            return Progress(best=parameters)
+        loss, score = getattr(estimator, "best_loss_", None), getattr(estimator, "best_validation_score_", None)
+        best = getattr(estimator, "_best", None)
+        return Progress(
+            best_loss=np.inf if loss is None else loss,
+            best_score=-np.inf if score is None else score,
+            failures=getattr(estimator, "_no_improvement_count", 0),
+            best=best if score is not None and best is not None and len(best) == len(parameters) else parameters,
+        )
+
+    def train(self) -> None:
+        """Go through all epochs, in one run unless the learning rate is adaptive."""
+        epochs = 1 if self.incremental else int(self.estimator.max_iter)
+        while not self.finished and len(self.progress.losses) < epochs:
+            self._run(epochs - len(self.progress.losses))
+            if not self.finished and self.progress.failures > self.estimator.n_iter_no_change:
+                self._lose_patience()
+        if not self.incremental and not self.finished:
+            warnings.warn(
+                f"Stochastic Optimizer: Maximum iterations ({epochs}) reached and the optimization hasn't converged "
+                "yet.",
+                ConvergenceWarning,
+                stacklevel=5,
+            )
+
+    def _run(self, epochs: int) -> None:
+        """Train for so many epochs at most, from the present state."""
+        workers, before = self.workers, len(self.progress.losses)
+        course = self._course()
+        schedule = self._schedule()
+        plan = make_plan(
+            self.dataset,
+            strategy=workers.strategy,
+            workers=workers.number,
+            team=workers.team,
+            settings=replace(self.settings, learning_rate=self.rate),
+            batch=self.batch,
+            epochs=epochs,
+            sharding=self.estimator.sharding,
+            seed=self.seed,
+            schedule=schedule,
+            stop=course,
+            first_epoch=self.epochs_before + before,
+            shuffle=bool(self.estimator.shuffle),
+        )
+        own_starts = plan.strategy.own_starts and self.first and not before
+        try:
+            self.state = run(plan, self.dataset, start=None if own_starts else self.state).model.learner.state()
+            make_alike(self.state, workers.team)
+        except DivergedError as error:
+            self._give_up(course, epochs, error)
+        except KeyboardInterrupt:
+            self._keep(course)
+        self.progress = self.progress if self.finished else course.progress
+        if schedule is not None:
+            self.rate = schedule.rate_after(len(self.progress.losses) - before)
+
+    def _course(self) -> Course:
+        """Return the rule for the next run."""
+        estimator, team = self.estimator, self.workers.team
+        return Course(
+            replace(self.progress, learner=None),
+            tol=estimator.tol,
+            patience=estimator.n_iter_no_change,
+            score=self.score,
+            speaks=self._speaks,
+            processes=team == "mpi",
+        )
+
+    @property
+    def _speaks(self) -> bool:
+        return bool(self.estimator.verbose) and (self.workers.team != "mpi" or job_rank() == 0)
+
+    def _schedule(self) -> InverseScaling | None:
+        """Return how the learning rate changes within the next run, if it does."""
+        estimator = self.estimator
+        if estimator.solver not in SGD_FAMILY or estimator.learning_rate != "invscaling":
+            return None
+        rows = self.dataset.rows + (0 if self.dataset.validation is None else self.dataset.validation.rows)
+        seen = 0 if self.first else getattr(estimator, "t_", 0)
+        done = len(self.progress.losses)
+        return InverseScaling(
+            power=float(estimator.power_t),
+            seen=seen + done * rows,
+            rows=rows,
+            first=self.rate,
+            initial=float(estimator.learning_rate_init),
+        )
+
+    def _lose_patience(self) -> None:
+        """End, or go on at a lower rate, and say why."""
+        estimator = self.estimator
+        what = "Validation score" if estimator.early_stopping else "Training loss"
+        epochs = f"{estimator.n_iter_no_change} consecutive epochs"
+        told = f"{what} did not improve more than tol={estimator.tol:f} for {epochs}."
+        if estimator.solver not in SGD_FAMILY or estimator.learning_rate != "adaptive":
+            self.finished, told = True, f"{told} Stopping."
+        elif self.rate <= _SLOWEST:
+            self.finished, told = True, f"{told} Learning rate too small. Stopping."
+        else:
+            self.rate /= 5.0
+            self.progress.failures = 0
+            told = f"{told} Setting learning rate to {self.rate:f}"
+        if self._speaks:
+            print(told)
+
+    def _give_up(self, course: Course, epochs: int, error: DivergedError) -> None:
+        """After a loss that is no number: end with the best weights, if they are known."""
+        if not self.estimator.early_stopping or self.workers.team == "mpi":  # of processes, the others have ended
+            raise ValueError(NOT_FINITE) from error
+        done, self.progress = len(course.before.losses), course.progress
+        if len(self.progress.losses) < done + epochs:
+            self.progress.losses.append(float("nan"))
+            self.progress.scores.append(float("nan"))
+        self.finished = True
+
+    def _keep(self, course: Course) -> None:
+        """After Ctrl-C: keep what there is."""
+        if self.workers.team == "mpi":
+            raise KeyboardInterrupt  # no process knows how far the others are
+        self.progress, learner = course.progress, course.progress.learner
+        if learner is not None:
+            self.state = learner.state()
+        elif self.workers.number == 1 and course.begun is not None:
+            self.state["parameters"] = course.begun.copy()
+        elif self.progress.alike is not None:  # of the optimizer's vectors each worker may know a part only
+            self.learner.initialize(generator(self.seed, "init"))
+            self.state = {**self.learner.state(), "parameters": self.progress.alike}
+        self.finished = True
+        warnings.warn("Training interrupted by user.", stacklevel=6)
+
+    def store(self, dtype: Any, rows: int) -> None:
+        """Set the estimator's fitted attributes."""
+        estimator, progress = self.estimator, self.progress
+        if estimator.early_stopping:
+            assert progress.best is not None  # the start, if nothing better
+            estimator._best = self.state["parameters"] = progress.best
+        self.learner.load_state(self.state)
+        blocks = self.learner.weights()
+        if not all(np.isfinite(block).all() for block in blocks.values()):
+            raise ValueError(NOT_FINITE)
+        layers = range(len(blocks) // 2)
+        estimator.coefs_ = [blocks[f"weights.{layer}"].astype(dtype, copy=False) for layer in layers]
+        estimator.intercepts_ = [blocks[f"biases.{layer}"].astype(dtype, copy=False) for layer in layers]
+        estimator._optimizer = Optimizer(self.settings.optimizer, self.rate, self.state)
+        estimator._seed, estimator.n_workers_ = self.seed, self.workers.number
+        estimator.n_layers_, estimator.n_outputs_ = len(layers) + 1, len(estimator.intercepts_[-1])
+        estimator.out_activation_ = estimator._out_activation
+        self._store_progress(rows)
+
+    def _store_progress(self, rows: int) -> None:
+        """Set what tells about the course of the training."""
+        estimator, progress, first = self.estimator, self.progress, self.first
+        done = len(progress.losses)
+        estimator.n_iter_, estimator._epochs = done, self.epochs_before + done
+        estimator.t_ = (0 if first else getattr(estimator, "t_", 0)) + rows * done
+        before = [] if first else getattr(estimator, "loss_curve_", None) or []
+        estimator.loss_curve_ = [*before, *progress.losses]
+        if done:
+            estimator.loss_ = progress.losses[-1]
+        estimator._no_improvement_count = progress.failures
+        if estimator.early_stopping:
+            before = [] if first else getattr(estimator, "validation_scores_", None) or []
+            estimator.validation_scores_ = [*before, *progress.scores]
+            estimator.best_validation_score_, estimator.best_loss_ = progress.best_score, None
+        else:
+            estimator.best_loss_ = progress.best_loss
+            estimator.validation_scores_ = estimator.best_validation_score_ = None
+
+
+def start_as_theirs(blocks: State, activation: str, seed: int) -> State:
+    """Return the numbers that scikit-learn's estimator begins with if ``random_state=seed``.
+
+    Parameters
+    ----------
+    blocks
+        Layers of the right shapes, in order: weights, then biases.
+    activation
+        Of the hidden neurons.
+    seed
+        Of its generator.
+    """
+    rng, drawn, bound = np.random.RandomState(seed), {}, 0.0
+    for name, block in blocks.items():
+        if block.ndim == 2:
+            bound = np.sqrt((2.0 if activation == "logistic" else 6.0) / sum(block.shape))
+        drawn[name] = rng.uniform(-bound, bound, block.shape)
+    return drawn
+
+
+def _blocks(coefs: Any, intercepts: Any) -> State:
+    """Return layers by the names that learners use."""
+    named: State = {}
+    for layer, (weights, biases) in enumerate(zip(coefs, intercepts, strict=True)):
+        named[f"weights.{layer}"], named[f"biases.{layer}"] = np.asarray(weights), np.asarray(biases)
+    return named
+
+
+def _holds(learner: Learner, coefs: Any, intercepts: Any) -> bool:
+    """Tell whether the learner's parameters are these, but for the dtype they are shown in."""
+    blocks = _blocks(coefs, intercepts)
+    return all(
+        name in blocks
+        and blocks[name].shape == own.shape
+        and np.array_equal(own.astype(blocks[name].dtype), blocks[name])
+        for name, own in learner.weights().items()
+    )
+
+
+def _alike(one: State, other: State) -> bool:
+    """Tell whether two states have the same names and shapes."""
+    return one.keys() == other.keys() and all(one[name].shape == other[name].shape for name in one)

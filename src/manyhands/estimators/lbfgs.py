@@ -1,0 +1,40 @@
+"""Solver ``lbfgs``: one batch of all rows, whose steps cannot be divided; scikit-learn's own estimator does it."""
+
+# ruff: noqa: N803 - X is scikit-learn's name, which users may pass by keyword
+
+from __future__ import annotations
+
+from typing import Any, TypeVar
+
+from manyhands.errors import SettingsError
+from manyhands.estimators.exchange import check_activation, copy_fitted, their_class
+
+Estimator = TypeVar("Estimator")
+
+
+def fit(estimator: Estimator, X: Any, y: Any, sample_weight: Any) -> Estimator:
+    """Fit scikit-learn's estimator with the same parameters, and take over what it has found.
+
+    Raises
+    ------
+    SettingsError
+        If something is asked for that it does not have.
+    """
+    ours: Any = estimator
+    check_activation(ours.activation, "solver='lbfgs' is scikit-learn's and")
+    if (ours.dropout, ours.weight_init, ours.bias_init) != (0, "auto", "auto"):
+        raise SettingsError(
+            "solver='lbfgs' is scikit-learn's: it has no dropout, and starts as weight_init='auto' does"
+        )
+    kind = their_class(ours)
+    names = kind().get_params()
+    inner = kind(**{name: value for name, value in ours.get_params(deep=False).items() if name in names})
+    if ours.warm_start and hasattr(ours, "coefs_"):
+        copy_fitted(ours, inner)
+    words = {} if sample_weight is None else {"sample_weight": sample_weight}
+    inner.fit(X, y, **words)
+    for stale in ("_optimizer", "_best", "_epochs", "_seed"):
+        ours.__dict__.pop(stale, None)
+    copy_fitted(inner, ours)
+    ours.n_workers_ = 1
+    return estimator

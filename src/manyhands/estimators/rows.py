@@ -1,0 +1,142 @@
+"""From scikit-learn's arrays to tables: what is trained on, and what is set aside to decide when to stop."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import sparse
+from sklearn.model_selection import train_test_split
+
+from manyhands.data.dataset import Dataset
+from manyhands.data.scaling import Scaling
+from manyhands.errors import DataError
+from manyhands.protocols import Table
+from manyhands.randomness import generator
+
+
+@dataclass(frozen=True)
+class Rows:
+    """Checked examples.
+
+    Attributes
+    ----------
+    features : ndarray or sparse matrix of shape (rows, features)
+    targets : ndarray of shape (rows, outputs)
+        Numbers, or for classes an indicator: True for what a row belongs to.
+    weights : ndarray of shape (rows,) or None
+    """
+
+    features: Any
+    targets: NDArray[Any]
+    weights: NDArray[Any] | None = None
+
+    @property
+    def count(self) -> int:
+        """Number of rows."""
+        return int(self.features.shape[0])
+
+    def set_aside(self, fraction: float, seed: int, *, stratified: bool) -> tuple[Rows, Rows]:
+        """Divide the rows into those to train on and those to decide when to stop.
+
+        Parameters
+        ----------
+        fraction
+            Of the rows, to set aside.
+        seed
+            The same rows are set aside whenever it is the same.
+        stratified
+            Whether both parts get as much of each class.
+
+        Raises
+        ------
+        ValueError
+            As scikit-learn's `train_test_split` and estimators do, if there are too few.
+        """
+        arrays = [self.features, self.targets, *([] if self.weights is None else [self.weights])]
+        parts = train_test_split(
+            *arrays,
+            random_state=int(generator(seed, "validation").integers(2**31)),
+            test_size=fraction,
+            stratify=self.targets if stratified else None,
+        )
+        train, held = Rows(*parts[::2]), Rows(*parts[1::2])
+        if held.count < 2:
+            raise ValueError(
+                "The validation set is too small. Increase 'validation_fraction' or the size of your dataset."
+            )
+        return train, held
+
+    def table(self, dtype: str, *, classes: bool) -> Table:
+        """Return them as a learner wants them, in the dtype it computes in; bytes stay bytes.
+
+        Parameters
+        ----------
+        dtype
+            The learner's.
+        classes
+            Whether each row belongs to one of several classes, whose numbers it wants then.
+
+        Raises
+        ------
+        DataError
+            If sparse rows do not fit into memory as dense ones.
+        """
+        width = self.features.shape[1]
+        labels = self.targets.argmax(axis=1) if classes else np.zeros(self.count)
+        with np.errstate(over="ignore"):  # what is infinite in this dtype ends the training, with a better message
+            return Table(
+                _dense(self.features, dtype),
+                labels.astype(np.int32),
+                np.ones(width),
+                np.zeros(width),
+                None if classes else _writable(self.targets, dtype),
+                None if self.weights is None else _writable(self.weights, dtype),
+            )
+
+
+def make_dataset(train: Rows, held: Rows | None, dtype: str, *, classes: bool) -> Dataset:
+    """Return what a run needs; there are no test rows.
+
+    Parameters
+    ----------
+    train, held
+        What is trained on, and what is set aside, if anything is.
+    dtype, classes
+        See :meth:`Rows.table`.
+    """
+    table = train.table(dtype, classes=classes)
+    nothing = Table(table.features[:0], table.labels[:0], table.scale, table.shift)
+    scaling = Scaling("none", table.scale, table.shift)
+    validation = None if held is None else held.table(dtype, classes=classes)
+    return Dataset("fit", table, nothing, np.arange(train.targets.shape[1]), scaling, validation=validation)
+
+
+def _dense(features: Any, dtype: str) -> NDArray[Any]:
+    """Return contiguous rows."""
+    if sparse.issparse(features):
+        _check_memory(features.shape[0] * features.shape[1] * np.dtype(dtype).itemsize)
+        return np.ascontiguousarray(features.astype(dtype).toarray())
+    return _writable(features, "uint8" if features.dtype == np.uint8 else dtype)
+
+
+def _writable(array: NDArray[Any], dtype: str) -> NDArray[Any]:
+    """Return a contiguous array, copied only if need be. Kernels are compiled for arrays that could be written."""
+    fits = np.ascontiguousarray(array, dtype)
+    return fits if fits.flags.writeable else fits.copy()
+
+
+def _check_memory(size: int) -> None:
+    """Refuse to make a dense copy that takes more than half of the memory there is."""
+    from manyhands.studies.machine.hardware import memory
+
+    found = memory()
+    known = [found[name] for name in ("available", "limit")]
+    room = min((each for each in known if each is not None), default=None)
+    if room is not None and size > room / 2:
+        raise DataError(
+            f"training makes sparse rows dense, which would take {size / 2**30:.1f} GiB of {room / 2**30:.1f}; use "
+            "fewer rows at a time (partial_fit), or fewer features (such as TruncatedSVD's)"
+        )

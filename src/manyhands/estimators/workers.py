@@ -1,0 +1,131 @@
+"""How many workers a fit has, which team and which strategy: what its place allows."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import warnings
+from collections.abc import Mapping
+from typing import Any
+
+from joblib.parallel import get_active_backend  # type: ignore[import-untyped]
+from numpy.typing import NDArray
+
+from manyhands.cores import allowed_cores
+from manyhands.errors import SettingsError
+from manyhands.protocols import Strategy
+from manyhands.strategies import parse_strategy
+from manyhands.teams.launch import job_size, share
+
+_AUTO = {"solo": "sequential", "threads": "gradient", "mpi": "periodic:1epoch"}
+"""Threads average gradients: the result of one worker up to rounding. Processes would wait for messages too often."""
+
+
+def workers_and_team(n_workers: int | None, team: str) -> tuple[int, str]:
+    """Return the number of workers that this process may have, and the team they make.
+
+    Parameters
+    ----------
+    n_workers
+        As asked for; None for one (in an MPI job: for all of its processes), -1 for one on each usable core.
+    team
+        ``"threads"`` or ``"mpi"``.
+
+    Raises
+    ------
+    SettingsError
+        If MPI workers are asked for that no job has.
+    """
+    if team == "mpi":
+        return _in_job(n_workers)
+    number = 1 if n_workers is None else len(allowed_cores()) if n_workers == -1 else int(n_workers)
+    limit = _threads_of_joblib()
+    if limit is not None:
+        number = min(number, limit)
+    return number, "threads" if number > 1 else "solo"
+
+
+def with_rows(number: int, team: str, batch: int) -> tuple[int, str]:
+    """Return as many of the workers as can share a batch; warn if these are fewer.
+
+    In an MPI job nobody can stand aside, and the plan refuses.
+    """
+    if team != "threads" or number <= batch:
+        return number, team
+    warnings.warn(
+        f"{number} workers cannot share batches of {batch} row{'s' if batch > 1 else ''}: {batch} train", stacklevel=2
+    )
+    return batch, "threads" if batch > 1 else "solo"
+
+
+def _in_job(n_workers: int | None) -> tuple[int, str]:
+    """Return size and team of the MPI job that this process is in."""
+    size = job_size()
+    if size is None:
+        if n_workers in (None, 1):
+            return 1, "solo"
+        raise SettingsError(
+            f"team='mpi' with n_workers={n_workers} needs a program that mpiexec has started, and this one runs alone; "
+            f"start it with mpiexec -n {n_workers if n_workers != -1 else len(allowed_cores())}, or use team='threads'"
+        )
+    if n_workers not in (None, -1, size):
+        raise SettingsError(
+            f"this MPI job has {size} process{'es' if size > 1 else ''}, not {n_workers}; start it with "
+            f"mpiexec -n {n_workers}, or leave n_workers out"
+        )
+    return size, "mpi" if size > 1 else "solo"
+
+
+def _threads_of_joblib() -> int | None:
+    """Return how many threads a fit may use inside a worker of joblib; None outside of any.
+
+    joblib divides the cores among its processes and tells them their part in the variables that BLAS and OpenMP read.
+    Its threads, and whatever it nests, get one each.
+    """
+    backend, _ = get_active_backend()
+    level = backend.nesting_level or 0
+    if not level:
+        return None
+    if level == 1 and multiprocessing.current_process().name.startswith("LokyProcess"):
+        told = os.environ.get("OMP_NUM_THREADS", "")
+        return max(int(told), 1) if told.isdecimal() else 1
+    return 1
+
+
+def strategy_for(strategy: str | Strategy, team: str) -> Strategy:
+    """Return the strategy that an estimator's parameter means.
+
+    Raises
+    ------
+    SettingsError
+        If there is none of that name, or its result is no network of these widths, or it wants validation rows.
+    """
+    chosen = strategy
+    if isinstance(chosen, str):
+        chosen = parse_strategy(_AUTO[team] if chosen.strip() == "auto" else chosen)
+    if chosen.side_by_side:
+        raise SettingsError(
+            f"strategy {chosen.name}: its result is a wider network than hidden_layer_sizes says; choose another merge"
+        )
+    if chosen.validates:
+        raise SettingsError(
+            f"strategy {chosen.name}: its merge looks at validation rows, which a fit does not have; choose another "
+            "merge, such as merge=mean"
+        )
+    return chosen
+
+
+def same_for_all(number: int, team: str) -> int:
+    """Return rank 0's number, if the workers are the processes of an MPI job; else the number itself."""
+    if team != "mpi":
+        return number
+    return int(share(team, [str(number)])[0])
+
+
+def make_alike(arrays: Mapping[str, NDArray[Any]], team: str) -> None:
+    """Give every process of an MPI job rank 0's arrays, in place; do nothing for other teams."""
+    if team == "mpi":
+        from manyhands.teams.world import join
+
+        for _, array in sorted(arrays.items()):
+            join().broadcast_(array)
