@@ -48,11 +48,14 @@ lint: $(STAMP)
 	.venv/bin/ruff check .
 	.venv/bin/mypy
 
-test: lint $(TESTS)
-	.venv/bin/python -m pytest -m "not slow"
+# Kernels are compiled while form and types are checked: the tests would do it one at a time.
+CHECK = .venv/bin/python tests/compile_kernels.py & kernels=$$!; $(MAKE) --no-print-directory lint && wait $$kernels
 
-test-all: lint $(TESTS)
-	.venv/bin/python -m pytest
+test: $(TESTS)
+	$(CHECK) && .venv/bin/python -m pytest -m "not slow"
+
+test-all: $(TESTS)
+	$(CHECK) && .venv/bin/python -m pytest
 
 # The peers have an environment of their own: nothing of ours depends on them.
 $(PEERS): benchmarks/peers-requirements.txt

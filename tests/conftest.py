@@ -8,6 +8,10 @@ import pytest
 
 from manyhands.data.catalog import DataRequest, load
 from manyhands.data.dataset import Dataset, Examples, make_dataset
+from manyhands.learners import make_learner
+from manyhands.learners.mlp.network import MLPSettings
+from manyhands.protocols import Table
+from manyhands.teams import mpi, threads
 
 
 @pytest.fixture(scope="session")
@@ -24,6 +28,18 @@ def data_folder() -> Path:
 def mnist(data_folder: Path) -> Dataset:
     """MNIST's first 6,000 images."""
     return load(DataRequest("mnist"))
+
+
+@pytest.fixture(scope="session")
+def compiled() -> None:
+    """Compile before anybody looks at what a program prints: the first one that compiles says so."""
+    for dtype in (np.uint8, np.float32):
+        rows, labels = np.zeros((1, 3), dtype), np.zeros(1, np.int32)
+        scale, shift = np.ones(3), np.zeros(3)
+        make_learner("mlp", MLPSettings(), 3, 2).prepare(Table(rows, labels, scale, shift))
+    for dtype in (np.float32, np.float64):
+        threads.warm_up(np.dtype(dtype))
+        mpi.warm_up(np.dtype(dtype))
 
 
 @pytest.fixture(scope="session")

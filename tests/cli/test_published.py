@@ -233,7 +233,8 @@ def program():
 
 
 @pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="looks for processes in /proc")
-@pytest.mark.parametrize("number", [signal.SIGINT, pytest.param(signal.SIGTERM, marks=pytest.mark.slow)])
+@pytest.mark.slow  # commands of other studies end alike, and are tried in every run
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_an_end_in_the_middle_keeps_the_finished_runs_and_leaves_nothing_behind(program, tmp_path, number):
     path = tmp_path / "part.json"
     grid = ["--workers", 3, "--seeds", 100000, "--epochs", 5, "--hidden", 8]

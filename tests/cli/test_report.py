@@ -28,7 +28,9 @@ def content(folder):
 @pytest.fixture(
     scope="module",
     # The study W1 has a sweep in it; tests/studies/report makes reports of saved tables of the published program.
-    params=[pytest.param(name, marks=pytest.mark.slow if name in ("sweep", "published") else ()) for name in COMMANDS],
+    params=[
+        pytest.param(name, marks=pytest.mark.slow if name in ("sweep", "published", "w4") else ()) for name in COMMANDS
+    ],
 )
 def live(request, tmp_path_factory):
     """A study's JSON file and report, from one run."""

@@ -79,7 +79,7 @@ class TestW1:
         assert printed.err.count("\n") == 1
         assert json.loads(path.read_text())["sweep"]["best"] is None
 
-    @pytest.mark.parametrize("stage", ["sweep", "comparison"])
+    @pytest.mark.parametrize("stage", ["sweep", pytest.param("comparison", marks=pytest.mark.slow)])
     def test_ctrl_c(self, tmp_path, stage):
         path, folder, log = tmp_path / "w1.json", tmp_path / "report", tmp_path / "log"
         journal = folder / "sweep.journal"
@@ -129,6 +129,7 @@ class TestW1:
         assert list(tmp_path.iterdir()) == [path]
         capsys.readouterr()
 
+    @pytest.mark.slow
     def test_as_published(self, tmp_path, capsys):
         pytest.importorskip("mpi4py")
         path, folder = tmp_path / "w1.json", tmp_path / "report"

@@ -91,6 +91,7 @@ class TestOutput:
         assert "machine" not in out
         assert "rate 0.01" in out
 
+    @pytest.mark.slow  # a run for every value of every axis
     def test_one_at_a_time(self, tmp_path):
         axes = ["--in-turn", "--activation", "relu,tanh", "--batch", "200,all", "--weight-init", "auto,ones"]
         axes += ["--bias-init", "zeros", "--learning-rate", "own", "--dropout", "0,0.5", "--loss", "cross_entropy"]

@@ -291,6 +291,7 @@ class TestUnderMpiexec:
         assert (done.returncode, done.stderr) == (0, "")
         assert "~" not in done.stdout
 
+    @pytest.mark.slow
     def test_a_full_disk_is_said_and_the_finished_sessions_are_printed(self, tmp_path):
         """Whichever process has finished the session that finds no room."""
         disk = tmp_path / "disk"
@@ -316,9 +317,9 @@ class TestJournal:
         [
             ("--json", signal.SIGKILL),
             pytest.param("--json", signal.SIGINT, marks=pytest.mark.slow),  # as in TestCtrlC
-            ("--json", signal.SIGTERM),
+            pytest.param("--json", signal.SIGTERM, marks=pytest.mark.slow),
             pytest.param("--report", signal.SIGKILL, marks=pytest.mark.slow),
-            ("--journal", signal.SIGKILL),
+            pytest.param("--journal", signal.SIGKILL, marks=pytest.mark.slow),
         ],
     )
     def test_is_there_after_the_end_of_the_process_and_gone_after_success(self, tmp_path, capsys, option, how):
@@ -410,7 +411,7 @@ class TestCtrlC:
         ("hidden", "words"),
         [
             ("300-300", ["--workers", 2]),
-            ("300-300", ["--workers", 1]),
+            pytest.param("300-300", ["--workers", 1], marks=pytest.mark.slow),
             ("2000-2000", ["--as-published"]),  # it would stop early, but not within seconds
         ],
     )
@@ -434,6 +435,7 @@ class TestCtrlC:
         assert out.rstrip().endswith("No session was finished.")
         assert json.loads(path.read_text())["sessions"] == []
 
+    @pytest.mark.slow
     def test_while_sessions_are_timed_again(self, tmp_path):
         path, journal = tmp_path / "f", tmp_path / "f.journal"
         words = ["sweep", "--data", "digits", "--hidden", "40", "--epochs", "400", "--runs", 8, "--workers", 2]

@@ -418,7 +418,7 @@ def test_the_command_line_says_in_one_line_that_mpi4py_is_missing(tmp_path):
     )
 
 
-def test_other_teams_need_no_mpi4py(tmp_path):
+def test_other_teams_need_no_mpi4py(tmp_path, compiled):
     done = run_program(
         f"import sys; sys.modules['mpi4py'] = None\n{START}",
         ["train", "--data", "digits", "--epochs", "1", "--workers", "2", "--strategy", "one-shot", "--quiet"],

@@ -188,6 +188,7 @@ class TestGoodOrder:
         nothing_left(mark)
         assert list(memory.iterdir()) == []
 
+    @pytest.mark.slow
     def test_more_workers_than_cores(self, blobs, mark, memory):
         cores = os.sched_getaffinity(0)
         os.sched_setaffinity(0, {min(cores)})

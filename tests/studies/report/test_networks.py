@@ -157,6 +157,7 @@ class TestRaw:
 
 
 class TestPage:
+    @pytest.mark.slow
     def test_a_folder_twice_the_same(self, records, tmp_path):
         pages = [write_report(records.networks(), tmp_path / name) for name in ("a", "b")]
         text = pages[0].read_text()
