@@ -48,13 +48,14 @@ lint: $(STAMP)
 	.venv/bin/ruff check .
 	.venv/bin/mypy
 
-# Kernels are compiled while form and types are checked: the tests would do it one at a time.
-CHECK = .venv/bin/python tests/compile_kernels.py & kernels=$$!; $(MAKE) --no-print-directory lint && wait $$kernels
+# Kernels are compiled while PyTorch is installed and form and types are checked: the tests would do it one at a time.
+CHECK = .venv/bin/python tests/compile_kernels.py & kernels=$$!; \
+	$(MAKE) --no-print-directory $(TESTS) lint && wait $$kernels
 
-test: $(TESTS)
+test: $(STAMP)
 	$(CHECK) && .venv/bin/python -m pytest -m "not slow"
 
-test-all: $(TESTS)
+test-all: $(STAMP)
 	$(CHECK) && .venv/bin/python -m pytest
 
 # The peers have an environment of their own: nothing of ours depends on them.

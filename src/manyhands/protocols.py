@@ -37,6 +37,8 @@ class Table:
         What the network's outputs shall be, where that is not one class for each row: then ``labels`` say nothing.
     weights : ndarray of shape (rows,), float32 or float64, or None
         How much each row counts in the loss; None for all alike.
+    first_row : int
+        Number of the first row, among those of all processes.
     """
 
     features: NDArray[Any]
@@ -45,6 +47,13 @@ class Table:
     shift: NDArray[np.float64]
     targets: NDArray[Any] | None = None
     weights: NDArray[Any] | None = None
+    first_row: int = 0
+
+    def part(self, rows: slice | NDArray[Any]) -> Table:
+        """Return some of the rows; with all that belongs to them, so that kernels have one form for both."""
+        targets = None if self.targets is None else self.targets[rows]
+        weights = None if self.weights is None else self.weights[rows]
+        return Table(self.features[rows], self.labels[rows], self.scale, self.shift, targets, weights)
 
     @property
     def rows(self) -> int:

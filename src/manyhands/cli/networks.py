@@ -21,7 +21,7 @@ AXES = (
 WORKERS = (1, 2, 4)
 STRATEGIES = ("periodic:1epoch", "one-shot")
 TARGETS = (0.85, 0.9, 0.92)
-MULTIPLES = (0.25, 1.0, 4.0)
+MULTIPLES = (0.25, 1.0, 4.0, 16.0)
 EPOCHS = 20
 
 
@@ -107,7 +107,7 @@ def _add_runs(parser: argparse.ArgumentParser) -> None:
         type=_list_of(shared.amount),
         default=MULTIPLES,
         metavar="X,...",
-        help="of the optimizer's own learning rate, to choose tuned ones from (default: 0.25,1,4)",
+        help="of the optimizer's own learning rate, to choose tuned ones from (default: 0.25,1,4,16)",
     )
     group.add_argument("--tuning", type=shared.positive, metavar="K", help="runs for each of them (default: 1)")
     group.add_argument(

@@ -317,7 +317,7 @@ class MLPClassifier(ClassifierMixin, BaseMLP):  # type: ignore[misc]  # scikit-l
         ndarray of shape (n_samples,) or (n_samples, n_classes)
             Labels; with several per row, an indicator.
         """
-        check_is_fitted(self)
+        check_is_fitted(self, "coefs_")
         outputs = self._outputs(X)
         found = self._label_binarizer.inverse_transform(outputs.ravel() if self.n_outputs_ == 1 else outputs)
         return np.asarray(found)
@@ -335,7 +335,7 @@ class MLPClassifier(ClassifierMixin, BaseMLP):  # type: ignore[misc]  # scikit-l
         ndarray of shape (n_samples, n_classes)
             In the order of ``classes_``; with several labels per row, each on its own.
         """
-        check_is_fitted(self)
+        check_is_fitted(self, "coefs_")
         outputs = self._outputs(X)
         return np.hstack([1 - outputs, outputs]) if self.n_outputs_ == 1 else outputs
 

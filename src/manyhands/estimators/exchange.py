@@ -58,7 +58,7 @@ def check_activation(activation: str, what: str) -> None:
 
 def to_sklearn(estimator: Any) -> BaseEstimator:
     """Return scikit-learn's estimator with the network of one of ours; see its method of that name."""
-    check_is_fitted(estimator)
+    check_is_fitted(estimator, "coefs_")
     check_activation(estimator.activation, "scikit-learn")
     kind = their_class(estimator)
     names = kind().get_params()
@@ -68,7 +68,9 @@ def to_sklearn(estimator: Any) -> BaseEstimator:
         words["solver"] = "adam"
     made = kind(**words)
     copy_fitted(estimator, made)
-    made._best_coefs, made._best_intercepts = made.coefs_, made.intercepts_
+    # Copies, as its training writes into those it has.
+    made._best_coefs = [each.copy() for each in made.coefs_]
+    made._best_intercepts = [each.copy() for each in made.intercepts_]
     return made
 
 
@@ -110,7 +112,7 @@ def from_sklearn(fitted: Any, **parameters: Any) -> Any:
 
     for ours in (MLPClassifier, MLPRegressor):
         if isinstance(fitted, THEIRS[ours.__name__]):
-            check_is_fitted(fitted)
+            check_is_fitted(fitted, "coefs_")
             made = ours(**{**fitted.get_params(deep=False), **parameters})
             copy_fitted(fitted, made)
             made.n_workers_ = 1

@@ -103,7 +103,7 @@ def fit(estimator: Any, rows: Rows, hidden: tuple[int, ...], dtype: Any, *, firs
     one = _Fit(estimator, dataset, workers, hidden, seed, batch, first=first, incremental=incremental)
     one.score = None if held is None else estimator._score_of(held)
     one.train()
-    one.store(dtype, rows.count)
+    one.store(dtype)
 
 
 def _seed(estimator: Any, team: str, first: bool) -> int:
@@ -147,12 +147,8 @@ class _Fit:
         self.epochs_before = 0 if first else int(getattr(estimator, "_epochs", 0))
         kept = getattr(estimator, "_optimizer", None) if incremental and not first else None
         self.rate = float(estimator.learning_rate_init) if kept is None else kept.learning_rate
-        weights = dataset.train.weights
-        mean = 1.0 if weights is None else float(weights.mean(dtype=np.float64))
-        if not mean > 0:
-            raise DataError(
-                "the sample weights of the rows to train on add up to nothing; give some rows a weight above 0"
-            )
+        mean = _mean_weight(dataset.train.weights, "to train on")
+        _mean_weight(None if dataset.validation is None else dataset.validation.weights, "set aside")
         self.settings = settings_of(estimator, hidden, estimator._loss_of_learner, self.rate, mean)
         self.learner = self._make_learner()
         self.state = self._begin(kept)
@@ -267,7 +263,7 @@ class _Fit:
         estimator = self.estimator
         if estimator.solver not in SGD_FAMILY or estimator.learning_rate != "invscaling":
             return None
-        rows = self.dataset.rows + (0 if self.dataset.validation is None else self.dataset.validation.rows)
+        rows = self.dataset.rows
         seen = 0 if self.first else getattr(estimator, "t_", 0)
         done = len(self.progress.losses)
         return InverseScaling(
@@ -320,7 +316,7 @@ class _Fit:
         self.finished = True
         warnings.warn("Training interrupted by user.", stacklevel=6)
 
-    def store(self, dtype: Any, rows: int) -> None:
+    def store(self, dtype: Any) -> None:
         """Set the estimator's fitted attributes."""
         estimator, progress = self.estimator, self.progress
         if estimator.early_stopping:
@@ -337,14 +333,14 @@ class _Fit:
         estimator._seed, estimator.n_workers_ = self.seed, self.workers.number
         estimator.n_layers_, estimator.n_outputs_ = len(layers) + 1, len(estimator.intercepts_[-1])
         estimator.out_activation_ = estimator._out_activation
-        self._store_progress(rows)
+        self._store_progress()
 
-    def _store_progress(self, rows: int) -> None:
+    def _store_progress(self) -> None:
         """Set what tells about the course of the training."""
         estimator, progress, first = self.estimator, self.progress, self.first
         done = len(progress.losses)
         estimator.n_iter_, estimator._epochs = done, self.epochs_before + done
-        estimator.t_ = (0 if first else getattr(estimator, "t_", 0)) + rows * done
+        estimator.t_ = (0 if first else getattr(estimator, "t_", 0)) + self.dataset.rows * done
         before = [] if first else getattr(estimator, "loss_curve_", None) or []
         estimator.loss_curve_ = [*before, *progress.losses]
         if done:
@@ -357,6 +353,18 @@ class _Fit:
         else:
             estimator.best_loss_ = progress.best_loss
             estimator.validation_scores_ = estimator.best_validation_score_ = None
+
+
+def _mean_weight(weights: NDArray[Any] | None, which: str) -> float:
+    """Return the mean weight of rows, which must be one to divide by."""
+    if weights is None:
+        return 1.0
+    if (weights < 0).any():
+        raise DataError("a sample weight is below 0: there would be nothing to keep the loss from falling for ever")
+    mean = float(weights.mean(dtype=np.float64))
+    if not mean > 0:
+        raise DataError(f"the sample weights of the rows {which} add up to nothing; give some rows a weight above 0")
+    return mean
 
 
 def start_as_theirs(blocks: State, activation: str, seed: int) -> State:

@@ -6,8 +6,11 @@ from __future__ import annotations
 
 from typing import Any, TypeVar
 
+from sklearn.utils import check_random_state
+
 from manyhands.errors import SettingsError
 from manyhands.estimators.exchange import check_activation, copy_fitted, their_class
+from manyhands.estimators.workers import same_for_all, workers_and_team
 
 Estimator = TypeVar("Estimator")
 
@@ -29,11 +32,15 @@ def fit(estimator: Estimator, X: Any, y: Any, sample_weight: Any) -> Estimator:
     kind = their_class(ours)
     names = kind().get_params()
     inner = kind(**{name: value for name, value in ours.get_params(deep=False).items() if name in names})
+    _, team = workers_and_team(ours.n_workers, ours.team)
+    if team == "mpi":  # every process does the same
+        seed = check_random_state(ours.random_state).randint(2**31 - 1)
+        inner.set_params(random_state=same_for_all(int(seed), team))
     if ours.warm_start and hasattr(ours, "coefs_"):
         copy_fitted(ours, inner)
     words = {} if sample_weight is None else {"sample_weight": sample_weight}
     inner.fit(X, y, **words)
-    for stale in ("_optimizer", "_best", "_epochs", "_seed"):
+    for stale in ("_optimizer", "_best", "_epochs", "_seed", "feature_names_in_"):
         ours.__dict__.pop(stale, None)
     copy_fitted(inner, ours)
     ours.n_workers_ = 1

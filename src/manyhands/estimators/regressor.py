@@ -302,6 +302,6 @@ class MLPRegressor(RegressorMixin, BaseMLP):  # type: ignore[misc]  # scikit-lea
         ndarray of shape (n_samples,) or (n_samples, n_outputs)
             Predictions.
         """
-        check_is_fitted(self)
+        check_is_fitted(self, "coefs_")
         outputs = self._outputs(X)
         return outputs.ravel() if outputs.shape[1] == 1 else outputs

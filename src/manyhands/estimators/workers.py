@@ -109,8 +109,14 @@ def strategy_for(strategy: str | Strategy, team: str) -> Strategy:
         )
     if chosen.validates:
         raise SettingsError(
-            f"strategy {chosen.name}: its merge looks at validation rows, which a fit does not have; choose another "
-            "merge, such as merge=mean"
+            f"strategy {chosen.name}: its merge looks at validation rows, which a fit does not have; choose "
+            "another, such as merge=mean"
+        )
+    merge = getattr(getattr(chosen, "options", None), "merge", None)
+    if merge in ("fisher", "bootstrap"):
+        raise SettingsError(
+            f"strategy {chosen.name}: its merge needs more than the networks, which a fit does not have; choose "
+            "another, such as merge=mean"
         )
     return chosen
 

@@ -153,8 +153,12 @@ class Networks:
 
     @property
     def best(self) -> NetworkRow | None:
-        """The network with the highest accuracy on the validation rows with one worker; None without such rows."""
+        """The network with the highest accuracy on the validation rows with one worker; None without such rows.
+
+        One that has diverged with some seeds, or has not run with all, is not compared with those that have.
+        """
         alone = [row for row in self.summary if row.row.strategy == "sequential" and row.validation is not None]
+        alone = [row for row in alone if row.row.seeds == self.settings["seeds"]] or alone
         return max(alone, key=lambda row: row.validation.mean if row.validation else 0.0, default=None)
 
     def record(self) -> dict[str, Any]:

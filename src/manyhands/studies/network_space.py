@@ -54,7 +54,7 @@ _WORDS: dict[str, str] = {
 DEFAULT_WORKERS = (1, 2, 4)
 DEFAULT_STRATEGIES = ("periodic:1epoch", "one-shot")
 DEFAULT_TARGETS = (0.85, 0.9, 0.92)
-DEFAULT_MULTIPLES = (0.25, 1.0, 4.0)
+DEFAULT_MULTIPLES = (0.25, 1.0, 4.0, 16.0)
 DEFAULT_EPOCHS = 20
 DEFAULT_SEEDS = 5
 _LARGEST = 100_000
@@ -170,6 +170,9 @@ def networks_of(request: NetworksRequest, rows: int) -> list[Network]:
     SettingsError
         If an axis or a value cannot be.
     """
+    for name in request.network:
+        if name in AXES:
+            raise SettingsError(f"{name} is an axis: give it as axes={{{name!r}: (value,)}}")
     for axis in request.axes:
         if axis not in AXES:
             raise SettingsError(f"there is no axis {axis!r}; choose one of {', '.join(AXES)}")
@@ -184,7 +187,7 @@ def networks_of(request: NetworksRequest, rows: int) -> list[Network]:
 def _in_turn(request: NetworksRequest, rows: int) -> Iterator[Network]:
     """Yield the base, and then every other value of every axis, one axis at a time."""
     axes = request.axes or _possible(AXES, rows)
-    base = {axis: axes.get(axis, values)[0] for axis, values in AXES.items()}
+    base = {axis: axes.get(axis, values)[0] for axis, values in _possible(AXES, rows).items()}
     yield _network("", "base", base, request, rows)
     for axis, values in axes.items():
         for value in values[1:]:

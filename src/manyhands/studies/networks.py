@@ -16,6 +16,8 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
+import numpy as np
+
 from manyhands import __version__
 from manyhands.data.catalog import DataRequest, load
 from manyhands.data.dataset import Dataset
@@ -197,6 +199,8 @@ class NetworksStudy:
         """Return the record of a run that is reported."""
         learner, held = result.model.learner, self.dataset.validation
         probabilities = learner.predict_proba(self.dataset.test)
+        if not np.isfinite(probabilities).all():  # the last step was too far, or a test row is
+            raise DivergedError(result.steps, 0, float("nan"))
         return {
             **run_record(result),
             "validation_accuracy": None if held is None else accuracy(learner.predict_proba(held), held.labels),

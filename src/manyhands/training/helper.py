@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 
 from manyhands.data.order import Schedule
@@ -68,10 +70,10 @@ class TrainingHelper:
         out, squares = np.zeros_like(learner.parameters), np.zeros(learner.size)
         with self._team.clock.phase("merge"), self._team.away():
             table = self._table
-            part = Table(table.features[rows], table.labels[rows], table.scale, table.shift)
+            part = table.part(rows)
             chances = learner.predict_proba(part).astype(np.float64).cumsum(axis=1)
             drawn = (rng.random((len(rows), 1)) > chances / chances[:, -1:]).sum(axis=1).astype(np.int32)
-            part = Table(part.features, drawn, table.scale, table.shift)
+            part = replace(part, labels=drawn)
             numbers = np.arange(len(rows), dtype=np.int32)
             for row in range(len(rows)):
                 if self._control.stop[0]:

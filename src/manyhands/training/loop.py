@@ -27,6 +27,7 @@ _ROWS_AT_ONCE = 1 << 17
 """Rows of several epochs that are ordered ahead and trained on in one call: a megabyte of numbers."""
 
 
+_TINY = 1e-300
 _STEPS_AVERAGED = 1 << 20
 """Of how many steps, at most, a round's mean learning rate is: enough to know it, whatever the run."""
 
@@ -324,7 +325,9 @@ class Loop:
         with self.clock.phase("compute"):
             loss = self.learner.gradient(self.table, order, self._gradient)
         self._check_finite(loss)
-        counts = order.examples if self.table.weights is None else float(weights_of(self.table.weights, order)[0])
+        counts: float = order.examples
+        if self.table.weights is not None and order.examples:  # the least there is to divide by, if they have none
+            counts = max(float(weights_of(self.table.weights, order)[0]), _TINY)
         self._now.stage.strategy.merge_gradient_(self.team, self._gradient, counts, self._now.memory)
         with self.clock.phase("compute"):
             loss += self.learner.apply(self._gradient, rate, int(order.global_rows[0]), self.team.size)

@@ -100,6 +100,8 @@ def run(
         slowest_of = min if alone(plan.team) else max  # of an MPI job, this process sees its own steps only
         tick = None if progress is None else lambda: progress(slowest_of(int(each.progress[0]) for each in controls))
         outcomes = launch(plan.team, clocks, controls, work, tick, pinned=plan.placement.pin)
+        if not np.isfinite(outcomes[0].learner.parameters).all():  # on every process alike: they are merged
+            raise DivergedError(plan.total_steps, outcomes[0].rank, float("nan"))
         score = _evaluate(outcomes[0], plan, dataset) if outcomes[0].rank == 0 else 0.0
     texts = share(plan.team, [json.dumps(outcome.report(score)) for outcome in outcomes])
     return _result(plan, dataset, outcomes[0].learner, [json.loads(text) for text in texts])
@@ -141,8 +143,6 @@ class Runner:
 
 def _evaluate(outcome: _Outcome, plan: Plan, dataset: Dataset) -> float:
     """Return the accuracy on the test rows, timed; NaN if there are none."""
-    if not np.isfinite(outcome.learner.parameters).all():
-        raise DivergedError(plan.total_steps, 0, float("nan"))
     if not dataset.test.rows:
         return float("nan")
     with outcome.clock.phase("evaluate"):

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import ClassVar, Protocol
 
 import numpy as np
@@ -216,7 +216,7 @@ class _AccuracyWatcher:
         if table is None or not epoch.alike or epoch.last:
             return False
         mine = slice(team.rank * table.rows // team.size, (team.rank + 1) * table.rows // team.size)
-        part = replace(table, features=table.features[mine], labels=table.labels[mine])
+        part = table.part(mine)
         right = np.array([(epoch.learner.predict_proba(part).argmax(axis=1) == part.labels).sum()], np.float64)
         team.sum_(right)
         return bool(right[0] >= self._rule.least * table.rows)

@@ -151,7 +151,7 @@ def scatter(dataset: Dataset | None, world: World, sharding: Sharding) -> Datase
         validation = Table(arrays["validation-features"], arrays["validation-labels"], scale, shift)
     return Dataset(
         facts["name"],
-        Table(features, arrays["labels"][begin:end], scale, shift),
+        Table(features, arrays["labels"][begin:end], scale, shift, first_row=begin),
         Table(arrays["test-features"], arrays["test-labels"], scale, shift),
         arrays["classes"],
         Scaling(facts["scaling"], scale, shift, facts["threshold"]),

@@ -189,13 +189,15 @@ def key_of(seed: int, step: int, layer: int, row: int) -> Any:
 
 
 @inlined
-def drop_out(network: Network, work: Work, layer: int, rows: Any, first: int, count: int, step: int) -> None:
+def drop_out(
+    network: Network, work: Work, layer: int, rows: Any, first_row: int, first: int, count: int, step: int
+) -> None:
     """Leave out neurons of layer ``layer`` in step number ``step`` (0-based), for each row of the batch."""
     at, width = work.starts[layer], network.widths[layer]
     zero = network.drop_scale - network.drop_scale
     below = np.uint32(network.drop_below)
     for i in range(count):
-        key = key_of(network.seed, step, layer, rows[first + i])
+        key = key_of(network.seed, step, layer, first_row + rows[first + i])
         a = work.values[at + i * width : at + (i + 1) * width]
         s = work.slopes[at + i * width : at + (i + 1) * width]
         for j in range(width):
@@ -205,7 +207,16 @@ def drop_out(network: Network, work: Work, layer: int, rows: Any, first: int, co
 
 
 def respond(
-    slopes: Any, network: Network, work: Work, layer: int, rows: Any, first: int, count: int, step: int, learns: bool
+    slopes: Any,
+    network: Network,
+    work: Work,
+    layer: int,
+    rows: Any,
+    first_row: int,
+    first: int,
+    count: int,
+    step: int,
+    learns: bool,
 ) -> None:
     """Compute A_l = f(Z_l) in place for compiled code only; the form is chosen by ``slopes``.
 
@@ -217,8 +228,8 @@ def respond(
         The network, and the batch's memory.
     layer
         l, from 1 on.
-    rows, first, count
-        ``rows[first : first + count]`` are the batch's.
+    rows, first_row, first, count
+        ``rows[first : first + count]`` are the batch's; ``first_row`` is the number of the table's first, among all.
     step, learns
         Number of the step, and whether it is one: in predictions all neurons take part.
     """
@@ -227,7 +238,16 @@ def respond(
 
 @overload(respond, splice=True)
 def _respond(
-    slopes: Any, network: Any, work: Any, layer: Any, rows: Any, first: Any, count: Any, step: Any, learns: Any
+    slopes: Any,
+    network: Any,
+    work: Any,
+    layer: Any,
+    rows: Any,
+    first_row: Any,
+    first: Any,
+    count: Any,
+    step: Any,
+    learns: Any,
 ) -> Callable[..., None]:
     def narrow(
         slopes: Any,
@@ -235,6 +255,7 @@ def _respond(
         work: Work,
         layer: int,
         rows: Any,
+        first_row: int,
         first: int,
         count: int,
         step: int,
@@ -249,6 +270,7 @@ def _respond(
         work: Work,
         layer: int,
         rows: Any,
+        first_row: int,
         first: int,
         count: int,
         step: int,
@@ -270,7 +292,7 @@ def _respond(
             for i in range(count):  # f(0) is not 0: silence the padding
                 a[i * width + network.real_widths[layer] : (i + 1) * width] = 0
         if learns and network.drop_below != 0:
-            drop_out(network, work, layer, rows, first, count, step)
+            drop_out(network, work, layer, rows, first_row, first, count, step)
 
     return narrow if isinstance(slopes, types.NoneType) else wide
 

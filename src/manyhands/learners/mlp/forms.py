@@ -110,6 +110,8 @@ class Batches(NamedTuple):
     """In the wide form, (rows, outputs) of the vectors' dtype, or no rows: then the labels are meant. Else None."""
     weights: Any
     """In the wide form, (rows,) of the vectors' dtype, or none: then all rows count alike. Else None."""
+    first_row: int
+    """Number of the table's first row, among those of all processes."""
 
 
 class Course(NamedTuple):

@@ -71,7 +71,7 @@ def forward(
             continue
         add_bias(work.values, at, rows, width, params, network.bias_at[layer])
         if layer < layers - 1:
-            respond(work.slopes, network, work, layer + 1, batches.rows, begin, rows, step, learns)
+            respond(work.slopes, network, work, layer + 1, batches.rows, batches.first_row, begin, rows, step, learns)
 
 
 @inlined

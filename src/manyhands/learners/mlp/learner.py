@@ -126,7 +126,9 @@ class MLP:
         none, unscaled = np.zeros(0, np.int32), np.zeros(self.features, self.dtype)
         features = np.zeros((0, self.features), np.uint8)
         bounds = np.zeros(2, np.int64)
-        return forms.Batches(features, none, unscaled, unscaled, none, bounds, none, self._no_targets, self._no_weights)
+        return forms.Batches(
+            features, none, unscaled, unscaled, none, bounds, none, self._no_targets, self._no_weights, 0
+        )
 
     def _make_rule(self) -> forms.Rule:
         """Translate the settings into the kernels' constants."""
@@ -200,7 +202,7 @@ class MLP:
                 raise IndexError(f"row numbers must lie in 0..{table.rows - 1}")
             self._checked = order.rows
         given = order.rows, order.bounds, order.global_rows
-        return forms.Batches(table.features, table.labels, *self._scaling, *given, *self._aims)
+        return forms.Batches(table.features, table.labels, *self._scaling, *given, *self._aims, table.first_row)
 
     def _make_room(self, rows: int) -> None:
         """Let the memory for a batch grow, once, before the first step of a run."""
@@ -236,7 +238,7 @@ class MLP:
     def prepare(self, table: Table) -> None:
         """Compile the kernel for this table's dtype by predicting one row."""
         with hurrying():
-            self.predict_proba(Table(table.features[:1], table.labels[:1], table.scale, table.shift))
+            self.predict_proba(table.part(slice(1)))
 
     def run(
         self,
@@ -293,7 +295,8 @@ class MLP:
             return out
         np.maximum(out, 0, out=out)
         total = out.sum(axis=1, keepdims=True)
-        return np.where(total > 0, out / np.where(total > 0, total, 1), self.dtype.type(1 / self.classes))
+        nothing = total <= 0  # what is no number stays none
+        return np.where(nothing, self.dtype.type(1 / self.classes), out / np.where(nothing, 1, total))
 
     def outputs(self, table: Table) -> NDArray[Any]:
         """Return the outputs, shape (rows, K): after softmax, or what else belongs to the loss."""

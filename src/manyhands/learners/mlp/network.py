@@ -135,10 +135,16 @@ class MLPSettings:
                     f"{name} must be 0 or larger and a finite {self.dtype} number, not {getattr(self, name)}"
                 )
         for name in ("momentum", "beta_1", "beta_2", "rho", "dropout"):
-            if not 0 <= getattr(self, name) < 1:
-                raise SettingsError(f"{name} must be at least 0 and below 1, not {getattr(self, name)}")
-        if not 0 < self.epsilon <= largest:
-            raise SettingsError(f"epsilon must be above 0 and a finite {self.dtype} number, not {self.epsilon}")
+            value = getattr(self, name)
+            if not 0 <= value < 1:
+                raise SettingsError(f"{name} must be at least 0 and below 1, not {value}")
+            if name != "dropout" and np.dtype(self.dtype).type(value) >= 1:
+                raise SettingsError(f"{name} must be below 1, and {value} is 1 as a {self.dtype} number")
+        if not np.finfo(self.dtype).tiny <= self.epsilon <= largest:
+            raise SettingsError(
+                f"epsilon must be above 0 and a {self.dtype} number from {np.finfo(self.dtype).tiny:.0e} on, "
+                f"not {self.epsilon}"
+            )
 
 
 def wider(settings: MLPSettings, times: int) -> MLPSettings:
