@@ -66,7 +66,7 @@ def test_a_fit_that_was_refused_leaves_no_network():
 
 
 @pytest.mark.parametrize(
-    ("weights", "message"), [(-np.ones(len(X)), "below 0"), (np.zeros(len(X)), "add up to nothing")]
+    ("weights", "message"), [(-np.ones(len(X)), "below 0"), (np.where(Y > 5, 1.0, -0.5), "below 0")]
 )
 def test_weights_that_cannot_be_are_refused(weights, message):
     with pytest.raises(DataError, match=message):

@@ -396,7 +396,7 @@ class TestPossible:
     def test_the_default_plan_skips_them(self, rows, no_training):
         study = NetworksStudy(rows, NetworksRequest())
         assert study.outcome.settings["skipped"] == ["batch 1"]
-        assert study.size == 47 * (3 + 5 * 5) + 3 * 5 * 5 - 4 * 5  # three rates are given; batch 1 has one worker
+        assert study.size == 47 * (4 + 5 * 5) + 3 * 5 * 5 - 4 * 5  # three rates are given; batch 1 has one worker
 
     def test_what_is_asked_for_twice_runs_once(self, rows, carried_out):
         axes = {"activation": ("relu", "relu"), "learning_rate": ("own", 0.001), "hidden": ((8,),)}
