@@ -18,7 +18,12 @@ from manyhands.training.run import train
 AXES_HERE = {"activation": ("relu", "tanh"), "optimizer": ("adam", "sgd"), "hidden": ((8,),)}
 SMALL = NetworksRequest(
     multiples=(0.25, 1.0, 4.0),
-    axes=AXES_HERE, workers=(1, 2), strategies=("periodic:1epoch",), epochs=3, seeds=3, targets=(0.2, 0.3, 1.0)
+    axes=AXES_HERE,
+    workers=(1, 2),
+    strategies=("periodic:1epoch",),
+    epochs=3,
+    seeds=3,
+    targets=(0.2, 0.3, 1.0),
 )
 NETWORKS = ["relu adam", "relu sgd", "tanh adam", "tanh sgd"]
 RUNS = 4 * (3 + 3 * 2)
