@@ -22,7 +22,7 @@ START = (
 
 STUDY = ["study", "w2", "--data", "digits", "--hidden", "8", "--epochs", "3", "--strategy", "periodic:1epoch"]
 TWO = ["--activation", "relu,tanh", "--workers", "1,2", "--seeds", "3"]
-RUNS = 2 * (3 + 3 * 2)
+RUNS = 2 * (4 + 3 * 2)
 
 
 def call(*arguments):
@@ -59,7 +59,7 @@ class TestOutput:
     def test_tables_answer_and_files(self, reported):
         out, folder = reported
         assert "network   2 networks, inputs x / 16" in out
-        plan = "all values with all others (activation, hidden); 18 runs of 3 epochs: 1, 2 workers, 3 seeds"
+        plan = "all values with all others (activation, hidden); 20 runs of 3 epochs: 1, 2 workers, 3 seeds"
         assert plan in " ".join(out.split())
         assert re.search(r"^one worker +rate +s +\(95 %\) +dence % +error % +85/90/92 %$", out, re.MULTILINE)
         assert re.search(r"^periodic:1epoch +n = 2$", out, re.MULTILINE)
@@ -213,7 +213,7 @@ class TestInterrupted:
         assert content[: len(kept)] == kept
         assert len(set(keys(journal))) == len(content) == RUNS
         record = json.loads((tmp_path / "f").read_text())
-        assert (record["interrupted"], len(record["runs"]), len(record["tried"])) == (False, 12, 6)
+        assert (record["interrupted"], len(record["runs"]), len(record["tried"])) == (False, 12, 8)
         assert "Interrupted" not in out
 
     def test_ctrl_c_prints_and_writes_what_is_finished(self, tmp_path):
