@@ -11,6 +11,7 @@ and go on using old code of what that function calls in other files.
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import gc
 import hashlib
 import importlib
@@ -89,7 +90,26 @@ def compiled(function: Function) -> Function:
         result = numba.njit(nogil=True, no_cfunc_wrapper=True, **_OPTIONS)(function)
     finally:
         numba.config.CACHE_DIR = before
+    _save_in_turn(result)
     return cast(Function, result)
+
+
+def _save_in_turn(dispatcher: Any) -> None:
+    """Let processes write compiled code one after the other.
+
+    Numba reads a function's index, adds a line and writes it: of two processes that do so at once, one would lose its
+    line, or both would take the same file for their code.
+    """
+    save = dispatcher._cache.save_overload
+
+    def in_turn(*arguments: Any) -> None:
+        with contextlib.ExitStack() as stack:
+            with contextlib.suppress(OSError):
+                file = stack.enter_context(open(Path(_CODE_FOLDER) / "lock", "a"))
+                fcntl.flock(file, fcntl.LOCK_EX)  # until the file is closed
+            save(*arguments)
+
+    dispatcher._cache.save_overload = in_turn
 
 
 def _writable(folder: Path) -> bool:

@@ -358,8 +358,8 @@ class TestWhenThingsGoWrong:
         assert bits(again) == bits(network)
         assert network.best_validation_score_ == network.validation_scores_[best]
 
-    def test_weights_of_nothing(self):
-        with pytest.raises(DataError, match="add up to nothing"):
+    def test_weights_below_nothing(self):
+        with pytest.raises(DataError, match="below 0"):
             small().fit(X, Y, [*np.resize([1.0, -1.0], len(X) - 1), 0.0])
 
 

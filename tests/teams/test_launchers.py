@@ -418,13 +418,14 @@ def test_the_command_line_says_in_one_line_that_mpi4py_is_missing(tmp_path):
     )
 
 
-def test_other_teams_need_no_mpi4py(tmp_path, compiled):
+def test_other_teams_need_no_mpi4py(tmp_path):
     done = run_program(
         f"import sys; sys.modules['mpi4py'] = None\n{START}",
         ["train", "--data", "digits", "--epochs", "1", "--workers", "2", "--strategy", "one-shot", "--quiet"],
         tmp_path,
     )
-    assert (done.returncode, done.stderr) == (0, "")
+    said = [line for line in done.stderr.splitlines() if "compiling for this machine" not in line]
+    assert (done.returncode, said) == (0, [])
 
 
 def test_who_has_started_this_process_is_found(tmp_path):
