@@ -28,6 +28,8 @@ _ROWS_AT_ONCE = 1 << 17
 
 
 _TINY = 1e-300
+"""What rows without weight count for in a round, as in the kernel: enough to divide by."""
+
 _STEPS_AVERAGED = 1 << 20
 """Of how many steps, at most, a round's mean learning rate is: enough to know it, whatever the run."""
 
