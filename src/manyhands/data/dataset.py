@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import zlib
 from dataclasses import dataclass
 from functools import cached_property
@@ -11,11 +12,13 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from manyhands.data.precision import check_whole, coarse, named_features, storable
 from manyhands.data.scaling import Scaling, check_binarize, make_binary, make_scaling
 from manyhands.data.split import for_validation
 from manyhands.errors import DataError, SettingsError
 from manyhands.protocols import Table
 
+_LOGGER = logging.getLogger("manyhands")
 _HINT = "; train with more rows (--train) or remove them"
 
 
@@ -25,8 +28,8 @@ class Examples:
 
     Attributes
     ----------
-    features : ndarray of shape (rows, ...), uint8 or floating
-        Further axes (an image's height and width) count as features.
+    features : ndarray of shape (rows, ...), or what NumPy makes one of
+        Numbers of any dtype. Further axes (an image's height and width) count as features.
     labels : ndarray of shape (rows,), integer or str
     source : Path or None
         The file of the labels, for messages.
@@ -37,7 +40,12 @@ class Examples:
     source: Path | None = None
 
     def __post_init__(self) -> None:
-        rows = len(self.features)
+        try:
+            object.__setattr__(self, "features", np.asarray(self.features))
+            object.__setattr__(self, "labels", np.asarray(self.labels))
+        except ValueError as error:  # rows of different lengths
+            raise DataError(f"features and labels must be arrays: {error}", path=self.source) from error
+        rows = len(self.features) if self.features.ndim else 0
         if self.labels.ndim != 1 or len(self.labels) != rows:
             raise DataError(
                 f"there are {rows} rows of features, but labels of shape {self.labels.shape}",
@@ -47,7 +55,7 @@ class Examples:
             raise DataError(f"there are no examples: features have shape {self.features.shape}", path=self.source)
 
     def flat(self) -> NDArray[Any]:
-        """Return the features with shape (rows, features): bytes as bytes, anything else as it can be computed with.
+        """Return the features with shape (rows, features): bytes as bytes, anything else as floats that keep it.
 
         Raises
         ------
@@ -56,10 +64,21 @@ class Examples:
         """
         if self.features.dtype.kind not in "buif":
             raise DataError(f"features must be numbers, not {self.features.dtype}", path=self.source)
-        table = self.features.reshape(len(self.features), -1)
-        if table.dtype not in (np.uint8, np.float32, np.float64):
-            table = table.astype(np.float32)
-        return np.ascontiguousarray(table)
+        return np.ascontiguousarray(storable(self._table))
+
+    def check_whole(self) -> None:
+        """Check that :meth:`flat` still tells apart what integers of 64 bits did.
+
+        Raises
+        ------
+        DataError
+            If it does not.
+        """
+        check_whole(self._table, self.source)
+
+    @property
+    def _table(self) -> NDArray[Any]:
+        return self.features.reshape(len(self.features), -1)
 
 
 @dataclass(frozen=True)
@@ -124,6 +143,19 @@ class Dataset:
         names = ("name", "train_rows", "test_rows", "features", "scaling")
         return {**{name: facts[name] for name in names}, "checksum": checksum}
 
+    @cached_property
+    def largest_input(self) -> float:
+        """The largest absolute value of an input; infinite or NaN if one cannot be computed, 0 for bytes."""
+        tables = [self.train, self.test, *([] if self.validation is None else [self.validation])]
+        found = [self.scaling.largest_input(table.features) for table in tables if table.features.dtype != np.uint8]
+        return float(np.max(found, initial=0))
+
+    @cached_property
+    def coarse_in_single(self) -> NDArray[np.bool_]:
+        """For each feature, whether float32 numbers lie too far apart, where it lies, to tell its values apart."""
+        features = self.train.features
+        return coarse(features, make_scaling("standard", features).deviation, np.float32)
+
     def describe(self) -> dict[str, Any]:
         """Return the facts for reports."""
         return {
@@ -178,6 +210,9 @@ def make_dataset(
     check_binarize(binarize, scale)
     kept, held_out = _choose_rows(name, train.labels, rows, validation)
     everything, test_features = train.flat(), test.flat()
+    if everything.dtype != np.uint8:  # one kernel for all
+        dtype = np.result_type(everything, test_features)
+        everything, test_features = (table.astype(dtype, copy=False) for table in (everything, test_features))
     features, labels = everything[kept], train.labels[kept]
     if features.shape[1] != test_features.shape[1]:
         raise DataError(
@@ -192,27 +227,39 @@ def make_dataset(
             f"the {len(labels)} training rows have one class only ({classes[0]}); a classifier needs two",
             path=train.source,
         )
+    train.check_whole()
     scaling = make_scaling(scale, features) if binarize is None else make_binary(binarize, features)
+    _say_what_is_lost(scaling, features)
     held: Table | None = None
     if held_out is not None:
         held_labels = encode(train.labels[held_out], classes, train.source, _HINT, "validation row")
         _check_finite(everything[held_out], train.source, held_out)
-        held = Table(scaling.binarized(everything[held_out]), held_labels, scaling.scale, scaling.shift)
+        held = scaling.table(scaling.binarized(everything[held_out]), held_labels)
     return Dataset(
         name,
-        Table(scaling.binarized(features), codes.astype(np.int32), scaling.scale, scaling.shift),
-        Table(
-            scaling.binarized(test_features),
-            encode(test.labels, classes, test.source, _HINT),
-            scaling.scale,
-            scaling.shift,
-        ),
+        scaling.table(scaling.binarized(features), codes.astype(np.int32)),
+        scaling.table(scaling.binarized(test_features), encode(test.labels, classes, test.source, _HINT)),
         classes,
         scaling,
         note,
         seconds,
         validation=held,
     )
+
+
+def _say_what_is_lost(scaling: Scaling, features: NDArray[Any]) -> None:
+    """Say which features may have been rounded too much before they came here."""
+    if scaling.center is None:
+        return
+    found = coarse(features, scaling.deviation, features.dtype)
+    if found.any():
+        _LOGGER.warning(
+            "the values of %s differ by little more than %s numbers do where they lie: they may have been rounded "
+            "before; subtract an offset where they come from%s",
+            named_features(found),
+            features.dtype,
+            "" if features.dtype == np.float64 else ", or give them in double precision",
+        )
 
 
 def _choose_rows(

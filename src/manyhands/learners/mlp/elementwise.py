@@ -39,7 +39,7 @@ def _byte(row: Any, inputs: Any, j: Any) -> Any:
 
 @overload(_byte)
 def _byte_of(row: Any, inputs: Any, j: Any) -> Callable[[Any, Any, Any], Any]:
-    """Stored bytes are taken as they are: comparing them would cost as much again as copying them."""
+    """Bytes are taken as they are stored: comparing them would cost as much again as copying them."""
 
     def stored(row: Any, inputs: Any, j: Any) -> Any:
         return row[j]
