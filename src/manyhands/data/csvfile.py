@@ -21,7 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from manyhands.data.csvpiece import ENCODING, Piece, cut_piece, lines_before, numpy_source, open_piece
-from manyhands.data.precision import narrowed
+from manyhands.data.precision import coarse, narrowed, numbered, say_once
 from manyhands.errors import FormatError, SettingsError
 from manyhands.files import atomic_writer
 
@@ -162,7 +162,32 @@ def _read(layout: _Layout, piece: Piece, alone: bool) -> tuple[NDArray[Any], NDA
         sound = False
     if not sound:
         raise _diagnose(layout, piece)
+    _say_what_is_lost(layout, piece, features)
     return features, labels
+
+
+def _say_what_is_lost(layout: _Layout, piece: Piece, features: NDArray[Any]) -> None:
+    """Say which columns have whole numbers that doubles cannot tell apart, such as 1700000000000000030."""
+    if features.dtype == np.uint8 or not len(features):
+        return
+    low, high, lost = features.min(axis=0), features.max(axis=0), np.zeros(layout.columns, np.bool_)
+    far = np.maximum(high, -low) > 2**53
+    for column in np.flatnonzero(far & ((low == high) | coarse(features, np.float64))).tolist():
+        at = column + (column >= layout.label_at)
+        lost[at] = len(_distinct(layout, piece, at)) > 2 * len(np.unique(features[:, column]))
+    if lost.any():
+        say_once(
+            f"{piece.path}: double precision cannot tell the numbers in {numbered('column', lost)} apart; "
+            "subtract the smallest one from all of them"
+        )
+
+
+def _distinct(layout: _Layout, piece: Piece, at: int) -> set[str]:
+    """Return the different cells of a column."""
+    with open_piece(piece) as file:
+        for _ in range(piece.skip):
+            file.readline()
+        return {cells[at].strip() for cells in csv.reader(file, delimiter=layout.delimiter) if cells}
 
 
 class _Reader:

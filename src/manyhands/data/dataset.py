@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import zlib
 from dataclasses import dataclass
 from functools import cached_property
@@ -12,13 +11,12 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from manyhands.data.precision import check_whole, coarse, named_features, storable
+from manyhands.data.precision import check_whole, coarse, numbered, say_once, storable
 from manyhands.data.scaling import Scaling, check_binarize, make_binary, make_scaling
 from manyhands.data.split import for_validation
 from manyhands.errors import DataError, SettingsError
 from manyhands.protocols import Table
 
-_LOGGER = logging.getLogger("manyhands")
 _HINT = "; train with more rows (--train) or remove them"
 
 
@@ -153,8 +151,7 @@ class Dataset:
     @cached_property
     def coarse_in_single(self) -> NDArray[np.bool_]:
         """For each feature, whether float32 numbers lie too far apart, where it lies, to tell its values apart."""
-        features = self.train.features
-        return coarse(features, make_scaling("standard", features).deviation, np.float32)
+        return coarse(self.train.features, np.float32)
 
     def describe(self) -> dict[str, Any]:
         """Return the facts for reports."""
@@ -251,14 +248,12 @@ def _say_what_is_lost(scaling: Scaling, features: NDArray[Any]) -> None:
     """Say which features may have been rounded too much before they came here."""
     if scaling.center is None:
         return
-    found = coarse(features, scaling.deviation, features.dtype)
+    found = coarse(features, features.dtype)
     if found.any():
-        _LOGGER.warning(
-            "the values of %s differ by little more than %s numbers do where they lie: they may have been rounded "
-            "before; subtract an offset where they come from%s",
-            named_features(found),
-            features.dtype,
-            "" if features.dtype == np.float64 else ", or give them in double precision",
+        other = "" if features.dtype == np.float64 else ", or give them in double precision"
+        say_once(
+            f"the values of {numbered('feature', found)} differ by little more than {features.dtype} numbers do where "
+            f"they lie: they may have been rounded before; subtract an offset where they come from{other}"
         )
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -88,30 +90,38 @@ def check_whole(values: NDArray[Any], source: Path | None = None) -> None:
             )
 
 
-def steps(largest: NDArray[np.float64], dtype: Any) -> NDArray[np.float64]:
-    """Return the distance of neighbouring numbers of a floating dtype, where they are ``largest``."""
-    with np.errstate(over="ignore", invalid="ignore"):
-        return np.asarray(np.spacing(largest.astype(dtype)).astype(np.float64))
-
-
-def coarse(features: NDArray[Any], deviation: NDArray[np.float64], dtype: Any) -> NDArray[np.bool_]:
+def coarse(features: NDArray[Any], dtype: Any) -> NDArray[np.bool_]:
     """Return for each feature whether numbers of a dtype lie too far apart, where it lies, to tell its values apart.
+
+    Constant features have nothing to be told apart.
 
     Parameters
     ----------
     features : ndarray of shape (rows, features)
         At least one row.
-    deviation : ndarray of shape (features,)
-        Of each feature; 0 for what is constant.
     dtype
         Floating.
     """
     low, high = (end.astype(np.float64) for end in (features.min(axis=0), features.max(axis=0)))
-    return np.asarray((low < high) & (steps(np.maximum(np.abs(low), np.abs(high)), dtype) > _COARSE * deviation))
+    with np.errstate(over="ignore", invalid="ignore"):
+        step = np.spacing(np.maximum(np.abs(low), np.abs(high)).astype(dtype)).astype(np.float64)
+        step[np.isnan(step)] = np.inf  # beyond the dtype's range
+        step = np.maximum(step, float(np.finfo(dtype).tiny))  # compiled code takes what is smaller for zero
+        # No deviation is less than this share of the range, so that hardly ever one has to be computed.
+        found = (low < high) & (step > _COARSE * (high - low) / np.sqrt(2 * len(features)))
+        for column in np.flatnonzero(found):
+            found[column] = step[column] > _COARSE * (features[:, column].astype(np.float64) - low[column]).std()
+    return np.asarray(found)
 
 
-def named_features(found: NDArray[np.bool_]) -> str:
-    """Return the numbers of those features, from 1, as words for a message."""
+def numbered(what: str, found: NDArray[np.bool_]) -> str:
+    """Return the numbers of those features or columns, from 1, as words for a message."""
     numbers = [str(column + 1) for column in np.flatnonzero(found)]
     more = f" and {len(numbers) - 5} more" if len(numbers) > 5 else ""
-    return f"feature{'s' if len(numbers) > 1 else ''} {', '.join(numbers[:5])}{more}"
+    return f"{what}{'s' if len(numbers) > 1 else ''} {', '.join(numbers[:5])}{more}"
+
+
+@lru_cache(maxsize=100)
+def say_once(text: str) -> None:
+    """Say what may cost accuracy, once: studies make many plans, and estimators many fits."""
+    logging.getLogger("manyhands").warning(text)

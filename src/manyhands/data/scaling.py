@@ -44,12 +44,6 @@ class Scaling:
     threshold: float | None = None
     center: NDArray[np.float64] | None = None
 
-    @property
-    def deviation(self) -> NDArray[np.float64]:
-        """What stored values are divided by, shape (features,); 0 where they all become 0."""
-        with np.errstate(divide="ignore"):
-            return np.where(self.scale == 0, 0, 1 / self.scale)
-
     def vectors(self) -> dict[str, NDArray[np.float64]]:
         """Return the vectors there are by name, for whoever sends or saves them."""
         named = {"scale": self.scale, "shift": self.shift}

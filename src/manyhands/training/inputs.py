@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import logging
-from functools import lru_cache
-
 import numpy as np
 
 from manyhands.data.dataset import Dataset
-from manyhands.data.precision import named_features
+from manyhands.data.precision import numbered, say_once
 from manyhands.errors import DataError
 
 _RATHER = "standardize them (--scale auto), or use --dtype float64"
@@ -57,10 +54,4 @@ def _check_resolution(dataset: Dataset, dtype: str) -> None:
                 f"all values of feature {column + 1}, from {low:.15g} to {high:.15g}, are one in {dtype}; {_RATHER}"
             )
     if coarse.any():
-        _say(f"{dtype} loses much of what tells the values of {named_features(coarse)} apart; {_RATHER}")
-
-
-@lru_cache(maxsize=100)
-def _say(text: str) -> None:
-    """Say something once: a study makes many plans."""
-    logging.getLogger("manyhands").warning(text)
+        say_once(f"{dtype} loses much of what tells the values of {numbered('feature', coarse)} apart; {_RATHER}")
