@@ -28,7 +28,7 @@ class Table:
     Attributes
     ----------
     features : ndarray of shape (rows, features), uint8, float32 or float64
-        As read. Images stay uint8; a learner converts a batch when it uses it: ``features * scale + shift``.
+        As read. Images stay uint8; a learner converts a batch when it uses it: ``(features - center) * scale + shift``.
     labels : ndarray of shape (rows,), int32
         Number of each row's class, 0..K-1.
     scale, shift : ndarray of shape (features,), float64
@@ -39,6 +39,8 @@ class Table:
         How much each row counts in the loss; None for all alike.
     first_row : int
         Number of the first row, among those of all processes.
+    center : ndarray of shape (features,), float64, or None
+        What is subtracted first, in double precision; None for nothing, as always from bytes.
     """
 
     features: NDArray[Any]
@@ -48,12 +50,19 @@ class Table:
     targets: NDArray[Any] | None = None
     weights: NDArray[Any] | None = None
     first_row: int = 0
+    center: NDArray[np.float64] | None = None
+
+    def inputs(self) -> NDArray[np.float64]:
+        """Return all inputs, shape (rows, features), in double precision."""
+        values = self.features if self.center is None else self.features - self.center
+        return np.asarray(values * self.scale + self.shift)
 
     def part(self, rows: slice | NDArray[Any]) -> Table:
         """Return some of the rows; with all that belongs to them, so that kernels have one form for both."""
         targets = None if self.targets is None else self.targets[rows]
         weights = None if self.weights is None else self.weights[rows]
-        return Table(self.features[rows], self.labels[rows], self.scale, self.shift, targets, weights)
+        chosen = self.features[rows], self.labels[rows]
+        return Table(*chosen, self.scale, self.shift, targets, weights, center=self.center)
 
     @property
     def rows(self) -> int:

@@ -94,7 +94,7 @@ def test_what_is_no_byte_is_a_float_whatever_numpy_does(path, numbers):
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         features, _ = table(path, f"7,{numbers[0]}\n8,{numbers[1]}\n")
-    assert features == np.array(numbers, np.float32)[:, None].tolist()
+    assert features == np.array(numbers, np.float64)[:, None].tolist()
 
 
 def test_whole_numbers_up_to_255_stay_bytes(path):
@@ -179,7 +179,7 @@ def test_every_valid_table_comes_back(path, drawn, compressed):
         ("1,2\n3,nan\n", 2, "column 2: 'nan' is not a finite number"),
         ("1,2\n3,inf\n", 2, "column 2: 'inf' is not a finite number"),
         ("1,2\n3,-Infinity\n", 2, "column 2: '-Infinity' is not a finite number"),
-        ("1,2\n3,1e39\n", 2, "column 2: '1e39' is not a finite number"),
+        ("1,2\n3,1e309\n", 2, "column 2: '1e309' is not a finite number"),
     ],
 )
 def test_the_message_names_file_line_and_problem(path, text, line, problem):
@@ -288,7 +288,7 @@ def test_a_name_that_numpy_takes_for_another_compression_is_no_other_error(tmp_p
     assert isinstance(result, DataError) or result[0].tolist() == [[2], [4]]
 
 
-PIECES = [*"0123456789,,,,;\t\n\n\r\". -+e_ab#'\0é²\x1c\x85\u0663\u2028\ufeff", "nan", "inf", "1e39", "label", "9" * 25]
+PIECES = [*"0123456789,,,,;\t\n\n\r\". -+e_ab#'\0é²\x1c\x85\u0663\u2028\ufeff", "nan", "inf", "1e309", "label", "9" * 9]
 LABEL_COLUMNS = st.sampled_from([0, 1, -1, 5, "0", "-1", "label", "a", "-", ""])
 
 
@@ -321,7 +321,7 @@ def test_any_bytes_give_a_sane_table_or_one_of_our_errors(path, content, label_c
     features, labels = result
     assert features.ndim == 2
     assert features.size > 0
-    assert features.dtype in (np.uint8, np.float32)
+    assert features.dtype in (np.uint8, np.float32, np.float64)
     assert np.isfinite(features).all()
     assert labels.shape == (len(features),)
     assert labels.dtype == np.int64 or all(labels.tolist())

@@ -11,8 +11,7 @@ from manyhands.errors import DataError, SettingsError
 
 
 def scaled(kind: str, features: np.ndarray) -> np.ndarray:
-    scaling = make_scaling(kind, features)
-    return features * scaling.scale + scaling.shift
+    return make_scaling(kind, features).inputs(features)
 
 
 BYTES = np.array([[0, 8], [4, 16]], np.uint8)
@@ -77,7 +76,7 @@ def test_blocks_of_4096_rows_do_not_show(rows):
     scaling = make_scaling("standard", features)
     wide = features.astype(np.float64)
     np.testing.assert_allclose(scaling.scale, 1 / wide.std(axis=0), rtol=1e-12)
-    np.testing.assert_allclose(scaling.shift, -wide.mean(axis=0) / wide.std(axis=0), rtol=1e-12)
+    np.testing.assert_allclose(scaling.center, wide.mean(axis=0), rtol=1e-12)
 
 
 def test_a_small_spread_far_from_zero_is_kept():

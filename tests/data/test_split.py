@@ -109,14 +109,14 @@ class TestResplit:
 
     def test_standard_scaling_is_of_the_new_training_rows(self, three):
         found = resplit(three, 3)
-        inputs = found.train.features * found.train.scale + found.train.shift
+        inputs = found.train.inputs()
         np.testing.assert_allclose(inputs.mean(axis=0), 0, atol=1e-12)
         np.testing.assert_allclose(inputs.std(axis=0), 1)
-        old = three.train.features * found.train.scale + found.train.shift
+        old = found.scaling.inputs(three.train.features)
         assert abs(old.mean(axis=0)[0]) > 0.01  # not that of the old ones
         for part in parts(found):
             np.testing.assert_array_equal(part.scale, found.scaling.scale)
-            np.testing.assert_array_equal(part.shift, found.scaling.shift)
+            np.testing.assert_array_equal(part.center, found.scaling.center)
 
     def test_test_rows_do_not_influence_the_scaling(self):
         wild = dataset(train=60, test=30)
@@ -277,11 +277,11 @@ class TestValidationRows:
         wild = make_dataset("rows", whole, examples(60, labels_of(9)), rows=40, validation=20)
         np.testing.assert_array_equal(wild.scaling.scale, plain.scaling.scale)
         np.testing.assert_array_equal(wild.validation.scale, plain.train.scale)
-        np.testing.assert_array_equal(wild.validation.shift, plain.train.shift)
+        np.testing.assert_array_equal(wild.validation.center, plain.train.center)
 
     def test_set_aside_they_do_not_influence_it_either(self):
         data = dataset(60, 30, validation=12)
-        inputs = data.train.features * data.train.scale + data.train.shift
+        inputs = data.train.inputs()
         np.testing.assert_allclose(inputs.mean(axis=0), 0, atol=1e-12)
 
     def test_the_largest_byte_is_that_of_the_training_rows(self):

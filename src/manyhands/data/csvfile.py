@@ -21,12 +21,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from manyhands.data.csvpiece import ENCODING, Piece, cut_piece, lines_before, numpy_source, open_piece
+from manyhands.data.precision import coarse, narrowed, numbered, say_once
 from manyhands.errors import FormatError, SettingsError
 from manyhands.files import atomic_writer
 
 _DELIMITERS = ",;\t"
 _LONGEST_LABEL = 200
-_LARGEST = float(np.finfo(np.float32).max)
+_LARGEST = float(np.finfo(np.float64).max)
 
 
 def read_csv(path: str | Path, label_column: str | int = 0) -> tuple[NDArray[Any], NDArray[Any]]:
@@ -41,8 +42,8 @@ def read_csv(path: str | Path, label_column: str | int = 0) -> tuple[NDArray[Any
 
     Returns
     -------
-    features : ndarray of shape (rows, columns - 1), uint8 or float32
-        Bytes if all values are whole numbers from 0 to 255.
+    features : ndarray of shape (rows, columns - 1), uint8, float32 or float64
+        Bytes if all values are whole numbers from 0 to 255; float64 if one of them is rounded in float32.
     labels : ndarray of shape (rows,), int64 or str
 
     Raises
@@ -78,8 +79,8 @@ def read_csv_part(
 
     Returns
     -------
-    features : ndarray of shape (rows, columns - 1), uint8 or float32
-        Bytes if all values that were parsed are whole numbers from 0 to 255, so that pieces may differ in dtype.
+    features : ndarray of shape (rows, columns - 1), uint8, float32 or float64
+        As all values that were parsed need it, so that pieces may differ in dtype.
     labels : ndarray of shape (rows,), int64 or str
         Of several parts, int64 only where nothing is lost by it: the words as in the file if one of them is ``007``
         or ``+7``, because another piece may have a label that is no number. :func:`join_parts` and
@@ -112,7 +113,7 @@ def join_parts(features: Sequence[NDArray[Any]], labels: Sequence[NDArray[Any]])
 
     Returns
     -------
-    features : ndarray of shape (rows, columns - 1), uint8 or float32
+    features : ndarray of shape (rows, columns - 1), uint8, float32 or float64
     labels : ndarray of shape (rows,), int64 or str
     """
     return np.concatenate(features), join_labels(labels)
@@ -161,7 +162,32 @@ def _read(layout: _Layout, piece: Piece, alone: bool) -> tuple[NDArray[Any], NDA
         sound = False
     if not sound:
         raise _diagnose(layout, piece)
+    _say_what_is_lost(layout, piece, features)
     return features, labels
+
+
+def _say_what_is_lost(layout: _Layout, piece: Piece, features: NDArray[Any]) -> None:
+    """Say which columns have whole numbers that doubles cannot tell apart, such as 1700000000000000030."""
+    if features.dtype == np.uint8 or not len(features):
+        return
+    low, high, lost = features.min(axis=0), features.max(axis=0), np.zeros(layout.columns, np.bool_)
+    far = np.maximum(high, -low) > 2**53
+    for column in np.flatnonzero(far & ((low == high) | coarse(features, np.float64))).tolist():
+        at = column + (column >= layout.label_at)
+        lost[at] = len(_distinct(layout, piece, at)) > 2 * len(np.unique(features[:, column]))
+    if lost.any():
+        say_once(
+            f"{piece.path}: double precision cannot tell the numbers in {numbered('column', lost)} apart; "
+            "subtract the smallest one from all of them"
+        )
+
+
+def _distinct(layout: _Layout, piece: Piece, at: int) -> set[str]:
+    """Return the different cells of a column."""
+    with open_piece(piece) as file:
+        for _ in range(piece.skip):
+            file.readline()
+        return {cells[at].strip() for cells in csv.reader(file, delimiter=layout.delimiter) if cells}
 
 
 class _Reader:
@@ -179,7 +205,8 @@ class _Reader:
         try:
             return self._with_words(np.uint8, alone)
         except (ValueError, OverflowError):
-            return self._with_words(np.float32, alone)
+            features, labels = self._with_words(np.float64, alone)
+            return narrowed(features), labels
 
     def _with_words(self, dtype: Any, alone: bool) -> tuple[NDArray[Any], NDArray[Any]]:
         numbers: dict[str, int] = {}  # labels are few and rows many: look at each different word once

@@ -11,6 +11,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from manyhands.data.precision import check_whole, coarse, numbered, say_once, storable
 from manyhands.data.scaling import Scaling, check_binarize, make_binary, make_scaling
 from manyhands.data.split import for_validation
 from manyhands.errors import DataError, SettingsError
@@ -25,8 +26,8 @@ class Examples:
 
     Attributes
     ----------
-    features : ndarray of shape (rows, ...), uint8 or floating
-        Further axes (an image's height and width) count as features.
+    features : ndarray of shape (rows, ...), or what NumPy makes one of
+        Numbers of any dtype. Further axes (an image's height and width) count as features.
     labels : ndarray of shape (rows,), integer or str
     source : Path or None
         The file of the labels, for messages.
@@ -37,7 +38,12 @@ class Examples:
     source: Path | None = None
 
     def __post_init__(self) -> None:
-        rows = len(self.features)
+        try:
+            object.__setattr__(self, "features", np.asarray(self.features))
+            object.__setattr__(self, "labels", np.asarray(self.labels))
+        except ValueError as error:  # rows of different lengths
+            raise DataError(f"features and labels must be arrays: {error}", path=self.source) from error
+        rows = len(self.features) if self.features.ndim else 0
         if self.labels.ndim != 1 or len(self.labels) != rows:
             raise DataError(
                 f"there are {rows} rows of features, but labels of shape {self.labels.shape}",
@@ -47,7 +53,7 @@ class Examples:
             raise DataError(f"there are no examples: features have shape {self.features.shape}", path=self.source)
 
     def flat(self) -> NDArray[Any]:
-        """Return the features with shape (rows, features): bytes as bytes, anything else as it can be computed with.
+        """Return the features with shape (rows, features): bytes as bytes, anything else as floats that keep it.
 
         Raises
         ------
@@ -56,10 +62,21 @@ class Examples:
         """
         if self.features.dtype.kind not in "buif":
             raise DataError(f"features must be numbers, not {self.features.dtype}", path=self.source)
-        table = self.features.reshape(len(self.features), -1)
-        if table.dtype not in (np.uint8, np.float32, np.float64):
-            table = table.astype(np.float32)
-        return np.ascontiguousarray(table)
+        return np.ascontiguousarray(storable(self._table))
+
+    def check_whole(self) -> None:
+        """Check that :meth:`flat` still tells apart what integers of 64 bits did.
+
+        Raises
+        ------
+        DataError
+            If it does not.
+        """
+        check_whole(self._table, self.source)
+
+    @property
+    def _table(self) -> NDArray[Any]:
+        return self.features.reshape(len(self.features), -1)
 
 
 @dataclass(frozen=True)
@@ -124,6 +141,18 @@ class Dataset:
         names = ("name", "train_rows", "test_rows", "features", "scaling")
         return {**{name: facts[name] for name in names}, "checksum": checksum}
 
+    @cached_property
+    def largest_input(self) -> float:
+        """The largest absolute value of an input; infinite or NaN if one cannot be computed, 0 for bytes."""
+        tables = [self.train, self.test, *([] if self.validation is None else [self.validation])]
+        found = [self.scaling.largest_input(table.features) for table in tables if table.features.dtype != np.uint8]
+        return float(np.max(found, initial=0))
+
+    @cached_property
+    def coarse_in_single(self) -> NDArray[np.bool_]:
+        """For each feature, whether float32 numbers lie too far apart, where it lies, to tell its values apart."""
+        return coarse(self.train.features, np.float32)
+
     def describe(self) -> dict[str, Any]:
         """Return the facts for reports."""
         return {
@@ -178,6 +207,9 @@ def make_dataset(
     check_binarize(binarize, scale)
     kept, held_out = _choose_rows(name, train.labels, rows, validation)
     everything, test_features = train.flat(), test.flat()
+    if everything.dtype != np.uint8:  # one kernel for all
+        dtype = np.result_type(everything, test_features)
+        everything, test_features = (table.astype(dtype, copy=False) for table in (everything, test_features))
     features, labels = everything[kept], train.labels[kept]
     if features.shape[1] != test_features.shape[1]:
         raise DataError(
@@ -192,27 +224,37 @@ def make_dataset(
             f"the {len(labels)} training rows have one class only ({classes[0]}); a classifier needs two",
             path=train.source,
         )
+    train.check_whole()
     scaling = make_scaling(scale, features) if binarize is None else make_binary(binarize, features)
+    _say_what_is_lost(scaling, features)
     held: Table | None = None
     if held_out is not None:
         held_labels = encode(train.labels[held_out], classes, train.source, _HINT, "validation row")
         _check_finite(everything[held_out], train.source, held_out)
-        held = Table(scaling.binarized(everything[held_out]), held_labels, scaling.scale, scaling.shift)
+        held = scaling.table(scaling.binarized(everything[held_out]), held_labels)
     return Dataset(
         name,
-        Table(scaling.binarized(features), codes.astype(np.int32), scaling.scale, scaling.shift),
-        Table(
-            scaling.binarized(test_features),
-            encode(test.labels, classes, test.source, _HINT),
-            scaling.scale,
-            scaling.shift,
-        ),
+        scaling.table(scaling.binarized(features), codes.astype(np.int32)),
+        scaling.table(scaling.binarized(test_features), encode(test.labels, classes, test.source, _HINT)),
         classes,
         scaling,
         note,
         seconds,
         validation=held,
     )
+
+
+def _say_what_is_lost(scaling: Scaling, features: NDArray[Any]) -> None:
+    """Say which features may have been rounded too much before they came here."""
+    if scaling.center is None:
+        return
+    found = coarse(features, features.dtype)
+    if found.any():
+        other = "" if features.dtype == np.float64 else ", or give them in double precision"
+        say_once(
+            f"the values of {numbered('feature', found)} differ by little more than {features.dtype} numbers do where "
+            f"they lie: they may have been rounded before; subtract an offset where they come from{other}"
+        )
 
 
 def _choose_rows(

@@ -1,4 +1,7 @@
-"""How stored values become inputs: ``stored * scale + shift``, per feature, always from training rows alone.
+"""How stored values become inputs: ``(stored - center) * scale + shift``, per feature, from training rows alone.
+
+All of it is done in double precision, as features may lie far from zero: of time stamps, 1.7e9 and some seconds, a
+float32 keeps none of the seconds.
 
 Or a threshold makes them 0 and 1 first, as in the binary images of Kalwarowskyj & Schikuta.
 """
@@ -14,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from manyhands.errors import DataError, SettingsError
+from manyhands.protocols import Table
 
 SCALINGS = ("auto", "255", "standard", "none")
 _ROWS_AT_ONCE = 4096
@@ -30,16 +34,42 @@ class Scaling:
     scale, shift : ndarray of shape (features,), float64
     threshold : float or None
         Stored values from here on count as 1, those below as 0; None: they count as they are.
+    center : ndarray of shape (features,), float64, or None
+        What is subtracted first; None for nothing.
     """
 
     name: str
     scale: NDArray[np.float64]
     shift: NDArray[np.float64]
     threshold: float | None = None
+    center: NDArray[np.float64] | None = None
+
+    def vectors(self) -> dict[str, NDArray[np.float64]]:
+        """Return the vectors there are by name, for whoever sends or saves them."""
+        named = {"scale": self.scale, "shift": self.shift}
+        return named if self.center is None else {**named, "center": self.center}
+
+    def table(self, features: NDArray[Any], labels: NDArray[np.int32], first_row: int = 0) -> Table:
+        """Return stored values, as :meth:`binarized` returned them, with class numbers and this scaling."""
+        if self.center is not None and features.dtype == np.uint8:
+            features = features.astype(np.float32)
+        return Table(features, labels, self.scale, self.shift, first_row=first_row, center=self.center)
 
     def binarized(self, features: NDArray[Any]) -> NDArray[Any]:
         """Return stored values as bytes 0 and 1 if there is a threshold, else as they are."""
         return features if self.threshold is None else _from(self.threshold, features).view(np.uint8)
+
+    def inputs(self, features: NDArray[Any]) -> NDArray[np.float64]:
+        """Return the inputs that stored values become, shape (rows, features), in double precision."""
+        return self.table(self.binarized(features), np.zeros(len(features), np.int32)).inputs()
+
+    def largest_input(self, features: NDArray[Any]) -> float:
+        """Return the largest absolute value of an input; infinite or NaN if one cannot be computed."""
+        if not len(features):
+            return 0.0
+        with np.errstate(over="ignore", invalid="ignore"):
+            ends = self.inputs(np.stack([features.min(axis=0), features.max(axis=0)]))
+            return float(np.abs(ends).max(initial=0))
 
 
 def make_scaling(kind: str, features: NDArray[Any]) -> Scaling:
@@ -48,9 +78,9 @@ def make_scaling(kind: str, features: NDArray[Any]) -> Scaling:
     Parameters
     ----------
     kind
-        ``"255"`` divides by 255; ``"standard"`` gives each feature mean 0 and variance 1 (constant features become
-        0); ``"none"`` leaves values as they are. ``"auto"``: bytes are divided by the largest training value (255 for
-        MNIST, 16 for scikit-learn's digits), anything else is standardized.
+        ``"255"`` divides by 255; ``"standard"`` gives each feature mean 0 and variance 1, however far from zero it
+        lies (constant features become 0); ``"none"`` leaves values as they are. ``"auto"``: bytes are divided by the
+        largest training value (255 for MNIST, 16 for scikit-learn's digits), anything else is standardized.
 
     Raises
     ------
@@ -141,17 +171,40 @@ def _divide(by: int, count: int) -> Scaling:
 
 
 def _standard(features: NDArray[Any]) -> Scaling:
-    """Compute means and deviations in two passes over blocks, so that bytes are never all widened at once."""
+    """Give each feature mean 0 and variance 1; bytes need no center, as none of them is far from zero."""
+    if features.dtype == np.uint8:
+        mean, deviation = _moments(features, np.zeros(features.shape[1]), np.ones(features.shape[1]))
+        scale = _inverse(mean, deviation, features.max(axis=0) > features.min(axis=0))
+        return Scaling("standard", scale, -mean * scale)
+    low, high = (end.astype(np.float64) for end in (features.min(axis=0), features.max(axis=0)))
+    middle, half = low / 2 + high / 2, high / 2 - low / 2  # no sum or square of what is left can overflow
+    mean, deviation = _moments(features, middle, np.where(half > 0, half, 1))
+    scale = _inverse(middle + half * mean, half * deviation, half > 0)
+    center = np.where(scale > 0, middle + half * mean, 0)
+    return Scaling("standard", scale, np.zeros(len(scale)), center=center)
+
+
+def _moments(
+    features: NDArray[Any], middle: NDArray[np.float64], half: NDArray[np.float64]
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Return means and deviations of ``(features - middle) / half``.
+
+    In two passes over blocks, so that features are never all widened at once.
+    """
     rows, count = features.shape
     blocks = [slice(begin, begin + _ROWS_AT_ONCE) for begin in range(0, rows, _ROWS_AT_ONCE)]
-    mean = np.sum([features[block].sum(axis=0, dtype=np.float64) for block in blocks], axis=0) / rows
+    mean = np.sum([((features[block] - middle) / half).sum(axis=0) for block in blocks], axis=0) / rows
     squares = np.zeros(count)
     for block in blocks:
-        squares += np.square(features[block] - mean).sum(axis=0)
-    deviation = np.sqrt(squares / rows)
+        squares += np.square((features[block] - middle) / half - mean).sum(axis=0)
+    return mean, np.sqrt(squares / rows)
+
+
+def _inverse(
+    mean: NDArray[np.float64], deviation: NDArray[np.float64], varies: NDArray[np.bool_]
+) -> NDArray[np.float64]:
+    """Return one over the deviations, and 0 for what does not vary."""
     # What varies by rounding alone is constant; and of a constant, the mean of many rows may be off by more than that.
-    varies = (features.max(axis=0) > features.min(axis=0)) & (
-        deviation > 10 * np.finfo(np.float64).eps * np.maximum(np.abs(mean), 1e-300)
-    )
-    scale = np.where(varies, 1 / np.where(varies, deviation, 1), 0.0)
-    return Scaling("standard", scale, -mean * scale)
+    varies = varies & (deviation > 10 * np.finfo(np.float64).eps * np.maximum(np.abs(mean), 1e-300))
+    with np.errstate(over="ignore"):  # infinite: refused before training
+        return np.where(varies, 1 / np.where(varies, deviation, 1), 0.0)

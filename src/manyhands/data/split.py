@@ -98,11 +98,11 @@ def resplit(dataset: Dataset, number: int) -> Dataset:
     scaling = make_scaling("standard", features[kept]) if dataset.scaling.name == "standard" else dataset.scaling
 
     def table(rows: NDArray[np.int64]) -> Table:
-        return Table(features[rows], labels[rows], scaling.scale, scaling.shift)
+        return scaling.table(features[rows], labels[rows])
 
     test = table(drawn)
     if dataset.validation is not None:
-        test = replace(dataset.test, scale=scaling.scale, shift=scaling.shift)
+        test = scaling.table(dataset.test.features, dataset.test.labels)
     return replace(
         dataset,
         train=table(kept),

@@ -15,7 +15,7 @@ from sklearn.utils import check_random_state
 from manyhands.data.dataset import Dataset
 from manyhands.errors import DataError, DivergedError
 from manyhands.estimators.course import Course, Progress
-from manyhands.estimators.rows import Rows, make_dataset
+from manyhands.estimators.rows import Rows, make_dataset, needs_doubles
 from manyhands.estimators.solver import SGD_FAMILY, InverseScaling, settings_of
 from manyhands.estimators.workers import make_alike, same_for_all, strategy_for, with_rows, workers_and_team
 from manyhands.learners import make_learner
@@ -47,11 +47,14 @@ class Optimizer:
         Of the next epoch.
     state
         The learner's.
+    doubles
+        Whether rows have needed double precision so far, see `manyhands.estimators.rows.needs_doubles`.
     """
 
     kind: str
     learning_rate: float
     state: State
+    doubles: bool = False
 
 
 @dataclass
@@ -99,8 +102,10 @@ def fit(estimator: Any, rows: Rows, hidden: tuple[int, ...], dtype: Any, *, firs
     number, team = with_rows(number, team, batch)
     workers = _Workers(number, team, strategy_for(estimator.strategy, team))
     softmax = estimator._loss_of_learner == "cross_entropy"
-    dataset = make_dataset(train, held, estimator.dtype, classes=softmax)
-    one = _Fit(estimator, dataset, workers, hidden, seed, batch, first=first, incremental=incremental)
+    before = None if first else getattr(estimator, "_optimizer", None)
+    doubles = (before is not None and before.doubles) or needs_doubles(rows)
+    dataset = make_dataset(train, held, "float64" if doubles else estimator.dtype, classes=softmax)
+    one = _Fit(estimator, dataset, workers, hidden, seed, batch, first=first, incremental=incremental, doubles=doubles)
     one.score = None if held is None else estimator._score_of(held)
     one.train()
     one.store(dtype)
@@ -141,8 +146,9 @@ class _Fit:
         *,
         first: bool,
         incremental: bool,
+        doubles: bool,
     ) -> None:
-        self.estimator, self.dataset, self.workers = estimator, dataset, workers
+        self.estimator, self.dataset, self.workers, self.doubles = estimator, dataset, workers, doubles
         self.seed, self.batch, self.first, self.incremental = seed, batch, first, incremental
         self.epochs_before = 0 if first else int(getattr(estimator, "_epochs", 0))
         kept = getattr(estimator, "_optimizer", None) if incremental and not first else None
@@ -150,6 +156,8 @@ class _Fit:
         mean = _mean_weight(dataset.train.weights, "to train on")
         _mean_weight(None if dataset.validation is None else dataset.validation.weights, "set aside")
         self.settings = settings_of(estimator, hidden, estimator._loss_of_learner, self.rate, mean)
+        if doubles:
+            self.settings = replace(self.settings, dtype="float64")
         self.learner = self._make_learner()
         self.state = self._begin(kept)
         self.progress = self._progress_before()
@@ -329,7 +337,7 @@ class _Fit:
         layers = range(len(blocks) // 2)
         estimator.coefs_ = [blocks[f"weights.{layer}"].astype(dtype, copy=False) for layer in layers]
         estimator.intercepts_ = [blocks[f"biases.{layer}"].astype(dtype, copy=False) for layer in layers]
-        estimator._optimizer = Optimizer(self.settings.optimizer, self.rate, self.state)
+        estimator._optimizer = Optimizer(self.settings.optimizer, self.rate, self.state, self.doubles)
         estimator._seed, estimator.n_workers_ = self.seed, self.workers.number
         estimator.n_layers_, estimator.n_outputs_ = len(layers) + 1, len(estimator.intercepts_[-1])
         estimator.out_activation_ = estimator._out_activation

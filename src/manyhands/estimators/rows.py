@@ -11,6 +11,7 @@ from scipy import sparse
 from sklearn.model_selection import train_test_split
 
 from manyhands.data.dataset import Dataset
+from manyhands.data.precision import coarse, say_once
 from manyhands.data.scaling import Scaling
 from manyhands.errors import DataError
 from manyhands.protocols import Table
@@ -112,6 +113,26 @@ def make_dataset(train: Rows, held: Rows | None, dtype: str, *, classes: bool) -
     scaling = Scaling("none", table.scale, table.shift)
     validation = None if held is None else held.table(dtype, classes=classes)
     return Dataset("fit", table, nothing, np.arange(train.targets.shape[1]), scaling, validation=validation)
+
+
+def needs_doubles(rows: Rows) -> bool:
+    """Tell whether float32 would lose what tells the rows, or their targets, apart, as of time stamps."""
+    features = rows.features
+    if sparse.issparse(features):  # a column with zeros is not far from them
+        features = features[:, np.flatnonzero(features.getnnz(axis=0) == rows.count)].toarray()
+    if _is_coarse(features):
+        say_once(
+            "features lie so far from zero that float32 would lose what tells their rows apart: this fit computes in "
+            "float64; networks learn far more from standardized features, such as StandardScaler's"
+        )
+        return True
+    return _is_coarse(rows.targets)
+
+
+def _is_coarse(array: NDArray[Any]) -> bool:
+    """Tell whether float32 numbers lie too far apart for a column."""
+    exact = array.dtype == np.float32 or array.dtype.kind not in "iuf" or array.dtype.itemsize <= 2
+    return not exact and bool(coarse(array, np.float32).any())
 
 
 def _dense(features: Any, dtype: str) -> NDArray[Any]:

@@ -136,7 +136,7 @@ class Published:
         classifier.epoch_done = self._supervise(classifier, steps, control)
         try:
             with np.errstate(all="ignore"):  # what overflows is found below
-                classifier.fit(self._inputs(table, table.features[rows]), labels)
+                classifier.fit(self._inputs(table.part(rows)), labels)
         except _ToldToStopError:
             return np.zeros(0)
         except ValueError as error:
@@ -171,8 +171,8 @@ class Published:
         """Return scikit-learn's default batch."""
         return min(200, rows)
 
-    def _inputs(self, table: Table, rows: NDArray[Any]) -> NDArray[Any]:
-        return np.asarray(rows * table.scale + table.shift, dtype=self.dtype)
+    def _inputs(self, table: Table) -> NDArray[Any]:
+        return table.inputs().astype(self.dtype, copy=False)
 
     def _classifier(self, epochs: int) -> _Counted:
         chosen = self.settings
@@ -225,7 +225,7 @@ class Published:
         classifier.partial_fit(start, np.arange(self.classes), classes=np.arange(self.classes))
         classifier.coefs_ = [weights for weights, _ in layers]
         classifier.intercepts_ = [biases for _, biases in layers]
-        return np.asarray(classifier.predict_proba(self._inputs(table, table.features)), dtype=self.dtype)
+        return np.asarray(classifier.predict_proba(self._inputs(table)), dtype=self.dtype)
 
     def outputs(self, table: Table) -> NDArray[Any]:
         """Return class probabilities: the classifier's outputs."""

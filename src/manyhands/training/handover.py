@@ -17,7 +17,6 @@ from numpy.typing import NDArray
 from manyhands.data.dataset import Dataset
 from manyhands.data.scaling import Scaling
 from manyhands.errors import OutputError
-from manyhands.protocols import Table
 
 _FACTS = "dataset.json"
 
@@ -40,6 +39,7 @@ def hand_over(dataset: Dataset, folder: Path) -> None:
             "name": dataset.name,
             "scaling": dataset.scaling.name,
             "threshold": dataset.scaling.threshold,
+            "vectors": list(dataset.scaling.vectors()),
             "note": dataset.note,
             "seconds": dataset.seconds,
             "validation": dataset.validation is not None,
@@ -56,17 +56,18 @@ def take_over(folder: Path) -> Dataset:
     classes = _read(folder, "classes")
     began = time.perf_counter()
     facts = json.loads((folder / _FACTS).read_text())
-    scale, shift = _read(folder, "scale"), _read(folder, "shift")
-    train = Table(_map(folder, "train-features"), _read(folder, "train-labels"), scale, shift)
+    vectors = {name: _read(folder, name) for name in facts["vectors"]}
+    scaling = Scaling(facts["scaling"], threshold=facts["threshold"], **vectors)
+    train = scaling.table(_map(folder, "train-features"), _read(folder, "train-labels"))
     validation = None
     if facts["validation"]:
-        validation = Table(_map(folder, "validation-features"), _read(folder, "validation-labels"), scale, shift)
+        validation = scaling.table(_map(folder, "validation-features"), _read(folder, "validation-labels"))
     return Dataset(
         facts["name"],
         train,
-        Table(test_features, test_labels, scale, shift),
+        scaling.table(test_features, test_labels),
         classes,
-        Scaling(facts["scaling"], scale, shift, facts["threshold"]),
+        scaling,
         facts["note"],
         facts["seconds"],
         distributed=facts["distributed"] + time.perf_counter() - began,
@@ -78,8 +79,7 @@ def _train_arrays(dataset: Dataset) -> dict[str, NDArray[Any]]:
     return {
         "train-features": dataset.train.features,
         "train-labels": dataset.train.labels,
-        "scale": dataset.scaling.scale,
-        "shift": dataset.scaling.shift,
+        **dataset.scaling.vectors(),
     }
 
 

@@ -18,7 +18,7 @@ from manyhands.data.scaling import Scaling
 from manyhands.errors import DataError, ModelFileError
 from manyhands.files import write_whole
 from manyhands.learners.mlp.network import MLPSettings
-from manyhands.protocols import Learner, Table
+from manyhands.protocols import Learner
 
 _FORMAT = "manyhands.model/1"
 _LONGEST_LABEL = 1000  # characters; every label takes the longest one's room
@@ -65,14 +65,13 @@ class TrainedModel:
         expected = len(self.scaling.scale)
         if rows.shape[1] != expected:
             raise DataError(f"the model takes {expected} features per row, these have {rows.shape[1]}")
-        # What is compared with a threshold never becomes a number of the network's dtype.
-        dtype = rows.dtype if self.scaling.threshold is not None else np.dtype(self.settings.dtype)
-        if rows.dtype != np.uint8 and not (np.abs(rows) <= np.finfo(dtype).max).all():
-            raise DataError(f"the features contain values that are not finite {dtype} numbers")
-        inputs = self.scaling.binarized(rows)
-        return self.learner.predict_proba(
-            Table(inputs, np.zeros(len(inputs), np.int32), self.scaling.scale, self.scaling.shift)
-        )
+        if rows.dtype != np.uint8:
+            if not np.isfinite(rows).all():
+                raise DataError("the features contain values that are not finite")
+            if not self.scaling.largest_input(rows) <= float(np.finfo(self.settings.dtype).max):
+                raise DataError(f"the features contain values that are not finite {self.settings.dtype} numbers")
+        labels = np.zeros(len(rows), np.int32)
+        return self.learner.predict_proba(self.scaling.table(self.scaling.binarized(rows), labels))
 
     def predict(self, features: NDArray[Any]) -> NDArray[Any]:
         """Return the label of the most probable class of each row, shape (rows,)."""
@@ -124,7 +123,7 @@ class TrainedModel:
         }
         if self.scaling.threshold is not None:
             description["threshold"] = json.dumps(self.scaling.threshold)
-        tensors = {"scale": self.scaling.scale, "shift": self.scaling.shift, **self.learner.weights()}
+        tensors = {**self.scaling.vectors(), **self.learner.weights()}
         write_whole(path, _in_one_order(save(tensors, metadata=description)))
 
 
@@ -247,7 +246,7 @@ def _build(
     settings: MLPSettings, classes: NDArray[Any], tensors: dict[str, NDArray[Any]], description: Mapping[str, str]
 ) -> TrainedModel:
     """Check every array against the description before any memory is reserved for it."""
-    scale, shift = tensors.pop("scale"), tensors.pop("shift")
+    scale, shift, center = tensors.pop("scale"), tensors.pop("shift"), tensors.pop("center", None)
     widths = [len(scale), *settings.hidden, len(classes)]
     for layer, (inputs, outputs) in enumerate(itertools.pairwise(widths)):
         for name, shape in ((f"weights.{layer}", (inputs, outputs)), (f"biases.{layer}", (outputs,))):
@@ -259,15 +258,18 @@ def _build(
                 )
     if len(tensors) != 2 * (len(widths) - 1):
         raise ValueError("the file has more arrays than the network has layers")
-    if scale.shape != shift.shape or scale.ndim != 1 or scale.dtype != np.float64 or shift.dtype != np.float64:
-        raise ValueError("scale and shift must be two float64 vectors of one length")
-    largest = np.finfo(settings.dtype).max
-    for name, block in {"scale": scale, "shift": shift, **tensors}.items():
-        if not (np.abs(block) <= largest).all():  # NaN is not either
+    scaling = Scaling(description.get("scaling", ""), scale, shift, _threshold(description.get("threshold")), center)
+    if any(block.shape != (len(scale),) or block.dtype != np.float64 for block in scaling.vectors().values()):
+        raise ValueError("scale, shift and center must be float64 vectors of one length")
+    if center is not None and scaling.threshold is not None:
+        raise ValueError("binary inputs have no center")
+    for name, block in {**scaling.vectors(), **tensors}.items():
+        # What has a center is scaled in double precision.
+        dtype = settings.dtype if center is None or name in tensors else np.float64
+        if not (np.abs(block) <= np.finfo(dtype).max).all():  # NaN is not either
             raise ValueError(f"{name} has values that are not finite")
     from manyhands.learners.mlp.learner import MLP
 
     learner = MLP(settings, len(scale), len(classes))
     learner.load_weights(tensors)
-    scaling = Scaling(description.get("scaling", ""), scale, shift, _threshold(description.get("threshold")))
     return TrainedModel(learner, settings, scaling, classes, description.get("name", ""))

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from manyhands.data.dataset import Dataset
 from manyhands.data.order import check_batch
 from manyhands.data.shares import Shares, parse_shares
-from manyhands.errors import DataError, SettingsError
+from manyhands.errors import SettingsError
 from manyhands.learners import LEARNERS
 from manyhands.learners.mlp.network import MLPSettings, wider
 from manyhands.protocols import Sharding, Strategy
@@ -22,6 +22,7 @@ from manyhands.strategies.one_shot import OneShot
 from manyhands.strategies.sequential import Sequential
 from manyhands.teams.launch import check_team, job_size, processes_announced
 from manyhands.training.auto import Asked, choose
+from manyhands.training.inputs import check_inputs
 from manyhands.training.placement import Placement
 from manyhands.training.schedules import RateSchedule, parse_schedule
 from manyhands.training.stopping import Stop, parse_stop
@@ -312,7 +313,7 @@ def make_plan(
         batch = min(DEFAULT_BATCH, dataset.rows)
     check_batch(dataset.rows, batch, number)
     _check_order(chosen, learner, first_epoch, shuffle)
-    _check_scaling(dataset, asked.settings)
+    check_inputs(dataset, asked.settings.dtype)
     plan = Plan(
         strategy=chosen,
         workers=number,
@@ -498,14 +499,4 @@ def _check_order(strategy: Strategy, learner: str, first_epoch: int, shuffle: bo
     if not shuffle and strategy.passes > 1:
         raise SettingsError(
             f"{strategy.name} draws a part of the rows in every epoch: without shuffling it would always be the same"
-        )
-
-
-def _check_scaling(dataset: Dataset, settings: MLPSettings) -> None:
-    """Check that inputs can be computed in the network's dtype."""
-    largest = np.finfo(settings.dtype).max
-    if not (np.abs(dataset.scaling.scale) <= largest).all() or not (np.abs(dataset.scaling.shift) <= largest).all():
-        raise DataError(
-            f"a feature varies so little that its scaling is no finite {settings.dtype} number; "
-            "use --dtype float64, or scale the data yourself and use --scale none"
         )

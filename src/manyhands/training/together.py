@@ -20,7 +20,7 @@ from manyhands.data.catalog import DataRequest, load, way_of_reading
 from manyhands.data.csvfile import join_parts
 from manyhands.data.dataset import Dataset
 from manyhands.data.scaling import Scaling
-from manyhands.protocols import Sharding, Table
+from manyhands.protocols import Sharding
 from manyhands.teams.launch import in_job
 
 if TYPE_CHECKING:
@@ -145,16 +145,17 @@ def scatter(dataset: Dataset | None, world: World, sharding: Sharding) -> Datase
         features = _share(world, dataset, rows, facts["features"])
     else:
         features = _receive(world, dataset, "features", *facts["features"])
-    scale, shift = arrays["scale"], arrays["shift"]
+    vectors = {name: arrays[name] for name in facts["vectors"]}
+    scaling = Scaling(facts["scaling"], threshold=facts["threshold"], **vectors)
     validation = None
     if "validation-features" in arrays:
-        validation = Table(arrays["validation-features"], arrays["validation-labels"], scale, shift)
+        validation = scaling.table(arrays["validation-features"], arrays["validation-labels"])
     return Dataset(
         facts["name"],
-        Table(features, arrays["labels"][begin:end], scale, shift, first_row=begin),
-        Table(arrays["test-features"], arrays["test-labels"], scale, shift),
+        scaling.table(features, arrays["labels"][begin:end], first_row=begin),
+        scaling.table(arrays["test-features"], arrays["test-labels"]),
         arrays["classes"],
-        Scaling(facts["scaling"], scale, shift, facts["threshold"]),
+        scaling,
         facts["note"],
         facts["seconds"] if world.rank == 0 else 0.0,
         distributed=time.perf_counter() - began,
@@ -167,7 +168,7 @@ def scatter(dataset: Dataset | None, world: World, sharding: Sharding) -> Datase
 def _facts(dataset: Dataset) -> dict[str, Any]:
     """Return what is not an array, and the dtypes and shapes of what is."""
     arrays = {name: _array(dataset, name) for name in ("labels", "test-features", "test-labels", "classes")}
-    arrays |= {name: _array(dataset, name) for name in ("scale", "shift")}
+    arrays |= dataset.scaling.vectors()
     if dataset.validation is not None:
         arrays |= {name: _array(dataset, name) for name in ("validation-features", "validation-labels")}
     features = dataset.train.features
@@ -175,6 +176,7 @@ def _facts(dataset: Dataset) -> dict[str, Any]:
         "name": dataset.name,
         "scaling": dataset.scaling.name,
         "threshold": dataset.scaling.threshold,
+        "vectors": list(dataset.scaling.vectors()),
         "note": dataset.note,
         "seconds": dataset.seconds,
         "rows": dataset.rows,
@@ -190,8 +192,7 @@ def _array(dataset: Dataset, name: str) -> NDArray[Any]:
         "test-features": dataset.test.features,
         "test-labels": dataset.test.labels,
         "classes": dataset.classes,
-        "scale": dataset.scaling.scale,
-        "shift": dataset.scaling.shift,
+        **dataset.scaling.vectors(),
     }
     if dataset.validation is not None:
         arrays["validation-features"] = dataset.validation.features

@@ -14,29 +14,47 @@ from manyhands.learners.mlp.forms import IDENTITY, LOGISTIC, RELU, TANH, Batches
 from manyhands.learners.mlp.tiles import prefetch
 
 
-def _byte(x: Any) -> Any:
-    """Return a byte that is 0 if x is, for compiled code only; see below."""
+def _input(row: Any, scale: Any, shift: Any, center: Any, j: Any) -> Any:
+    """Return what a row's stored value ``j`` becomes, for compiled code only; see below."""
+    raise NotImplementedError("_input can be called from compiled code only")
+
+
+@overload(_input)
+def _input_of(row: Any, scale: Any, shift: Any, center: Any, j: Any) -> Callable[[Any, Any, Any, Any, Any], Any]:
+    """Bytes are exact in any dtype; of 1.7e9 + 30 z, float32 keeps no z, so floats are scaled in double precision."""
+
+    def of_bytes(row: Any, scale: Any, shift: Any, center: Any, j: Any) -> Any:
+        return scale.dtype.type(row[j]) * scale[j] + shift[j]
+
+    def of_floats(row: Any, scale: Any, shift: Any, center: Any, j: Any) -> Any:
+        return (np.float64(row[j]) - center[j]) * scale[j] + shift[j]
+
+    return of_bytes if isinstance(center, types.NoneType) else of_floats
+
+
+def _byte(row: Any, inputs: Any, j: Any) -> Any:
+    """Return a byte that is 0 if input ``j`` is, but for its shift; for compiled code only; see below."""
     raise NotImplementedError("_byte can be called from compiled code only")
 
 
 @overload(_byte)
-def _byte_of(x: Any) -> Callable[[Any], Any]:
-    """Bytes are taken as they are: comparing them would cost as much again as copying them."""
+def _byte_of(row: Any, inputs: Any, j: Any) -> Callable[[Any, Any, Any], Any]:
+    """Bytes are taken as they are stored: comparing them would cost as much again as copying them."""
 
-    def itself(x: Any) -> Any:
-        return x
+    def stored(row: Any, inputs: Any, j: Any) -> Any:
+        return row[j]
 
-    def compared(x: Any) -> Any:
-        return np.uint8(x != 0)
+    def compared(row: Any, inputs: Any, j: Any) -> Any:
+        return np.uint8(inputs[j] != 0)
 
-    return itself if x == types.uint8 else compared
+    return stored if row.dtype == types.uint8 else compared
 
 
 @inlined
 def gather(batches: Batches, work: Work, first: int, count: int) -> None:
     """Bring ``count`` rows into A_0 and scale them, from bytes to inputs in one pass; list the inputs that are active.
 
-    An input whose stored value is zero in all rows is zero in all of them, if its shift is.
+    An input whose stored byte is zero in all rows is zero in all of them, if its shift is.
     """
     features, scale, shift, rows = batches.features, batches.scale, batches.shift, batches.rows
     width, flags = features.shape[1], work.flags
@@ -50,9 +68,9 @@ def gather(batches: Batches, work: Work, first: int, count: int) -> None:
         row = features[rows[first + i]]
         target = work.values[i * width : (i + 1) * width]
         for j in range(width):
-            target[j] = scale.dtype.type(row[j]) * scale[j] + shift[j]
+            target[j] = _input(row, scale, shift, batches.center, j)
         for j in range(width):
-            flags[j] |= _byte(row[j])
+            flags[j] |= _byte(row, target, j)
     for j in range(width):
         flags[j] |= np.uint8(shift[j] != 0)
     actives = np.uint64(0)

@@ -102,7 +102,10 @@ class Batches(NamedTuple):
     features: Any
     labels: Any
     scale: Any
+    """Of the network's dtype for rows of bytes, else float64; so is `shift`."""
     shift: Any
+    center: Any
+    """float64 (inputs,): what is subtracted from floating-point values first. None for bytes."""
     rows: Any
     bounds: Any
     global_rows: Any

@@ -91,7 +91,7 @@ class MLP:
         self._use_form(self._always_wide)
         self._table: Table | None = None
         self._checked: NDArray[np.int32] | None = None
-        self._scaling = (np.zeros(0, self.dtype), np.zeros(0, self.dtype))
+        self._scaling: tuple[Vector, Vector, NDArray[np.float64] | None] = (*2 * (np.zeros(0, self.dtype),), None)
         self.bind(aligned_zeros(self.size, self.dtype))
 
     def _use_form(self, wide: bool) -> None:
@@ -127,7 +127,7 @@ class MLP:
         features = np.zeros((0, self.features), np.uint8)
         bounds = np.zeros(2, np.int64)
         return forms.Batches(
-            features, none, unscaled, unscaled, none, bounds, none, self._no_targets, self._no_weights, 0
+            features, none, unscaled, unscaled, None, none, bounds, none, self._no_targets, self._no_weights, 0
         )
 
     def _make_rule(self) -> forms.Rule:
@@ -161,7 +161,7 @@ class MLP:
         )
 
     def _adopt(self, table: Table) -> None:
-        """Check a table once, because compiled code does not, and keep its scaling in the network's dtype."""
+        """Check a table once, because compiled code does not, and keep its scaling as the kernel wants it."""
         if table is self._table:
             return
         if table.features.ndim != 2 or table.features.shape[1] != self.features:
@@ -183,13 +183,21 @@ class MLP:
         if wide != self._wide:
             self._use_form(wide)
         self._table, self._checked = table, None
-        self._scaling = (table.scale.astype(self.dtype), table.shift.astype(self.dtype))
+        self._scaling = self._scaling_of(table)
         self._aims = (self._no_targets, self._no_weights)
         if wide:
             self._aims = (
                 self._in_dtype(table.targets, self._no_targets),
                 self._in_dtype(table.weights, self._no_weights),
             )
+
+    def _scaling_of(self, table: Table) -> tuple[Vector, Vector, NDArray[np.float64] | None]:
+        """Return scale, shift and center in the precision in which the kernel scales this table's values."""
+        if table.features.dtype != np.uint8:
+            return table.scale, table.shift, np.zeros(self.features) if table.center is None else table.center
+        if table.center is not None:
+            raise SettingsError("bytes are scaled without a center; make them floating-point numbers first")
+        return table.scale.astype(self.dtype), table.shift.astype(self.dtype), None
 
     def _in_dtype(self, values: NDArray[Any] | None, otherwise: NDArray[Any] | None) -> NDArray[Any] | None:
         return otherwise if values is None else np.ascontiguousarray(values, self.dtype)
