@@ -63,8 +63,8 @@ def _show_notices() -> None:
     import logging  # not for --help and --version
 
     logger = logging.getLogger("manyhands")
-    if not logger.handlers and jobs.first():
-        handler = logging.StreamHandler()
+    if not logger.handlers:
+        handler = logging.StreamHandler() if jobs.first() else logging.NullHandler()  # else each would say it
         handler.setFormatter(logging.Formatter("manyhands: %(message)s"))
         logger.addHandler(handler)
         logger.setLevel(logging.INFO)
