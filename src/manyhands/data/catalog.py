@@ -369,7 +369,7 @@ def _first_columns(columns: CsvColumns) -> str:
 
 def _say_counting(train: Examples) -> None:
     """Say it if a feature counts the rows."""
-    for place in counting_columns(train.features)[:1]:
+    for place in counting_columns(train.features, named=train.feature_names is not None)[:1]:
         name = f"feature {place + 1}" if train.feature_names is None else f"the column {train.feature_names[place]!r}"
         notice(
             f"{train.source}: {name} counts the rows and is trained on like any other; if it is only their number, "

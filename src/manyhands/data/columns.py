@@ -15,7 +15,7 @@ from manyhands.errors import DataError
 Names = tuple[str, ...]
 _ROW_NAMES = re.compile(r"|Unnamed: 0(\.\d+)*")
 _MOST_NAMED = 8
-_FEWEST_COUNTED = 5
+_FEWEST_COUNTED, _FEWEST_UNNAMED = 5, 30  # a column without a name may well count so few rows
 
 
 def names_of(table: Any) -> Names | None:
@@ -128,15 +128,17 @@ def row_names(names: Sequence[str]) -> int:
     return next((place for place, name in enumerate(names) if not _ROW_NAMES.fullmatch(name)), len(names))
 
 
-def counting_columns(features: NDArray[Any]) -> list[int]:
+def counting_columns(features: NDArray[Any], *, named: bool) -> list[int]:
     """Return which columns hold each of 0..rows - 1, or of 1..rows, once: they may be row numbers, in any order.
 
     Parameters
     ----------
     features : ndarray of shape (rows, columns)
+    named
+        Whether columns have names; if not, more rows are needed to tell.
     """
     rows = len(features)
-    if rows < _FEWEST_COUNTED or (features.dtype == np.uint8 and rows > 256):
+    if rows < (_FEWEST_COUNTED if named else _FEWEST_UNNAMED) or (features.dtype == np.uint8 and rows > 256):
         return []
     low = features.min(axis=0)
     candidates = np.flatnonzero(((low == 0) | (low == 1)) & (features.max(axis=0) == low + (rows - 1.0)))

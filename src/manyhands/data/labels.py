@@ -73,7 +73,7 @@ def check_labels(labels: Any, source: Path | None = None) -> NDArray[Any]:
     if array.dtype.kind == "f":
         return _finite(array, source)
     if array.dtype.kind == "U":
-        _check_lengths(array, source)
+        return _fitting_words(array, source)
     return array if array.dtype.isnative else array.astype(array.dtype.newbyteorder("="))
 
 
@@ -167,13 +167,14 @@ def _check_words(values: list[str], source: Path | None) -> None:
             raise DataError(_too_long(row, len(value)), path=source)
 
 
-def _check_lengths(labels: NDArray[Any], source: Path | None) -> None:
-    if labels.dtype.itemsize <= 4 * LONGEST_LABEL or not len(labels):
-        return
+def _fitting_words(labels: NDArray[Any], source: Path | None) -> NDArray[Any]:
+    """Return words with the room that the longest takes, as they will come back from a file."""
     lengths = np.strings.str_len(labels)
-    if lengths.max() > LONGEST_LABEL:
+    longest = int(lengths.max(initial=1))
+    if longest > LONGEST_LABEL:
         row = int(np.argmax(lengths > LONGEST_LABEL))
         raise DataError(_too_long(row, lengths[row]), path=source)
+    return labels.astype(f"=U{longest}", copy=False)
 
 
 def _too_long(row: int, length: int) -> str:
