@@ -246,7 +246,7 @@ def _decimals(labels: NDArray[Any]) -> NDArray[Any]:
     different = np.unique(labels)
     found = [number_in(word) for word in different.tolist()]
     numbers = np.array([math.nan if value is None else value for value in found])
-    if not (np.abs(numbers) <= _LARGEST_WHOLE).all():  # NaN is not either
+    if not (np.abs(numbers) < _LARGEST_WHOLE).all():  # NaN is not either
         return labels
     broken = numbers[numbers != np.rint(numbers)]
     if len(np.unique(broken)) < len(broken):

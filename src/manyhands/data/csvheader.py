@@ -92,7 +92,8 @@ def _left_out_beside(names: tuple[str, ...], label_at: int, label_column: str | 
     """Return how many columns to leave out if the label's would be one of them: fewer, if it was chosen by its name."""
     if not _is_position(label_column):
         return label_at
-    known = ", ".join(names[:8]) + (", ..." if len(names) > 8 else "")
+    others = names[row_names(names) :]
+    known = ", ".join(others[:8]) + (", ..." if len(others) > 8 else "")
     raise SettingsError(
         f"{path}: column {label_at} only names the rows (pandas writes its index so) and cannot be the label; say "
         f"which column is, by name or number (--label-column): {known}"

@@ -19,6 +19,7 @@ from manyhands.errors import DataError, SettingsError
 from manyhands.protocols import Table
 
 _FEW = 20  # of fewer rows, most may well have a class of their own
+_LARGEST = 1e150  # the sum of so many squares as there may be rows is a finite double
 _HINT = "; train with more rows (--train) or remove them"
 
 
@@ -39,7 +40,7 @@ class Examples:
         Names of the columns of ``features``, by which those of other rows are found; None: by position. A table's own
         unless they are given.
     label_name : str or None
-        Name of the column of the labels.
+        Name of the column of the labels; a Series' own unless it is given.
 
     Raises
     ------
@@ -55,7 +56,7 @@ class Examples:
 
     def __post_init__(self) -> None:
         names = names_of(self.features) if self.feature_names is None else tuple(self.feature_names)
-        features = _values(self.features, self.source)
+        features = values_in(self.features, self.source)
         if features.ndim < 2 or features[:1].size == 0:
             raise DataError(f"there are no examples: features have shape {features.shape}", path=self.source)
         labels = check_labels(self.labels, self.source)
@@ -65,7 +66,9 @@ class Examples:
             )
         if names is not None and len(names) != features[0].size:
             raise DataError(f"there are {len(names)} names for {features[0].size} features", path=self.source)
-        for name, value in (("features", features), ("labels", labels), ("feature_names", names)):
+        label_name = getattr(self.labels, "name", None) if self.label_name is None else self.label_name
+        found = {"features": features, "labels": labels, "feature_names": names}
+        for name, value in {**found, "label_name": label_name if isinstance(label_name, str) else None}.items():
             object.__setattr__(self, name, value)
 
     def __len__(self) -> int:
@@ -235,6 +238,8 @@ def make_dataset(
             path=train.source,
         )
     _say_many_classes(len(classes), labels, train)
+    if binarize is None and scale in ("auto", "standard"):
+        _check_sizes(features, train.source)
     scaling = make_scaling(scale, features) if binarize is None else make_binary(binarize, features)
     held: Table | None = None
     if held_out is not None:
@@ -272,8 +277,29 @@ def _choose_rows(
     return for_validation(labels, available if rows is None else rows, validation)
 
 
-def _values(features: Any, source: Path | None) -> NDArray[Any]:
-    """Return features as a plain array."""
+def _check_sizes(features: NDArray[Any], source: Path | None) -> None:
+    """Refuse values whose squares no double can hold: they cannot be standardized."""
+    if features.dtype != np.float64:
+        return
+    wrong = (features.max(axis=0) > _LARGEST) | (features.min(axis=0) < -_LARGEST)
+    if wrong.any():
+        raise DataError(
+            f"feature {int(np.argmax(wrong)) + 1} has values beyond {_LARGEST:g}, too large to be standardized; divide "
+            "it by a constant, in all files",
+            path=source,
+        )
+
+
+def values_in(features: Any, source: Path | None = None) -> NDArray[Any]:
+    """Return the values of an array, a list of rows or a table with named columns as a plain array.
+
+    Raises
+    ------
+    DataError
+        If some are masked, they are sparse, or rows have different lengths.
+    """
+    if hasattr(features, "toarray"):
+        raise DataError("the features are sparse; make them dense: features.toarray()", path=source)
     if isinstance(features, np.ma.MaskedArray) and np.ma.is_masked(features):
         raise DataError("some features are masked; fill them in or remove their rows", path=source)
     try:

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from manyhands.data.columns import Names, names_of, reordered, say_positions
-from manyhands.data.dataset import Dataset, Examples
+from manyhands.data.dataset import Dataset, Examples, values_in
 from manyhands.data.labels import describe_labels, encode, read_labels
 from manyhands.data.scaling import Scaling
 from manyhands.errors import DataError, ModelFileError
@@ -113,8 +113,9 @@ class TrainedModel:
     def _rows(self, features: Any) -> NDArray[Any]:
         """Return features with shape (rows, features), in the order of the training rows' columns."""
         if not isinstance(features, Examples):
-            rows = np.shape(features)[0] if np.ndim(features) else 0
-            features = Examples(features, np.zeros(rows, np.int64), feature_names=names_of(features))
+            values = values_in(features)
+            labels = np.zeros(len(values) if values.ndim else 0, np.int64)
+            features = Examples(values, labels, feature_names=names_of(features))
         if features.source is not None:
             say_positions(features.feature_names, self.feature_names, "the test rows")
         return reordered(features.flat(), features.feature_names, self.feature_names, features.source)
