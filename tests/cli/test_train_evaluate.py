@@ -385,3 +385,49 @@ class TestFiles:
         link.symlink_to(os.devnull)
         call("train", *csv_options(animals), *SMALL, "--json", link)
         assert link.is_symlink()
+
+
+@pytest.fixture(scope="module")
+def turned(animals):
+    """The test rows with their columns in another order, after row numbers as pandas writes them."""
+    weight, height, animal = zip(*[line.split(",") for line in (animals / "test.csv").read_text().split()], strict=True)
+    path = animals / "turned.csv"
+    numbers = ["", *range(len(weight) - 1)]
+    path.write_text("".join(f"{n},{h},{a},{w}\n" for n, w, h, a in zip(numbers, weight, height, animal, strict=True)))
+    return path
+
+
+class TestColumns:
+    """Columns of CSV files are found by name, wherever they stand."""
+
+    def test_evaluate_finds_them_and_the_label(self, animals, animal_model, turned, capsys, notices):
+        assert call("evaluate", animal_model, "--test-csv", animals / "test.csv") == 0
+        straight = percent(capsys.readouterr().out)
+        assert call("evaluate", animal_model, "--test-csv", turned) == 0
+        assert percent(capsys.readouterr().out) == straight
+        assert "turned.csv: column 0 (without a name) only names the rows" in notices[0]
+
+    def test_train_finds_them(self, animals, animal_model, turned, capsys):
+        files = ["--train-csv", animals / "train.csv", "--label-column", "animal", "--hidden", "6", "--epochs", 9]
+        assert call("train", *files, "--test-csv", animals / "test.csv") == 0
+        straight = percent(capsys.readouterr().out)
+        assert call("train", *files, "--test-csv", turned) == 0
+        assert percent(capsys.readouterr().out) == straight
+
+    def test_other_names_are_refused(self, animals, animal_model, capsys):
+        other = animals / "other.csv"
+        other.write_text((animals / "test.csv").read_text().replace("height", "length", 1))
+        assert call("evaluate", animal_model, "--test-csv", other) == 1
+        assert "missing: 'height'; unexpected: 'length'" in capsys.readouterr().err
+
+    def test_a_file_without_names_is_taken_by_position_and_that_is_said(self, animals, animal_model, notices):
+        bare = animals / "bare.csv"
+        bare.write_text("".join((animals / "test.csv").read_text().splitlines(keepends=True)[1:]))
+        assert call("evaluate", animal_model, "--test-csv", bare, "--label-column", "-1") == 0
+        assert "columns are taken by position" in notices[0]
+
+    def test_a_column_that_counts_the_rows_is_said(self, animals, notices):
+        path = animals / "numbered.csv"
+        path.write_text("animal,id,weight\n" + "".join(f"{'xy'[row % 2]},{row},{row % 7}\n" for row in range(9)))
+        assert call("train", "--train-csv", path, "--test-csv", path, "--hidden", "2", "--epochs", 1) == 0
+        assert "the column 'id' counts the rows" in notices[0]

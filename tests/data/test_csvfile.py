@@ -13,7 +13,7 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
-from manyhands.data.csvfile import read_csv, write_csv
+from manyhands.data.csvfile import join_labels, read_csv, read_csv_part, write_csv
 from manyhands.errors import DataError, FormatError, ManyhandsError, MissingDataError, OutputError, SettingsError
 
 
@@ -86,6 +86,27 @@ def test_a_first_row_is_no_header_because_its_label_is_a_letter_and_the_next_a_d
 
 def test_labels_may_be_words_with_the_delimiter_in_them(path):
     assert table(path, '"a, or b",1\n b ,2\n"say ""c""",3\n')[1] == ["a, or b", "b", 'say "c"']
+
+
+@pytest.mark.parametrize(
+    ("words", "labels"),
+    [
+        (["6", "6.0", "6.0000", "+6", "6e0", "6.000000000000000000e+00"], [6] * 6),
+        (["6.0", "7.0"], [6, 7]),
+        (["1.5", "2.0", "2"], [1.5, 2.0, 2.0]),
+        (["1.5", "1.50", "2"], ["1.5", "1.50", "2"]),  # as of sections: 1.1 and 1.10 are not the same
+        (["6.0", "x"], ["6.0", "x"]),
+        (["9007199254740993.0", "1"], ["9007199254740993.0", "1"]),
+        (["1e300", "1"], ["1e300", "1"]),
+        (["nan", "1"], ["nan", "1"]),
+    ],
+)
+@pytest.mark.parametrize("parts", [1, 2])
+def test_labels_are_numbers_if_all_are_however_they_are_written(path, words, labels, parts):
+    path.write_text("".join(f"{word},5\n" for word in words))
+    found = join_labels([read_csv_part(path, 0, part, parts)[1] for part in range(parts)])
+    assert found.tolist() == labels
+    assert {type(label) for label in found.tolist()} == {type(label) for label in labels}
 
 
 @pytest.mark.parametrize("numbers", [["300", "1"], ["-1", "1"], ["0.5", "1"], ["256", "-0.5"], ["1e2", "1e-3"]])
@@ -180,6 +201,8 @@ def test_every_valid_table_comes_back(path, drawn, compressed):
         ("1,2\n3,inf\n", 2, "column 2: 'inf' is not a finite number"),
         ("1,2\n3,-Infinity\n", 2, "column 2: '-Infinity' is not a finite number"),
         ("1,2\n3,1e309\n", 2, "column 2: '1e309' is not a finite number"),
+        ("a,1\nb\0,2\n", 2, "column 1: the label 'b\\x00' ends with a NUL"),
+        ("a,1\nb,2\nb\0 ,2\n", 3, "ends with a NUL"),
     ],
 )
 def test_the_message_names_file_line_and_problem(path, text, line, problem):
@@ -324,7 +347,7 @@ def test_any_bytes_give_a_sane_table_or_one_of_our_errors(path, content, label_c
     assert features.dtype in (np.uint8, np.float32, np.float64)
     assert np.isfinite(features).all()
     assert labels.shape == (len(features),)
-    assert labels.dtype == np.int64 or all(labels.tolist())
+    assert labels.dtype in (np.int64, np.float64) or all(labels.tolist())
 
 
 @settings(deadline=None, max_examples=100)

@@ -1,5 +1,6 @@
 """Data sets: labels become numbers, bytes stay bytes, and what cannot be learned is refused before training."""
 
+import dataclasses
 from pathlib import Path
 
 import numpy as np
@@ -7,7 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from manyhands.data.dataset import Examples, encode, make_dataset
+from manyhands.data.dataset import Examples, make_dataset
+from manyhands.data.labels import encode
 from manyhands.errors import DataError, SettingsError
 
 
@@ -99,7 +101,7 @@ def test_training_and_test_need_the_same_number_of_features():
 
 @pytest.mark.parametrize("labels", [np.array([1]), np.array([[1], [2]]), np.array(1)], ids=["few", "square", "scalar"])
 def test_every_row_needs_one_label(labels):
-    with pytest.raises(DataError, match="there are 2 rows of features, but labels of shape"):
+    with pytest.raises(DataError, match=r"there are 2 rows of features, but labels of shape|labels need one dimension"):
         Examples(np.zeros((2, 3), np.uint8), labels)
 
 
@@ -166,3 +168,22 @@ def test_describe_gives_the_facts():
         "scaling": "x / 7",
         "note": "made here",
     }
+
+
+def test_most_rows_with_a_class_of_their_own_are_said(notices):
+    rows = examples(list(range(20)))
+    make_dataset("d", rows, rows)
+    assert [text[:30] for text in notices] == ["20 classes for 20 training row"]
+
+
+def test_a_dataset_made_by_hand_has_classes_that_can_be_saved():
+    data = make_dataset("d", TRAIN, TEST)
+    with pytest.raises(DataError, match="bytes"):
+        dataclasses.replace(data, classes=np.array([b"a", b"b", b"c"]))
+
+
+def test_values_too_large_to_be_standardized_are_refused():
+    train = Examples(np.array([[1.0, -1e160], [2.0, 3.0]]), np.array([0, 1]))
+    with pytest.raises(DataError, match="feature 2 has values beyond 1e\\+150, too large to be standardized"):
+        make_dataset("d", train, train)
+    make_dataset("d", train, train, scale="none")

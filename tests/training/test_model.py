@@ -41,9 +41,9 @@ def folder(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def rewrite(path, folder):
-    """Write the good file with other texts or tensors (None: without them)."""
+    """Write the good file with other texts or tensors (None: without them), and as older files are: no checksum."""
     with safe_open(path, framework="numpy") as file:
-        texts = file.metadata()
+        texts = {name: text for name, text in file.metadata().items() if name != "sha256"}
     tensors = load_tensors(path.read_bytes())
 
     def write(changed_texts=(), changed_tensors=()):
@@ -104,17 +104,29 @@ class TestRoundTrip:
         features = blobs.test.features
         np.testing.assert_array_equal(loaded.predict_proba(features), model.predict_proba(features))
 
-    @pytest.mark.parametrize("names", [[-7, 0, 9_000_000_000], ["Å", "zebra", '10 nm, "q"']], ids=["int", "str"])
+    @pytest.mark.parametrize(
+        "names",
+        [
+            np.array([-7, 0, 9_000_000_000]),
+            np.array(["Å", "zebra", '10 nm, "q"']),
+            np.array(["Å", "zebra", "a\0b"], object),
+            np.array([0.5, -1.0, 2e300]),
+            np.array([1, 2**63, 2**64 - 1], np.uint64),
+            np.array([True, False, True]),
+        ],
+        ids=["int", "str", "object", "float", "uint64", "bool"],
+    )
     @pytest.mark.parametrize("scale", ["255", "standard", "none"])
     def test_classes_and_scaling_come_back(self, blobs, tmp_path, names, scale):
         def examples(table):
-            return Examples(table.features.astype(np.float64), np.array(names)[table.labels])
+            return Examples(table.features.astype(np.float64), names[table.labels])
 
         test = examples(blobs.test)
         result = manyhands.train(make_dataset("named", examples(blobs.train), test, scale=scale), hidden=(4,), epochs=3)
         result.save(tmp_path / "m")
         loaded = load_model(tmp_path / "m")
-        assert sorted(loaded.classes.tolist()) == sorted(names)
+        assert loaded.classes.tolist() == result.model.classes.tolist() == sorted(set(names.tolist()))
+        assert loaded.classes.dtype == result.model.classes.dtype
         assert loaded.accuracy(test) == result.accuracy
 
     @pytest.mark.parametrize("threshold", [128, 0.1, -1e-300])
@@ -192,6 +204,18 @@ class TestPrediction:
             return
         assert np.isfinite(found).all()
 
+    @pytest.mark.parametrize("features", [5, None, [1] * 7, [[1], [1, 2]], np.ma.masked_equal(np.ones((2, 7)), 1)])
+    def test_no_table_is_a_data_error(self, model, features):
+        with pytest.raises(DataError, match="features"):
+            model.predict(features)
+
+    @pytest.mark.parametrize(("name", "value"), [("scale", 3e38), ("scale", -1e38)])
+    def test_probabilities_that_are_not_finite_are_a_data_error(self, rewrite, blobs, name, value):
+        """The file is sound, but what it holds is too large to compute with."""
+        loaded = load_model(rewrite({}, {name: np.full_like(rewrite.tensors[name], value)}))
+        with pytest.raises(DataError, match="row 1: the probabilities are not finite numbers"):
+            loaded.predict(blobs.test.features)
+
     def test_words_for_features_are_a_data_error(self, model):
         with pytest.raises(DataError):
             model.predict(np.array([["a"] * 7]))
@@ -205,6 +229,55 @@ class TestPrediction:
         right = model.predict(features)
         wrong = np.where(right == 10, 20, 10)
         assert model.accuracy(Examples(features, np.array([*right[:3], wrong[3]]))) == 0.75
+
+
+class Frame:
+    """Stands for a pandas DataFrame."""
+
+    def __init__(self, columns, values):
+        self.columns, self.values, self.shape, self.ndim = columns, values, values.shape, 2
+
+    def __array__(self, dtype=None, copy=None):
+        return self.values
+
+    def __len__(self):
+        return len(self.values)
+
+
+@pytest.fixture(scope="module")
+def named(blobs, tmp_path_factory):
+    def examples(table):
+        return Examples(Frame([*"abcdefg"], table.features), blobs.classes[table.labels], label_name="kind")
+
+    path = tmp_path_factory.mktemp("named") / "m"
+    data = make_dataset("named", examples(blobs.train), examples(blobs.test))
+    manyhands.train(data, hidden=(4,), epochs=20, batch=20).save(path)
+    return load_model(path)
+
+
+class TestNames:
+    """Columns with names may stand in any order."""
+
+    def test_names_come_back(self, named):
+        assert (named.feature_names, named.label_name) == (tuple("abcdefg"), "kind")
+
+    def test_another_order_gives_the_same_predictions(self, named, blobs):
+        features, labels = blobs.test.features, blobs.classes[blobs.test.labels]
+        turned = Frame([*"gfedcba"], features[:, ::-1])
+        np.testing.assert_array_equal(named.predict_proba(turned), named.predict_proba(features))
+        assert named.accuracy(Examples(turned, labels)) == named.accuracy(Examples(features, labels))
+        np.testing.assert_array_equal(named.in_order(Examples(turned, labels)).features, features)
+
+    @pytest.mark.parametrize("columns", ["abcdefG", "abcdef", "abcdefgh", "aabcdef"])
+    def test_other_columns_are_refused(self, named, columns):
+        with pytest.raises(DataError, match="feature names should match"):
+            named.predict(Frame([*columns], np.zeros((2, len(columns)))))
+
+    def test_a_data_set_puts_test_columns_in_order(self, blobs):
+        labels = blobs.classes[blobs.test.labels]
+        train = Examples(Frame([*"abcdefg"], blobs.test.features), labels)
+        test = Examples(Frame([*"gfedcba"], blobs.test.features[:, ::-1]), labels)
+        np.testing.assert_array_equal(make_dataset("d", train, test).test.features, blobs.test.features)
 
 
 class TestDamage:
@@ -243,6 +316,43 @@ class TestDamage:
     def test_something_appended(self, path, folder):
         target = folder / "long"
         target.write_bytes(path.read_bytes() + b"\0")
+        with pytest.raises(ModelFileError):
+            load_model(target)
+
+    def test_a_flipped_bit_is_never_another_model(self, path, folder):
+        """With a checksum over all that is in it; 300 places and bits."""
+        content, target = path.read_bytes(), folder / "bit"
+        for bit in np.random.default_rng(12).integers(0, 8 * len(content), 300):
+            flipped = bytearray(content)
+            flipped[bit // 8] ^= 1 << (bit % 8)
+            target.write_bytes(flipped)
+            with pytest.raises(ModelFileError):
+                load_model(target)
+
+    def test_another_weight_has_another_checksum(self, rewrite, path):
+        with safe_open(path, framework="numpy") as file:
+            checksum = file.metadata()["sha256"]
+        load_model(rewrite({"sha256": checksum}))
+        changed = rewrite.tensors["weights.0"].copy()
+        changed[0, 0] = np.nextafter(changed[0, 0], 1)
+        with pytest.raises(ModelFileError, match="do not have the checksum"):
+            load_model(rewrite({"sha256": checksum}, {"weights.0": changed}))
+        with pytest.raises(ModelFileError, match="do not have the checksum"):
+            load_model(rewrite({"sha256": checksum, "name": "other"}))
+
+    def test_a_file_of_before_checksums_and_names_loads(self, rewrite, model, blobs):
+        loaded = load_model(rewrite())
+        assert loaded.feature_names is None
+        assert (loaded.predict(blobs.test.features) == model.predict(blobs.test.features)).all()
+
+    def test_a_part_that_is_not_known_is_refused(self, rewrite):
+        with pytest.raises(ModelFileError, match="has a part 'sha257'"):
+            load_model(rewrite({"sha257": ""}))
+
+    @pytest.mark.parametrize("length", [0, 1, 2**40, 2**63, 2**64 - 1])
+    def test_headers_of_absurd_lengths(self, path, folder, length):
+        target = folder / "header"
+        target.write_bytes(length.to_bytes(8, "little") + path.read_bytes()[8:])
         with pytest.raises(ModelFileError):
             load_model(target)
 
@@ -341,6 +451,18 @@ class TestDescription:
     def test_thresholds_that_cannot_be(self, rewrite, text):
         with pytest.raises(ModelFileError, match=r"rewritten\.safetensors: "):
             load_model(rewrite({"threshold": text}))
+
+    @pytest.mark.parametrize(
+        "text",
+        [
+            *("", "null", "[]", "{}", '{"features": "abcdefg", "label": null}', '{"features": ["a"], "label": null}'),
+            *('{"features": [1, 2, 3, 4, 5, 6, 7], "label": null}', '{"features": ["a","b","c","d","e","f","g"]}'),
+            '{"features": ["a","b","c","d","e","f","g"], "label": 3}',
+        ],
+    )
+    def test_columns_that_cannot_be(self, rewrite, text):
+        with pytest.raises(ModelFileError, match=r"rewritten\.safetensors: "):
+            load_model(rewrite({"columns": text}))
 
     def test_unknown_setting_is_named(self, rewrite):
         with pytest.raises(ModelFileError, match="depth"):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import shutil
 import textwrap
 from collections.abc import Callable
@@ -63,6 +64,7 @@ def run(options: argparse.Namespace) -> int:
         from manyhands.studies.report import check_possible
 
         check_possible(options.report)
+    options.label_column = _label_column(options, model)
     examples = load_test(shared.data_request(options))
     found = _fitting(options.model, lambda: diagnose(model, examples))
     against = None
@@ -84,6 +86,19 @@ def run(options: argparse.Namespace) -> int:
     return 0
 
 
+def _label_column(options: argparse.Namespace, model: TrainedModel) -> str:
+    """Return the column of the labels: the one asked for, else that of the training rows, else the first."""
+    chosen: str | None = options.label_column
+    if chosen is None and options.test_csv and model.label_name:
+        from manyhands.data.csvheader import csv_columns
+        from manyhands.errors import SettingsError
+
+        with contextlib.suppress(SettingsError):  # it has no such column; what is wrong with the file is said later
+            csv_columns(options.test_csv, model.label_name)
+            return model.label_name
+    return "0" if chosen is None else chosen
+
+
 def _fitting(path: str, work: Callable[[], Result]) -> Result:
     """Return what a model makes of the rows; if they do not fit, say which model."""
     try:
@@ -101,7 +116,7 @@ def _report(
 
     if not options.quiet:
         print(f"{diagnosis_text(found, shutil.get_terminal_size().columns)}\n", flush=True)
-    page = write_diagnosis(found, model, examples, options.report, record, transpose=options.transpose)
+    page = write_diagnosis(found, model, model.in_order(examples), options.report, record, transpose=options.transpose)
     missing = left_out(found, examples)
     if missing and not options.quiet:
         print(textwrap.fill(missing, 80, initial_indent="note      ", subsequent_indent=" " * 10))

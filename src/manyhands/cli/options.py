@@ -45,8 +45,13 @@ def add_data_options(parser: argparse.ArgumentParser, *, training: bool = True) 
     if training:
         group.add_argument("--train-csv", metavar="F", help="CSV file with training rows, instead of --data")
     group.add_argument("--test-csv", metavar="F", help="CSV file with test rows")
+    usual = "0" if training else None
     group.add_argument(
-        "--label-column", default="0", metavar="C", help="the label's column in CSV files: number or name (default: 0)"
+        "--label-column",
+        default=usual,
+        metavar="C",
+        help="the label's column in CSV files: number or name "
+        f"(default: {usual or 'the one named as in training, else 0'})",
     )
     if training:
         group.add_argument(

@@ -14,7 +14,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from manyhands.data import download
+from manyhands.data.columns import counting_columns, notice
 from manyhands.data.csvfile import read_csv, read_csv_part
+from manyhands.data.csvheader import CsvColumns, csv_columns
 from manyhands.data.dataset import Dataset, Examples, make_dataset
 from manyhands.data.digits import read_digits
 from manyhands.data.idx import read_idx
@@ -325,7 +327,7 @@ def _from_csv(request: DataRequest, joiner: Joiner | None) -> _Found:
         raise SettingsError("--train-csv and --test-csv go together")
     _check_alone(request)
     first, second = request.train_csv, request.test_csv
-    return _read(
+    found = _read(
         Path(first).name,
         f"CSV from {first} and {second}",
         lambda: (
@@ -333,6 +335,9 @@ def _from_csv(request: DataRequest, joiner: Joiner | None) -> _Found:
             _read_csv(second, request.label_column, joiner),
         ),
     )
+    if _speaks(joiner):
+        _say_counting(found.train)
+    return found
 
 
 def _check_alone(request: DataRequest) -> None:
@@ -345,4 +350,28 @@ def _read_csv(path: str | Path, label_column: str | int, joiner: Joiner | None =
         features, labels = read_csv(path, label_column)
     else:
         features, labels = joiner(*read_csv_part(path, label_column, joiner.part, joiner.parts))
-    return Examples(features, labels, Path(path))
+    columns = csv_columns(path, label_column)
+    if columns.left_out and _speaks(joiner):
+        notice(f"{path}: {_first_columns(columns)} only names the rows (pandas writes its index so): it is left out")
+    return Examples(features, labels, Path(path), columns.features, columns.label)
+
+
+def _speaks(joiner: Joiner | None) -> bool:
+    """Return whether it is this of several processes that says what all of them see."""
+    return joiner is None or joiner.part == 0
+
+
+def _first_columns(columns: CsvColumns) -> str:
+    """Name the columns that are left out."""
+    names = (columns.names or ())[: columns.left_out]
+    return " and ".join(f"column {place} ({name or 'without a name'})" for place, name in enumerate(names))
+
+
+def _say_counting(train: Examples) -> None:
+    """Say it if a feature counts the rows."""
+    for place in counting_columns(train.features, named=train.feature_names is not None)[:1]:
+        name = f"feature {place + 1}" if train.feature_names is None else f"the column {train.feature_names[place]!r}"
+        notice(
+            f"{train.source}: {name} counts the rows and is trained on like any other; if it is only their number, "
+            "take it out of both files"
+        )

@@ -9,25 +9,26 @@ from __future__ import annotations
 import contextlib
 import csv
 import io
+import math
 import warnings
 import zlib
 from array import array
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from manyhands.data.csvheader import Layout, find_layout, number_in
 from manyhands.data.csvpiece import ENCODING, Piece, cut_piece, lines_before, numpy_source, open_piece
 from manyhands.data.precision import coarse, narrowed, numbered, say_once
 from manyhands.errors import FormatError, SettingsError
 from manyhands.files import atomic_writer
 
-_DELIMITERS = ",;\t"
 _LONGEST_LABEL = 200
 _LARGEST = float(np.finfo(np.float64).max)
+_LARGEST_WHOLE = 2.0**53  # up to here, a double holds every whole number
 
 
 def read_csv(path: str | Path, label_column: str | int = 0) -> tuple[NDArray[Any], NDArray[Any]]:
@@ -44,7 +45,8 @@ def read_csv(path: str | Path, label_column: str | int = 0) -> tuple[NDArray[Any
     -------
     features : ndarray of shape (rows, columns - 1), uint8, float32 or float64
         Bytes if all values are whole numbers from 0 to 255; float64 if one of them is rounded in float32.
-    labels : ndarray of shape (rows,), int64 or str
+    labels : ndarray of shape (rows,), int64, float64 or str
+        Numbers if all are; int64 if these are whole, however they are written (``6``, ``6.0``, ``6e0``).
 
     Raises
     ------
@@ -94,7 +96,7 @@ def read_csv_part(
     """
     if not 0 <= part < parts:
         raise SettingsError(f"there is no part {part} of {parts}; parts are numbered from 0")
-    layout = _find_layout(Path(path), label_column)
+    layout = find_layout(Path(path), label_column)
     piece = cut_piece(Piece(layout.path, skip=int(layout.header)), part, parts)
     features, labels = _read(layout, piece, alone=parts == 1)
     if parts > 1 and piece.is_whole:
@@ -114,13 +116,13 @@ def join_parts(features: Sequence[NDArray[Any]], labels: Sequence[NDArray[Any]])
     Returns
     -------
     features : ndarray of shape (rows, columns - 1), uint8, float32 or float64
-    labels : ndarray of shape (rows,), int64 or str
+    labels : ndarray of shape (rows,), int64, float64 or str
     """
     return np.concatenate(features), join_labels(labels)
 
 
 def join_labels(labels: Sequence[NDArray[Any]]) -> NDArray[Any]:
-    """Join the labels of all parts of a file: int64 if all are whole numbers, else str.
+    """Join the labels of all parts of a file: numbers if all are, else str.
 
     The dtype is the same for the distinct labels of each part, so that processes can agree on it cheaply.
 
@@ -131,25 +133,14 @@ def join_labels(labels: Sequence[NDArray[Any]]) -> NDArray[Any]:
 
     Returns
     -------
-    ndarray of shape (rows,), int64 or str
+    ndarray of shape (rows,), int64, float64 or str
     """
     if all(some.dtype == np.int64 for some in labels):
         return np.concatenate(labels)
     return _compact([str(label) for some in labels for label in some.tolist()])
 
 
-@dataclass(frozen=True)
-class _Layout:
-    """What the first lines say about a file."""
-
-    path: Path
-    delimiter: str
-    label_at: int
-    columns: int
-    header: bool
-
-
-def _read(layout: _Layout, piece: Piece, alone: bool) -> tuple[NDArray[Any], NDArray[Any]]:
+def _read(layout: Layout, piece: Piece, alone: bool) -> tuple[NDArray[Any], NDArray[Any]]:
     """Read a piece, ``alone`` or as one of several; say what is wrong with it if it cannot be read."""
     try:
         features, labels = _Reader(layout, piece).read(alone)
@@ -166,7 +157,7 @@ def _read(layout: _Layout, piece: Piece, alone: bool) -> tuple[NDArray[Any], NDA
     return features, labels
 
 
-def _say_what_is_lost(layout: _Layout, piece: Piece, features: NDArray[Any]) -> None:
+def _say_what_is_lost(layout: Layout, piece: Piece, features: NDArray[Any]) -> None:
     """Say which columns have whole numbers that doubles cannot tell apart, such as 1700000000000000030."""
     if features.dtype == np.uint8 or not len(features):
         return
@@ -182,7 +173,7 @@ def _say_what_is_lost(layout: _Layout, piece: Piece, features: NDArray[Any]) -> 
         )
 
 
-def _distinct(layout: _Layout, piece: Piece, at: int) -> set[str]:
+def _distinct(layout: Layout, piece: Piece, at: int) -> set[str]:
     """Return the different cells of a column."""
     with open_piece(piece) as file:
         for _ in range(piece.skip):
@@ -193,15 +184,15 @@ def _distinct(layout: _Layout, piece: Piece, at: int) -> set[str]:
 class _Reader:
     """The fast path: from the most compact type of a table to the most general."""
 
-    def __init__(self, layout: _Layout, piece: Piece) -> None:
+    def __init__(self, layout: Layout, piece: Piece) -> None:
         self.layout, self.piece = layout, piece
 
     def read(self, alone: bool) -> tuple[NDArray[Any], NDArray[Any]]:
         """Try bytes for everything, if no other piece can make the labels words; else keep the labels as words."""
-        if alone:
+        if alone and not self.layout.left_out:
             with contextlib.suppress(ValueError, OverflowError):
                 table = self._load(np.uint8)
-                return self._without_label(table), table[:, self.layout.label_at].astype(np.int64)
+                return self._features(table), table[:, self.layout.label_at].astype(np.int64)
         try:
             return self._with_words(np.uint8, alone)
         except (ValueError, OverflowError):
@@ -216,13 +207,18 @@ class _Reader:
             rows.append(numbers.setdefault(word, len(numbers)))
             return 0  # not the number, for which a byte may be too small
 
-        features = self._without_label(self._load(dtype, number))
+        features = self._features(self._load(dtype, number))
         return features, _compact(_clean(list(numbers)), lossless=not alone)[np.asarray(rows)]
 
-    def _without_label(self, table: NDArray[Any]) -> NDArray[Any]:
+    def _features(self, table: NDArray[Any]) -> NDArray[Any]:
+        """Return the columns that are features: not the label, nor names of rows."""
         if self.layout.label_at == 0:
             return np.ascontiguousarray(table[:, 1:])
-        return np.delete(table, self.layout.label_at, axis=1)
+        return np.ascontiguousarray(np.delete(table, [*range(self.layout.left_out), self.layout.label_at], axis=1))
+
+    def _converters(self, from_label: Callable[[str], int]) -> dict[int | str, Callable[[str], Any]]:
+        """Return what reads the cells of columns that are no features: names of rows may be words, and are not kept."""
+        return {**dict.fromkeys(range(self.layout.left_out), lambda _: 0), self.layout.label_at: from_label}
 
     def _load(self, dtype: Any, from_label: Callable[[str], int] | None = None) -> NDArray[Any]:
         """Return all columns; ``from_label`` makes a label's word a number."""
@@ -237,7 +233,7 @@ class _Reader:
                 comments=None,
                 quotechar='"',
                 skiprows=self.piece.skip,
-                converters=None if from_label is None else {self.layout.label_at: from_label},
+                converters=None if from_label is None else self._converters(from_label),
                 ndmin=2,
             )
         if not len(table):
@@ -248,102 +244,45 @@ class _Reader:
 
 
 def _clean(words: list[str]) -> list[str]:
-    """Return labels without space around them, and without a NUL at the end, which NumPy drops."""
-    words = [word.strip().rstrip("\0") for word in words]
+    """Return labels without space around them."""
+    words = [word.strip() for word in words]
     if not all(words):
         raise ValueError("a label is missing")
+    if any(word.endswith("\0") for word in words):
+        raise ValueError("a label ends with a NUL, which NumPy drops")
     if any(len(word) > _LONGEST_LABEL for word in words):  # an array has the longest label's room in every row
         raise ValueError("a label is too long")
     return words
 
 
 def _compact(words: list[str], lossless: bool = False) -> NDArray[Any]:
-    """Return labels as int64 if all are whole numbers (``lossless``: and written plainly), else as they are."""
+    """Return labels as numbers if all are (``lossless``: and whole and written plainly), else as they are."""
     labels = np.array(words, np.str_)
     try:
         numbers = labels.astype(np.int64)
     except (ValueError, OverflowError):
-        return labels
+        return labels if lossless else _decimals(labels)
     return labels if lossless and (numbers.astype(np.str_) != labels).any() else numbers
 
 
-def _find_layout(path: Path, label_column: str | int) -> _Layout:
-    first, second = _first_rows(path)
-    delimiter = _delimiter_of(first)
-    try:
-        cells, below = (next(csv.reader([line], delimiter=delimiter), []) for line in (first, second))
-    except csv.Error as error:
-        raise FormatError(f"not a CSV row ({error})", path=path, line=1) from error
-    header = _is_header(cells, below, label_column)
-    label_at = _label_position(cells, label_column, header, path)
-    if len(cells) < 2:
-        raise FormatError("a row needs a label and at least one feature", path=path, line=1)
-    return _Layout(path, delimiter, label_at, len(cells), header)
+def _decimals(labels: NDArray[Any]) -> NDArray[Any]:
+    """Return words like 6.0 and 2.5 as numbers: int64 if all are whole, else float64; else as they are.
 
-
-def _first_rows(path: Path) -> tuple[str, str]:
-    """Return the first line, which must not be blank, and the second."""
-    with open_piece(Piece(path)) as file:
-        first, second = file.readline(), file.readline()
-    if not first:
-        raise FormatError("the file is empty", path=path, line=1)
-    if not first.strip():
-        raise FormatError("the first line is blank", path=path, line=1)
-    return first.rstrip("\r\n"), second.rstrip("\r\n")
-
-
-def _delimiter_of(line: str) -> str:
-    return max(_DELIMITERS, key=line.count)
-
-
-def _number(cell: str) -> float | None:
-    """Return a cell's number, or None; like NumPy, with any white space around it, which `float` does not allow."""
-    cell = cell.strip()
-    try:
-        return float(cell) if "_" not in cell and cell.isascii() else None
-    except ValueError:
-        return None
-
-
-def _is_header(cells: list[str], below: list[str], label_column: str | int) -> bool:
-    """Tell a header line by one of three signs.
-
-    It has the label column's name; or no cell is a number; or the label is a word there and a number in the next line
-    (``label,0,1,2``, as pandas writes numbered columns).
+    Words stay words, too, if a double could not hold one of them, or 1.1 and 1.10 stand side by side: they are names.
     """
-    names = [cell.strip() for cell in cells]
-    if isinstance(label_column, str) and label_column in names and not _is_position(label_column):
-        return True
-    if len(cells) > 1 and all(names) and not any(_number(name) is not None for name in names):
-        return True
-    if not _is_position(label_column) or not -len(cells) <= int(label_column) < len(cells):
-        return False
-    label = names.pop(int(label_column))
-    numbered = names in ([str(i + start) for i in range(len(names))] for start in (0, 1))
-    if len(names) == 1:  # one feature called 0 or 1: a value as well as a name
-        numbered = numbered and len(below) == 2 and _number(below[int(label_column)]) is not None
-    return bool(label) and _number(label) is None and numbered
+    different = np.unique(labels)
+    found = [number_in(word) for word in different.tolist()]
+    numbers = np.array([math.nan if value is None else value for value in found])
+    if not (np.abs(numbers) < _LARGEST_WHOLE).all():  # NaN is not either
+        return labels
+    broken = numbers[numbers != np.rint(numbers)]
+    if len(np.unique(broken)) < len(broken):
+        return labels
+    dtype = np.float64 if len(broken) else np.int64
+    return numbers.astype(dtype)[np.searchsorted(different, labels)]
 
 
-def _is_position(label_column: str | int) -> bool:
-    return isinstance(label_column, int) or (len(label_column) < 9 and label_column.removeprefix("-").isdecimal())
-
-
-def _label_position(cells: list[str], label_column: str | int, header: bool, path: Path) -> int:
-    names = [cell.strip() for cell in cells]
-    if isinstance(label_column, str) and header and label_column in names:
-        return names.index(label_column)
-    try:
-        position = int(label_column)
-    except ValueError:
-        known = f"the columns are {', '.join(names[:8])}..." if header else "the file has no header line"
-        raise SettingsError(f"{path}: there is no column {label_column!r}; {known}") from None
-    if not -len(cells) <= position < len(cells):
-        raise SettingsError(f"{path}: there is no column {position}; a row has {len(cells)} cells")
-    return position % len(cells)
-
-
-def _diagnose(layout: _Layout, piece: Piece) -> FormatError:
+def _diagnose(layout: Layout, piece: Piece) -> FormatError:
     """Find the first cell or row of a piece that is wrong."""
     path, before = piece.path, lines_before(piece) + piece.skip
     with open_piece(piece) as file:
@@ -352,26 +291,30 @@ def _diagnose(layout: _Layout, piece: Piece) -> FormatError:
         reader = csv.reader(file, delimiter=layout.delimiter)
         try:
             for cells in reader:
-                if problem := _problem(cells, layout.label_at, layout.columns):
+                if problem := _problem(cells, layout):
                     return FormatError(problem, path=path, line=before + reader.line_num)
         except csv.Error as error:
             return FormatError(f"not a CSV row ({error})", path=path, line=before + reader.line_num)
     return FormatError("the file cannot be read as a table of numbers", path=path)
 
 
-def _problem(cells: list[str], label_at: int, columns: int) -> str | None:
+def _problem(cells: list[str], layout: Layout) -> str | None:
     """Say what is wrong with a row, if anything is; blank lines are fine."""
     if not cells:
         return None
-    if len(cells) != columns:
-        return f"the row has {len(cells)} cells, the first has {columns}"
+    if len(cells) != layout.columns:
+        return f"the row has {len(cells)} cells, the first has {layout.columns}"
     for column, cell in enumerate(cells):
+        if column < layout.left_out:
+            continue
         if not cell.strip():
             return f"column {column + 1}: the cell is empty"
-        if column == label_at and len(cell.strip()) > _LONGEST_LABEL:
+        if column == layout.label_at and len(cell.strip()) > _LONGEST_LABEL:
             return f"column {column + 1}: a label of {len(cell)} characters; at most {_LONGEST_LABEL} are possible"
-        if column != label_at:
-            value = _number(cell)
+        if column == layout.label_at and cell.strip().endswith("\0"):
+            return f"column {column + 1}: the label {cell[:40]!r} ends with a NUL"
+        if column != layout.label_at:
+            value = number_in(cell)
             if value is None:
                 return f"column {column + 1}: {cell[:40]!r} is not a number"
             if not abs(value) <= _LARGEST:

@@ -11,12 +11,16 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from manyhands.data.columns import Names, names_of, notice, reordered, say_positions
+from manyhands.data.labels import check_labels, encode
 from manyhands.data.precision import check_whole, coarse, numbered, say_once, storable
 from manyhands.data.scaling import Scaling, check_binarize, make_binary, make_scaling
 from manyhands.data.split import for_validation
 from manyhands.errors import DataError, SettingsError
 from manyhands.protocols import Table
 
+_FEW = 20  # of fewer rows, most may well have a class of their own
+_LARGEST = 1e150  # the sum of so many squares as there may be rows is a finite double
 _HINT = "; train with more rows (--train) or remove them"
 
 
@@ -27,30 +31,49 @@ class Examples:
     Attributes
     ----------
     features : ndarray of shape (rows, ...), or what NumPy makes one of
-        Numbers of any dtype. Further axes (an image's height and width) count as features.
-    labels : ndarray of shape (rows,), integer or str
+        Numbers of any dtype. Further axes (an image's height and width) count as features. Given a table with named
+        columns, such as a pandas DataFrame, this becomes its values.
+    labels : ndarray of shape (rows,), bool, integer, floating or str
+        Given anything that `manyhands.data.labels.check_labels` takes, this becomes what it returns.
     source : Path or None
         The file of the labels, for messages.
+    feature_names : tuple of str or None
+        Names of the columns of ``features``, by which those of other rows are found; None: by position. A table's own
+        unless they are given.
+    label_name : str or None
+        Name of the column of the labels; a Series' own unless it is given.
+
+    Raises
+    ------
+    DataError
+        If there is no row, the numbers of rows or names disagree, a feature is masked, or labels cannot be classes.
     """
 
     features: NDArray[Any]
     labels: NDArray[Any]
     source: Path | None = None
+    feature_names: Names | None = None
+    label_name: str | None = None
 
     def __post_init__(self) -> None:
-        try:
-            object.__setattr__(self, "features", np.asarray(self.features))
-            object.__setattr__(self, "labels", np.asarray(self.labels))
-        except ValueError as error:  # rows of different lengths
-            raise DataError(f"features and labels must be arrays: {error}", path=self.source) from error
-        rows = len(self.features) if self.features.ndim else 0
-        if self.labels.ndim != 1 or len(self.labels) != rows:
+        names = names_of(self.features) if self.feature_names is None else tuple(self.feature_names)
+        features = values_in(self.features, self.source)
+        if features.ndim < 2 or features[:1].size == 0:
+            raise DataError(f"there are no examples: features have shape {features.shape}", path=self.source)
+        labels = check_labels(self.labels, self.source)
+        if len(labels) != len(features):
             raise DataError(
-                f"there are {rows} rows of features, but labels of shape {self.labels.shape}",
-                path=self.source,
+                f"there are {len(features)} rows of features, but labels of shape {labels.shape}", path=self.source
             )
-        if self.features.ndim < 2 or self.features[:1].size == 0:
-            raise DataError(f"there are no examples: features have shape {self.features.shape}", path=self.source)
+        if names is not None and len(names) != features[0].size:
+            raise DataError(f"there are {len(names)} names for {features[0].size} features", path=self.source)
+        label_name = getattr(self.labels, "name", None) if self.label_name is None else self.label_name
+        found = {"features": features, "labels": labels, "feature_names": names}
+        for name, value in {**found, "label_name": label_name if isinstance(label_name, str) else None}.items():
+            object.__setattr__(self, name, value)
+
+    def __len__(self) -> int:
+        return len(self.labels)
 
     def flat(self) -> NDArray[Any]:
         """Return the features with shape (rows, features): bytes as bytes, anything else as floats that keep it.
@@ -89,7 +112,7 @@ class Dataset:
         As it is printed.
     train, test : Table
         Scaled by what the training rows say.
-    classes : ndarray of shape (K,), integer or str
+    classes : ndarray of shape (K,), bool, integer, floating or str
         The label of each class number, sorted.
     scaling : Scaling
         How stored values become inputs.
@@ -105,6 +128,15 @@ class Dataset:
         Number of training rows of all processes together, if not all are here.
     validation : Table or None
         Rows of the training set that are not trained on, so that choices need not look at the test rows.
+    feature_names : tuple of str or None
+        Names of the features, if they have any.
+    label_name : str or None
+        Name of the column that the labels were in.
+
+    Raises
+    ------
+    DataError
+        If the classes have labels that a model file cannot hold.
     """
 
     name: str
@@ -118,6 +150,11 @@ class Dataset:
     first_row: int = 0
     all_rows: int | None = None
     validation: Table | None = None
+    feature_names: Names | None = None
+    label_name: str | None = None
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "classes", check_labels(self.classes))
 
     @property
     def rows(self) -> int:
@@ -202,11 +239,13 @@ def make_dataset(
         If more rows are asked for than there are, the scaling is unknown, or it is asked for beside ``binarize``.
     DataError
         If training and test disagree, values are not finite, the test has a class that training never saw, or all
-        binary inputs would be the same.
+        binary inputs would be the same. Columns disagree if both have names and these are not the same; their order
+        does not matter.
     """
     check_binarize(binarize, scale)
     kept, held_out = _choose_rows(name, train.labels, rows, validation)
-    everything, test_features = train.flat(), test.flat()
+    everything = train.flat()
+    test_features = reordered(test.flat(), test.feature_names, train.feature_names, test.source)
     if everything.dtype != np.uint8:  # one kernel for all
         dtype = np.result_type(everything, test_features)
         everything, test_features = (table.astype(dtype, copy=False) for table in (everything, test_features))
@@ -216,6 +255,7 @@ def make_dataset(
             f"the training rows have {features.shape[1]} features, the test rows {test_features.shape[1]}",
             path=test.source,
         )
+    say_positions(test.feature_names, train.feature_names, "the test rows")
     _check_finite(features, train.source, kept)
     _check_finite(test_features, test.source)
     classes, codes = np.unique(labels, return_inverse=True)
@@ -225,6 +265,9 @@ def make_dataset(
             path=train.source,
         )
     train.check_whole()
+    _say_many_classes(len(classes), labels, train)
+    if binarize is None and scale in ("auto", "standard"):
+        _check_sizes(features, train.source)
     scaling = make_scaling(scale, features) if binarize is None else make_binary(binarize, features)
     _say_what_is_lost(scaling, features)
     held: Table | None = None
@@ -241,6 +284,8 @@ def make_dataset(
         note,
         seconds,
         validation=held,
+        feature_names=train.feature_names,
+        label_name=train.label_name,
     )
 
 
@@ -269,37 +314,45 @@ def _choose_rows(
     return for_validation(labels, available if rows is None else rows, validation)
 
 
-def encode(
-    labels: NDArray[Any], classes: NDArray[Any], source: Path | None = None, hint: str = "", what: str = "test row"
-) -> NDArray[np.int32]:
-    """Return the class number of each label.
+def _check_sizes(features: NDArray[Any], source: Path | None) -> None:
+    """Refuse values whose squares no double can hold: they cannot be standardized."""
+    if features.dtype != np.float64:
+        return
+    wrong = (features.max(axis=0) > _LARGEST) | (features.min(axis=0) < -_LARGEST)
+    if wrong.any():
+        raise DataError(
+            f"feature {int(np.argmax(wrong)) + 1} has values beyond {_LARGEST:g}, too large to be standardized; divide "
+            "it by a constant, in all files",
+            path=source,
+        )
 
-    Parameters
-    ----------
-    labels, classes
-        Given, and known.
-    source, hint, what
-        Where the labels come from, what to do about strange ones and what each belongs to, for the message.
+
+def values_in(features: Any, source: Path | None = None) -> NDArray[Any]:
+    """Return the values of an array, a list of rows or a table with named columns as a plain array.
 
     Raises
     ------
     DataError
-        If a label is none of ``classes``; names it and its first row.
+        If some are masked, they are sparse, or rows have different lengths.
     """
-    if "U" in (labels.dtype.kind, classes.dtype.kind):  # words on one side: compare as words
-        labels, classes = labels.astype(np.str_), classes.astype(np.str_)
-    order = np.argsort(classes)
-    known = classes[order]
-    at = np.minimum(np.searchsorted(known, labels), len(known) - 1)
-    strange = known[at] != labels
-    if strange.any():
-        row = int(np.argmax(strange))
-        raise DataError(
-            f"{what} {row + 1} has the class {str(labels[row])!r}, which no training row has "
-            f"({int(strange.sum())} such rows){hint}",
-            path=source,
+    if hasattr(features, "toarray"):
+        raise DataError("the features are sparse; make them dense: features.toarray()", path=source)
+    if isinstance(features, np.ma.MaskedArray) and np.ma.is_masked(features):
+        raise DataError("some features are masked; fill them in or remove their rows", path=source)
+    try:
+        return np.asarray(features)
+    except ValueError as error:  # a list of lists of different lengths
+        raise DataError(f"the features are no table ({error})", path=source) from error
+
+
+def _say_many_classes(classes: int, labels: NDArray[Any], train: Examples) -> None:
+    """Say it if most rows have a class of their own: then these are hardly labels."""
+    if len(labels) >= _FEW and classes > len(labels) / 2:
+        where = "" if train.label_name is None else f" {train.label_name!r}"
+        notice(
+            f"{classes} classes for {len(labels)} training rows: is the column{where} of the labels the right one "
+            "(--label-column)?"
         )
-    return order[at].astype(np.int32)
 
 
 def _check_finite(

@@ -14,7 +14,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from manyhands.data.dataset import Examples, encode
+from manyhands.data.dataset import Examples
+from manyhands.data.labels import Label, encode
 from manyhands.studies.calibration import Bin, calibration_error, confidence, reliability
 from manyhands.training.model import TrainedModel, scores
 
@@ -25,7 +26,7 @@ class ClassScores:
 
     Attributes
     ----------
-    label : int or str
+    label : bool, int, float or str
         The class.
     rows : int
         How many rows belong to it (support).
@@ -35,7 +36,7 @@ class ClassScores:
         How many rows both belong to it and were taken for it.
     """
 
-    label: int | str
+    label: Label
     rows: int
     predicted: int
     right: int
@@ -63,7 +64,7 @@ class Confusion:
 
     Attributes
     ----------
-    truth, predicted : int or str
+    truth, predicted : bool, int, float or str
         The two classes.
     rows : int
         How many.
@@ -71,8 +72,8 @@ class Confusion:
         Of all rows of the true class, 0..1.
     """
 
-    truth: int | str
-    predicted: int | str
+    truth: Label
+    predicted: Label
     rows: int
     share: float
 
@@ -83,7 +84,7 @@ class Diagnosis:
 
     Attributes
     ----------
-    labels : ndarray of shape (K,), integer or str
+    labels : ndarray of shape (K,), bool, integer, floating or str
         Name of each class number.
     truth, predicted : ndarray of shape (R,), int32
         Class numbers of every row.
@@ -147,9 +148,9 @@ class Diagnosis:
             for share in [float(wrong[truth, predicted] / totals[truth])]
         ]
 
-    def label(self, number: int | np.integer[Any]) -> int | str:
+    def label(self, number: int | np.integer[Any]) -> Label:
         """Return the name of a class number."""
-        name: int | str = self.labels[number].item()
+        name: Label = self.labels[number].item()
         return name
 
     def record(self) -> dict[str, Any]:
@@ -182,7 +183,8 @@ def diagnose(model: TrainedModel, examples: Examples) -> Diagnosis:
     Raises
     ------
     DataError
-        If the features do not fit the model, or a label is none of its classes.
+        If the features do not fit the model (columns with names may stand in any order), or a label is none of its
+        classes.
 
     Examples
     --------
@@ -194,7 +196,7 @@ def diagnose(model: TrainedModel, examples: Examples) -> Diagnosis:
     >>> found.classes[8].recall > 0.5, found.confusion.sum()
     (True, np.int64(360))
     """
-    probabilities = model.predict_proba(examples.features)  # first: it checks that the features fit at all
+    probabilities = model.predict_proba(examples)  # first: it checks that the features fit at all
     truth = encode(examples.labels, model.classes, examples.source)
     predicted = probabilities.argmax(axis=1).astype(np.int32)
     count = len(model.classes)

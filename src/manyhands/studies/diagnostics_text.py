@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from manyhands.data.labels import Label
 from manyhands.studies.diagnostics import ClassScores, Confusion, Diagnosis
 
 NOTHING = "-"
@@ -66,7 +67,7 @@ def percent(value: float | None) -> str:
     return NOTHING if value is None else f"{100 * value:.2f}"
 
 
-def name_text(label: int | str) -> str:
+def name_text(label: Label) -> str:
     """Return a class's name as it may stand in a terminal: printable, and not too long."""
     plain = "".join(letter if letter.isprintable() else "?" for letter in str(label))
     return plain if len(plain) <= _LONGEST_NAME else plain[: _LONGEST_NAME - 3] + "..."

@@ -37,7 +37,7 @@ from manyhands.protocols import Control
 from manyhands.teams import launchers
 from manyhands.training.events import Listener, from_record
 from manyhands.training.handover import hand_over
-from manyhands.training.model import TrainedModel
+from manyhands.training.model import model_of
 from manyhands.training.plan import Plan
 from manyhands.training.result import Progress, TrainingResult
 
@@ -177,10 +177,7 @@ class Job:
         learner = make_learner(plan.learner, plan.model_settings, self.dataset.features, len(self.dataset.classes))
         learner.parameters[:] = np.load(self.folder / f"parameters-{self._runs}.npy", allow_pickle=False)
         self._runs += 1
-        model = TrainedModel(
-            learner, plan.model_settings, self.dataset.scaling, self.dataset.classes, self.dataset.name
-        )
-        return TrainingResult(plan=plan, model=model, **record)
+        return TrainingResult(plan=plan, model=model_of(learner, plan.model_settings, self.dataset), **record)
 
     def close(self) -> None:
         """End the job in good order."""

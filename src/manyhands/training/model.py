@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import hashlib
 import itertools
 import json
 import math
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from manyhands.data.dataset import Examples, encode
+from manyhands.data.columns import Names, names_of, reordered, say_positions
+from manyhands.data.dataset import Dataset, Examples, values_in
+from manyhands.data.labels import describe_labels, encode, read_labels
 from manyhands.data.scaling import Scaling
 from manyhands.errors import DataError, ModelFileError
 from manyhands.files import write_whole
@@ -21,7 +24,12 @@ from manyhands.learners.mlp.network import MLPSettings
 from manyhands.protocols import Learner
 
 _FORMAT = "manyhands.model/1"
-_LONGEST_LABEL = 1000  # characters; every label takes the longest one's room
+_CHECKSUM = "sha256"
+_PARTS = {
+    *("format", "learner", "settings", "classes", "scaling", "name"),
+    *("threshold", "columns", _CHECKSUM),  # not in every file
+}
+"""What a description may have: more may be damage, or change what the rest means."""
 
 
 @dataclass(frozen=True)
@@ -36,10 +44,14 @@ class TrainedModel:
         Its network.
     scaling : Scaling
         How stored values become inputs.
-    classes : ndarray of shape (K,), integer or str
+    classes : ndarray of shape (K,), bool, integer, floating or str
         Label of each class number.
     name : str
         What it was trained on.
+    feature_names : tuple of str or None
+        Names of the columns it was trained on, if they had any.
+    label_name : str or None
+        Name of the column that the labels were in.
     """
 
     learner: Learner
@@ -47,21 +59,25 @@ class TrainedModel:
     scaling: Scaling
     classes: NDArray[Any]
     name: str = ""
+    feature_names: Names | None = None
+    label_name: str | None = None
 
-    def predict_proba(self, features: NDArray[Any]) -> NDArray[Any]:
+    def predict_proba(self, features: Any) -> NDArray[Any]:
         """Return class probabilities of shape (rows, K).
 
         Parameters
         ----------
-        features : ndarray of shape (rows, ...)
-            Values as they are stored, e.g. pixels from 0 to 255; they are scaled, or made binary, here.
+        features : array-like of shape (rows, ...), DataFrame or Examples
+            Values as they are stored, e.g. pixels from 0 to 255; they are scaled, or made binary, here. If both these
+            columns and those of the training rows have names, they may stand in any order.
 
         Raises
         ------
         DataError
-            If the number of features is not the network's, or a value is not finite.
+            If the number of features is not the network's, a column is missing or strange, a value is not finite, or
+            the result is not.
         """
-        rows = Examples(np.asarray(features), np.zeros(len(features), np.int64)).flat()
+        rows = self._rows(features)
         expected = len(self.scaling.scale)
         if rows.shape[1] != expected:
             raise DataError(f"the model takes {expected} features per row, these have {rows.shape[1]}")
@@ -71,9 +87,39 @@ class TrainedModel:
             if not self.scaling.largest_input(rows) <= float(np.finfo(self.settings.dtype).max):
                 raise DataError(f"the features contain values that are not finite {self.settings.dtype} numbers")
         labels = np.zeros(len(rows), np.int32)
-        return self.learner.predict_proba(self.scaling.table(self.scaling.binarized(rows), labels))
+        found = self.learner.predict_proba(self.scaling.table(self.scaling.binarized(rows), labels))
+        wrong = ~np.isfinite(found).all(axis=1)
+        if wrong.any():
+            raise DataError(
+                f"row {int(np.argmax(wrong)) + 1}: the probabilities are not finite numbers ({int(wrong.sum())} such "
+                "rows): its values, or the model's scaling or weights, are too large"
+            )
+        return found
 
-    def predict(self, features: NDArray[Any]) -> NDArray[Any]:
+    def in_order(self, examples: Examples) -> Examples:
+        """Return examples with their columns in the order of the training rows', if both have names.
+
+        Raises
+        ------
+        DataError
+            If a column is missing or strange.
+        """
+        order = reordered(examples.flat(), examples.feature_names, self.feature_names, examples.source)
+        if examples.feature_names in (None, self.feature_names) or self.feature_names is None:
+            return examples
+        return replace(examples, features=order, feature_names=self.feature_names)
+
+    def _rows(self, features: Any) -> NDArray[Any]:
+        """Return features with shape (rows, features), in the order of the training rows' columns."""
+        if not isinstance(features, Examples):
+            values = values_in(features)
+            labels = np.zeros(len(values) if values.ndim else 0, np.int64)
+            features = Examples(values, labels, feature_names=names_of(features))
+        if features.source is not None:
+            say_positions(features.feature_names, self.feature_names, "the test rows")
+        return reordered(features.flat(), features.feature_names, self.feature_names, features.source)
+
+    def predict(self, features: Any) -> NDArray[Any]:
         """Return the label of the most probable class of each row, shape (rows,)."""
         labels: NDArray[Any] = self.classes[self.predict_proba(features).argmax(axis=1)]
         return labels
@@ -96,7 +142,7 @@ class TrainedModel:
         DataError
             As :meth:`accuracy`.
         """
-        probabilities = self.predict_proba(examples.features)  # first: it checks that the features fit at all
+        probabilities = self.predict_proba(examples)  # first: it checks that the features fit at all
         found: NDArray[np.bool_] = probabilities.argmax(axis=1) == encode(
             examples.labels, self.classes, examples.source
         )
@@ -107,24 +153,46 @@ class TrainedModel:
 
         Raises
         ------
+        DataError
+            If its classes have labels that no file can hold; those of a `Dataset` are none of them.
         OutputError
             If it cannot be written; nothing half-written is left.
         """
         from safetensors.numpy import save
 
-        kind = "str" if self.classes.dtype.kind == "U" else "int"
         description = {
             "format": _FORMAT,
             "learner": "mlp",
             "settings": json.dumps(asdict(self.settings)),
-            "classes": json.dumps({"kind": kind, "labels": self.classes.tolist()}),
+            "classes": json.dumps(describe_labels(self.classes)),
             "scaling": self.scaling.name,
-            "name": self.name,
+            "name": self.name.encode(errors="backslashreplace").decode(),  # of a file, it need not be Unicode
         }
         if self.scaling.threshold is not None:
             description["threshold"] = json.dumps(self.scaling.threshold)
+        if self.feature_names is not None:
+            description["columns"] = json.dumps({"features": self.feature_names, "label": self.label_name})
         tensors = {**self.scaling.vectors(), **self.learner.weights()}
+        description[_CHECKSUM] = _checksum(description, tensors)
         write_whole(path, _in_one_order(save(tensors, metadata=description)))
+
+
+def model_of(learner: Learner, settings: MLPSettings, dataset: Dataset) -> TrainedModel:
+    """Return the model that a learner has become on a data set."""
+    return TrainedModel(
+        *(learner, settings, dataset.scaling, dataset.classes, dataset.name),
+        *(dataset.feature_names, dataset.label_name),
+    )
+
+
+def _checksum(description: Mapping[str, str], tensors: Mapping[str, NDArray[Any]]) -> str:
+    """Return a digest of all that a model file says, whatever its order and spelling."""
+    texts = {name: text for name, text in description.items() if name != _CHECKSUM}
+    facts = {name: [block.dtype.str, block.shape] for name, block in tensors.items()}
+    digest = hashlib.sha256(json.dumps([texts, facts], sort_keys=True).encode())
+    for name in sorted(tensors):
+        digest.update(np.ascontiguousarray(tensors[name]).tobytes())
+    return digest.hexdigest()
 
 
 def _in_one_order(content: bytes) -> bytes:
@@ -164,6 +232,10 @@ def load_model(path: str | Path) -> TrainedModel:
     description, tensors = _read(path)
     if description.get("format") != _FORMAT:
         raise ModelFileError(f"{path}: not a manyhands model (format {description.get('format')!r})")
+    if strange := sorted(set(description) - _PARTS):
+        raise ModelFileError(f"{path}: damaged, or written by a newer version (it has a part {strange[0][:40]!r})")
+    if _CHECKSUM in description and description[_CHECKSUM] != _checksum(description, tensors):
+        raise ModelFileError(f"{path}: damaged: its contents do not have the checksum that was written with them")
     try:
         settings = _settings(json.loads(description["settings"]))
         classes = _classes(json.loads(description["classes"]), len(tensors[f"biases.{len(settings.hidden)}"]))
@@ -218,18 +290,23 @@ def _renamed(fields: dict[str, Any]) -> dict[str, Any]:
 
 def _classes(described: Any, count: int) -> NDArray[Any]:
     """Return the labels of ``count`` classes from JSON."""
-    labels = described["labels"]
-    wanted = {"int": int, "str": str}.get(described["kind"])
-    if wanted is None or not isinstance(labels, list) or not all(type(label) is wanted for label in labels):
-        raise ValueError("the classes are not a list of whole numbers or of words")
-    if len(labels) != count:
-        raise ValueError(f"the network has {count} classes, the list {len(labels)}")
-    if wanted is str and max(map(len, labels), default=0) > _LONGEST_LABEL:
-        raise ValueError(f"a class has a label of more than {_LONGEST_LABEL} characters")
-    classes = np.array(labels, dtype=np.int64 if wanted is int else np.str_)
-    if len(np.unique(classes)) != count:
-        raise ValueError("two classes have the same label")
+    classes = read_labels(described)
+    if len(classes) != count:
+        raise ValueError(f"the network has {count} classes, the list {len(classes)}")
     return classes
+
+
+def _columns(text: str | None, count: int) -> tuple[Names | None, str | None]:
+    """Return the names of ``count`` features, and of the label's column, from JSON; files without them have none."""
+    if text is None:
+        return None, None
+    described = json.loads(text)
+    names, label = described["features"], described["label"]
+    if not isinstance(names, list) or not all(isinstance(name, str) for name in names) or len(names) != count:
+        raise ValueError(f"the columns are not a list of the names of {count} features")
+    if label is not None and not isinstance(label, str):
+        raise ValueError("the name of the label's column is no word")
+    return tuple(names), label
 
 
 def _threshold(text: str | None) -> float | None:
@@ -272,4 +349,5 @@ def _build(
 
     learner = MLP(settings, len(scale), len(classes))
     learner.load_weights(tensors)
-    return TrainedModel(learner, settings, scaling, classes, description.get("name", ""))
+    columns = _columns(description.get("columns"), len(scale))
+    return TrainedModel(learner, settings, scaling, classes, description.get("name", ""), *columns)

@@ -26,7 +26,7 @@ from manyhands.teams.launch import alone, in_job, launch, prepare, share
 from manyhands.training.clock import PhaseClock, slowest
 from manyhands.training.events import Listener
 from manyhands.training.loop import Loop, Tally, joint_losses
-from manyhands.training.model import TrainedModel, accuracy
+from manyhands.training.model import accuracy, model_of
 from manyhands.training.placement import Placement, blas_limited
 from manyhands.training.plan import Plan, PlannedStage, make_plan, rows_needed, rows_validated
 from manyhands.training.result import Progress, TrainingResult
@@ -154,7 +154,7 @@ def _result(plan: Plan, dataset: Dataset, learner: Learner, reports: Sequence[di
     tallies = [Tally(**report["tally"]) for report in reports]
     return TrainingResult(
         plan=plan,
-        model=TrainedModel(learner, plan.model_settings, dataset.scaling, dataset.classes, dataset.name),
+        model=model_of(learner, plan.model_settings, dataset),
         accuracy=reports[0]["accuracy"],
         steps=max(tally.steps for tally in tallies),
         rounds=max(tally.rounds for tally in tallies),

@@ -162,6 +162,8 @@ def scatter(dataset: Dataset | None, world: World, sharding: Sharding) -> Datase
         first_row=begin,
         all_rows=rows,
         validation=validation,
+        feature_names=None if facts["feature_names"] is None else tuple(facts["feature_names"]),
+        label_name=facts["label_name"],
     )
 
 
@@ -180,6 +182,8 @@ def _facts(dataset: Dataset) -> dict[str, Any]:
         "note": dataset.note,
         "seconds": dataset.seconds,
         "rows": dataset.rows,
+        "feature_names": dataset.feature_names,
+        "label_name": dataset.label_name,
         "features": [features.dtype.str, features.shape],
         "arrays": {name: [array.dtype.str, array.shape] for name, array in arrays.items()},
     }
