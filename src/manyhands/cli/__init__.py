@@ -47,6 +47,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if options.debug:
             raise
         return jobs.interrupted(prefix, error, _TERMINATED if isinstance(error, Terminated) else _INTERRUPTED)
+    except MemoryError as error:  # of what no entry point of the library has turned into ours
+        if options.debug and not jobs.has_company():
+            raise
+        from manyhands.memory import out_of_memory
+
+        return jobs.end_all(prefix, out_of_memory("this process", error), _FAILED)
     except BrokenPipeError:  # the reader of our output went away (| head): nothing more to say to it
         _forget_output()
         return _FAILED

@@ -11,6 +11,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from manyhands.checks import whole
 from manyhands.data.scaling import Scaling, check_binarize, make_binary, make_scaling
 from manyhands.data.split import for_validation
 from manyhands.errors import DataError, SettingsError
@@ -220,6 +221,7 @@ def _choose_rows(
 ) -> tuple[slice | NDArray[np.int64], NDArray[np.int64] | None]:
     """Return which rows of the training set are trained on, and which are kept for validation."""
     available = len(labels)
+    rows = None if rows is None else whole("the number of training rows", rows)
     if rows is not None and not 1 <= rows <= available:
         raise SettingsError(f"--train {rows}: {name} has {available} training rows; ask for 1 to {available}")
     if validation is None:

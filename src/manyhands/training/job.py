@@ -30,9 +30,10 @@ import numpy as np
 from manyhands import errors
 from manyhands.data.catalog import DataRequest
 from manyhands.data.dataset import Dataset
-from manyhands.errors import ManyhandsError, OutputError, WorkerLost
+from manyhands.errors import ManyhandsError, OutOfMemoryError, OutputError, WorkerLost
 from manyhands.files import write_whole
 from manyhands.learners import make_learner
+from manyhands.memory import out_of_memory
 from manyhands.protocols import Control
 from manyhands.teams import launchers
 from manyhands.training.events import Listener, from_record
@@ -352,6 +353,8 @@ def controls_in(cells: Any) -> list[Control]:
 
 def describe(error: BaseException, rank: int) -> dict[str, Any]:
     """Return an error as plain data, for `revive`."""
+    if isinstance(error, MemoryError) and not isinstance(error, OutOfMemoryError):
+        error = out_of_memory(f"worker {rank}", error)
     name = type(error).__name__
     if not isinstance(error, ManyhandsError):
         return {"type": "ManyhandsError", "arguments": [f"worker {rank} failed: {name}: {error}"]}

@@ -18,6 +18,7 @@ from manyhands.data.scaling import Scaling
 from manyhands.errors import DataError, ModelFileError
 from manyhands.files import write_whole
 from manyhands.learners.mlp.network import MLPSettings
+from manyhands.memory import memory_errors_told
 from manyhands.protocols import Learner, Table
 
 _FORMAT = "manyhands.model/1"
@@ -48,6 +49,7 @@ class TrainedModel:
     classes: NDArray[Any]
     name: str = ""
 
+    @memory_errors_told("the prediction")
     def predict_proba(self, features: NDArray[Any]) -> NDArray[Any]:
         """Return class probabilities of shape (rows, K).
 
@@ -60,6 +62,8 @@ class TrainedModel:
         ------
         DataError
             If the number of features is not the network's, or a value is not finite.
+        OutOfMemoryError
+            If there is not enough memory for so many rows at once.
         """
         rows = Examples(np.asarray(features), np.zeros(len(features), np.int64)).flat()
         expected = len(self.scaling.scale)
