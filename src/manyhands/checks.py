@@ -57,7 +57,7 @@ def real(name: str, value: Any) -> float:
     try:
         return float(value)
     except OverflowError:
-        return math.copysign(math.inf, value)
+        return math.inf if bool(value > 0) else -math.inf  # type: ignore[operator]
 
 
 def truth(name: str, value: Any) -> bool:
@@ -79,12 +79,12 @@ def truth(name: str, value: Any) -> bool:
 
 def shortened(value: Any) -> str:
     """Return a value as it is typed, without the middle if it is long."""
-    text = f"{value:.3e}" if isinstance(value, int) and 10**30 < abs(value) < 10**300 else _typed(value)
+    text = f"{value:.3e}" if isinstance(value, int) and 10**18 < abs(value) < 10**300 else _typed(value)
     return text if len(text) <= 80 else f"{text[:50]}...{text[-20:]}"
 
 
 def _typed(value: Any) -> str:
     try:
-        return repr(value)
+        return " ".join(repr(value).split())
     except ValueError:  # Python writes no number of more than 4,300 digits
         return "a number of thousands of digits"

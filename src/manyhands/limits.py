@@ -69,6 +69,21 @@ def memory_room(root: Path = _ROOT) -> tuple[int, str] | None:
     return min(rooms, default=None)
 
 
+def oom_kills(root: Path = _ROOT) -> int:
+    """Return how many processes the kernel has killed for want of memory, on the whole machine; 0 if it does not say.
+
+    Parameters
+    ----------
+    root
+        As for `cpu_quota`.
+    """
+    for line in _lines(root / "proc/vmstat"):
+        name, _, count = line.partition(" ")
+        if name == "oom_kill" and count.strip().isdecimal():
+            return int(count)
+    return 0
+
+
 def meminfo(root: Path = _ROOT) -> dict[str, int]:
     """Return what the kernel says about the machine's memory, in bytes; nothing where there is no /proc."""
     found = {}

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 _LINE = 64  # bytes of a cache line, and of the widest register
 _SMALL = 16 << 20
 """Bytes that nobody asks about: asking takes longer than many a small run."""
+_LIBRARIES = 256 << 20
+"""Bytes of addresses that the compiler and its libraries take."""
 _TOO_LARGE = ("array is too big", "Maximum allowed dimension", "array is too large")
 """How NumPy refuses arrays that no machine could hold: by a ValueError."""
 
@@ -80,23 +82,45 @@ def memory_errors_told(what: str) -> Iterator[None]:
     Raises
     ------
     OutOfMemoryError
-        Instead of any other MemoryError, and of the ValueError for arrays that no memory could hold.
+        Instead of any other MemoryError, of the ValueError for arrays that no memory could hold, and of what libraries
+        raise that do not fit into the little there is.
     """
     try:
         yield
     except OutOfMemoryError:
         raise
-    except MemoryError as error:
-        raise out_of_memory(what, error) from error
-    except ValueError as error:
-        if not str(error).startswith(_TOO_LARGE):
+    except (MemoryError, ValueError, ImportError, OSError, SystemError) as error:
+        if not _is_about_memory(error):
             raise
         raise out_of_memory(what, error) from error
 
 
+def _is_about_memory(error: BaseException) -> bool:
+    """Tell whether an error comes from a lack of memory, which has many names."""
+    if isinstance(error, ValueError):
+        return str(error).startswith(_TOO_LARGE)
+    # Libraries that find no room for their code fail in ways of their own: no module, no file, no reason at all.
+    loading = not isinstance(error, MemoryError) and getattr(error, "errno", None) is None
+    return isinstance(error, MemoryError) or (loading and _is_scarce())
+
+
+def _is_scarce() -> bool:
+    """Tell whether libraries may find no room for their code."""
+    try:
+        room = memory_room()
+    except MemoryError:
+        return True
+    return room is not None and room[0] < _LIBRARIES
+
+
 def out_of_memory(what: str, error: BaseException) -> OutOfMemoryError:
     """Return the error that says what has run out of memory, and how much there is."""
-    room = memory_room()
+    try:
+        room = memory_room()
+    except MemoryError:  # not even for that
+        room = None
     left = "" if room is None else f"; {in_words(room[0])} are {room[1]}"
-    said = f" ({error})" if str(error) else ""
-    return OutOfMemoryError(f"{what} has run out of memory{said}{left}: use fewer rows, workers or neurons")
+    said = f" ({str(error).strip().splitlines()[-1]})" if str(error).strip() else ""
+    return OutOfMemoryError(
+        f"{what} has run out of memory{said}{left}: use less of it (fewer rows, workers or neurons), or allow more"
+    )

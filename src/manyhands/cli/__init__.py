@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from manyhands import __version__
 from manyhands.cli import compare, doctor, evaluate, jobs, report, study, sweep, train
 from manyhands.errors import ManyhandsError, OutputError, SettingsError, Terminated
+from manyhands.memory import memory_errors_told
 
 _COMMANDS = (compare, sweep, study, report, train, evaluate, doctor)
 _FAILED, _USAGE, _INTERRUPTED, _TERMINATED = 1, 2, 130, 143
@@ -33,7 +34,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         os.environ["MANYHANDS_PATIENCE"] = str(options.patience)  # the processes of a job have it from here
     prefix = f"manyhands {options.command}"
     try:
-        status: int = options.run(options)
+        with memory_errors_told("this process"):
+            status: int = options.run(options)
         if sys.stdout is not None:
             sys.stdout.flush()
         return status
@@ -47,12 +49,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if options.debug:
             raise
         return jobs.interrupted(prefix, error, _TERMINATED if isinstance(error, Terminated) else _INTERRUPTED)
-    except MemoryError as error:  # of what no entry point of the library has turned into ours
-        if options.debug and not jobs.has_company():
-            raise
-        from manyhands.memory import out_of_memory
-
-        return jobs.end_all(prefix, out_of_memory("this process", error), _FAILED)
     except BrokenPipeError:  # the reader of our output went away (| head): nothing more to say to it
         _forget_output()
         return _FAILED

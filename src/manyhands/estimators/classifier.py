@@ -18,6 +18,7 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 from manyhands.estimators.base import STORED, BaseMLP
 from manyhands.estimators.course import Score
 from manyhands.estimators.rows import Rows
+from manyhands.memory import check_memory
 from manyhands.protocols import Strategy
 
 
@@ -249,6 +250,7 @@ class MLPClassifier(ClassifierMixin, BaseMLP):  # type: ignore[misc]  # scikit-l
             self.classes_ = self._label_binarizer.classes_
         else:
             self._check_classes(unique_labels(y))
+        check_memory(8 * y.shape[0] * len(self.classes_), "an indicator of all rows' classes", "use fewer of either")
         return X, self._label_binarizer.transform(y).astype(bool)
 
     def _check_classes(self, found: NDArray[Any]) -> None:

@@ -29,6 +29,7 @@ from manyhands.training.run import Runner, network_settings, warn_of_crowd
 
 DEFAULT_STRATEGIES = ("sequential", "one-shot", "periodic:1epoch", "gradient")
 DEFAULT_SEEDS = 5
+_MOST_REPEATS = 10**6  # nobody has the time; and every run is planned before the first begins
 DEFAULT_WORKERS = (1, 2, 4, 6)  # as Todorov et al. 2021
 
 
@@ -182,7 +183,7 @@ def _bind(progress: StudyProgress, plan: Plan) -> Callable[[int], None]:
 def _check(dataset: Dataset, request: CompareRequest) -> None:
     """Check what `make_plan` does not see."""
     name, repeats = ("--seeds", request.seeds) if request.splits is None else ("--splits", request.splits)
-    whole(name, repeats, least=1)
+    whole(name, repeats, least=1, most=_MOST_REPEATS)
     whole("the seed", request.seed, least=0, most=None)
     if not request.workers:
         raise SettingsError("give at least one number of workers")

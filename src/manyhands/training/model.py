@@ -18,7 +18,7 @@ from manyhands.data.scaling import Scaling
 from manyhands.errors import DataError, ModelFileError
 from manyhands.files import write_whole
 from manyhands.learners.mlp.network import MLPSettings
-from manyhands.memory import memory_errors_told
+from manyhands.memory import check_memory, memory_errors_told
 from manyhands.protocols import Learner, Table
 
 _FORMAT = "manyhands.model/1"
@@ -69,6 +69,8 @@ class TrainedModel:
         expected = len(self.scaling.scale)
         if rows.shape[1] != expected:
             raise DataError(f"the model takes {expected} features per row, these have {rows.shape[1]}")
+        size = rows.size * (1 if rows.dtype == np.uint8 else rows.itemsize) + 8 * len(rows) * len(self.classes)
+        check_memory(size, f"a prediction for {len(rows):,} rows", "predict fewer at a time")
         # What is compared with a threshold never becomes a number of the network's dtype.
         dtype = rows.dtype if self.scaling.threshold is not None else np.dtype(self.settings.dtype)
         if rows.dtype != np.uint8 and not (np.abs(rows) <= np.finfo(dtype).max).all():

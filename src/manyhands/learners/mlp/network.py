@@ -196,13 +196,14 @@ def check_room(settings: MLPSettings, features: int, outputs: int, workers: int 
     """
     widths = [features, *map(padded, [*settings.hidden, outputs])]
     layers = [(inputs + 1) * width for inputs, width in itertools.pairwise(widths)]
-    real = sum((a + 1) * b for a, b in itertools.pairwise([features, *settings.hidden, outputs]))
+    parameters = sum((a + 1) * b for a, b in itertools.pairwise([features, *settings.hidden, outputs]))
     # Parameters and the optimizer's; the gradient of the largest layer; values and deltas of the batch.
     numbers = (2 + (settings.optimizer not in _ONE_VECTOR)) * sum(layers) + max(layers) + 2 * rows * sum(widths)
     check_memory(
         workers * numbers * np.dtype(settings.dtype).itemsize,
-        f"{'a network' if workers == 1 else f'{workers} workers, each with a network'} of {_count(real)} parameters",
-        f"make the hidden layers smaller{' or the workers fewer' if workers > 1 else ''}",
+        f"{f'{workers} workers, each with ' if workers > 1 else ''}a network of {_count(parameters)} parameters, its "
+        f"optimizer and a batch of {rows} row{'s' if rows > 1 else ''}",
+        f"make the hidden layers smaller{', the workers fewer' if workers > 1 else ''} or the batch smaller",
     )
 
 
