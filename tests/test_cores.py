@@ -5,7 +5,8 @@ import threading
 
 import pytest
 
-from manyhands.cores import allowed_cores, check_pinning, pin
+from manyhands import cores as module
+from manyhands.cores import allowed_cores, check_pinning, crowd, pin, usable_cores
 from manyhands.errors import SettingsError
 
 can_pin = pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="this system cannot bind threads to cores")
@@ -74,3 +75,26 @@ def test_where_the_system_does_not_say_all_cores_are_allowed(monkeypatch, count,
     monkeypatch.delattr(os, "sched_getaffinity", raising=False)
     monkeypatch.setattr(os, "cpu_count", lambda: count)
     assert allowed_cores() == cores
+
+
+def test_usable_cores_are_those_this_process_may_use(monkeypatch):
+    monkeypatch.setattr(module, "cpu_quota", lambda _root: None)
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _pid: {3, 5, 6}, raising=False)
+    assert usable_cores() == 3
+
+
+@pytest.mark.parametrize(("quota", "cores"), [(0.3, 1), (1.0, 1), (2.5, 2), (64.0, 8)])
+def test_quota_lowers_the_cores_but_never_below_one(monkeypatch, quota, cores):
+    monkeypatch.setattr(module, "cpu_quota", lambda _root: quota)
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _pid: set(range(8)), raising=False)
+    assert usable_cores() == cores
+
+
+@pytest.mark.parametrize(
+    ("workers", "cores", "said"),
+    [(1, 1, None), (8, 1, None), (9, 1, "1 usable core "), (16, 4, None), (17, 4, "17 workers have 4"), (64, 64, None)],
+)
+def test_a_crowd_is_several_times_as_many_workers_as_cores(monkeypatch, workers, cores, said):
+    monkeypatch.setattr(module, "usable_cores", lambda: cores)
+    found = crowd(workers)
+    assert found is None if said is None else said in found

@@ -203,6 +203,8 @@ FLOORS = {
     "denormals": 0,
     "parts": 0,
     "memory": 0,
+    "limits": 0,
+    "checks": 0,
     "synchronization": 0,
     "data": 1,
     "learners": 1,

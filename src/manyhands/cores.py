@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import os
+from pathlib import Path
 
 from manyhands.errors import SettingsError
+from manyhands.limits import cpu_quota
+
+_CROWD, _FEW = 4, 8
 
 
 def allowed_cores() -> set[int]:
@@ -12,6 +16,31 @@ def allowed_cores() -> set[int]:
     if hasattr(os, "sched_getaffinity"):
         return set(os.sched_getaffinity(0))
     return set(range(os.cpu_count() or 1))
+
+
+def usable_cores(root: Path = Path("/")) -> int:
+    """Return how many cores this process may use: affinity, and the cgroups' quota if it is smaller.
+
+    Parameters
+    ----------
+    root
+        The folder that holds ``proc`` and ``sys``; another one for tests.
+    """
+    allowed, quota = len(allowed_cores()), cpu_quota(root)
+    return allowed if quota is None else max(1, min(allowed, int(quota)))
+
+
+def crowd(workers: int) -> str | None:
+    """Return what to say about workers that are several times as many as the usable cores; None if they are not."""
+    if workers <= _FEW:
+        return None
+    cores = usable_cores()
+    if workers <= _CROWD * cores:
+        return None
+    return (
+        f"{workers} workers have {cores} usable core{'s' if cores > 1 else ''} here and take turns on "
+        f"{'them' if cores > 1 else 'it'}: this takes much longer than with {cores}"
+    )
 
 
 def check_pinning() -> None:

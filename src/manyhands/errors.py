@@ -76,6 +76,10 @@ class OutputError(ManyhandsError, OSError):
     """A result could not be written; nothing half-written is left behind."""
 
 
+class OutOfMemoryError(ManyhandsError, MemoryError):
+    """Something needs more memory than there is."""
+
+
 class DivergedError(ManyhandsError, ArithmeticError):
     """The training loss stopped being a finite number.
 

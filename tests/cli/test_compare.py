@@ -9,10 +9,10 @@ import pytest
 import tqdm
 
 from manyhands.cli import _parser, main
+from manyhands.cores import usable_cores
 from manyhands.data.catalog import DataRequest
 from manyhands.studies.compare import DEFAULT_SEEDS
 from manyhands.studies.comparison import SCHEMA
-from manyhands.studies.environment import usable_cores
 from manyhands.studies.published import PublishedRequest
 from manyhands.training.run import Runner
 

@@ -11,12 +11,12 @@ from pathlib import Path
 
 import pytest
 
+from manyhands.cores import usable_cores
 from manyhands.learners.mlp import kernels
-from manyhands.studies.environment import usable_cores
+from manyhands.limits import cpu_quota, memory_limit
 from manyhands.studies.machine import datasets, examination, hardware, messages, rates, software
 from manyhands.studies.machine.advice import advice_for
 from manyhands.studies.machine.child import ChildFailedError, answer_of
-from manyhands.studies.machine.limits import cpu_quota, memory_limit
 
 PROJECT = Path(__file__).parents[2]
 V2 = "30 20 0:25 / /sys/fs/cgroup rw,nosuid - cgroup2 cgroup2 rw\n"

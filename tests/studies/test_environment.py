@@ -2,7 +2,6 @@
 
 import importlib.metadata
 import json
-import os
 import platform
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -11,7 +10,7 @@ import pytest
 
 import manyhands
 from manyhands.studies import environment
-from manyhands.studies.environment import describe_environment, headline, usable_cores
+from manyhands.studies.environment import describe_environment, headline
 
 
 def test_facts_are_plain_data():
@@ -45,19 +44,6 @@ def test_only_thread_variables_that_are_set_are_recorded(monkeypatch):
     variables = describe_environment()["variables"]
     assert variables["OMP_NUM_THREADS"] == "3"
     assert "MKL_NUM_THREADS" not in variables
-
-
-def test_cores_are_those_this_process_may_use(monkeypatch):
-    monkeypatch.setattr(environment, "cpu_quota", lambda _root: None)
-    monkeypatch.setattr(os, "sched_getaffinity", lambda _pid: {3, 5, 6}, raising=False)
-    assert usable_cores() == 3
-
-
-@pytest.mark.parametrize(("quota", "cores"), [(0.3, 1), (1.0, 1), (2.5, 2), (64.0, 8)])
-def test_quota_lowers_the_cores_but_never_below_one(monkeypatch, quota, cores):
-    monkeypatch.setattr(environment, "cpu_quota", lambda _root: quota)
-    monkeypatch.setattr(os, "sched_getaffinity", lambda _pid: set(range(8)), raising=False)
-    assert usable_cores() == cores
 
 
 def test_cpu_has_a_name_even_without_proc(monkeypatch):

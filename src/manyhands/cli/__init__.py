@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from manyhands import __version__
 from manyhands.cli import compare, doctor, evaluate, jobs, report, study, sweep, train
 from manyhands.errors import ManyhandsError, OutputError, SettingsError, Terminated
+from manyhands.memory import memory_errors_told
 
 _COMMANDS = (compare, sweep, study, report, train, evaluate, doctor)
 _FAILED, _USAGE, _INTERRUPTED, _TERMINATED = 1, 2, 130, 143
@@ -33,7 +34,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         os.environ["MANYHANDS_PATIENCE"] = str(options.patience)  # the processes of a job have it from here
     prefix = f"manyhands {options.command}"
     try:
-        status: int = options.run(options)
+        with memory_errors_told("this process"):
+            status: int = options.run(options)
         if sys.stdout is not None:
             sys.stdout.flush()
         return status

@@ -11,6 +11,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from manyhands.checks import whole
 from manyhands.data.columns import Names, names_of, notice, reordered, say_positions
 from manyhands.data.labels import check_labels, encode
 from manyhands.data.precision import check_whole, coarse, numbered, say_once, storable
@@ -307,6 +308,7 @@ def _choose_rows(
 ) -> tuple[slice | NDArray[np.int64], NDArray[np.int64] | None]:
     """Return which rows of the training set are trained on, and which are kept for validation."""
     available = len(labels)
+    rows = None if rows is None else whole("the number of training rows", rows)
     if rows is not None and not 1 <= rows <= available:
         raise SettingsError(f"--train {rows}: {name} has {available} training rows; ask for 1 to {available}")
     if validation is None:

@@ -6,13 +6,13 @@ validation rows, which no training has seen either.
 
 from __future__ import annotations
 
-import operator
 from dataclasses import replace
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
+from manyhands.checks import whole
 from manyhands.data.scaling import make_scaling
 from manyhands.errors import DataError, SettingsError
 from manyhands.protocols import Table
@@ -58,12 +58,7 @@ def for_validation(
     """
     unused = len(labels) - rows
     automatic = min(unused, _ENOUGH) if unused * _SHARE >= rows else rows // _SHARE
-    try:
-        number = automatic if wanted == "auto" else operator.index(wanted)
-    except TypeError as error:
-        raise SettingsError(
-            f"the number of validation rows must be a whole number or 'auto', not {wanted!r}"
-        ) from error
+    number = automatic if wanted == "auto" else whole("the number of validation rows, if not 'auto',", wanted)
     if unused >= number > 0:
         return np.arange(rows), np.arange(rows, rows + number)
     if not 1 <= number < rows:
@@ -115,8 +110,8 @@ def resplit(dataset: Dataset, number: int) -> Dataset:
 
 def head(dataset: Dataset, rows: int) -> Dataset:
     """Return the data set with its first ``rows`` training rows only, scaled as the whole."""
-    whole = dataset.train
-    return replace(dataset, train=replace(whole, features=whole.features[:rows], labels=whole.labels[:rows]))
+    table = dataset.train
+    return replace(dataset, train=replace(table, features=table.features[:rows], labels=table.labels[:rows]))
 
 
 def _divide(

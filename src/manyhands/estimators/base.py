@@ -13,20 +13,36 @@ from sklearn.base import BaseEstimator
 from sklearn.utils._param_validation import HasMethods, Interval, Options, StrOptions
 from sklearn.utils.validation import _check_sample_weight, validate_data
 
+from manyhands.checks import LARGEST, shortened, whole
 from manyhands.errors import SettingsError
 from manyhands.estimators import lbfgs
 from manyhands.estimators.fitting import fit
 from manyhands.estimators.forward import forward
 from manyhands.estimators.rows import Rows
 from manyhands.learners.mlp.network import ACTIVATIONS, DTYPES, OPTIMIZERS
+from manyhands.memory import check_memory, memory_errors_told
 
 STORED = (np.float64, np.float32, np.uint8)
 """What rows are trained on as they are; anything else becomes the first of them."""
 
-_COUNT = Interval(Integral, 1, None, closed="left")
-_FRACTION = Interval(Real, 0, 1, closed="left")
-_NOT_NEGATIVE = Interval(Real, 0, None, closed="left")
-_POSITIVE = Interval(Real, 0, None, closed="neither")
+
+class _Number(Interval):  # type: ignore[misc]  # scikit-learn has no types
+    """An interval of numbers, of which True and False are none, nor real ones that no float can hold."""
+
+    def is_satisfied_by(self, val: Any) -> bool:
+        """Tell whether a value is one of them."""
+        if isinstance(val, bool) or not super().is_satisfied_by(val):
+            return False
+        try:
+            return self.type is Integral or np.isfinite(float(val))
+        except OverflowError:
+            return False
+
+
+_COUNT = _Number(Integral, 1, None, closed="left")
+_FRACTION = _Number(Real, 0, 1, closed="left")
+_NOT_NEGATIVE = _Number(Real, 0, None, closed="left")
+_POSITIVE = _Number(Real, 0, None, closed="neither")
 
 
 class BaseMLP(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no types
@@ -43,11 +59,11 @@ class BaseMLP(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no types
         "power_t": [_NOT_NEGATIVE],
         "max_iter": [_COUNT],
         "shuffle": ["boolean"],
-        "random_state": ["random_state"],
+        "random_state": [_Number(Integral, 0, 2**32 - 1, closed="both"), np.random.RandomState, None],
         "tol": [_NOT_NEGATIVE],
         "verbose": ["verbose"],
         "warm_start": ["boolean"],
-        "momentum": [Interval(Real, 0, 1, closed="both")],
+        "momentum": [_Number(Real, 0, 1, closed="both")],
         "nesterovs_momentum": ["boolean"],
         "early_stopping": ["boolean"],
         "validation_fraction": [_FRACTION],
@@ -56,7 +72,7 @@ class BaseMLP(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no types
         "epsilon": [_POSITIVE],
         "n_iter_no_change": [_COUNT, Options(Real, {np.inf})],
         "max_fun": [_COUNT],
-        "n_workers": [_COUNT, Options(Integral, {-1}), None],
+        "n_workers": [_Number(Integral, 1, LARGEST, closed="both"), Options(Integral, {-1}), None],
         "strategy": [str, HasMethods(["next_round", "hold_round_"])],
         "team": [StrOptions({"threads", "mpi"})],
         "sharding": [StrOptions({"global", "fixed"}), None],
@@ -71,6 +87,9 @@ class BaseMLP(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no types
     coefs_: list[NDArray[Any]]
     intercepts_: list[NDArray[Any]]
     n_outputs_: int
+
+    def _check_targets(self, y: Any) -> None:
+        """Refuse targets that cannot be, whatever the solver."""
 
     @property
     def _loss_of_learner(self) -> str:
@@ -93,10 +112,13 @@ class BaseMLP(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no types
     def _hidden(self) -> tuple[int, ...]:
         """Return the widths of the hidden layers."""
         given = self.hidden_layer_sizes
-        sizes = list(given) if hasattr(given, "__iter__") else [given]
-        if np.any(np.array(sizes) <= 0):
-            raise ValueError(f"hidden_layer_sizes must be > 0, got {sizes}.")
-        return tuple(sizes)
+        try:
+            sizes = list(given) if not isinstance(given, dict | set | frozenset | Integral) else [given]
+            return tuple(whole("a size", size, least=1) for size in sizes)
+        except (TypeError, SettingsError) as error:
+            raise SettingsError(
+                f"hidden_layer_sizes must be > 0 and whole numbers, got {shortened(given)}: {error}"
+            ) from error
 
     def fit(self, X: Any, y: Any, sample_weight: Any = None) -> Self:
         """Fit the model to rows and targets.
@@ -121,13 +143,17 @@ class BaseMLP(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no types
             As scikit-learn's estimator; if training diverges, too.
         SettingsError
             If the settings cannot work together: a ValueError that says what to change.
+        OutOfMemoryError
+            If there is not enough memory for the network, or for the rows as they are trained on.
         """
         return self._fit(X, y, sample_weight, incremental=False)
 
+    @memory_errors_told("the fit")
     def _fit(self, X: Any, y: Any, sample_weight: Any, *, incremental: bool) -> Self:
         """Train, for one epoch if ``incremental``."""
         self._validate_params()
         hidden = self._hidden()
+        self._check_targets(y)
         if self.solver == "lbfgs":
             return lbfgs.fit(self, X, y, sample_weight)
         if self.early_stopping and incremental:
@@ -148,9 +174,14 @@ class BaseMLP(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no types
             )
         return True
 
+    @memory_errors_told("the prediction")
     def _outputs(self, X: Any) -> NDArray[Any]:
         """Return the network's outputs for rows that are checked here, shape (n_samples, n_outputs)."""
         X = validate_data(self, X, accept_sparse=["csr", "csc"], reset=False)
+        numbers = X.shape[0] * sum(sorted(map(len, self.intercepts_))[-2:])  # of two layers at a time
+        check_memory(
+            numbers * self.coefs_[0].dtype.itemsize, f"a prediction for {X.shape[0]:,} rows", "predict fewer at a time"
+        )
         return forward(X, self.coefs_, self.intercepts_, self.activation, self.out_activation_)
 
     def to_sklearn(self) -> Any:

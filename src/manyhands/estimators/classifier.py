@@ -18,6 +18,7 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 from manyhands.estimators.base import STORED, BaseMLP
 from manyhands.estimators.course import Score
 from manyhands.estimators.rows import Rows
+from manyhands.memory import check_memory
 from manyhands.protocols import Strategy
 
 
@@ -249,6 +250,7 @@ class MLPClassifier(ClassifierMixin, BaseMLP):  # type: ignore[misc]  # scikit-l
             self.classes_ = self._label_binarizer.classes_
         else:
             self._check_classes(unique_labels(y))
+        check_memory(8 * y.shape[0] * len(self.classes_), "an indicator of all rows' classes", "use fewer of either")
         return X, self._label_binarizer.transform(y).astype(bool)
 
     def _check_classes(self, found: NDArray[Any]) -> None:
@@ -287,7 +289,7 @@ class MLPClassifier(ClassifierMixin, BaseMLP):  # type: ignore[misc]  # scikit-l
         ----------
         X : ndarray or sparse matrix of shape (n_samples, n_features)
             The rows.
-        y : array-like of shape (n_samples,) or (n_samples, n_outputs)
+        y : array-like of shape (n_samples,), or array-like or sparse matrix of shape (n_samples, n_outputs)
             Their labels.
         sample_weight : array-like of shape (n_samples,), default=None
             What each row counts in the loss.
@@ -304,7 +306,7 @@ class MLPClassifier(ClassifierMixin, BaseMLP):  # type: ignore[misc]  # scikit-l
             self._label_binarizer.fit(y if type_of_target(y).startswith("multilabel") else classes)
         return self._fit(X, y, sample_weight, incremental=True)
 
-    def predict(self, X: Any) -> NDArray[Any]:
+    def predict(self, X: Any) -> Any:
         """Return the label of each row.
 
         Parameters
@@ -314,13 +316,12 @@ class MLPClassifier(ClassifierMixin, BaseMLP):  # type: ignore[misc]  # scikit-l
 
         Returns
         -------
-        ndarray of shape (n_samples,) or (n_samples, n_classes)
-            Labels; with several per row, an indicator.
+        ndarray of shape (n_samples,), or ndarray or sparse matrix of shape (n_samples, n_classes)
+            Labels; with several per row, an indicator, which is sparse (CSR) if that of the training was sparse.
         """
         check_is_fitted(self, "coefs_")
         outputs = self._outputs(X)
-        found = self._label_binarizer.inverse_transform(outputs.ravel() if self.n_outputs_ == 1 else outputs)
-        return np.asarray(found)
+        return self._label_binarizer.inverse_transform(outputs.ravel() if self.n_outputs_ == 1 else outputs)
 
     def predict_proba(self, X: Any) -> NDArray[Any]:
         """Return the probability of each class.

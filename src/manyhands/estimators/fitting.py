@@ -31,6 +31,8 @@ State = dict[str, NDArray[Any]]
 NOT_FINITE = (
     "Solver produced non-finite parameter weights. The input data may contain large values and need to be preprocessed."
 )
+_AT_ONCE = 2**31 - 1
+"""Epochs of a run: as many as anyone waits for, so that ``max_iter`` may be any number, as with scikit-learn."""
 _SLOWEST = 1e-6
 """Where scikit-learn stops dividing an adaptive learning rate."""
 
@@ -207,7 +209,7 @@ class _Fit:
         """Go through all epochs, in one run unless the learning rate is adaptive."""
         epochs = 1 if self.incremental else int(self.estimator.max_iter)
         while not self.finished and len(self.progress.losses) < epochs:
-            self._run(epochs - len(self.progress.losses))
+            self._run(min(epochs - len(self.progress.losses), _AT_ONCE))
             if not self.finished and self.progress.failures > self.estimator.n_iter_no_change:
                 self._lose_patience()
         if not self.incremental and not self.finished:

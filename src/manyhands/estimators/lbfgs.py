@@ -6,11 +6,13 @@ from __future__ import annotations
 
 from typing import Any, TypeVar
 
+import numpy as np
 from sklearn.utils import check_random_state
 
 from manyhands.errors import SettingsError
 from manyhands.estimators.exchange import check_activation, copy_fitted, their_class
 from manyhands.estimators.workers import same_for_all, workers_and_team
+from manyhands.learners.mlp.network import MLPSettings, check_room
 
 Estimator = TypeVar("Estimator")
 
@@ -22,6 +24,8 @@ def fit(estimator: Estimator, X: Any, y: Any, sample_weight: Any) -> Estimator:
     ------
     SettingsError
         If something is asked for that it does not have.
+    OutOfMemoryError
+        If the network does not fit into memory.
     """
     ours: Any = estimator
     check_activation(ours.activation, "solver='lbfgs' is scikit-learn's and")
@@ -29,6 +33,7 @@ def fit(estimator: Estimator, X: Any, y: Any, sample_weight: Any) -> Estimator:
         raise SettingsError(
             "solver='lbfgs' is scikit-learn's: it has no dropout, and starts as weight_init='auto' does"
         )
+    _check_room(ours, X, y)
     kind = their_class(ours)
     names = kind().get_params()
     inner = kind(**{name: value for name, value in ours.get_params(deep=False).items() if name in names})
@@ -45,3 +50,9 @@ def fit(estimator: Estimator, X: Any, y: Any, sample_weight: Any) -> Estimator:
     copy_fitted(inner, ours)
     ours.n_workers_ = 1
     return estimator
+
+
+def _check_room(estimator: Any, X: Any, y: Any) -> None:
+    """Check that the network fits into memory; what else is wrong with the rows, scikit-learn says."""
+    features, outputs = (np.shape(each)[1] if np.ndim(each) == 2 else 1 for each in (X, y))
+    check_room(MLPSettings(estimator._hidden(), dtype="float64"), features, outputs)

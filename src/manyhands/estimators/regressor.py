@@ -8,6 +8,7 @@ from typing import Any, ClassVar, Self
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy import sparse
 from sklearn.base import RegressorMixin
 from sklearn.metrics import r2_score
 from sklearn.utils import column_or_1d
@@ -15,6 +16,7 @@ from sklearn.utils._param_validation import StrOptions
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_is_fitted, validate_data
 
+from manyhands.errors import DataError
 from manyhands.estimators.base import STORED, BaseMLP
 from manyhands.estimators.course import Score
 from manyhands.estimators.rows import Rows
@@ -242,6 +244,22 @@ class MLPRegressor(RegressorMixin, BaseMLP):  # type: ignore[misc]  # scikit-lea
     def _out_activation(self) -> str:
         return "exp" if self.loss == "poisson" else "identity"
 
+    def _check_targets(self, y: Any) -> None:
+        """Refuse what scikit-learn stumbles over, or trains on to no end: no numbers, and counts below 0."""
+        if sparse.issparse(y):
+            raise DataError("y is sparse, and a regressor takes dense targets: give y.toarray()")
+        values = np.asarray(y)
+        if values.dtype.kind in "SUTVmM":
+            raise DataError(f"y must be numbers, not {values.dtype}")
+        if self.loss == "poisson" and values.dtype.kind in "iuf":
+            with np.errstate(invalid="ignore"):
+                negative = values < 0
+            if negative.any():
+                raise DataError(
+                    f"Some value(s) of y are out of the valid range of the loss 'poisson', which is for numbers from "
+                    f"0 on: {values[negative][0]}"
+                )
+
     def _validate_input(self, X: Any, y: Any, incremental: bool, reset: bool) -> tuple[Any, NDArray[Any]]:
         """Check rows and numbers."""
         X, y = validate_data(
@@ -254,6 +272,7 @@ class MLPRegressor(RegressorMixin, BaseMLP):  # type: ignore[misc]  # scikit-lea
             dtype=STORED,
             reset=reset,
         )
+        self._check_targets(y)  # again: what was an array of objects is one of numbers now
         return X, column_or_1d(y, warn=True) if y.ndim == 2 and y.shape[1] == 1 else y
 
     def _score_of(self, held: Rows) -> Score:

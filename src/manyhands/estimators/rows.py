@@ -13,9 +13,11 @@ from sklearn.model_selection import train_test_split
 from manyhands.data.dataset import Dataset
 from manyhands.data.precision import coarse, say_once
 from manyhands.data.scaling import Scaling
-from manyhands.errors import DataError
+from manyhands.memory import check_memory
 from manyhands.protocols import Table
 from manyhands.randomness import generator
+
+_FEWER = "use fewer rows at a time (partial_fit), or fewer features (such as TruncatedSVD's)"
 
 
 @dataclass(frozen=True)
@@ -82,7 +84,7 @@ class Rows:
 
         Raises
         ------
-        DataError
+        OutOfMemoryError
             If sparse rows do not fit into memory as dense ones.
         """
         width = self.features.shape[1]
@@ -119,7 +121,8 @@ def needs_doubles(rows: Rows) -> bool:
     """Tell whether float32 would lose what tells the rows, or their targets, apart, as of time stamps."""
     features = rows.features
     if sparse.issparse(features):  # a column with zeros is not far from them
-        features = features[:, np.flatnonzero(features.getnnz(axis=0) == rows.count)].toarray()
+        columns = features.tocsc()
+        features = columns[:, np.flatnonzero(np.diff(columns.indptr) == rows.count)].toarray()
     if _is_coarse(features):
         say_once(
             "features lie so far from zero that float32 would lose what tells their rows apart: this fit computes in "
@@ -138,7 +141,9 @@ def _is_coarse(array: NDArray[Any]) -> bool:
 def _dense(features: Any, dtype: str) -> NDArray[Any]:
     """Return contiguous rows."""
     if sparse.issparse(features):
-        _check_memory(features.shape[0] * features.shape[1] * np.dtype(dtype).itemsize)
+        size = features.shape[0] * features.shape[1] * np.dtype(dtype).itemsize
+        # Twice: rows that were stored by columns are dense in the wrong order first.
+        check_memory(2 * size, f"making {features.shape[0]:,} sparse rows dense for training", _FEWER)
         return np.ascontiguousarray(features.astype(dtype).toarray())
     return _writable(features, "uint8" if features.dtype == np.uint8 else dtype)
 
@@ -147,17 +152,3 @@ def _writable(array: NDArray[Any], dtype: str) -> NDArray[Any]:
     """Return a contiguous array, copied only if need be. Kernels are compiled for arrays that could be written."""
     fits = np.ascontiguousarray(array, dtype)
     return fits if fits.flags.writeable else fits.copy()
-
-
-def _check_memory(size: int) -> None:
-    """Refuse to make a dense copy that takes more than half of the memory there is."""
-    from manyhands.studies.machine.hardware import memory
-
-    found = memory()
-    known = [found[name] for name in ("available", "limit")]
-    room = min((each for each in known if each is not None), default=None)
-    if room is not None and size > room / 2:
-        raise DataError(
-            f"training makes sparse rows dense, which would take {size / 2**30:.1f} GiB of {room / 2**30:.1f}; use "
-            "fewer rows at a time (partial_fit), or fewer features (such as TruncatedSVD's)"
-        )

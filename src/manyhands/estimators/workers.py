@@ -11,7 +11,7 @@ from typing import Any
 from joblib.parallel import get_active_backend  # type: ignore[import-untyped]
 from numpy.typing import NDArray
 
-from manyhands.cores import allowed_cores
+from manyhands.cores import crowd, usable_cores
 from manyhands.errors import SettingsError
 from manyhands.protocols import Strategy
 from manyhands.strategies import parse_strategy
@@ -38,7 +38,7 @@ def workers_and_team(n_workers: int | None, team: str) -> tuple[int, str]:
     """
     if team == "mpi":
         return _in_job(n_workers)
-    number = 1 if n_workers is None else len(allowed_cores()) if n_workers == -1 else int(n_workers)
+    number = 1 if n_workers is None else usable_cores() if n_workers == -1 else int(n_workers)
     limit = _threads_of_joblib()
     if limit is not None:
         number = min(number, limit)
@@ -46,16 +46,20 @@ def workers_and_team(n_workers: int | None, team: str) -> tuple[int, str]:
 
 
 def with_rows(number: int, team: str, batch: int) -> tuple[int, str]:
-    """Return as many of the workers as can share a batch; warn if these are fewer.
+    """Return as many of the workers as can share a batch; warn if these are fewer, or too many for the cores.
 
     In an MPI job nobody can stand aside, and the plan refuses.
     """
-    if team != "threads" or number <= batch:
-        return number, team
-    warnings.warn(
-        f"{number} workers cannot share batches of {batch} row{'s' if batch > 1 else ''}: {batch} train", stacklevel=2
-    )
-    return batch, "threads" if batch > 1 else "solo"
+    if team == "threads" and number > batch:
+        warnings.warn(
+            f"{number} workers cannot share batches of {batch} row{'s' if batch > 1 else ''}: {batch} train",
+            stacklevel=2,
+        )
+        number, team = batch, "threads" if batch > 1 else "solo"
+    said = crowd(number) if team == "threads" else None
+    if said is not None:
+        warnings.warn(said, stacklevel=2)
+    return number, team
 
 
 def _in_job(n_workers: int | None) -> tuple[int, str]:
@@ -66,7 +70,7 @@ def _in_job(n_workers: int | None) -> tuple[int, str]:
             return 1, "solo"
         raise SettingsError(
             f"team='mpi' with n_workers={n_workers} needs a program that mpiexec has started, and this one runs alone; "
-            f"start it with mpiexec -n {n_workers if n_workers != -1 else len(allowed_cores())}, or use team='threads'"
+            f"start it with mpiexec -n {n_workers if n_workers != -1 else usable_cores()}, or use team='threads'"
         )
     if n_workers not in (None, -1, size):
         raise SettingsError(

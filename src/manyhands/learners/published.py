@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from sklearn.neural_network import MLPClassifier
 
 from manyhands.errors import DataError, DivergedError, SettingsError
-from manyhands.learners.mlp.network import MLPSettings
+from manyhands.learners.mlp.network import MLPSettings, check_room
 from manyhands.memory import aligned_zeros
 from manyhands.protocols import Control, Order, Rounds, Table, Vector
 
@@ -74,6 +74,7 @@ class Published:
                 f"a classifier needs at least 1 feature and 2 classes; the data have {features} and {classes}"
             )
         _check_known(settings)
+        check_room(settings, features, classes)
         self.settings, self.features, self.classes = settings, features, classes
         self.rank, self.seed = rank, seed
         self.dtype: np.dtype[Any] = np.dtype(settings.dtype)

@@ -9,11 +9,13 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
+from manyhands.checks import whole
 from manyhands.data.catalog import DataRequest, load
 from manyhands.data.dataset import Dataset
 from manyhands.data.split import head, resplit
 from manyhands.errors import SettingsError
 from manyhands.learners.mlp.network import MLPSettings
+from manyhands.memory import memory_errors_told
 from manyhands.protocols import Sharding, Strategy
 from manyhands.strategies import parse_strategy
 from manyhands.studies.comparison import Comparison, run_record
@@ -23,10 +25,11 @@ from manyhands.teams.launch import check_alone
 from manyhands.training.logs import RunLog, no_log
 from manyhands.training.placement import Placement
 from manyhands.training.plan import DEFAULT_BATCH, Plan, is_automatic, make_plan, rows_validated
-from manyhands.training.run import Runner, network_settings
+from manyhands.training.run import Runner, network_settings, warn_of_crowd
 
 DEFAULT_STRATEGIES = ("sequential", "one-shot", "periodic:1epoch", "gradient")
 DEFAULT_SEEDS = 5
+_MOST_REPEATS = 10**6  # nobody has the time; and every run is planned before the first begins
 DEFAULT_WORKERS = (1, 2, 4, 6)  # as Todorov et al. 2021
 
 
@@ -120,6 +123,7 @@ class CompareStudy:
         _check(dataset, request)
         self.dataset, self.request = dataset, request
         self.plans = list(_plans(dataset, request))
+        warn_of_crowd(max(plan.workers for plan in self.plans), request.team)
         self.outcome = Comparison(describe_environment(), _settings(dataset, request, self.plans))
 
     def run(self, progress: StudyProgress | None = None, log: RunLog = no_log) -> Comparison:
@@ -178,13 +182,13 @@ def _bind(progress: StudyProgress, plan: Plan) -> Callable[[int], None]:
 
 def _check(dataset: Dataset, request: CompareRequest) -> None:
     """Check what `make_plan` does not see."""
-    repeats = request.seeds if request.splits is None else request.splits
-    if repeats < 1:
-        raise SettingsError(f"--{'seeds' if request.splits is None else 'splits'} must be at least 1, not {repeats}")
+    name, repeats = ("--seeds", request.seeds) if request.splits is None else ("--splits", request.splits)
+    whole(name, repeats, least=1, most=_MOST_REPEATS)
+    whole("the seed", request.seed, least=0, most=None)
     if not request.workers:
         raise SettingsError("give at least one number of workers")
-    if min(request.workers) < 1:
-        raise SettingsError(f"the number of workers must be at least 1, not {min(request.workers)}")
+    for workers in request.workers:
+        whole("the number of workers", workers, least=1)
     check_margin(request.margin)
     if request.splits is not None and dataset.validation is not None:
         raise SettingsError("random splits have no validation rows: use --seeds with merges that look at them")
@@ -268,6 +272,7 @@ def _settings(dataset: Dataset, request: CompareRequest, plans: Sequence[Plan]) 
     }
 
 
+@memory_errors_told("the comparison")
 def compare(
     data: str | Path | Dataset = "auto",
     *,

@@ -12,8 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from manyhands import __version__
-from manyhands.cores import allowed_cores
-from manyhands.studies.machine.limits import cpu_quota
+from manyhands.cores import usable_cores
 
 _PACKAGES = ("numpy", "scipy", "numba", "llvmlite", "scikit-learn", "scipy-openblas32")
 _THREAD_VARIABLES = (
@@ -26,18 +25,6 @@ _THREAD_VARIABLES = (
     "OPENBLAS_CORETYPE",
     "MANYHANDS_BLAS_CORE",
 )
-
-
-def usable_cores(root: Path = Path("/")) -> int:
-    """Return how many cores this process may use: affinity, and the cgroups' quota if it is smaller.
-
-    Parameters
-    ----------
-    root
-        The folder that holds ``proc`` and ``sys``; another one for tests.
-    """
-    allowed, quota = len(allowed_cores()), cpu_quota(root)
-    return allowed if quota is None else max(1, min(allowed, int(quota)))
 
 
 def cpu_model() -> str:

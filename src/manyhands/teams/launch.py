@@ -212,8 +212,7 @@ def launch(
         for team in crew.teams
     ]
     try:
-        for thread in threads:
-            thread.start()
+        _begin(threads)
         _wait(threads, tick, crew.check)
     except BaseException as error:
         _set(stops)
@@ -226,6 +225,24 @@ def launch(
     if errors:
         raise errors[0]
     return [results[rank] for rank in sorted(results)]
+
+
+def _begin(threads: Sequence[threading.Thread]) -> None:
+    """Let all threads begin.
+
+    Raises
+    ------
+    SettingsError
+        If the system refuses one.
+    """
+    for number, thread in enumerate(threads):
+        try:
+            thread.start()
+        except (RuntimeError, MemoryError) as error:
+            raise SettingsError(
+                f"only {number} of {len(threads)} workers could begin, as this system lets a process have no more "
+                f"threads (ulimit -u, ulimit -v, or pids.max of its cgroup): use at most {max(number // 2, 1)} workers"
+            ) from error
 
 
 def _set(cells: Sequence[NDArray[np.int64]]) -> None:

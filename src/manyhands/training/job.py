@@ -30,9 +30,11 @@ import numpy as np
 from manyhands import errors
 from manyhands.data.catalog import DataRequest
 from manyhands.data.dataset import Dataset
-from manyhands.errors import ManyhandsError, OutputError, WorkerLost
+from manyhands.errors import ManyhandsError, OutOfMemoryError, OutputError, WorkerLost
 from manyhands.files import write_whole
 from manyhands.learners import make_learner
+from manyhands.limits import oom_kills
+from manyhands.memory import out_of_memory
 from manyhands.protocols import Control
 from manyhands.teams import launchers
 from manyhands.training.events import Listener, from_record
@@ -86,7 +88,7 @@ class Job:
         self._mpiexec, kind = launchers.find_mpiexec(library())
         self.workers, self.dataset = workers, dataset
         self.folder = Path(tempfile.mkdtemp(prefix="manyhands-job-", dir=_place_for(dataset)))
-        self._runs = 0
+        self._runs, self._oom_kills = 0, oom_kills()
         self._process: subprocess.Popen[bytes] | None = None
         self._pids: list[int] = []
         self._lock: IO[bytes] | None = None
@@ -268,11 +270,16 @@ class Job:
         end = f"was killed by signal {-status}" if status < 0 else f"has ended with status {status}"
         return ManyhandsError(f"the MPI job is gone: {self._mpiexec} {end}{self._said()}")
 
-    def _killed(self, match: re.Match[str]) -> WorkerLost:
+    def _killed(self, match: re.Match[str]) -> ManyhandsError:
         found = match.groupdict()
         pid = int(found.get("pid") or 0)
         rank = int(found["rank"]) if found.get("rank") else self._pids.index(pid) if pid in self._pids else -1
         number = int(found["signal"])
+        if number == signal.SIGKILL and oom_kills() > self._oom_kills:
+            return OutOfMemoryError(
+                f"worker {rank} was killed by signal 9 (SIGKILL), as the system does when memory has run out: "
+                "use fewer workers, rows or neurons"
+            )
         with contextlib.suppress(ValueError):
             return WorkerLost(rank, f"was killed by signal {number} ({signal.Signals(number).name})")
         return WorkerLost(rank, f"has ended with status {number}")
@@ -349,6 +356,8 @@ def controls_in(cells: Any) -> list[Control]:
 
 def describe(error: BaseException, rank: int) -> dict[str, Any]:
     """Return an error as plain data, for `revive`."""
+    if isinstance(error, MemoryError) and not isinstance(error, OutOfMemoryError):
+        error = out_of_memory(f"worker {rank}", error)
     name = type(error).__name__
     if not isinstance(error, ManyhandsError):
         return {"type": "ManyhandsError", "arguments": [f"worker {rank} failed: {name}: {error}"]}

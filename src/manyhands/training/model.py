@@ -21,6 +21,7 @@ from manyhands.data.scaling import Scaling
 from manyhands.errors import DataError, ModelFileError
 from manyhands.files import write_whole
 from manyhands.learners.mlp.network import MLPSettings
+from manyhands.memory import check_memory, memory_errors_told
 from manyhands.protocols import Learner
 
 _FORMAT = "manyhands.model/1"
@@ -62,6 +63,7 @@ class TrainedModel:
     feature_names: Names | None = None
     label_name: str | None = None
 
+    @memory_errors_told("the prediction")
     def predict_proba(self, features: Any) -> NDArray[Any]:
         """Return class probabilities of shape (rows, K).
 
@@ -76,11 +78,15 @@ class TrainedModel:
         DataError
             If the number of features is not the network's, a column is missing or strange, a value is not finite, or
             the result is not.
+        OutOfMemoryError
+            If there is not enough memory for so many rows at once.
         """
         rows = self._rows(features)
         expected = len(self.scaling.scale)
         if rows.shape[1] != expected:
             raise DataError(f"the model takes {expected} features per row, these have {rows.shape[1]}")
+        size = rows.size * (1 if rows.dtype == np.uint8 else rows.itemsize) + 8 * len(rows) * len(self.classes)
+        check_memory(size, f"a prediction for {len(rows):,} rows", "predict fewer at a time")
         if rows.dtype != np.uint8:
             if not np.isfinite(rows).all():
                 raise DataError("the features contain values that are not finite")

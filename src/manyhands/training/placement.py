@@ -11,8 +11,11 @@ from typing import Any
 
 from threadpoolctl import ThreadpoolController
 
+from manyhands.checks import truth, whole
 from manyhands.cores import check_pinning
 from manyhands.errors import SettingsError
+
+_MOST_THREADS = 2**31 - 1  # what libraries take
 
 
 @dataclass(frozen=True)
@@ -38,8 +41,9 @@ class Placement:
     blas_threads: int = 1
 
     def __post_init__(self) -> None:
-        if self.blas_threads < 1:
-            raise SettingsError(f"the number of BLAS threads must be at least 1, not {self.blas_threads}")
+        threads = whole("the number of BLAS threads", self.blas_threads, least=1, most=_MOST_THREADS)
+        object.__setattr__(self, "blas_threads", threads)
+        object.__setattr__(self, "pin", truth("pin", self.pin))
         if self.pin:
             check_pinning()
         if self.pin and self.blas_threads > 1:

@@ -2,26 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import cached_property
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
+from manyhands.checks import LARGEST, truth, whole
 from manyhands.data.dataset import Dataset
 from manyhands.data.order import check_batch
 from manyhands.data.shares import Shares, parse_shares
 from manyhands.errors import SettingsError
 from manyhands.learners import LEARNERS
-from manyhands.learners.mlp.network import MLPSettings, wider
+from manyhands.learners.mlp.network import MLPSettings, check_room, wider
 from manyhands.protocols import Sharding, Strategy
 from manyhands.strategies import parse_strategy
 from manyhands.strategies.one_shot import OneShot
 from manyhands.strategies.sequential import Sequential
-from manyhands.teams.launch import check_team, job_size, processes_announced
+from manyhands.teams.launch import check_team, in_job, job_size, processes_announced
 from manyhands.training.auto import Asked, choose
+from manyhands.training.given import check_targets, read
 from manyhands.training.inputs import check_inputs
 from manyhands.training.placement import Placement
 from manyhands.training.schedules import RateSchedule, parse_schedule
@@ -288,16 +290,24 @@ def make_plan(
     SettingsError
         If the run is not possible, with what to change.
     """
-    _check_words(epochs, seed, sharding, learner)
-    number = _number_of_workers(team, workers)
-    asked = Asked(settings or MLPSettings(), batch, None if schedule is None else _read(parse_schedule, schedule))
-    division = Shares() if shares is None else _read(parse_shares, shares)
+    epochs, seed = whole("the number of epochs", epochs, least=1), whole("the seed", seed, most=None)
+    first_epoch = whole("the number of the first epoch", first_epoch)
+    convergence, shuffle = truth("convergence", convergence), truth("shuffle", shuffle)
+    _check_words(seed, sharding, learner)
+    check_team(team, 1)
+    number = _number_of_workers(team, None if workers is None else whole("the number of workers", workers))
+    asked = Asked(
+        settings or MLPSettings(),
+        None if batch is None else whole("the global batch", batch),
+        None if schedule is None else read(parse_schedule, schedule, "factors", "schedule"),
+    )
+    division = Shares() if shares is None else read(parse_shares, shares, "divide", "shares")
     automatic = is_automatic(strategy)
     if automatic:
         chosen, asked = _choose(asked, dataset.rows, number, team, epochs, learner, division)
     else:
-        chosen = _read(parse_strategy, strategy)
-    rule = None if stop is None else _read(parse_stop, stop)
+        chosen = read(parse_strategy, strategy, "next_round", "strategy")
+    rule = None if stop is None else read(parse_stop, stop, "watch", "stop")
     if isinstance(chosen, Sequential):
         if number != 1:
             raise SettingsError(f"the sequential strategy has one worker, not {number}; choose another strategy")
@@ -314,6 +324,7 @@ def make_plan(
     check_batch(dataset.rows, batch, number)
     _check_order(chosen, learner, first_epoch, shuffle)
     check_inputs(dataset, asked.settings.dtype)
+    check_targets(dataset, asked.settings.loss)
     plan = Plan(
         strategy=chosen,
         workers=number,
@@ -335,6 +346,9 @@ def make_plan(
         shuffle=shuffle,
     )
     stages = plan.stages  # too few epochs for them are better known now
+    if plan.total_steps > LARGEST:
+        raise SettingsError(f"{epochs:.3e} epochs have more steps than can be counted; use fewer")
+    _check_room(plan, dataset)
     if rule is not None and rule.validates and number > 1 and not any(map(_alike_on_the_way, stages)):
         raise SettingsError(
             f"stop {rule.name}: the workers of {chosen.name} are never alike at the end of an epoch but the last, so "
@@ -357,14 +371,6 @@ def _alike_on_the_way(stage: PlannedStage) -> bool:
     return False
 
 
-Value = TypeVar("Value")
-
-
-def _read(parse: Callable[[str], Value], value: str | Value) -> Value:
-    """Return what text names, or the value itself."""
-    return parse(value) if isinstance(value, str) else value
-
-
 def _choose(
     asked: Asked, rows: int, workers: int, team: str, epochs: int, learner: str, shares: Shares
 ) -> tuple[Strategy, Asked]:
@@ -376,10 +382,8 @@ def _choose(
     return choose(asked, workers, rows, epochs, alike=shares.kind in ("stored", "iid"))
 
 
-def _check_words(epochs: int, seed: int, sharding: str | None, learner: str) -> None:
+def _check_words(seed: int, sharding: str | None, learner: str) -> None:
     """Check what needs no knowledge of anything else."""
-    if epochs < 1:
-        raise SettingsError(f"the number of epochs must be at least 1, not {epochs}")
     if seed < 0:
         raise SettingsError(f"the seed must be 0 or larger, not {seed}")
     if sharding not in (None, "global", "fixed"):
@@ -427,7 +431,11 @@ def rows_needed(
     """
     if shares is not None or is_automatic(strategy):
         return "global"
-    return "fixed" if learner == "published" else sharding or _read(parse_strategy, strategy).sharding
+    return (
+        "fixed"
+        if learner == "published"
+        else sharding or read(parse_strategy, strategy, "next_round", "strategy").sharding
+    )
 
 
 def rows_validated(
@@ -437,8 +445,10 @@ def rows_validated(
 ) -> int | Literal["auto"] | None:
     """Return how many validation rows to load: those that are wanted, or enough if strategy or rule look at any."""
     several = [strategies] if isinstance(strategies, str) or not isinstance(strategies, Sequence) else strategies
-    needed = any(_read(parse_strategy, each).validates for each in several if not is_automatic(each))
-    needed = needed or (stop is not None and _read(parse_stop, stop).validates)
+    needed = any(
+        read(parse_strategy, each, "next_round", "strategy").validates for each in several if not is_automatic(each)
+    )
+    needed = needed or (stop is not None and read(parse_stop, stop, "watch", "stop").validates)
     return "auto" if wanted is None and needed else wanted
 
 
@@ -500,3 +510,13 @@ def _check_order(strategy: Strategy, learner: str, first_epoch: int, shuffle: bo
         raise SettingsError(
             f"{strategy.name} draws a part of the rows in every epoch: without shuffling it would always be the same"
         )
+
+
+def _check_room(plan: Plan, dataset: Dataset) -> None:
+    """Check that the networks of all workers of this process, or of a job that it starts, fit into memory."""
+    outputs = len(dataset.classes) if dataset.train.targets is None else dataset.train.targets.shape[1]
+    here = 1 if plan.team == "mpi" and in_job() else plan.workers
+    rows = -(-max(stage.batch for stage in plan.stages) // plan.workers)
+    check_room(plan.settings, dataset.features, outputs, here, rows)
+    if plan.model_settings is not plan.settings:
+        check_room(plan.model_settings, dataset.features, outputs)

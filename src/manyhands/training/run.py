@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
@@ -13,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from manyhands.cores import crowd
 from manyhands.data.catalog import DataRequest
 from manyhands.data.dataset import Dataset
 from manyhands.data.order import Schedule
@@ -20,6 +22,7 @@ from manyhands.data.shares import Shares
 from manyhands.errors import DivergedError, SettingsError
 from manyhands.learners import make_learner
 from manyhands.learners.mlp.network import MLPSettings
+from manyhands.memory import memory_errors_told
 from manyhands.protocols import Control, Learner, Sharding, Strategy, Team
 from manyhands.randomness import generator
 from manyhands.teams.launch import alone, in_job, launch, prepare, share
@@ -38,6 +41,7 @@ if TYPE_CHECKING:
     from manyhands.training.job import Job
 
 
+@memory_errors_told("the training")
 def run(
     plan: Plan,
     dataset: Dataset,
@@ -76,7 +80,10 @@ def run(
     WorkerLost
         If a worker in another process is gone.
     SettingsError
-        If the team is mpi and mpi4py, a fitting mpiexec, or a worker for each process is missing.
+        If the team is mpi and mpi4py, a fitting mpiexec, or a worker for each process is missing; or if the system
+        lets no more threads begin.
+    OutOfMemoryError
+        If memory runs out in spite of all that was checked before.
     KeyboardInterrupt
         On Ctrl-C; all workers have ended then.
     """
@@ -246,6 +253,7 @@ def _work(
     return _Outcome(team.rank, loop.model, tally, team.bytes_sent - sent, clock)
 
 
+@memory_errors_told("the run")
 def train(
     data: str | Path | Dataset = "auto",
     *,
@@ -344,7 +352,15 @@ def train(
         shares=shares,
         placement=Placement(pin, blas_threads),
     )
+    warn_of_crowd(plan.workers, plan.team)
     return run(plan, dataset, progress=progress, listeners=listeners)
+
+
+def warn_of_crowd(workers: int, team: str) -> None:
+    """Say so if this machine has far fewer cores than workers; those of a job may be on several."""
+    said = None if team == "mpi" and in_job() else crowd(workers)
+    if said is not None:
+        logging.getLogger("manyhands").warning(said)
 
 
 def network_settings(**network: Any) -> MLPSettings:

@@ -11,7 +11,16 @@ from numpy.typing import NDArray
 from manyhands.compiling import hurrying
 from manyhands.errors import DivergedError, SettingsError, WorkerLost
 from manyhands.learners.mlp import forms, kernels, tiles
-from manyhands.learners.mlp.network import ACTIVATIONS, LOSSES, OPTIMIZERS, Layout, MLPSettings, initialize, wider
+from manyhands.learners.mlp.network import (
+    ACTIVATIONS,
+    LOSSES,
+    OPTIMIZERS,
+    Layout,
+    MLPSettings,
+    check_room,
+    initialize,
+    wider,
+)
 from manyhands.learners.mlp.optimizers import MOMENTUM_DECAY
 from manyhands.memory import aligned_zeros
 from manyhands.parts import bounds_of
@@ -60,6 +69,8 @@ class MLP:
     ------
     SettingsError
         If there are too few outputs, or no features.
+    OutOfMemoryError
+        If the network does not fit into memory.
     """
 
     whole_runs = False
@@ -69,6 +80,7 @@ class MLP:
             raise SettingsError(
                 f"a classifier needs at least 1 feature and 2 classes; the data have {features} and {classes}"
             )
+        check_room(settings, features, classes)
         self.settings = settings
         self.rank, self.seed = rank, seed
         self.classes = classes

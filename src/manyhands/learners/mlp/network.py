@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
 import math
-import operator
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple, cast
@@ -11,8 +11,10 @@ from typing import Any, NamedTuple, cast
 import numpy as np
 from numpy.typing import NDArray
 
+from manyhands.checks import real, shortened, whole
 from manyhands.errors import SettingsError
 from manyhands.learners.mlp.initialization import parse_initialization
+from manyhands.memory import check_memory
 from manyhands.protocols import Vector
 
 ACTIVATIONS = (
@@ -50,6 +52,10 @@ DEFAULTS = {
 }
 OPTIMIZERS = tuple(DEFAULTS)
 """In the order of the codes in `forms`."""
+_ONE_VECTOR = ("sgd", "momentum", "nesterov", "lars")
+"""Optimizers for which a network keeps one vector beside its parameters; for the others it keeps two."""
+_NUMBERS = ("learning_rate", "l2", "momentum", "beta_1", "beta_2", "epsilon", "rho", "weight_decay", "dropout")
+_TOLD = {"learning_rate": "the learning rate"}
 
 
 @dataclass(frozen=True)
@@ -111,9 +117,7 @@ class MLPSettings:
     dtype: str = "float32"
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "hidden", tuple(operator.index(width) for width in self.hidden))
-        if any(width < 1 for width in self.hidden):
-            raise SettingsError(f"hidden layers need at least one neuron each, not {list(self.hidden)}")
+        object.__setattr__(self, "hidden", _widths(self.hidden))
         _one_of("activation", self.activation, ACTIVATIONS)
         _one_of("optimizer", self.optimizer, OPTIMIZERS)
         _one_of("loss", self.loss, LOSSES)
@@ -121,6 +125,8 @@ class MLPSettings:
         for name, value in DEFAULTS[self.optimizer]._asdict().items():
             if getattr(self, name) is None:
                 object.__setattr__(self, name, value)
+        for name in _NUMBERS:
+            object.__setattr__(self, name, real(_TOLD.get(name, name), getattr(self, name)))
         for name in ("weight_init", "bias_init"):
             object.__setattr__(self, name, parse_initialization(name, getattr(self, name)).name)
         self._check_numbers()
@@ -153,8 +159,56 @@ def wider(settings: MLPSettings, times: int) -> MLPSettings:
 
 
 def _one_of(name: str, value: str, choices: Sequence[str]) -> None:
-    if value not in choices:
-        raise SettingsError(f"unknown {name} {value!r}; choose one of {', '.join(choices)}")
+    if not isinstance(value, str) or value not in choices:
+        raise SettingsError(f"unknown {name} {shortened(value)}; choose one of {', '.join(choices)}")
+
+
+def _widths(given: Any) -> tuple[int, ...]:
+    """Return the widths of hidden layers, which may come as any sequence, or array, of whole numbers."""
+    try:
+        each = None if isinstance(given, str | bytes | dict | set | frozenset) else list(given)
+    except TypeError:
+        each = None
+    if each is None:
+        raise SettingsError(f"hidden must be the widths of the hidden layers, such as (75,), not {shortened(given)}")
+    widths = tuple(whole("the width of a hidden layer", width) for width in each)
+    if any(width < 1 for width in widths):
+        raise SettingsError(f"hidden layers need at least one neuron each, not {list(widths)}")
+    return widths
+
+
+def check_room(settings: MLPSettings, features: int, outputs: int, workers: int = 1, rows: int = 1) -> None:
+    """Check that networks fit into memory, before any is made: parameters, optimizers, gradients, and a batch.
+
+    Parameters
+    ----------
+    settings, features, outputs
+        The network.
+    workers
+        How many of them there will be in this machine's memory.
+    rows
+        Of the batch of each.
+
+    Raises
+    ------
+    OutOfMemoryError
+        If they do not.
+    """
+    widths = [features, *map(padded, [*settings.hidden, outputs])]
+    layers = [(inputs + 1) * width for inputs, width in itertools.pairwise(widths)]
+    parameters = sum((a + 1) * b for a, b in itertools.pairwise([features, *settings.hidden, outputs]))
+    # Parameters and the optimizer's; the gradient of the largest layer; values and deltas of the batch.
+    numbers = (2 + (settings.optimizer not in _ONE_VECTOR)) * sum(layers) + max(layers) + 2 * rows * sum(widths)
+    check_memory(
+        workers * numbers * np.dtype(settings.dtype).itemsize,
+        f"{f'{workers} workers, each with ' if workers > 1 else ''}a network of {_count(parameters)} parameters, its "
+        f"optimizer and a batch of {rows} row{'s' if rows > 1 else ''}",
+        f"make the hidden layers smaller{', the workers fewer' if workers > 1 else ''} or the batch smaller",
+    )
+
+
+def _count(number: int) -> str:
+    return f"{number:,}" if number < 10**15 else shortened(number)
 
 
 def padded(width: int) -> int:

@@ -6,9 +6,9 @@ import os
 from pathlib import Path
 from typing import Any
 
-from manyhands.cores import allowed_cores
-from manyhands.studies.environment import cpu_model, usable_cores
-from manyhands.studies.machine.limits import cpu_quota, memory_limit
+from manyhands.cores import allowed_cores, usable_cores
+from manyhands.limits import cpu_quota, meminfo, memory_limit
+from manyhands.studies.environment import cpu_model
 
 _ROOT = Path("/")
 # What kernels make use of: the name that people know, and LLVM's.
@@ -62,14 +62,7 @@ def physical_cores(numbers: set[int], root: Path = _ROOT) -> int | None:
 
 def memory(root: Path = _ROOT) -> dict[str, int | None]:
     """Return bytes of memory: ``total``, ``available`` now, and the ``limit`` of the cgroups; None: unknown."""
-    found: dict[str, int] = {}
-    try:
-        for line in (root / "proc/meminfo").read_text().splitlines():
-            name, _, value = line.partition(":")
-            if name in ("MemTotal", "MemAvailable"):
-                found[name] = 1024 * int(value.split()[0])
-    except (OSError, ValueError, IndexError):
-        pass
+    found = meminfo(root)
     total = found.get("MemTotal")
     return {
         "total": _total_by_pages() if total is None else total,

@@ -1,11 +1,13 @@
-"""What the cgroups of this process grant it: cores and memory, by version 1 and version 2 of the kernel's interface.
+"""What this process may have: cores and memory, by the machine, by the limits of processes, and by its cgroups.
 
-Both can be in use on one machine, each for some of the resources. Limits nest: a container inside a batch job has the
-smallest one of its own group and of all groups around it.
+Of cgroups both versions of the kernel's interface are read, which can be in use on one machine, each for some of the
+resources. Limits nest: a container inside a batch job has the smallest one of its own group and of all groups around
+it.
 """
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 
@@ -48,6 +50,70 @@ def memory_limit(root: Path = _ROOT) -> int | None:
             if limit is not None and 0 < limit < _NO_LIMIT:
                 found.append(limit)
     return min(found, default=None)
+
+
+def memory_room(root: Path = _ROOT) -> tuple[int, str] | None:
+    """Return how many bytes this process may still take, and what sets that limit; None if nothing says.
+
+    Parameters
+    ----------
+    root
+        As for `cpu_quota`.
+    """
+    machine, rooms = meminfo(root), []
+    if "MemAvailable" in machine:
+        # What is swapped out is slow, but it is not what ends a process.
+        rooms.append((machine["MemAvailable"] + machine.get("SwapFree", 0), "free on this machine"))
+    rooms += [(room, "left of the cgroup's memory limit") for room in _rooms_of_groups(root)]
+    rooms += [(room, "left of the limit of ulimit -v") for room in _room_of_addresses(root)]
+    return min(rooms, default=None)
+
+
+def oom_kills(root: Path = _ROOT) -> int:
+    """Return how many processes the kernel has killed for want of memory, on the whole machine; 0 if it does not say.
+
+    Parameters
+    ----------
+    root
+        As for `cpu_quota`.
+    """
+    for line in _lines(root / "proc/vmstat"):
+        name, _, count = line.partition(" ")
+        if name == "oom_kill" and count.strip().isdecimal():
+            return int(count)
+    return 0
+
+
+def meminfo(root: Path = _ROOT) -> dict[str, int]:
+    """Return what the kernel says about the machine's memory, in bytes; nothing where there is no /proc."""
+    found = {}
+    for line in _lines(root / "proc/meminfo"):
+        name, _, value = line.partition(":")
+        with contextlib.suppress(ValueError, IndexError):
+            found[name] = 1024 * int(value.split()[0])
+    return found
+
+
+def _rooms_of_groups(root: Path) -> Iterator[int]:
+    """Yield what each group that limits memory still grants; what the kernel can drop at once counts as free."""
+    for folder in _groups("memory", root):
+        for most, now in (("memory.max", "memory.current"), ("memory.limit_in_bytes", "memory.usage_in_bytes")):
+            limit, used = _number(folder / most), _number(folder / now)
+            if limit is not None and used is not None and 0 < limit < _NO_LIMIT:
+                dropped = [line.split()[-1] for line in _lines(folder / "memory.stat") if "inactive_file " in line]
+                yield max(limit - used + max((int(word) for word in dropped if word.isdecimal()), default=0), 0)
+
+
+def _room_of_addresses(root: Path) -> Iterator[int]:
+    """Yield what RLIMIT_AS still grants."""
+    try:
+        import resource  # not on every system
+    except ImportError:
+        return
+    limit = resource.getrlimit(resource.RLIMIT_AS)[0]
+    words = " ".join(_lines(root / "proc/self/statm")).split()
+    if limit != resource.RLIM_INFINITY and words:
+        yield max(limit - int(words[0]) * resource.getpagesize(), 0)
 
 
 def _groups(controller: str, root: Path) -> Iterator[Path]:
