@@ -1,6 +1,8 @@
 """The model file: what is saved comes back, and damage of any kind is one clear error."""
 
+import dataclasses
 import json
+import os
 import tracemalloc
 
 import numpy as np
@@ -148,6 +150,11 @@ class TestRoundTrip:
 
     def test_file_does_not_depend_on_the_way_it_is_named(self, path):
         assert load_model(str(path)).settings == load_model(path).settings
+
+    def test_a_name_that_is_no_unicode_is_spelled_out(self, model, tmp_path):
+        """As of a CSV file whose name has bytes of another encoding."""
+        dataclasses.replace(model, name="caf\udce9.csv").save(tmp_path / "m")
+        assert load_model(tmp_path / "m").name == "caf\\udce9.csv"
 
     def test_saving_into_a_missing_folder_is_an_output_error(self, model, tmp_path):
         with pytest.raises(OutputError, match="cannot write"):
@@ -299,6 +306,16 @@ class TestDamage:
     def test_folder(self, folder):
         with pytest.raises(ModelFileError, match=folder.name):
             load_model(folder)
+
+    def test_a_pipe_is_not_waited_for(self, folder):
+        os.mkfifo(folder / "pipe")
+        with pytest.raises(ModelFileError, match="a folder, a device or a pipe"):
+            load_model(folder / "pipe")
+
+    @pytest.mark.parametrize("name", ["a\0b", "x" * 5000])
+    def test_names_that_no_file_can_have(self, name):
+        with pytest.raises(ModelFileError):
+            load_model(name)
 
     def test_message_names_the_file(self, rewrite):
         with pytest.raises(ModelFileError, match=r"rewritten\.safetensors: "):

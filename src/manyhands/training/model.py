@@ -259,10 +259,14 @@ def _read(path: Path) -> tuple[dict[str, str], dict[str, NDArray[Any]]]:
     from safetensors import SafetensorError, safe_open
 
     try:
+        if path.exists() and not path.is_file():  # to open a pipe would wait for ever
+            raise ModelFileError(f"{path}: no model file but a folder, a device or a pipe")
         with safe_open(path, framework="numpy") as file:
             return file.metadata() or {}, {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
     except FileNotFoundError as error:
         raise ModelFileError(f"{path}: there is no such file") from error
+    except ModelFileError:
+        raise
     except (SafetensorError, OSError, TypeError, ValueError, AttributeError) as error:  # last: a type NumPy lacks
         raise ModelFileError(f"{path}: damaged or not a model file ({error})") from error
 
