@@ -119,7 +119,8 @@ def needs_doubles(rows: Rows) -> bool:
     """Tell whether float32 would lose what tells the rows, or their targets, apart, as of time stamps."""
     features = rows.features
     if sparse.issparse(features):  # a column with zeros is not far from them
-        features = features[:, np.flatnonzero(features.getnnz(axis=0) == rows.count)].toarray()
+        columns = features.tocsc()
+        features = columns[:, np.flatnonzero(np.diff(columns.indptr) == rows.count)].toarray()
     if _is_coarse(features):
         say_once(
             "features lie so far from zero that float32 would lose what tells their rows apart: this fit computes in "
