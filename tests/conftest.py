@@ -35,7 +35,7 @@ def mnist(data_folder: Path) -> Dataset:
 @pytest.fixture(scope="session")
 def compiled() -> None:
     """Compile before anybody looks at what a program prints: the first one that compiles says so."""
-    for dtype in (np.uint8, np.float32):
+    for dtype in (np.uint8, np.float32, np.float64):
         rows, labels = np.zeros((1, 3), dtype), np.zeros(1, np.int32)
         scale, shift = np.ones(3), np.zeros(3)
         make_learner("mlp", MLPSettings(), 3, 2).prepare(Table(rows, labels, scale, shift))

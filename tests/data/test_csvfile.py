@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
 from manyhands.data.csvfile import join_labels, read_csv, read_csv_part, write_csv
+from manyhands.data.precision import say_once
 from manyhands.errors import DataError, FormatError, ManyhandsError, MissingDataError, OutputError, SettingsError
 
 
@@ -122,6 +123,36 @@ def test_whole_numbers_up_to_255_stay_bytes(path):
     path.write_text("70000,0,255\n-3,1,2\n")
     features, labels = read_csv(path)
     assert (features.dtype, labels.dtype, labels.tolist()) == (np.uint8, np.int64, [70000, -3])
+
+
+@pytest.mark.parametrize(
+    ("number", "dtype"),
+    [
+        ("0.5", np.float32),
+        ("16777216", np.float32),
+        ("16777217", np.float64),
+        ("1700000030", np.float64),
+        ("0.1", np.float64),
+        ("1e300", np.float64),
+        ("1e-45", np.float64),
+        ("1.1754942106924411e-38", np.float64),  # below float32's smallest normal number
+    ],
+)
+def test_numbers_are_doubles_where_float32_would_round_one(path, number, dtype):
+    path.write_text(f"0,{number}\n1,-3\n")
+    features, _ = read_csv(path)
+    assert (features.dtype, features.tolist()) == (dtype, [[float(number)], [-3]])
+
+
+@pytest.mark.parametrize("count", [1, 1000])
+def test_whole_numbers_that_doubles_cannot_tell_apart_are_named(path, caplog, count):
+    """With one number only, there is nothing to tell apart."""
+    say_once.cache_clear()
+    path.write_text("".join(f"1.5,{row % 2},{1152921504606846976 + row % count}\n" for row in range(1000)))
+    read_csv(path, 1)
+    told = [record.getMessage() for record in caplog.records]
+    assert told == ([] if count == 1 else [f"{path}: double precision cannot tell the numbers in column 3 apart; "
+                                            "subtract the smallest one from all of them"])  # fmt: skip
 
 
 def test_features_are_contiguous(path):

@@ -49,7 +49,7 @@ def check_parts_are_the_file(path: Path, label_column: int, parts: int) -> None:
 # ---------------------------------------------------------------- the parts are the file
 
 BYTES = ["0", "7", "255", " 31 ", "+3", "007"]
-FLOATS = ["256", "-0", "0.1", "1e-3", "-0.0"]
+FLOATS = ["256", "-0", "0.1", "1e-3", "-0.0", "1700000000.5", "1e300"]
 NUMBERS = ["7", "0", "-3", "70000", " 5 ", str(-(2**63))]
 WORDS = ["a", "é w", "\ufeff5", "3.0", str(2**63)]
 SPELLED = ["007", "+7", "-0", "1_0", "\u0663", "\u2028 7"]  # numbers, but not as Python writes them
@@ -252,8 +252,9 @@ def test_a_broken_gzip_file_is_a_format_error(path):
         read_csv_part(file, 0, 1, 2)
 
 
-def test_joining_promotes_bytes_to_floats_and_changes_neither_part(path):
-    path.write_text("100,2\n3,4\n5,0.5\n")
+@pytest.mark.parametrize(("last", "dtype"), [("0.5", np.float32), ("0.1", np.float64), ("16777217", np.float64)])
+def test_joining_promotes_to_what_one_part_needs_and_changes_none(path, last, dtype):
+    path.write_text(f"100,2\n3,4\n5,{last}\n")
     features, labels = zip(*(read_csv_part(path, 0, part, 2) for part in range(2)), strict=True)
-    assert [some.dtype for some in features] == [np.uint8, np.float32]
+    assert [some.dtype for some in features] == [np.uint8, dtype]
     assert join_parts(features, labels)[0].tobytes() == read_csv(path)[0].tobytes()

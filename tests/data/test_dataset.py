@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from manyhands.data.dataset import Examples, make_dataset
 from manyhands.data.labels import encode
+from manyhands.data.precision import say_once
 from manyhands.errors import DataError, SettingsError
 
 
@@ -187,3 +188,53 @@ def test_values_too_large_to_be_standardized_are_refused():
     with pytest.raises(DataError, match="feature 2 has values beyond 1e\\+150, too large to be standardized"):
         make_dataset("d", train, train)
     make_dataset("d", train, train, scale="none")
+
+
+class TestPrecision:
+    NUMBERS = 1_700_000_000 + 300 * np.random.default_rng(2).integers(-3, 4, (40, 2))
+    LABELS = np.arange(40) % 2
+
+    @pytest.mark.parametrize("dtype", [np.float64, ">f8", np.int32, np.uint32, np.int64, ">i8", np.longdouble])
+    @pytest.mark.parametrize("order", ["C", "F"])
+    def test_any_dtype_and_order_give_the_inputs_of_doubles(self, dtype, order):
+        given = Examples(np.array(self.NUMBERS, dtype, order=order), self.LABELS)
+        found, wanted = (
+            make_dataset("d", each, each) for each in (given, Examples(self.NUMBERS.astype(float), self.LABELS))
+        )
+        np.testing.assert_array_equal(found.train.inputs(), wanted.train.inputs())
+        assert found.train.inputs().std(axis=0) == pytest.approx(1)
+
+    def test_lists_are_arrays(self):
+        lists = Examples(self.NUMBERS.tolist(), self.LABELS.tolist())
+        data = make_dataset("d", lists, lists)
+        assert data.train.inputs().std(axis=0) == pytest.approx(1)
+        with pytest.raises(DataError, match="must be arrays"):
+            Examples([[1, 2], [3]], [0, 1])
+
+    @pytest.mark.parametrize("other", [np.uint8, np.float16, np.float32, np.float64])
+    @pytest.mark.parametrize("first", [np.float32, np.float64])
+    def test_training_and_test_rows_have_one_dtype(self, first, other):
+        """So that one kernel serves both."""
+        train, test = (Examples(np.array([[1], [0.5], [3]]).astype(dtype), [0, 1, 0]) for dtype in (first, other))
+        data = make_dataset("d", train, test)
+        assert (
+            data.train.features.dtype == data.test.features.dtype == max(np.dtype(first), np.result_type(other, "f4"))
+        )
+        assert data.test.inputs()[[0, 2]].tolist() == data.train.inputs()[[0, 2]].tolist()
+
+    def test_doubles_are_not_copied(self):
+        features = self.NUMBERS.astype(float)
+        given = Examples(features, self.LABELS)
+        assert np.shares_memory(make_dataset("d", given, given).train.features, features)
+
+    def test_what_was_rounded_before_is_said(self, caplog):
+        say_once.cache_clear()
+        rounded = Examples((1.7e9 + 30 * np.random.default_rng(2).normal(size=(40, 2))).astype(np.float32), self.LABELS)
+        make_dataset("d", rounded, rounded)
+        (record,) = caplog.records
+        assert "features 1, 2 differ by little more than float32 numbers do" in record.getMessage()
+
+    def test_whole_numbers_that_doubles_cannot_tell_apart_are_refused(self):
+        close = Examples(10**18 + np.arange(40).reshape(40, 1), self.LABELS)
+        with pytest.raises(DataError, match="feature 1 has numbers near 1e\\+18"):
+            make_dataset("d", close, close)

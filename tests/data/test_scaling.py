@@ -168,3 +168,53 @@ class TestBinary:
     @pytest.mark.parametrize("scale", ["auto", "none"])
     def test_scalings_that_change_nothing(self, scale):
         check_binarize(3.0, scale)
+
+
+class TestFarFromZero:
+    """What is standardized does not depend on where it lies, nor on its unit."""
+
+    @settings(deadline=None, max_examples=100)
+    @given(
+        st.integers(2, 5000),
+        st.sampled_from([0, 1, 1.7e9, -2.4e9, 2460000.5, 1e25, 1e300]),
+        st.sampled_from([1e-3, 1, 1e6]),
+    )
+    def test_an_offset_changes_nothing_but_by_rounding(self, rows, offset, relative):
+        z = np.random.default_rng(rows).normal(size=(rows, 2))
+        unit = relative * 1e-6 * max(abs(offset), 1)  # at least 1e-9 of the offset: a double keeps six digits of z
+        found = make_scaling("standard", offset + unit * z).inputs(offset + unit * z)
+        expected = (z - z.mean(axis=0)) / z.std(axis=0)
+        np.testing.assert_allclose(found, expected, atol=1e-5)
+
+    @pytest.mark.parametrize("unit", [1e-300, 1e-30, 1e30, 1e300])
+    def test_a_unit_changes_nothing(self, unit):
+        z = np.random.default_rng(1).normal(size=(50, 2))
+        found = make_scaling("standard", unit * z).inputs(unit * z)
+        np.testing.assert_allclose(found, make_scaling("standard", z).inputs(z), atol=1e-12)
+
+    @pytest.mark.parametrize("value", [1.7e9 + 0.3, 0.1, 1e25, 1e300, -1e308])
+    @pytest.mark.parametrize("rows", [3, 10_001])
+    def test_constants_become_0(self, value, rows):
+        features = np.full((rows, 1), value)
+        scaling = make_scaling("standard", features)
+        assert not scaling.inputs(features).any()
+        assert not scaling.inputs(np.array([[0.0], [value + 5]])).any()
+
+    def test_bytes_are_scaled_without_a_center(self):
+        scaling = make_scaling("standard", BYTES)
+        assert scaling.center is None
+        assert list(scaling.vectors()) == ["scale", "shift"]
+
+    def test_bytes_to_be_scaled_with_a_center_become_floats(self):
+        """Of a test file with whole numbers only, say."""
+        scaling = make_scaling("standard", np.array([[0.5], [3.5]]))
+        table = scaling.table(np.array([[2], [5]], np.uint8), np.zeros(2, np.int32))
+        assert table.features.dtype == np.float32
+        assert table.inputs().tolist() == [[0], [2]]
+        assert table.part(slice(1, 2)).inputs().tolist() == [[2]]
+
+    def test_the_largest_input(self):
+        scaling = make_scaling("standard", np.array([[-1.0, 5], [1, 5]]))
+        assert scaling.largest_input(np.array([[0, 1e9], [-30, 3], [7, 3]])) == 30
+        assert scaling.largest_input(np.zeros((0, 2))) == 0
+        assert make_scaling("standard", np.array([[1e-300], [2e-300]])).largest_input(np.array([[1e300]])) == np.inf

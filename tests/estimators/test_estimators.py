@@ -445,3 +445,51 @@ def test_accuracy_is_scikit_learn_s_on_ten_folds():
     print(found)
     assert found["theirs"] > 97
     assert all(abs(found[n] - found["theirs"]) <= 0.5 for n in (1, 2, 4)), found
+
+
+class TestFarFromZero:
+    """Inputs that float32 would round to a few numbers."""
+
+    FAR = 1.7e9 + 30 * X_IRIS
+
+    @pytest.mark.parametrize(
+        ("features", "targets", "doubles"),
+        [
+            (X_IRIS, Y_IRIS, False),
+            (FAR, Y_IRIS, True),
+            (FAR.astype(np.int64), Y_IRIS, True),
+            (FAR.astype(np.float32), Y_IRIS, False),
+            (1 + 1e-9 * X_IRIS, Y_IRIS, True),
+            (1e-30 * X_IRIS, Y_IRIS, False),
+            (1e-42 * X_IRIS, Y_IRIS, True),
+            (X_IRIS, 1.7e9 + 30 * X_IRIS[:, 0], True),
+            (X_IRIS, 17_000_000 + Y_IRIS, True),
+            (sparse.csr_array(FAR), Y_IRIS, True),
+            (sparse.csc_matrix(X_IRIS * (X_IRIS > 2)), Y_IRIS, False),
+            (np.full((150, 2), 1.7e9), Y_IRIS, False),
+            ((10 * X_IRIS).astype(np.uint8), Y_IRIS, False),
+        ],
+        ids=range(13),
+    )
+    def test_which_rows_need_doubles(self, features, targets, doubles):
+        rows = rows_module.Rows(features, np.reshape(targets, (-1, 1)))
+        assert rows_module.needs_doubles(rows) == doubles
+
+    def test_a_fit_computes_in_double_precision_then(self):
+        def fitted(**words):
+            return small(max_iter=3, **words).fit(self.FAR, Y_IRIS)
+
+        assert bits(fitted()) == bits(fitted(dtype="float64")) != bits(small(max_iter=3).fit(X_IRIS, Y_IRIS))
+
+    def test_so_do_calls_of_partial_fit_from_then_on(self):
+        one, other = small(), small(dtype="float64")
+        for features in (self.FAR, X_IRIS):
+            for each in (one, other):
+                each.partial_fit(features, Y_IRIS, classes=[0, 1, 2])
+        assert bits(one) == bits(other)
+
+    def test_standardized_before_the_offset_does_not_matter(self):
+        near, far = (
+            make_pipeline(StandardScaler(), small(max_iter=50)).fit(each, Y_IRIS) for each in (X_IRIS, self.FAR)
+        )
+        assert near.score(X_IRIS, Y_IRIS) == far.score(self.FAR, Y_IRIS) > 0.6

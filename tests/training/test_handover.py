@@ -60,6 +60,8 @@ def test_everything_arrives_as_it_was(dataset, tmp_path):
     assert_same(taken.classes, dataset.classes)
     assert_same(taken.scaling.scale, dataset.scaling.scale)
     assert_same(taken.scaling.shift, dataset.scaling.shift)
+    for found in (taken.scaling, taken.train, taken.test):
+        np.testing.assert_equal(found.center, dataset.scaling.center)
     assert taken.scaling.name == dataset.scaling.name
     for name in ("name", "note", "seconds", "first_row", "all_rows", "rows", "features"):
         assert getattr(taken, name) == getattr(dataset, name)

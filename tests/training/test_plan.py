@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from manyhands.data.dataset import Examples, make_dataset
 from manyhands.data.shares import Shares
-from manyhands.errors import DataError, SettingsError
+from manyhands.errors import SettingsError
 from manyhands.learners.mlp.network import MLPSettings
 from manyhands.protocols import Table
 from manyhands.strategies import parse_strategy
@@ -453,14 +453,6 @@ def test_shares_need_all_rows_here(blobs):
 def test_merges_that_look_at_validation_rows_are_possible_with_them(watched):
     assert plan_for(watched, "one-shot:merge=soup").strategy.validates
     assert plan_for(watched, "gradient@20% then periodic:7,merge=soup").rows == 90
-
-
-def test_a_scaling_beyond_single_precision_is_refused():
-    features = np.array([[0.0], [2e-100]] * 10)  # of deviation 1e-100
-    dataset = make_dataset("tiny", *[Examples(features, np.arange(20) % 2)] * 2, scale="standard")
-    with pytest.raises(DataError, match="float64"):
-        make_plan(dataset)
-    assert make_plan(dataset, settings=MLPSettings(dtype="float64")).rows == 20
 
 
 # What is known before there are data.

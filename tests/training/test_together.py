@@ -60,6 +60,10 @@ def facts(got, alone):
             for table in (got.train, got.test, got.scaling)
             for one, two in ((table.scale, alone.scaling.scale), (table.shift, alone.scaling.shift))
         )
+        and all(
+            table.center is alone.scaling.center is None or same(table.center, alone.scaling.center)
+            for table in (got.train, got.test, got.scaling)
+        )
         and got.scaling.threshold == alone.scaling.threshold,
         "classes": same(got.classes, alone.classes),
         "described": got.describe() == alone.describe(),

@@ -108,9 +108,10 @@ def coarse(features: NDArray[Any], dtype: Any) -> NDArray[np.bool_]:
         step[np.isnan(step)] = np.inf  # beyond the dtype's range
         step = np.maximum(step, float(np.finfo(dtype).tiny))  # compiled code takes what is smaller for zero
         # No deviation is less than this share of the range, so that hardly ever one has to be computed.
-        found = (low < high) & (step > _COARSE * (high - low) / np.sqrt(2 * len(features)))
-        for column in np.flatnonzero(found):
-            found[column] = step[column] > _COARSE * (features[:, column].astype(np.float64) - low[column]).std()
+        found = (low < high) & (step > _COARSE * np.sqrt(2 / len(features)) * (high / 2 - low / 2))
+        for column in np.flatnonzero(found & np.isfinite(step)):
+            halves = features[:, column].astype(np.float64) / 2 - low[column] / 2  # whose differences are finite
+            found[column] = step[column] > _COARSE * 2 * halves.std()
     return np.asarray(found)
 
 

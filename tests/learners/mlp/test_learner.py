@@ -2,6 +2,7 @@
 
 import itertools
 import warnings
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -390,3 +391,23 @@ def test_preparing_changes_nothing():
     assert {name: value.tolist() for name, value in learner.state().items()} == {
         name: value.tolist() for name, value in before.items()
     }
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_floats_are_scaled_in_double_precision_whatever_the_networks_dtype(dtype):
+    z = np.random.default_rng(7).normal(size=(30, 4))
+    labels = np.arange(30) % 3
+    near = table_of(z, labels)
+    center, unit = np.array([1.7e9, 0, -2.4e9, 1]), np.array([30, 1e-40, 100, 1e-9])
+    far = replace(table_of(center + unit * z, labels, 1 / unit, np.full(4, 0.5)), center=center)
+    np.testing.assert_allclose(far.inputs(), z + 0.5, atol=1e-6)
+    learner = started(MLPSettings((8,), dtype=dtype), features=4)
+    expected = learner.outputs(table_of(z + 0.5, labels))
+    np.testing.assert_allclose(learner.outputs(far), expected, atol=1e-6)
+    assert np.abs(learner.outputs(near) - expected).max() > 0.01
+
+
+def test_bytes_have_no_center():
+    table = replace(table_of(np.zeros((3, 4), np.uint8), [0, 1, 2]), center=np.ones(4))
+    with pytest.raises(SettingsError, match="without a center"):
+        started(MLPSettings((8,)), features=4).outputs(table)
