@@ -101,6 +101,7 @@ class TestTrain:
 def test_a_crowd_is_told_of(blobs, monkeypatch, caplog):
     monkeypatch.setattr("manyhands.cores.usable_cores", lambda: 2)
     monkeypatch.setattr("manyhands.training.run.run", lambda *_args, **_words: None)
+    monkeypatch.setattr(logging.getLogger("manyhands"), "propagate", True)  # the command line changes it
     with caplog.at_level(logging.WARNING, "manyhands"):
         manyhands.train(blobs, strategy="gradient", workers=8)
         assert not caplog.records
