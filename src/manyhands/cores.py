@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from pathlib import Path
 
@@ -41,6 +42,13 @@ def crowd(workers: int) -> str | None:
         f"{workers} workers have {cores} usable core{'s' if cores > 1 else ''} here and take turns on "
         f"{'them' if cores > 1 else 'it'}: this takes much longer than with {cores}"
     )
+
+
+def warn_of_crowd(workers: int) -> None:
+    """Say so, once, if there are several times as many workers as usable cores."""
+    said = crowd(workers)
+    if said is not None:
+        logging.getLogger("manyhands").warning(said)
 
 
 def check_pinning() -> None:

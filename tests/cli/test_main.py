@@ -1,5 +1,6 @@
 """The program as a whole: exit statuses, messages, and what happens when its output goes nowhere."""
 
+import resource
 import subprocess
 import sys
 from pathlib import Path
@@ -69,6 +70,28 @@ class TestStatus:
         assert main(["train"]) == 130
         assert capsys.readouterr().err == "manyhands train: interrupted\n"
 
+    def test_a_lack_of_memory_is_one_message(self, monkeypatch, capsys):
+        def need(_options):
+            raise MemoryError("Unable to allocate 59.6 GiB\nfor an array")
+
+        monkeypatch.setattr("manyhands.cli.train.run", need)
+        assert main(["train"]) == 1
+        said = capsys.readouterr().err
+        assert said.startswith("manyhands train: this process has run out of memory (for an array); ")
+        assert said.count("\n") == 1
+
+    @pytest.mark.parametrize("command", ["train", "compare", "sweep"])
+    @pytest.mark.parametrize(("hidden", "status"), [("999999999999", 1), ("1" + 30 * "0", 2)])
+    def test_a_network_that_fits_into_no_memory(self, capsys, command, hidden, status):
+        assert main([command, "--data", "digits", "--hidden", hidden]) == status
+        assert capsys.readouterr().err.count("\n") == 1
+
+    @pytest.mark.parametrize("command", ["compare", "sweep"])
+    def test_more_runs_than_anybody_waits_for(self, capsys, command):
+        option = "--seeds" if command == "compare" else "--runs"
+        assert main([command, "--data", "digits", option, "1000000000"]) == 2
+        assert "must be at most 1000000, not 1000000000" in capsys.readouterr().err
+
     def test_own_bugs_are_not_hidden(self, monkeypatch):
         def stumble(_options):
             raise RuntimeError("a bug")
@@ -124,6 +147,14 @@ class TestProcess:
         done = manyhands_process("train", "--data", "no-such-folder")
         assert done.returncode == 1
         assert done.stderr.startswith("manyhands train: there is no data set and no folder 'no-such-folder'")
+        assert done.stderr.count("\n") == 1
+
+    @pytest.mark.parametrize("addresses", [60 << 20, 300 << 20])
+    def test_libraries_that_find_no_room(self, addresses):
+        limit = lambda: resource.setrlimit(resource.RLIMIT_AS, (addresses, addresses))  # noqa: E731
+        done = manyhands_process("train", "--data", "digits", "--quiet", preexec_fn=limit)
+        assert done.returncode == 1
+        assert "has run out of memory" in done.stderr
         assert done.stderr.count("\n") == 1
 
     def test_debug_shows_the_traceback(self):

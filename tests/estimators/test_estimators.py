@@ -16,8 +16,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import MinMaxScaler, StandardScaler
 
 from manyhands import MLPClassifier, MLPRegressor, from_sklearn
-from manyhands.errors import DataError, DivergedError, SettingsError
-from manyhands.estimators import rows as rows_module
+from manyhands.errors import DataError, DivergedError, OutOfMemoryError, SettingsError
 from manyhands.estimators.forward import forward
 from manyhands.learners import make_learner
 from manyhands.learners.mlp.network import ACTIVATIONS, OPTIMIZERS, MLPSettings
@@ -78,7 +77,7 @@ class TestWorkers:
         assert bits(alone) == bits(small(n_workers=1).fit(X, Y))
 
     def test_minus_one_is_every_core(self, monkeypatch):
-        monkeypatch.setattr("manyhands.estimators.workers.allowed_cores", lambda: {3, 5, 6})
+        monkeypatch.setattr("manyhands.estimators.workers.usable_cores", lambda: 3)
         assert small(n_workers=-1).fit(X, Y).n_workers_ == 3
 
     def test_a_batch_with_fewer_rows_has_fewer_workers(self):
@@ -246,13 +245,12 @@ class TestPrecision:
         np.testing.assert_allclose(thin.predict_proba(container(X)), thick.predict_proba(X))
 
     def test_sparse_rows_that_do_not_fit_into_memory(self, monkeypatch):
+        monkeypatch.setattr("manyhands.memory._SMALL", 0)
         size = X.shape[0] * X.shape[1] * 4
-        found = {"total": None, "available": 2 * size, "limit": None}
-        monkeypatch.setattr("manyhands.studies.machine.hardware.memory", lambda: found)
-        rows_module._check_memory(size)
+        monkeypatch.setattr("manyhands.memory.memory_room", lambda: (2 * size, "free"))
         small(max_iter=1).fit(sparse.csr_array(X), Y)
-        found["limit"] = 2 * size - 1
-        with pytest.raises(DataError, match="training makes sparse rows dense"):
+        monkeypatch.setattr("manyhands.memory.memory_room", lambda: (2 * size - 1, "free"))
+        with pytest.raises(OutOfMemoryError, match=r"making .* sparse rows dense .* are free; use fewer rows"):
             small(max_iter=1).fit(sparse.csr_array(X), Y)
 
     @pytest.mark.parametrize("activation", ACTIVATIONS)

@@ -49,7 +49,7 @@ def run(options: argparse.Namespace) -> int:
     """Carry out the command."""
     from manyhands.training.logs import Logs
     from manyhands.training.plan import make_plan, rows_needed
-    from manyhands.training.run import network_settings, warn_of_crowd
+    from manyhands.training.run import network_settings, warn_of_workers
     from manyhands.training.together import load_for
 
     leads = jobs.leads(options.team)
@@ -76,7 +76,7 @@ def run(options: argparse.Namespace) -> int:
         placement=shared.placement(options),
     )
     if leads:
-        warn_of_crowd(plan.workers, plan.team)
+        warn_of_workers(plan.workers, plan.team)
     if leads and not options.quiet:
         _introduce(plan, dataset)
     with Logs(*((options.log, options.tensorboard) if leads else ())) as logs, logs(plan) as told:

@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
-from manyhands.checks import whole
+from manyhands.checks import real, whole
 from manyhands.data.catalog import DataRequest, load
 from manyhands.data.dataset import Dataset
 from manyhands.data.split import head, resplit
@@ -25,7 +25,7 @@ from manyhands.teams.launch import check_alone
 from manyhands.training.logs import RunLog, no_log
 from manyhands.training.placement import Placement
 from manyhands.training.plan import DEFAULT_BATCH, Plan, is_automatic, make_plan, rows_validated
-from manyhands.training.run import Runner, network_settings, warn_of_crowd
+from manyhands.training.run import Runner, network_settings, warn_of_workers
 
 DEFAULT_STRATEGIES = ("sequential", "one-shot", "periodic:1epoch", "gradient")
 DEFAULT_SEEDS = 5
@@ -123,7 +123,7 @@ class CompareStudy:
         _check(dataset, request)
         self.dataset, self.request = dataset, request
         self.plans = list(_plans(dataset, request))
-        warn_of_crowd(max(plan.workers for plan in self.plans), request.team)
+        warn_of_workers(max(plan.workers for plan in self.plans), request.team)
         self.outcome = Comparison(describe_environment(), _settings(dataset, request, self.plans))
 
     def run(self, progress: StudyProgress | None = None, log: RunLog = no_log) -> Comparison:
@@ -192,7 +192,7 @@ def _check(dataset: Dataset, request: CompareRequest) -> None:
     check_margin(request.margin)
     if request.splits is not None and dataset.validation is not None:
         raise SettingsError("random splits have no validation rows: use --seeds with merges that look at them")
-    if request.target is not None and not 0 < request.target <= 1:
+    if request.target is not None and not 0 < real("the target", request.target) <= 1:
         raise SettingsError(f"the target is an accuracy above 0 and up to 1, such as 0.93, not {request.target:g}")
     if request.scaled and dataset.rows < max(request.workers):
         raise SettingsError(

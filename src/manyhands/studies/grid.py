@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 
+from manyhands.checks import real, whole
 from manyhands.errors import SettingsError
 from manyhands.learners.mlp.network import MLPSettings
 from manyhands.training.run import network_settings
@@ -13,6 +14,8 @@ DEFAULT_HIDDEN = ((50,), (65,), (75,), (85,), (100,))
 DEFAULT_EPOCHS = (50, 65, 75, 85, 100)
 """As Todorov et al. 2021."""
 DEFAULT_RUNS = 5
+
+_MOST_RUNS = 10**6  # nobody has the time; and every run is listed before the first begins
 
 
 @dataclass(frozen=True)
@@ -81,16 +84,18 @@ def check(request: SweepRequest) -> None:
         If it cannot work.
     """
     repeats = request.runs if request.splits is None else request.splits
+    repeats = whole("the number of runs", repeats, most=_MOST_RUNS)
+    whole("the seed", request.seed, least=0, most=None)
     if repeats < 1 or not request.hidden or not request.epochs:
         raise SettingsError("a sweep needs at least one network, one number of epochs and one run")
     for name, weight in (("--s1", request.s1), ("--s2", request.s2)):
-        if not 1e-100 <= weight <= 1e100:  # beyond, products overflow
+        if not 1e-100 <= real(name, weight) <= 1e100:  # beyond, products overflow
             raise SettingsError(
                 f"{name} weighs the impact factor: it must be a positive number from 1e-100 to 1e100, not {weight}"
             )
-    if request.target is not None and not 0 < request.target <= 1:
+    if request.target is not None and not 0 < real("the target", request.target) <= 1:
         raise SettingsError(f"the target is an accuracy above 0 and up to 1, such as 0.93, not {request.target:g}")
-    if request.retime is not None and request.retime < 0:
+    if request.retime is not None and whole("the number of sessions to time again", request.retime) < 0:
         raise SettingsError(f"the number of sessions to time again must be 0 (all) or more, not {request.retime}")
 
 

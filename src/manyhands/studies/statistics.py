@@ -14,6 +14,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from manyhands.checks import real
 from manyhands.errors import SettingsError
 from manyhands.randomness import generator
 
@@ -198,7 +199,7 @@ def check_margin(margin: float) -> None:
     SettingsError
         If it is not a positive number.
     """
-    if not 0 < margin < math.inf:
+    if not 0 < real("the margin of equivalence", margin) < math.inf:
         raise SettingsError(f"the margin of equivalence must be a positive number of percentage points, not {margin}")
 
 

@@ -212,7 +212,7 @@ def launch(
         for team in crew.teams
     ]
     try:
-        _begin(threads)
+        begin(threads)
         _wait(threads, tick, crew.check)
     except BaseException as error:
         _set(stops)
@@ -227,7 +227,7 @@ def launch(
     return [results[rank] for rank in sorted(results)]
 
 
-def _begin(threads: Sequence[threading.Thread]) -> None:
+def begin(threads: Sequence[threading.Thread]) -> None:
     """Let all threads begin.
 
     Raises

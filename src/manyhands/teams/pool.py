@@ -16,6 +16,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from manyhands.checks import whole
+from manyhands.cores import warn_of_crowd
 from manyhands.errors import ManyhandsError, SettingsError
 
 if TYPE_CHECKING:
@@ -92,9 +94,7 @@ def check_pool(team: str, workers: int | None) -> int:
                 f"{processes_announced()} processes have been started (by mpiexec or srun), and each of them would do "
                 f"the same with the team {team}; add --team mpi"
             )
-        if workers is not None and workers < 1:
-            raise SettingsError(f"the number of workers must be at least 1, not {workers}")
-        return workers or 1
+        return 1 if workers is None else whole("the number of workers", workers, least=1)
     size = job_size() if in_job() else None
     if size is None:
         raise SettingsError(
@@ -110,6 +110,8 @@ def _spread_over_threads(
     workers: int, tasks: Sequence[int], work: Task, deliver: Deliver, stop: Callable[[], None]
 ) -> None:
     """Let threads take tasks; this thread delivers, and is free to receive Ctrl-C."""
+    from manyhands.teams.launch import begin
+
     waiting: queue.SimpleQueue[int] = queue.SimpleQueue()
     done: queue.SimpleQueue[tuple[int, str | BaseException]] = queue.SimpleQueue()
     for task in tasks:
@@ -128,13 +130,13 @@ def _spread_over_threads(
                 done.put((task, error))
                 return
 
+    warn_of_crowd(min(workers, len(tasks)))
     threads = [
         threading.Thread(target=labour, name=f"manyhands-session-{number}", daemon=True)
         for number in range(min(workers, len(tasks)))
     ]
     try:
-        for thread in threads:
-            thread.start()
+        begin(threads)
         for _ in tasks:
             task, result = _next_done(done)
             if isinstance(result, BaseException):

@@ -72,5 +72,5 @@ def check_range(targets: NDArray[Any], loss: str, where: str = "") -> None:
     needed = "finite numbers" if least == -np.inf else f"numbers from {least:g} {'on' if largest == np.inf else 'to 1'}"
     raise DataError(
         f"some targets are out of the valid range of the loss {loss}, which needs {needed}: "
-        f"{where}{' ' if where else ''}row {place[0] + 1} has {value}"
+        f"{where}{' ' if where else ''}row {place[0] + 1} has {value} (as {targets.dtype})"
     )

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import logging
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
@@ -14,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from manyhands.cores import crowd
+from manyhands.cores import warn_of_crowd
 from manyhands.data.catalog import DataRequest
 from manyhands.data.dataset import Dataset
 from manyhands.data.order import Schedule
@@ -352,15 +351,14 @@ def train(
         shares=shares,
         placement=Placement(pin, blas_threads),
     )
-    warn_of_crowd(plan.workers, plan.team)
+    warn_of_workers(plan.workers, plan.team)
     return run(plan, dataset, progress=progress, listeners=listeners)
 
 
-def warn_of_crowd(workers: int, team: str) -> None:
-    """Say so if this machine has far fewer cores than workers; those of a job may be on several."""
-    said = None if team == "mpi" and in_job() else crowd(workers)
-    if said is not None:
-        logging.getLogger("manyhands").warning(said)
+def warn_of_workers(workers: int, team: str) -> None:
+    """Say so if this machine has far fewer cores than workers; those of a job that others started may be on several."""
+    if team != "mpi" or not in_job():
+        warn_of_crowd(workers)
 
 
 def network_settings(**network: Any) -> MLPSettings:
