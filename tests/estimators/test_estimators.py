@@ -17,6 +17,7 @@ from sklearn.preprocessing import MinMaxScaler, StandardScaler
 
 from manyhands import MLPClassifier, MLPRegressor, from_sklearn
 from manyhands.errors import DataError, DivergedError, OutOfMemoryError, SettingsError
+from manyhands.estimators import rows as rows_module
 from manyhands.estimators.forward import forward
 from manyhands.learners import make_learner
 from manyhands.learners.mlp.network import ACTIVATIONS, OPTIMIZERS, MLPSettings
