@@ -146,7 +146,7 @@ class MLPSettings:
                 raise SettingsError(f"{name} must be at least 0 and below 1, not {value}")
             if name != "dropout" and np.dtype(self.dtype).type(value) >= 1:
                 raise SettingsError(f"{name} must be below 1, and {value} is 1 as a {self.dtype} number")
-        if not np.finfo(self.dtype).tiny <= self.epsilon <= largest:
+        if not float(np.finfo(self.dtype).tiny) <= self.epsilon <= largest:
             raise SettingsError(
                 f"epsilon must be above 0 and a {self.dtype} number from {np.finfo(self.dtype).tiny:.0e} on, "
                 f"not {self.epsilon}"
