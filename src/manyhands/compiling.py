@@ -101,8 +101,13 @@ def code_folder() -> Path:
     return cache_folder() / "compiled" / digest.hexdigest()[:16]
 
 
-_FOLDER = code_folder()
-_KEPT = TrustedFolder(_FOLDER.parents[1], *_FOLDER.parts[-2:])
+def kept_code() -> TrustedFolder:
+    """Return what `code_folder` has in it."""
+    folder = code_folder()
+    return TrustedFolder(folder.parents[1], *folder.parts[-2:])
+
+
+_KEPT = kept_code()
 
 
 def compiled(function: Function) -> Function:

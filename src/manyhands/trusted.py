@@ -140,8 +140,10 @@ class TrustedFolder:
 
 
 def _cannot(path: Path, error: OSError) -> str:
-    if path.is_symlink():
+    if os.path.islink(path):  # noqa: PTH114 - Path.is_symlink raises for a name too long
         return f"{path} is a symbolic link: delete it"
+    if isinstance(error, NotADirectoryError):
+        return f"{path} is no folder: delete it"
     return f"{path} cannot be used as a folder ({error.strerror or error})"
 
 
