@@ -66,6 +66,8 @@ def make_folder(folder: Path) -> None:
     OSError
         If it cannot be made.
     """
+    with contextlib.suppress(FileNotFoundError, NotADirectoryError):
+        folder.stat()  # a name too long fails here, before a part of it is made
     for each in (*reversed(folder.parents), folder):
         if not os.path.isdir(each):  # noqa: PTH112 - Path.is_dir raises for a name too long
             with contextlib.suppress(FileExistsError):
