@@ -118,7 +118,7 @@ def test_compiling_is_announced_once_and_reading_the_cache_is_not(tmp_path):
     told, result = run_tiny(tmp_path, tmp_path / "cache")
     assert told.startswith("told: INFO compiling for this machine")
     assert result == "1.0 2.0"
-    assert sorted(path.suffix for path in (tmp_path / "cache").rglob("*.nb?")) == [".nbc", ".nbc", ".nbi"]
+    assert sorted(path.suffix for path in (tmp_path / "cache").rglob("*.nb?")) == [".nbc", ".nbc"]
     assert run_tiny(tmp_path, tmp_path / "cache") == ["1.0 2.0"]
 
 
@@ -130,11 +130,42 @@ def test_without_a_writable_cache_nothing_is_written_beside_the_sources(tmp_path
 from manyhands.synchronization import new_cells, wait
 print(wait(new_cells(), 1))
 """
-    told, result, waited = run_tiny(tmp_path, tmp_path / "file" / "cache", more)
+    why, told, result, waited = run_tiny(tmp_path, tmp_path / "file" / "cache", more)
+    assert why.startswith("told: WARNING compiled code is not kept")
     assert told.startswith("told: INFO compiling for this machine")
     assert (result, waited) == ("1.0 2.0", "0")
     assert sorted(sources.rglob("*.nb?")) == before
     assert sorted(path.name for path in tmp_path.rglob("*") if path.name != "__pycache__") == ["file", "tiny.py"]
+
+
+UNUSABLE = {
+    "NUMBA_DISABLE_JIT": ("1", "NUMBA_DISABLE_JIT is set, but what trains exists as compiled code only; unset it"),
+    "NUMBA_NUM_THREADS": (
+        "0",
+        "Numba, which compiles what trains, cannot be imported: Number of threads specified must",
+    ),
+    "NUMBA_CPU_FEATURES": ("avx2", "NUMBA_CPU_FEATURES has 'avx2'; each feature begins with + or -"),
+}
+
+
+@pytest.mark.parametrize("name", UNUSABLE)
+def test_variables_that_leave_numba_unusable_are_named_whoever_imports(name):
+    value, message = UNUSABLE[name]
+    code = """
+import manyhands
+for use in ("import manyhands.compiling", "from manyhands import MLPClassifier", "manyhands.train('digits')"):
+    try:
+        exec(use)
+    except manyhands.ManyhandsError as error:
+        print(type(error).__name__, error)
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", code], env=os.environ | {name: value}, capture_output=True, text=True, timeout=120
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    lines = done.stdout.splitlines()
+    assert len(lines) == 3
+    assert all(line.startswith(f"SettingsError {message}") for line in lines)
 
 
 LINEAR = """

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from manyhands.errors import OutputError
-from manyhands.files import atomic_writer, cache_folder, check_writable, write_whole
+from manyhands.files import atomic_writer, cache_folder, check_writable, make_folder, write_whole
 
 _NOBODY = 65534
 
@@ -228,3 +228,46 @@ def test_the_cache_is_the_systems_unless_the_variable_is_set(monkeypatch, value)
         monkeypatch.setenv("MANYHANDS_CACHE", value)
     assert cache_folder().is_absolute()
     assert cache_folder().name == "manyhands"
+
+
+@pytest.mark.parametrize("home", [None, "", "/", "/nonexistent", "relative/home", "/dev/null", "x" * 5000])
+@pytest.mark.parametrize("more", [{}, {"XDG_CACHE_HOME": "relative"}, {"XDG_CACHE_HOME": "/proc/none"}])
+def test_the_cache_is_somewhere_whatever_the_home(monkeypatch, home, more):
+    if os.geteuid() != 0:
+        pytest.skip("only root can become a user whom nobody knows")
+    monkeypatch.delenv("MANYHANDS_CACHE", raising=False)
+    monkeypatch.delenv("HOME", raising=False)
+    for name, value in ({} if home is None else {"HOME": home}).items():
+        monkeypatch.setenv(name, value)
+    for name, value in more.items():
+        monkeypatch.setenv(name, value)
+
+    def unknown(_number):
+        raise KeyError("no such user")
+
+    monkeypatch.setattr("pwd.getpwuid", unknown)
+    with ordinary_user():
+        assert cache_folder() == Path(tempfile.gettempdir(), f"manyhands-{_NOBODY}")
+
+
+def test_a_file_in_the_place_of_the_cache_sends_it_to_the_temporary_files(monkeypatch, tmp_path):
+    monkeypatch.delenv("MANYHANDS_CACHE", raising=False)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
+    (tmp_path / "file").touch()
+    assert cache_folder() == Path(tempfile.gettempdir(), f"manyhands-{os.geteuid()}")
+
+
+def test_a_chosen_cache_stays_where_it_is_when_the_process_moves(monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("MANYHANDS_CACHE", "my cache")
+    assert cache_folder() == tmp_path / "my cache"
+
+
+def test_folders_are_made_so_that_nobody_else_can_write(tmp_path):
+    before = os.umask(0)
+    try:
+        make_folder(tmp_path / "a" / "b")
+        make_folder(tmp_path / "a" / "b")
+    finally:
+        os.umask(before)
+    assert [(tmp_path / name).stat().st_mode & 0o777 for name in ("a", "a/b")] == [0o755, 0o755]

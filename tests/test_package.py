@@ -79,6 +79,16 @@ class TestImport:
         with pytest.raises(AttributeError, match="no attribute 'magic'"):
             manyhands.magic  # noqa: B018
 
+    @pytest.mark.parametrize(
+        ("body", "cause"), [("import os\nos.absent", "absent"), ("import no_such_module", "no_such_module")]
+    )
+    def test_what_is_wrong_inside_a_name_is_not_taken_for_its_absence(self, monkeypatch, tmp_path, body, cause):
+        (tmp_path / "broken_home.py").write_text(body)
+        monkeypatch.syspath_prepend(tmp_path)
+        monkeypatch.setitem(manyhands._HOMES, "train", "broken_home")
+        with pytest.raises(ImportError, match=cause):
+            from manyhands import train  # noqa: F401
+
     def test_console_script_is_main(self):
         project = tomllib.loads((PROJECT / "pyproject.toml").read_text())["project"]
         module, _, function = project["scripts"]["manyhands"].partition(":")
@@ -198,6 +208,7 @@ FLOORS = {
     "randomness": 0,
     "files": 0,
     "interruption": 0,
+    "codecache": 0,
     "compiling": 0,
     "cores": 0,
     "denormals": 0,
@@ -206,6 +217,7 @@ FLOORS = {
     "limits": 0,
     "checks": 0,
     "synchronization": 0,
+    "trusted": 0,
     "data": 1,
     "learners": 1,
     "teams": 1,

@@ -11,7 +11,6 @@ and go on using old code of what that function calls in other files.
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import gc
 import hashlib
 import importlib
@@ -23,11 +22,42 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any, TypeVar, cast
 
-import numba
-import numba.extending
-from numba.core import event
-
+from manyhands.errors import SettingsError
 from manyhands.files import cache_folder
+from manyhands.trusted import TrustedFolder
+
+try:
+    import numba
+    import numba.extending
+    from numba.core import event
+except Exception as error:  # a NumPy that it does not know, or NUMBA_NUM_THREADS=0
+    raise SettingsError(f"Numba, which compiles what trains, cannot be imported: {error}") from error
+
+from manyhands.codecache import cache_for
+
+
+def _check_numba() -> None:
+    """Check the variables that leave Numba without a compiler, or end the process inside of it.
+
+    Raises
+    ------
+    SettingsError
+        If one of them is set so.
+    """
+    if numba.config.DISABLE_JIT:
+        raise SettingsError(
+            "NUMBA_DISABLE_JIT is set, but what trains exists as compiled code only; unset it (in bash: "
+            "unset NUMBA_DISABLE_JIT)"
+        )
+    features = os.environ.get("NUMBA_CPU_FEATURES", "")
+    wrong = [each for each in features.split(",") if features and not each.startswith(("+", "-"))]
+    if wrong:  # LLVM would abort
+        raise SettingsError(
+            f"NUMBA_CPU_FEATURES has {wrong[0]!r}; each feature begins with + or -, as in +avx2,-avx512f"
+        )
+
+
+_check_numba()
 
 
 def _import_numpy_support() -> None:
@@ -65,60 +95,32 @@ _PACKAGE = Path(__file__).parent
 def code_folder() -> Path:
     """Return the folder for compiled code of exactly these sources."""
     digest = hashlib.sha256()
-    others = (_PACKAGE / f"{name}.py" for name in ("compiling", "denormals", "synchronization"))
+    others = (_PACKAGE / f"{name}.py" for name in ("codecache", "compiling", "denormals", "synchronization", "trusted"))
     for path in sorted([*_PACKAGE.glob("learners/**/*.py"), *others]):
         digest.update(path.read_bytes())
     return cache_folder() / "compiled" / digest.hexdigest()[:16]
 
 
-_CODE_FOLDER = str(code_folder())
+def kept_code() -> TrustedFolder:
+    """Return what `code_folder` has in it."""
+    folder = code_folder()
+    return TrustedFolder(folder.parents[1], *folder.parts[-2:])
+
+
+_KEPT = kept_code()
 
 
 def compiled(function: Function) -> Function:
     """Compile ``function`` to machine code: no GIL, cached on disk, NumPy's rules for division by zero.
 
-    The code is compiled at the first call with new argument types, then read from the cache. Where the cache's folder
-    cannot be written (a machine without a home), it is compiled anew in each process.
+    The code is compiled at the first call with new argument types, then read from the cache. Where it cannot be kept
+    (a machine without a home, a full disk, a folder that others can write), it is compiled anew in each process.
     """
-    if not _writable(Path(_CODE_FOLDER)):  # Numba would take the folder of the sources, which knows no digest
-        return cast(Function, numba.njit(nogil=True, no_cfunc_wrapper=True, **_OPTIONS)(function))
-    before = numba.config.CACHE_DIR
-    numba.config.CACHE_DIR = _CODE_FOLDER  # read when the decorator runs
-    try:
-        result = numba.njit(cache=True, nogil=True, no_cfunc_wrapper=True, **_OPTIONS)(function)
-    except RuntimeError:  # sources that are no file
-        result = numba.njit(nogil=True, no_cfunc_wrapper=True, **_OPTIONS)(function)
-    finally:
-        numba.config.CACHE_DIR = before
-    _save_in_turn(result)
-    return cast(Function, result)
-
-
-def _save_in_turn(dispatcher: Any) -> None:
-    """Let processes write compiled code one after the other.
-
-    Numba reads a function's index, adds a line and writes it: of two processes that do so at once, one would lose its
-    line, or both would take the same file for their code.
-    """
-    save = dispatcher._cache.save_overload
-
-    def in_turn(*arguments: Any) -> None:
-        with contextlib.ExitStack() as stack:
-            with contextlib.suppress(OSError):
-                file = stack.enter_context(open(Path(_CODE_FOLDER) / "lock", "a"))
-                fcntl.flock(file, fcntl.LOCK_EX)  # until the file is closed
-            save(*arguments)
-
-    dispatcher._cache.save_overload = in_turn
-
-
-def _writable(folder: Path) -> bool:
-    """Make a folder; tell whether it can be written."""
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError:
-        return False
-    return os.access(folder, os.W_OK | os.X_OK)
+    dispatcher = numba.njit(nogil=True, no_cfunc_wrapper=True, **_OPTIONS)(function)
+    cache = cache_for(function, _KEPT)
+    if cache is not None:
+        dispatcher._cache = cache
+    return cast(Function, dispatcher)
 
 
 class _FirstCompilation(event.Listener):  # type: ignore[misc]

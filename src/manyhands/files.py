@@ -18,12 +18,60 @@ _DESCRIPTORS = "/proc/self/fd"
 
 
 def cache_folder() -> Path:
-    """Return the folder for downloads and compiled code: MANYHANDS_CACHE, or the system's place for caches."""
+    """Return the folder for downloads and compiled code; absolute, but perhaps not there yet.
+
+    It is the one that MANYHANDS_CACHE names, else the system's place for caches. A user without a home (in many
+    containers), or with one that cannot be written, gets a folder among the temporary files.
+    """
     if chosen := os.environ.get("MANYHANDS_CACHE"):
-        return Path(chosen)
+        return Path(_absolute(chosen))
+    usual = _users_cache()
+    if usual is None or not _can_be_used(usual):
+        with contextlib.suppress(OSError):  # there is no folder for temporary files either
+            return Path(_absolute(tempfile.gettempdir()), f"manyhands-{os.geteuid()}")
+    return usual or Path(os.sep, "tmp", f"manyhands-{os.geteuid()}")
+
+
+def _absolute(path: str) -> str:
+    """Return a path that stays the same when the process goes to another folder."""
+    try:
+        return os.path.abspath(path)  # noqa: PTH100 - resolve would follow links
+    except OSError:  # the present folder has been deleted
+        return path
+
+
+def _users_cache() -> Path | None:
+    """Return the system's place for this user's caches; None if nobody knows where the user is at home."""
     import platformdirs
 
-    return Path(platformdirs.user_cache_dir("manyhands"))
+    try:
+        folder = Path(platformdirs.user_cache_dir("manyhands"))
+    except (RuntimeError, KeyError):
+        return None
+    return folder if folder.is_absolute() else None
+
+
+def _can_be_used(folder: Path) -> bool:
+    """Tell whether a folder can be read or, if it is not there, made."""
+    nearest = next(each for each in (folder, *folder.parents) if os.path.lexists(each))
+    needed = os.R_OK if nearest == folder else os.W_OK
+    return os.path.isdir(nearest) and os.access(nearest, needed | os.X_OK)  # noqa: PTH112 - Path.is_dir may raise
+
+
+def make_folder(folder: Path) -> None:
+    """Make a folder, and those it is in, which nobody else can write, whatever the umask.
+
+    Raises
+    ------
+    OSError
+        If it cannot be made.
+    """
+    with contextlib.suppress(FileNotFoundError, NotADirectoryError):
+        folder.stat()  # a name too long fails here, before a part of it is made
+    for each in (*reversed(folder.parents), folder):
+        if not os.path.isdir(each):  # noqa: PTH112 - Path.is_dir raises for a name too long
+            with contextlib.suppress(FileExistsError):
+                each.mkdir(0o755)
 
 
 @contextlib.contextmanager

@@ -274,8 +274,9 @@ class TestSoftware:
     def test_kernels_are_seen(self, monkeypatch, tmp_path):
         monkeypatch.setenv("MANYHANDS_CACHE", str(tmp_path))
         folder = Path(software.compiled_code()["folder"])
-        (folder / "mlp_1").mkdir(parents=True)
-        (folder / "mlp_1" / "kernels.run-1.py311.nbi").touch()
+        folder.mkdir(parents=True)
+        (folder / "kernels.run-1.cpython-311.0a.nbc").touch()
+        (folder / "kernels.run-1.cpython-311.0b.nbc").touch()
         (folder.parent / "older").mkdir()
         found = software.compiled_code()
         assert (found["functions"], found["kernels"], found["old_versions"]) == (1, True, 1)
@@ -288,6 +289,13 @@ class TestSoftware:
         (tmp_path / "file").touch()
         monkeypatch.setenv("MANYHANDS_CACHE", str(tmp_path / "file" / "cache"))
         assert software.compiled_code()["writable"] is False
+
+    def test_cache_that_others_can_write_is_not_used(self, monkeypatch, tmp_path):
+        tmp_path.chmod(0o777)
+        monkeypatch.setenv("MANYHANDS_CACHE", str(tmp_path))
+        found = software.compiled_code()
+        assert found["writable"] is False
+        assert "can be written by others" in found["refused"]
 
     @pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() == 0, reason="root may write everywhere")
     def test_read_only_cache_cannot_be_written(self, monkeypatch, tmp_path):
@@ -318,6 +326,7 @@ def healthy():
             "kernels": True,
             "old_versions": 0,
             "writable": True,
+            "refused": None,
         },
         "rates": {
             "peak": 200e9,

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from manyhands.errors import SettingsError
+from manyhands.files import cache_folder
 from manyhands.teams import launch, launchers
 from manyhands.teams import world as worlds
 from manyhands.teams.launchers import INTEL, MPICH, OPEN_MPI, UNKNOWN, Announcement
@@ -256,6 +257,96 @@ def test_a_program_that_fails_is_passed_over(machine):
     machine.install(machine.beside, "", body=f"#!/bin/sh\necho '{failure}' >&2\nexit 127\n")
     right = machine.install(machine.on_path, PROGRAMS[OPEN_MPI])
     assert launchers.find_mpiexec(LIBRARIES[OPEN_MPI]) == (right, OPEN_MPI)
+
+
+ANSWERS = {
+    "fails": ("echo 'no home here' >&2; echo sorry; exit 3", "has ended with status 3", "sorry\nno home here"),
+    "is killed": ("echo oh; kill -9 $$", "was killed by signal 9 (SIGKILL)", "oh"),
+    "says nothing": ("exit 0", "says nothing", None),
+    "says much": ("for i in 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16; do echo $i; done; exit 1", "status 1", "16"),
+}
+
+
+@pytest.mark.parametrize("chosen", [False, True])
+@pytest.mark.parametrize(("body", "end", "words"), ANSWERS.values(), ids=ANSWERS)
+def test_what_a_program_said_that_failed_is_quoted(body, end, words, chosen, machine, monkeypatch):
+    program = machine.install(machine.beside, "", body=f"#!/bin/sh\n{body}\n")
+    if chosen:
+        monkeypatch.setenv("MANYHANDS_MPIEXEC", str(program))
+    with pytest.raises(SettingsError) as caught:
+        launchers.find_mpiexec(LIBRARIES[OPEN_MPI])
+    message = str(caught.value)
+    assert f"{program} --version {end}" in message or end in message
+    assert "there is no mpiexec" not in message
+    assert (f"MANYHANDS_MPIEXEC={program} is no program that runs" in message) == chosen
+    if words is None:
+        assert "\n" not in message
+    else:
+        assert f"the last words of {program}:\n" in message
+        assert message.endswith(words)
+        assert len(message.splitlines()) <= 16
+
+
+def test_why_a_program_cannot_be_run_is_said(machine, tmp_path, monkeypatch):
+    for name, make, why in (
+        ("folder", Path.mkdir, "it is a folder"),
+        ("closed", Path.touch, "Permission denied"),
+        (
+            "script",
+            lambda path: path.write_text("#!/no/such/interpreter\n"),
+            "its interpreter, or what it links to, is",
+        ),
+        ("empty", lambda path: path.write_text(""), "Exec format error"),
+        ("foreign", lambda path: path.write_bytes(b"\x7fELF\2\1\1" + bytes(57)), "Exec format error"),
+        ("x" * 300, lambda path: None, "File name too long"),
+    ):
+        make(tmp_path / name)
+        if name in ("script", "empty", "foreign"):
+            (tmp_path / name).chmod(0o755)
+        monkeypatch.setenv("MANYHANDS_MPIEXEC", str(tmp_path / name))
+        with pytest.raises(SettingsError, match=f"cannot be run \\({why}"):
+            launchers.find_mpiexec(LIBRARIES[OPEN_MPI])
+
+
+def test_a_program_that_hangs_is_quoted_too(machine, monkeypatch):
+    monkeypatch.setattr(launchers, "_VERSION_SECONDS", 0.5)
+    machine.install(machine.beside, "", body="#!/bin/sh\necho waiting for the licence\nexec sleep 60\n")
+    with pytest.raises(SettingsError, match=r"--version has not ended within 0 s; .*:\nwaiting for the licence$"):
+        launchers.find_mpiexec(LIBRARIES[OPEN_MPI])
+
+
+def test_a_home_is_not_needed(machine, tmp_path, monkeypatch):
+    monkeypatch.delenv("HOME", raising=False)
+    body = f"#!/bin/sh\n[ -n \"$HOME\" ] || exit 1\ncat <<'END'\n{PROGRAMS[OPEN_MPI]}\nEND\n"
+    program = machine.install(machine.beside, "", body=body)
+    assert launchers.find_mpiexec(LIBRARIES[OPEN_MPI]) == (program, OPEN_MPI)
+    environment = launchers.job_environment(OPEN_MPI, tmp_path)
+    assert (environment["HOME"], environment["MANYHANDS_CACHE"]) == (str(tmp_path), str(cache_folder()))
+    with launchers.some_home():
+        assert Path(os.environ["HOME"]).is_dir()
+    assert "HOME" not in os.environ
+
+
+@pytest.mark.parametrize(
+    ("free", "in_memory", "moved"), [(1 << 30, False, False), (1 << 30, True, True), (0, False, True)]
+)
+def test_without_room_in_memory_open_mpi_gets_another_place(free, in_memory, moved, tmp_path, monkeypatch):
+    facts = os.statvfs(tmp_path)
+
+    class Facts:
+        f_bavail, f_frsize = free // facts.f_frsize, facts.f_frsize
+
+    monkeypatch.setattr(launchers.os, "statvfs", lambda path: Facts)
+    environment = launchers.job_environment(OPEN_MPI, tmp_path, in_memory=in_memory)
+    assert (environment.get("OMPI_MCA_btl_sm_backing_directory") == str(tmp_path)) == moved
+
+
+def test_a_home_that_is_there_is_kept(monkeypatch, tmp_path):
+    monkeypatch.setenv("HOME", "/my/home")
+    assert launchers.job_environment(OPEN_MPI, tmp_path)["HOME"] == "/my/home"
+    with launchers.some_home():
+        assert os.environ["HOME"] == "/my/home"
+    assert os.environ["HOME"] == "/my/home"
 
 
 def test_a_version_text_need_not_be_utf_8(machine):

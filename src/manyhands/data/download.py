@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from manyhands.errors import ChecksumError, DownloadError, MissingDataError
-from manyhands.files import atomic_writer
+from manyhands.files import atomic_writer, make_folder
 
 _CHUNK = 1 << 16
 _CONNECT_SECONDS = 3.0
@@ -71,7 +71,7 @@ def fetch_all(files: Mapping[str, str], mirrors: Sequence[str], folder: Path, *,
         If it cannot be written.
     """
     try:
-        folder.mkdir(parents=True, exist_ok=True)
+        make_folder(folder)
     except OSError as error:
         raise DownloadError(f"cannot make the folder ({error.strerror})", path=folder) from error
     deadline = time.monotonic() + seconds

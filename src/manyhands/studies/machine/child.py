@@ -44,11 +44,13 @@ def answer_of(arguments: Sequence[str], seconds: float, task: str) -> dict[str, 
             check=False,
         )
     except subprocess.TimeoutExpired as error:
-        raise ChildFailedError(f"the process that {task} gave no answer within {seconds:g} s") from error
+        said = f"; it said: {line}" if (line := _last_line(_text(error.stderr))) else ""
+        raise ChildFailedError(f"the process that {task} gave no answer within {seconds:g} s{said}") from error
     except OSError as error:
         raise ChildFailedError(f"the process that {task} could not be started ({error.strerror or error})") from error
     if done.returncode < 0:
-        raise ChildFailedError(f"the process that {task} was ended by {_signal_name(-done.returncode)}")
+        said = f"; it said: {line}" if (line := _last_line(done.stderr)) else ""
+        raise ChildFailedError(f"the process that {task} was ended by {_signal_name(-done.returncode)}{said}")
     if done.returncode > 0:
         raise ChildFailedError(
             f"the process that {task} failed: {_last_line(done.stderr) or f'status {done.returncode}'}"
@@ -56,7 +58,8 @@ def answer_of(arguments: Sequence[str], seconds: float, task: str) -> dict[str, 
     try:
         answer: dict[str, Any] = json.loads(_last_line(done.stdout))
     except ValueError as error:
-        raise ChildFailedError(f"the process that {task} printed something else than was asked for") from error
+        line = _last_line(done.stdout) or _last_line(done.stderr) or "nothing"
+        raise ChildFailedError(f"the process that {task} printed something else than was asked for: {line}") from error
     return answer
 
 
@@ -65,6 +68,11 @@ def _signal_name(number: int) -> str:
         return signal.Signals(number).name
     except ValueError:
         return f"signal {number}"
+
+
+def _text(output: str | bytes | None) -> str:
+    """Return what a process had printed before it took too long."""
+    return output.decode(errors="replace") if isinstance(output, bytes) else output or ""
 
 
 def _last_line(text: str) -> str:

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import os
 import shutil
-import subprocess
-from pathlib import Path
 from typing import Any
 
 from manyhands.errors import SettingsError
 from manyhands.studies.machine.child import ChildFailedError, answer_of
 from manyhands.studies.machine.software import version_of
-from manyhands.teams.launchers import announced, find_mpiexec, first_line
+from manyhands.teams.launchers import NoVersionError, announced, find_mpiexec, first_line
+from manyhands.teams.launchers import version_of as version_text
 
 _PATIENCE = 30.0
 
@@ -58,26 +57,10 @@ def _mpiexec(library: str) -> dict[str, Any]:
     """Return the mpiexec that the team mpi would use."""
     try:
         path, _ = find_mpiexec(library)
-    except SettingsError as error:
+        version = first_line(version_text(path))
+    except (SettingsError, NoVersionError) as error:
         return {"mpiexec": None, "mpiexec_version": None, "mpiexec_problem": str(error)}
-    return {"mpiexec": str(path), "mpiexec_version": _version_text(path), "mpiexec_problem": None}
-
-
-def _version_text(program: Path) -> str:
-    """Return the telling line of what a program says about its version."""
-    try:
-        answer = subprocess.run(
-            [program, "--version"],
-            capture_output=True,
-            text=True,
-            errors="replace",
-            timeout=_PATIENCE,
-            stdin=subprocess.DEVNULL,
-            check=False,
-        )
-    except (OSError, subprocess.SubprocessError):
-        return "version unknown"
-    return first_line(answer.stdout or answer.stderr)
+    return {"mpiexec": str(path), "mpiexec_version": version, "mpiexec_problem": None}
 
 
 def slurm() -> dict[str, str | None]:

@@ -15,7 +15,7 @@ from manyhands.studies.environment import thread_variables
 PRIVATE_LIBRARY = "scipy_openblas32"
 
 _KERNELS = "kernels"
-"""The module with what training compiles; Numba names its files by module and function."""
+"""The module with what training compiles; files of compiled code are named by module and function."""
 
 # Package, the extra of pyproject.toml that brings it, what it is for.
 OPTIONAL = (
@@ -65,18 +65,27 @@ def thread_settings() -> dict[str, Any]:
 
 
 def compiled_code() -> dict[str, Any]:
-    """Return where compiled code is kept, whether there is any for these sources, and whether it can be written."""
-    from manyhands.compiling import code_folder
+    """Return where compiled code is kept, whether there is any for these sources, and whether it can be written.
 
-    folder = code_folder()
+    Returns
+    -------
+    dict
+        ``cache`` and ``folder`` for these sources; ``functions``: how many have code there; ``kernels``: whether those
+        of training have; ``old_versions``: folders of other sources; ``writable``: whether code can be kept;
+        ``refused``: why what is there is not used, or None.
+    """
+    from manyhands.compiling import code_folder, kept_code
+
+    folder, problem = code_folder(), kept_code().problem()
     others = [each for each in _folders_in(folder.parent) if each != folder]
     return {
         "cache": str(cache_folder()),
         "folder": str(folder),
-        "functions": sum(1 for _ in folder.rglob("*.nbi")),
-        "kernels": any(folder.rglob(f"{_KERNELS}.*.nbi")),
+        "functions": len({each.name.split("-")[0] for each in folder.glob("*.nbc")}),
+        "kernels": any(folder.glob(f"{_KERNELS}.*.nbc")),
         "old_versions": len(others),
-        "writable": _writable(folder),
+        "writable": problem is None and _writable(folder),
+        "refused": problem,
     }
 
 
@@ -90,7 +99,7 @@ def _folders_in(folder: Path) -> list[Path]:
 def _writable(folder: Path) -> bool:
     """Tell whether files can be made in a folder, or the folder itself can, leaving no trace."""
     try:
-        if folder.is_dir():
+        if os.path.isdir(folder):  # noqa: PTH112 - Path.is_dir raises for a name too long
             with tempfile.TemporaryFile(dir=folder):  # permissions alone do not tell: a disk may be full or read-only
                 return True
         nearest = next(each for each in folder.parents if os.path.lexists(each))
