@@ -65,6 +65,7 @@ def run(options: argparse.Namespace) -> int:
         check_possible(options.report)
     examples = load_test(shared.data_request(options))
     found = _fitting(options.model, lambda: diagnose(model, examples))
+    examples.check_unchanged()
     against = None
     if other is not None:
         right = _fitting(options.against, lambda: other.correct(examples))

@@ -11,6 +11,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from manyhands.data.filestate import FileState, check_unchanged
 from manyhands.data.scaling import Scaling, check_binarize, make_binary, make_scaling
 from manyhands.data.split import for_validation
 from manyhands.errors import DataError, SettingsError
@@ -30,11 +31,26 @@ class Examples:
     labels : ndarray of shape (rows,), integer or str
     source : Path or None
         The file of the labels, for messages.
+    features_source : Path or None
+        The file of the features, if it is another one.
+    mapped : tuple of FileState
+        The files that arrays here are, mapped into memory; see `Dataset.check_unchanged`.
     """
 
     features: NDArray[Any]
     labels: NDArray[Any]
     source: Path | None = None
+    features_source: Path | None = None
+    mapped: tuple[FileState, ...] = ()
+
+    @property
+    def place(self) -> Path | None:
+        """The file at fault, for messages, if something is wrong with the features."""
+        return self.source if self.features_source is None else self.features_source
+
+    def check_unchanged(self) -> None:
+        """Check mapped files, as `Dataset.check_unchanged`."""
+        check_unchanged(self.mapped)
 
     def __post_init__(self) -> None:
         rows = len(self.features)
@@ -44,7 +60,7 @@ class Examples:
                 path=self.source,
             )
         if self.features.ndim < 2 or self.features[:1].size == 0:
-            raise DataError(f"there are no examples: features have shape {self.features.shape}", path=self.source)
+            raise DataError(f"there are no examples: features have shape {self.features.shape}", path=self.place)
 
     def flat(self) -> NDArray[Any]:
         """Return the features with shape (rows, features): bytes as bytes, anything else as it can be computed with.
@@ -55,7 +71,7 @@ class Examples:
             If they are not numbers.
         """
         if self.features.dtype.kind not in "buif":
-            raise DataError(f"features must be numbers, not {self.features.dtype}", path=self.source)
+            raise DataError(f"features must be numbers, not {self.features.dtype}", path=self.place)
         table = self.features.reshape(len(self.features), -1)
         if table.dtype not in (np.uint8, np.float32, np.float64):
             table = table.astype(np.float32)
@@ -88,6 +104,8 @@ class Dataset:
         Number of training rows of all processes together, if not all are here.
     validation : Table or None
         Rows of the training set that are not trained on, so that choices need not look at the test rows.
+    mapped : tuple of FileState
+        The files that arrays here are, mapped into memory.
     """
 
     name: str
@@ -101,6 +119,17 @@ class Dataset:
     first_row: int = 0
     all_rows: int | None = None
     validation: Table | None = None
+    mapped: tuple[FileState, ...] = ()
+
+    def check_unchanged(self) -> None:
+        """Check that nobody has written to a mapped file: what was trained on would be no data set that ever was.
+
+        Raises
+        ------
+        DataError
+            If somebody has.
+        """
+        check_unchanged(self.mapped)
 
     @property
     def rows(self) -> int:
@@ -182,10 +211,10 @@ def make_dataset(
     if features.shape[1] != test_features.shape[1]:
         raise DataError(
             f"the training rows have {features.shape[1]} features, the test rows {test_features.shape[1]}",
-            path=test.source,
+            path=test.place,
         )
-    _check_finite(features, train.source, kept)
-    _check_finite(test_features, test.source)
+    _check_finite(features, train.place, kept)
+    _check_finite(test_features, test.place)
     classes, codes = np.unique(labels, return_inverse=True)
     if len(classes) < 2:
         raise DataError(
@@ -196,7 +225,7 @@ def make_dataset(
     held: Table | None = None
     if held_out is not None:
         held_labels = encode(train.labels[held_out], classes, train.source, _HINT, "validation row")
-        _check_finite(everything[held_out], train.source, held_out)
+        _check_finite(everything[held_out], train.place, held_out)
         held = Table(scaling.binarized(everything[held_out]), held_labels, scaling.scale, scaling.shift)
     return Dataset(
         name,
@@ -212,6 +241,7 @@ def make_dataset(
         note,
         seconds,
         validation=held,
+        mapped=train.mapped + test.mapped,
     )
 
 

@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 
 from manyhands.data.dataset import Examples, encode
 from manyhands.data.scaling import Scaling
-from manyhands.errors import DataError, ModelFileError
-from manyhands.files import write_whole
+from manyhands.errors import DataError, ModelFileError, shown
+from manyhands.files import home_hint, unusable, write_whole
 from manyhands.learners.mlp.network import MLPSettings
 from manyhands.protocols import Learner, Table
 
@@ -161,6 +161,8 @@ def load_model(path: str | Path) -> TrainedModel:
     ModelFileError
         If the file is missing, damaged or not a model, or its contents contradict each other; says what.
     """
+    if problem := unusable(path):
+        raise ModelFileError(f"{shown(path)}: this path cannot be used: {problem}")
     path = Path(path)
     description, tensors = _read(path)
     if description.get("format") != _FORMAT:
@@ -185,7 +187,7 @@ def _read(path: Path) -> tuple[dict[str, str], dict[str, NDArray[Any]]]:
         with safe_open(path, framework="numpy") as file:
             return file.metadata() or {}, {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
     except FileNotFoundError as error:
-        raise ModelFileError(f"{path}: there is no such file") from error
+        raise ModelFileError(f"{shown(path)}: there is no such file{home_hint(path)}") from error
     except (SafetensorError, OSError, TypeError, ValueError, AttributeError) as error:  # last: a type NumPy lacks
         raise ModelFileError(f"{path}: damaged or not a model file ({error})") from error
 

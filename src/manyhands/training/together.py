@@ -79,7 +79,7 @@ def load_together(request: DataRequest, world: World, sharding: Sharding) -> Dat
         return load(request)
     way = world.tell(way_of_reading(request) if world.rank == 0 else "")
     if way == "mapped":
-        return load(request)
+        return load(request, shared=True)
     if way == "csv":
         return load(request, _Joiner(world))
     return scatter(load(request) if world.rank == 0 else None, world, sharding)

@@ -6,7 +6,7 @@ import os
 from pathlib import Path
 from typing import Any
 
-from manyhands.data.catalog import idx_files
+from manyhands.data.folder import idx_files
 from manyhands.data.idx import read_idx_shape
 from manyhands.errors import DataError, MissingDataError
 from manyhands.files import cache_folder
