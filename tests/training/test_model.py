@@ -223,6 +223,12 @@ class TestDamage:
         with pytest.raises(ModelFileError, match=r"nothing\.safetensors: there is no such file"):
             load_model(folder / "nothing.safetensors")
 
+    @pytest.mark.parametrize("path", ["a\0b", "\ud800", "", "n" * 300, "~/none"])
+    def test_path_that_no_model_can_have(self, path):
+        with pytest.raises(ModelFileError) as caught:
+            load_model(path)
+        assert str(caught.value).isprintable()
+
     def test_folder(self, folder):
         with pytest.raises(ModelFileError, match=folder.name):
             load_model(folder)
