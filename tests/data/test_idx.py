@@ -4,6 +4,7 @@ import errno
 import gzip
 import hashlib
 import io
+import logging
 import os
 import struct
 import threading
@@ -226,7 +227,7 @@ def test_of_large_files_several_processes_share_one_copy_and_cannot_write_into_t
     path.write_bytes(idx(values))
     array, state = load_idx(path, shared=True)
     assert is_mapped(array)
-    assert state is not None
+    assert state.mapped
     assert (type(array), array.dtype, array.flags.c_contiguous) == (np.ndarray, values.dtype, True)
     np.testing.assert_array_equal(array, values)
     array[0] = 1
@@ -250,7 +251,25 @@ def test_what_is_read_is_nobody_elses_to_change(path, shared):
     path.write_bytes(BYTES)
     array, state = load_idx(path, shared=shared)
     path.write_bytes(b"")
-    assert (idx(array), state) == (BYTES, None)
+    assert idx(array) == BYTES
+    assert not state.mapped
+
+
+@pytest.mark.parametrize("content", [BYTES, VALID, gzip.compress(BYTES)], ids=["bytes", "two bytes", "gzip"])
+def test_of_a_file_that_is_changed_after_it_was_read_that_is_said_once(tmp_path, caplog, monkeypatch, content):
+    monkeypatch.setattr(logging.getLogger("manyhands"), "propagate", True)  # the command line turns it off
+    path = tmp_path / "some-idx3-ubyte"
+    path.write_bytes(content)
+    state = load_idx(path).state
+    check_unchanged([state])
+    assert caplog.messages == []
+    append(path)
+    check_unchanged([state])
+    check_unchanged([state])
+    assert caplog.messages == [
+        f"note: {path} was changed from {len(content)} to {len(content) + 4} bytes since it was read; what was read "
+        "before is used"
+    ]
 
 
 def test_a_file_larger_than_half_of_the_memory_is_mapped(path, monkeypatch):
@@ -299,7 +318,7 @@ def overwrite(path: Path) -> None:
 )
 def test_a_mapped_file_that_is_changed_in_place_is_a_data_error(path, change, how):
     path.write_bytes(BYTES)
-    state = load_idx(path, shared=True).mapped
+    state = load_idx(path, shared=True).state
     check_unchanged([state])
     change(path)
     with pytest.raises(DataError, match=f"changed while it was used .*{how}") as caught:

@@ -82,7 +82,7 @@ def test_listeners_hear_epochs_and_rounds(blobs):
 def test_a_mapped_file_that_is_changed_during_training_is_a_data_error(blobs, tmp_path, workers):
     path = tmp_path / "train-images-idx3-ubyte"
     path.write_bytes(b"values")
-    dataset = replace(blobs, mapped=(FileState.of(path),))
+    dataset = replace(blobs, files=(replace(FileState.of(path), mapped=True),))
 
     def listener(_event):
         path.write_bytes(b"other values")

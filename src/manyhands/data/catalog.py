@@ -205,8 +205,9 @@ def _find(request: DataRequest, joiner: Joiner | None = None, *, shared: bool = 
         return _read("letters", f"letters from {shown(folder)}", lambda: _from_folder(folder, rows, shared=shared))
     folder = Path(request.data)
     if unusable(request.data) or not os.path.isdir(folder):  # noqa: PTH112 - Path.is_dir raises for a name too long
+        kind = "it is a file; " if os.path.isfile(folder) else ""  # noqa: PTH113 - it never raises
         raise MissingDataError(
-            f"there is no data set and no folder {request.data!r}; choose one of {', '.join(NAMES)}, or give a "
+            f"there is no data set and no folder {request.data!r}; {kind}choose one of {', '.join(NAMES)}, or give a "
             f"folder with four IDX files{home_hint(request.data)}"
         )
     return _read(

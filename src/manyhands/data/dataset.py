@@ -33,15 +33,15 @@ class Examples:
         The file of the labels, for messages.
     features_source : Path or None
         The file of the features, if it is another one.
-    mapped : tuple of FileState
-        The files that arrays here are, mapped into memory; see `Dataset.check_unchanged`.
+    files : tuple of FileState
+        The files as they were when they were read; see `Dataset.check_unchanged`.
     """
 
     features: NDArray[Any]
     labels: NDArray[Any]
     source: Path | None = None
     features_source: Path | None = None
-    mapped: tuple[FileState, ...] = ()
+    files: tuple[FileState, ...] = ()
 
     @property
     def place(self) -> Path | None:
@@ -49,8 +49,8 @@ class Examples:
         return self.source if self.features_source is None else self.features_source
 
     def check_unchanged(self) -> None:
-        """Check mapped files, as `Dataset.check_unchanged`."""
-        check_unchanged(self.mapped)
+        """Check the files, as `Dataset.check_unchanged`."""
+        check_unchanged(self.files)
 
     def __post_init__(self) -> None:
         rows = len(self.features)
@@ -104,8 +104,8 @@ class Dataset:
         Number of training rows of all processes together, if not all are here.
     validation : Table or None
         Rows of the training set that are not trained on, so that choices need not look at the test rows.
-    mapped : tuple of FileState
-        The files that arrays here are, mapped into memory.
+    files : tuple of FileState
+        The files as they were when they were read; see `check_unchanged`.
     """
 
     name: str
@@ -119,17 +119,17 @@ class Dataset:
     first_row: int = 0
     all_rows: int | None = None
     validation: Table | None = None
-    mapped: tuple[FileState, ...] = ()
+    files: tuple[FileState, ...] = ()
 
     def check_unchanged(self) -> None:
-        """Check that nobody has written to a mapped file: what was trained on would be no data set that ever was.
+        """Check that nobody has written to the files: of one that is mapped, what was trained on was never a data set.
 
         Raises
         ------
         DataError
             If somebody has.
         """
-        check_unchanged(self.mapped)
+        check_unchanged(self.files)
 
     @property
     def rows(self) -> int:
@@ -241,7 +241,7 @@ def make_dataset(
         note,
         seconds,
         validation=held,
-        mapped=train.mapped + test.mapped,
+        files=train.files + test.files,
     )
 
 

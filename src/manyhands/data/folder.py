@@ -156,8 +156,8 @@ def read_pair(
     values = load_idx(images, rows=kept, published=known.get(images.name), shared=shared)
     if classes.values.dtype.kind not in "iu":
         raise DataError(f"labels are one dimension of whole numbers, not of {classes.values.dtype}", path=labels)
-    mapped = tuple(each.mapped for each in (values, classes) if each.mapped is not None)
-    return Examples(values.values, classes.values[:kept].astype(np.int64), labels, images, mapped)
+    files = tuple(each.state for each in (values, classes) if each.state is not None)
+    return Examples(values.values, classes.values[:kept].astype(np.int64), labels, images, files)
 
 
 def _check_shapes(images: Path, labels: Path, values: tuple[int, ...], classes: tuple[int, ...]) -> None:

@@ -15,6 +15,7 @@ import struct
 import sys
 import zlib
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple, cast
 
@@ -38,10 +39,10 @@ _GZIP = b"\x1f\x8b"
 
 
 class Idx(NamedTuple):
-    """What an IDX file holds, and its state, if the array is the file itself, mapped into memory."""
+    """What an IDX file holds, and the state in which it was read, or is mapped; None if it is no ordinary file."""
 
     values: NDArray[Any]
-    mapped: FileState | None = None
+    state: FileState | None = None
 
 
 def read_idx(path: str | Path) -> NDArray[Any]:
@@ -91,12 +92,14 @@ def load_idx(
     """
     path = readable(path)
     with _opened(path, published) as (file, plain):
-        before = FileState.of(path, file.fileno()) if plain and published is None else None
-        found = _parse(file, path, before, rows, shared=shared)
-        now = None if before is None else FileState.of(path, file.fileno())
+        if published is not None:
+            return Idx(_parse(file, path, None, rows).values)
+        before = FileState.of(path, file.fileno())
+        values, mapped = _parse(file, path, before.size if plain and before is not None else None, rows, shared=shared)
+        now = FileState.of(path, file.fileno())
         if before is not None and now is not None and before != now:
             raise changed(before, now)
-        return found
+        return Idx(values, None if before is None else replace(before, mapped=mapped))
 
 
 def read_idx_shape(path: str | Path) -> tuple[tuple[int, ...], bool]:
@@ -154,25 +157,31 @@ def _source(path: Path, published: download.Published | None) -> io.BufferedRead
     return io.BufferedReader(io.BytesIO(download.check(path, published)))
 
 
-def _parse(file: BinaryIO, path: Path, state: FileState | None, rows: int | None, *, shared: bool) -> Idx:
-    """Read header and values; ``state`` is that of a plain, ordinary file."""
+class _Parsed(NamedTuple):
+    values: NDArray[Any]
+    mapped: bool
+
+
+def _parse(file: BinaryIO, path: Path, length: int | None, rows: int | None, *, shared: bool = False) -> _Parsed:
+    """Read header and values; ``length`` is that of a plain, ordinary file."""
     dtype, shape = _parse_header(file, path)
     kept = (min(shape[0], shape[0] if rows is None else rows), *shape[1:])
     begin, size = 4 + 4 * len(shape), math.prod(shape) * dtype.itemsize
     needed = math.prod(kept) * dtype.itemsize
-    if state is not None:
-        _check_length(path, shape, begin + size, state.size)
+    if length is not None:
+        _check_length(path, shape, begin + size, length)
         if dtype.itemsize == 1 and _too_large(needed, shared=shared):
             mapped = _mapped(file, dtype, shape, begin)
             if mapped is not None:
-                return Idx(mapped[: kept[0]], state)
+                return _Parsed(mapped[: kept[0]], mapped=True)
     _check_room(path, kept, needed, dtype, file)
-    data = _read_up_to(file, needed) if state is None else _read_at_once(file, needed)
-    read = len(data) + (0 if state is not None or len(data) < needed else _skip(file, size - needed))
-    if state is None or len(data) < needed:
+    data = _read_up_to(file, needed) if length is None else _read_at_once(file, needed)
+    read = len(data) + (0 if length is not None or len(data) < needed else _skip(file, size - needed))
+    if length is None or len(data) < needed:
         more = 1 if read == size and file.read(1) else 0
         _check_length(path, shape, begin + size, begin + read + more)
-    return Idx(np.frombuffer(data, dtype).reshape(kept).astype(dtype.newbyteorder("="), copy=False))
+    values = np.frombuffer(data, dtype).reshape(kept)
+    return _Parsed(values.astype(dtype.newbyteorder("="), copy=False), mapped=False)
 
 
 def _check_length(path: Path, shape: tuple[int, ...], promised: int, there: int) -> None:
