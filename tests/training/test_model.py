@@ -1,6 +1,7 @@
 """The model file: what is saved comes back, and damage of any kind is one clear error."""
 
 import json
+import os
 import tracemalloc
 
 import numpy as np
@@ -228,6 +229,11 @@ class TestDamage:
         with pytest.raises(ModelFileError) as caught:
             load_model(path)
         assert str(caught.value).isprintable()
+
+    def test_pipe_is_not_waited_for(self, tmp_path):
+        os.mkfifo(tmp_path / "pipe")
+        with pytest.raises(ModelFileError, match="it is no ordinary file"):
+            load_model(tmp_path / "pipe")
 
     def test_folder(self, folder):
         with pytest.raises(ModelFileError, match=folder.name):

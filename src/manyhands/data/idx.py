@@ -269,11 +269,11 @@ def _read_up_to(file: BinaryIO, count: int) -> bytearray:
     return data
 
 
-def _read_at_once(file: BinaryIO, count: int) -> bytearray:
+def _read_at_once(file: BinaryIO, count: int) -> NDArray[np.uint8]:
     """Read ``count`` bytes, which the file is known to have."""
-    data = bytearray(count)
-    del data[cast(io.BufferedReader, file).readinto(data) :]  # somebody may have shortened it
-    return data
+    data = np.empty(count, np.uint8)
+    read = cast(io.BufferedReader, file).readinto(data.data) if count else 0
+    return data[:read]  # somebody may have shortened it
 
 
 def _skip(file: BinaryIO, count: int) -> int:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import json
 import math
+import os
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -164,6 +165,8 @@ def load_model(path: str | Path) -> TrainedModel:
     if problem := unusable(path):
         raise ModelFileError(f"{shown(path)}: this path cannot be used: {problem}")
     path = Path(path)
+    if os.path.exists(path) and not os.path.isfile(path):  # noqa: PTH110, PTH113 - they never raise
+        raise ModelFileError(f"{shown(path)}: it is no ordinary file; give the file of a model")
     description, tensors = _read(path)
     if description.get("format") != _FORMAT:
         raise ModelFileError(f"{path}: not a manyhands model (format {description.get('format')!r})")

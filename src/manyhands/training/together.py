@@ -1,6 +1,6 @@
 """Reading a data set in an MPI job: each process its own part where the format allows it, else rank 0 for all.
 
-- Plain IDX files are mapped: a worker reads the pages that its rows lie on.
+- Plain IDX files every process reads itself; large ones are mapped, one copy for all on a machine.
 - Of plain CSV files every process parses one piece, and all exchange the numbers.
 - What can only be read from the beginning (.gz, scikit-learn's digits), rank 0 reads. It then sends every worker its
   share, if the shares are fixed, or everything.
