@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import socket
 import subprocess
 import sys
 import tempfile
@@ -11,7 +12,16 @@ from pathlib import Path
 import pytest
 
 from manyhands.errors import OutputError
-from manyhands.files import atomic_writer, cache_folder, check_writable, make_folder, write_whole
+from manyhands.files import (
+    atomic_writer,
+    cache_folder,
+    check_folder,
+    check_writable,
+    make_folder,
+    make_output_folder,
+    open_in_place,
+    write_whole,
+)
 
 _NOBODY = 65534
 
@@ -214,6 +224,166 @@ def test_a_folder_without_permission_is_an_output_error(open_folder, mode, act):
     finally:
         folder.chmod(0o755)
     assert names(folder) == []
+
+
+# ---------------------------------------------------------------- modes
+
+
+@pytest.mark.parametrize("mode", [0o600, 0o640, 0o664, 0o444])
+@pytest.mark.parametrize("unnamed", [True, False])
+def test_a_file_that_is_replaced_keeps_its_mode(tmp_path, monkeypatch, mode, unnamed):
+    if not unnamed:
+        monkeypatch.delattr(os, "O_TMPFILE", raising=False)
+    target = tmp_path / "a.txt"
+    target.write_bytes(b"old")
+    target.chmod(mode)
+    write_whole(target, b"new")
+    assert (target.read_bytes(), target.stat().st_mode & 0o777) == (b"new", mode)
+
+
+@pytest.mark.parametrize("unnamed", [True, False])
+def test_nobody_else_can_read_what_is_not_whole_yet(tmp_path, monkeypatch, unnamed):
+    if not unnamed:
+        monkeypatch.delattr(os, "O_TMPFILE", raising=False)
+    with atomic_writer(tmp_path / "a.txt") as file:
+        assert os.fstat(file.fileno()).st_mode & 0o777 == 0o600
+
+
+def test_a_file_that_root_replaces_keeps_its_owner(tmp_path):
+    if os.geteuid() != 0:
+        pytest.skip("only root can give files away")
+    target = tmp_path / "a.txt"
+    target.write_bytes(b"old")
+    target.chmod(0o600)
+    os.chown(target, _NOBODY, _NOBODY)
+    write_whole(target, b"new")
+    assert (target.stat().st_uid, target.stat().st_gid, target.stat().st_mode & 0o777) == (_NOBODY, _NOBODY, 0o600)
+
+
+def test_in_a_folder_such_as_tmp_a_file_of_another_user_is_refused_before_training(open_folder):
+    if os.geteuid() != 0:
+        pytest.skip("needs a file of another user")
+    (open_folder / "a.txt").write_bytes(b"old")
+    open_folder.chmod(0o1777)
+    with ordinary_user(), pytest.raises(OutputError, match="belongs to another user"):
+        check_writable(open_folder / "a.txt")
+
+
+# ---------------------------------------------------------------- links
+
+
+def act_in_place(path: Path) -> None:
+    os.close(open_in_place(path, os.O_WRONLY))
+
+
+ACTS = pytest.mark.parametrize(
+    "act", [lambda path: write_whole(path, b"new"), check_writable, act_in_place], ids=["write", "check", "in place"]
+)
+
+
+@ACTS
+@pytest.mark.parametrize("there", [True, False], ids=["to a file", "to nothing"])
+@pytest.mark.parametrize("way", ["absolute", "upwards", "twice", "beside"])
+def test_a_link_out_of_its_folder_is_refused_and_what_it_leads_to_is_as_it_was(tmp_path, act, there, way):
+    mine, other = tmp_path / "mine", tmp_path / ("mine2" if way == "beside" else "other")
+    mine.mkdir()
+    other.mkdir()
+    if there:
+        (other / "secret").write_bytes(b"old")
+    (mine / "second").symlink_to(other / "secret")
+    ways = {"absolute": other / "secret", "upwards": "../other/secret", "twice": "second", "beside": other / "secret"}
+    (mine / "a.txt").symlink_to(ways[way])
+    with pytest.raises(OutputError, match="is a link that leads out of its folder, to ") as caught:
+        act(mine / "a.txt")
+    assert str(other / "secret") in str(caught.value)
+    assert [path.read_bytes() for path in other.iterdir()] == ([b"old"] if there else [])
+    assert (mine / "a.txt").is_symlink()
+
+
+@pytest.mark.parametrize("link", ["a.txt", "b/../a.txt", "linked/a.txt"])
+def test_a_link_within_its_folder_stays_one(tmp_path, link):
+    mine = tmp_path / "mine"
+    (mine / "b").mkdir(parents=True)
+    (mine / "runs").mkdir()
+    (mine / "a.txt").symlink_to("runs/3.txt")
+    (mine / "linked").symlink_to(mine)  # the folder itself may be reached through links
+    check_writable(mine / link)
+    write_whole(mine / link, b"new")
+    assert (mine / "a.txt").is_symlink()
+    assert (mine / "runs" / "3.txt").read_bytes() == b"new"
+
+
+@pytest.mark.parametrize(("name", "refused"), [("w1.png", True), ("numbers.csv", True), ("my notes", False)])
+def test_a_folder_for_a_report_may_have_no_output_that_leads_out(tmp_path, name, refused):
+    (tmp_path / "report").mkdir()
+    (tmp_path / "report" / name).symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(OutputError, match=name) if refused else contextlib.nullcontext():
+        check_folder(tmp_path / "report")
+
+
+# ---------------------------------------------------------------- what is no file
+
+
+@pytest.mark.parametrize("kind", ["pipe", "socket", "device"])
+def test_what_is_no_file_is_never_replaced_by_one(tmp_path, kind):
+    path = Path("/dev/full") if kind == "device" else tmp_path / "a"
+    if kind == "pipe":
+        os.mkfifo(path)
+    if kind == "socket":
+        with socket.socket(socket.AF_UNIX) as bound:
+            bound.bind(str(path))
+    before = path.lstat()
+    for act in (check_writable, lambda target: write_whole(target, b"new")):
+        with pytest.raises(OutputError, match="it is a device or a pipe"):
+            act(path)
+    assert path.lstat()[:4] == before[:4]  # mode, inode, device
+
+
+def test_a_pipe_that_nobody_reads_is_an_error_and_no_wait(tmp_path):
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(OutputError, match="nobody reads this pipe"):
+        open_in_place(tmp_path / "pipe", os.O_WRONLY)
+
+
+IMPOSSIBLE_NAMES = ["a\0b", "\ud800", "n" * 300, "n/" * 3000 + "a"]
+
+
+@pytest.mark.parametrize("name", IMPOSSIBLE_NAMES, ids=["NUL", "surrogate", "long", "deep"])
+@pytest.mark.parametrize(
+    "act",
+    [lambda path: write_whole(path, b"new"), check_writable, act_in_place, make_output_folder],
+    ids=["write", "check", "in place", "folder"],
+)
+def test_a_path_that_no_file_can_have_is_an_output_error_that_can_be_printed(tmp_path, name, act):
+    with pytest.raises(OutputError) as caught:
+        act(tmp_path / name)
+    assert all(each.isprintable() for each in str(caught.value))
+    assert names(tmp_path) == []
+
+
+@pytest.mark.parametrize("act", [lambda path: write_whole(path, b"new"), check_writable, make_output_folder])
+def test_an_empty_path_is_an_output_error(tmp_path, monkeypatch, act):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(OutputError, match="''"):
+        act("")
+
+
+@pytest.mark.parametrize("act", [check_writable, make_output_folder])
+def test_a_tilde_is_explained_and_no_folder_of_that_name_is_made(tmp_path, monkeypatch, act):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(OutputError, match="only a shell knows what ~ stands for"):
+        act("~/results/a.txt")
+    assert names(tmp_path) == []
+
+
+def test_a_name_that_is_no_text_is_a_name(tmp_path):
+    path = tmp_path / os.fsdecode(b"caf\xe9.txt")
+    check_writable(path)
+    write_whole(path, b"new")
+    assert path.read_bytes() == b"new"
+
+
+# ---------------------------------------------------------------- the cache
 
 
 def test_the_cache_is_where_the_variable_says(monkeypatch, tmp_path):

@@ -22,14 +22,18 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any, TypeVar, cast
 
-from manyhands.errors import SettingsError
+from manyhands.errors import OutOfMemoryError, SettingsError
 from manyhands.files import cache_folder
+from manyhands.memory import memory_errors_told
 from manyhands.trusted import TrustedFolder
 
 try:
-    import numba
-    import numba.extending
-    from numba.core import event
+    with memory_errors_told("Numba, which compiles what trains,"):
+        import numba
+        import numba.extending
+        from numba.core import event
+except OutOfMemoryError:
+    raise
 except Exception as error:  # a NumPy that it does not know, or NUMBA_NUM_THREADS=0
     raise SettingsError(f"Numba, which compiles what trains, cannot be imported: {error}") from error
 

@@ -9,6 +9,13 @@ from __future__ import annotations
 from pathlib import Path
 
 
+def shown(path: str | Path) -> str:
+    """Return a path as a message can show it: what no terminal should be sent, and no text can hold, is escaped."""
+    return "".join(
+        each if each.isprintable() else each.encode("unicode_escape", "surrogatepass").decode() for each in str(path)
+    )
+
+
 class ManyhandsError(Exception):
     """Base of all errors raised on purpose by this package."""
 
@@ -44,7 +51,7 @@ class DataError(ManyhandsError, ValueError):
         self.path = None if path is None else Path(path)
         self.line = line
         self.byte = byte
-        place = "" if path is None else str(path)
+        place = "" if path is None else shown(path)
         if line is not None:
             place += f", line {line}"
         if byte is not None:

@@ -238,8 +238,7 @@ class TestRefused:
         assert call(*command.split(), "--data", "digits", "--report", tmp_path / "file") == 1
         printed = capsys.readouterr()
         assert printed.err == (
-            f"manyhands {command.split()[0]}: cannot write a report into {tmp_path / 'file'}: it is a file; give a "
-            "folder\n"
+            f"manyhands {command.split()[0]}: cannot write into {tmp_path / 'file'}: it is a file; give a folder\n"
         )
         assert (printed.out, (tmp_path / "file").read_text()) == ("", "mine")
 

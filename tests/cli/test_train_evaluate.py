@@ -254,7 +254,7 @@ class TestConvergence:
             ("--log x --json x", 2, "same file"),
             ("--log x --out x", 2, "same file"),
             ("--tensorboard /dev/null", 1, "cannot write into /dev/null"),
-            ("--tensorboard /dev/null/below", 1, "cannot write into /dev/null/below"),
+            ("--tensorboard /dev/null/below", 1, "cannot make the folder /dev/null/below"),
         ],
     )
     def test_logs_that_cannot_be_written(self, capsys, monkeypatch, tmp_path, arguments, status, words):

@@ -3,6 +3,7 @@
 import functools
 import gzip
 import http.server
+import os
 import socket
 import struct
 import threading
@@ -13,6 +14,7 @@ import numpy as np
 import pytest
 from sklearn.datasets import load_digits
 
+from manyhands.data import folder as folder_module
 from manyhands.data.catalog import MNIST_FILES, DataRequest, load, load_test
 from manyhands.errors import ChecksumError, DataError, DownloadError, MissingDataError, SettingsError
 
@@ -177,6 +179,39 @@ def test_mnist_is_downloaded_once_into_the_cache(alone, mirror):
     assert len(mirror) == 4
 
 
+@pytest.mark.parametrize("labels", ["plain", "wrong .gz", "link to a wrong .gz", "pipe"])
+def test_of_the_cache_only_what_is_checked_is_used(alone, mirror, labels):
+    right = load(DataRequest("mnist"))
+    packed = alone / "mnist" / "train-labels-idx1-ubyte.gz"
+    wrong = np.zeros(60_000, np.uint8)
+    if labels == "plain":
+        write_idx(packed.with_suffix(""), wrong)
+        np.testing.assert_array_equal(load(DataRequest("mnist")).train.labels, right.train.labels)
+        return
+    packed.unlink()
+    if labels == "wrong .gz":
+        write_idx(packed, wrong)
+    elif labels == "pipe":
+        os.mkfifo(packed)
+    else:
+        write_idx(alone / "other.gz", wrong)
+        packed.symlink_to(alone / "other.gz")
+    with pytest.raises(DataError, match="delete") as caught:
+        load(DataRequest("mnist"))
+    assert caught.value.path == packed
+    assert len(mirror) == 4
+
+
+@pytest.mark.parametrize("what", ["folder", "file"])
+def test_letters_in_the_cache_that_anybody_may_write_are_refused(alone, what):
+    folder = fill(alone / "letters", LETTERS)
+    path = folder if what == "folder" else folder / LETTERS[2]
+    path.chmod(0o777)
+    with pytest.raises(DataError, match="other users can write here") as caught:
+        load(DataRequest("letters"))
+    assert caught.value.path == path
+
+
 def test_letters_are_found_in_the_cache_too(alone):
     fill(alone / "letters", LETTERS)
     assert load(DataRequest("letters")).train.rows == 6
@@ -209,6 +244,102 @@ def test_other_files_and_the_same_file_plain_and_compressed_do_not_matter(tmp_pa
     assert load(DataRequest(str(tmp_path))).train.rows == 6
 
 
+STRANGERS = (
+    *(f"._{name}" for name in PLAIN),  # macOS, on other disks and in archives
+    *(".DS_Store", "Thumbs.db", "desktop.ini", f".{PLAIN[0]}.swp", f"{PLAIN[0]}~", f"#{PLAIN[0]}#", f"{PLAIN[0]}.bak"),
+    *(f"{PLAIN[0]}.gz.part", f"{PLAIN[1]}.crdownload", ".manyhands.1234.part", "emnist-letters-mapping.txt"),
+)
+
+
+def test_strangers_beside_the_files_do_not_matter(tmp_path):
+    fill(tmp_path)
+    for name in STRANGERS:
+        (tmp_path / name).write_bytes(b"Mac OS X")
+    for name in PLAIN:  # as in an archive of MNIST that goes around
+        fill(tmp_path / name.replace("-idx", ".idx"))
+    (tmp_path / f"letters-{PLAIN[0]}").symlink_to("nowhere")
+    os.mkfifo(tmp_path / f"{PLAIN[1]}.gz")
+    with socket.socket(socket.AF_UNIX) as bound:
+        bound.bind(str(tmp_path / f"{PLAIN[2]}.gz"))
+    assert load(DataRequest(str(tmp_path))).train.rows == 6
+
+
+@pytest.mark.parametrize(
+    ("make", "kind"),
+    [
+        (os.mkdir, "a folder"),
+        (os.mkfifo, "no ordinary file"),
+        (lambda path: path.symlink_to("nowhere"), "a link that leads nowhere"),
+    ],
+    ids=["folder", "pipe", "link"],
+)
+def test_what_has_the_name_and_is_no_file_is_named(tmp_path, make, kind):
+    missing = fill(tmp_path) / PLAIN[1]
+    missing.unlink()
+    make(missing)
+    with pytest.raises(MissingDataError, match=f"no IDX file for train labels; .*; {PLAIN[1]} is {kind}"):
+        load(DataRequest(str(tmp_path)))
+
+
+@pytest.mark.parametrize("suffix", ["", ".gz"])
+@pytest.mark.parametrize("change", [str.upper, lambda name: f"emnist-balanced-{name.replace('t10k', 'test')}"])
+def test_names_in_capitals_and_those_of_emnist_are_names(tmp_path, change, suffix):
+    fill(tmp_path, suffix=suffix)
+    for path in list(tmp_path.iterdir()):
+        path.rename(tmp_path / change(path.name))
+    assert load(DataRequest(str(tmp_path))).train.rows == 6
+
+
+@pytest.mark.parametrize("part", range(4))
+@pytest.mark.parametrize("level", [0, 9])
+def test_plain_and_packed_that_differ_are_both_named(tmp_path, part, level):
+    fill(tmp_path)
+    fill(tmp_path, suffix=".gz")
+    content = bytearray((tmp_path / PLAIN[part]).read_bytes())
+    content[-1] ^= 1
+    (tmp_path / f"{PLAIN[part]}.gz").write_bytes(gzip.compress(content, level))
+    with pytest.raises(DataError, match=rf"both {PLAIN[part]} and {PLAIN[part]}\.gz could be .* they differ"):
+        load(DataRequest(str(tmp_path)))
+
+
+def test_plain_and_packed_in_several_pieces_are_the_same(tmp_path):
+    content = (fill(tmp_path) / PLAIN[0]).read_bytes()
+    (tmp_path / f"{PLAIN[0]}.gz").write_bytes(gzip.compress(content[:9]) + gzip.compress(content[9:]))
+    assert load(DataRequest(str(tmp_path))).train.rows == 6
+
+
+def test_counts_that_differ_are_found_before_anything_is_read(tmp_path, monkeypatch):
+    fewer_labels(fill(tmp_path))
+    monkeypatch.setattr(folder_module, "load_idx", None)
+    with pytest.raises(DataError, match="there are 2 labels for 6 images in train-images"):
+        load(DataRequest(str(tmp_path)))
+
+
+@pytest.mark.parametrize("suffix", ["", ".gz"])
+@pytest.mark.parametrize("rows", [2, 3, 6])
+def test_the_first_rows_are_those_of_all(tmp_path, suffix, rows):
+    whole = load(DataRequest(str(fill(tmp_path, suffix=suffix))))
+    found = load(DataRequest(str(tmp_path), rows=rows, scale="none")) if rows > 2 else None
+    if found is None:
+        with pytest.raises(DataError, match="test row 3 has the class '6'"):
+            load(DataRequest(str(tmp_path), rows=rows))
+        return
+    np.testing.assert_array_equal(found.train.features, whole.train.features[:rows])
+    assert found.train.labels.tolist() == whole.train.labels[:rows].tolist()
+
+
+def test_rows_for_validation_may_be_any(tmp_path):
+    found = load(DataRequest(str(fill(tmp_path)), rows=3, validation=3))
+    assert found.validation is not None
+    assert sorted([*found.train.features[:, 0], *found.validation.features[:, 0]]) == [0, 4, 8, 12, 16, 20]
+
+
+@pytest.mark.parametrize("rows", [7, 0, -1])
+def test_rows_that_are_not_there_are_said_with_how_many_are(tmp_path, rows):
+    with pytest.raises(SettingsError, match=f"--train {rows}: .* has 6 training rows"):
+        load(DataRequest(str(fill(tmp_path)), rows=rows))
+
+
 @pytest.mark.parametrize(
     ("at", "what"), list(enumerate(["train images", "train labels", "test images", "test labels"]))
 )
@@ -233,10 +364,20 @@ def test_prefixes_are_not_mixed(tmp_path):
         load(DataRequest(str(tmp_path)))
 
 
-@pytest.mark.parametrize("data", ["minst", "no/such/folder", "n" * 300], ids=["typo", "path", "long"])
+@pytest.mark.parametrize(
+    "data",
+    ["minst", "no/such/folder", "n" * 300, "", "a\0b", "\ud800", "~/none"],
+    ids=["typo", "path", "long", "empty", "NUL", "surrogate", "tilde"],
+)
 def test_an_unknown_name_is_missing_data_that_lists_the_known(data):
     with pytest.raises(MissingDataError, match="choose one of auto, mnist, digits, letters"):
         load(DataRequest(data))
+
+
+def test_a_folder_whose_name_is_no_text_can_be_saved_in_a_model(tmp_path):
+    found = load(DataRequest(str(fill(tmp_path / os.fsdecode(b"caf\xe9")))))
+    assert found.name == r"caf\udce9"
+    assert found.note.isprintable()
 
 
 def test_a_folder_called_mnist_is_not_cut_to_6000_rows(tmp_path):
@@ -268,6 +409,24 @@ def no_images(folder: Path) -> None:
     write_idx(folder / PLAIN[1], np.zeros(0, np.uint8))
 
 
+def damaged_images(folder: Path) -> None:
+    (folder / PLAIN[0]).write_bytes((folder / PLAIN[0]).read_bytes()[:-1])
+
+
+def damaged_labels(folder: Path) -> None:
+    (folder / PLAIN[1]).write_bytes((folder / PLAIN[1]).read_bytes() + b"?")
+
+
+def strange_images(folder: Path) -> None:
+    images = np.ones((6, 2, 2), np.float32)
+    images[1, 1, 0] = np.nan
+    write_idx(folder / PLAIN[0], images)
+
+
+def other_images(folder: Path) -> None:
+    write_idx(folder / PLAIN[2], np.zeros((3, 2, 3), np.uint8))
+
+
 @pytest.mark.parametrize(
     ("spoil", "file", "problem"),
     [
@@ -275,7 +434,11 @@ def no_images(folder: Path) -> None:
         (flat_images, 0, r"images need two or more dimensions, the file has shape \(6,\)"),
         (square_labels, 1, "labels are one dimension of whole numbers"),
         (float_labels, 1, "labels are one dimension of whole numbers"),
-        (no_images, 1, "there are no examples"),
+        (no_images, 0, "there are no examples"),
+        (damaged_images, 0, "the file is truncated"),
+        (damaged_labels, 1, "the file goes on after"),
+        (strange_images, 0, "row 2, feature 3 is nan"),
+        (other_images, 2, "the training rows have 4 features, the test rows 6"),
     ],
     ids=lambda value: getattr(value, "__name__", ""),
 )
@@ -287,6 +450,13 @@ def test_files_that_do_not_fit_together_are_named(tmp_path, spoil: Callable[[Pat
 
 
 # ---------------------------------------------------------------- CSV files
+
+
+@pytest.mark.parametrize("path", ["a\0b", "\ud800", "", "n" * 300, "~/none.csv", "/"])
+def test_csv_paths_that_no_file_can_have_are_data_errors_that_can_be_printed(path):
+    with pytest.raises(DataError) as caught:
+        load(DataRequest(train_csv=path, test_csv=path))
+    assert all(each.isprintable() for each in str(caught.value))
 
 
 def csv(path: Path, text: str) -> Path:

@@ -4,6 +4,7 @@ import contextlib
 import gzip
 import hashlib
 import http.server
+import os
 import socket
 import threading
 import time
@@ -13,10 +14,11 @@ from pathlib import Path
 import pytest
 
 from manyhands.data import download
+from manyhands.data.download import Published
 from manyhands.errors import ChecksumError, DownloadError, MissingDataError
 
 CONTENT = gzip.compress(bytes(range(256)) * 400, compresslevel=0, mtime=0)  # larger than one piece of a transfer
-FILES = {"a.gz": hashlib.sha256(CONTENT).hexdigest()}
+FILES = {"a.gz": Published(hashlib.sha256(CONTENT).hexdigest(), len(CONTENT))}
 
 
 class Handler(http.server.BaseHTTPRequestHandler):
@@ -75,11 +77,60 @@ class Handler(http.server.BaseHTTPRequestHandler):
             if self.server.closing.wait(0.05):
                 return
 
+    def endless(self) -> None:
+        """As long as anybody listens, without saying how long."""
+        self.send_response(200)
+        self.end_headers()
+        while not self.server.closing.is_set():
+            self.wfile.write(CONTENT)
+
+    def chunked(self) -> None:
+        self.protocol_version = "HTTP/1.1"
+        self.send_response(200)
+        self.send_header("Transfer-Encoding", "chunked")
+        self.end_headers()
+        while not self.server.closing.is_set():
+            self.wfile.write(b"10000\r\n" + bytes(0x10000) + b"\r\n")
+
+    def longer(self) -> None:
+        self.send(CONTENT + b"!")
+
+    def longer_than_it_says(self) -> None:
+        self.send(CONTENT + CONTENT, len(CONTENT))  # what is too much is not read
+
+    def nothing(self) -> None:
+        self.send(b"", len(CONTENT))
+
+    def other_bytes(self) -> None:
+        self.send(CONTENT[:-1] + b"!")
+
+    def slow_headers(self) -> None:
+        self.wfile.write(b"HTTP/1.1 200 OK\r\n")
+        while not self.server.closing.wait(0.05):
+            self.wfile.write(b"X-Slow: 1\r\n"[: 1 + len(self.path)])
+
+    def to_a_file(self) -> None:
+        self.redirect("file:///etc/passwd")
+
+    def to_ftp(self) -> None:
+        self.redirect("ftp://127.0.0.1/a.gz")
+
+    def to_good(self) -> None:
+        self.redirect("/good/a.gz")
+
+    def redirect(self, address: str) -> None:
+        self.send_response(302)
+        self.send_header("Location", address)
+        self.end_headers()
+
     def log_message(self, *_: object) -> None:
         pass
 
 
-BAD = ("missing", "wrong", "cut", "lengthless", "moved", "silent", "stalled", "trickling")
+BAD = (
+    *("missing", "wrong", "cut", "lengthless", "moved", "silent", "stalled", "trickling"),
+    *("endless", "chunked", "longer", "nothing", "other_bytes", "slow_headers", "to_a_file", "to_ftp"),
+)
 
 
 class Server(http.server.ThreadingHTTPServer):
@@ -96,8 +147,9 @@ class Server(http.server.ThreadingHTTPServer):
 
 @pytest.fixture
 def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
-    """A server in a thread, and a client that waits half a second where it would wait five."""
+    """A server in a thread, and a client that waits half a second where it would wait three or five."""
     monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+    monkeypatch.setattr(download, "_CONNECT_SECONDS", 0.5)
     monkeypatch.setattr(download, "_READ_SECONDS", 0.5)
     with Server() as server:
         thread = threading.Thread(target=server.serve_forever, args=(0.01,))
@@ -133,7 +185,7 @@ def test_a_mirror_needs_no_slash_at_its_end(server, tmp_path):
     assert server.asked == ["/good/a.gz"]
 
 
-@pytest.mark.parametrize("bad", BAD[:-1])  # to one that trickles, all the time is given
+@pytest.mark.parametrize("bad", BAD)
 def test_a_bad_mirror_gives_way_to_the_next(server, tmp_path, bad):
     fetch(server.mirrors(bad, "good"), tmp_path)
     assert (tmp_path / "a.gz").read_bytes() == CONTENT
@@ -162,9 +214,41 @@ def test_the_message_lists_what_every_mirror_answered(server, tmp_path):
     lines = [line.strip() for line in str(caught.value).splitlines()]
     answers = [next(line for line in lines if line.startswith(mirror)) for mirror in mirrors]
     assert "404" in answers[0]
-    assert f"SHA-256 {hashlib.sha256(b'a login page').hexdigest()[:12]}" in answers[1]
+    assert f"12 bytes (type unknown) instead of the file's {len(CONTENT)}" in answers[1]
     assert all(len(answer) > len(mirror) + 2 for answer, mirror in zip(answers, mirrors, strict=True))
     assert str(tmp_path) in lines[-1]
+
+
+@pytest.mark.parametrize(
+    ("bad", "answer"),
+    [
+        ("endless", f"more than the {len(CONTENT)} bytes"),
+        ("chunked", f"more than the {len(CONTENT)} bytes"),
+        ("other_bytes", "SHA-256 "),
+        ("to_a_file", "it leads to file:///etc/passwd"),
+        ("to_ftp", "it leads to ftp://127"),
+        ("moved", "it leads from one address to the next"),
+        ("slow_headers", "too slow"),
+        ("trickling", "too slow"),
+    ],
+)
+def test_the_message_says_what_was_wrong(server, tmp_path, bad, answer):
+    with pytest.raises(DownloadError) as caught:
+        fetch(server.mirrors(bad), tmp_path)
+    assert f"{server.mirrors(bad)[0]}: {answer}" in str(caught.value)
+
+
+@pytest.mark.parametrize("kind", ["to_good", "longer_than_it_says"])
+def test_a_mirror_that_has_moved_or_sends_too_much_may_be_right(server, tmp_path, kind):
+    fetch(server.mirrors(kind), tmp_path)
+    assert (tmp_path / "a.gz").read_bytes() == CONTENT
+
+
+@pytest.mark.parametrize("mirror", ["file:///etc/", "ftp://127.0.0.1/", "nonsense", "http://", "http://[/"])
+def test_an_address_that_is_none_of_the_web_is_refused(tmp_path, mirror):
+    with pytest.raises(DownloadError, match="could not be downloaded"):
+        fetch([mirror], tmp_path)
+    assert names(tmp_path) == []
 
 
 def test_a_server_that_marks_the_file_as_compressed_delivers_it_still_packed(server, tmp_path):
@@ -194,17 +278,31 @@ def test_a_folder_that_cannot_be_made_is_a_download_error_that_names_it(tmp_path
 
 def test_check_accepts_the_published_file(tmp_path):
     (tmp_path / "a.gz").write_bytes(CONTENT)
-    download.check(tmp_path / "a.gz", FILES["a.gz"])
+    assert download.check(tmp_path / "a.gz", FILES["a.gz"]) == CONTENT
 
 
 def test_check_names_the_file_and_both_sums(tmp_path):
     (tmp_path / "a.gz").write_bytes(b"other")
     found = hashlib.sha256(b"other").hexdigest()
-    with pytest.raises(ChecksumError, match=f"{found[:12]}.*{FILES['a.gz'][:12]}.*delete the file") as caught:
+    with pytest.raises(ChecksumError, match=f"{found[:12]}.*{FILES['a.gz'].sha256[:12]}.*delete the file") as caught:
         download.check(tmp_path / "a.gz", FILES["a.gz"])
     assert caught.value.path == tmp_path / "a.gz"
 
 
-def test_the_sum_of_a_missing_file_is_missing_data(tmp_path):
+def test_a_missing_file_is_missing_data(tmp_path):
     with pytest.raises(MissingDataError, match=r"none\.gz: cannot be read"):
-        download.sha256_of(tmp_path / "none.gz")
+        download.check(tmp_path / "none.gz", FILES["a.gz"])
+
+
+@pytest.mark.parametrize("make", [os.mkfifo, os.mkdir], ids=["pipe", "folder"])
+def test_what_is_no_file_is_not_waited_for(tmp_path, make):
+    make(tmp_path / "a.gz")
+    with pytest.raises(MissingDataError, match=r"a\.gz: (it is no ordinary file|cannot be read)"):
+        download.check(tmp_path / "a.gz", FILES["a.gz"])
+
+
+def test_of_a_file_without_end_no_more_is_read_than_the_published_one_has(tmp_path):
+    with open(tmp_path / "a.gz", "wb") as file:
+        file.truncate(1 << 40)
+    with pytest.raises(ChecksumError, match=f"of {len(CONTENT)} bytes"):
+        download.check(tmp_path / "a.gz", FILES["a.gz"])

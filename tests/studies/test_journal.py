@@ -112,6 +112,21 @@ class TestLines:
         assert link.is_symlink()
         assert len(lines_of(path)) == 5
 
+    @pytest.mark.parametrize("there", [True, False])
+    def test_a_link_out_of_its_folder_is_not_followed(self, tmp_path, there):
+        (tmp_path / "mine").mkdir()
+        (tmp_path / "mine" / "journal").symlink_to(tmp_path / "other")
+        if there:
+            (tmp_path / "other").write_text("theirs")
+        with pytest.raises(OutputError, match="leads out of its folder"):
+            Journal(tmp_path / "mine" / "journal", STUDY)
+        assert (tmp_path / "other").exists() == there
+
+    @pytest.mark.parametrize("path", ["a\0b", "\ud800", "", "n" * 300])
+    def test_a_path_that_no_file_can_have(self, path):
+        with pytest.raises(OutputError):
+            Journal(path, STUDY)
+
     def test_remove_deletes_the_file_and_does_not_mind_if_it_is_gone(self, path):
         with Journal(path, STUDY) as journal:
             journal.remove()

@@ -14,6 +14,7 @@ from manyhands.cli import main
 from manyhands.errors import DivergedError, OutputError, SettingsError
 from manyhands.studies.compare import CompareRequest, CompareStudy
 from manyhands.teams import launchers
+from manyhands.training import logs as logs_module
 from manyhands.training.events import EpochEnded, Measured, RoundHeld
 from manyhands.training.logs import Logs, no_log
 from manyhands.training.plan import make_plan
@@ -189,11 +190,37 @@ class TestWhatCannotBeWritten:
         with pytest.raises(OutputError, match=r"^cannot write "):
             Logs(tmp_path / name)
 
+    def test_a_link_out_of_its_folder_is_not_followed(self, tmp_path):
+        (tmp_path / "logs").mkdir()
+        for name, there in (("secret", True), ("none", False)):
+            if there:
+                (tmp_path / name).write_text("mine")
+            (tmp_path / "logs" / name).symlink_to(tmp_path / name)
+            with pytest.raises(OutputError, match="leads out of its folder"):
+                Logs(tmp_path / "logs" / name)
+        assert (tmp_path / "secret").read_text() == "mine"
+        assert not (tmp_path / "none").exists()
+
+    def test_a_link_in_the_place_of_a_runs_folder_is_refused(self, blobs, tmp_path, monkeypatch):
+        pytest.importorskip("tensorboard")
+        (tmp_path / "elsewhere").mkdir()
+        logs, plan = Logs(None, tmp_path / "board"), plan_for(blobs)
+        (tmp_path / "board" / logs_module._run_name(0, plan)).symlink_to(tmp_path / "elsewhere")
+        with pytest.raises(OutputError, match="it is a link"), logs(plan):
+            pass
+        assert list((tmp_path / "elsewhere").iterdir()) == []
+
+    @pytest.mark.parametrize("path", ["a\0b", "\ud800", ""])
+    def test_paths_that_no_file_can_have(self, path):
+        for arguments in ((path,), (None, path)):
+            with pytest.raises(OutputError):
+                Logs(*arguments)
+
     def test_a_folder_for_event_files_that_is_a_file(self, tmp_path):
         (tmp_path / "file").write_text("mine")
-        with pytest.raises(OutputError, match=r"^cannot write into .*file"):
+        with pytest.raises(OutputError, match=r"^cannot (write into|make the folder) .*file"):
             Logs(None, tmp_path / "file")
-        with pytest.raises(OutputError, match=r"^cannot write into .*file"):
+        with pytest.raises(OutputError, match=r"^cannot (write into|make the folder) .*file"):
             Logs(None, tmp_path / "file" / "below")
         assert (tmp_path / "file").read_text() == "mine"
 

@@ -303,13 +303,24 @@ class TestDamage:
         with pytest.raises(ModelFileError, match=r"nothing\.safetensors: there is no such file"):
             load_model(folder / "nothing.safetensors")
 
+    @pytest.mark.parametrize("path", ["a\0b", "\ud800", "", "n" * 300, "~/none"])
+    def test_path_that_no_model_can_have(self, path):
+        with pytest.raises(ModelFileError) as caught:
+            load_model(path)
+        assert str(caught.value).isprintable()
+
+    def test_pipe_is_not_waited_for(self, tmp_path):
+        os.mkfifo(tmp_path / "pipe")
+        with pytest.raises(ModelFileError, match="it is no ordinary file"):
+            load_model(tmp_path / "pipe")
+
     def test_folder(self, folder):
         with pytest.raises(ModelFileError, match=folder.name):
             load_model(folder)
 
     def test_a_pipe_is_not_waited_for(self, folder):
         os.mkfifo(folder / "pipe")
-        with pytest.raises(ModelFileError, match="a folder, a device or a pipe"):
+        with pytest.raises(ModelFileError, match="no ordinary file"):
             load_model(folder / "pipe")
 
     @pytest.mark.parametrize("name", ["a\0b", "x" * 5000])

@@ -2,13 +2,15 @@
 
 import threading
 import time
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
 import manyhands
 from manyhands.data.dataset import Examples, make_dataset
-from manyhands.errors import DivergedError, SettingsError
+from manyhands.data.filestate import FileState
+from manyhands.errors import DataError, DivergedError, SettingsError
 from manyhands.training.clock import PHASES, PhaseClock, slowest
 from manyhands.training.events import EpochEnded, Measured, RoundHeld
 from manyhands.training.plan import make_plan
@@ -74,6 +76,21 @@ def test_listeners_hear_epochs_and_rounds(blobs):
     assert [event.epoch for event in epochs] == [1, 2, 3]
     assert [(event.number, event.step) for event in rounds] == [(1, 6), (2, 12), (3, 18)]
     assert result.losses[0] == pytest.approx(np.mean([e.loss for e in heard if isinstance(e, EpochEnded)][:2]), rel=0.2)
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_a_mapped_file_that_is_changed_during_training_is_a_data_error(blobs, tmp_path, workers):
+    path = tmp_path / "train-images-idx3-ubyte"
+    path.write_bytes(b"values")
+    dataset = replace(blobs, files=(replace(FileState.of(path), mapped=True),))
+
+    def listener(_event):
+        path.write_bytes(b"other values")
+
+    plan = plan_for(dataset, strategy="periodic:1epoch" if workers > 1 else "sequential", workers=workers)
+    run(plan, dataset)
+    with pytest.raises(DataError, match="train-images-idx3-ubyte: the file was changed while it was used"):
+        run(plan, dataset, listeners=[listener])
 
 
 def test_progress_is_told_to_the_caller(digits, monkeypatch):

@@ -12,7 +12,8 @@ from collections.abc import Sequence
 
 from manyhands import __version__
 from manyhands.cli import compare, doctor, evaluate, jobs, report, study, sweep, train
-from manyhands.errors import ManyhandsError, OutputError, SettingsError, Terminated
+from manyhands.cli.output import explained, forget_output, watched_output
+from manyhands.errors import ManyhandsError, SettingsError, Terminated
 from manyhands.memory import memory_errors_told
 
 _COMMANDS = (compare, sweep, study, report, train, evaluate, doctor)
@@ -34,10 +35,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         os.environ["MANYHANDS_PATIENCE"] = str(options.patience)  # the processes of a job have it from here
     prefix = f"manyhands {options.command}"
     try:
-        with memory_errors_told("this process"):
+        with watched_output(), memory_errors_told("this process"):
             status: int = options.run(options)
-        if sys.stdout is not None:
-            sys.stdout.flush()
+            if sys.stdout is not None:
+                sys.stdout.flush()
         return status
     except ManyhandsError as error:
         if options.debug and not jobs.has_company():
@@ -50,14 +51,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
             raise
         return jobs.interrupted(prefix, error, _TERMINATED if isinstance(error, Terminated) else _INTERRUPTED)
     except BrokenPipeError:  # the reader of our output went away (| head): nothing more to say to it
-        _forget_output()
+        forget_output()
         return _FAILED
     except OSError as error:
         if options.debug:
             raise
-        _forget_output()
-        message = OutputError(f"the output cannot be written: {error.strerror or error}")
-        return jobs.end_all(prefix, message, _FAILED)
+        return jobs.end_all(prefix, explained(error), _FAILED)
 
 
 def _show_notices() -> None:
@@ -83,11 +82,6 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     except SystemExit:
         jobs.let_first_speak()
         raise
-
-
-def _forget_output() -> None:
-    """Send what is still waiting to be printed nowhere, so that Python does not fail again when it ends."""
-    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _parser() -> argparse.ArgumentParser:

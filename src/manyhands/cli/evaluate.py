@@ -67,6 +67,7 @@ def run(options: argparse.Namespace) -> int:
     options.label_column = _label_column(options, model)
     examples = load_test(shared.data_request(options))
     found = _fitting(options.model, lambda: diagnose(model, examples))
+    examples.check_unchanged()
     against = None
     if other is not None:
         right = _fitting(options.against, lambda: other.correct(examples))

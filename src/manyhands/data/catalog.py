@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import os
-import re
+import stat
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal, NamedTuple, Protocol
 
-import numpy as np
 from numpy.typing import NDArray
 
 from manyhands.data import download
@@ -19,17 +18,20 @@ from manyhands.data.csvfile import read_csv, read_csv_part
 from manyhands.data.csvheader import CsvColumns, csv_columns
 from manyhands.data.dataset import Dataset, Examples, make_dataset
 from manyhands.data.digits import read_digits
-from manyhands.data.idx import read_idx
+from manyhands.data.download import Published
+from manyhands.data.folder import idx_files, read_pair
 from manyhands.data.scaling import check_binarize
-from manyhands.errors import DataError, DownloadError, MissingDataError, OutputError, SettingsError
-from manyhands.files import cache_folder
+from manyhands.errors import DataError, DownloadError, MissingDataError, OutputError, SettingsError, shown
+from manyhands.files import cache_folder, home_hint, unusable
 
 NAMES = ("auto", "mnist", "digits", "letters")
 MNIST_FILES = {
-    "train-images-idx3-ubyte.gz": "440fcabf73cc546fa21475e81ea370265605f56be210a4024d2ca8f203523609",
-    "train-labels-idx1-ubyte.gz": "3552534a0a558bbed6aed32b30c495cca23d567ec52cac8be1a0730e8010255c",
-    "t10k-images-idx3-ubyte.gz": "8d422c7b0a1c1c79245a5bcf07fe86e33eeafee792b84584aec276f5a2dbc4e6",
-    "t10k-labels-idx1-ubyte.gz": "f7ae60f92e00ec6debd23a6088c31dbd2371eca3ffa0defaefb259924204aec6",
+    "train-images-idx3-ubyte.gz": Published(
+        "440fcabf73cc546fa21475e81ea370265605f56be210a4024d2ca8f203523609", 9912422
+    ),
+    "train-labels-idx1-ubyte.gz": Published("3552534a0a558bbed6aed32b30c495cca23d567ec52cac8be1a0730e8010255c", 28881),
+    "t10k-images-idx3-ubyte.gz": Published("8d422c7b0a1c1c79245a5bcf07fe86e33eeafee792b84584aec276f5a2dbc4e6", 1648877),
+    "t10k-labels-idx1-ubyte.gz": Published("f7ae60f92e00ec6debd23a6088c31dbd2371eca3ffa0defaefb259924204aec6", 4542),
 }
 MNIST_MIRRORS = (
     "https://ossci-datasets.s3.amazonaws.com/mnist/",
@@ -38,7 +40,6 @@ MNIST_MIRRORS = (
 )
 _MNIST_DEFAULT_ROWS = 6000  # as Todorov et al. 2021
 _PATIENT_SECONDS, _AUTO_SECONDS = 600.0, 12.0
-_IDX_NAME = re.compile(r"(?P<prefix>.*?)(?P<part>train|t10k|test)-(?P<what>images|labels)[-.]idx\d-ubyte(\.gz)?")
 
 
 @dataclass(frozen=True)
@@ -101,7 +102,7 @@ class Joiner(Protocol):
         ...
 
 
-def load(request: DataRequest, joiner: Joiner | None = None) -> Dataset:
+def load(request: DataRequest, joiner: Joiner | None = None, *, shared: bool = False) -> Dataset:
     """Return the data set that ``request`` asks for.
 
     Parameters
@@ -110,6 +111,8 @@ def load(request: DataRequest, joiner: Joiner | None = None) -> Dataset:
         What is asked for.
     joiner
         If several processes call this at the same time and CSV files are asked for: how they share the work.
+    shared
+        Whether several processes call this at the same time and plain IDX files are asked for.
 
     Raises
     ------
@@ -118,7 +121,7 @@ def load(request: DataRequest, joiner: Joiner | None = None) -> Dataset:
     SettingsError
         If the request contradicts itself.
     """
-    found = _find(request, joiner)
+    found = _find(request, joiner, shared=shared)
     exchanging = 0.0 if joiner is None else joiner.seconds
     dataset = make_dataset(
         found.name,
@@ -146,8 +149,11 @@ def way_of_reading(request: DataRequest) -> Literal["csv", "mapped", "whole"]:
     folder = Path(request.data) if request.data not in NAMES else own
     if folder is None or not os.path.isdir(folder):  # noqa: PTH112 - Path.is_dir raises for a name too long
         return "whole"
-    plain = [path.suffix != ".gz" for path in _files_in(folder) if _IDX_NAME.fullmatch(path.name)]
-    return "mapped" if plain and all(plain) else "whole"
+    try:
+        found = idx_files(folder)
+    except DataError:  # who reads will say it
+        return "whole"
+    return "whole" if any(path.name.lower().endswith(".gz") for path in found.values()) else "mapped"
 
 
 def load_test(request: DataRequest) -> Examples:
@@ -161,7 +167,7 @@ def load_test(request: DataRequest) -> Examples:
     if request.test_csv is not None and request.train_csv is None:
         _check_alone(request)
         return _read_csv(request.test_csv, request.label_column)
-    return _find(request).test
+    return _find(replace(request, rows=1, validation=None)).test
 
 
 class _Found(NamedTuple):
@@ -185,68 +191,96 @@ def _read(name: str, note: str, reader: Callable[[], tuple[Examples, Examples]])
     return _Found(name, train, test, note, time.perf_counter() - start)
 
 
-def _find(request: DataRequest, joiner: Joiner | None = None) -> _Found:
+def _find(request: DataRequest, joiner: Joiner | None = None, *, shared: bool = False) -> _Found:
     """Read what was asked for."""
     if request.train_csv is not None or request.test_csv is not None:
         return _from_csv(request, joiner)
+    rows = request.rows if request.validation is None else None  # rows for validation may be any
     if request.data == "auto":
-        return _auto()
+        return _auto(request, shared=shared)
     if request.data == "digits":
         return _digits("scikit-learn's embedded digits, split 80/20")
     if request.data == "mnist":
-        return _mnist(_PATIENT_SECONDS)
+        return _mnist(_PATIENT_SECONDS, request, shared=shared)
     if request.data == "letters":
         folder = _letters_folder()
-        return _read("letters", f"letters from {folder}", lambda: _from_folder(folder))
+        return _read("letters", f"letters from {shown(folder)}", lambda: _from_folder(folder, rows, shared=shared))
     folder = Path(request.data)
-    if not os.path.isdir(folder):  # noqa: PTH112 - Path.is_dir raises for a name too long
+    if unusable(request.data) or not os.path.isdir(folder):  # noqa: PTH112 - Path.is_dir raises for a name too long
+        kind = "it is a file; " if os.path.isfile(folder) else ""  # noqa: PTH113 - it never raises
         raise MissingDataError(
-            f"there is no data set and no folder {request.data!r}; choose one of {', '.join(NAMES)}, or give a "
-            "folder with four IDX files"
+            f"there is no data set and no folder {request.data!r}; {kind}choose one of {', '.join(NAMES)}, or give a "
+            f"folder with four IDX files{home_hint(request.data)}"
         )
-    return _read(folder.resolve().name, f"IDX files from {folder}", lambda: _from_folder(folder))
+    return _read(
+        shown(folder.resolve().name),
+        f"IDX files from {shown(folder)}",
+        lambda: _from_folder(folder, rows, shared=shared),
+    )
 
 
-def _auto() -> _Found:
+def _auto(request: DataRequest, *, shared: bool) -> _Found:
     """Take MNIST if it can be had within seconds, else digits."""
     try:
-        return _mnist(_AUTO_SECONDS)
+        return _mnist(_AUTO_SECONDS, request, shared=shared)
     except (DownloadError, OutputError):
         return _digits(
             "scikit-learn's embedded digits, as MNIST is neither in MANYHANDS_DATA nor could be downloaded quickly"
         )
 
 
-def _mnist(seconds: float) -> _Found:
-    folder = _mnist_folder(seconds)
-    found = _read("mnist", f"MNIST from {folder}", lambda: _from_folder(folder))
-    return found._replace(default_rows=min(_MNIST_DEFAULT_ROWS, len(found.train.labels)))
-
-
-def _mnist_folder(seconds: float) -> Path:
-    """Return a folder with MNIST: MANYHANDS_DATA/mnist, else the cache, filled if necessary."""
+def _mnist(seconds: float, request: DataRequest, *, shared: bool) -> _Found:
+    """Read MNIST from MANYHANDS_DATA/mnist, else from the cache, filled if necessary."""
+    rows = None if request.validation is not None else request.rows or _MNIST_DEFAULT_ROWS
     own = _data_folder("mnist")
     if own is not None and own.is_dir():
-        folder = own
+        for name, published in MNIST_FILES.items():
+            if os.path.isfile(own / name):  # noqa: PTH113 - it never raises
+                download.check(own / name, published)
+        found = _read("mnist", f"MNIST from {shown(own)}", lambda: _from_folder(own, rows, shared=shared))
     else:
         folder = cache_folder() / "mnist"
         mirrors = os.environ.get("MANYHANDS_MNIST_MIRRORS", "").split() or MNIST_MIRRORS
         download.fetch_all(MNIST_FILES, mirrors, folder, seconds=seconds)
-    for name, digest in MNIST_FILES.items():
-        if (folder / name).exists():
-            download.check(folder / name, digest)
-    return folder
+        found = _read("mnist", f"MNIST from {shown(folder)}", lambda: _from_cache(folder, rows))
+    return found._replace(default_rows=min(_MNIST_DEFAULT_ROWS, len(found.train.labels)))
+
+
+def _from_cache(folder: Path, rows: int | None) -> tuple[Examples, Examples]:
+    """Read the published files and no others, each checked: more people than the user may be able to write there."""
+    part = {"train": "train", "test": "t10k"}
+    found = {
+        (where, what): folder / f"{part[where]}-{what}-idx{dimensions}-ubyte.gz"
+        for where in part
+        for what, dimensions in (("images", 3), ("labels", 1))
+    }
+    return read_pair(found, "train", rows, published=MNIST_FILES), read_pair(found, "test", published=MNIST_FILES)
 
 
 def _letters_folder() -> Path:
-    tried = [folder for folder in (_data_folder("letters"), cache_folder() / "letters") if folder is not None]
-    for folder in tried:
-        if os.path.isdir(folder):  # noqa: PTH112 - Path.is_dir raises for a name too long
-            return folder
+    own, cached = _data_folder("letters"), cache_folder() / "letters"
+    if own is not None and own.is_dir():
+        return own
+    if os.path.isdir(cached):  # noqa: PTH112 - Path.is_dir raises where the folder may not be entered
+        _check_mine(cached)
+        return cached
     raise MissingDataError(
-        f"the data set 'letters' is not in {' nor in '.join(map(str, tried))}; it cannot be downloaded: "
-        "set MANYHANDS_DATA to the folder that has letters/, or give a folder with your own IDX files to --data"
+        f"the data set 'letters' is not in {' nor in '.join(shown(each) for each in (own, cached) if each)}; it cannot "
+        "be downloaded: set MANYHANDS_DATA to the folder that has letters/, or give a folder with your own IDX files "
+        "to --data"
     )
+
+
+def _check_mine(folder: Path) -> None:
+    """Refuse a folder of the cache, where nobody has chosen the files, if just anybody could have put them there."""
+    for path in (folder, *idx_files(folder).values()):
+        found = path.stat()
+        if found.st_mode & stat.S_IWOTH or found.st_uid not in (0, os.geteuid()):
+            raise DataError(
+                "other users can write here, and no checksum of these files is known: change its owner or its mode "
+                "(chmod o-w), or name the folder yourself (--data)",
+                path=path,
+            )
 
 
 def _data_folder(name: str) -> Path | None:
@@ -258,68 +292,9 @@ def _digits(note: str) -> _Found:
     return _read("digits", note, read_digits)
 
 
-def _from_folder(folder: Path) -> tuple[Examples, Examples]:
+def _from_folder(folder: Path, rows: int | None, *, shared: bool) -> tuple[Examples, Examples]:
     found = idx_files(folder)
-    return _pair(found, "train"), _pair(found, "test")
-
-
-def idx_files(folder: Path) -> dict[tuple[str, str], Path]:
-    """Return the four IDX files in a folder, whatever their common prefix, by part and content.
-
-    The keys are ``("train", "images")``, ``("train", "labels")``, ``("test", "images")``, ``("test", "labels")``.
-
-    Raises
-    ------
-    MissingDataError
-        If there is no such folder, or a file is missing.
-    DataError
-        If more than one file could be meant.
-    """
-    found: dict[tuple[str, str], Path] = {}
-    prefixes = set()
-    for path in _files_in(folder):
-        match = _IDX_NAME.fullmatch(path.name)
-        if match is None:
-            continue
-        prefixes.add(match["prefix"])
-        key = ("train" if match["part"] == "train" else "test", match["what"])
-        other = found.get(key)
-        # The plain file and its .gz may stand side by side: the same data, and sorted() brings the plain one first.
-        if other is None:
-            found[key] = path
-        elif other.name != path.name.removesuffix(".gz"):
-            raise DataError(f"both {other.name} and {path.name} could be the {' '.join(key)}", path=folder)
-    missing = [
-        f"{part} {what}" for part in ("train", "test") for what in ("images", "labels") if (part, what) not in found
-    ]
-    if missing:
-        raise MissingDataError(
-            f"no IDX file for {', '.join(missing)}; expected are four files named like train-images-idx3-ubyte, "
-            "train-labels-idx1-ubyte, t10k-images-idx3-ubyte, t10k-labels-idx1-ubyte, plain or .gz",
-            path=folder,
-        )
-    if len(prefixes) > 1:
-        raise DataError(f"files of several data sets: {sorted(prefixes)}", path=folder)
-    return found
-
-
-def _files_in(folder: Path) -> list[Path]:
-    try:
-        return sorted(folder.iterdir())
-    except OSError as error:
-        raise MissingDataError(f"the folder cannot be read ({error.strerror})", path=folder) from error
-
-
-def _pair(found: dict[tuple[str, str], Path], part: str) -> Examples:
-    images, labels = found[part, "images"], found[part, "labels"]
-    values, classes = read_idx(images), read_idx(labels)
-    if values.ndim < 2:
-        raise DataError(f"images need two or more dimensions, the file has shape {values.shape}", path=images)
-    if classes.ndim != 1 or classes.dtype.kind not in "iu":
-        raise DataError(f"labels are one dimension of whole numbers, the file has shape {classes.shape}", path=labels)
-    if len(values) != len(classes):
-        raise DataError(f"there are {len(classes)} labels for {len(values)} images in {images.name}", path=labels)
-    return Examples(values, classes.astype(np.int64), labels)
+    return read_pair(found, "train", rows, shared=shared), read_pair(found, "test", shared=shared)
 
 
 def _from_csv(request: DataRequest, joiner: Joiner | None) -> _Found:
@@ -328,8 +303,8 @@ def _from_csv(request: DataRequest, joiner: Joiner | None) -> _Found:
     _check_alone(request)
     first, second = request.train_csv, request.test_csv
     found = _read(
-        Path(first).name,
-        f"CSV from {first} and {second}",
+        shown(Path(first).name),
+        f"CSV from {shown(first)} and {shown(second)}",
         lambda: (
             _read_csv(first, request.label_column, joiner),
             _read_csv(second, request.label_column, joiner),

@@ -24,7 +24,7 @@ from manyhands.data.csvheader import Layout, find_layout, number_in
 from manyhands.data.csvpiece import ENCODING, Piece, cut_piece, lines_before, numpy_source, open_piece
 from manyhands.data.precision import coarse, narrowed, numbered, say_once
 from manyhands.errors import FormatError, SettingsError
-from manyhands.files import atomic_writer
+from manyhands.files import atomic_writer, readable
 
 _LONGEST_LABEL = 200
 _LARGEST = float(np.finfo(np.float64).max)
@@ -96,7 +96,7 @@ def read_csv_part(
     """
     if not 0 <= part < parts:
         raise SettingsError(f"there is no part {part} of {parts}; parts are numbered from 0")
-    layout = find_layout(Path(path), label_column)
+    layout = find_layout(readable(path), label_column)
     piece = cut_piece(Piece(layout.path, skip=int(layout.header)), part, parts)
     features, labels = _read(layout, piece, alone=parts == 1)
     if parts > 1 and piece.is_whole:

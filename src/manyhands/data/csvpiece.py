@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any, TextIO, cast
 
 from manyhands.errors import DataError, FormatError, MissingDataError
+from manyhands.files import home_hint
 
 ENCODING = "utf-8-sig"  # with or without a byte order mark
 _BLOCK = 1 << 20
@@ -130,7 +131,7 @@ def _telling(path: Path) -> Iterator[None]:
     try:
         yield
     except FileNotFoundError as error:
-        raise MissingDataError("there is no such file", path=path) from error
+        raise MissingDataError(f"there is no such file{home_hint(path)}", path=path) from error
     except UnicodeDecodeError as error:
         raise FormatError("not a text file in UTF-8", path=path) from error
     except (EOFError, zlib.error, gzip.BadGzipFile) as error:

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from manyhands.checks import whole
 from manyhands.data.columns import Names, names_of, notice, reordered, say_positions
+from manyhands.data.filestate import FileState, check_unchanged
 from manyhands.data.labels import check_labels, encode
 from manyhands.data.precision import check_whole, coarse, numbered, say_once, storable
 from manyhands.data.scaling import Scaling, check_binarize, make_binary, make_scaling
@@ -43,6 +44,10 @@ class Examples:
         unless they are given.
     label_name : str or None
         Name of the column of the labels; a Series' own unless it is given.
+    features_source : Path or None
+        The file of the features, if it is another one.
+    files : tuple of FileState
+        The files as they were when they were read; see `Dataset.check_unchanged`.
 
     Raises
     ------
@@ -55,12 +60,23 @@ class Examples:
     source: Path | None = None
     feature_names: Names | None = None
     label_name: str | None = None
+    features_source: Path | None = None
+    files: tuple[FileState, ...] = ()
+
+    @property
+    def place(self) -> Path | None:
+        """The file at fault, for messages, if something is wrong with the features."""
+        return self.source if self.features_source is None else self.features_source
+
+    def check_unchanged(self) -> None:
+        """Check the files, as `Dataset.check_unchanged`."""
+        check_unchanged(self.files)
 
     def __post_init__(self) -> None:
         names = names_of(self.features) if self.feature_names is None else tuple(self.feature_names)
-        features = values_in(self.features, self.source)
+        features = values_in(self.features, self.place)
         if features.ndim < 2 or features[:1].size == 0:
-            raise DataError(f"there are no examples: features have shape {features.shape}", path=self.source)
+            raise DataError(f"there are no examples: features have shape {features.shape}", path=self.place)
         labels = check_labels(self.labels, self.source)
         if len(labels) != len(features):
             raise DataError(
@@ -85,7 +101,7 @@ class Examples:
             If they are not numbers.
         """
         if self.features.dtype.kind not in "buif":
-            raise DataError(f"features must be numbers, not {self.features.dtype}", path=self.source)
+            raise DataError(f"features must be numbers, not {self.features.dtype}", path=self.place)
         return np.ascontiguousarray(storable(self._table))
 
     def check_whole(self) -> None:
@@ -96,7 +112,7 @@ class Examples:
         DataError
             If it does not.
         """
-        check_whole(self._table, self.source)
+        check_whole(self._table, self.place)
 
     @property
     def _table(self) -> NDArray[Any]:
@@ -133,6 +149,8 @@ class Dataset:
         Names of the features, if they have any.
     label_name : str or None
         Name of the column that the labels were in.
+    files : tuple of FileState
+        The files as they were when they were read; see `check_unchanged`.
 
     Raises
     ------
@@ -153,9 +171,20 @@ class Dataset:
     validation: Table | None = None
     feature_names: Names | None = None
     label_name: str | None = None
+    files: tuple[FileState, ...] = ()
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "classes", check_labels(self.classes))
+
+    def check_unchanged(self) -> None:
+        """Check that nobody has written to the files: of one that is mapped, what was trained on was never a data set.
+
+        Raises
+        ------
+        DataError
+            If somebody has.
+        """
+        check_unchanged(self.files)
 
     @property
     def rows(self) -> int:
@@ -254,11 +283,11 @@ def make_dataset(
     if features.shape[1] != test_features.shape[1]:
         raise DataError(
             f"the training rows have {features.shape[1]} features, the test rows {test_features.shape[1]}",
-            path=test.source,
+            path=test.place,
         )
     say_positions(test.feature_names, train.feature_names, "the test rows")
-    _check_finite(features, train.source, kept)
-    _check_finite(test_features, test.source)
+    _check_finite(features, train.place, kept)
+    _check_finite(test_features, test.place)
     classes, codes = np.unique(labels, return_inverse=True)
     if len(classes) < 2:
         raise DataError(
@@ -274,7 +303,7 @@ def make_dataset(
     held: Table | None = None
     if held_out is not None:
         held_labels = encode(train.labels[held_out], classes, train.source, _HINT, "validation row")
-        _check_finite(everything[held_out], train.source, held_out)
+        _check_finite(everything[held_out], train.place, held_out)
         held = scaling.table(scaling.binarized(everything[held_out]), held_labels)
     return Dataset(
         name,
@@ -287,6 +316,7 @@ def make_dataset(
         validation=held,
         feature_names=train.feature_names,
         label_name=train.label_name,
+        files=train.files + test.files,
     )
 
 

@@ -2,60 +2,80 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
+import os
+import queue
+import stat
 import sys
+import threading
 import time
-from collections.abc import Iterator, Mapping, Sequence
+import urllib.parse
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import BinaryIO
+from typing import TYPE_CHECKING, BinaryIO, NamedTuple
 
-from manyhands.errors import ChecksumError, DownloadError, MissingDataError
+from manyhands.errors import ChecksumError, DownloadError, MissingDataError, shown
 from manyhands.files import atomic_writer, make_folder
+
+if TYPE_CHECKING:
+    import requests
 
 _CHUNK = 1 << 16
 _CONNECT_SECONDS = 3.0
 _READ_SECONDS = 5.0
+_SLOWEST = 1000
+"""Bytes per second; a mirror that sends less gives way to the next."""
+_AHEAD, _MOVES = 16, 5
 
 
-def sha256_of(path: Path) -> str:
-    """Return the SHA-256 of a file in hexadecimal.
+class Published(NamedTuple):
+    """What a published file is: its SHA-256 in hexadecimal, and its length in bytes."""
+
+    sha256: str
+    size: int
+
+
+def check(path: Path, published: Published) -> bytes:
+    """Return the content of a file that has to be a published one.
 
     Raises
     ------
     MissingDataError
         If it cannot be read.
-    """
-    try:
-        with open(path, "rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()
-    except OSError as error:
-        raise MissingDataError(f"cannot be read ({error.strerror})", path=path) from error
-
-
-def check(path: Path, expected: str) -> None:
-    """Check a file against its published SHA-256.
-
-    Raises
-    ------
     ChecksumError
-        If it differs.
+        If it is another file.
     """
-    found = sha256_of(path)
-    if found != expected:
+    content = _content(path, published.size + 1)
+    found = hashlib.sha256(content).hexdigest()
+    if found != published.sha256:
+        length = "" if len(content) == published.size else f", of {published.size} bytes"
         raise ChecksumError(
-            f"the SHA-256 is {found[:12]}..., the published file's is {expected[:12]}...; "
+            f"the SHA-256 is {found[:12]}..., the published file's is {published.sha256[:12]}...{length}; "
             "delete the file to fetch it again",
             path=path,
         )
+    return content
 
 
-def fetch_all(files: Mapping[str, str], mirrors: Sequence[str], folder: Path, *, seconds: float) -> None:
+def _content(path: Path, most: int) -> bytes:
+    """Return the first bytes of an ordinary file; one that is none could keep us waiting."""
+    try:
+        with open(os.open(path, os.O_RDONLY | os.O_NONBLOCK), "rb") as file:
+            if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+                raise MissingDataError("it is no ordinary file; delete it to fetch it again", path=path)
+            return file.read(most)
+    except OSError as error:
+        raise MissingDataError(f"cannot be read ({error.strerror or error})", path=path) from error
+
+
+def fetch_all(files: Mapping[str, Published], mirrors: Sequence[str], folder: Path, *, seconds: float) -> None:
     """Bring files into ``folder`` that are not there yet.
 
     Parameters
     ----------
     files
-        Name -> SHA-256.
+        Name -> what it is.
     mirrors
         Base addresses, tried in turn for each file.
     folder
@@ -75,24 +95,22 @@ def fetch_all(files: Mapping[str, str], mirrors: Sequence[str], folder: Path, *,
     except OSError as error:
         raise DownloadError(f"cannot make the folder ({error.strerror})", path=folder) from error
     deadline = time.monotonic() + seconds
-    for name, digest in files.items():
-        if not (folder / name).exists():
-            _fetch(name, digest, mirrors, folder, deadline)
+    for name, published in files.items():
+        if not os.path.exists(folder / name):  # noqa: PTH110 - Path.exists raises where the folder may not be entered
+            _fetch(name, published, mirrors, folder, deadline)
 
 
 class _RefusedError(Exception):
     """A mirror did not give the file. No OSError, as those of requests are: atomic_writer would convert it."""
 
 
-def _fetch(name: str, digest: str, mirrors: Sequence[str], folder: Path, deadline: float) -> None:
+def _fetch(name: str, published: Published, mirrors: Sequence[str], folder: Path, deadline: float) -> None:
     """Fetch one file from the first mirror that has it whole and right."""
     answers = []
     for mirror in mirrors:
         try:
             with atomic_writer(folder / name) as file:
-                found = _stream(f"{mirror.rstrip('/')}/{name}", file, name, deadline)
-                if found != digest:
-                    raise _RefusedError(f"SHA-256 {found[:12]}... instead of {digest[:12]}...")
+                _stream(f"{mirror.rstrip('/')}/{name}", file, name, published, deadline)
             return
         except _RefusedError as error:
             answers.append(f"  {mirror}: {error}")
@@ -104,34 +122,117 @@ def _fetch(name: str, digest: str, mirrors: Sequence[str], folder: Path, deadlin
     )
 
 
-def _stream(address: str, file: BinaryIO, name: str, deadline: float) -> str:
-    """Copy an address into ``file``, with progress on a terminal; return the SHA-256 of what came."""
+def _stream(address: str, file: BinaryIO, name: str, published: Published, deadline: float) -> None:
+    """Copy an address into ``file``, with progress on a terminal; refuse what is not the published file."""
     from tqdm import tqdm
 
-    digest = hashlib.sha256()
-    with tqdm(desc=name, unit="B", unit_scale=True, disable=None, leave=False, file=sys.stderr) as bar:
-        for piece in _pieces(address, deadline):
+    digest, left = hashlib.sha256(), published.size
+    pieces = _paced(_pieces(address, published), deadline)
+    with (
+        contextlib.closing(pieces),
+        tqdm(desc=name, unit="B", unit_scale=True, disable=None, leave=False, file=sys.stderr) as bar,
+    ):
+        for piece in pieces:
+            left -= len(piece)
+            if left < 0:
+                raise _RefusedError(f"more than the {published.size} bytes that the file has")
             digest.update(piece)
             file.write(piece)
             bar.update(len(piece))
-    return digest.hexdigest()
+    if digest.hexdigest() != published.sha256:
+        raise _RefusedError(f"SHA-256 {digest.hexdigest()[:12]}... instead of {published.sha256[:12]}...")
 
 
-def _pieces(address: str, deadline: float) -> Iterator[bytes]:
+def _paced(pieces: Iterator[bytes], deadline: float) -> Generator[bytes]:
+    """Yield pieces that come from a thread of their own; give up when they come too slowly.
+
+    No other way ends everything that takes too long: a server's name that is not found, and a server that sends its
+    headers, or its content, byte by byte, are never silent for as long as a timeout of the network.
+    """
+    passed: queue.Queue[bytes | Exception | None] = queue.Queue(_AHEAD)
+    given_up = threading.Event()
+    threading.Thread(target=_pass_on, args=(pieces, passed, given_up), daemon=True).start()
+    try:
+        until, came = time.monotonic() + 2 * _READ_SECONDS + _CONNECT_SECONDS, 0
+        while True:
+            try:
+                piece = passed.get(timeout=max(0.0, min(until, deadline) - time.monotonic()))
+            except queue.Empty:
+                raise _RefusedError("too slow") from None
+            if piece is None:
+                return
+            if isinstance(piece, Exception):
+                raise piece
+            came += len(piece)
+            if came >= _SLOWEST * _READ_SECONDS:
+                until, came = time.monotonic() + _READ_SECONDS, 0
+            yield piece
+    finally:
+        given_up.set()
+
+
+def _pass_on(pieces: Iterator[bytes], passed: queue.Queue[bytes | Exception | None], given_up: threading.Event) -> None:
+    """Put pieces into a queue until they end, fail, or nobody wants them any more; a thread's target."""
+    try:
+        for piece in pieces:
+            _offer(piece, passed, given_up)
+            if given_up.is_set():
+                return
+        _offer(None, passed, given_up)
+    except Exception as error:  # whatever it is, the other thread raises it
+        _offer(error, passed, given_up)
+
+
+def _offer(
+    piece: bytes | Exception | None, passed: queue.Queue[bytes | Exception | None], given_up: threading.Event
+) -> None:
+    while not given_up.is_set():
+        with contextlib.suppress(queue.Full):
+            passed.put(piece, timeout=0.1)
+            return
+
+
+def _pieces(address: str, published: Published) -> Iterator[bytes]:
     """Yield what comes as it comes: not unpacked, and without waiting until a piece is full."""
-    import requests
     import urllib3
 
-    timeout = (_CONNECT_SECONDS, _READ_SECONDS)
     try:
-        with requests.get(address, stream=True, timeout=timeout, headers={"Accept-Encoding": "identity"}) as response:
+        with _answer(address) as response:
             response.raise_for_status()
+            _check_headers(response.headers, published)
             while piece := response.raw.read1(_CHUNK, decode_content=False):
-                if time.monotonic() > deadline:
-                    raise _RefusedError("too slow")
                 yield piece
-    except (requests.RequestException, urllib3.exceptions.HTTPError, TimeoutError) as error:
+    except (OSError, ValueError, urllib3.exceptions.HTTPError) as error:  # those of requests are the first
         raise _RefusedError(_short(error)) from error
+
+
+def _answer(address: str) -> requests.Response:
+    """Ask for an address, and for where it has moved to; never from a protected connection to another one."""
+    import requests
+
+    for _ in range(_MOVES):
+        response = requests.get(
+            address,
+            stream=True,
+            timeout=(_CONNECT_SECONDS, _READ_SECONDS),
+            headers={"Accept-Encoding": "identity"},
+            allow_redirects=False,
+        )
+        if not response.is_redirect:
+            return response
+        response.close()
+        before, address = address, urllib.parse.urljoin(address, response.headers["location"])
+        if not address.startswith(("https://", "http://")[: 1 + before.startswith("http://")]):
+            raise _RefusedError(f"it leads to {shown(address)[:80]}")
+    raise _RefusedError("it leads from one address to the next")
+
+
+def _check_headers(headers: Mapping[str, str], published: Published) -> None:
+    """Refuse a page instead of the file before it comes. Who knows no length, or a wrong one, is read on."""
+    length = headers.get("Content-Length", "")
+    if length.isascii() and length.isdigit() and int(length[:20]) != published.size:
+        kind = shown(headers.get("Content-Type", "unknown"))[:40]
+        raise _RefusedError(f"{length[:20]} bytes (type {kind}) instead of the file's {published.size}")
 
 
 def _short(error: Exception) -> str:

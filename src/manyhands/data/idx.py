@@ -7,55 +7,99 @@ from __future__ import annotations
 
 import contextlib
 import gzip
+import io
 import math
 import os
+import stat
 import struct
 import sys
 import zlib
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
-from typing import Any, BinaryIO, cast
+from typing import Any, BinaryIO, NamedTuple, cast
 
 import numpy as np
 from numpy.typing import NDArray
 
+from manyhands.data import download
+from manyhands.data.filestate import FileState, changed
 from manyhands.errors import DataError, FormatError, MissingDataError
+from manyhands.files import home_hint, readable
+from manyhands.limits import memory_room
 
 _TYPES = {0x08: ">u1", 0x09: ">i1", 0x0B: ">i2", 0x0C: ">i4", 0x0D: ">f4", 0x0E: ">f8"}
 _MOST_DIMENSIONS = 8
 _CHUNK = 1 << 24
+_LARGE = 1 << 28
+"""Bytes from which on processes that read the same file share one copy of it."""
+_DEFLATE_LIMIT = 1032
+"""Bytes that one byte of a gzip file can become at most."""
 _GZIP = b"\x1f\x8b"
 
 
+class Idx(NamedTuple):
+    """What an IDX file holds, and the state in which it was read, or is mapped; None if it is no ordinary file."""
+
+    values: NDArray[Any]
+    state: FileState | None = None
+
+
 def read_idx(path: str | Path) -> NDArray[Any]:
-    """Return the array in an IDX file, in the machine's byte order.
+    """Return the array in an IDX file, in the machine's byte order; see :func:`load_idx`."""
+    return load_idx(path).values
 
-    The bytes of a plain file are not read but mapped, so that each process reads only the rows it looks at; what has
-    to be unpacked or byte-swapped, or cannot be mapped, is read. Nobody should write into the array; what is written
-    does not reach the file.
 
-    A mapped file must not be shortened while the array is in use: looking behind the new end kills the process with
-    SIGBUS. Replacing it by another under the same name does no harm.
+def load_idx(
+    path: str | Path, *, rows: int | None = None, shared: bool = False, published: download.Published | None = None
+) -> Idx:
+    """Read an IDX file.
+
+    It is read, not mapped: then nobody can change the values, or end the process (SIGBUS) by shortening the file,
+    while they are used. Plain bytes are mapped only where a copy costs too much: if several processes of one machine
+    would each have a large one, or a single one would have half of the memory that is left. A mapped file should be
+    left alone until the array is gone; `manyhands.data.filestate.check_unchanged` tells whether it was. Replacing it
+    by another under the same name does no harm.
+
+    Nobody should write into the array; what is written does not reach the file.
 
     Parameters
     ----------
     path
         The file, plain or gzip.
+    rows
+        Keep the first rows only. The others are looked at, so that a damaged file is noticed, but never held.
+    shared
+        Whether other processes of this machine read the same file.
+    published
+        What the file has to be; checked before anything is unpacked.
 
     Returns
     -------
-    ndarray of the shape and the type that the header says
+    Idx
+        An array of the shape, but for ``rows``, and the type that the header says.
 
     Raises
     ------
     MissingDataError
         If there is no such file.
+    ChecksumError
+        If it is not the published one.
     FormatError
         If the file is empty, truncated, longer than its header says, not IDX, or broken gzip; names the byte.
+    DataError
+        If it cannot be read, was changed meanwhile, or has more values than there is memory.
     """
-    path = Path(path)
-    with _opened(path) as (file, plain):
-        return _parse(file, path, plain)
+    path = readable(path)
+    with _opened(path, published) as (file, plain):
+        if published is not None:
+            return Idx(_parse(file, path, None, rows).values)
+        before = FileState.of(path, file.fileno())
+        values, mapped = _parse(file, path, before.size if plain and before is not None else None, rows, shared=shared)
+        now = FileState.of(path, file.fileno())
+        if before is not None and now is not None and before != now:
+            raise changed(before, now)
+        return Idx(values, None if before is None else replace(before, mapped=mapped))
 
 
 def read_idx_shape(path: str | Path) -> tuple[tuple[int, ...], bool]:
@@ -66,49 +110,115 @@ def read_idx_shape(path: str | Path) -> tuple[tuple[int, ...], bool]:
     DataError
         As :func:`read_idx`, as far as the header tells.
     """
-    path = Path(path)
+    path = readable(path)
     with _opened(path) as (file, plain):
         return _parse_header(file, path)[1], plain
 
 
+def same_content(path: Path, other: Path) -> bool:
+    """Tell whether two files, plain or gzip, hold the same bytes; neither is held in memory.
+
+    Raises
+    ------
+    DataError
+        As :func:`read_idx`.
+    """
+    with _opened(path) as (file, _), _opened(other) as (second, _):
+        while True:
+            block, again = file.read(_CHUNK), second.read(_CHUNK)
+            if block != again:
+                return False
+            if not block:
+                return True
+
+
 @contextlib.contextmanager
-def _opened(path: Path) -> Iterator[tuple[BinaryIO, bool]]:
+def _opened(path: Path, published: download.Published | None = None) -> Iterator[tuple[BinaryIO, bool]]:
     """Open a file, unpacking it if necessary; say whether it is plain; turn what goes wrong into a DataError."""
     try:
-        with open(path, "rb") as file:  # once, as a pipe can be opened only once
+        with _source(path, published) as file:  # once, as a pipe can be opened only once
             if file.peek(len(_GZIP))[: len(_GZIP)] != _GZIP:  # compression is seen in the content, not in the name
                 yield file, True
             else:
                 with gzip.open(file, "rb") as unpacked:
                     yield cast(BinaryIO, unpacked), False
     except FileNotFoundError as error:
-        raise MissingDataError("there is no such file", path=path) from error
+        raise MissingDataError(f"there is no such file{home_hint(path)}", path=path) from error
     except (EOFError, zlib.error, gzip.BadGzipFile) as error:
         raise FormatError(f"broken gzip file ({error}); fetch it again", path=path) from error
     except OSError as error:
         raise DataError(f"cannot be read ({error.strerror or error})", path=path) from error
 
 
-def _parse(file: BinaryIO, path: Path, plain: bool) -> NDArray[Any]:
+def _source(path: Path, published: download.Published | None) -> io.BufferedReader:
+    """Open a file; a published one is read and checked at once, so that nobody can change it after the check."""
+    if published is None:
+        return open(path, "rb")
+    return io.BufferedReader(io.BytesIO(download.check(path, published)))
+
+
+class _Parsed(NamedTuple):
+    values: NDArray[Any]
+    mapped: bool
+
+
+def _parse(file: BinaryIO, path: Path, length: int | None, rows: int | None, *, shared: bool = False) -> _Parsed:
+    """Read header and values; ``length`` is that of a plain, ordinary file."""
     dtype, shape = _parse_header(file, path)
-    begin = 4 + 4 * len(shape)
-    if plain and dtype.itemsize == 1 and (mapped := _mapped(file, dtype, shape, begin)) is not None:
-        return mapped
-    expected = math.prod(shape) * dtype.itemsize
-    data = _read_up_to(file, expected)
-    if len(data) < expected:
+    kept = (min(shape[0], shape[0] if rows is None else rows), *shape[1:])
+    begin, size = 4 + 4 * len(shape), math.prod(shape) * dtype.itemsize
+    needed = math.prod(kept) * dtype.itemsize
+    if length is not None:
+        _check_length(path, shape, begin + size, length)
+        if dtype.itemsize == 1 and _too_large(needed, shared=shared):
+            mapped = _mapped(file, dtype, shape, begin)
+            if mapped is not None:
+                return _Parsed(mapped[: kept[0]], mapped=True)
+    _check_room(path, kept, needed, dtype, file)
+    data = _read_up_to(file, needed) if length is None else _read_at_once(file, needed)
+    read = len(data) + (0 if length is not None or len(data) < needed else _skip(file, size - needed))
+    if length is None or len(data) < needed:
+        more = 1 if read == size and file.read(1) else 0
+        _check_length(path, shape, begin + size, begin + read + more)
+    values = np.frombuffer(data, dtype).reshape(kept)
+    return _Parsed(values.astype(dtype.newbyteorder("="), copy=False), mapped=False)
+
+
+def _check_length(path: Path, shape: tuple[int, ...], promised: int, there: int) -> None:
+    if there < promised:
         raise FormatError(
-            f"the file is truncated: its header promises {begin + expected} bytes for shape {shape}",
-            path=path,
-            byte=begin + len(data),
+            f"the file is truncated: its header promises {promised} bytes for shape {shape}", path=path, byte=there
         )
-    if file.read(1):
-        raise FormatError(
-            f"the file goes on after the {begin + expected} bytes its header promises",
-            path=path,
-            byte=begin + expected,
-        )
-    return np.frombuffer(data, dtype).reshape(shape).astype(dtype.newbyteorder("="), copy=False)
+    if there > promised:
+        raise FormatError(f"the file goes on after the {promised} bytes its header promises", path=path, byte=promised)
+
+
+def _too_large(needed: int, *, shared: bool) -> bool:
+    """Tell whether bytes of a plain file should be mapped and not copied."""
+    room = memory_room()
+    return (shared and needed > _LARGE) or (room is not None and needed > room[0] // 2)
+
+
+def _check_room(path: Path, shape: tuple[int, ...], needed: int, dtype: np.dtype[Any], file: BinaryIO) -> None:
+    """Refuse values that memory cannot hold before any is read; what the file cannot have will be missed in it."""
+    room = memory_room()
+    copies = 1 if dtype.itemsize == 1 else 2  # the second in the machine's byte order
+    if room is None or min(copies * needed, _most_in(file)) <= room[0]:
+        return
+    raise DataError(
+        f"values of shape {shape} need {copies * needed / 1e9:.2f} GB of memory, and {room[0] / 1e9:.2f} GB are "
+        f"{room[1]}; use fewer training rows (--train), or smaller files",
+        path=path,
+    )
+
+
+def _most_in(file: BinaryIO) -> float:
+    """Return how many bytes can come out of a file at most."""
+    try:
+        found = os.fstat(file.fileno())
+    except OSError:  # in memory: it is checked already
+        return math.inf
+    return _DEFLATE_LIMIT * found.st_size if stat.S_ISREG(found.st_mode) else math.inf
 
 
 def _parse_header(file: BinaryIO, path: Path) -> tuple[np.dtype[Any], tuple[int, ...]]:
@@ -157,3 +267,18 @@ def _read_up_to(file: BinaryIO, count: int) -> bytearray:
         data += piece
         count -= len(piece)
     return data
+
+
+def _read_at_once(file: BinaryIO, count: int) -> NDArray[np.uint8]:
+    """Read ``count`` bytes, which the file is known to have."""
+    data = np.empty(count, np.uint8)
+    read = cast(io.BufferedReader, file).readinto(data.data) if count else 0
+    return data[:read]  # somebody may have shortened it
+
+
+def _skip(file: BinaryIO, count: int) -> int:
+    """Read bytes and forget them, so that the end of a file is checked; return how many there were."""
+    left = count
+    while left > 0 and (piece := file.read(min(left, _CHUNK))):
+        left -= len(piece)
+    return count - left

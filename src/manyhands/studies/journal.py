@@ -18,6 +18,7 @@ from types import TracebackType
 from typing import Any
 
 from manyhands.errors import FormatError, OutputError, SettingsError
+from manyhands.files import open_in_place
 
 SCHEMA = "manyhands.journal/1"
 _BEGIN = f'{{"schema": "{SCHEMA}"'.encode()
@@ -51,10 +52,7 @@ class Journal:
     def __init__(self, path: str | Path, study: Mapping[str, Any]) -> None:
         self.path = Path(path)
         self.entries: list[dict[str, Any]] = []
-        try:
-            self._file = os.open(self.path, os.O_RDWR | os.O_CREAT, 0o666)
-        except OSError as error:
-            raise OutputError(f"cannot write {path}: {error.strerror or error}") from error
+        self._file = open_in_place(path, os.O_RDWR)
         try:
             if not stat.S_ISREG(os.fstat(self._file).st_mode):
                 raise OutputError(f"cannot write {path}: it is a device or a pipe; give an ordinary file")

@@ -28,6 +28,8 @@ def hand_over(dataset: Dataset, folder: Path) -> None:
     ------
     OutputError
         If there is no room.
+    DataError
+        If a mapped file was changed meanwhile.
     """
     try:
         for name, array in _other_arrays(dataset).items():  # for the evaluation, which no clock of the training counts
@@ -48,6 +50,7 @@ def hand_over(dataset: Dataset, folder: Path) -> None:
         (folder / _FACTS).write_text(json.dumps(facts))
     except OSError as error:
         raise OutputError(f"cannot hand the data over through {folder}: {error.strerror or error}") from error
+    dataset.check_unchanged()
 
 
 def take_over(folder: Path) -> Dataset:

@@ -19,7 +19,8 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
-from manyhands.errors import OutputError, SettingsError
+from manyhands.errors import OutputError, SettingsError, shown
+from manyhands.files import make_output_folder, open_in_place
 from manyhands.training.events import EpochEnded, Event, Listener, Measured, RoundHeld, as_record
 from manyhands.training.plan import Plan
 from manyhands.training.result import TrainingResult
@@ -138,10 +139,7 @@ class _Lines:
 
     def __init__(self, path: str | Path) -> None:
         self._path, self._lock, self._length = path, threading.Lock(), 0
-        try:
-            self._file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o666)
-        except OSError as error:
-            raise OutputError(f"cannot write {path}: {error.strerror or error}") from error
+        self._file = open_in_place(path, os.O_WRONLY | os.O_APPEND)
         self._ordinary = stat.S_ISREG(os.fstat(self._file).st_mode)
 
     def write(self, record: dict[str, Any]) -> None:
@@ -154,7 +152,7 @@ class _Lines:
                     self._cut()
                     raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
             except OSError as error:
-                raise OutputError(f"cannot write {self._path}: {error.strerror or error}") from error
+                raise OutputError(f"cannot write {shown(self._path)}: {error.strerror or error}") from error
             self._length += written
 
     def _cut(self) -> None:
@@ -190,13 +188,9 @@ class _Lined:
 def _check_tensorboard(folder: str | Path) -> Path:
     """Return the folder for event files, made if need be."""
     _import_tensorboard()
-    path = Path(folder)
-    try:
-        path.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise OutputError(f"cannot write into {path}: {error.strerror or error}") from error
+    path = make_output_folder(folder)
     if not os.access(path, os.W_OK):
-        raise OutputError(f"cannot write into {path}: no permission")
+        raise OutputError(f"cannot write into {shown(path)}: no permission")
     return path
 
 
@@ -231,10 +225,14 @@ class _Board:
         now = time.time()
         try:
             folder.mkdir(parents=True, exist_ok=True)
+            if folder.is_symlink():  # the number is new, so somebody has just put it there
+                raise OutputError(f"cannot write into {shown(folder)}: it is a link; remove it")
             name = f"events.out.tfevents.{int(now)}.{socket.gethostname()}.{os.getpid()}"
-            self._file = open(folder / name, "wb")  # noqa: SIM115 - open as long as the run
+            self._file = open(folder / name, "xb")  # noqa: SIM115 - open as long as the run
         except OSError as error:
-            raise OutputError(f"cannot write into {folder}: {error.strerror or error}") from error
+            if isinstance(error, OutputError):
+                raise
+            raise OutputError(f"cannot write into {shown(folder)}: {error.strerror or error}") from error
         self._writer = writer(self._file)
         self._write(self._events.Event(wall_time=now, file_version="brain.Event:2"))
 
@@ -262,7 +260,7 @@ class _Board:
             self._writer.write(event.SerializeToString())
             self._writer.flush()
         except OSError as error:
-            raise OutputError(f"cannot write into {self._folder}: {error.strerror or error}") from error
+            raise OutputError(f"cannot write into {shown(self._folder)}: {error.strerror or error}") from error
 
     def close(self) -> None:
         with contextlib.suppress(OSError):  # it has been told already

@@ -6,6 +6,7 @@ import hashlib
 import itertools
 import json
 import math
+import os
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -18,8 +19,8 @@ from manyhands.data.columns import Names, names_of, reordered, say_positions
 from manyhands.data.dataset import Dataset, Examples, values_in
 from manyhands.data.labels import describe_labels, encode, read_labels
 from manyhands.data.scaling import Scaling
-from manyhands.errors import DataError, ModelFileError
-from manyhands.files import write_whole
+from manyhands.errors import DataError, ModelFileError, shown
+from manyhands.files import home_hint, unusable, write_whole
 from manyhands.learners.mlp.network import MLPSettings
 from manyhands.memory import check_memory, memory_errors_told
 from manyhands.protocols import Learner
@@ -234,7 +235,11 @@ def load_model(path: str | Path) -> TrainedModel:
     ModelFileError
         If the file is missing, damaged or not a model, or its contents contradict each other; says what.
     """
+    if problem := unusable(path):
+        raise ModelFileError(f"{shown(path)}: this path cannot be used: {problem}")
     path = Path(path)
+    if os.path.exists(path) and not os.path.isfile(path):  # noqa: PTH110, PTH113 - they never raise
+        raise ModelFileError(f"{shown(path)}: it is no ordinary file; give the file of a model")
     description, tensors = _read(path)
     if description.get("format") != _FORMAT:
         raise ModelFileError(f"{path}: not a manyhands model (format {description.get('format')!r})")
@@ -264,7 +269,7 @@ def _read(path: Path) -> tuple[dict[str, str], dict[str, NDArray[Any]]]:
         with safe_open(path, framework="numpy") as file:
             return file.metadata() or {}, {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
     except FileNotFoundError as error:
-        raise ModelFileError(f"{path}: there is no such file") from error
+        raise ModelFileError(f"{shown(path)}: there is no such file{home_hint(path)}") from error
     except ModelFileError:
         raise
     except (SafetensorError, OSError, TypeError, ValueError, AttributeError) as error:  # last: a type NumPy lacks

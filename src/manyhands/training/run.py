@@ -108,7 +108,9 @@ def run(
         outcomes = launch(plan.team, clocks, controls, work, tick, pinned=plan.placement.pin)
         if not np.isfinite(outcomes[0].learner.parameters).all():  # on every process alike: they are merged
             raise DivergedError(plan.total_steps, outcomes[0].rank, float("nan"))
+        dataset.check_unchanged()  # before the test rows are looked at, and after
         score = _evaluate(outcomes[0], plan, dataset) if outcomes[0].rank == 0 else 0.0
+        dataset.check_unchanged()
     texts = share(plan.team, [json.dumps(outcome.report(score)) for outcome in outcomes])
     return _result(plan, dataset, outcomes[0].learner, [json.loads(text) for text in texts])
 

@@ -1,6 +1,6 @@
 """Reading a data set in an MPI job: each process its own part where the format allows it, else rank 0 for all.
 
-- Plain IDX files are mapped: a worker reads the pages that its rows lie on.
+- Plain IDX files every process reads itself; large ones are mapped, one copy for all on a machine.
 - Of plain CSV files every process parses one piece, and all exchange the numbers.
 - What can only be read from the beginning (.gz, scikit-learn's digits), rank 0 reads. It then sends every worker its
   share, if the shares are fixed, or everything.
@@ -79,7 +79,7 @@ def load_together(request: DataRequest, world: World, sharding: Sharding) -> Dat
         return load(request)
     way = world.tell(way_of_reading(request) if world.rank == 0 else "")
     if way == "mapped":
-        return load(request)
+        return load(request, shared=True)
     if way == "csv":
         return load(request, _Joiner(world))
     return scatter(load(request) if world.rank == 0 else None, world, sharding)

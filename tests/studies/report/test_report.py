@@ -1,5 +1,6 @@
 """The whole report: what lies in the folder, and how it fails."""
 
+import contextlib
 import copy
 import json
 import os
@@ -79,6 +80,23 @@ class TestWhereTo:
         with pytest.raises(OutputError, match="cannot make the folder"):
             check("a\0b")
         assert file.read_text() == "mine"
+
+    @pytest.mark.parametrize("name", ["report.html", "results.json", "speedup.png", "runs.csv"])
+    def test_no_file_is_written_through_a_link_out_of_the_folder(self, records, tmp_path, name):
+        (tmp_path / "report").mkdir()
+        (tmp_path / "secret").write_text("mine")
+        (tmp_path / "report" / name).symlink_to(tmp_path / "secret")
+        with pytest.raises(OutputError, match="leads out of its folder"):
+            check_possible(tmp_path / "report")
+        with contextlib.suppress(OutputError):
+            write_report(records.nothing_finished(), tmp_path / "report")
+        assert (tmp_path / "secret").read_text() == "mine"
+
+    def test_the_folder_itself_may_be_a_link(self, records, tmp_path):
+        (tmp_path / "real").mkdir()
+        (tmp_path / "report").symlink_to(tmp_path / "real")
+        check_possible(tmp_path / "report")
+        assert write_report(records.nothing_finished(), tmp_path / "report").exists()
 
     def test_possible_makes_the_folder(self, tmp_path):
         check_possible(tmp_path / "a" / "b")

@@ -281,7 +281,7 @@ def _packed(data: dict[str, Any]) -> Iterator[Advice]:
         "data",
         f"{' and '.join(filter(None, [', '.join(names[:-1]), names[-1]]))} {'is' if len(names) == 1 else 'are'} stored "
         "as .gz, which every run unpacks again, and in an MPI job every process, or one that sends it to all. Plain "
-        "files are mapped: nothing is unpacked, sent or copied.",
+        "files are read by each process itself: nothing is unpacked or sent.",
         command,
     )
 

@@ -6,7 +6,7 @@ import os
 from pathlib import Path
 from typing import Any
 
-from manyhands.data.catalog import idx_files
+from manyhands.data.folder import idx_files
 from manyhands.data.idx import read_idx_shape
 from manyhands.errors import DataError, MissingDataError
 from manyhands.files import cache_folder
@@ -55,7 +55,7 @@ def data_set(folder: Path) -> dict[str, Any] | None:
     -------
     dict
         ``name`` and ``folder``; ``train`` and ``test``: rows; ``shape`` of one row; ``packed``: whether the images
-        are unpacked by whoever reads them, not mapped; ``writable``: whether files can be added; ``problem``: why it
+        have to be unpacked; ``writable``: whether files can be added; ``problem``: why it
         cannot be used (then there is only that), or None.
     """
     facts: dict[str, Any] = {"name": folder.name, "folder": str(folder), "problem": None}

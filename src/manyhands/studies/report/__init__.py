@@ -10,8 +10,8 @@ import json
 from pathlib import Path
 from typing import Any
 
-from manyhands.errors import FormatError, MissingDataError, OutputError
-from manyhands.files import check_writable, write_whole
+from manyhands.errors import FormatError, MissingDataError
+from manyhands.files import check_folder, check_writable, make_output_folder, write_whole
 from manyhands.studies.report.records import complete
 
 PAGE, RECORD = "report.html", "results.json"
@@ -108,7 +108,9 @@ def check_possible(folder: str | Path) -> None:
     from manyhands.studies.report.canvas import require_matplotlib
 
     require_matplotlib()
-    check_writable(make_folder(folder) / PAGE)
+    target = make_folder(folder)
+    check_writable(target / PAGE)
+    check_folder(target)
 
 
 def make_folder(folder: str | Path) -> Path:
@@ -119,12 +121,4 @@ def make_folder(folder: str | Path) -> Path:
     OutputError
         If it cannot be made.
     """
-    target = Path(folder)
-    try:
-        target.mkdir(parents=True, exist_ok=True)
-    except FileExistsError as error:
-        raise OutputError(f"cannot write a report into {folder}: it is a file; give a folder") from error
-    except (OSError, ValueError) as error:
-        reason = getattr(error, "strerror", None) or error
-        raise OutputError(f"cannot make the folder {folder}: {reason}") from error
-    return target
+    return make_output_folder(folder)
