@@ -8,8 +8,9 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from manyhands.studies.report.figures_sweep import comparable, published_rows
-from manyhands.studies.report.records import SECONDS, Record, parts
+from manyhands.studies.report.records import Record, parts
 from manyhands.studies.report.wording import layers
+from manyhands.studies.run_records import SECONDS
 
 _RUN = (
     *("strategy", "workers", "team", "learner", "sharding", "seed", "split", "rows", "accuracy", "loss", "steps"),
