@@ -1,6 +1,8 @@
 """Fixtures for all tests: small data sets made here, real ones if MANYHANDS_DATA names their folder."""
 
+import logging
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -40,6 +42,17 @@ def compiled() -> None:
     for dtype in (np.float32, np.float64):
         threads.warm_up(np.dtype(dtype))
         mpi.warm_up(np.dtype(dtype))
+
+
+@pytest.fixture
+def notices() -> Iterator[list[str]]:
+    """What the library says on the side, also after a command has sent that elsewhere."""
+    found: list[str] = []
+    handler = logging.Handler()
+    handler.emit = lambda record: found.append(record.getMessage())
+    logging.getLogger("manyhands").addHandler(handler)
+    yield found
+    logging.getLogger("manyhands").removeHandler(handler)
 
 
 @pytest.fixture(scope="session")
