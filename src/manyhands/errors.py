@@ -6,6 +6,7 @@ line prints the message alone; a traceback appears only with ``--debug``.
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 
@@ -74,6 +75,39 @@ class ModelFileError(ManyhandsError, ValueError):
 
 class OutputError(ManyhandsError, OSError):
     """A result could not be written; nothing half-written is left behind."""
+
+
+class DrawingError(ManyhandsError, RuntimeError):
+    """Figures of a report could not be drawn; everything else of the report is written.
+
+    Parameters
+    ----------
+    reasons
+        Why not, by the name of the figure.
+    page
+        Of the report, which says so too.
+    """
+
+    def __init__(self, reasons: Mapping[str, str], page: Path) -> None:
+        self.reasons = dict(reasons)
+        self.page = page
+        super().__init__(f"figures are missing in {page}: {missing(reasons)}; all else of the report is written")
+
+    def __reduce__(self) -> tuple[type[DrawingError], tuple[dict[str, str], Path]]:
+        return type(self), (self.reasons, self.page)
+
+
+def missing(reasons: Mapping[str, str]) -> str:
+    """Return what is missing and why, what has the same reason together."""
+    groups: dict[str, list[str]] = {}
+    for name, reason in reasons.items():
+        groups.setdefault(reason, []).append(name)
+    return "; ".join(f"{', '.join(names)} ({reason})" for reason, names in groups.items())
+
+
+def joined(errors: Sequence[ManyhandsError]) -> ManyhandsError:
+    """Return one error for one or more: the only one, or one that says what all say."""
+    return errors[0] if len(errors) == 1 else OutputError("; ".join(map(str, errors)))
 
 
 class DivergedError(ManyhandsError, ArithmeticError):
