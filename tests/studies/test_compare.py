@@ -12,6 +12,7 @@ from manyhands.studies import compare as module
 from manyhands.studies.compare import CompareRequest, CompareStudy, compare, load_scaled
 from manyhands.studies.comparison import SCHEMA, Comparison
 from manyhands.studies.laws import fit_amdahl, fit_scalability
+from manyhands.studies.seal import unsealed
 from manyhands.studies.statistics import DEFAULT_MARGIN, ratio_interval, verdict
 from manyhands.training.run import run as train
 
@@ -101,7 +102,7 @@ def record(comparison, tmp_path_factory):
     """The JSON file, read back."""
     path = tmp_path_factory.mktemp("compare") / "result.json"
     comparison.save(path)
-    return json.loads(path.read_text())
+    return unsealed(json.loads(path.read_text()))
 
 
 @pytest.fixture(scope="module")

@@ -28,6 +28,7 @@ _WITHOUT_CHECKSUMS = b'{"schema": "manyhands.journal/1"'
 _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 _DIGITS = 16  # of SHA-256: against accidents, not against forgers
 _MOST_NAMED = 5
+_MOST_WRONG = 2
 
 _LOG = logging.getLogger("manyhands")
 
@@ -123,12 +124,10 @@ class Journal:
         """Return what is wrong with a first line."""
         if line.startswith(_WITHOUT_CHECKSUMS):
             problem = "an older version wrote this journal, without checksums; delete it, and all in it is run again"
-        elif line.removeprefix(_BYTE_ORDER_MARK).startswith(_BEGIN):
-            problem = f"this line, which says what study it is, is damaged{_how(line)}; delete the file, or restore it"
+        elif _is_like(line.removeprefix(_BYTE_ORDER_MARK), _BEGIN):
+            problem = f"this line, which says what study it is, is damaged{_how(line)}; restore the file, or delete it"
         else:
-            problem = (
-                "this is no journal of a study; give another file (if it was one, its first line is damaged: delete it)"
-            )
+            problem = "this is no journal of a study; give another file"
         return FormatError(problem, path=self.path, line=1)
 
     def _read_pieces(self, lines: Sequence[bytes]) -> None:
@@ -225,6 +224,12 @@ def _parsed(line: bytes, first: bytes) -> dict[str, Any] | None:
         return record if isinstance(record, dict) and _line(record, first) == line else None
     except (ValueError, TypeError, KeyError, RecursionError):
         return None
+
+
+def _is_like(line: bytes, beginning: bytes) -> bool:
+    """Return whether a line begins so, but for a letter or two: nobody shall delete a file that is something else."""
+    wrong = sum(one != other for one, other in zip(line, beginning, strict=False))
+    return len(line) >= len(beginning) and wrong <= _MOST_WRONG
 
 
 def _how(line: bytes) -> str:

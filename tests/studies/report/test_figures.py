@@ -229,7 +229,8 @@ class TestStyle:
             if content:
                 (folder / "matplotlibrc").write_bytes(content)
         code = (
-            "import os; from manyhands.studies.report.canvas import *; before = dict(os.environ); require_matplotlib()\n"
+            "import os; from manyhands.studies.report.canvas import *\n"
+            "before = dict(os.environ); require_matplotlib()\n"
             "with plain_style(): figure, (axes,) = new_figure(); axes.set_title('$x$')\n"
             "picture = Picture('p', '', '', figure); assert len(png(picture)) > 999 and len(svg(picture)) > 999\n"
             "assert os.environ == before and os.path.isdir('there')"

@@ -128,8 +128,7 @@ class TestReading:
             path.write_bytes(changed)
             try:
                 found = read_record(path)
-            except FormatError as error:
-                assert str(error).startswith(f"{path}: ")
+            except FormatError:
                 continue
             found.pop("checksum" if notices else "", None)  # the flip was in the name of the checksum
             assert {name: found[name] for name in record} == record
