@@ -9,6 +9,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+_MOST_FILES = 3
+
 
 class ManyhandsError(Exception):
     """Base of all errors raised on purpose by this package."""
@@ -106,8 +108,13 @@ def missing(reasons: Mapping[str, str]) -> str:
 
 
 def joined(errors: Sequence[ManyhandsError]) -> ManyhandsError:
-    """Return one error for one or more: the only one, or one that says what all say."""
-    return errors[0] if len(errors) == 1 else OutputError("; ".join(map(str, errors)))
+    """Return one error for one or more: the only one, or one that says what all say, the first of many files."""
+    if len(errors) == 1:
+        return errors[0]
+    others = [str(error) for error in errors if not isinstance(error, OutputError)]
+    files = list(dict.fromkeys(str(error) for error in errors if isinstance(error, OutputError)))
+    more = [f"and {len(files) - _MOST_FILES} more files"] if len(files) > _MOST_FILES else []
+    return OutputError("; ".join([*files[:_MOST_FILES], *more, *others]))
 
 
 class DivergedError(ManyhandsError, ArithmeticError):
