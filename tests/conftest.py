@@ -46,17 +46,20 @@ def compiled() -> None:
 
 @pytest.fixture
 def notices() -> Iterator[list[str]]:
-    """What the library says on the side, whoever prints it."""
+    """What the library says on the side, whoever prints it, also after a command has sent that elsewhere."""
     said: list[str] = []
 
     class Kept(logging.Handler):
         def emit(self, record: logging.LogRecord) -> None:
             said.append(record.getMessage())
 
-    handler = Kept()
-    logging.getLogger("manyhands").addHandler(handler)
+    logger, handler = logging.getLogger("manyhands"), Kept()
+    level = logger.level
+    logger.addHandler(handler)
+    logger.setLevel(logging.INFO)
     yield said
-    logging.getLogger("manyhands").removeHandler(handler)
+    logger.removeHandler(handler)
+    logger.setLevel(level)
 
 
 @pytest.fixture(scope="session")

@@ -1,6 +1,7 @@
 """Errors: they say where, they belong to one family, and they survive the way between processes."""
 
 import pickle
+from pathlib import Path
 
 import pytest
 
@@ -80,3 +81,17 @@ def test_an_error_survives_the_way_to_another_process(error):
     # Process pools and mpi4py pickle the errors of their workers; one that cannot be rebuilt hides the cause or hangs.
     copy = pickle.loads(pickle.dumps(error))
     assert (type(copy), str(copy), vars(copy)) == (type(error), str(error), vars(error))
+
+
+class TestJoined:
+    def test_the_only_one_stays_what_it_is(self):
+        error = errors.SettingsError("a")
+        assert errors.joined([error]) is error
+
+    def test_several_say_all_and_of_many_files_the_first(self):
+        drawing = errors.DrawingError({"a": "x", "b": "x", "c": "y"}, Path("p"))
+        files = [errors.OutputError(f"cannot write {number}") for number in (1, 1, 2, 3, 4, 5)]
+        assert str(errors.joined([*files, drawing])) == (
+            "cannot write 1; cannot write 2; cannot write 3; and 2 more files; "
+            "figures are missing in p: a, b (x); c (y); all else of the report is written"
+        )

@@ -6,7 +6,10 @@ line prints the message alone; a traceback appears only with ``--debug``.
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+
+_MOST_FILES = 3
 
 
 def shown(path: str | Path) -> str:
@@ -85,6 +88,44 @@ class OutputError(ManyhandsError, OSError):
 
 class OutOfMemoryError(ManyhandsError, MemoryError):
     """Something needs more memory than there is."""
+
+
+class DrawingError(ManyhandsError, RuntimeError):
+    """Figures of a report could not be drawn; everything else of the report is written.
+
+    Parameters
+    ----------
+    reasons
+        Why not, by the name of the figure.
+    page
+        Of the report, which says so too.
+    """
+
+    def __init__(self, reasons: Mapping[str, str], page: Path) -> None:
+        self.reasons = dict(reasons)
+        self.page = page
+        super().__init__(f"figures are missing in {page}: {missing(reasons)}; all else of the report is written")
+
+    def __reduce__(self) -> tuple[type[DrawingError], tuple[dict[str, str], Path]]:
+        return type(self), (self.reasons, self.page)
+
+
+def missing(reasons: Mapping[str, str]) -> str:
+    """Return what is missing and why, what has the same reason together."""
+    groups: dict[str, list[str]] = {}
+    for name, reason in reasons.items():
+        groups.setdefault(reason, []).append(name)
+    return "; ".join(f"{', '.join(names)} ({reason})" for reason, names in groups.items())
+
+
+def joined(errors: Sequence[ManyhandsError]) -> ManyhandsError:
+    """Return one error for one or more: the only one, or one that says what all say, the first of many files."""
+    if len(errors) == 1:
+        return errors[0]
+    others = [str(error) for error in errors if not isinstance(error, OutputError)]
+    files = list(dict.fromkeys(str(error) for error in errors if isinstance(error, OutputError)))
+    more = [f"and {len(files) - _MOST_FILES} more files"] if len(files) > _MOST_FILES else []
+    return OutputError("; ".join([*files[:_MOST_FILES], *more, *others]))
 
 
 class DivergedError(ManyhandsError, ArithmeticError):

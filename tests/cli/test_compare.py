@@ -178,7 +178,7 @@ class TestRefusals:
             ("--train 1438", 2, "--train 1438: digits has 1437 training rows"),
             ("--train 100 --batch 200", 2, "between 1 and the 100 training rows"),
             ("--seeds 0", 2, "'0' is not a whole number from 1 on"),
-            ("--seed -1", 2, "seed must be 0 or larger"),
+            ("--seed -1", 2, "the seed must be at least 0"),
             ("--epochs 0", 2, "'0' is not a whole number from 1 on"),
             ("--strategy telepathy", 2, "unknown strategy 'telepathy'"),
             ("--strategy periodic", 2, "'periodic'"),

@@ -442,10 +442,16 @@ class TestJournalsThatDoNotFit:
         words = "is the journal of a study with other settings (epochs: 4 there, 5 now); give another file, or delete"
         self.refused(journal, 2, words, "--epochs", "5")
 
-    def test_a_damaged_one(self, journal):
+    def test_a_damaged_one_is_gone_on_with(self, journal, notices):
         lines = journal.read_text().splitlines()
         journal.write_text("\n".join([*lines[:2], lines[2][:-9], *lines[3:]]) + "\n")
-        self.refused(journal, 1, ", line 3: this line of the journal is damaged; delete the file")
+        found, out, _ = call(*STUDY, "--strategy", "gradient", "--quiet", "--journal", journal)
+        assert (found, [f"{journal}, line 3: damaged" in notice for notice in notices]) == (0, [True])
+        assert "gradient" in out
+
+    def test_one_whose_first_line_is_damaged(self, journal):
+        journal.write_bytes(journal.read_bytes().replace(b'"epochs": 4', b'"epochs": 6', 1))
+        self.refused(journal, 1, ", line 1: this line, which says what study it is, is damaged; restore the file")
 
     def test_no_journal_at_all(self, journal):
         journal.write_text("my diary\n")

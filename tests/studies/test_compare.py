@@ -12,6 +12,7 @@ from manyhands.studies import compare as module
 from manyhands.studies.compare import CompareRequest, CompareStudy, compare, load_scaled
 from manyhands.studies.comparison import SCHEMA, Comparison
 from manyhands.studies.laws import fit_amdahl, fit_scalability
+from manyhands.studies.seal import unsealed
 from manyhands.studies.statistics import DEFAULT_MARGIN, ratio_interval, verdict
 from manyhands.training.run import run as train
 
@@ -101,7 +102,7 @@ def record(comparison, tmp_path_factory):
     """The JSON file, read back."""
     path = tmp_path_factory.mktemp("compare") / "result.json"
     comparison.save(path)
-    return json.loads(path.read_text())
+    return unsealed(json.loads(path.read_text()))
 
 
 @pytest.fixture(scope="module")
@@ -403,7 +404,7 @@ class TestStudy:
             ({"workers": [0]}, "number of workers must be at least 1, not 0"),
             ({"workers": [2, -1]}, "number of workers must be at least 1, not -1"),
             ({"splits": 0}, "--splits must be at least 1, not 0"),
-            ({"splits": 2, "seed": -1}, "seed must be 0 or larger"),
+            ({"splits": 2, "seed": -1}, "the seed must be at least 0"),
             ({"margin": 0}, "margin of equivalence must be a positive number"),
             ({"margin": float("nan")}, "margin of equivalence must be a positive number"),
             ({"target": 0}, "accuracy above 0 and up to 1, such as 0.93, not 0"),
@@ -416,7 +417,7 @@ class TestStudy:
             ({"batch": 0}, "between 1 and the 103 training rows"),
             ({"epochs": 0}, "epochs must be at least 1"),
             ({"seeds": 0}, "--seeds must be at least 1"),
-            ({"seed": -1}, "seed must be 0 or larger"),
+            ({"seed": -1}, "the seed must be at least 0"),
             ({"strategies": ["gradient", "telepathy"]}, "unknown strategy 'telepathy'"),
             ({"strategies": ["periodic:0"]}, "periodic:0"),
             ({"team": "pigeons"}, "unknown team 'pigeons'"),

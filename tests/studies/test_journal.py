@@ -17,6 +17,7 @@ from manyhands.studies.journal import SCHEMA, Journal
 STUDY = {"kind": "sweep", "hidden": [[4], [8, 2]], "seed": 0, "network": {"l2": 0.0001, "dtype": "float32"}}
 ENTRIES = [{"session": 0, "loss": 0.1}, {"session": 2, "text": "größer\n"}, {"session": 1, "seconds": {"train": 1e-9}}]
 HEADER = {"schema": SCHEMA, "study": STUDY}
+NEW = {"session": 9}
 
 FILLER = """
 import os, sys
@@ -37,7 +38,17 @@ def lines_of(path):
     """Return the whole lines of a file as data; fail if it does not end with one."""
     content = path.read_bytes()
     assert content.endswith(b"\n")
-    return [json.loads(line) for line in content.splitlines()]
+    records = [json.loads(line) for line in content.splitlines()]
+    assert all(len(record.pop("checksum")) == 16 for record in records)
+    return records
+
+
+def taken_over(path, study=STUDY):
+    """Return the pieces that a study takes over from a journal."""
+    found = []
+    with Journal(path, study) as journal:
+        journal.take_over(found.append)
+    return found
 
 
 @pytest.fixture
@@ -93,7 +104,8 @@ class TestLines:
             assert journal.entries == ENTRIES
             journal.add({"session": 3})
             assert journal.entries == [*ENTRIES, {"session": 3}]
-        assert path.read_bytes() == before + b'{"session": 3}\n'
+        assert path.read_bytes().startswith(before + b'{"session": 3, "checksum": "')
+        assert path.read_bytes().count(b"\n") == before.count(b"\n") + 1
         assert entries_of(path) == [*ENTRIES, {"session": 3}]
 
     def test_opening_alone_changes_nothing(self, path):
@@ -170,6 +182,8 @@ class TestCrash:
             content = content[: data.draw(st.integers(shortest, len(content)), label="length")]
             path.write_bytes(content)
             expected = [json.loads(line) for line in content[: content.rindex(b"\n")].splitlines()[1:]]
+            for entry in expected:
+                del entry["checksum"]
         assert entries_of(path) == expected
 
     @given(rest=st.binary(max_size=40).filter(lambda rest: b"\n" not in rest))
@@ -189,30 +203,112 @@ class TestCrash:
 
 
 class TestDamage:
-    @pytest.mark.parametrize("number", [1, 2, 3, 4])
-    @pytest.mark.parametrize("damage", [b"", b"\0" * 20, b"\xff\xfe", b'{"session": 0', b"[1]", b"17", b'{"a": 1} {}'])
-    def test_a_line_that_is_none_is_named_and_nothing_is_changed(self, path, number, damage):
+    DAMAGES = (b"", b"\0" * 20, b"\xff\xfe", b'{"session": 0', b"[1]", b"17", b'{"a": 1} {}', b"[" * 100_000)
+
+    @pytest.mark.parametrize("damage", DAMAGES, ids=range(len(DAMAGES)))
+    def test_without_its_first_line_it_is_refused_and_nothing_is_changed(self, path, damage):
+        content = path.read_bytes().split(b"\n", 1)[1]
+        path.write_bytes(damage + b"\n" + content)
+        with pytest.raises(FormatError, match="line 1:"):
+            entries_of(path)
+        assert path.read_bytes() == damage + b"\n" + content
+
+    @pytest.mark.parametrize("number", [2, 3, 4])
+    @pytest.mark.parametrize("damage", DAMAGES, ids=range(len(DAMAGES)))
+    def test_a_damaged_line_is_named_and_left_out_and_stays(self, path, number, damage, notices):
         lines = path.read_bytes().splitlines()
         lines[number - 1] = damage
         path.write_bytes(b"\n".join(lines) + b"\n")
         before = path.read_bytes()
-        with pytest.raises(FormatError, match=f"line {number}:"):
-            entries_of(path)
+        assert taken_over(path) == [*ENTRIES[: number - 2], *ENTRIES[number - 1 :]]
+        assert [str(path) in message and f"line {number}:" in message for message in notices] == [True]
         assert path.read_bytes() == before
 
     @given(data=st.data())
-    def test_a_lost_line_end_is_noticed(self, whole, data):
+    def test_a_lost_line_end_costs_two_pieces(self, whole, data):
         content, path = whole
         ends = [place for place, byte in enumerate(content[:-1]) if byte == ord("\n")]
-        number = data.draw(st.integers(0, len(ends) - 1))
+        number = data.draw(st.integers(1, len(ends) - 1))
         path.write_bytes(content[: ends[number]] + content[ends[number] + 1 :])
-        with pytest.raises(FormatError, match=f"line {number + 1}:"):
+        with Journal(path, STUDY) as journal:
+            assert journal.damaged == [number + 1]
+            assert len(journal.entries) == len(ENTRIES) - 2
+
+    def test_any_flipped_bit_is_noticed(self, whole, notices):
+        """All bits of a journal, one after the other: the first line is refused, any other costs its piece."""
+        content, path = whole
+        first = content.index(b"\n") + 1
+        for place in range(len(content)):
+            changed = bytearray(content)
+            changed[place] ^= 1 << (place % 8)
+            path.write_bytes(changed)
+            notices.clear()
+            if place < first:
+                with pytest.raises(FormatError, match="line 1:"):
+                    entries_of(path)
+                continue
+            found = taken_over(path)
+            assert len(found) in (1, 2)  # 1: the end of a line between two pieces
+            assert all(entry in ENTRIES for entry in found)
+            assert any("is run again" in notice for notice in notices), place
+
+    @pytest.mark.parametrize(
+        ("change", "words"),
+        [
+            (lambda content: content.replace(b"\n", b"\r\n"), "ends of lines to CR LF"),
+            (lambda content: b"\xef\xbb\xbf" + content, "byte-order mark"),
+            (lambda content: content.replace(b"journal/2", b"journal/1"), "an older version wrote this journal"),
+            (lambda content: content.replace(b"journal/2", b"journal/3"), "says what study it is, is damaged"),
+            (lambda content: content.replace(b'"seed": 0', b'"seed": 1'), "says what study it is, is damaged"),
+            (lambda content: content.replace(b" ", b""), "no journal of a study"),
+        ],
+        ids=range(6),
+    )
+    def test_a_changed_first_line(self, path, change, words):
+        path.write_bytes(change(path.read_bytes()))
+        with pytest.raises(FormatError, match=words):
             entries_of(path)
 
-    def test_a_line_nested_too_deep_is_damage_too(self, path):
-        path.write_bytes(path.read_bytes() + b"[" * 100_000 + b"\n")
-        with pytest.raises(FormatError, match="line 5:"):
-            entries_of(path)
+    def test_pieces_are_of_their_own_study_only(self, path, tmp_path, notices):
+        """A line of another study's journal has a checksum, which is right there."""
+        other = tmp_path / "other"
+        with Journal(other, {**STUDY, "seed": 1}) as journal:
+            journal.add(NEW)
+        path.write_bytes(path.read_bytes() + other.read_bytes().splitlines(keepends=True)[1])
+        assert taken_over(path) == ENTRIES
+        assert any("line 5:" in notice for notice in notices)
+
+    def test_order_and_copies_of_lines_do_no_harm(self, path, notices):
+        first, *pieces = path.read_bytes().splitlines(keepends=True)
+        path.write_bytes(first + b"".join([*reversed(pieces), pieces[0], pieces[0]]))
+        assert taken_over(path) == [*reversed(ENTRIES), ENTRIES[0], ENTRIES[0]]
+        assert notices == []
+
+    def test_a_second_first_line_is_no_piece(self, path, notices):
+        """Two journals of one study, one behind the other."""
+        path.write_bytes(2 * path.read_bytes())
+        assert taken_over(path) == 2 * ENTRIES
+        assert any("line 5:" in notice for notice in notices)
+
+    def test_a_line_that_was_never_finished_is_named_once(self, path, notices):
+        path.write_bytes(path.read_bytes()[:-5])
+        assert (taken_over(path), taken_over(path)) == (ENTRIES[:2], ENTRIES[:2])
+        assert [("line 4: it was never finished" in message) for message in notices] == [True]
+
+    def test_many_damaged_lines_are_counted(self, path, notices):
+        path.write_bytes(path.read_bytes() + b"x\n" * 9)
+        assert taken_over(path) == ENTRIES
+        assert any("lines 5, 6, 7, 8, 9 and 4 more:" in notice for notice in notices)
+
+    def test_what_the_study_does_not_know_is_named(self, path, notices):
+        """A line with a checksum that is right, but of which nothing can be made."""
+
+        def accept(entry):
+            return entry["loss"] + 1
+
+        with Journal(path, STUDY) as journal:
+            journal.take_over(accept)
+        assert any("lines 3, 4: damaged, or no piece of this study" in notice for notice in notices)
 
     @pytest.mark.parametrize(
         "content",
@@ -222,7 +318,6 @@ class TestDamage:
             b"label,x\n1,2\n",
             b'{"schema": "manyhands.sweep/1"}\n',
             b'{"schema": "manyhands.sweep/1", "sessions": [1]}',
-            b'{"schema": "manyhands.journal/2", "study": {}}\n',
             b'{\n "schema": "manyhands.sweep/1",\n "sessions": []\n}\n',
             b"{}\n",
             b"[]\n",

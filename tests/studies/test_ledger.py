@@ -6,7 +6,6 @@ import signal
 
 import pytest
 
-from manyhands.errors import FormatError
 from manyhands.studies.journal import Journal
 from manyhands.studies.ledger import Ledger
 
@@ -14,7 +13,8 @@ STUDY = {"kind": "test"}
 
 
 def anything(_place, record):
-    return "value" in record
+    if record["value"] < 0:
+        raise ValueError
 
 
 def test_what_was_added_is_found_now_and_later(tmp_path):
@@ -49,12 +49,15 @@ def test_an_interruption_waits_until_the_run_is_counted(tmp_path):
     assert counted == [2]
 
 
-@pytest.mark.parametrize("line", ["{}", '{"a": 1, "record": {}}', '{"a": 1, "record": 5}', '{"record": null}'])
-def test_a_line_that_is_no_run(tmp_path, line):
+@pytest.mark.parametrize(
+    "line",
+    ["{}", '{"a": 1, "record": {}}', '{"a": 1, "record": 5}', '{"record": null}', '{"a": 1, "record": {"value": -1}}'],
+)
+def test_a_line_that_is_no_run_is_named_and_left_out(tmp_path, line, notices):
     with Journal(tmp_path / "j", STUDY) as journal:
         journal.add(json.loads(line))
-    with (
-        Journal(tmp_path / "j", STUDY) as journal,
-        pytest.raises(FormatError, match="line 2: this line of the journal is no run of this study"),
-    ):
-        Ledger(journal, anything)
+        journal.add({"a": 2, "record": {"value": 5}})
+    with Journal(tmp_path / "j", STUDY) as journal:
+        ledger = Ledger(journal, anything)
+        assert (ledger.get({"a": 1}), ledger.get({"a": 2})) == (None, {"value": 5})
+    assert any("line 2: damaged, or no piece of this study" in notice for notice in notices)

@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+import os
 import re
 from dataclasses import replace
 
@@ -74,7 +75,24 @@ def interrupt_at(after, failure=KeyboardInterrupt):
 
 def entries(path):
     """Return the finished runs that a journal has."""
-    return [json.loads(line) for line in path.read_text().splitlines()[1:]]
+    lines = [json.loads(line) for line in path.read_text().splitlines()[1:]]
+    for line in lines:
+        del line["checksum"]
+    return lines
+
+
+def rewrite(path, rows, line):
+    """Replace the second run in a journal: by a line with a checksum that is right, if it can have one."""
+    runs = entries(path)
+    path.unlink()
+    with Journal(path, MethodsStudy(rows, SMALL)._identity()) as journal:
+        journal.add(runs[0])
+        try:
+            journal.add(json.loads(line))
+        except (ValueError, TypeError):
+            os.write(journal._file, f"{line}\n".encode())
+        for run in runs[2:]:
+            journal.add(run)
 
 
 @pytest.fixture(scope="module")
@@ -485,16 +503,45 @@ class TestJournal:
             '{"strategy": "sequential", "workers": 1, "rate": 0.1, "seed": 0, "record": {"accuracy": 0.5}}',
         ],
     )
-    def test_a_damaged_line(self, rows, tmp_path, scores, line):
+    def test_a_damaged_line_is_a_run_to_do_again(self, rows, done, tmp_path, line, notices):
         journal = tmp_path / "journal"
-        scores["sequential", 0.1, 1000] = 0.6  # it will be chosen
         with contextlib.suppress(KeyboardInterrupt):
             MethodsStudy(rows, SMALL, journal).run(interrupt_at(3))
-        lines = journal.read_text().splitlines()
-        assert len(lines) == 4
-        journal.write_text("\n".join([*lines[:2], line, *lines[3:]]) + "\n")
-        with pytest.raises(FormatError, match=f"{re.escape(str(journal))}, line 3: this line of the journal is"):
-            _ = MethodsStudy(rows, SMALL, journal).run().summary
+        assert len(entries(journal)) == 3
+        rewrite(journal, rows, line)
+        outcome = MethodsStudy(rows, SMALL, journal).run()
+        assert timeless(outcome.runs) == timeless(done.runs)
+        assert f"{journal}, line 3: damaged, or no piece of this study" in notices[0]
+
+    @pytest.mark.parametrize(
+        "changes",
+        [
+            {"accuracy": 4.13},
+            {"accuracy": None},
+            {"seconds": {"train": 0}},
+            {"workers": 2},
+            {"seed": 1},
+            {"learning_rate": 0.5},
+            {"bytes_sent": -1},
+            {"rounds": 1.5},
+            {"examples": "many"},
+            {"rows": 0},
+        ],
+        ids=str,
+    )
+    def test_a_run_is_believed_only_if_all_of_it_can_be(self, rows, done, tmp_path, changes, notices):
+        journal = tmp_path / "journal"
+        MethodsStudy(rows, SMALL, journal).run()
+        lines = entries(journal)
+        number = next(place for place, each in enumerate(lines) if each["seed"] < 1000)
+        lines[number]["record"].update(changes)
+        journal.unlink()
+        with Journal(journal, MethodsStudy(rows, SMALL)._identity()) as opened:
+            for line in lines:
+                opened.add(line)
+        outcome = MethodsStudy(rows, SMALL, journal).run()
+        assert timeless(outcome.runs) == timeless(done.runs)
+        assert f"line {number + 2}: damaged" in notices[0]
 
 
 class TestTable:

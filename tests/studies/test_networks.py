@@ -1,6 +1,7 @@
 """The study of networks: rates chosen on validation rows alone, no run done twice, and what averaging changes."""
 
 import json
+import os
 import re
 from dataclasses import replace
 
@@ -9,8 +10,10 @@ import pytest
 
 import manyhands.studies.networks as module
 from manyhands.data.catalog import DataRequest, load
-from manyhands.errors import DivergedError, FormatError, SettingsError
+from manyhands.errors import DivergedError, SettingsError
 from manyhands.studies.calibration import calibration_error, confidence
+from manyhands.studies.journal import Journal
+from manyhands.studies.ledger import Ledger
 from manyhands.studies.network_space import AXES, NetworksRequest, networks_of
 from manyhands.studies.networks import NetworksStudy, networks
 from manyhands.training.run import train
@@ -56,7 +59,10 @@ def interrupt_at(after, failure=KeyboardInterrupt):
 
 
 def entries(path):
-    return [json.loads(line) for line in path.read_text().splitlines()[1:]]
+    lines = [json.loads(line) for line in path.read_text().splitlines()[1:]]
+    for line in lines:
+        del line["checksum"]
+    return lines
 
 
 @pytest.fixture(scope="module")
@@ -417,6 +423,15 @@ class TestPossible:
         assert [(run["network"], run["workers"]) for run in outcome.runs] == [(0, 1), (0, 2), (1, 1), (1, 2)]
 
 
+@pytest.fixture(scope="module")
+def kept(rows, tmp_path_factory):
+    """The first runs that a journal has."""
+    path = tmp_path_factory.mktemp("networks") / "journal"
+    with pytest.raises(KeyboardInterrupt):
+        NetworksStudy(rows, SMALL, path).run(interrupt_at(5))
+    return entries(path)
+
+
 class TestJournal:
     @pytest.mark.parametrize("failure", [KeyboardInterrupt, RuntimeError])
     @pytest.mark.parametrize("after", [2, 5, 14, RUNS])  # while choosing, while reporting, later, after everything
@@ -490,14 +505,44 @@ class TestJournal:
             PLACE + '"seed": 0, "record": {"accuracy": 1}}',
         ],
     )
-    def test_a_damaged_line(self, rows, tmp_path, line):
-        journal = tmp_path / "journal"
-        with pytest.raises(KeyboardInterrupt):
-            NetworksStudy(rows, SMALL, journal).run(interrupt_at(2))
-        lines = journal.read_text().splitlines()
-        journal.write_text("\n".join([lines[0], lines[1], line]) + "\n")
-        with pytest.raises(FormatError, match="line 3: this line of the journal is"):
-            NetworksStudy(rows, SMALL, journal).run()
+    def test_a_damaged_line_is_a_run_to_do_again(self, rows, tmp_path, line, notices, no_training):
+        journal, study = tmp_path / "journal", NetworksStudy(rows, SMALL)
+        with Journal(journal, study._identity()) as opened:
+            try:
+                opened.add(json.loads(line))
+            except (ValueError, TypeError):
+                os.write(opened._file, f"{line}\n".encode())
+        with Journal(journal, study._identity()) as opened:
+            assert Ledger(opened, study._check_run)._records == {}
+        assert f"{journal}, line 2: damaged, or no piece of this study" in notices[-1]
+
+    @pytest.mark.parametrize(
+        ("changes", "place"),
+        [
+            ({"accuracy": 4.13}, {}),
+            ({"confidence": -1}, {}),
+            ({"calibration_error": 2}, {}),
+            ({"validation_accuracy": 7.12}, {}),
+            ({"validation_accuracy": None}, {}),
+            ({"distinct_neurons": [1, 2, 3]}, {}),
+            ({"distinct_neurons": "many"}, {}),
+            ({"curve": None}, {}),
+            ({"seconds": {"train": 1}}, {}),
+            ({"batch": 3}, {}),
+            ({}, {"network": {"hidden": [4, 4]}}),
+            ({}, {"network": None}),
+            ({}, {"seed": 5}),
+            ({}, {"strategy": "gradient"}),
+        ],
+        ids=str,
+    )
+    def test_a_run_is_believed_only_if_all_of_it_can_be(self, rows, kept, changes, place):
+        study = NetworksStudy(rows, SMALL)
+        whole = next(each for each in kept if each["seed"] < 1000)
+        where = {name: value for name, value in whole.items() if name != "record"}
+        study._check_run(where, whole["record"])
+        with pytest.raises((ValueError, KeyError, TypeError)):
+            study._check_run({**where, **place}, {**whole["record"], **changes})
 
 
 class TestText:

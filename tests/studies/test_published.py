@@ -212,7 +212,7 @@ def test_the_file_has_both_tables_with_theirs_and_ours(tmp_path):
     path = tmp_path / "x.json"
     done.save(path)
     saved = json.loads(path.read_text())
-    assert list(saved) == ["schema", "environment", "settings", "interrupted", "runs", "tables"]
+    assert list(saved) == ["schema", "environment", "settings", "interrupted", "runs", "tables", "checksum"]
     assert (saved["schema"], saved["interrupted"]) == (SCHEMA, False) == ("manyhands.published/1", False)
     assert saved["runs"] == done.runs
     assert list(saved["tables"]) == ["table2", "table3"]

@@ -24,6 +24,9 @@ from manyhands.data.catalog import DataRequest, load
 from manyhands.data.split import resplit
 from manyhands.errors import DataError, FormatError, ManyhandsError, OutputError, SettingsError
 from manyhands.studies.grid import SweepRequest
+from manyhands.studies.journal import Journal
+from manyhands.studies.run_records import SECONDS
+from manyhands.studies.seal import unsealed
 from manyhands.studies.sessions import sweep_text
 from manyhands.studies.sweep import SweepStudy, load_for_sweep, sweep
 from manyhands.teams import launchers
@@ -31,6 +34,7 @@ from manyhands.training.run import network_settings, run, train
 
 GRID = {"hidden": (4, (8, 6), 12), "epochs": (3, 12), "runs": 2}
 SESSIONS = 3 * 2 * 2
+REQUEST = SweepRequest(((4,), (8, 6), (12,)), (3, 12), 2)
 RESULTS = ("hidden", "epochs", "seed", "split", "accuracy", "validation_accuracy", "epochs_run", "loss", "retimed_s")
 COMMAND = ["sweep", "--data", "digits", "--hidden", "4,8-6,12", "--epochs", "3,12", "--runs", "2", "--quiet"]
 """The grid, for the command line."""
@@ -137,7 +141,7 @@ class TestResults:
         alone.save(tmp_path / "sweep.json")
         record = json.loads((tmp_path / "sweep.json").read_text(), parse_constant=pytest.fail)
         assert record["schema"] == "manyhands.sweep/1"
-        assert record == json.loads(json.dumps(alone.record()))
+        assert unsealed(record) == json.loads(json.dumps(alone.record()))
         assert record["best"]["hidden"] == list(alone.best.hidden)
 
 
@@ -504,13 +508,73 @@ class TestGoingOn:
             {"session": None},
             {"retimed": [0], "train_s": 1.0},
             {"retimed": 0},
+            {"retimed": 0, "train_s": -1.0},
+            {"retimed": 0, "train_s": True},
         ],
     )
-    def test_an_entry_that_is_no_session_is_damage(self, rows, full_journal, tmp_path, entry):
-        journal = tmp_path / "journal"
-        journal.write_bytes(full_journal.read_bytes() + json.dumps(entry).encode() + b"\n")
-        with pytest.raises(FormatError):
-            sweep(rows, **GRID, journal=journal)
+    def test_an_entry_that_is_no_session_is_named_and_left_out(self, rows, full_journal, tmp_path, entry, notices):
+        found = resumed(rows, full_journal, tmp_path / "journal", lambda lines: [*lines, entry])
+        assert len(found.runs) == SESSIONS
+        assert f"line {SESSIONS + 2}: damaged, or no piece of this study" in notices[0]
+
+    @pytest.mark.parametrize(
+        "changes",
+        [
+            {"session": -1},
+            {"session": True},
+            {"hidden": [5]},
+            {"hidden": 4},
+            {"epochs": 2.5},
+            {"seed": 7},
+            {"split": 0},
+            {"accuracy": 4.13},
+            {"accuracy": -0.1},
+            {"accuracy": None},
+            {"accuracy": "0.9"},
+            {"validation_accuracy": 7.12},
+            {"validation_accuracy": None},
+            {"epochs_run": 10**6},
+            {"epochs_run": 0},
+            {"loss": "small"},
+            {"seconds": {}},
+            {"seconds": [1, 2]},
+            {"seconds": {**dict.fromkeys(SECONDS, 1.0), "train": 0}},
+            {"seconds": {**dict.fromkeys(SECONDS, 1.0), "merge": -1e-9}},
+            {"seconds": {**dict.fromkeys(SECONDS, 1.0), "total": 1e300}},
+            {"side_by_side": 0},
+            {"retimed_s": 3.0},
+        ],
+        ids=str,
+    )
+    def test_a_session_is_believed_only_if_all_of_it_can_be(
+        self, rows, alone, full_journal, tmp_path, changes, notices
+    ):
+        """With a checksum that is right: somebody has made the line."""
+        found = resumed(rows, full_journal, tmp_path / "journal", lambda lines: [{**lines[0], **changes}, *lines[1:]])
+        assert results(found.runs) == results(alone.runs)
+        assert "line 2: damaged, or no piece of this study" in notices[0]
+
+    def test_flipped_bits_are_sessions_to_do_again(self, rows, full_journal, tmp_path, monkeypatch, notices):
+        """A few hundred of them: whatever is taken over is as it was measured."""
+        content, journal = full_journal.read_bytes(), tmp_path / "journal"
+        true = {each["session"]: each for each in map(json.loads, content.splitlines()[1:])}
+        study = SweepStudy(rows, REQUEST)
+        rng = np.random.default_rng(12)
+        for place, bit in zip(rng.integers(0, len(content), 300), rng.integers(0, 8, 300), strict=True):
+            changed = bytearray(content)
+            changed[place] ^= 1 << bit
+            journal.write_bytes(changed)
+            study.outcome.sessions.clear()
+            notices.clear()
+            if place <= content.index(b"\n"):
+                with pytest.raises(FormatError, match="line 1: "):
+                    Journal(journal, study._identity())
+                continue
+            with Journal(journal, study._identity()) as opened:
+                study._take_over(opened)
+            assert SESSIONS - 2 <= len(study.outcome.sessions) < SESSIONS
+            assert all(record.items() <= true[number].items() for number, record in study.outcome.sessions.items())
+            assert str(journal) in notices[0]
 
     def test_a_full_disk_ends_the_sweep_and_keeps_what_was_written(self, rows, tmp_path, monkeypatch):
         journal = tmp_path / "journal"
@@ -531,6 +595,17 @@ class TestGoingOn:
         assert len(journal.read_text().splitlines()) == 5  # the header and four
         found = SweepStudy(rows, SweepRequest(((4,), (8,)), (3,), 5, workers=2), journal).run()
         assert len(found.runs) == 10
+
+
+def resumed(rows, full_journal, path, change):
+    """Sweep with a journal whose pieces were changed, under checksums that are right."""
+    pieces = [json.loads(line) for line in full_journal.read_bytes().splitlines()[1:]]
+    for piece in pieces:
+        del piece["checksum"]
+    with Journal(path, SweepStudy(rows, REQUEST)._identity()) as journal:
+        for piece in change(pieces):
+            journal.add(piece)
+    return sweep(rows, **GRID, journal=path)
 
 
 @pytest.fixture(scope="module")
@@ -697,7 +772,9 @@ def killed_and_resumed(tmp_path, start, moments, runs, workers, seed):
     record = json.loads(path.read_text())
     assert record["interrupted"] is False
     for number, entry in kept.items():
-        assert record["sessions"][number] == {name: value for name, value in entry.items() if name != "session"}
+        assert record["sessions"][number] == {
+            name: value for name, value in entry.items() if name not in ("session", "checksum")
+        }
     assert len(journal.read_bytes().splitlines()) == 1 + 4 * runs
     return record, killed
 

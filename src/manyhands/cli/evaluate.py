@@ -6,10 +6,11 @@ import argparse
 import contextlib
 import shutil
 import textwrap
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from manyhands.cli import options as shared
+from manyhands.cli import studies
 from manyhands.errors import DataError
 
 if TYPE_CHECKING:
@@ -55,6 +56,7 @@ def run(options: argparse.Namespace) -> int:
     """Carry out the command."""
     from manyhands.data.catalog import load_test
     from manyhands.studies.diagnostics import diagnose, evaluation
+    from manyhands.studies.seal import write_record
     from manyhands.training.model import load_model
 
     shared.check_output(options.json)
@@ -73,17 +75,16 @@ def run(options: argparse.Namespace) -> int:
         right = _fitting(options.against, lambda: other.correct(examples))
         against = {"model": str(options.against), **_against(found.correct, right)}
     record = evaluation(found, str(options.model), against)
+    lines = [f"accuracy  {100 * found.accuracy:.2f} % of {len(examples.labels)} test rows"]
     if not options.quiet:
-        print(f"model     {options.model}, trained on {model.name}, {len(model.classes)} classes")
-    print(f"accuracy  {100 * found.accuracy:.2f} % of {len(examples.labels)} test rows")
+        lines.insert(0, f"model     {options.model}, trained on {model.name}, {len(model.classes)} classes")
     if against is not None:
-        print(_difference(against, options.against))
-    if options.json:
-        from manyhands.files import write_json
-
-        write_json(options.json, record)
-    if options.report:
-        _report(options, found, model, examples, record)
+        lines.append(_difference(against, options.against))
+    studies.in_order(
+        lambda: write_record(options.json, record) if options.json else None,
+        lambda: print("\n".join(lines), flush=True),
+        *(_report(options, found, model, examples, record) if options.report else ()),
+    )
     return 0
 
 
@@ -110,18 +111,24 @@ def _fitting(path: str, work: Callable[[], Result]) -> Result:
 
 def _report(
     options: argparse.Namespace, found: Diagnosis, model: TrainedModel, examples: Examples, record: dict[str, Any]
-) -> None:
-    """Print what the model gets wrong, and write the page."""
+) -> Iterator[Callable[[], None]]:
+    """Yield the steps of a report: write its record, print what the model gets wrong, write the page."""
     from manyhands.studies.diagnostics_text import diagnosis_text
-    from manyhands.studies.report.diagnostics import left_out, write_diagnosis
+    from manyhands.studies.report.diagnostics import left_out, write_diagnosis, write_evaluation
 
+    yield lambda: write_evaluation(record, options.report)
     if not options.quiet:
-        print(f"{diagnosis_text(found, shutil.get_terminal_size().columns)}\n", flush=True)
-    page = write_diagnosis(found, model, model.in_order(examples), options.report, record, transpose=options.transpose)
-    missing = left_out(found, examples)
-    if missing and not options.quiet:
-        print(textwrap.fill(missing, 80, initial_indent="note      ", subsequent_indent=" " * 10))
-    print(f"report    {page}")
+        text = f"{diagnosis_text(found, shutil.get_terminal_size().columns)}\n"
+        missing = left_out(found, examples)
+        if missing:
+            text += "\n" + textwrap.fill(missing, 80, initial_indent="note      ", subsequent_indent=" " * 10)
+        yield lambda: print(text, flush=True)
+    yield lambda: studies.print_page(
+        lambda: write_diagnosis(
+            found, model, model.in_order(examples), options.report, record, transpose=options.transpose
+        ),
+        "report    ",
+    )
 
 
 def _against(right: NDArray[np.bool_], other: NDArray[np.bool_]) -> dict[str, Any]:

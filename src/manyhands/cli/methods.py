@@ -97,9 +97,11 @@ def run(options: argparse.Namespace) -> int:
         with studies.progress_bar(quiet=options.quiet, unit="run") as advance:
             study.run(advance)
 
-    status = studies.carry_out(options, study.outcome, carry_out, study.text, answers=False)
-    if status == 0 and options.markdown:
-        write_whole(options.markdown, methods.methods_markdown(study.outcome).encode())
+    def markdown() -> None:
+        if options.markdown and not study.outcome.interrupted:
+            write_whole(options.markdown, methods.methods_markdown(study.outcome).encode())
+
+    status = studies.carry_out(options, study.outcome, carry_out, study.text, answers=False, more=markdown)
     if status == 0 and journal is not None and not options.journal:
         Path(journal).unlink(missing_ok=True)
     return status

@@ -6,6 +6,8 @@ import argparse
 from pathlib import Path
 from typing import Any
 
+from manyhands.cli import studies
+
 
 def register(commands: Any) -> None:
     """Add the command to the program's parser."""
@@ -32,12 +34,12 @@ def run(options: argparse.Namespace) -> int:
     record = read_record(options.results)
     folder = Path(options.report) if options.report else _beside(Path(options.results))
     check_possible(folder)
-    page = write_report(record, folder)
-    if options.quiet:
-        print(page)
-        return 0
     question, found = answer(record)
-    print(f"question  {question}\nanswer    {found}\nreport    {page}")
+    before = "" if options.quiet else "report    "
+    studies.in_order(
+        lambda: None if options.quiet else print(f"question  {question}\nanswer    {found}", flush=True),
+        lambda: studies.print_page(lambda: write_report(record, folder), before),
+    )
     return 0
 
 

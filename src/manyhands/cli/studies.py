@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from manyhands.cli import options as shared
-from manyhands.errors import ManyhandsError, OutputError, Terminated
+from manyhands.errors import DrawingError, ManyhandsError, Terminated, joined
 
 if TYPE_CHECKING:
     from manyhands.data.dataset import Dataset
@@ -68,6 +68,7 @@ def carry_out(
     leads: bool = True,
     *,
     answers: bool = True,
+    more: Callable[[], object] = lambda: None,
 ) -> int:
     """Run a study; write and print what is finished, whatever ends it; return the exit status.
 
@@ -81,61 +82,113 @@ def carry_out(
         Whether this process writes and prints.
     answers
         Whether it answers the question about speed.
+    more
+        Writes what this study has beside all others.
     """
+    how: dict[str, Any] = {"answers": answers, "more": more}
     try:
         run()
     except KeyboardInterrupt as error:
         if options.debug:
             raise
-        finish(options, outcome, text, leads, answers=answers)
+        finish(options, outcome, text, leads, **how)
         return _TERMINATED if isinstance(error, Terminated) else _INTERRUPTED
-    except ManyhandsError:
+    except Exception:
         if outcome.runs:  # hours of finished runs are worth having, whatever became of this one
-            finish(options, outcome, text, leads, answers=answers)
+            _finish_after_all(options, outcome, text, leads, **how)
         raise
-    finish(options, outcome, text, leads, answers=answers)
+    finish(options, outcome, text, leads, **how)
     return 0
 
 
+def _finish_after_all(options: argparse.Namespace, *what: Any, **how: Any) -> None:
+    """Write and print what there is; what fails in that is said, and hides nothing of what came before."""
+    try:
+        finish(options, *what, **how)
+    except ManyhandsError as error:
+        print(f"manyhands {options.command}: {error}", file=sys.stderr, flush=True)
+
+
 def finish(
-    options: argparse.Namespace, outcome: Outcome, text: Callable[[], str], leads: bool = True, *, answers: bool = True
+    options: argparse.Namespace,
+    outcome: Outcome,
+    text: Callable[[], str],
+    leads: bool = True,
+    *,
+    answers: bool = True,
+    more: Callable[[], object] = lambda: None,
 ) -> None:
-    """Write files and print tables, in this order: a terminal can fail. A disk can too: then the tables come first.
+    """Write numbers, print tables, and draw, in this order: whatever fails costs itself only.
 
     Raises
     ------
-    OutputError
-        If a file cannot be written; everything else is there by then.
+    ManyhandsError
+        If files cannot be written, or figures not be drawn; everything else is there by then.
     """
     if not leads:
         return
-    page, failures = None, []
-    try:
-        if options.json:
-            outcome.save(options.json)
-    except OutputError as error:
-        failures.append(error)
-    try:
-        page = _write_report(options, outcome)
-    except OutputError as error:
-        failures.append(error)
-    print(text(), flush=True)
-    if outcome.runs and answers:
-        from manyhands.studies.report.answer import answer
+    reports = bool(options.report and outcome.runs)
+    in_order(
+        lambda: outcome.save(options.json) if options.json else None,
+        lambda: _write_numbers(options, outcome) if reports else None,
+        more,
+        lambda: print(text(), flush=True),
+        lambda: _print_answer(outcome) if answers and outcome.runs else None,
+        lambda: _write_report(options, outcome) if reports else None,
+    )
 
-        print(f"\n{textwrap.fill(' '.join(answer(outcome.record())), 80, break_on_hyphens=False)}", flush=True)
-    if page is not None:
-        print(f"\nreport    {page}", flush=True)
+
+def in_order(*steps: Callable[[], object]) -> None:
+    """Take all steps, whatever fails in one of them.
+
+    Raises
+    ------
+    ManyhandsError
+        At the end, with what all have to say that could not do theirs.
+    OSError
+        At the end, if nothing but printing has failed.
+    """
+    failures: list[ManyhandsError] = []
+    unprinted: OSError | None = None
+    for step in steps:
+        try:
+            step()
+        except ManyhandsError as error:
+            failures.append(error)
+        except OSError as error:  # such as the reader of our output, who went away
+            unprinted = error
     if failures:
-        raise failures[0]
+        raise joined(failures)
+    if unprinted is not None:
+        raise unprinted
 
 
-def _write_report(options: argparse.Namespace, outcome: Outcome) -> Path | None:
-    if not options.report or not outcome.runs:
-        return None
+def print_page(write: Callable[[], Path], before: str = "") -> None:
+    """Write a report and say where its page is, also if figures are missing in it."""
+    try:
+        page = write()
+    except DrawingError as error:
+        print(f"{before}{error.page}", flush=True)
+        raise
+    print(f"{before}{page}", flush=True)
+
+
+def _print_answer(outcome: Outcome) -> None:
+    from manyhands.studies.report.answer import answer
+
+    print(f"\n{textwrap.fill(' '.join(answer(outcome.record())), 80, break_on_hyphens=False)}", flush=True)
+
+
+def _write_numbers(options: argparse.Namespace, outcome: Outcome) -> None:
+    from manyhands.studies.report import write_numbers
+
+    write_numbers(outcome.record(), options.report)
+
+
+def _write_report(options: argparse.Namespace, outcome: Outcome) -> None:
     from manyhands.studies.report import write_report
 
-    return write_report(outcome.record(), options.report)
+    print_page(lambda: write_report(outcome.record(), options.report), "\nreport    ")
 
 
 def introduce(dataset: Dataset, environment: dict[str, Any], network: str, plan: str) -> None:

@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 
-from manyhands.files import write_json
 from manyhands.studies.laws import fit_amdahl, fit_gustafson, fit_scalability
+from manyhands.studies.seal import write_record
 from manyhands.studies.statistics import (
     DEFAULT_MARGIN,
     Estimate,
@@ -203,14 +203,14 @@ class Comparison:
         }
 
     def save(self, path: str | Path) -> None:
-        """Write :meth:`record` as JSON, whole or not at all.
+        """Write :meth:`record` as JSON with a checksum, whole or not at all.
 
         Raises
         ------
         OutputError
             If it cannot be written.
         """
-        write_json(path, self.record())
+        write_record(path, self.record())
 
 
 def _target_speedup(reference: Sequence[dict[str, Any]], group: Sequence[dict[str, Any]]) -> float | None:

@@ -6,12 +6,12 @@ import json
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from manyhands.errors import FormatError
 from manyhands.interruption import uninterrupted
 from manyhands.studies.journal import Journal
 
-Check = Callable[[Mapping[str, Any], Mapping[str, Any]], bool]
-"""Tells whether a place and a record, as read from a file, are a run of this study."""
+Check = Callable[[Mapping[str, Any], Mapping[str, Any]], None]
+"""Raises ValueError, or what a missing field or a wrong type raises, unless place and record, as read from a file, are
+a whole run of this study."""
 
 
 class Ledger:
@@ -20,32 +20,22 @@ class Ledger:
     Parameters
     ----------
     journal
-        Open; what it has is taken over.
+        Open; what it has is taken over. Lines that are no run of this study are named and left out.
     check
         See :data:`Check`.
-
-    Raises
-    ------
-    FormatError
-        If a line of the journal is no run of this study.
     """
 
     def __init__(self, journal: Journal | None, check: Check) -> None:
-        self._journal = journal
+        self._journal, self._check = journal, check
         self._records: dict[str, dict[str, Any]] = {}
-        for line, entry in enumerate([] if journal is None else journal.entries, 2):
-            place = {name: value for name, value in entry.items() if name != "record"}
-            try:
-                record = entry["record"]
-                if not check(place, record):
-                    raise ValueError
-            except (KeyError, TypeError, ValueError, AttributeError) as error:
-                raise FormatError(
-                    "this line of the journal is no run of this study; delete the file",
-                    path=None if journal is None else journal.path,
-                    line=line,
-                ) from error
-            self._records[_key(place)] = record
+        if journal is not None:
+            journal.take_over(self._accept)
+
+    def _accept(self, entry: dict[str, Any]) -> None:
+        """Take over a run of an earlier attempt."""
+        place = {name: value for name, value in entry.items() if name != "record"}
+        self._check(place, entry["record"])
+        self._records[_key(place)] = entry["record"]
 
     def get(self, place: Mapping[str, Any]) -> dict[str, Any] | None:
         """Return the record of the run at ``place`` (plain data that says what it is), or None if it is not done."""

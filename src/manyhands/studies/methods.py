@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import itertools
 import textwrap
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
@@ -17,13 +17,14 @@ from typing import Any
 
 from manyhands import __version__
 from manyhands.data.dataset import Dataset
-from manyhands.errors import DivergedError, FormatError, ManyhandsError, SettingsError
-from manyhands.interruption import uninterrupted
+from manyhands.errors import DivergedError, ManyhandsError, SettingsError
 from manyhands.learners.mlp.network import MLPSettings
 from manyhands.strategies import parse_strategy
 from manyhands.studies.comparison import Comparison, SummaryRow, run_record
 from manyhands.studies.environment import describe_environment
 from manyhands.studies.journal import Journal
+from manyhands.studies.ledger import Ledger
+from manyhands.studies.run_records import FINISHED_RUN, TRIAL, check_fields
 from manyhands.studies.statistics import DEFAULT_MARGIN, check_margin
 from manyhands.studies.tables import with_interval
 from manyhands.studies.tuning import FIRST_TUNING_SEED, best_rate, check_seeds, tried_on_validation
@@ -71,11 +72,6 @@ DEFAULT_RATES = (0.001, 0.004, 0.012)
 DEFAULT_WORKERS = (2, 8)
 DEFAULT_SEEDS = 5
 TUNING_SEEDS = 1
-
-_NEEDED = frozenset(
-    ("strategy", "workers", "seed", "seconds", "rounds", "bytes_sent", "examples", "learning_rate", "rows", "accuracy")
-)
-"""What the record of a reported run has at least."""
 
 MethodsProgress = Callable[[str, float, float], None]
 """Told what is running, how many runs are done, and how many there are."""
@@ -182,7 +178,6 @@ class MethodsStudy:
         if journal is not None:
             with Journal(journal, self._identity()):
                 pass  # what is wrong with it is better known now
-        self._done: dict[tuple[str, int, float, int], dict[str, Any]] = {}
         self.outcome = Methods(describe_environment(), self._settings())
 
     def run(self, progress: MethodsProgress | None = None) -> Methods:
@@ -200,12 +195,12 @@ class MethodsStudy:
             journal = None
             if self._journal_path is not None:
                 journal = stack.enter_context(Journal(self._journal_path, self._identity()))
-                self._take_over(journal)
+            ledger = Ledger(journal, _check_run)
             for case in self._cases:
                 told = None if progress is None else _bind(progress, str(case), finished, whole)
-                rate = self._choose(case, journal, told)
+                rate = self._choose(case, ledger, told)
                 for seed in range(self.request.seed, self.request.seed + self.request.seeds):
-                    record = self._carry_out(case, rate, seed, journal, told)
+                    record = self._carry_out(case, rate, seed, ledger, told)
                     if record.get("diverged"):
                         self.outcome.diverged.append(f"{case}, rate {rate:g}, seed {seed}")
                     else:
@@ -213,20 +208,21 @@ class MethodsStudy:
         self.outcome.interrupted = False
         return self.outcome
 
-    def _choose(self, case: _Case, journal: Journal | None, told: Callable[[], None] | None) -> float:
+    def _choose(self, case: _Case, ledger: Ledger, told: Callable[[], None] | None) -> float:
         """Return the learning rate with the best mean accuracy on the validation rows; of equals, the smallest."""
 
         def score(rate: float, seed: int) -> float:
-            return float(self._carry_out(case, rate, seed, journal, told)["accuracy"])
+            return float(self._carry_out(case, rate, seed, ledger, told)["accuracy"])
 
         return best_rate(self.request.rates, self.request.tuning, score)
 
     def _carry_out(
-        self, case: _Case, rate: float, seed: int, journal: Journal | None, told: Callable[[], None] | None
+        self, case: _Case, rate: float, seed: int, ledger: Ledger, told: Callable[[], None] | None
     ) -> dict[str, Any]:
         """Return the record of a run, done now or before."""
-        key = (case.strategy, case.workers, rate, seed)
-        if key not in self._done:
+        place = {"strategy": case.strategy, "workers": case.workers, "rate": rate, "seed": seed}
+        record = ledger.get(place)
+        if record is None:
             tuning = seed >= FIRST_TUNING_SEED
             dataset = self._tried if tuning else self.dataset
             try:
@@ -237,14 +233,10 @@ class MethodsStudy:
                     raise ManyhandsError(f"{what}: {error}; it has nothing to be compared with") from error
                 # Such a rate is not chosen; such a run is named, in no mean, and not tried again.
                 record = {"accuracy": 0.0} if tuning else {"accuracy": 0.0, "diverged": True}
-            place = {"strategy": case.strategy, "workers": case.workers, "rate": rate, "seed": seed}
-            with uninterrupted():
-                if journal is not None:
-                    journal.add({**place, "record": record})
-                self._done[key] = record
+            ledger.add(place, record)
         if told is not None:
             told()
-        return self._done[key]
+        return record
 
     def _plan(self, case: _Case, rate: float, seed: int) -> Plan:
         request = self.request
@@ -259,22 +251,6 @@ class MethodsStudy:
             schedule=request.schedule,
             seed=seed,
         )
-
-    def _take_over(self, journal: Journal) -> None:
-        """Take over what earlier attempts have finished."""
-        for line, entry in enumerate(journal.entries, 2):
-            try:
-                key = (entry["strategy"], entry["workers"], entry["rate"], entry["seed"])
-                record = entry["record"]
-                judged = key[3] < FIRST_TUNING_SEED and not record.get("diverged")
-                needed = _NEEDED if judged else {"accuracy"}
-                if not needed <= record.keys() or not 0 <= record["accuracy"] <= 1:
-                    raise ValueError
-                self._done[key] = record
-            except (KeyError, TypeError, ValueError, AttributeError) as error:
-                raise FormatError(
-                    "this line of the journal is no run of this study; delete the file", path=journal.path, line=line
-                ) from error
 
     def _settings(self) -> dict[str, Any]:
         """Return what was resolved, for the record."""
@@ -315,6 +291,15 @@ class MethodsStudy:
     def text(self) -> str:
         """Return what is finished as a table."""
         return methods_text(self.outcome)
+
+
+def _check_run(place: Mapping[str, Any], record: Mapping[str, Any]) -> None:
+    """Raise ValueError or KeyError unless a line of a journal is a whole run of this study."""
+    known = {name: place[name] for name in ("strategy", "workers", "seed")}
+    if known["seed"] >= FIRST_TUNING_SEED or record.get("diverged"):
+        check_fields(record, TRIAL, same={})
+    else:
+        check_fields(record, FINISHED_RUN, same={**known, "learning_rate": place["rate"]})
 
 
 def _bind(progress: MethodsProgress, what: str, finished: Iterator[int], whole: int) -> Callable[[], None]:

@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from manyhands.files import write_json
 from manyhands.studies.comparison import Comparison, SummaryRow
+from manyhands.studies.seal import write_record
 from manyhands.studies.statistics import Estimate, estimate
 
 SCHEMA = "manyhands.networks/1"
@@ -178,14 +178,14 @@ class Networks:
         }
 
     def save(self, path: str | Path) -> None:
-        """Write :meth:`record` as JSON, whole or not at all.
+        """Write :meth:`record` as JSON with a checksum, whole or not at all.
 
         Raises
         ------
         OutputError
             If it cannot be written.
         """
-        write_json(path, self.record())
+        write_record(path, self.record())
 
 
 def _reached(target: float, runs: Sequence[dict[str, Any]]) -> Reached:

@@ -22,6 +22,7 @@ from manyhands import __version__
 from manyhands.data.catalog import DataRequest, load
 from manyhands.data.dataset import Dataset
 from manyhands.errors import DivergedError, SettingsError
+from manyhands.learners.mlp.network import MLPSettings
 from manyhands.strategies import parse_strategy
 from manyhands.studies.calibration import calibration_error, confidence
 from manyhands.studies.comparison import run_record
@@ -31,6 +32,7 @@ from manyhands.studies.ledger import Ledger
 from manyhands.studies.network_results import Networks
 from manyhands.studies.network_space import AXES, Network, NetworksRequest, networks_of
 from manyhands.studies.network_tables import networks_text
+from manyhands.studies.run_records import DIVERGED, FINISHED_RUN, MEASURED, TRIAL, check_fields
 from manyhands.studies.statistics import check_margin
 from manyhands.studies.symmetry import distinct_neurons
 from manyhands.studies.tuning import FIRST_TUNING_SEED, best_rate, check_seeds, tried_on_validation
@@ -39,12 +41,6 @@ from manyhands.training.model import accuracy
 from manyhands.training.plan import Plan, is_automatic, make_plan
 from manyhands.training.result import TrainingResult
 from manyhands.training.run import run
-
-_MEASURED = frozenset(("validation_accuracy", "confidence", "calibration_error", "distinct_neurons"))
-"""What a reported run has beyond the record of a comparison's run."""
-_NEEDED = _MEASURED | frozenset(
-    ("strategy", "workers", "seed", "seconds", "learning_rate", "rows", "accuracy", "curve")
-)
 
 NetworksProgress = Callable[[str, float, float], None]
 """Told what is running, how many runs are done, and how many there are."""
@@ -129,7 +125,7 @@ class NetworksStudy:
             journal = None
             if self._journal_path is not None:
                 journal = stack.enter_context(Journal(self._journal_path, self._identity()))
-            ledger = Ledger(journal, _is_run)
+            ledger = Ledger(journal, self._check_run)
 
             def tell(network: Network, case: _Case) -> None:
                 if progress is not None:
@@ -280,19 +276,30 @@ class NetworksStudy:
             "measured": bool(self.request.targets),
         }
 
+    def _check_run(self, place: Mapping[str, Any], record: Mapping[str, Any]) -> None:
+        """Raise ValueError or KeyError unless a line of a journal is a whole run of this study."""
+        known = {name: place[name] for name in ("batch", "strategy", "workers", "seed")}
+        network = MLPSettings(**{**place["network"], "hidden": tuple(place["network"]["hidden"])})
+        if record.get("diverged"):
+            check_fields(record, DIVERGED, same={})
+        elif known["seed"] >= FIRST_TUNING_SEED:
+            check_fields(record, TRIAL, same={})
+        else:
+            check_fields(record, FINISHED_RUN, MEASURED, same={**known, "learning_rate": network.learning_rate})
+            self._check_measured(network, record)
+
+    def _check_measured(self, network: MLPSettings, record: Mapping[str, Any]) -> None:
+        """Raise ValueError unless a run was measured on this study's rows, and on its way if it is to be."""
+        if (record["validation_accuracy"] is None) != (self.dataset.validation is None):
+            raise ValueError("it was tried on other rows")
+        if len(record["distinct_neurons"]) != len(network.hidden):
+            raise ValueError("it has another number of hidden layers")
+        if self.request.targets and not record["curve"]:
+            raise ValueError("it was not measured on its way")
+
     def text(self) -> str:
         """Return what is finished as tables."""
         return networks_text(self.outcome)
-
-
-def _is_run(place: Mapping[str, Any], record: Mapping[str, Any]) -> bool:
-    """Tell whether a line of a journal is a run of this study."""
-    if not {"network", "batch", "strategy", "workers", "seed"} <= place.keys():
-        return False
-    if record.get("diverged"):
-        return "step" in record
-    needed = _NEEDED if place["seed"] < FIRST_TUNING_SEED else {"accuracy"}
-    return needed <= record.keys() and 0 <= record["accuracy"] <= 1
 
 
 def _check(request: NetworksRequest) -> None:

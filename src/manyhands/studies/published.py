@@ -21,11 +21,11 @@ from manyhands.data.catalog import DataRequest, load
 from manyhands.data.csvfile import write_csv
 from manyhands.data.dataset import Dataset
 from manyhands.errors import SettingsError
-from manyhands.files import write_json
 from manyhands.learners.mlp.network import MLPSettings
 from manyhands.studies.compare import StudyProgress
 from manyhands.studies.comparison import run_record
 from manyhands.studies.environment import describe_environment
+from manyhands.studies.seal import write_record
 from manyhands.studies.statistics import Estimate, estimate
 from manyhands.teams.launch import check_alone
 from manyhands.training.job import Job
@@ -158,14 +158,14 @@ class Repetition:
         }
 
     def save(self, path: str | Path) -> None:
-        """Write :meth:`record` as JSON, whole or not at all.
+        """Write :meth:`record` as JSON with a checksum, whole or not at all.
 
         Raises
         ------
         OutputError
             If it cannot be written.
         """
-        write_json(path, self.record())
+        write_record(path, self.record())
 
 
 def processes_table(runs: Sequence[dict[str, Any]], number: int) -> list[PublishedRow]:

@@ -9,8 +9,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from manyhands.files import write_json
 from manyhands.studies.published import published_sweep
+from manyhands.studies.seal import write_record
 from manyhands.studies.statistics import Estimate, estimate
 from manyhands.studies.tables import seconds_text
 
@@ -172,14 +172,14 @@ class Sweep:
         }
 
     def save(self, path: str | Path) -> None:
-        """Write :meth:`record` as JSON, whole or not at all.
+        """Write :meth:`record` as JSON with a checksum, whole or not at all.
 
         Raises
         ------
         OutputError
             If it cannot be written.
         """
-        write_json(path, self.record())
+        write_record(path, self.record())
 
 
 def sweep_text(sweep: Sweep) -> str:

@@ -15,7 +15,6 @@ from typing import Any, Literal
 from manyhands.data.catalog import DataRequest, load
 from manyhands.data.dataset import Dataset
 from manyhands.errors import SettingsError
-from manyhands.files import write_json
 from manyhands.studies.compare import CompareRequest, CompareStudy, StudyProgress
 from manyhands.studies.comparison import Comparison
 from manyhands.studies.environment import describe_environment
@@ -30,6 +29,7 @@ from manyhands.studies.published import (
     table_text,
     tables_text,
 )
+from manyhands.studies.seal import write_record
 from manyhands.studies.sessions import Sweep, sweep_text
 from manyhands.studies.sweep import SweepStudy, load_for_sweep
 from manyhands.studies.tables import comparison_table
@@ -89,14 +89,14 @@ class Study:
         }
 
     def save(self, path: str | Path) -> None:
-        """Write :meth:`record` as JSON, whole or not at all.
+        """Write :meth:`record` as JSON with a checksum, whole or not at all.
 
         Raises
         ------
         OutputError
             If it cannot be written.
         """
-        write_json(path, self.record())
+        write_record(path, self.record())
 
     def text(self) -> str:
         """Return all tables of what is finished."""

@@ -23,11 +23,12 @@ from manyhands import __version__
 from manyhands.data.catalog import DataRequest, load
 from manyhands.data.dataset import Dataset
 from manyhands.data.split import resplit
-from manyhands.errors import DivergedError, FormatError, ManyhandsError, SettingsError
+from manyhands.errors import DivergedError, ManyhandsError, SettingsError
 from manyhands.interruption import uninterrupted
 from manyhands.learners import make_learner
 from manyhands.protocols import Control
 from manyhands.studies.environment import describe_environment
+from manyhands.studies.fields import whole_number
 from manyhands.studies.grid import (
     DEFAULT_EPOCHS,
     DEFAULT_HIDDEN,
@@ -39,6 +40,7 @@ from manyhands.studies.grid import (
     sessions_of,
 )
 from manyhands.studies.journal import Journal
+from manyhands.studies.run_records import SESSION, TIME, check_fields
 from manyhands.studies.sessions import Sweep
 from manyhands.teams.launch import job_rank, prepare
 from manyhands.teams.pool import check_pool, on_first, spread
@@ -192,26 +194,43 @@ class SweepStudy:
 
     def _take_over(self, journal: Journal) -> None:
         """Take over what earlier attempts have finished."""
-        for line, entry in enumerate(journal.entries, 2):
-            try:
-                if "session" in entry:
-                    record = dict(entry)
-                    session = self.sessions[record.pop("session")]
-                    if (record["hidden"], record["epochs"], record["seed"]) != (
-                        list(session.hidden),
-                        session.epochs,
-                        session.seed,
-                    ) or not record["seconds"]["train"] > 0:
-                        raise ValueError
-                    self.outcome.sessions[session.number] = record
-                else:
-                    self.outcome.sessions[entry["retimed"]]["retimed_s"] = float(entry["train_s"])
-            except (KeyError, IndexError, TypeError, ValueError) as error:
-                raise FormatError(
-                    "this line of the journal is no session of this sweep; delete the file",
-                    path=journal.path,
-                    line=line,
-                ) from error
+        done: dict[int, dict[str, Any]] = {}
+        retimed: dict[int, float] = {}
+
+        def accept(entry: dict[str, Any]) -> None:
+            if "session" in entry:
+                record = dict(entry)
+                number = self._number(record.pop("session"))
+                self._check_session(self.sessions[number], record)
+                done[number] = record
+            else:
+                retimed[self._number(entry["retimed"])] = TIME(entry["train_s"], "train_s")
+
+        journal.take_over(accept)
+        for number in retimed.keys() & done.keys():
+            done[number]["retimed_s"] = retimed[number]
+        self.outcome.sessions.update(done)
+
+    def _number(self, value: Any) -> int:
+        """Return the number of a session; raise ValueError if there is none of that number."""
+        number: int = whole_number()(value, "session")
+        if number >= len(self.sessions):
+            raise ValueError(f"there is no session {number}")
+        return number
+
+    def _check_session(self, session: Session, record: dict[str, Any]) -> None:
+        """Raise ValueError or KeyError unless a record is whole and this session's."""
+        place = {
+            "hidden": list(session.hidden),
+            **{name: getattr(session, name) for name in ("epochs", "seed", "split")},
+        }
+        check_fields(record, SESSION, same=place)
+        if (record["validation_accuracy"] is None) != (self.dataset.validation is None):
+            raise ValueError("it was tried on other rows")
+        if record["epochs_run"] > session.epochs:
+            raise ValueError("it has more epochs than were asked for")
+        if record["retimed_s"] is not None:
+            raise ValueError("times that were measured again have lines of their own")
 
     def _rows(self, session: Session) -> Dataset:
         """Return the rows of a session. A split is drawn anew each time: keeping all would be many times the data."""

@@ -15,7 +15,7 @@ import pytest
 import manyhands
 from manyhands.data.catalog import DataRequest, load_test
 from manyhands.data.dataset import Examples, make_dataset
-from manyhands.errors import OutputError, SettingsError
+from manyhands.errors import DrawingError, OutputError
 from manyhands.studies.diagnostics import diagnose
 from manyhands.studies.report import figures_diagnostics as figures
 from manyhands.studies.report.diagnostics import is_transposed, left_out, write_diagnosis
@@ -286,9 +286,22 @@ class TestRefusals:
 
     def test_matplotlib_is_missing(self, model, examples, tmp_path, monkeypatch):
         monkeypatch.setitem(sys.modules, "matplotlib", None)
-        with pytest.raises(SettingsError, match=r"pip install 'manyhands\[report\]'"):
+        with pytest.raises(DrawingError, match=r"pip install 'manyhands\[report\]'"):
             write_diagnosis(diagnose(model, examples), model, examples, tmp_path / "report")
-        assert not (tmp_path / "report").exists()
+        assert {path.name for path in (tmp_path / "report").iterdir()} == {
+            name for name in ALWAYS if not name.endswith(("png", "svg"))
+        }
+        assert "Not drawn: confusion, calibration, mistakes, weights (" in (tmp_path / "report/report.html").read_text()
+
+    def test_labels_are_no_formulas_to_a_spreadsheet(self, tmp_path):
+        labels = np.array(['=HYPERLINK("http://x")', "@sum", "-1", "<b>"])[np.arange(40) % 4]
+        found = Examples(np.eye(4)[np.arange(40) % 4], labels)
+        model = manyhands.train(make_dataset("d", found, found), hidden=(4,), epochs=1).model
+        page = write_diagnosis(diagnose(model, found), model, found, tmp_path)
+        with (tmp_path / "confusion.csv").open(newline="") as file:
+            first = next(csv.reader(file))
+        assert sorted(first) == ['\'=HYPERLINK("http://x")', "'@sum", "-1", "<b>", "true class"]
+        assert "<b>" not in page.read_text().partition("<h2>Tables</h2>")[2]
 
     def test_matplotlib_is_imported_only_to_draw(self):
         code = (

@@ -1,5 +1,8 @@
 """Every record gives the figures its fields allow, labelled; none makes drawing fail."""
 
+import os
+import subprocess
+import sys
 import threading
 
 import pytest
@@ -195,6 +198,51 @@ class TestFiles:
         thread.start()
         thread.join()
         assert found == [svg(picture) for picture in make_figures(records.sweep(name="letters"))]
+
+
+class TestStyle:
+    """Figures are the same whatever the user has set, and the user's settings stay."""
+
+    def test_settings_of_this_process(self, records):
+        import matplotlib
+
+        record = records.compare(seeds=1, workers=(2,), strategies={"gradient": (0, 0.1)})
+        before = [(svg(picture), png(picture)) for picture in make_figures(record)[:2]]
+        odd = {"text.usetex": True, "font.size": 40, "figure.facecolor": "red", "svg.fonttype": "none"}
+        with matplotlib.rc_context(odd):
+            assert [(svg(picture), png(picture)) for picture in make_figures(record)[:2]] == before
+            assert {name: matplotlib.rcParams[name] for name in odd} == odd
+
+    @pytest.mark.parametrize(
+        ("variables", "here", "there"),
+        [
+            ({"MPLBACKEND": "nothing"}, b"", b""),
+            ({"MPLBACKEND": "module://nothing.there"}, b"text.usetex: True\n", b""),
+            ({}, b"text.usetex: \xff\xfe\n", b""),
+            ({"MATPLOTLIBRC": "there"}, b"", b"\xff\n"),
+        ],
+        ids=["backend", "inline", "current folder", "named folder"],
+    )
+    def test_settings_of_the_environment(self, tmp_path, variables, here, there):
+        (tmp_path / "there").mkdir()
+        for folder, content in ((tmp_path, here), (tmp_path / "there", there)):
+            if content:
+                (folder / "matplotlibrc").write_bytes(content)
+        code = (
+            "import os; from manyhands.studies.report.canvas import *\n"
+            "before = dict(os.environ); require_matplotlib()\n"
+            "with plain_style(): figure, (axes,) = new_figure(); axes.set_title('$x$')\n"
+            "picture = Picture('p', '', '', figure); assert len(png(picture)) > 999 and len(svg(picture)) > 999\n"
+            "assert os.environ == before and os.path.isdir('there')"
+        )
+        done = subprocess.run(
+            [sys.executable, "-c", code],
+            cwd=tmp_path,
+            env={**os.environ, **variables},
+            capture_output=True,
+            check=False,
+        )
+        assert done.returncode == 0, done.stderr.decode()
 
 
 def test_looks_tell_series_apart_without_colour():

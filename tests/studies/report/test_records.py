@@ -2,12 +2,14 @@
 
 import copy
 import json
+import random
 
 import pytest
 
 from manyhands.errors import FormatError, ManyhandsError, MissingDataError
 from manyhands.studies.report import read_record
 from manyhands.studies.report.records import complete, parts
+from manyhands.studies.seal import write_record
 
 
 def test_completing_twice_changes_nothing(records):
@@ -113,6 +115,62 @@ class TestReading:
         (tmp_path / "file").write_text("")
         with pytest.raises(MissingDataError):
             read_record(f"{tmp_path}/{name}")
+
+    def test_flipped_bits_are_refused_or_change_nothing(self, records, tmp_path, notices):
+        """Some hundred: none is ever taken for a result."""
+        record = records.compare(seeds=2, workers=(2,), strategies={"gradient": (0, 0.1)}, curves=True)
+        path, chance = tmp_path / "r.json", random.Random(4)
+        write_record(path, record)
+        content = path.read_bytes()
+        for _ in range(400):
+            changed = bytearray(content)
+            changed[chance.randrange(len(content))] ^= 1 << chance.randrange(8)
+            path.write_bytes(changed)
+            try:
+                found = read_record(path)
+            except FormatError:
+                continue
+            found.pop("checksum" if notices else "", None)  # the flip was in the name of the checksum
+            assert {name: found[name] for name in record} == record
+
+    def test_without_a_checksum_it_says_so(self, records, tmp_path, notices):
+        path = tmp_path / "r.json"
+        write_record(path, records.w4())
+        read_record(path)
+        assert notices == []
+        path.write_text(json.dumps(records.w4()))
+        read_record(path)
+        assert [f"{path} has no checksum" in notice for notice in notices] == [True]
+
+    @pytest.mark.parametrize(
+        ("where", "value"),
+        [
+            (("runs", 0, "accuracy"), 4.13),
+            (("runs", 0, "seconds", "train"), -1),
+            (("runs", 0, "curve", 0, "accuracy"), 1.5),
+            (("summary", 0, "accuracy_mean"), 7.12),
+            (("summary", 1, "delta_pp"), 101),
+            (("summary", 1, "accuracy_ci95"), [0.95, 0.94]),
+            (("summary", 1, "verdict"), "sane"),
+            (("settings", "target"), 93),
+        ],
+        ids=str,
+    )
+    def test_without_a_checksum_numbers_must_be_possible(self, records, where, value):
+        record = records.compare(seeds=2, curves=True)
+        inner = record
+        for key in where[:-1]:
+            inner = inner[key]
+        inner[where[-1]] = value
+        with pytest.raises(FormatError):
+            complete(record)
+
+    def test_without_a_checksum_accuracies_of_sweeps_must_be_possible(self, records):
+        for name, value in (("accuracy_pct", 413.0), ("test_pct", -0.1)):
+            record = records.sweep(hidden=(50,), epochs=(10,))
+            record["table"][0][name] = value
+            with pytest.raises(FormatError, match=rf"table\[0\]\.{name} must be"):
+                complete(record)
 
     @pytest.mark.parametrize("value", [10**400, -1, "fast", True, [1], {}, float("nan"), float("inf"), 1e300])
     def test_a_number_that_is_none(self, records, value):

@@ -11,17 +11,26 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from manyhands.errors import FormatError, ManyhandsError, OutputError, SettingsError
+from manyhands.errors import DrawingError, FormatError, ManyhandsError, OutputError, SettingsError
 from manyhands.studies.report import check_possible, read_record, write_report
 from manyhands.studies.report.answer import answer
 from manyhands.studies.report.figures import make_figures
 from manyhands.studies.report.page import make_page
 from manyhands.studies.report.raw import csv_files
 from manyhands.studies.report.records import complete
+from manyhands.studies.seal import unsealed
 
 
 def contents(folder):
     return {path.name: path.read_bytes() for path in folder.iterdir()}
+
+
+def fail(*_):
+    raise RuntimeError("latex could not be found\nand more")
+
+
+def interrupt(*_):
+    raise KeyboardInterrupt
 
 
 class TestWriting:
@@ -31,7 +40,7 @@ class TestWriting:
         assert {"results.json", "speedup.png", "speedup.svg", "time_surface.png", "runs.csv", "table1.csv"} <= set(
             names
         )
-        assert json.loads(names["results.json"]) == records.w1()
+        assert unsealed(json.loads(names["results.json"])) == records.w1()
         assert not [name for name in names if name.startswith(".")]
         assert all(content.startswith(b"\x89PNG") for name, content in names.items() if name.endswith(".png"))
 
@@ -65,6 +74,54 @@ class TestWriting:
         record = records.sweep(hidden=(50,), epochs=(10,))
         record["settings"]["data"]["name"] = "\ud800"
         assert write_report(record, tmp_path).exists()
+
+
+class TestFailures:
+    """Whatever fails costs itself only."""
+
+    @pytest.fixture
+    def record(self, records):
+        return records.compare(seeds=2, workers=(2,), strategies={"gradient": (0, 0.1)})
+
+    def test_a_figure_that_cannot_be_drawn(self, record, tmp_path, monkeypatch):
+        for name in ("speedup.png", "speedup.svg"):
+            (tmp_path / name).write_text("of an older report")
+        monkeypatch.setattr("manyhands.studies.report.figures_speed.speedup", fail)
+        with pytest.raises(DrawingError) as caught:
+            write_report(record, tmp_path)
+        assert caught.value.reasons == {"speedup": "RuntimeError: latex could not be found"}
+        assert str(caught.value).startswith(
+            f"figures are missing in {tmp_path / 'report.html'}: speedup (RuntimeError:"
+        )
+        names = contents(tmp_path)
+        assert {"results.json", "runs.csv", "accuracy.png", "impact.svg", "report.html"} <= set(names)
+        assert not [name for name in names if name.startswith("speedup")]
+        assert b"Not drawn: speedup (RuntimeError: latex could not be found)." in names["report.html"]
+
+    @pytest.mark.parametrize("what", ["png", "svg"])
+    def test_figures_that_cannot_be_rendered(self, record, tmp_path, monkeypatch, what):
+        monkeypatch.setattr(f"manyhands.studies.report.publishing.{what}", fail)
+        with pytest.raises(DrawingError, match=r"training_time, speedup, accuracy.* \(RuntimeError: latex"):
+            write_report(record, tmp_path)
+        assert sorted(contents(tmp_path)) == ["report.html", "results.json", "runs.csv", "summary.csv"]
+
+    def test_interrupted_while_drawing_the_page_shows_what_there_is(self, record, tmp_path, monkeypatch):
+        monkeypatch.setattr("manyhands.studies.report.figures_accuracy.accuracy", interrupt)
+        with pytest.raises(KeyboardInterrupt):
+            write_report(record, tmp_path)
+        names = contents(tmp_path)
+        assert {"results.json", "runs.csv", "training_time.png", "speedup.svg"} <= set(names)
+        assert b"Not drawn: accuracy, accuracies, convergence_accuracy" in names["report.html"]
+        assert b"(interrupted)." in names["report.html"]
+
+    def test_files_that_cannot_be_written(self, record, tmp_path):
+        for name in ("runs.csv", "speedup.png", "results.json"):
+            (tmp_path / name).mkdir()
+        with pytest.raises(OutputError) as caught:
+            write_report(record, tmp_path)
+        assert all(f"cannot write {tmp_path / name}: " in str(caught.value) for name in ("runs.csv", "speedup.png"))
+        assert {"summary.csv", "speedup.svg", "impact.png", "report.html"} <= {each.name for each in tmp_path.iterdir()}
+        assert 'href="runs.csv"' not in (tmp_path / "report.html").read_text()
 
 
 class TestWhereTo:
@@ -126,10 +183,15 @@ class TestWhereTo:
 class TestMatplotlib:
     def test_missing(self, records, tmp_path, monkeypatch):
         monkeypatch.setitem(sys.modules, "matplotlib", None)
-        for call in (check_possible, lambda folder: write_report(records.sweep(), folder)):
-            with pytest.raises(SettingsError, match=r"pip install 'manyhands\[report\]'"):
-                call(tmp_path / "report")
+        with pytest.raises(SettingsError, match=r"pip install 'manyhands\[report\]'"):
+            check_possible(tmp_path / "report")
         assert not (tmp_path / "report").exists()
+        with pytest.raises(DrawingError, match=r"pip install 'manyhands\[report\]'") as caught:
+            write_report(records.sweep(), tmp_path / "report")
+        assert sorted(contents(tmp_path / "report")) == [
+            *("report.html", "results.json", "sessions.csv", "table1.csv", "table1_published.csv")
+        ]
+        assert caught.value.page == tmp_path / "report" / "report.html"
 
     def test_it_is_imported_only_to_draw(self):
         code = (

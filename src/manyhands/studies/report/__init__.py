@@ -7,21 +7,25 @@ to draw, and imported only then (`manyhands.studies.report.canvas`).
 from __future__ import annotations
 
 import json
+import logging
 from pathlib import Path
 from typing import Any
 
 from manyhands.errors import FormatError, MissingDataError
-from manyhands.files import check_folder, check_writable, make_output_folder, write_whole
+from manyhands.files import check_folder, check_writable, make_output_folder
 from manyhands.studies.report.records import complete
+from manyhands.studies.seal import FIELD, sealed, unsealed, write_record
 
 PAGE, RECORD = "report.html", "results.json"
+_LOG = logging.getLogger("manyhands")
 
 
 def write_report(record: Any, folder: str | Path) -> Path:
     """Write the report of a record into a folder, which is made if need be.
 
     Beside the page stand the record itself, every figure as PNG and SVG, and the numbers as CSV files. The same record
-    gives the same bytes. Everything is made before anything is written, and the page is written last.
+    gives the same bytes. The numbers are written before anything is drawn, and the page is written last; figures that
+    cannot be drawn, whatever the reason, are missing in it, and nothing else is.
 
     Parameters
     ----------
@@ -38,28 +42,38 @@ def write_report(record: Any, folder: str | Path) -> Path:
     Raises
     ------
     FormatError
-        If no report can be made of the record.
-    SettingsError
-        If matplotlib is missing.
+        If no report can be made of the record, or it is not the one that its checksum was made for.
+    DrawingError
+        If figures are missing, of which matplotlib may be the reason. The page is there, and says so.
     OutputError
-        If the files cannot be written; each is whole or not there.
+        If files cannot be written; all others are, and each is whole or not there.
     """
-    from manyhands.studies.report.canvas import png, svg
-    from manyhands.studies.report.figures import make_figures
+    from manyhands.studies.report.figures import drafts
     from manyhands.studies.report.page import make_page
+    from manyhands.studies.report.publishing import publish
     from manyhands.studies.report.raw import csv_files
 
-    text = json.dumps(record, indent=1) + "\n"
-    completed = complete(json.loads(text))  # a live run's record becomes what will be read from its file
-    pictures = [(picture, svg(picture), png(picture)) for picture in make_figures(completed)]
-    files = {RECORD: text.encode(), **csv_files(completed)}
-    for picture, vector, pixels in pictures:
-        files |= {f"{picture.name}.png": pixels, f"{picture.name}.svg": vector}
-    page = make_page(completed, [(picture, vector) for picture, vector, _ in pictures], list(files))
-    target = make_folder(folder)
-    for name, content in {**files, PAGE: page.encode(errors="replace")}.items():
-        write_whole(target / name, content)
-    return target / PAGE
+    whole = sealed(unsealed(record))  # a live run's record becomes what will be read from its file
+    completed = complete(unsealed(whole))
+    files = {RECORD: (json.dumps(whole, indent=1) + "\n").encode(), **csv_files(completed)}
+    return publish(
+        make_folder(folder),
+        files,
+        drafts(completed),
+        lambda pictures, names, missing: make_page(completed, pictures, names, missing),
+        PAGE,
+    )
+
+
+def write_numbers(record: Any, folder: str | Path) -> None:
+    """Write the record of a report before the report itself is made: what can fail later costs the rest only.
+
+    Raises
+    ------
+    OutputError
+        If it cannot be written.
+    """
+    write_record(make_folder(folder) / RECORD, record)
 
 
 def read_record(path: str | Path) -> dict[str, Any]:
@@ -70,7 +84,7 @@ def read_record(path: str | Path) -> dict[str, Any]:
     MissingDataError
         If there is no such file, or it cannot be read.
     FormatError
-        If it is no JSON, or no record, or lacks what a report needs.
+        If it is no JSON, or no record, lacks what a report needs, or was changed since it was written.
     """
     try:
         content = Path(path).read_bytes()
@@ -88,10 +102,12 @@ def read_record(path: str | Path) -> dict[str, Any]:
             f"it is not JSON ({error or 'nested too deep'}); give a file that was written with --json", path=path
         ) from error
     try:
-        complete(record)
+        found: dict[str, Any] = unsealed(record)
+        complete(found)
     except FormatError as error:
         raise FormatError(error.problem, path=path) from error
-    found: dict[str, Any] = record
+    if FIELD not in record:
+        _LOG.info("%s has no checksum, as files of older versions: only the ranges of its numbers were checked", path)
     return found
 
 

@@ -1,17 +1,24 @@
 """How figures look, and how they become files. The one module that imports matplotlib, and only when it draws.
 
 Figures are plain objects, made without pyplot and without its global state: any thread may draw, and nothing stays.
+They look the same whatever the user's matplotlibrc says, and need none of the backends that draw on screens.
 """
 
 from __future__ import annotations
 
+import contextlib
+import importlib.util
 import io
+import os
 import re
-from collections.abc import Iterable, Sequence
+import sys
+import threading
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from manyhands.errors import SettingsError
+from manyhands.errors import ManyhandsError, SettingsError
 from manyhands.studies.report.wording import label as as_label
 
 if TYPE_CHECKING:
@@ -50,6 +57,22 @@ class Picture:
 
 
 @dataclass(frozen=True)
+class Draft:
+    """A figure that is still to be drawn.
+
+    Attributes
+    ----------
+    name
+        Of its files, without ending.
+    draw
+        Draws it; None if there is nothing to be drawn.
+    """
+
+    name: str
+    draw: Callable[[], Picture | None]
+
+
+@dataclass(frozen=True)
 class Look:
     """Colour, marker and line of one series: each of the three alone tells series apart."""
 
@@ -81,20 +104,100 @@ class Mark:
 REFERENCE = Look(INK, "X", (0, (4, 2)))
 
 
+_DRAWING = threading.RLock()
+"""Of matplotlib's settings, which are global: they are ours while we draw."""
+
+
 def require_matplotlib() -> None:
-    """Import matplotlib.
+    """Import matplotlib, if need be without the user's settings for it, where these keep it from being imported.
 
     Raises
     ------
     SettingsError
         If it is not installed, or cannot be loaded.
     """
+    with _DRAWING:
+        try:
+            _import_matplotlib()
+        except ImportError as error:
+            raise SettingsError(
+                f"a report needs matplotlib, which cannot be loaded ({error}): pip install 'manyhands[report]'"
+            ) from error
+        except Exception as error:
+            raise SettingsError(
+                f"a report needs matplotlib, which cannot be loaded ({reason(error)}): look at MPLBACKEND, "
+                "MPLCONFIGDIR and matplotlibrc, also in the current folder"
+            ) from error
+
+
+def _import_matplotlib() -> None:
     try:
-        import matplotlib.figure  # noqa: F401 - only whether it can be had
-    except ImportError as error:
-        raise SettingsError(
-            f"a report needs matplotlib, which cannot be loaded ({error}): pip install 'manyhands[report]'"
-        ) from error
+        import matplotlib.figure
+    except ImportError:
+        raise
+    except Exception:  # an unknown MPLBACKEND, a matplotlibrc that is no text, ...
+        if "matplotlib" in sys.modules:
+            raise
+        for name in [each for each in sys.modules if each.startswith("matplotlib.")]:
+            del sys.modules[name]  # parts of a package that is not there
+        with _plain_environment():
+            import matplotlib.figure  # noqa: F401
+
+
+@contextlib.contextmanager
+def _plain_environment() -> Iterator[None]:
+    """Let matplotlib find its own matplotlibrc, and no backend."""
+    spec = importlib.util.find_spec("matplotlib")
+    data = "" if spec is None or spec.origin is None else str(Path(spec.origin).parent / "mpl-data")
+    names = ("MPLBACKEND", "MATPLOTLIBRC")
+    before = {name: os.environ.pop(name) for name in names if name in os.environ}
+    os.environ["MATPLOTLIBRC"] = data
+    try:
+        with _inside(data):
+            yield
+    finally:
+        del os.environ["MATPLOTLIBRC"]
+        os.environ.update(before)
+
+
+@contextlib.contextmanager
+def _inside(folder: str) -> Iterator[None]:
+    """Change into a folder, as a matplotlibrc in the current one comes first; not if other threads may open files."""
+    if threading.active_count() > 1 or not os.path.isdir(folder):  # noqa: PTH112 - a plain question
+        yield
+        return
+    here = os.open(".", os.O_RDONLY)
+    try:
+        os.chdir(folder)
+        yield
+    finally:
+        os.fchdir(here)
+        os.close(here)
+
+
+@contextlib.contextmanager
+def plain_style() -> Iterator[None]:
+    """Draw with matplotlib's own settings, whatever the user's are, and then give these back.
+
+    Raises
+    ------
+    SettingsError
+        If matplotlib is missing.
+    """
+    require_matplotlib()
+    import matplotlib
+
+    own = {name: value for name, value in matplotlib.rcParamsDefault.items() if not name.startswith("backend")}
+    with _DRAWING, matplotlib.rc_context(own):
+        yield
+
+
+def reason(error: BaseException) -> str:
+    """Return in a line why something could not be drawn."""
+    text = str(error).strip().partition("\n")[0]
+    if isinstance(error, ManyhandsError):
+        return text
+    return f"{type(error).__name__}: {text:.200}" if text else type(error).__name__
 
 
 def looks(names: Iterable[str]) -> dict[str, Look]:
@@ -215,7 +318,8 @@ def legend_above(figure: Figure, axes: Sequence[Axes], columns: int = 4) -> None
 def png(picture: Picture) -> bytes:
     """Return the picture as PNG; the same picture gives the same bytes."""
     buffer = io.BytesIO()
-    picture.figure.savefig(buffer, format="png", dpi=_PNG_DPI, metadata={"Software": None})
+    with plain_style():
+        picture.figure.savefig(buffer, format="png", backend="agg", dpi=_PNG_DPI, metadata={"Software": None})
     return buffer.getvalue()
 
 
@@ -223,7 +327,8 @@ def svg(picture: Picture) -> bytes:
     """Return the picture as SVG; the same picture gives the same bytes, and no two pictures share an id."""
     buffer = io.StringIO()
     nothing = dict.fromkeys(("Date", "Creator", "Format", "Type"))
-    picture.figure.savefig(buffer, format="svg", metadata=nothing)
+    with plain_style():
+        picture.figure.savefig(buffer, format="svg", backend="svg", metadata=nothing)
     return _with_ids_of(picture.name, buffer.getvalue()).encode()
 
 

@@ -2,26 +2,24 @@
 
 from __future__ import annotations
 
-import contextlib
-import csv
-import io
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from manyhands.data.dataset import Examples
-from manyhands.files import write_whole
 from manyhands.studies.diagnostics import Diagnosis, evaluation
 from manyhands.studies.diagnostics_text import NOTHING, certainty, class_cells, percent
 from manyhands.studies.report import PAGE, make_folder
-from manyhands.studies.report.canvas import Picture, png, require_matplotlib, svg
+from manyhands.studies.report.canvas import Draft, Picture
+from manyhands.studies.report.cells import csv_text
 from manyhands.studies.report.elements import (
     definitions,
     document,
     escaped,
     figure_html,
     links,
+    missing_html,
     origin,
     section,
     table_html,
@@ -33,13 +31,13 @@ from manyhands.studies.report.figures_diagnostics import (
     mistakes_figure,
     weights_figure,
 )
+from manyhands.studies.report.publishing import publish
 from manyhands.studies.report.table import Table
 from manyhands.studies.report.wording import count, first_capital, layers
+from manyhands.studies.seal import sealed, write_record
 from manyhands.training.model import TrainedModel
 
 EVALUATION = "evaluation.json"
-_SOMETIMES = ("mistakes", "weights")
-"""Pictures that not every report has."""
 _TRANSPOSED = ("emnist", "letters-")
 _WIDEST, _MOST_CONFUSIONS = 30, 20
 _QUESTION = "What does the model get wrong?"
@@ -68,7 +66,8 @@ def write_diagnosis(
 
     Beside the page stand the record, every figure as PNG and SVG, and CSV files of the classes, the confusion matrix,
     the bins of the calibration error and the wrongly classified rows. An older report of a model is replaced.
-    Everything is made before anything is written, and the page is written last.
+    The numbers are written before anything is drawn, and the page is written last; figures that cannot be drawn,
+    whatever the reason, are missing in it, and nothing else is.
 
     Parameters
     ----------
@@ -89,28 +88,32 @@ def write_diagnosis(
 
     Raises
     ------
-    SettingsError
-        If matplotlib is missing.
+    DrawingError
+        If figures are missing, of which matplotlib may be the reason. The page is there, and says so.
     OutputError
-        If the files cannot be written; each is whole or not there.
+        If files cannot be written; all others are, and each is whole or not there.
     """
-    require_matplotlib()
-    record = evaluation(found, model.name or "a model") if record is None else record
+    whole = evaluation(found, model.name or "a model") if record is None else record
     turned = is_transposed(examples) if transpose is None else transpose
-    drawn = [(picture, svg(picture), png(picture)) for picture in _pictures(found, model, examples, turned)]
-    files = {EVALUATION: (json.dumps(record, indent=1) + "\n").encode(), **_csv_files(found)}
-    for picture, vector, pixels in drawn:
-        files |= {f"{picture.name}.png": pixels, f"{picture.name}.svg": vector}
-    page = _page(found, model, examples, record, [(picture, vector) for picture, vector, _ in drawn], list(files))
-    target = make_folder(folder)
-    for name in _SOMETIMES:  # an older report's would be taken for this one's
-        for path in (target / f"{name}.png", target / f"{name}.svg"):
-            if path.name not in files:
-                with contextlib.suppress(OSError):
-                    path.unlink()
-    for name, content in {**files, PAGE: page.encode(errors="replace")}.items():
-        write_whole(target / name, content)
-    return target / PAGE
+    files = {EVALUATION: (json.dumps(sealed(whole), indent=1) + "\n").encode(), **_csv_files(found)}
+    return publish(
+        make_folder(folder),
+        files,
+        _drafts(found, model, examples, turned),
+        lambda pictures, names, missing: _page(found, model, examples, whole, pictures, names, missing),
+        PAGE,
+    )
+
+
+def write_evaluation(record: Mapping[str, Any], folder: str | Path) -> None:
+    """Write the record of a report before the report itself is made: what can fail later costs the rest only.
+
+    Raises
+    ------
+    OutputError
+        If it cannot be written.
+    """
+    write_record(make_folder(folder) / EVALUATION, record)
 
 
 def is_transposed(examples: Examples) -> bool:
@@ -129,13 +132,14 @@ def left_out(found: Diagnosis, examples: Examples) -> str:
     return "" if len(found.mistakes) else "no row is classified wrongly, so none is drawn"
 
 
-def _pictures(found: Diagnosis, model: TrainedModel, examples: Examples, transpose: bool) -> list[Picture]:
-    pictures: list[Picture | None] = [confusion_figure(found), calibration_figure(found)]
+def _drafts(found: Diagnosis, model: TrainedModel, examples: Examples, transpose: bool) -> list[Draft]:
     shape = image_shape(examples)
-    if shape is not None:
-        pictures.append(mistakes_figure(found, examples, shape, transpose=transpose))
-        pictures.append(weights_figure(model, shape, transpose=transpose))
-    return [picture for picture in pictures if picture is not None]
+    return [
+        Draft("confusion", lambda: confusion_figure(found)),
+        Draft("calibration", lambda: calibration_figure(found)),
+        Draft("mistakes", lambda: shape and mistakes_figure(found, examples, shape, transpose=transpose)),
+        Draft("weights", lambda: shape and weights_figure(model, shape, transpose=transpose)),
+    ]
 
 
 def _page(
@@ -145,6 +149,7 @@ def _page(
     record: Mapping[str, Any],
     pictures: Sequence[tuple[Picture, bytes]],
     files: Sequence[str],
+    missing: Mapping[str, str],
 ) -> str:
     """Return the HTML."""
     hidden = layers(model.settings.hidden)
@@ -154,7 +159,7 @@ def _page(
         f"{model.settings.activation}, inputs {'as stored' if model.scaling.name == 'none' else model.scaling.name}; "
         f"{rows}; {record['environment']['time']}"
     )
-    missing = left_out(found, examples)
+    without = left_out(found, examples)
     figures = [figure_html(each, vector, f"Figure {number}.") for number, (each, vector) in enumerate(pictures, 1)]
     return document(
         f"Manyhands: {_QUESTION}",
@@ -163,7 +168,12 @@ def _page(
             f'<p class="answer">{escaped(_answer(found))}</p>',
             f'<p class="subject">{escaped(subject)}</p>',
             section(
-                "Figures", [*figures, f'<p class="note">{escaped(first_capital(missing))}.</p>' if missing else ""]
+                "Figures",
+                [
+                    *figures,
+                    f'<p class="note">{escaped(first_capital(without))}.</p>' if without else "",
+                    missing_html(missing),
+                ],
             ),
             section("Tables", [table_html(each) for each in _tables(found)]),
             section("What the words mean", [definitions(_WORDS)]),
@@ -220,16 +230,8 @@ def _csv_files(found: Diagnosis) -> dict[str, bytes]:
         for row in found.mistakes.tolist()
     )
     return {
-        "classes.csv": _csv(("class", "precision", "recall", "f1", "rows", "predicted"), classes),
-        "confusion.csv": _csv(("true class", *labels), matrix),
-        "calibration.csv": _csv(("low", "high", "rows", "confidence", "accuracy"), bins),
-        "mistakes.csv": _csv(("row", "true class", "predicted class", "probability"), mistakes),
+        "classes.csv": csv_text([("class", "precision", "recall", "f1", "rows", "predicted"), *classes]),
+        "confusion.csv": csv_text([("true class", *labels), *matrix]),
+        "calibration.csv": csv_text([("low", "high", "rows", "confidence", "accuracy"), *bins]),
+        "mistakes.csv": csv_text([("row", "true class", "predicted class", "probability"), *mistakes]),
     }
-
-
-def _csv(columns: Sequence[Any], rows: Iterable[Sequence[Any]]) -> bytes:
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(columns)
-    writer.writerows(rows)  # None is written as nothing
-    return text.getvalue().encode(errors="replace")

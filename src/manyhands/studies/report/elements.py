@@ -7,6 +7,7 @@ import html
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from manyhands.errors import missing
 from manyhands.studies.report.canvas import Picture
 from manyhands.studies.report.table import Table
 from manyhands.studies.report.wording import layers
@@ -85,6 +86,11 @@ def figure_html(picture: Picture, svg: bytes, title: str) -> str:
         f'width="{width}" height="{height}" alt="{escaped(picture.alt)}">\n'
         f"<figcaption><b>{escaped(title)}</b> {escaped(picture.caption)}</figcaption>\n</figure>"
     )
+
+
+def missing_html(reasons: Mapping[str, str]) -> str:
+    """Return what figures are missing and why; nothing if none is."""
+    return f'<p class="note">Not drawn: {escaped(missing(reasons))}.</p>' if reasons else ""
 
 
 def table_html(table: Table) -> str:

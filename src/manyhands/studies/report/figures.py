@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 from manyhands.studies.report import figures_accuracy, figures_convergence, figures_published, figures_speed
-from manyhands.studies.report.canvas import Picture, require_matplotlib
+from manyhands.studies.report.canvas import Draft, Picture, plain_style, require_matplotlib
 from manyhands.studies.report.figures_networks import network_figures
 from manyhands.studies.report.figures_sweep import sweep_figures
 from manyhands.studies.report.records import Record, complete, parts
@@ -33,8 +34,15 @@ def make_figures(record: Any) -> list[Picture]:
         If matplotlib is missing.
     """
     require_matplotlib()
-    inside = parts(complete(record))
-    found: list[Picture | None] = []
+    with plain_style():
+        found = [draft.draw() for draft in drafts(complete(record))]
+    return [picture for picture in found if picture is not None]
+
+
+def drafts(record: Record) -> list[Draft]:
+    """Return what can be drawn of a completed record; nothing is drawn yet."""
+    inside = parts(record)
+    found: list[Draft] = []
     if inside.sweep is not None:
         found += sweep_figures(inside.sweep)
     if inside.compare is not None:
@@ -43,20 +51,20 @@ def make_figures(record: Any) -> list[Picture]:
         found += figures_published.published_figures(inside.published)
     if inside.networks is not None:
         found += network_figures(inside.networks)
-    return [picture for picture in found if picture is not None]
+    return found
 
 
-def _of_comparison(compare: Record) -> list[Picture | None]:
-    """Draw a comparison, or as much of it as was finished."""
+def _of_comparison(compare: Record) -> list[Draft]:
+    """Return the figures of a comparison, or of as much of it as was finished."""
     if not compare["summary"]:
         return []
     return [
-        figures_speed.training_time(compare),
-        figures_speed.speedup(compare),
-        figures_speed.scaled_speedup(compare),
-        figures_accuracy.accuracy(compare),
-        figures_accuracy.accuracies(compare),
-        figures_convergence.convergence(compare, "accuracy"),
-        figures_convergence.convergence(compare, "loss"),
-        figures_speed.impact(compare),
+        Draft("training_time", partial(figures_speed.training_time, compare)),
+        Draft("speedup", partial(figures_speed.speedup, compare)),
+        Draft("scaled_speedup", partial(figures_speed.scaled_speedup, compare)),
+        Draft("accuracy", partial(figures_accuracy.accuracy, compare)),
+        Draft("accuracies", partial(figures_accuracy.accuracies, compare)),
+        Draft("convergence_accuracy", partial(figures_convergence.convergence, compare, "accuracy")),
+        Draft("convergence_loss", partial(figures_convergence.convergence, compare, "loss")),
+        Draft("impact", partial(figures_speed.impact, compare)),
     ]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import TYPE_CHECKING
 
 from manyhands.studies.report import networks, selection
@@ -10,6 +11,7 @@ from manyhands.studies.report.canvas import (
     GREY,
     INK,
     PALE,
+    Draft,
     Look,
     Picture,
     dress,
@@ -32,18 +34,22 @@ _FAR = 6.0  # times the distance of the upper third to the best: what lies farth
 _LABELLED = 6
 
 
-def network_figures(study: Record) -> list[Picture]:
-    """Draw a study of networks: for each axis what its values change, and how fast they learn; then all together."""
-    found: list[Picture | None] = []
+def network_figures(study: Record) -> list[Draft]:
+    """Return the figures of a study of networks.
+
+    For each axis, what its values change, and how fast they learn; then all together.
+    """
+    found: list[Draft] = []
     for axis, members in networks.groups(study).items():
         parts = [members[first : first + _MOST] for first in range(0, len(members), _MOST)]
         for number, part in enumerate(parts, 1):
             name = f"networks_{axis or 'all'}{f'_{number}' if len(parts) > 1 else ''}"
-            found.append(_compared(study, axis, part, name))
-        found.append(_learning(study, axis, members))
+            found.append(Draft(name, partial(_compared, study, axis, part, name)))
+        found.append(Draft(f"learning_{axis or 'all'}", partial(_learning, study, axis, members)))
     if networks.alone(study):
-        found += [_certainty(study), _tradeoff(study)]
-    return [picture for picture in found if picture is not None]
+        found.append(Draft("networks_confidence", partial(_certainty, study)))
+        found.append(Draft("networks_tradeoff", partial(_tradeoff, study)))
+    return found
 
 
 def _compared(study: Record, axis: str, members: Sequence[int], name: str) -> Picture:

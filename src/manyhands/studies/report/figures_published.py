@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 from manyhands.studies.report import selection
 from manyhands.studies.report.canvas import (
     INK,
+    Draft,
     Look,
     Mark,
     Picture,
@@ -68,9 +70,9 @@ _MEASURES = (
 )
 
 
-def published_figures(published: Record) -> list[Picture]:
-    """Draw time, speedup, accuracy and impact factor by number of processes, here and as published."""
-    return [picture for picture in (_picture(published, measure) for measure in _MEASURES) if picture is not None]
+def published_figures(published: Record) -> list[Draft]:
+    """Return figures of time, speedup, accuracy and impact factor by number of processes, here and as published."""
+    return [Draft(measure.name, partial(_picture, published, measure)) for measure in _MEASURES]
 
 
 def _picture(published: Record, measure: _Measure) -> Picture | None:

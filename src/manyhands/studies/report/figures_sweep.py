@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -11,6 +12,7 @@ from manyhands.studies.published import published_sweep
 from manyhands.studies.report.canvas import (
     INK,
     PALE,
+    Draft,
     Mark,
     Picture,
     draw_series,
@@ -40,14 +42,18 @@ def comparable(sweep: Record) -> bool:
     return sweep["settings"]["data"]["name"] == "mnist" and all(len(row["hidden"]) == 1 for row in sweep["table"])
 
 
-def sweep_figures(sweep: Record) -> list[Picture]:
-    """Draw a sweep: surfaces if its grid is complete, else lines."""
+def sweep_figures(sweep: Record) -> list[Draft]:
+    """Return the figures of a sweep: surfaces if its grid is complete, else lines."""
     rows = sweep["table"]
     if not rows:
         return []
     if _is_grid(rows):
-        return [_surfaces(sweep, name) for name in _MEASURES]
-    return [_lines(sweep)]
+        return [Draft(_surface_name(measure), partial(_surfaces, sweep, measure)) for measure in _MEASURES]
+    return [Draft("sweep", partial(_lines, sweep))]
+
+
+def _surface_name(measure: str) -> str:
+    return "time_surface" if measure == "time_s" else "accuracy_surface"
 
 
 def _is_grid(rows: Sequence[Record]) -> bool:
@@ -76,8 +82,8 @@ def _surfaces(sweep: Record, measure: str) -> Picture:
         f"{finding}{beside}."
         f"{_best_note(sweep)}{_time_note(sweep) if measure == 'time_s' else ''}"
     )
-    name = "time_surface" if measure == "time_s" else "accuracy_surface"
-    return Picture(name, caption, f"Surface of {title} over hidden size and epochs: {finding}.", figure)
+    alt = f"Surface of {title} over hidden size and epochs: {finding}."
+    return Picture(_surface_name(measure), caption, alt, figure)
 
 
 def _surface(axes: Any, rows: Sequence[Record], measure: str, z_title: str, title: str, best: Record | None) -> None:

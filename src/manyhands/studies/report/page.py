@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from manyhands.studies.report.answer import answers
 from manyhands.studies.report.canvas import Picture
@@ -12,6 +12,7 @@ from manyhands.studies.report.elements import (
     escaped,
     figure_html,
     links,
+    missing_html,
     origin,
     section,
     table_html,
@@ -69,7 +70,12 @@ _IN_PAPER = {
 }
 
 
-def make_page(record: Record, pictures: Sequence[tuple[Picture, bytes]], files: Sequence[str]) -> str:
+def make_page(
+    record: Record,
+    pictures: Sequence[tuple[Picture, bytes]],
+    files: Sequence[str],
+    missing: Mapping[str, str] | None = None,
+) -> str:
     """Return the HTML of a report.
 
     Parameters
@@ -80,6 +86,8 @@ def make_page(record: Record, pictures: Sequence[tuple[Picture, bytes]], files: 
         The figures, each with its SVG.
     files
         Names of the files beside the page, to link to.
+    missing
+        Figures that could not be drawn, and why.
     """
     found = answers(record)
     question, reply = found[0]
@@ -88,7 +96,7 @@ def make_page(record: Record, pictures: Sequence[tuple[Picture, bytes]], files: 
         f'<p class="answer">{escaped(reply)}</p>',
         _subject(record),
         *(f"<h3>{escaped(other)}</h3>\n<p>{escaped(its)}</p>" for other, its in found[1:]),
-        section("Figures", _figures(record, pictures)),
+        section("Figures", [*_figures(record, pictures), missing_html(missing or {})]),
         section("Tables", [table_html(table) for table in make_tables(record)]),
         section("What the words mean", [definitions(_words(record))]),
         *_origin(record),

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import csv
-import io
 from collections.abc import Iterable, Sequence
 from typing import Any
 
+from manyhands.studies.report.cells import csv_text
 from manyhands.studies.report.figures_sweep import comparable, published_rows
-from manyhands.studies.report.records import SECONDS, Record, parts
+from manyhands.studies.report.records import Record, parts
 from manyhands.studies.report.wording import layers
+from manyhands.studies.run_records import SECONDS
 
 _RUN = (
     *("strategy", "workers", "team", "learner", "sharding", "seed", "split", "rows", "accuracy", "loss", "steps"),
@@ -134,12 +134,9 @@ def _curves(runs: Iterable[Record], whose: Sequence[str] = _WHOSE) -> Iterable[R
 
 def _written(columns: Sequence[str], rows: Iterable[Record]) -> bytes:
     """Return rows as CSV."""
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow([name for column in columns for name in _names(column)])
-    for row in rows:
-        writer.writerow([cell for column in columns for cell in _cells(column, row.get(column))])
-    return text.getvalue().encode(errors="replace")
+    header = [name for column in columns for name in _names(column)]
+    lines = ([cell for column in columns for cell in _cells(column, row.get(column))] for row in rows)
+    return csv_text([header, *lines])
 
 
 def _names(column: str) -> list[str]:

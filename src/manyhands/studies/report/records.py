@@ -2,19 +2,35 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 from manyhands.errors import FormatError
+from manyhands.studies.fields import (
+    ADVICE,
+    AMOUNT,
+    ANY_OBJECT,
+    FLAG,
+    LARGEST,
+    PERCENT,
+    PROBABILITY,
+    SHARE,
+    TEXT,
+    Check,
+    interval_within,
+    kind_of,
+    list_of,
+    number_within,
+    object_of,
+    one_of,
+    whole_number,
+    with_defaults,
+)
+from manyhands.studies.run_records import SECONDS
 from manyhands.studies.statistics import DEFAULT_MARGIN, ratio_interval
 
 Record = dict[str, Any]
-Check = Callable[[Any, str], Any]
-
-_LARGEST = 1e18  # no count or measurement is larger; what is larger cannot be drawn
-_ADVICE = "the file is damaged, or no record of this program; write it again with --json"
 
 
 @dataclass(frozen=True)
@@ -50,10 +66,10 @@ def complete(record: Any) -> Record:
         If it is no record, of an unknown schema, or lacks a field that a report needs.
     """
     if not isinstance(record, dict):
-        raise FormatError(f"a record is a JSON object, not {_kind(record)}; {_ADVICE}")
+        raise FormatError(f"a record is a JSON object, not {kind_of(record)}; {ADVICE}")
     schema = record.get("schema")
     if not isinstance(schema, str):
-        raise FormatError(f"it has no schema; {_ADVICE}")
+        raise FormatError(f"it has no schema; {ADVICE}")
     if schema not in _SCHEMAS:
         known = ", ".join(_SCHEMAS)
         raise FormatError(f"no report can be made of the schema {schema[:60]!r}; it must be one of {known}")
@@ -77,257 +93,190 @@ def parts(record: Record) -> Parts:
     )
 
 
-def _kind(value: Any) -> str:
-    """Return what a JSON value is, in words."""
-    if value is None:
-        return "null"
-    names: dict[type, str] = {dict: "an object", list: "a list", str: "a text", bool: "true or false"}
-    return names.get(type(value), f"{value!r:.40}")
+_INTERVAL = interval_within(-LARGEST, LARGEST)
+_SHARES, _PERCENTS = interval_within(-1e4, 1e4), interval_within(-1e6, 1e6)
+"""Of shares and percents: Student's t knows nothing of the ends 0 and 1, and few and spread values reach far."""
+_POINTS = number_within(-100 - 1e-9, 100 + 1e-9)
+_VERDICTS = one_of(("same", "lower", "higher", "undecided"))
+_LAYERS = list_of(whole_number(1))
 
-
-def _number(low: float = -_LARGEST, high: float = _LARGEST) -> Check:
-    def check(value: Any, where: str) -> float:
-        if isinstance(value, bool) or not isinstance(value, int | float):
-            raise FormatError(f"{where} must be a number, not {_kind(value)}; {_ADVICE}")
-        if not low <= value <= high:
-            raise FormatError(f"{where} must be a number from {low:g} to {high:g}; {_ADVICE}")
-        return value
-
-    return check
-
-
-def _integer(low: int = 0) -> Check:
-    number = _number(low)
-
-    def check(value: Any, where: str) -> int:
-        found = number(value, where)
-        if found != int(found):
-            raise FormatError(f"{where} must be a whole number, not {found}; {_ADVICE}")
-        return int(found)
-
-    return check
-
-
-def _typed(kind: type, name: str) -> Check:
-    def check(value: Any, where: str) -> Any:
-        if not isinstance(value, kind):
-            raise FormatError(f"{where} must be {name}, not {_kind(value)}; {_ADVICE}")
-        return value
-
-    return check
-
-
-def _list_of(each: Check, length: int | None = None) -> Check:
-    def check(value: Any, where: str) -> list[Any]:
-        if not isinstance(value, list | tuple) or length not in (None, len(value)):
-            raise FormatError(f"{where} must be a list{f' of {length}' if length else ''}; {_ADVICE}")
-        return [each(item, f"{where}[{position}]") for position, item in enumerate(value)]
-
-    return check
-
-
-def _object(required: Mapping[str, Check], optional: Mapping[str, Check]) -> Check:
-    """Return a check of an object, which keeps the fields that it does not know."""
-
-    def check(value: Any, where: str) -> Record:
-        if not isinstance(value, dict):
-            raise FormatError(f"{where or 'the record'} must be an object, not {_kind(value)}; {_ADVICE}")
-        found = dict(value)
-        for name, each in {**required, **optional}.items():
-            place = f"{where}.{name}".lstrip(".")
-            if not _is_nothing(value.get(name)):
-                found[name] = each(value[name], place)
-            elif name in required:
-                raise FormatError(f"{place} is missing; {_ADVICE}")
-            else:
-                found[name] = None
-        return found
-
-    return check
-
-
-def _is_nothing(value: Any) -> bool:
-    return value is None or (isinstance(value, float) and not math.isfinite(value))
-
-
-def _with_defaults(check: Check, defaults: Mapping[str, Callable[[], Any]]) -> Check:
-    """Return a check after which fields without a value have one."""
-
-    def filled(value: Any, where: str) -> Record:
-        found = check(value, where)
-        return {**found, **{name: make() for name, make in defaults.items() if found[name] is None}}
-
-    return filled
-
-
-_TEXT, _FLAG, _ANY_OBJECT = _typed(str, "a text"), _typed(bool, "true or false"), _typed(dict, "an object")
-_AMOUNT = _number(0)
-_INTERVAL = _list_of(_number(), 2)
-_LAYERS = _list_of(_integer(1))
-
-_ENVIRONMENT = _object(
+_ENVIRONMENT = object_of(
     {},
     {
-        **dict.fromkeys(("command", "time", "cpu", "system", "python", "manyhands", "threads"), _TEXT),
-        **dict.fromkeys(("packages", "blas", "variables"), _ANY_OBJECT),
-        "cores": _integer(1),
+        **dict.fromkeys(("command", "time", "cpu", "system", "python", "manyhands", "threads"), TEXT),
+        **dict.fromkeys(("packages", "blas", "variables"), ANY_OBJECT),
+        "cores": whole_number(1),
     },
 )
-_DATA = _object({}, {"name": _TEXT, "train_rows": _integer()})
-_SETTINGS = _with_defaults(
-    _object(
+_DATA = object_of({}, {"name": TEXT, "train_rows": whole_number()})
+_SETTINGS = with_defaults(
+    object_of(
         {},
         {
             "data": _DATA,
-            "network": _ANY_OBJECT,
-            "margin": _number(1e-9),
-            "target": _AMOUNT,
-            "splits": _integer(),
-            "scaled": _FLAG,
-            "chosen_on": _TEXT,
-            "tradeoff": _TEXT,
+            "network": ANY_OBJECT,
+            "margin": number_within(1e-9),
+            "target": SHARE,
+            "splits": whole_number(),
+            "scaled": FLAG,
+            "chosen_on": TEXT,
+            "tradeoff": TEXT,
         },
     ),
     {"data": lambda: _DATA({}, ""), "network": dict},
 )
-_COMPARE_SETTINGS = _with_defaults(_SETTINGS, {"margin": lambda: DEFAULT_MARGIN, "scaled": lambda: False})
-_HEAD = {"environment": _ENVIRONMENT, "settings": _SETTINGS, "interrupted": _FLAG}
+_COMPARE_SETTINGS = with_defaults(_SETTINGS, {"margin": lambda: DEFAULT_MARGIN, "scaled": lambda: False})
+_HEAD = {"environment": _ENVIRONMENT, "settings": _SETTINGS, "interrupted": FLAG}
 _HEAD_DEFAULTS: dict[str, Callable[[], Any]] = {
     "environment": lambda: _ENVIRONMENT({}, ""),
     "settings": lambda: _SETTINGS({}, ""),
     "interrupted": lambda: False,
 }
 
-SECONDS = ("startup", "read", "distribute", "compute", "communicate", "merge", "evaluate", "train", "total")
-_SECONDS = _object({}, dict.fromkeys(SECONDS, _AMOUNT))
-_POINT = _object({}, {"step": _AMOUNT, "epoch": _AMOUNT, "train_s": _AMOUNT, "loss": _number(), "accuracy": _AMOUNT})
-_RUN = _with_defaults(
-    _object(
-        {"strategy": _TEXT, "workers": _integer(1)},
+_SECONDS = object_of({}, dict.fromkeys(SECONDS, AMOUNT))
+_POINT = object_of({}, {"step": AMOUNT, "epoch": AMOUNT, "train_s": AMOUNT, "loss": number_within(), "accuracy": SHARE})
+_RUN = with_defaults(
+    object_of(
+        {"strategy": TEXT, "workers": whole_number(1)},
         {
-            "seed": _integer(-(10**17)),
-            "accuracy": _AMOUNT,
+            "seed": whole_number(-(10**17)),
+            **dict.fromkeys(("accuracy", "validation_accuracy"), SHARE),
+            **dict.fromkeys(("confidence", "calibration_error"), PROBABILITY),
             "seconds": _SECONDS,
-            "target_s": _AMOUNT,
-            "curve": _list_of(_POINT),
+            "target_s": AMOUNT,
+            "curve": list_of(_POINT),
         },
     ),
     {"seconds": lambda: _SECONDS({}, "")},
 )
-_ROW = _with_defaults(
-    _object(
-        {"strategy": _TEXT, "workers": _integer(1), "accuracy_mean": _AMOUNT, "train_s": _AMOUNT, "speedup": _AMOUNT},
+_ROW = with_defaults(
+    object_of(
+        {"strategy": TEXT, "workers": whole_number(1), "accuracy_mean": SHARE, "train_s": AMOUNT, "speedup": AMOUNT},
         {
-            **dict.fromkeys(("accuracy_ci95", "delta_ci95", "speedup_ci95"), _INTERVAL),
-            **dict.fromkeys(("total_s", "efficiency", "impact", "impact_with_communication"), _AMOUNT),
-            **dict.fromkeys(("target_s", "scaled_speedup"), _AMOUNT),
-            **dict.fromkeys(("more_seeds", "target_reached"), _integer()),
-            "delta_pp": _number(),
-            "oversubscribed": _FLAG,
-            "verdict": _TEXT,
+            "accuracy_ci95": _SHARES,
+            "delta_ci95": _PERCENTS,
+            "speedup_ci95": _INTERVAL,
+            **dict.fromkeys(("total_s", "efficiency", "impact", "impact_with_communication"), AMOUNT),
+            **dict.fromkeys(("target_s", "scaled_speedup"), AMOUNT),
+            **dict.fromkeys(("more_seeds", "target_reached"), whole_number()),
+            "delta_pp": _POINTS,
+            "oversubscribed": FLAG,
+            "verdict": _VERDICTS,
         },
     ),
     {"oversubscribed": lambda: False},
 )
-_SERIAL = _object({"serial_fraction": _number(0, 1)}, {"oversubscribed": _FLAG})
-_LAW = _object(
-    {"strategy": _TEXT},
+_SERIAL = object_of({"serial_fraction": number_within(0, 1)}, {"oversubscribed": FLAG})
+_LAW = object_of(
+    {"strategy": TEXT},
     {
         "amdahl": _SERIAL,
         "gustafson": _SERIAL,
-        "usl": _object(
-            {"contention": _AMOUNT, "coherency": _AMOUNT},
-            {**dict.fromkeys(("best_workers", "peak_speedup"), _AMOUNT), "oversubscribed": _FLAG},
+        "usl": object_of(
+            {"contention": AMOUNT, "coherency": AMOUNT},
+            {**dict.fromkeys(("best_workers", "peak_speedup"), AMOUNT), "oversubscribed": FLAG},
         ),
-        "oversubscribed": _FLAG,
+        "oversubscribed": FLAG,
     },
 )
-_COMPARE = _with_defaults(
-    _object(
-        {"runs": _list_of(_RUN), "summary": _list_of(_ROW)},
-        {**_HEAD, "settings": _COMPARE_SETTINGS, "laws": _list_of(_LAW)},
+_COMPARE = with_defaults(
+    object_of(
+        {"runs": list_of(_RUN), "summary": list_of(_ROW)},
+        {**_HEAD, "settings": _COMPARE_SETTINGS, "laws": list_of(_LAW)},
     ),
     {**_HEAD_DEFAULTS, "settings": lambda: _COMPARE_SETTINGS({}, ""), "laws": list},
 )
-_CELL = _object(
-    {"hidden": _LAYERS, "epochs": _integer(), "time_s": _AMOUNT, "accuracy_pct": _AMOUNT},
+_CELL = object_of(
+    {"hidden": _LAYERS, "epochs": whole_number(), "time_s": AMOUNT, "accuracy_pct": PERCENT},
     {
-        "runs": _integer(),
-        "time_falsified": _FLAG,
-        "accuracy_ci95": _INTERVAL,
-        "test_pct": _AMOUNT,
-        "impact": _AMOUNT,
+        "runs": whole_number(),
+        "time_falsified": FLAG,
+        "accuracy_ci95": _PERCENTS,
+        "test_pct": PERCENT,
+        "impact": AMOUNT,
     },
 )
-_SESSION = _with_defaults(
-    _object({"hidden": _LAYERS, "epochs": _integer()}, {"seconds": _SECONDS}), {"seconds": lambda: _SECONDS({}, "")}
+_SESSION = with_defaults(
+    object_of(
+        {"hidden": _LAYERS, "epochs": whole_number()},
+        {
+            **dict.fromkeys(("accuracy", "validation_accuracy"), SHARE),
+            **dict.fromkeys(("epochs_run", "side_by_side"), whole_number()),
+            "retimed_s": AMOUNT,
+            "seconds": _SECONDS,
+        },
+    ),
+    {"seconds": lambda: _SECONDS({}, "")},
 )
-_BEST = _object({"hidden": _LAYERS, "epochs": _integer()}, {"tradeoff": _TEXT, "reason": _TEXT})
-_SWEEP = _with_defaults(
-    _object({"table": _list_of(_CELL)}, {**_HEAD, "sessions": _list_of(_SESSION), "best": _BEST}),
+_BEST = object_of({"hidden": _LAYERS, "epochs": whole_number()}, {"tradeoff": TEXT, "reason": TEXT})
+_SWEEP = with_defaults(
+    object_of({"table": list_of(_CELL)}, {**_HEAD, "sessions": list_of(_SESSION), "best": _BEST}),
     {**_HEAD_DEFAULTS, "sessions": list},
 )
-_LINE = _object({"processes": _integer(1), "time_s": _AMOUNT, "accuracy_pct": _AMOUNT}, {"impact": _AMOUNT})
-_TABLE = _object({"here": _list_of(_LINE), "published": _list_of(_LINE)}, {})
-_PUBLISHED = _with_defaults(
-    _object(
-        {"tables": _object({"table2": _TABLE, "table3": _TABLE}, {})},
-        {**_HEAD, "runs": _list_of(_RUN)},
+_LINE = object_of({"processes": whole_number(1), "time_s": AMOUNT, "accuracy_pct": PERCENT}, {"impact": AMOUNT})
+_TABLE = object_of({"here": list_of(_LINE), "published": list_of(_LINE)}, {})
+_PUBLISHED = with_defaults(
+    object_of(
+        {"tables": object_of({"table2": _TABLE, "table3": _TABLE}, {})},
+        {**_HEAD, "runs": list_of(_RUN)},
     ),
     {**_HEAD_DEFAULTS, "runs": list},
 )
 
-_NETWORK = _with_defaults(
-    _object({"name": _TEXT}, {"axis": _TEXT, "batch": _integer(1), "hidden": _LAYERS}), {"axis": str, "hidden": list}
+_NETWORK = with_defaults(
+    object_of({"name": TEXT}, {"axis": TEXT, "batch": whole_number(1), "hidden": _LAYERS}),
+    {"axis": str, "hidden": list},
 )
-_RATE = _number(0, 1e308)  # shown, never drawn
-_REACHED = _object({"target": _AMOUNT}, {"runs": _integer(), "epochs": _AMOUNT, "seconds": _AMOUNT})
-_NETWORK_ROW = _with_defaults(
-    _object(
+_RATE = number_within(0, 1e308)  # shown, never drawn
+_REACHED = object_of({"target": SHARE}, {"runs": whole_number(), "epochs": AMOUNT, "seconds": AMOUNT})
+_NETWORK_ROW = with_defaults(
+    object_of(
         {
-            **dict.fromkeys(("accuracy_mean", "train_s", "speedup", "confidence_mean"), _AMOUNT),
-            "network": _integer(),
-            "strategy": _TEXT,
-            "workers": _integer(1),
-            "calibration_error_mean": _AMOUNT,
+            **dict.fromkeys(("confidence_mean", "calibration_error_mean"), PROBABILITY),
+            "accuracy_mean": SHARE,
+            **dict.fromkeys(("train_s", "speedup"), AMOUNT),
+            "network": whole_number(),
+            "strategy": TEXT,
+            "workers": whole_number(1),
         },
         {
-            **dict.fromkeys(("accuracy_ci95", "delta_ci95", "speedup_ci95", "confidence_ci95"), _INTERVAL),
-            **dict.fromkeys(("calibration_error_ci95", "validation_ci95"), _INTERVAL),
-            "validation_mean": _AMOUNT,
+            **dict.fromkeys(("accuracy_ci95", "confidence_ci95", "calibration_error_ci95", "validation_ci95"), _SHARES),
+            "delta_ci95": _PERCENTS,
+            "speedup_ci95": _INTERVAL,
+            "validation_mean": SHARE,
             "learning_rate": _RATE,
-            "delta_pp": _number(),
-            "verdict": _TEXT,
-            "more_seeds": _integer(),
-            "oversubscribed": _FLAG,
-            "reached": _list_of(_REACHED),
-            "distinct_neurons": _list_of(_integer()),
+            "delta_pp": _POINTS,
+            "verdict": _VERDICTS,
+            "more_seeds": whole_number(),
+            "oversubscribed": FLAG,
+            "reached": list_of(_REACHED),
+            "distinct_neurons": list_of(whole_number()),
         },
     ),
     {"oversubscribed": lambda: False, "reached": list, "distinct_neurons": list},
 )
-_NETWORKS_SETTINGS = _with_defaults(
-    _object(
+_NETWORKS_SETTINGS = with_defaults(
+    object_of(
         {},
         {
             "data": _DATA,
-            "network": _ANY_OBJECT,
-            "margin": _number(1e-9),
-            "targets": _list_of(_AMOUNT),
-            "seeds": _integer(),
+            "network": ANY_OBJECT,
+            "margin": number_within(1e-9),
+            "targets": list_of(SHARE),
+            "seeds": whole_number(),
         },
     ),
     {"data": lambda: _DATA({}, ""), "network": dict, "margin": lambda: DEFAULT_MARGIN, "targets": list},
 )
-_NETWORKS = _with_defaults(
-    _object(
-        {"networks": _list_of(_NETWORK), "runs": _list_of(_RUN), "summary": _list_of(_NETWORK_ROW)},
+_NETWORKS = with_defaults(
+    object_of(
+        {"networks": list_of(_NETWORK), "runs": list_of(_RUN), "summary": list_of(_NETWORK_ROW)},
         {
             **_HEAD,
             "settings": _NETWORKS_SETTINGS,
-            "best": _integer(),
-            "tried": _list_of(_ANY_OBJECT),
-            "diverged": _list_of(_object({"strategy": _TEXT, "workers": _integer(1)}, {"learning_rate": _RATE})),
+            "best": whole_number(),
+            "tried": list_of(object_of({}, {"learning_rate": _RATE, "validation_accuracy": SHARE})),
+            "diverged": list_of(object_of({"strategy": TEXT, "workers": whole_number(1)}, {"learning_rate": _RATE})),
         },
     ),
     {**_HEAD_DEFAULTS, "settings": lambda: _NETWORKS_SETTINGS({}, ""), "tried": list, "diverged": list},
@@ -342,7 +291,7 @@ def _networks(value: Any, where: str) -> Record:
     named += [(name, each.get("network")) for name in ("runs", "tried", "diverged") for each in found[name]]
     for name, network in named:
         if (network is not None or name != "best") and not (isinstance(network, int) and 0 <= network < number):
-            raise FormatError(f"{name}: there is no network {network!r:.40}; {_ADVICE}")
+            raise FormatError(f"{name}: there is no network {network!r:.40}; {ADVICE}")
     return found
 
 
@@ -391,7 +340,7 @@ def _study(value: Any, where: str) -> Record:
     """Check a study: it must have at least one part, though that may be null when it was interrupted early."""
     names = ("sweep", "compare", "published")
     if isinstance(value, dict) and not any(name in value for name in names):
-        raise FormatError(f"a study has at least one of {', '.join(names)}; {_ADVICE}")
+        raise FormatError(f"a study has at least one of {', '.join(names)}; {ADVICE}")
     found: Record = _STUDY(value, where)
     return found
 
@@ -408,12 +357,12 @@ _SCHEMAS: dict[str, Check] = {
     "manyhands.networks/1": _networks,
     "manyhands.study/1": _study,
 }
-_STUDY = _with_defaults(
-    _object(
+_STUDY = with_defaults(
+    object_of(
         {},
         {
             **_HEAD,
-            "study": _TEXT,
+            "study": TEXT,
             "sweep": _part(_SWEEP, "manyhands.sweep/1"),
             "compare": _part(_compare, "manyhands.compare/1"),
             "published": _part(_PUBLISHED, "manyhands.published/1"),
