@@ -10,7 +10,7 @@ import contextlib
 import os
 import time
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -169,14 +169,6 @@ class World:
         self.wait(self.comm.Iallgatherv(mine, [joined.reshape(-1).view(np.uint8), sizes]))
         return joined
 
-    def in_turn(self, work: Callable[[], None]) -> None:
-        """Do ``work`` on rank 0, and when it is done there on all others."""
-        if self.rank == 0:
-            work()
-        self.barrier()
-        if self.rank > 0:
-            work()
-
     def abort(self, status: int) -> None:
         """End all processes of the job now."""
         abort(status)
@@ -277,6 +269,10 @@ def _join(calm: float | None) -> World:
         raise _stranger(version, told)
     world = World(mpi.COMM_WORLD.Dup(), version, finalize=ours, calm=calm)
     atexit.register(world.leave)
+    if world.size > 1:
+        from manyhands.teams.farewell import tell_uncaught_errors
+
+        tell_uncaught_errors()
     return world
 
 
