@@ -70,7 +70,7 @@ def facts_of(estimator: Any, call: str, given: Given, hidden: tuple[int, ...], c
         "random_state": as_text(seed) if isinstance(seed, (int, np.integer)) else "not fixed",
         **as_facts(words),
         "classes": "not given" if classes is None else as_text(np.asarray(classes).tolist()),
-        "the network to go on with": "a new one" if first else f"{_checksum_of_state(estimator):08x}",
+        "the checksum of the network to go on with": "none" if first else f"{_checksum_of_state(estimator):08x}",
     }
     data = _facts_of_shard(estimator, given)
     if estimator.data == "whole":

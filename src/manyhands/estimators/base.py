@@ -19,7 +19,7 @@ from manyhands.estimators.alike import Given, check_shard, facts_of, gather
 from manyhands.estimators.fitting import fit
 from manyhands.estimators.forward import forward
 from manyhands.estimators.rows import Rows
-from manyhands.estimators.workers import check_place, workers_and_team
+from manyhands.estimators.workers import check_place, strategy_for, workers_and_team
 from manyhands.learners.mlp.network import ACTIVATIONS, DTYPES, OPTIMIZERS
 from manyhands.teams.agreement import together
 
@@ -146,7 +146,9 @@ class BaseMLP(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no types
         with together(self.team) as step:
             self._validate_params()
             hidden = self._hidden()
-            workers_and_team(self.n_workers, self.team)
+            _, team = workers_and_team(self.n_workers, self.team)
+            if self.solver != "lbfgs":
+                strategy_for(self.strategy, team)
             if incremental:
                 self._begin_incremental(y, classes)
             if self.early_stopping and incremental:

@@ -19,6 +19,8 @@ from manyhands.teams.launch import in_job
 from manyhands.teams.world import World, join
 
 _MOST_TOLD, _LONGEST_VALUE = 3, 80
+CALL = "the call"
+"""Name of the fact that comes first: what the user has called."""
 _CHECKSUM = "checksum"
 _SHARED = "_manyhands_shared"
 
@@ -163,6 +165,8 @@ def difference(everyone: Sequence[dict[str, dict[str, str]]], hint: str) -> Sett
         What to do if the data differ.
     """
     settings = _differing([each["settings"] for each in everyone])
+    if settings and settings[0].startswith(CALL):
+        settings = settings[:1]  # then nothing else can be compared
     if settings:
         return SettingsError(f"ranks differ: {_told(settings)}; call it with the same arguments in every process")
     data = _differing([each["data"] for each in everyone])
