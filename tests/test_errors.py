@@ -15,6 +15,7 @@ from manyhands.errors import (
     MissingDataError,
     ModelFileError,
     OutputError,
+    RankError,
     SettingsError,
     WorkerLost,
 )
@@ -80,3 +81,27 @@ def test_an_error_survives_the_way_to_another_process(error):
     # Process pools and mpi4py pickle the errors of their workers; one that cannot be rebuilt hides the cause or hangs.
     copy = pickle.loads(pickle.dumps(error))
     assert (type(copy), str(copy), vars(copy)) == (type(error), str(error), vars(error))
+
+
+@pytest.mark.parametrize(
+    ("error", "kinds"),
+    [
+        (ValueError("x"), [ValueError]),
+        (FormatError("x", path="f"), [FormatError, DataError, ValueError]),
+        (OutputError("x"), [OutputError, OSError]),
+        (FileNotFoundError("x"), [OSError]),
+        (MemoryError(), [MemoryError]),
+        (KeyError("x"), [KeyError, LookupError]),
+        (UnicodeDecodeError("ascii", b"", 0, 1, "x"), [ValueError]),
+        (DeprecationWarning("x"), [Warning]),
+        (type("Strange", (Exception,), {})("x"), []),
+    ],
+    ids=lambda value: type(value).__name__ if isinstance(value, Exception) else "",
+)
+def test_an_error_of_another_rank_is_of_the_kind_it_has_there(error, kinds):
+    told = RankError.of(1, "it is broken", tuple(RankError.kinds_of(error)))
+    for one in (told, pickle.loads(pickle.dumps(told))):
+        assert all(isinstance(one, kind) for kind in (RankError, ManyhandsError, *kinds))
+        assert str(one) == "rank 1: it is broken"
+        assert (one.rank, one.problem) == (1, "it is broken")
+        assert isinstance(one, ValueError) == (ValueError in kinds)

@@ -78,6 +78,10 @@ class OutputError(ManyhandsError, OSError):
     """A result could not be written; nothing half-written is left behind."""
 
 
+DIVERGED = "training diverged"
+"""What the messages about it have in common: of an error in another process, the message is all there is."""
+
+
 class DivergedError(ManyhandsError, ArithmeticError):
     """The training loss stopped being a finite number.
 
@@ -96,7 +100,7 @@ class DivergedError(ManyhandsError, ArithmeticError):
         self.rank = rank
         self.loss = loss
         super().__init__(
-            f"the loss became {loss} at step {step} on worker {rank}: training diverged. "
+            f"the loss became {loss} at step {step} on worker {rank}: {DIVERGED}. "
             "Lower --learning-rate, or check the scaling of the inputs (--scale auto)."
         )
 

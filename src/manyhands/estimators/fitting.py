@@ -13,7 +13,7 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils import check_random_state
 
 from manyhands.data.dataset import Dataset
-from manyhands.errors import DataError, DivergedError
+from manyhands.errors import DIVERGED, DataError, DivergedError, WorkerLost
 from manyhands.estimators.course import Course, Progress
 from manyhands.estimators.rows import Rows, make_dataset
 from manyhands.estimators.solver import SGD_FAMILY, InverseScaling, settings_of
@@ -267,6 +267,10 @@ class _Fit:
             make_alike(self.state, workers.team)
         except DivergedError as error:
             self._give_up(course, epochs, error)
+        except WorkerLost as error:
+            if DIVERGED in error.reason:  # the same error in all processes
+                raise ValueError(NOT_FINITE) from error
+            raise
         except KeyboardInterrupt:
             self._keep(course)
         self.progress = self.progress if self.finished else course.progress

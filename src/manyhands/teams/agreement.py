@@ -10,8 +10,10 @@ from __future__ import annotations
 
 import contextlib
 import json
+import zlib
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from numbers import Integral
 from typing import Any
 
 from manyhands.errors import DataError, RankError, SettingsError, WorkerLost
@@ -206,7 +208,10 @@ def _joined(parts: Sequence[str]) -> str:
 
 
 def _short(value: str) -> str:
-    return value if len(value) <= _LONGEST_VALUE else f"{value[: _LONGEST_VALUE - 4]} ..."
+    """Return a value, or its beginning and a checksum of all of it: long ones may begin alike."""
+    if len(value) <= _LONGEST_VALUE:
+        return value
+    return f"{value[:_LONGEST_VALUE]} ... (checksum {zlib.crc32(value.encode(errors='surrogatepass')):08x})"
 
 
 def _message(error: BaseException) -> str:
@@ -229,10 +234,12 @@ def as_text(value: Any) -> str:
         return f"({', '.join(map(as_text, value))}{',' if len(value) == 1 else ''})"
     if isinstance(getattr(value, "name", None), str):
         return str(value.name)
+    if type(value).__name__ in ("bool", "bool_") or isinstance(value, str):
+        return str(value)
+    if isinstance(value, Integral):
+        return str(int(value))
     try:
-        number = float(value) if not isinstance(value, str) else None
+        number = float(value)
     except (TypeError, ValueError, OverflowError):
-        number = None
-    if number is None or type(value).__name__ in ("bool", "bool_"):
         return str(value)
     return str(int(number)) if number.is_integer() else repr(number)

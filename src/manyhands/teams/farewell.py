@@ -7,7 +7,6 @@ waiting in a collective for this one.
 from __future__ import annotations
 
 import sys
-import time
 from types import TracebackType
 from typing import Any
 
@@ -15,9 +14,6 @@ from manyhands.teams.agreement import describe, is_shared
 from manyhands.teams.launch import in_job
 from manyhands.teams.watch import abort
 from manyhands.teams.world import joined
-
-_LAST_WORDS_SECONDS = 1.0
-"""Time for the others to say what they were waiting for, before mpiexec ends them."""
 
 
 def tell_uncaught_errors() -> None:
@@ -41,8 +37,8 @@ class _Hook:
         world = joined()
         if world is None:
             _end_those_who_join()
-        elif not is_shared(error) and world.call_off(world.rank, describe(error)):
-            time.sleep(_LAST_WORDS_SECONDS)  # then leaving, at the end of this process, ends the job
+        elif not is_shared(error):
+            world.call_off(world.rank, describe(error))  # leaving, at the end of this process, then ends the job
 
 
 def _end_those_who_join() -> None:

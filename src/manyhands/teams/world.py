@@ -26,6 +26,7 @@ every worker on this machine can have a core of its own."""
 _NAPS = ((0.2, 50e-6), (2.0, 1e-3), (float("inf"), 5e-3))
 """After so many seconds of waiting, naps of so many seconds: a worker that waits long leaves its core to others."""
 _IDLE_NAP = 0.01
+_LAST_WORDS_SECONDS = 1.0
 
 
 class World:
@@ -185,8 +186,8 @@ class World:
             if self._finalize:
                 MPI.Finalize()
             return
-        if not self.watch.mine:  # the one who knows more is about to say it, and to end the job
-            time.sleep(2.0)
+        # The one who knows more is about to say it and to end the job, once the others have said what they met.
+        time.sleep(_LAST_WORDS_SECONDS if self.watch.mine else 2 * _LAST_WORDS_SECONDS)
         self.abort(1)
 
 
