@@ -16,6 +16,7 @@ from manyhands.errors import (
     MissingDataError,
     ModelFileError,
     OutputError,
+    RankError,
     SettingsError,
     WorkerLost,
 )
@@ -95,3 +96,27 @@ class TestJoined:
             "cannot write 1; cannot write 2; cannot write 3; and 2 more files; "
             "figures are missing in p: a, b (x); c (y); all else of the report is written"
         )
+
+
+@pytest.mark.parametrize(
+    ("error", "kinds"),
+    [
+        (ValueError("x"), [ValueError]),
+        (FormatError("x", path="f"), [FormatError, DataError, ValueError]),
+        (OutputError("x"), [OutputError, OSError]),
+        (FileNotFoundError("x"), [OSError]),
+        (MemoryError(), [MemoryError]),
+        (KeyError("x"), [KeyError, LookupError]),
+        (UnicodeDecodeError("ascii", b"", 0, 1, "x"), [ValueError]),
+        (DeprecationWarning("x"), [Warning]),
+        (type("Strange", (Exception,), {})("x"), []),
+    ],
+    ids=lambda value: type(value).__name__ if isinstance(value, Exception) else "",
+)
+def test_an_error_of_another_rank_is_of_the_kind_it_has_there(error, kinds):
+    told = RankError.of(1, "it is broken", tuple(RankError.kinds_of(error)))
+    for one in (told, pickle.loads(pickle.dumps(told))):
+        assert all(isinstance(one, kind) for kind in (RankError, ManyhandsError, *kinds))
+        assert str(one) == "rank 1: it is broken"
+        assert (one.rank, one.problem) == (1, "it is broken")
+        assert isinstance(one, ValueError) == (ValueError in kinds)

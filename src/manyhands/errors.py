@@ -6,8 +6,10 @@ line prints the message alone; a traceback appears only with ``--debug``.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any, cast
 
 _MOST_FILES = 3
 
@@ -128,6 +130,10 @@ def joined(errors: Sequence[ManyhandsError]) -> ManyhandsError:
     return OutputError("; ".join([*files[:_MOST_FILES], *more, *others]))
 
 
+DIVERGED = "training diverged"
+"""What the messages about it have in common: of an error in another process, the message is all there is."""
+
+
 class DivergedError(ManyhandsError, ArithmeticError):
     """The training loss stopped being a finite number.
 
@@ -146,7 +152,7 @@ class DivergedError(ManyhandsError, ArithmeticError):
         self.rank = rank
         self.loss = loss
         super().__init__(
-            f"the loss became {loss} at step {step} on worker {rank}: training diverged. "
+            f"the loss became {loss} at step {step} on worker {rank}: {DIVERGED}. "
             "Lower --learning-rate, or check the scaling of the inputs (--scale auto)."
         )
 
@@ -172,6 +178,68 @@ class WorkerLost(ManyhandsError, RuntimeError):  # noqa: N818 - an event the des
 
     def __reduce__(self) -> tuple[type[WorkerLost], tuple[int, str]]:
         return type(self), (self.rank, self.reason)
+
+
+class RankError(ManyhandsError):
+    """What was done in all processes of an MPI job at the same time has failed on another rank, and so on all.
+
+    It is also an error of the kind that was met there (`of`), so that the same ``except`` catches both.
+
+    Parameters
+    ----------
+    rank
+        The process that has failed.
+    problem
+        Its message.
+    """
+
+    def __init__(self, rank: int, problem: str) -> None:
+        self.rank = rank
+        self.problem = problem
+        Exception.__init__(self, f"rank {rank}: {problem}")
+
+    def __str__(self) -> str:
+        return str(self.args[0])
+
+    @staticmethod
+    def kinds_of(error: BaseException) -> list[str]:
+        """Return the names of an error's classes that any process knows, the closest first."""
+        return [kind.__name__ for kind in type(error).__mro__ if _KNOWN.get(kind.__name__) is kind]
+
+    @staticmethod
+    def of(rank: int, problem: str, kinds: tuple[str, ...]) -> RankError:
+        """Return an error for what has happened on another rank.
+
+        Parameters
+        ----------
+        rank, problem
+            See the class.
+        kinds
+            What `kinds_of` has named there.
+        """
+        return _kind_of_rank_error(next((name for name in kinds if name in _KNOWN), ""))(rank, problem)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return RankError.of, (self.rank, self.problem, tuple(RankError.kinds_of(self)))
+
+
+_BUILTIN = (
+    ValueError, TypeError, AttributeError, KeyError, IndexError, LookupError, MemoryError, OSError, ArithmeticError,
+    AssertionError, ImportError, RuntimeError, UserWarning, Warning,
+)  # fmt: skip
+_OURS = (
+    MissingDataError, FormatError, ChecksumError, DownloadError, DataError, SettingsError, ModelFileError, OutputError
+)  # fmt: skip
+_KNOWN: dict[str, type[Exception]] = {kind.__name__: kind for kind in (*_OURS, *_BUILTIN)}
+
+
+@functools.cache
+def _kind_of_rank_error(name: str) -> type[RankError]:
+    """Return a RankError that is also an error of that name, or the plain one."""
+    if not name:
+        return RankError
+    place = {"path": None, "line": None, "byte": None} if issubclass(_KNOWN[name], DataError) else {}
+    return cast(type[RankError], type("RankError", (RankError, _KNOWN[name]), {"__module__": __name__, **place}))
 
 
 class Terminated(KeyboardInterrupt):

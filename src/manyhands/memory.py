@@ -10,7 +10,7 @@ import contextlib
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
-from manyhands.errors import OutOfMemoryError
+from manyhands.errors import ManyhandsError, OutOfMemoryError
 from manyhands.limits import memory_room
 
 if TYPE_CHECKING:
@@ -87,7 +87,7 @@ def memory_errors_told(what: str) -> Iterator[None]:
     """
     try:
         yield
-    except OutOfMemoryError:
+    except ManyhandsError:  # which says what it is about
         raise
     except (MemoryError, ValueError, ImportError, OSError, SystemError) as error:
         if not _is_about_memory(error):

@@ -32,7 +32,7 @@ def generator(seed: int, purpose: str, epoch: int = 0) -> np.random.Generator:
         If the seed is negative.
     """
     if seed < 0:
-        raise SettingsError(f"the seed must be 0 or larger, not {seed}")
+        raise SettingsError(f"the seed must be at least 0, not {seed}")
     # spawn_key keeps (seed, purpose, epoch) apart even for huge seeds, which adding them up would not.
     key = (zlib.crc32(purpose.encode()), epoch)
     return np.random.Generator(np.random.PCG64(np.random.SeedSequence(seed, spawn_key=key)))

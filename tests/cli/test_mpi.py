@@ -19,13 +19,13 @@ def call(*arguments):
     return main([str(argument) for argument in arguments])
 
 
-def mpiexec(size, *arguments):
-    """Run the command line in so many processes."""
+def mpiexec(size, *arguments, way=("-m", "manyhands")):
+    """Run the command line, or another program, in so many processes."""
     from manyhands.teams.world import library
 
     path, kind = launchers.find_mpiexec(library())
     return subprocess.run(
-        [*launchers.job_command(path, kind, size), sys.executable, "-m", "manyhands", *map(str, arguments)],
+        [*launchers.job_command(path, kind, size), sys.executable, *way, *map(str, arguments)],
         env=launchers.job_environment(kind),
         stdin=subprocess.DEVNULL,
         capture_output=True,
@@ -136,6 +136,27 @@ class TestRefused:
         assert done.stderr.count("unrecognized arguments: --wrokers 2") == 1
         assert done.stderr.count("usage: ") == 1
         assert done.stdout == ""
+
+    @pytest.mark.parametrize(
+        ("other", "words"),
+        [
+            (["--epochs", "7"], "ranks differ: epochs is 6 on rank 0 and 7 on rank 1"),
+            (["--strategy", "sometimes"], "rank 1: unknown strategy 'sometimes'"),
+            (["--team", "threads"], "2 processes have been started"),
+            (["--wrokers", "2"], "error: unrecognized arguments: --wrokers 2"),
+        ],
+        ids=lambda value: " ".join(value) if isinstance(value, list) else "",
+    )
+    def test_what_one_process_alone_is_told_is_said(self, other, words):
+        words_of_all = ["train", *WORDS, "--team", "mpi"]
+        program = (
+            "import sys; from manyhands.cli import main; from manyhands.teams.launchers import announced\n"
+            f"sys.exit(main({words_of_all} + {other} * announced().rank))"
+        )
+        done = mpiexec(2, program, way=("-c",))
+        assert done.returncode == 2
+        assert done.stderr.count(words) == 1
+        assert "Traceback" not in done.stderr
 
     def test_help_is_said_once(self):
         done = mpiexec(3, "train", "--help")

@@ -401,7 +401,7 @@ class TestMistakes:
             (["--workers", "201", "--strategy", "gradient"], 2, "201 workers cannot share a global batch of 200"),
             (["--tuning", "0"], 2, "--tuning: '0' is not"),
             (["--seeds", "0"], 2, "--seeds: '0' is not"),
-            (["--seed", "-1"], 2, "seed must be 0 or larger"),
+            (["--seed", "-1"], 2, "seed must be at least 0"),
             (["--seed", "999"], 2, "seeds from 1000 on are those that learning rates are chosen with"),
             (["--schedule", "sine"], 2, "unknown schedule 'sine'"),
             (["--margin", "0"], 2, "--margin: '0' is not a positive number"),

@@ -206,7 +206,7 @@ class TestRefused:
             ("study w1 --epochs 5,", 2, "not a whole number"),
             ("study w1 --target 93", 2, "write 0.93 for 93 %"),
             ("study w1 --margin 0", 2, "not a positive number"),
-            ("study w1 --seed -1", 2, "seed must be 0 or larger"),
+            ("study w1 --seed -1", 2, "seed must be at least 0"),
             ("study w1 --validation 1437", 2, "1437"),
             ("study w1 --json no/such/x", 1, "there is no folder no/such"),
             ("study w1 --log x --json x", 2, "same file"),

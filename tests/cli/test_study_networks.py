@@ -149,7 +149,7 @@ class TestRefused:
             (["--targets", "92"], "write 0.92 for 92 %"),
             (["--multiples", "0"], "--multiples: '0' is not a positive number"),
             (["--seeds", "0"], "--seeds: '0' is not"),
-            (["--seed", "-1"], "seed must be 0 or larger"),
+            (["--seed", "-1"], "seed must be at least 0"),
             (["--seed", "999"], "seeds from 1000 on"),
             (["--margin", "0"], "--margin: '0' is not a positive number"),
             (["--schedule", "sine"], "unknown schedule 'sine'"),

@@ -365,7 +365,7 @@ class TestRefused:
             ({"epochs": 0}, "number of epochs"),
             ({"seeds": 0}, "at least one seed"),
             ({"tuning": 0}, "at least one seed"),
-            ({"seed": -1}, "seed must be 0 or larger"),
+            ({"seed": -1}, "seed must be at least 0"),
             ({"seed": 999}, "seeds from 1000 on are those that learning rates are chosen with"),
             ({"margin": 0.0}, "margin"),
         ],

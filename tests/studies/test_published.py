@@ -398,7 +398,7 @@ def test_the_papers_own_settings_are_the_default():
         ({"workers": (1, 2)}, "1437 training rows do not divide by 2 workers"),
         ({"workers": ()}, "at least one seed and one number of workers"),
         ({"seeds": 0}, "at least one seed and one number of workers"),
-        ({"seed": -1}, "seed must be 0 or larger"),
+        ({"seed": -1}, "seed must be at least 0"),
         ({"seed": 2**32 - 1, "seeds": 2}, "seeds below 4294967296"),
         ({"epochs": 0}, "epochs must be at least 1"),
     ],

@@ -367,7 +367,7 @@ def test_a_description_keeps_every_digit(blobs, changes):
     ("changes", "message"),
     [
         ({"epochs": 0}, "epochs must be at least 1"),
-        ({"seed": -1}, "seed must be 0 or larger"),
+        ({"seed": -1}, "seed must be at least 0"),
         ({"sharding": "local"}, "unknown sharding 'local'"),
         ({"learner": "forest"}, "unknown learner 'forest'"),
         ({"strategy": "magic"}, "unknown strategy 'magic'"),

@@ -227,7 +227,7 @@ def test_a_bad_cell_in_one_part_ends_all_with_one_message(requests, tmp_path):
     assert done.returncode == 1
     said = [line for line in done.stderr.splitlines() if "manyhands" in line]
     assert len(said) == 1, done.stderr
-    assert re.fullmatch(rf"manyhands train: (worker \d: )?{re.escape(str(path))}, line 100: .*'tall'.*", said[0])
+    assert re.fullmatch(rf"manyhands train: (rank \d: )?{re.escape(str(path))}, line 100: .*'tall'.*", said[0])
     assert "Traceback" not in done.stderr
     assert done.stdout == ""
     assert list(tmp_path.iterdir()) == [path]

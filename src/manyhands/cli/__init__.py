@@ -76,11 +76,13 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     """Read the command line; of several processes that are given the same one, the first says what is wrong with it."""
     if jobs.first():
         return _parser().parse_args(arguments)
+    said = io.StringIO()
     try:
-        with contextlib.redirect_stderr(io.StringIO()), contextlib.redirect_stdout(io.StringIO()):
+        with contextlib.redirect_stderr(said), contextlib.redirect_stdout(io.StringIO()):
             return _parser().parse_args(arguments)
-    except SystemExit:
-        jobs.let_first_speak()
+    except SystemExit as end:
+        if end.code:
+            jobs.let_first_speak(said.getvalue())
         raise
 
 

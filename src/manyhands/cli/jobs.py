@@ -15,7 +15,7 @@ from manyhands.teams.launchers import announced
 if TYPE_CHECKING:
     from manyhands.teams.world import World
 
-_TURN_SECONDS, _SPOKEN_SECONDS, _FIRST_SECONDS, _KNOWN_SECONDS = 0.3, 0.1, 1.0, 3.0
+_TURN_SECONDS, _SPOKEN_SECONDS, _FIRST_SECONDS, _KNOWN_SECONDS = 0.3, 0.1, 3.0, 3.0
 
 
 def leads(team: str) -> bool:
@@ -39,10 +39,19 @@ def first() -> bool:
     return told is None or told.rank == 0
 
 
-def let_first_speak() -> None:
-    """Wait a moment: mpiexec ends all processes as soon as one has ended badly, and the first has something to say."""
+def let_first_speak(words: str) -> None:
+    """Wait a moment: mpiexec ends all processes as soon as one has ended badly, and the first has something to say.
+
+    If this one is still there afterwards, the first has met nothing, and does not know: then it is this one's turn.
+
+    Parameters
+    ----------
+    words
+        What to say then.
+    """
     signal.signal(signal.SIGTERM, signal.SIG_DFL)  # how mpiexec ends the others; they have nothing to say
     time.sleep(_FIRST_SECONDS)
+    print(words.rstrip(), file=sys.stderr, flush=True)
 
 
 def has_company() -> bool:
@@ -75,7 +84,7 @@ def end_all(prefix: str, error: BaseException, status: int) -> int:
         if first():
             print(f"{prefix}: {error}", file=sys.stderr, flush=True)
         else:
-            let_first_speak()
+            let_first_speak(f"{prefix}: {error}")
         return status
     signal.signal(signal.SIGTERM, signal.SIG_DFL)  # from here on mpiexec may end this process at once
     if isinstance(error, WorkerLost) and world.watch is not None and not world.watch.mine:

@@ -57,15 +57,18 @@ def run(options: argparse.Namespace) -> int:
     """Carry out the command."""
     from manyhands.studies.sessions import sweep_text
     from manyhands.studies.sweep import SweepStudy, load_for_sweep
+    from manyhands.teams.agreement import together
     from manyhands.teams.pool import check_pool
 
     check_pool(options.team, options.workers)
     leads = jobs.leads(options.team)
-    if leads:
-        studies.check_output(options)
-    request = request_of(options)
-    dataset = load_for_sweep(shared.data_request(options), published=options.as_published)
-    study = SweepStudy(dataset, request, journal_of(options))
+    with together(options.team) as step:
+        if leads:
+            studies.check_output(options)
+        request = request_of(options)
+        dataset = load_for_sweep(shared.data_request(options), published=options.as_published)
+        study = SweepStudy(dataset, request, journal_of(options))
+        step.bring(study.facts)
     if leads and not options.quiet:
         _introduce(study)
     status = studies.carry_out(

@@ -47,34 +47,40 @@ def register(commands: Any) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Carry out the command."""
+    from manyhands.teams.agreement import together
     from manyhands.training.logs import Logs
     from manyhands.training.plan import make_plan, rows_needed
     from manyhands.training.run import network_settings, warn_of_workers
-    from manyhands.training.together import load_for
+    from manyhands.training.together import facts_of, facts_of_request, load_for
 
     leads = jobs.leads(options.team)
-    if leads:  # results are written, and said, by one process
-        shared.check_output(options.out, options.json, options.log)
-    settings = network_settings(**shared.network_options(options))
-    sharding = rows_needed(options.strategy, options.sharding, options.learner, options.shares)
-    dataset = load_for(shared.data_request(options, [options.strategy]), options.team, sharding)
-    plan = make_plan(
-        dataset,
-        strategy=options.strategy,
-        workers=options.workers,
-        team=options.team,
-        settings=settings,
-        batch=options.batch,
-        epochs=options.epochs,
-        sharding=options.sharding,
-        seed=options.seed,
-        learner=options.learner,
-        convergence=options.convergence or options.target is not None,
-        schedule=options.schedule,
-        stop=options.stop,
-        shares=options.shares,
-        placement=shared.placement(options),
-    )
+    with together(options.team) as step:
+        if leads:  # results are written, and said, by one process
+            shared.check_output(options.out, options.json, options.log)
+        settings = network_settings(**shared.network_options(options))
+        sharding = rows_needed(options.strategy, options.sharding, options.learner, options.shares)
+        request = shared.data_request(options, [options.strategy])
+        step.bring(lambda: facts_of_request("manyhands train", request, sharding))
+    dataset = load_for(request, options.team, sharding)
+    with together(options.team) as step:
+        plan = make_plan(
+            dataset,
+            strategy=options.strategy,
+            workers=options.workers,
+            team=options.team,
+            settings=settings,
+            batch=options.batch,
+            epochs=options.epochs,
+            sharding=options.sharding,
+            seed=options.seed,
+            learner=options.learner,
+            convergence=options.convergence or options.target is not None,
+            schedule=options.schedule,
+            stop=options.stop,
+            shares=options.shares,
+            placement=shared.placement(options),
+        )
+        step.bring(lambda: facts_of(plan, dataset))
     if leads:
         warn_of_workers(plan.workers, plan.team)
     if leads and not options.quiet:

@@ -1,6 +1,7 @@
 """Floor 5: scikit-learn's estimators, trained by many workers.
 
-Importing them also imports the compiled learner, and with it Numba: who times a ``fit`` should not time that.
+Importing them also imports the compiled learner, and with it Numba: who times a ``fit`` should not time that. In a
+process of an MPI job, from then on, an error that ends the program is told to the others.
 """
 
 from __future__ import annotations
@@ -10,5 +11,8 @@ import manyhands.teams.threads  # noqa: F401
 from manyhands.estimators.classifier import MLPClassifier
 from manyhands.estimators.exchange import from_sklearn
 from manyhands.estimators.regressor import MLPRegressor
+from manyhands.teams.farewell import tell_uncaught_errors
 
 __all__ = ["MLPClassifier", "MLPRegressor", "from_sklearn"]
+
+tell_uncaught_errors()

@@ -16,11 +16,14 @@ from sklearn.utils.validation import _check_sample_weight, validate_data
 from manyhands.checks import LARGEST, shortened, whole
 from manyhands.errors import SettingsError
 from manyhands.estimators import lbfgs
+from manyhands.estimators.alike import Given, check_shard, facts_of, gather
 from manyhands.estimators.fitting import fit
 from manyhands.estimators.forward import forward
 from manyhands.estimators.rows import Rows
+from manyhands.estimators.workers import check_place, strategy_for, workers_and_team
 from manyhands.learners.mlp.network import ACTIVATIONS, DTYPES, OPTIMIZERS
 from manyhands.memory import check_memory, memory_errors_told
+from manyhands.teams.agreement import together
 
 STORED = (np.float64, np.float32, np.uint8)
 """What rows are trained on as they are; anything else becomes the first of them."""
@@ -75,6 +78,7 @@ class BaseMLP(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no types
         "n_workers": [_Number(Integral, 1, LARGEST, closed="both"), Options(Integral, {-1}), None],
         "strategy": [str, HasMethods(["next_round", "hold_round_"])],
         "team": [StrOptions({"threads", "mpi"})],
+        "data": [StrOptions({"whole", "sharded"})],
         "sharding": [StrOptions({"global", "fixed"}), None],
         "dtype": [StrOptions(set(DTYPES))],
         "dropout": [_FRACTION],
@@ -101,9 +105,16 @@ class BaseMLP(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no types
         """scikit-learn's name for the output activation."""
         raise NotImplementedError
 
-    def _validate_input(self, X: Any, y: Any, incremental: bool, reset: bool) -> tuple[Any, NDArray[Any]]:
-        """Check rows; return them with targets for the outputs."""
+    def _check_rows(self, X: Any, y: Any, reset: bool) -> tuple[Any, Any]:
+        """Check the rows of this process, and return them with what the user wants for each."""
         raise NotImplementedError
+
+    def _targets(self, y: Any, incremental: bool) -> NDArray[Any]:
+        """Return targets for the outputs; these are all rows."""
+        raise NotImplementedError
+
+    def _begin_incremental(self, y: Any, classes: Any) -> None:
+        """Get ready for a call of `partial_fit`, which may be the first."""
 
     def _score_of(self, held: Rows) -> Any:
         """Return what scores outputs for rows that are set aside."""
@@ -142,29 +153,58 @@ class BaseMLP(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no types
         ValueError
             As scikit-learn's estimator; if training diverges, too.
         SettingsError
-            If the settings cannot work together: a ValueError that says what to change.
+            If the settings cannot work together: a ValueError that says what to change. Of an MPI job, also if the
+            processes have different ones.
         OutOfMemoryError
             If there is not enough memory for the network, or for the rows as they are trained on.
+        DataError
+            If the processes of an MPI job give different rows: a ValueError that says what differs.
+        RankError
+            If the fit has failed in another process of the job: of the same kind as there, with its message.
         """
         return self._fit(X, y, sample_weight, incremental=False)
 
     @memory_errors_told("the fit")
-    def _fit(self, X: Any, y: Any, sample_weight: Any, *, incremental: bool) -> Self:
+    def _fit(self, X: Any, y: Any, sample_weight: Any, *, incremental: bool, classes: Any = None) -> Self:
         """Train, for one epoch if ``incremental``."""
-        self._validate_params()
-        hidden = self._hidden()
-        self._check_targets(y)
+        check_place(self.team)
+        with together(self.team) as step:
+            self._validate_params()
+            hidden = self._hidden()
+            self._check_targets(y)
+            _, team = workers_and_team(self.n_workers, self.team)
+            if self.solver != "lbfgs":
+                strategy_for(self.strategy, team)
+            if incremental:
+                self._begin_incremental(y, classes)
+            if self.early_stopping and incremental:
+                raise ValueError("partial_fit does not support early_stopping=True")
+            first = not hasattr(self, "coefs_") or not (self.warm_start or incremental)
+            if self.solver == "lbfgs":
+                lbfgs.check(self)
+                if not step.joint:
+                    return lbfgs.fit(self, X, y, sample_weight)
+            given = self._given(X, y, sample_weight, reset=first)
+            shards = step.joint and self.data == "sharded"
+            if shards:
+                check_shard(given)
+            call = "partial_fit" if incremental else "fit"
+            step.bring(lambda: facts_of(self, call, given, hidden, classes, first=first))
+        if shards:
+            given = gather(given)
         if self.solver == "lbfgs":
-            return lbfgs.fit(self, X, y, sample_weight)
-        if self.early_stopping and incremental:
-            raise ValueError("partial_fit does not support early_stopping=True")
-        first = not hasattr(self, "coefs_") or not (self.warm_start or incremental)
-        X, y = self._validate_input(X, y, incremental, reset=first)
-        weights = None if sample_weight is None else _check_sample_weight(sample_weight, X)
-        targets = y.reshape(-1, 1) if y.ndim == 1 else y
-        dtype = np.float32 if X.dtype == np.float32 else np.float64
-        fit(self, Rows(X, targets, weights), hidden, dtype, first=first, incremental=incremental)
+            return lbfgs.fit(self, given.X, given.y, given.weights)
+        with together(self.team):
+            targets = self._targets(given.y, incremental)
+            rows = Rows(given.X, targets.reshape(-1, 1) if targets.ndim == 1 else targets, given.weights)
+        dtype = np.float32 if rows.features.dtype == np.float32 else np.float64
+        fit(self, rows, hidden, dtype, first=first, incremental=incremental)
         return self
+
+    def _given(self, X: Any, y: Any, sample_weight: Any, *, reset: bool) -> Given:
+        """Check what this process gives."""
+        X, y = self._check_rows(X, y, reset)
+        return Given(X, y, None if sample_weight is None else _check_sample_weight(sample_weight, X))
 
     def _check_solver(self) -> bool:
         """Tell scikit-learn's `available_if` whether there are epochs."""

@@ -93,7 +93,11 @@ class MLPClassifier(ClassifierMixin, BaseMLP):  # type: ignore[misc]  # scikit-l
         after every epoch. Batch, rate and schedule stay yours with any strategy.
     team : {"threads", "mpi"}, default="threads"
         How they talk. With ``"mpi"``, in a program started by mpiexec, every process calls ``fit`` with the same
-        arguments and gets the same network.
+        arguments and gets the same network; if one has other arguments, or fails, all raise an error.
+    data : {"whole", "sharded"}, default="whole"
+        What each process gives to ``fit`` with ``team="mpi"``: the same rows as all others, or rows of its own. With
+        ``"sharded"`` all get the network of one fit on the rows of all processes, one after the other in the order of
+        their ranks; a class need not be in every shard. Where one process trains, its rows are the only shard.
     sharding : {"global", "fixed"}, default=None
         Whether workers share every batch or keep a part of the rows each; by default as the strategy says.
     dtype : {"float32", "float64"}, default="float32"
@@ -190,6 +194,7 @@ class MLPClassifier(ClassifierMixin, BaseMLP):  # type: ignore[misc]  # scikit-l
         n_workers: int | None = None,
         strategy: str | Strategy = "auto",
         team: str = "threads",
+        data: str = "whole",
         sharding: str | None = None,
         dtype: str = "float32",
         dropout: float = 0.0,
@@ -224,6 +229,7 @@ class MLPClassifier(ClassifierMixin, BaseMLP):  # type: ignore[misc]  # scikit-l
         self.n_workers = n_workers
         self.strategy = strategy
         self.team = team
+        self.data = data
         self.sharding = sharding
         self.dtype = dtype
         self.dropout = dropout
@@ -240,18 +246,28 @@ class MLPClassifier(ClassifierMixin, BaseMLP):  # type: ignore[misc]  # scikit-l
     def _out_activation(self) -> str:
         return "softmax" if self._label_binarizer.y_type_ == "multiclass" else "logistic"
 
-    def _validate_input(self, X: Any, y: Any, incremental: bool, reset: bool) -> tuple[Any, NDArray[Any]]:
-        """Check rows and labels; return them with an indicator: True for what a row belongs to."""
+    def _check_rows(self, X: Any, y: Any, reset: bool) -> tuple[Any, Any]:
+        """Check rows and labels."""
         X, y = validate_data(self, X, y, accept_sparse=["csr", "csc"], multi_output=True, dtype=STORED, reset=reset)
         if y.ndim == 2 and y.shape[1] == 1:
             y = column_or_1d(y, warn=True)
+        return X, y
+
+    def _targets(self, y: Any, incremental: bool) -> NDArray[Any]:
+        """Return an indicator: True for what a row belongs to."""
         if not hasattr(self, "classes_") or not (self.warm_start or incremental):
             self._label_binarizer = LabelBinarizer().fit(y)
             self.classes_ = self._label_binarizer.classes_
         else:
             self._check_classes(unique_labels(y))
         check_memory(8 * y.shape[0] * len(self.classes_), "an indicator of all rows' classes", "use fewer of either")
-        return X, self._label_binarizer.transform(y).astype(bool)
+        return np.asarray(self._label_binarizer.transform(y).astype(bool))
+
+    def _begin_incremental(self, y: Any, classes: Any) -> None:
+        """Take note of all labels that will ever come, in the first call."""
+        if _check_partial_fit_first_call(self, classes):
+            self._label_binarizer = LabelBinarizer()
+            self._label_binarizer.fit(y if type_of_target(y).startswith("multilabel") else classes)
 
     def _check_classes(self, found: NDArray[Any]) -> None:
         """Refuse labels that the network does not know, with scikit-learn's words."""
@@ -301,10 +317,7 @@ class MLPClassifier(ClassifierMixin, BaseMLP):  # type: ignore[misc]  # scikit-l
         self
             The estimator.
         """
-        if _check_partial_fit_first_call(self, classes):
-            self._label_binarizer = LabelBinarizer()
-            self._label_binarizer.fit(y if type_of_target(y).startswith("multilabel") else classes)
-        return self._fit(X, y, sample_weight, incremental=True)
+        return self._fit(X, y, sample_weight, incremental=True, classes=classes)
 
     def predict(self, X: Any) -> Any:
         """Return the label of each row.

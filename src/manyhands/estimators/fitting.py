@@ -13,7 +13,7 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils import check_random_state
 
 from manyhands.data.dataset import Dataset
-from manyhands.errors import DataError, DivergedError
+from manyhands.errors import DIVERGED, DataError, DivergedError, WorkerLost
 from manyhands.estimators.course import Course, Progress
 from manyhands.estimators.rows import Rows, make_dataset, needs_doubles
 from manyhands.estimators.solver import SGD_FAMILY, InverseScaling, settings_of
@@ -21,8 +21,9 @@ from manyhands.estimators.workers import make_alike, same_for_all, strategy_for,
 from manyhands.learners import make_learner
 from manyhands.protocols import Learner, Strategy
 from manyhands.randomness import generator
+from manyhands.teams.agreement import together
 from manyhands.teams.launch import job_rank
-from manyhands.training.plan import make_plan
+from manyhands.training.plan import Plan, make_plan
 from manyhands.training.run import run
 
 State = dict[str, NDArray[Any]]
@@ -95,6 +96,25 @@ def fit(estimator: Any, rows: Rows, hidden: tuple[int, ...], dtype: Any, *, firs
     """
     number, team = workers_and_team(estimator.n_workers, estimator.team)
     seed = _seed(estimator, team, first)
+    with together(team):
+        one = _prepare(estimator, rows, hidden, seed, (number, team), first=first, incremental=incremental)
+    with together(team):
+        one.train()
+        one.store(dtype)
+
+
+def _prepare(
+    estimator: Any,
+    rows: Rows,
+    hidden: tuple[int, ...],
+    seed: int,
+    crew: tuple[int, str],
+    *,
+    first: bool,
+    incremental: bool,
+) -> _Fit:
+    """Do all that can fail before the workers meet."""
+    number, team = crew
     train, held = rows, None
     if estimator.early_stopping:
         # As theirs: several columns are classes that exclude each other, or labels; neither is stratified.
@@ -109,8 +129,9 @@ def fit(estimator: Any, rows: Rows, hidden: tuple[int, ...], dtype: Any, *, firs
     dataset = make_dataset(train, held, "float64" if doubles else estimator.dtype, classes=softmax)
     one = _Fit(estimator, dataset, workers, hidden, seed, batch, first=first, incremental=incremental, doubles=doubles)
     one.score = None if held is None else estimator._score_of(held)
-    one.train()
-    one.store(dtype)
+    if team == "mpi":
+        one.plan(one.epochs)  # what it refuses, it refuses before the workers meet
+    return one
 
 
 def _seed(estimator: Any, team: str, first: bool) -> int:
@@ -207,7 +228,7 @@ class _Fit:
 
     def train(self) -> None:
         """Go through all epochs, in one run unless the learning rate is adaptive."""
-        epochs = 1 if self.incremental else int(self.estimator.max_iter)
+        epochs = self.epochs
         while not self.finished and len(self.progress.losses) < epochs:
             self._run(min(epochs - len(self.progress.losses), _AT_ONCE))
             if not self.finished and self.progress.failures > self.estimator.n_iter_no_change:
@@ -220,12 +241,15 @@ class _Fit:
                 stacklevel=5,
             )
 
-    def _run(self, epochs: int) -> None:
-        """Train for so many epochs at most, from the present state."""
-        workers, before = self.workers, len(self.progress.losses)
-        course = self._course()
-        schedule = self._schedule()
-        plan = make_plan(
+    @property
+    def epochs(self) -> int:
+        """How many there are at most."""
+        return 1 if self.incremental else int(self.estimator.max_iter)
+
+    def plan(self, epochs: int, course: Course | None = None, schedule: InverseScaling | None = None) -> Plan:
+        """Return the plan of the next run, of so many epochs at most."""
+        workers = self.workers
+        return make_plan(
             self.dataset,
             strategy=workers.strategy,
             workers=workers.number,
@@ -236,16 +260,27 @@ class _Fit:
             sharding=self.estimator.sharding,
             seed=self.seed,
             schedule=schedule,
-            stop=course,
-            first_epoch=self.epochs_before + before,
+            stop=course or self._course(),
+            first_epoch=self.epochs_before + len(self.progress.losses),
             shuffle=bool(self.estimator.shuffle),
         )
+
+    def _run(self, epochs: int) -> None:
+        """Train for so many epochs at most, from the present state."""
+        workers, before = self.workers, len(self.progress.losses)
+        course = self._course()
+        schedule = self._schedule()
+        plan = self.plan(epochs, course, schedule)
         own_starts = plan.strategy.own_starts and self.first and not before
         try:
             self.state = run(plan, self.dataset, start=None if own_starts else self.state).model.learner.state()
             make_alike(self.state, workers.team)
         except DivergedError as error:
             self._give_up(course, epochs, error)
+        except WorkerLost as error:
+            if DIVERGED in error.reason:  # the same error in all processes
+                raise ValueError(NOT_FINITE) from error
+            raise
         except KeyboardInterrupt:
             self._keep(course)
         self.progress = self.progress if self.finished else course.progress

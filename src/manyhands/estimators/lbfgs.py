@@ -13,41 +13,56 @@ from manyhands.errors import SettingsError
 from manyhands.estimators.exchange import check_activation, copy_fitted, their_class
 from manyhands.estimators.workers import same_for_all, workers_and_team
 from manyhands.learners.mlp.network import MLPSettings, check_room
+from manyhands.teams.agreement import together
 
 Estimator = TypeVar("Estimator")
+
+
+def check(estimator: Any) -> None:
+    """Check that scikit-learn's estimator has all that is asked for.
+
+    Raises
+    ------
+    SettingsError
+        If not.
+    """
+    check_activation(estimator.activation, "solver='lbfgs' is scikit-learn's and")
+    if (estimator.dropout, estimator.weight_init, estimator.bias_init) != (0, "auto", "auto"):
+        raise SettingsError(
+            "solver='lbfgs' is scikit-learn's: it has no dropout, and starts as weight_init='auto' does"
+        )
 
 
 def fit(estimator: Estimator, X: Any, y: Any, sample_weight: Any) -> Estimator:
     """Fit scikit-learn's estimator with the same parameters, and take over what it has found.
 
+    In an MPI job every process does the same.
+
     Raises
     ------
-    SettingsError
-        If something is asked for that it does not have.
     OutOfMemoryError
         If the network does not fit into memory.
     """
     ours: Any = estimator
-    check_activation(ours.activation, "solver='lbfgs' is scikit-learn's and")
-    if (ours.dropout, ours.weight_init, ours.bias_init) != (0, "auto", "auto"):
-        raise SettingsError(
-            "solver='lbfgs' is scikit-learn's: it has no dropout, and starts as weight_init='auto' does"
-        )
     _check_room(ours, X, y)
     kind = their_class(ours)
     names = kind().get_params()
     inner = kind(**{name: value for name, value in ours.get_params(deep=False).items() if name in names})
     _, team = workers_and_team(ours.n_workers, ours.team)
-    if team == "mpi":  # every process does the same
+    named = getattr(ours, "feature_names_in_", None) if team == "mpi" else None  # of rows that are checked already
+    if team == "mpi":
         seed = check_random_state(ours.random_state).randint(2**31 - 1)
         inner.set_params(random_state=same_for_all(int(seed), team))
     if ours.warm_start and hasattr(ours, "coefs_"):
         copy_fitted(ours, inner)
     words = {} if sample_weight is None else {"sample_weight": sample_weight}
-    inner.fit(X, y, **words)
+    with together(team):
+        inner.fit(X, y, **words)
     for stale in ("_optimizer", "_best", "_epochs", "_seed", "feature_names_in_"):
         ours.__dict__.pop(stale, None)
     copy_fitted(inner, ours)
+    if named is not None:
+        ours.feature_names_in_ = named
     ours.n_workers_ = 1
     return estimator
 

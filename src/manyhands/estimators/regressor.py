@@ -94,7 +94,11 @@ class MLPRegressor(RegressorMixin, BaseMLP):  # type: ignore[misc]  # scikit-lea
         after every epoch. Batch, rate and schedule stay yours with any strategy.
     team : {"threads", "mpi"}, default="threads"
         How they talk. With ``"mpi"``, in a program started by mpiexec, every process calls ``fit`` with the same
-        arguments and gets the same network.
+        arguments and gets the same network; if one has other arguments, or fails, all raise an error.
+    data : {"whole", "sharded"}, default="whole"
+        What each process gives to ``fit`` with ``team="mpi"``: the same rows as all others, or rows of its own. With
+        ``"sharded"`` all get the network of one fit on the rows of all processes, one after the other in the order of
+        their ranks; a class need not be in every shard. Where one process trains, its rows are the only shard.
     sharding : {"global", "fixed"}, default=None
         Whether workers share every batch or keep a part of the rows each; by default as the strategy says.
     dtype : {"float32", "float64"}, default="float32"
@@ -193,6 +197,7 @@ class MLPRegressor(RegressorMixin, BaseMLP):  # type: ignore[misc]  # scikit-lea
         n_workers: int | None = None,
         strategy: str | Strategy = "auto",
         team: str = "threads",
+        data: str = "whole",
         sharding: str | None = None,
         dtype: str = "float32",
         dropout: float = 0.0,
@@ -228,6 +233,7 @@ class MLPRegressor(RegressorMixin, BaseMLP):  # type: ignore[misc]  # scikit-lea
         self.n_workers = n_workers
         self.strategy = strategy
         self.team = team
+        self.data = data
         self.sharding = sharding
         self.dtype = dtype
         self.dropout = dropout
@@ -260,7 +266,7 @@ class MLPRegressor(RegressorMixin, BaseMLP):  # type: ignore[misc]  # scikit-lea
                     f"0 on: {values[negative][0]}"
                 )
 
-    def _validate_input(self, X: Any, y: Any, incremental: bool, reset: bool) -> tuple[Any, NDArray[Any]]:
+    def _check_rows(self, X: Any, y: Any, reset: bool) -> tuple[Any, Any]:
         """Check rows and numbers."""
         X, y = validate_data(
             self,
@@ -274,6 +280,10 @@ class MLPRegressor(RegressorMixin, BaseMLP):  # type: ignore[misc]  # scikit-lea
         )
         self._check_targets(y)  # again: what was an array of objects is one of numbers now
         return X, column_or_1d(y, warn=True) if y.ndim == 2 and y.shape[1] == 1 else y
+
+    def _targets(self, y: Any, incremental: bool) -> NDArray[Any]:
+        """Return the numbers themselves."""
+        return np.asarray(y)
 
     def _score_of(self, held: Rows) -> Score:
         """Return what computes R²: NaN for outputs that are no numbers."""

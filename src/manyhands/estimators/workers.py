@@ -15,7 +15,7 @@ from manyhands.cores import crowd, usable_cores
 from manyhands.errors import SettingsError
 from manyhands.protocols import Strategy
 from manyhands.strategies import parse_strategy
-from manyhands.teams.launch import job_size, share
+from manyhands.teams.launch import in_job, job_size, share
 
 _AUTO = {"solo": "sequential", "threads": "gradient", "mpi": "periodic:1epoch"}
 """Threads average gradients: the result of one worker up to rounding. Processes would wait for messages too often."""
@@ -43,6 +43,21 @@ def workers_and_team(n_workers: int | None, team: str) -> tuple[int, str]:
     if limit is not None:
         number = min(number, limit)
     return number, "threads" if number > 1 else "solo"
+
+
+def check_place(team: str) -> None:
+    """Check that a fit by all processes of an MPI job is not asked for inside a worker of joblib.
+
+    Raises
+    ------
+    SettingsError
+        If it is: a process that joblib has started is none of the job's, and its threads would all talk at once.
+    """
+    if team == "mpi" and in_job() and _threads_of_joblib() is not None:
+        raise SettingsError(
+            "team='mpi' cannot train inside a worker of joblib: set n_jobs=None, and all processes of the MPI job "
+            "train each network together, or team='threads'"
+        )
 
 
 def with_rows(number: int, team: str, batch: int) -> tuple[int, str]:

@@ -42,6 +42,7 @@ from manyhands.studies.grid import (
 from manyhands.studies.journal import Journal
 from manyhands.studies.run_records import SESSION, TIME, check_fields
 from manyhands.studies.sessions import Sweep
+from manyhands.teams.agreement import CALL, Facts, as_facts, together
 from manyhands.teams.launch import job_rank, prepare
 from manyhands.teams.pool import check_pool, on_first, spread
 from manyhands.training.model import accuracy
@@ -286,6 +287,12 @@ class SweepStudy:
         """Which rows choices are made on."""
         return "test" if self.dataset.validation is None else "validation"
 
+    def facts(self) -> Facts:
+        """Return what all processes of a job must have in common; see `manyhands.teams.agreement`."""
+        identity = self._identity()
+        data = identity.pop("data")
+        return Facts(as_facts({CALL: identity.pop("kind"), **identity}), as_facts(data))
+
     def _identity(self) -> dict[str, Any]:
         """Return what makes sessions interchangeable: all that their results depend on."""
         names = ("learner", "network", "batch", "hidden", "epochs", "runs", "seed", "splits", "chosen_on")
@@ -363,33 +370,36 @@ def sweep(
     ManyhandsError
         If anything about data or settings cannot work, before training starts.
     """
-    networks = tuple((each,) if isinstance(each, int) else tuple(each) for each in hidden)
-    request = SweepRequest(
-        networks,
-        epochs,
-        runs,
-        seed,
-        splits,
-        network=network_settings(**({"dtype": "float64", **network} if published else network)),
-        batch=batch,
-        s1=s1,
-        s2=s2,
-        target=target,
-        team=team,
-        workers=workers,
-        retime=retime,
-    )
-    if published:
-        request = as_published(request)
-    if isinstance(data, Dataset):
-        dataset = data
-        if published and (dataset.scaling.name != "none" or dataset.validation is not None):
-            raise SettingsError(
-                "as published, pixels are raw and nothing is kept for validation: load with scale='none'"
-            )
-    else:
-        dataset = load_for_sweep(
-            DataRequest(str(data), rows=rows, scale=scale, validation=validation, binarize=binarize),
-            published=published,
+    with together(team) as step:
+        networks = tuple((each,) if isinstance(each, int) else tuple(each) for each in hidden)
+        request = SweepRequest(
+            networks,
+            epochs,
+            runs,
+            seed,
+            splits,
+            network=network_settings(**({"dtype": "float64", **network} if published else network)),
+            batch=batch,
+            s1=s1,
+            s2=s2,
+            target=target,
+            team=team,
+            workers=workers,
+            retime=retime,
         )
-    return SweepStudy(dataset, request, journal).run()
+        if published:
+            request = as_published(request)
+        if isinstance(data, Dataset):
+            dataset = data
+            if published and (dataset.scaling.name != "none" or dataset.validation is not None):
+                raise SettingsError(
+                    "as published, pixels are raw and nothing is kept for validation: load with scale='none'"
+                )
+        else:
+            dataset = load_for_sweep(
+                DataRequest(str(data), rows=rows, scale=scale, validation=validation, binarize=binarize),
+                published=published,
+            )
+        study = SweepStudy(dataset, request, journal)
+        step.bring(study.facts)
+    return study.run()

@@ -64,9 +64,15 @@ def prepare(name: str, size: int, dtypes: Sequence[np.dtype[Any]], compile_learn
     if alone(name):
         compile_all()
         return
-    from manyhands.teams.world import join
+    from manyhands.teams.agreement import together
 
-    join().in_turn(compile_all)
+    first = job_rank() == 0
+    with together(name):
+        if first:
+            compile_all()
+    with together(name):
+        if not first:
+            compile_all()
 
 
 def alone(name: str) -> bool:

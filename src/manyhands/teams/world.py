@@ -10,7 +10,7 @@ import contextlib
 import os
 import time
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -26,6 +26,7 @@ every worker on this machine can have a core of its own."""
 _NAPS = ((0.2, 50e-6), (2.0, 1e-3), (float("inf"), 5e-3))
 """After so many seconds of waiting, naps of so many seconds: a worker that waits long leaves its core to others."""
 _IDLE_NAP = 0.01
+_LAST_WORDS_SECONDS = 1.0
 
 
 class World:
@@ -169,14 +170,6 @@ class World:
         self.wait(self.comm.Iallgatherv(mine, [joined.reshape(-1).view(np.uint8), sizes]))
         return joined
 
-    def in_turn(self, work: Callable[[], None]) -> None:
-        """Do ``work`` on rank 0, and when it is done there on all others."""
-        if self.rank == 0:
-            work()
-        self.barrier()
-        if self.rank > 0:
-            work()
-
     def abort(self, status: int) -> None:
         """End all processes of the job now."""
         abort(status)
@@ -193,8 +186,8 @@ class World:
             if self._finalize:
                 MPI.Finalize()
             return
-        if not self.watch.mine:  # the one who knows more is about to say it, and to end the job
-            time.sleep(2.0)
+        # The one who knows more is about to say it and to end the job, once the others have said what they met.
+        time.sleep(_LAST_WORDS_SECONDS if self.watch.mine else 2 * _LAST_WORDS_SECONDS)
         self.abort(1)
 
 
@@ -278,6 +271,10 @@ def _join(calm: float | None) -> World:
         raise _stranger(version, told)
     world = World(mpi.COMM_WORLD.Dup(), version, finalize=ours, calm=calm)
     atexit.register(world.leave)
+    if world.size > 1:
+        from manyhands.teams.farewell import tell_uncaught_errors
+
+        tell_uncaught_errors()
     return world
 
 

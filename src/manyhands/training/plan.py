@@ -385,7 +385,7 @@ def _choose(
 def _check_words(seed: int, sharding: str | None, learner: str) -> None:
     """Check what needs no knowledge of anything else."""
     if seed < 0:
-        raise SettingsError(f"the seed must be 0 or larger, not {seed}")
+        raise SettingsError(f"the seed must be at least 0, not {seed}")
     if sharding not in (None, "global", "fixed"):
         raise SettingsError(f"unknown sharding {sharding!r}; choose global or fixed")
     if learner not in LEARNERS:

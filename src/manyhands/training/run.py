@@ -24,6 +24,8 @@ from manyhands.learners.mlp.network import MLPSettings
 from manyhands.memory import memory_errors_told
 from manyhands.protocols import Control, Learner, Sharding, Strategy, Team
 from manyhands.randomness import generator
+from manyhands.teams.agreement import calling_off, together
+from manyhands.teams.farewell import tell_uncaught_errors
 from manyhands.teams.launch import alone, in_job, launch, prepare, share
 from manyhands.training.clock import PhaseClock, slowest
 from manyhands.training.events import Listener
@@ -34,7 +36,7 @@ from manyhands.training.plan import Plan, PlannedStage, make_plan, rows_needed, 
 from manyhands.training.result import Progress, TrainingResult
 from manyhands.training.schedules import RateSchedule
 from manyhands.training.stopping import Stop
-from manyhands.training.together import load_for
+from manyhands.training.together import facts_of, facts_of_request, load_for
 
 if TYPE_CHECKING:
     from manyhands.training.job import Job
@@ -108,10 +110,11 @@ def run(
         outcomes = launch(plan.team, clocks, controls, work, tick, pinned=plan.placement.pin)
         if not np.isfinite(outcomes[0].learner.parameters).all():  # on every process alike: they are merged
             raise DivergedError(plan.total_steps, outcomes[0].rank, float("nan"))
-        dataset.check_unchanged()  # before the test rows are looked at, and after
-        score = _evaluate(outcomes[0], plan, dataset) if outcomes[0].rank == 0 else 0.0
-        dataset.check_unchanged()
-    texts = share(plan.team, [json.dumps(outcome.report(score)) for outcome in outcomes])
+        with calling_off(plan.team):  # the others wait for this
+            dataset.check_unchanged()  # before the test rows are looked at, and after
+            score = _evaluate(outcomes[0], plan, dataset) if outcomes[0].rank == 0 else 0.0
+            dataset.check_unchanged()
+            texts = share(plan.team, [json.dumps(outcome.report(score)) for outcome in outcomes])
     return _result(plan, dataset, outcomes[0].learner, [json.loads(text) for text in texts])
 
 
@@ -320,7 +323,9 @@ def train(
     Raises
     ------
     ManyhandsError
-        If anything about data or settings cannot work, before training starts.
+        If anything about data or settings cannot work, before training starts. In an MPI job all processes raise it:
+        what has failed in one of them alone, or is not the same in all, is a `manyhands.errors.RankError`, a
+        SettingsError or a DataError on the others.
 
     Examples
     --------
@@ -329,30 +334,35 @@ def train(
     >>> result.accuracy > 0.9
     True
     """
-    settings = network_settings(**network)
-    if isinstance(data, Dataset):
-        dataset = data
-    else:
-        validation = rows_validated(strategy, validation, stop)
-        request = DataRequest(str(data), train_csv, test_csv, label_column, rows, scale, validation, binarize)
-        dataset = load_for(request, team, rows_needed(strategy, sharding, learner, shares))
-    plan = make_plan(
-        dataset,
-        strategy=strategy,
-        workers=workers,
-        team=team,
-        settings=settings,
-        batch=batch,
-        epochs=epochs,
-        sharding=sharding,
-        seed=seed,
-        learner=learner,
-        convergence=convergence,
-        schedule=schedule,
-        stop=stop,
-        shares=shares,
-        placement=Placement(pin, blas_threads),
-    )
+    with together(team) as step:
+        settings = network_settings(**network)
+        if isinstance(data, Dataset):
+            request: DataRequest | Dataset = data
+        else:
+            validation = rows_validated(strategy, validation, stop)
+            request = DataRequest(str(data), train_csv, test_csv, label_column, rows, scale, validation, binarize)
+        needed = rows_needed(strategy, sharding, learner, shares)
+        step.bring(lambda: facts_of_request("manyhands.train", request, needed))
+    dataset = request if isinstance(request, Dataset) else load_for(request, team, needed)
+    with together(team) as step:
+        plan = make_plan(
+            dataset,
+            strategy=strategy,
+            workers=workers,
+            team=team,
+            settings=settings,
+            batch=batch,
+            epochs=epochs,
+            sharding=sharding,
+            seed=seed,
+            learner=learner,
+            convergence=convergence,
+            schedule=schedule,
+            stop=stop,
+            shares=shares,
+            placement=Placement(pin, blas_threads),
+        )
+        step.bring(lambda: facts_of(plan, dataset))
     warn_of_workers(plan.workers, plan.team)
     return run(plan, dataset, progress=progress, listeners=listeners)
 
@@ -374,3 +384,6 @@ def network_settings(**network: Any) -> MLPSettings:
         If there is no such setting.
     """
     return MLPSettings(**{"hidden": (75,), **network})
+
+
+tell_uncaught_errors()

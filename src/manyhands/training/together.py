@@ -1,5 +1,8 @@
 """Reading a data set in an MPI job: each process its own part where the format allows it, else rank 0 for all.
 
+An error in one process is told to all, and all end alike (`manyhands.teams.agreement`); so is a difference between what
+the processes want to train, and on what.
+
 - Plain IDX files every process reads itself; large ones are mapped, one copy for all on a machine.
 - Of plain CSV files every process parses one piece, and all exchange the numbers.
 - What can only be read from the beginning (.gz, scikit-learn's digits), rank 0 reads. It then sends every worker its
@@ -8,15 +11,18 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import time
 from collections.abc import Sequence
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from manyhands.data.catalog import DataRequest, load, way_of_reading
+from manyhands.data.checksum import checksum_of
 from manyhands.data.csvfile import join_parts
 from manyhands.data.dataset import Dataset
 from manyhands.data.scaling import Scaling
@@ -24,7 +30,9 @@ from manyhands.protocols import Sharding
 from manyhands.teams.launch import in_job
 
 if TYPE_CHECKING:
+    from manyhands.teams.agreement import Facts
     from manyhands.teams.world import World
+    from manyhands.training.plan import Plan
 
 _CHUNK = 1 << 30
 """Bytes in one message: MPI counts in 32 bits."""
@@ -46,8 +54,10 @@ def load_for(request: DataRequest, team: str, sharding: Sharding) -> Dataset:
     ------
     DataError, SettingsError
         As `manyhands.data.catalog.load`.
+    RankError
+        If another process cannot read its part; of the same kind.
     WorkerLost
-        If another process cannot read its part.
+        If another process is gone.
     """
     if team != "mpi" or not in_job():
         return load(request)
@@ -72,17 +82,84 @@ def load_together(request: DataRequest, world: World, sharding: Sharding) -> Dat
     ------
     DataError, SettingsError
         As `manyhands.data.catalog.load`, on the process that met it.
-    WorkerLost
-        On the others.
+    RankError
+        On the others; of the same kind.
     """
+    from manyhands.teams.agreement import calling_off, together
+
     if world.size == 1:
         return load(request)
-    way = world.tell(way_of_reading(request) if world.rank == 0 else "")
-    if way == "mapped":
-        return load(request, shared=True)
-    if way == "csv":
-        return load(request, _Joiner(world))
-    return scatter(load(request) if world.rank == 0 else None, world, sharding)
+    with together("mpi"):
+        own: str = way_of_reading(request) if world.rank == 0 else ""
+    way = world.tell(own)
+    with together("mpi"):
+        joiner = _Joiner(world) if way == "csv" else None
+        dataset = load(request, joiner, shared=way == "mapped") if way != "whole" or world.rank == 0 else None
+    if way != "whole":
+        assert dataset is not None
+        return dataset
+    with calling_off("mpi"):
+        return scatter(dataset, world, sharding)
+
+
+def facts_of_request(call: str, request: DataRequest | Dataset, needed: Sharding) -> Facts:
+    """Return what all processes must have in common before they read: the call, the request, and who needs which rows.
+
+    Parameters
+    ----------
+    call
+        What the user has called.
+    request
+        What to read, or what each process has already.
+    needed
+        See :func:`load_for`.
+    """
+    from manyhands.teams.agreement import Facts, as_facts
+
+    if isinstance(request, Dataset):
+        return Facts({"the call": call, "data": "a Dataset"})
+    return Facts({"the call": call, **as_facts(asdict(request)), "the sharding": needed})
+
+
+def facts_of(plan: Plan, dataset: Dataset) -> Facts:
+    """Return what all processes that train together must have in common; see `manyhands.teams.agreement`."""
+    from manyhands.teams.agreement import Facts, as_facts
+
+    record = plan.describe()
+    settings = {name: value for name, value in record.items() if name not in ("network", "placement", "rows")}
+    settings |= {"hidden layers" if name == "hidden" else name: value for name, value in record["network"].items()}
+    return Facts(as_facts(settings), _facts_of_data(dataset))
+
+
+def _facts_of_data(dataset: Dataset) -> dict[str, str]:
+    """Return what is the same in all processes; where each has its own share of the rows, rank 0 has read them."""
+    facts = {
+        "the data set": dataset.name,
+        "the number of training rows": str(dataset.rows),
+        "the number of test rows": str(dataset.test.rows),
+        "the number of features": str(dataset.features),
+        "the list of classes": ", ".join(map(str, dataset.classes.tolist())),
+        "the scaling": dataset.scaling.name,
+    }
+    if dataset.train.rows == dataset.rows:
+        facts |= {f"the checksum of {what}": f"{checksum:08x}" for what, checksum in _checksums(dataset).items()}
+    return facts
+
+
+def _checksums(dataset: Dataset) -> dict[str, int]:
+    """Return a checksum of each table: its labels, what is added to the loss beside them, and its features."""
+    found = {}
+    tables = {"training": dataset.train, "test": dataset.test, "validation": dataset.validation}
+    for name, table in tables.items():
+        if table is not None:
+            more = [array for array in (table.targets, table.weights) if array is not None]
+            for what, arrays in (("labels", [table.labels, *more]), ("features", [table.features])):
+                found[f"the {name} {what}"] = functools.reduce(
+                    lambda so_far, each: checksum_of(each, so_far), arrays, 0
+                )
+    vectors = dataset.scaling.vectors().values()
+    found["the scaling"] = functools.reduce(lambda so_far, each: checksum_of(each, so_far), vectors, 0)
+    return found
 
 
 class _Joiner:
@@ -95,7 +172,10 @@ class _Joiner:
 
     def __call__(self, features: NDArray[Any], labels: NDArray[Any]) -> tuple[NDArray[Any], NDArray[Any]]:
         """Return the whole table, of which this process has read a piece."""
-        self._world.barrier()  # the others may still be reading
+        from manyhands.teams.agreement import together
+
+        with together("mpi"):  # the others may still be reading, or have found what ends it
+            pass
         began = time.perf_counter()
         whole = join_parts(_all(self._world, features), _all(self._world, labels))
         self.seconds += time.perf_counter() - began

@@ -1,0 +1,101 @@
+"""A program that ends by an error in one process: mpiexec starts this file, and the others are waiting for that one."""
+
+import subprocess
+import sys
+
+import pytest
+
+from manyhands.teams import launchers
+
+LIMIT = 100
+"""Seconds after which a job that has not ended hangs."""
+
+
+def before_joining():
+    """The program has begun MPI by itself; one of its processes comes no further."""
+    from mpi4py import MPI
+
+    from manyhands.teams.farewell import tell_uncaught_errors
+    from manyhands.teams.world import join
+
+    tell_uncaught_errors()  # as importing an estimator does
+    if MPI.COMM_WORLD.Get_rank() == 1:
+        raise ZeroDivisionError("a fault of the program")
+    join()
+
+
+def between():
+    """The others wait in a collective."""
+    from manyhands.teams.world import join
+
+    world = join()
+    world.barrier()
+    if world.rank == 1:
+        raise ZeroDivisionError("a fault of the program")
+    world.barrier()
+
+
+def after_an_error_of_all():
+    """All have met the same; a handler stands where the program ends."""
+    from manyhands.teams.agreement import together
+    from manyhands.teams.world import join
+
+    with together("mpi"):
+        if join().rank == 1:
+            raise ZeroDivisionError("a fault of one rank")
+
+
+PARTS = {part.__name__: part for part in (before_joining, between, after_an_error_of_all)}
+
+
+@pytest.fixture(scope="module")
+def ended():
+    """Status and words of the three jobs, which run side by side."""
+    pytest.importorskip("mpi4py")
+    from manyhands.teams.world import library
+
+    path, kind = launchers.find_mpiexec(library())
+    jobs = {
+        name: subprocess.Popen(
+            [*launchers.job_command(path, kind, 3), sys.executable, __file__, name],
+            env=launchers.job_environment(kind),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            errors="replace",
+        )
+        for name in PARTS
+    }
+    try:
+        said = {name: job.communicate(timeout=LIMIT)[0] for name, job in jobs.items()}
+        return {name: (job.returncode, said[name]) for name, job in jobs.items()}
+    finally:
+        for job in jobs.values():
+            job.terminate()  # mpiexec then ends its processes; killed, it would leave them
+            job.wait(20)
+
+
+def test_a_process_that_ends_before_it_has_joined_ends_the_job(ended):
+    status, said = ended["before_joining"]
+    assert status != 0
+    assert "ZeroDivisionError: a fault of the program" in said
+
+
+def test_those_who_wait_are_told_what_has_ended_the_other(ended):
+    status, said = ended["between"]
+    assert status != 0
+    assert "\nZeroDivisionError: a fault of the program" in said
+    assert said.count("WorkerLost: worker 1 failed: ZeroDivisionError: a fault of the program") == 2
+
+
+def test_an_error_of_all_is_raised_by_all_and_nobody_is_called_off(ended):
+    status, said = ended["after_an_error_of_all"]
+    assert status == 1
+    assert said.count("RankError: rank 1: ZeroDivisionError: a fault of one rank") == 2
+    assert "(on rank 1 of an MPI job of 3)" in said
+    assert "MPI_ABORT" not in said
+
+
+if __name__ == "__main__":
+    PARTS[sys.argv[1]]()
