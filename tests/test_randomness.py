@@ -47,5 +47,5 @@ def test_the_streams_are_those_of_the_first_release():
 
 
 def test_a_negative_seed_is_refused():
-    with pytest.raises(SettingsError, match="0 or larger, not -1"):
+    with pytest.raises(SettingsError, match="at least 0, not -1"):
         generator(-1, "order")
