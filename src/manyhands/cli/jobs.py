@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import sys
 import time
-from types import FrameType
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING
 
+from manyhands import interruption
 from manyhands.errors import Terminated, WorkerLost
 from manyhands.teams.launchers import announced
 
 if TYPE_CHECKING:
     from manyhands.teams.world import World
 
+_unspoken: list[OSError] = []
 _TURN_SECONDS, _SPOKEN_SECONDS, _FIRST_SECONDS, _KNOWN_SECONDS = 0.3, 0.1, 1.0, 3.0
 
 
@@ -37,6 +39,26 @@ def first() -> bool:
     """Tell whether the launcher calls this process the first, or there is none; no MPI is needed for that."""
     told = announced()
     return told is None or told.rank == 0
+
+
+def speak(text: str) -> None:
+    """Print something on the way to a result; that nobody can read it does not end the way: see `check_spoken`."""
+    try:
+        print(text, flush=True)
+    except OSError as error:
+        _unspoken.append(error)
+        forget_output()
+
+
+def check_spoken() -> None:
+    """Raise the error of the first thing that could not be printed."""
+    if _unspoken:
+        raise _unspoken.pop()
+
+
+def forget_output() -> None:
+    """Send what is still waiting to be printed nowhere, so that Python does not fail again when it ends."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def let_first_speak() -> None:
@@ -92,21 +114,13 @@ def end_all(prefix: str, error: BaseException, status: int) -> int:
     return status
 
 
-def interrupted(prefix: str, error: KeyboardInterrupt, status: int) -> int:
+def interrupted(prefix: str, error: KeyboardInterrupt) -> int:
     """Say that somebody has ended this process, and return the exit status."""
-    terminated = isinstance(error, Terminated)
     if first():
-        print(f"{prefix}: {'terminated' if terminated else 'interrupted'}", file=sys.stderr, flush=True)
-    if terminated and has_company():
-        sys.stdout.flush()
+        interruption.say(f"{prefix}: {str(error) or 'interrupted'}")
+    status = interruption.status_of(error)
+    if isinstance(error, Terminated) and has_company():
+        with contextlib.suppress(OSError):
+            sys.stdout.flush()
         os._exit(status)  # mpiexec is ending the whole job, and has said why
     return status
-
-
-def heed_termination() -> None:
-    """Treat SIGTERM as Ctrl-C: what is running ends in good order, and nothing half-written stays."""
-
-    def terminate(_number: int, _frame: FrameType | None) -> NoReturn:
-        raise Terminated
-
-    signal.signal(signal.SIGTERM, terminate)

@@ -177,7 +177,7 @@ def job_command(mpiexec: Path, kind: str, size: int) -> list[str]:
     return [*command, "--allow-run-as-root"] if hasattr(os, "geteuid") and os.geteuid() == 0 else command
 
 
-def job_environment(kind: str, folder: Path | None = None, *, in_memory: bool = False) -> dict[str, str]:
+def job_environment(kind: str, folder: Path | None = None, *, memory: Path | None = None) -> dict[str, str]:
     """Return the environment for a job on this machine.
 
     Parameters
@@ -186,8 +186,8 @@ def job_environment(kind: str, folder: Path | None = None, *, in_memory: bool = 
         Of the mpiexec.
     folder
         If given, for the files that MPI makes for itself: whatever happens to mpiexec, they go with the folder.
-    in_memory
-        Whether the folder is in memory.
+    memory
+        If given, a folder in memory, for the memory that the processes share.
     """
     environment = {name: value for name, value in os.environ.items() if not _belongs_to_a_job(name)}
     if folder is not None:
@@ -196,8 +196,8 @@ def job_environment(kind: str, folder: Path | None = None, *, in_memory: bool = 
         # Shared memory only: Open MPI spends a second on looking for networks, GPUs and interconnects otherwise.
         # Inside a Slurm job it would also insist on as many tasks as workers.
         environment |= {"OMPI_MCA_pml": "ob1", "OMPI_MCA_btl": "self,sm", "PRTE_MCA_ras": "^slurm"}
-        if in_memory:
-            environment["OMPI_MCA_btl_sm_backing_directory"] = str(folder)
+        if memory is not None:
+            environment["OMPI_MCA_btl_sm_backing_directory"] = str(memory)
     if kind == INTEL:
         environment["I_MPI_PIN"] = "0"
     return environment

@@ -1,0 +1,94 @@
+"""The program behind the command line: its parser, what it says of errors, and its exit status."""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import io
+import os
+import sys
+import traceback
+from collections.abc import Sequence
+
+from manyhands import __version__, interruption
+from manyhands.cli import compare, doctor, evaluate, jobs, report, study, sweep, train
+from manyhands.errors import ManyhandsError, OutputError, SettingsError
+from manyhands.training.closing import closing_late
+
+_COMMANDS = (compare, sweep, study, report, train, evaluate, doctor)
+_FAILED, _USAGE = 1, 2
+
+
+def run(arguments: Sequence[str] | None) -> int:
+    """Carry out a command; return the exit status: see `manyhands.cli.main`."""
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="replace")  # a terminal that knows no plus-minus sign shows a question mark
+    options = _parse(arguments)
+    _show_notices()
+    if getattr(options, "patience", None) is not None:
+        os.environ["MANYHANDS_PATIENCE"] = str(options.patience)  # the processes of a job have it from here
+    prefix = f"manyhands {options.command}"
+    try:
+        with closing_late(), interruption.blamed():
+            status: int = options.run(options)
+            jobs.check_spoken()
+            if sys.stdout is not None:
+                sys.stdout.flush()
+        return status
+    except ManyhandsError as error:
+        if options.debug and not jobs.has_company():
+            raise
+        if options.debug:
+            traceback.print_exc()
+        return jobs.end_all(prefix, error, _USAGE if isinstance(error, SettingsError) else _FAILED)
+    except KeyboardInterrupt as error:
+        if options.debug:
+            raise
+        return jobs.interrupted(prefix, error)
+    except BrokenPipeError:  # the reader of our output went away (| head): nothing more to say to it
+        jobs.forget_output()
+        return _FAILED
+    except OSError as error:
+        if options.debug:
+            raise
+        jobs.forget_output()
+        message = OutputError(f"the output cannot be written: {error.strerror or error}")
+        return jobs.end_all(prefix, message, _FAILED)
+
+
+def _show_notices() -> None:
+    """Print what the library has to say on the side, such as that it is compiling."""
+    import logging  # not for --help and --version
+
+    logger = logging.getLogger("manyhands")
+    if not logger.handlers and jobs.first():
+        handler = logging.StreamHandler()
+        handler.setFormatter(logging.Formatter("manyhands: %(message)s"))
+        logger.addHandler(handler)
+        logger.setLevel(logging.INFO)
+        logger.propagate = False
+
+
+def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
+    """Read the command line; of several processes that are given the same one, the first says what is wrong with it."""
+    if jobs.first():
+        return _parser().parse_args(arguments)
+    try:
+        with contextlib.redirect_stderr(io.StringIO()), contextlib.redirect_stdout(io.StringIO()):
+            return _parser().parse_args(arguments)
+    except SystemExit:
+        jobs.let_first_speak()
+        raise
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="manyhands",
+        description="Train neural networks with many workers, and prove what that cost in time and accuracy.",
+        epilog="Start with: manyhands compare",
+    )
+    parser.add_argument("--version", action="version", version=f"manyhands {__version__}")
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    for command in _COMMANDS:
+        command.register(commands)
+    return parser
