@@ -30,6 +30,7 @@ at_once: list[Callable[[], None]] = []
 """What ends and removes, without waiting, all that must not outlive this process; for Ctrl-C that is pressed twice."""
 
 _heard: list[tuple[int, float]] = []
+_again: list[bool] = []
 
 
 @contextlib.contextmanager
@@ -44,13 +45,15 @@ def heeded(*, to_the_end: bool = True) -> Iterator[None]:
         Whether the process ends with the block: a signal that comes later ends it then without a word.
     """
     _heard.clear()
-    before = {number: signal.getsignal(number) for number in _KINDS}
+    before, hook = {number: signal.getsignal(number) for number in _KINDS}, sys.unraisablehook
     for number, present in before.items():
         if present is not signal.SIG_IGN:
             signal.signal(number, _hear)
+    sys.unraisablehook = lambda args: _come_again() if _is_swallowed(args) else hook(args)
     try:
         yield
     finally:
+        sys.unraisablehook = hook
         for number, present in before.items():
             if present is not signal.SIG_IGN and present is not None:
                 signal.signal(number, end_at_once if to_the_end else present)
@@ -90,6 +93,18 @@ def status_of(error: KeyboardInterrupt) -> int:
     return TERMINATED if isinstance(error, Terminated) else INTERRUPTED
 
 
+def settle(status: int) -> int:
+    """Return an exit status that this program is to have, even if Python has other plans.
+
+    Python ends itself by SIGINT if Ctrl-C has come while some package ran Python code from C, though it was handled.
+    """
+    if status in STATUSES:
+        import ctypes
+
+        ctypes.pythonapi.PyRun_SimpleString(b"")  # to run something to its end makes it forget that
+    return status
+
+
 def end_at_once(number: int, _frame: FrameType | None = None) -> NoReturn:
     """End this process now, as a signal handler; nothing is left of what it has started."""
     for drop in reversed(at_once):
@@ -98,8 +113,28 @@ def end_at_once(number: int, _frame: FrameType | None = None) -> NoReturn:
     os._exit(128 + number)
 
 
+def _is_swallowed(args: Any) -> bool:
+    """Tell whether Python is about to ignore what a signal has raised, as it came in a callback or in ``__del__``."""
+    return bool(_heard) and issubclass(args.exc_type, KeyboardInterrupt)
+
+
+def _come_again() -> None:
+    """Let the first signal come once more, soon: outside of what has swallowed it."""
+
+    def send() -> None:
+        _again.append(True)
+        signal.pthread_kill(threading.main_thread().ident or 0, _heard[0][0])
+
+    timer = threading.Timer(_TWICE_SECONDS, send)
+    timer.daemon = True
+    timer.start()
+
+
 def _hear(number: int, frame: FrameType | None) -> None:
     """Raise what the first signal means; the terminal and its shell may both send theirs."""
+    if _again:
+        _again.clear()
+        raise _KINDS[number]
     if _insists(number):
         end_at_once(number, frame)
     _heard.append((number, time.monotonic()))

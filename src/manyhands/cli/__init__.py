@@ -7,7 +7,10 @@ from __future__ import annotations
 
 import os
 
-from manyhands import interruption
+try:
+    from manyhands import interruption
+except KeyboardInterrupt:
+    raise SystemExit(130) from None
 
 TYPE_CHECKING = False  # without importing typing for it
 if TYPE_CHECKING:
@@ -27,7 +30,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             status = program.run(arguments)
             if status not in interruption.STATUSES:
                 interruption.check()
-            return status
+            return interruption.settle(status)
         except KeyboardInterrupt as error:
             return _interrupted(error)
 
@@ -36,4 +39,4 @@ def _interrupted(error: KeyboardInterrupt) -> int:
     """Say that this program was ended before it had understood what to do; return the exit status."""
     if os.environ.get("OMPI_COMM_WORLD_RANK", "0") == "0":
         interruption.say(f"manyhands: {str(error) or 'interrupted'}")
-    return interruption.status_of(error)
+    return interruption.settle(interruption.status_of(error))
