@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from manyhands import __version__, interruption
 from manyhands.cli import compare, doctor, evaluate, jobs, report, study, sweep, train
 from manyhands.errors import ManyhandsError, OutputError, SettingsError
+from manyhands.teams.launchers import announced, check_reachable
 from manyhands.training.closing import closing_late
 
 _COMMANDS = (compare, sweep, study, report, train, evaluate, doctor)
@@ -23,6 +24,8 @@ def run(arguments: Sequence[str] | None) -> int:
     """Carry out a command; return the exit status: see `manyhands.cli.main`."""
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="replace")  # a terminal that knows no plus-minus sign shows a question mark
+    if not _has_its_place():
+        return _USAGE
     options = _parse(arguments)
     _show_notices()
     if getattr(options, "patience", None) is not None:
@@ -54,6 +57,19 @@ def run(arguments: Sequence[str] | None) -> int:
         jobs.forget_output()
         message = OutputError(f"the output cannot be written: {error.strerror or error}")
         return jobs.end_all(prefix, message, _FAILED)
+
+
+def _has_its_place() -> bool:
+    """Say to somebody who is surprised by a silent program that it takes itself for a part of a job; tell if it is."""
+    try:
+        check_reachable()
+    except SettingsError as error:
+        interruption.say(f"manyhands: {error}")
+        return False
+    if (told := announced()) is not None and told.rank > 0 and sys.stderr is not None and sys.stderr.isatty():
+        text = f"process {told.rank} of {told.size} that {told.launcher} has started"
+        interruption.say(f"manyhands: this is {text}: the first one, process 0, prints and writes")
+    return True
 
 
 def _show_notices() -> None:

@@ -269,6 +269,7 @@ def _import() -> Any:
 def _join(calm: float | None, alone: bool) -> World:
     mpi, told = _import(), launchers.announced()
     version = str(mpi.Get_library_version())
+    launchers.check_reachable()
     if told is not None and told.size > 1 and not launchers.speaks(launchers.kind_of(version), told.kind):
         raise _stranger(version, told)
     ours = not mpi.Is_initialized()
