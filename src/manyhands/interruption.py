@@ -30,7 +30,9 @@ at_once: list[Callable[[], None]] = []
 """What ends and removes, without waiting, all that must not outlive this process; for Ctrl-C that is pressed twice."""
 
 _heard: list[tuple[int, float]] = []
+_waiting: list[float] = []
 _again: list[bool] = []
+_heeding = False
 
 
 @contextlib.contextmanager
@@ -44,7 +46,9 @@ def heeded(*, to_the_end: bool = True) -> Iterator[None]:
     to_the_end
         Whether the process ends with the block: a signal that comes later ends it then without a word.
     """
-    _heard.clear()
+    global _heeding
+    _forget()
+    _heeding = True
     before, hook = {number: signal.getsignal(number) for number in _KINDS}, sys.unraisablehook
     for number, present in before.items():
         if present is not signal.SIG_IGN:
@@ -54,9 +58,17 @@ def heeded(*, to_the_end: bool = True) -> Iterator[None]:
         yield
     finally:
         sys.unraisablehook = hook
+        _heeding = to_the_end
+        if not to_the_end:
+            _forget()
         for number, present in before.items():
             if present is not signal.SIG_IGN and present is not None:
                 signal.signal(number, end_at_once if to_the_end else present)
+
+
+def _forget() -> None:
+    for memory in (_heard, _waiting, _again):
+        memory.clear()
 
 
 def heard() -> int | None:
@@ -143,9 +155,10 @@ def _hear(number: int, frame: FrameType | None) -> None:
 
 
 def _insists(number: int) -> bool:
-    """Tell whether somebody asks for the second time."""
+    """Tell whether somebody asks this program to end for the second time."""
+    moments = [moment for _, moment in _heard] or _waiting
     hangs_up = _KINDS.get(number) is HungUp
-    return bool(_heard) and not hangs_up and time.monotonic() - _heard[0][1] > _TWICE_SECONDS
+    return bool(moments) and not hangs_up and time.monotonic() - moments[0] > _TWICE_SECONDS
 
 
 @contextlib.contextmanager
@@ -159,13 +172,15 @@ def uninterrupted() -> Iterator[None]:
     late: list[tuple[Handler, int, FrameType | None]] = []
 
     def put_off(handle: Handler, number: int, frame: FrameType | None) -> None:
-        if _insists(number):
-            handle(number, frame)
+        if _heeding and _insists(number):
+            end_at_once(number)
+        _waiting.append(time.monotonic())
         late.append((handle, number, frame))
 
     with _handled_by(put_off):
         yield
     for handle, number, frame in late:
+        _waiting.clear()
         handle(number, frame)
 
 
