@@ -34,6 +34,7 @@ from manyhands.interruption import at_once, check, uninterrupted
 from manyhands.learners import make_learner
 from manyhands.protocols import Control
 from manyhands.teams import launchers, siblings
+from manyhands.teams.loopback import keep_others_out
 from manyhands.teams.watch import chosen_patience
 from manyhands.training.events import Listener, from_record
 from manyhands.training.handover import hand_over
@@ -153,9 +154,15 @@ class Job:
                 umask=0o077,
                 start_new_session=True,  # the terminal's Ctrl-C comes to this process alone, which then ends the job
             )
-        self._pids = [process["pid"] for process in self._wait_for("ready.json", _START_SECONDS)]
+        ready = self._wait_for("ready.json", _START_SECONDS, self._keep_to_itself)
+        self._keep_to_itself()
+        self._pids = [process["pid"] for process in ready]
         for path in self.folder.glob("*.npy"):  # all have mapped or read the data, which now end with the processes
             path.unlink()
+
+    def _keep_to_itself(self) -> None:
+        assert self._process is not None
+        keep_others_out(self._process.pid)
 
     def run(self, plan: Plan, progress: Progress | None = None, listeners: Sequence[Listener] = ()) -> TrainingResult:
         """Carry out a plan for this job's number of workers.
