@@ -189,7 +189,7 @@ class TestOptionsAreThoseOfTheirModules:
 
 def parser_of(*path):
     """The parser of a command, or of a command's command."""
-    from manyhands.cli import _parser
+    from manyhands.cli.program import _parser
 
     parser = _parser()
     for name in path:

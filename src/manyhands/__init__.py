@@ -9,13 +9,12 @@ Importing the package is cheap: numba, scikit-learn and the rest come in when so
 
 from __future__ import annotations
 
-import importlib
-from typing import TYPE_CHECKING, Any
-
-from manyhands.errors import ManyhandsError
-
+TYPE_CHECKING = False  # without importing typing for it: the command line is to listen to Ctrl-C at once
 if TYPE_CHECKING:
+    from typing import Any
+
     from manyhands.data.dataset import Dataset, Examples, make_dataset
+    from manyhands.errors import ManyhandsError
     from manyhands.estimators import MLPClassifier, MLPRegressor, from_sklearn
     from manyhands.learners.mlp.network import MLPSettings
     from manyhands.studies.compare import compare
@@ -35,6 +34,7 @@ _HOMES = {
     "MLPClassifier": "manyhands.estimators",
     "MLPRegressor": "manyhands.estimators",
     "MLPSettings": "manyhands.learners.mlp.network",
+    "ManyhandsError": "manyhands.errors",
     "TrainedModel": "manyhands.training.model",
     "TrainingResult": "manyhands.training.result",
     "Sweep": "manyhands.studies.sessions",
@@ -71,6 +71,8 @@ def __getattr__(name: str) -> Any:
     """Import a public name when it is first used."""
     if name not in _HOMES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    import importlib
+
     try:
         home = importlib.import_module(_HOMES[name])
     except AttributeError as error:  # Python would take it for the name's absence, and hide the cause

@@ -244,3 +244,13 @@ def _kind_of_rank_error(name: str) -> type[RankError]:
 
 class Terminated(KeyboardInterrupt):
     """The process was asked to end (SIGTERM): everything ends as on Ctrl-C."""
+
+    def __str__(self) -> str:
+        return "terminated"
+
+
+class HungUp(Terminated):
+    """The terminal is gone (SIGHUP): everything ends as on Ctrl-C."""
+
+    def __str__(self) -> str:
+        return "terminated: the terminal is gone (SIGHUP; nohup lets a program go on)"

@@ -8,7 +8,8 @@ import sys
 import pytest
 import tqdm
 
-from manyhands.cli import _parser, main
+from manyhands.cli import main
+from manyhands.cli.program import _parser
 from manyhands.cores import usable_cores
 from manyhands.data.catalog import DataRequest
 from manyhands.studies.compare import DEFAULT_SEEDS

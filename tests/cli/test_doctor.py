@@ -170,8 +170,9 @@ class TestHere:
         assert "cannot be examined" not in told.out
 
     def test_one_process_speaks_for_a_job(self, monkeypatch, capsys):
-        monkeypatch.setenv("OMPI_COMM_WORLD_RANK", "1")
-        monkeypatch.setenv("OMPI_COMM_WORLD_SIZE", "2")
+        monkeypatch.setenv("PMI_RANK", "1")
+        monkeypatch.setenv("PMI_SIZE", "2")
+        monkeypatch.setenv("PMI_FD", "9")
         assert main(["doctor", "--quick"]) == 0
         assert capsys.readouterr().out == ""
 

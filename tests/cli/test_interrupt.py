@@ -152,3 +152,32 @@ def test_between_plan_and_training(start, data, tmp_path):
     assert status == 130
     assert "Traceback" not in program.seen
     assert list(tmp_path.iterdir()) == []
+
+
+def ended(seconds, number, *arguments):
+    """Start the program as a shell does, and send it a signal after so many seconds; return status and messages."""
+    process = subprocess.Popen(
+        [sys.executable, "-m", "manyhands", *map(str, arguments)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
+    )
+    time.sleep(seconds)
+    process.send_signal(number)
+    said, _ = process.communicate(timeout=60)
+    return process.returncode, said
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1200)
+@pytest.mark.parametrize("how", ["train", "compare", "train --team mpi --strategy gradient --workers 2"])
+@pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_at_every_moment(data, how, number, status):
+    """In the imports, while code is compiled or read from its cache, and while a job comes up: one quiet end."""
+    wrong = []
+    for moment in range(12, 61):  # before, it may still be Python's own
+        found, said = ended(0.025 * moment, number, *how.split(), *data, "--epochs", 10**8)
+        if found != status or "Traceback" in said or "ignored" in said:
+            wrong.append((moment, found, said))
+    assert wrong == []

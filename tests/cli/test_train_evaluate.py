@@ -370,7 +370,24 @@ class TestFiles:
         done = process("-c", LIMITED, "train", *csv_options(animals), *SMALL, option, target)
         assert done.returncode == 1
         assert done.stderr == f"manyhands train: cannot write {target}: File too large\n"
+        percent(done.stdout)  # what has been achieved is said all the same
+        assert re.search(r"^time +\d", done.stdout, re.MULTILINE)
+        assert "\nmodel " not in done.stdout
         assert [path.read_text() for path in tmp_path.iterdir()] == ([] if old is None else [old])
+
+    def test_a_reader_that_goes_away_does_not_cost_the_model(self, animals, tmp_path):
+        """As in `manyhands train --out m.safetensors | head -1`, or on a terminal that is gone."""
+        words = ["train", *csv_options(animals), *SMALL, "--out", tmp_path / "m"]
+        with subprocess.Popen(
+            [sys.executable, "-m", "manyhands", *map(str, words)],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        ) as running:
+            running.stdout.close()
+            assert running.stderr.read() == ""
+        assert running.returncode == 1
+        assert manyhands.load_model(tmp_path / "m").classes.tolist() == ["cat", "cow", "dog"]
 
     def test_model_replaces_an_older_one(self, animals, animal_model, tmp_path):
         target = tmp_path / "m"

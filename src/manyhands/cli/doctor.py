@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import sys
 import textwrap
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -33,7 +34,10 @@ def run(options: argparse.Namespace) -> int:
     if not jobs.first():  # one process speaks for a job
         return 0
     from manyhands.studies.machine.examination import examine
+    from manyhands.training.jobfolder import sweep
 
+    for folder in sweep():
+        print(f"manyhands doctor: removed {folder}, which a job had left that was killed", file=sys.stderr)
     record = examine(quick=options.quick)
     print(json.dumps(record, indent=1) if options.json else "\n".join(lines(record)))
     return 0

@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import sys
 import time
-from types import FrameType
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING
 
+from manyhands import interruption
+from manyhands.cli.output import forget_output
 from manyhands.errors import Terminated, WorkerLost
 from manyhands.teams.launchers import announced
 
 if TYPE_CHECKING:
     from manyhands.teams.world import World
 
+_unspoken: list[OSError] = []
 _TURN_SECONDS, _SPOKEN_SECONDS, _FIRST_SECONDS, _KNOWN_SECONDS = 0.3, 0.1, 3.0, 3.0
 
 
@@ -37,6 +40,21 @@ def first() -> bool:
     """Tell whether the launcher calls this process the first, or there is none; no MPI is needed for that."""
     told = announced()
     return told is None or told.rank == 0
+
+
+def speak(text: str) -> None:
+    """Print something on the way to a result; that nobody can read it does not end the way: see `check_spoken`."""
+    try:
+        print(text, flush=True)
+    except OSError as error:
+        _unspoken.append(error)
+        forget_output()
+
+
+def check_spoken() -> None:
+    """Raise the error of the first thing that could not be printed."""
+    if _unspoken:
+        raise _unspoken.pop()
 
 
 def let_first_speak(words: str) -> None:
@@ -101,21 +119,13 @@ def end_all(prefix: str, error: BaseException, status: int) -> int:
     return status
 
 
-def interrupted(prefix: str, error: KeyboardInterrupt, status: int) -> int:
+def interrupted(prefix: str, error: KeyboardInterrupt) -> int:
     """Say that somebody has ended this process, and return the exit status."""
-    terminated = isinstance(error, Terminated)
     if first():
-        print(f"{prefix}: {'terminated' if terminated else 'interrupted'}", file=sys.stderr, flush=True)
-    if terminated and has_company():
-        sys.stdout.flush()
+        interruption.say(f"{prefix}: {str(error) or 'interrupted'}")
+    status = interruption.status_of(error)
+    if isinstance(error, Terminated) and has_company():
+        with contextlib.suppress(OSError):
+            sys.stdout.flush()
         os._exit(status)  # mpiexec is ending the whole job, and has said why
     return status
-
-
-def heed_termination() -> None:
-    """Treat SIGTERM as Ctrl-C: what is running ends in good order, and nothing half-written stays."""
-
-    def terminate(_number: int, _frame: FrameType | None) -> NoReturn:
-        raise Terminated
-
-    signal.signal(signal.SIGTERM, terminate)

@@ -10,14 +10,14 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
+from manyhands.cli import jobs
 from manyhands.cli import options as shared
-from manyhands.errors import DrawingError, ManyhandsError, Terminated, joined
+from manyhands.errors import DrawingError, ManyhandsError, joined
+from manyhands.interruption import status_of
 
 if TYPE_CHECKING:
     from manyhands.data.dataset import Dataset
     from manyhands.training.logs import Logs
-
-_INTERRUPTED, _TERMINATED = 130, 143
 
 
 class Outcome(Protocol):
@@ -86,13 +86,15 @@ def carry_out(
         Writes what this study has beside all others.
     """
     how: dict[str, Any] = {"answers": answers, "more": more}
+    if not (options.json or options.report or getattr(options, "journal", None)):
+        jobs.check_spoken()  # nothing would come of it
     try:
         run()
     except KeyboardInterrupt as error:
         if options.debug:
             raise
         finish(options, outcome, text, leads, **how)
-        return _TERMINATED if isinstance(error, Terminated) else _INTERRUPTED
+        return status_of(error)
     except Exception:
         if outcome.runs:  # hours of finished runs are worth having, whatever became of this one
             _finish_after_all(options, outcome, text, leads, **how)
@@ -197,13 +199,15 @@ def introduce(dataset: Dataset, environment: dict[str, Any], network: str, plan:
 
     facts = dataset.describe()
     held = f", {facts['validation_rows']} validation" if "validation_rows" in facts else ""
-    print(f"data      {facts['name']}: {facts['train_rows']} training{held} and {facts['test_rows']} test rows")
-    print(textwrap.fill(f"({facts['note']})", 100, initial_indent=" " * 10, subsequent_indent=" " * 10))
-    print(f"network   {network}, {shared.inputs(facts['scaling'])}")
-    print(f"plan      {plan}")
+    note = textwrap.fill(f"({facts['note']})", 100, initial_indent=" " * 10, subsequent_indent=" " * 10)
+    lines = [
+        f"data      {facts['name']}: {facts['train_rows']} training{held} and {facts['test_rows']} test rows\n{note}",
+        f"network   {network}, {shared.inputs(facts['scaling'])}",
+        f"plan      {plan}",
+    ]
     for number, part in enumerate(headline(environment).split("; ")):
-        print(f"{'machine' if number == 0 else '':9} {part}")
-    print(flush=True)
+        lines.append(f"{'machine' if number == 0 else '':9} {part}")
+    jobs.speak("\n".join(lines) + "\n")
 
 
 def network_text(dataset: Dataset, hidden: str, settings: Any) -> str:

@@ -5,17 +5,19 @@ from __future__ import annotations
 import argparse
 import sys
 import textwrap
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from manyhands.cli import jobs
 from manyhands.cli import options as shared
+from manyhands.errors import OutputError
 
 if TYPE_CHECKING:
     from tqdm import tqdm
 
     from manyhands.data.dataset import Dataset
     from manyhands.training.events import Listener
+    from manyhands.training.logs import Told
     from manyhands.training.plan import Plan
     from manyhands.training.result import TrainingResult
 
@@ -85,24 +87,44 @@ def run(options: argparse.Namespace) -> int:
         warn_of_workers(plan.workers, plan.team)
     if leads and not options.quiet:
         _introduce(plan, dataset)
+    if not (options.out or options.json or options.log or options.tensorboard):
+        jobs.check_spoken()  # nothing would come of it
     with Logs(*((options.log, options.tensorboard) if leads else ())) as logs, logs(plan) as told:
         result = _run_with_progress(plan, dataset, told.listeners, quiet=options.quiet or not leads)
-        told.end(result)
-    if not leads:
-        return 0
-    if options.out:
-        result.save(options.out)
-    if options.json:
-        _write_json(result, dataset, options.json, options.target)
-    _report(result, dataset, options.out, options.target)
+        if leads:
+            _deliver(result, dataset, told, options)
     return 0
+
+
+def _deliver(result: TrainingResult, dataset: Dataset, told: Told, options: argparse.Namespace) -> None:
+    """Write and print what the run has come to. A disk can fail, and a terminal: neither takes the other's with it.
+
+    Raises
+    ------
+    OutputError
+        If a file could not be written; everything else is there by then.
+    """
+    writers: list[Callable[[], None]] = [lambda: told.end(result)]
+    if options.out:
+        writers.append(lambda: result.save(options.out))
+    if options.json:
+        writers.append(lambda: _write_json(result, dataset, options.json, options.target))
+    failures = []
+    for write in writers:
+        try:
+            write()
+        except OutputError as error:
+            failures.append(str(error))
+    _report(result, dataset, None if failures else options.out, options.target)
+    if failures:
+        raise OutputError("; ".join(failures))
 
 
 def _introduce(plan: Plan, dataset: Dataset) -> None:
     """Say what will be trained on what."""
     facts = f"{dataset.name}: {dataset.rows} training rows, {shared.inputs(dataset.scaling.name)} ({dataset.note})"
     for word, text in (("data", facts), ("plan", str(plan))):
-        print(textwrap.fill(text, 100, initial_indent=f"{word:10}", subsequent_indent=" " * 10), flush=True)
+        jobs.speak(textwrap.fill(text, 100, initial_indent=f"{word:10}", subsequent_indent=" " * 10))
 
 
 def _run_with_progress(plan: Plan, dataset: Dataset, listeners: Sequence[Listener], *, quiet: bool) -> TrainingResult:
@@ -125,19 +147,19 @@ def _report(result: TrainingResult, dataset: Dataset, out: str | None, target: f
     """Print what the run has come to."""
     seconds = result.seconds
     parts = ", ".join(f"{name} {seconds[name]:.3f}" for name in ("compute", "communicate", "merge"))
-    print(f"accuracy  {100 * result.accuracy:.2f} % of {dataset.test.rows} test rows")
-    print(f"time      {seconds['train']:.3f} s training ({parts}); {seconds['total']:.3f} s with reading")
-    print(
-        f"work      {result.steps} steps and {result.examples} examples per worker, "
-        f"{result.rounds} round{'s' if result.rounds != 1 else ''}, "
-        f"{result.bytes_sent} bytes sent"
-    )
+    lines = [
+        f"accuracy  {100 * result.accuracy:.2f} % of {dataset.test.rows} test rows",
+        f"time      {seconds['train']:.3f} s training ({parts}); {seconds['total']:.3f} s with reading",
+        f"work      {result.steps} steps and {result.examples} examples per worker, {result.rounds} "
+        f"round{'s' if result.rounds != 1 else ''}, {result.bytes_sent} bytes sent",
+    ]
     if target is not None:
         seconds_to = result.seconds_to(target)
         when = "never reached" if seconds_to is None else f"after {seconds_to:.3f} s of training"
-        print(f"target    {100 * target:g} %: {when}")
+        lines.append(f"target    {100 * target:g} %: {when}")
     if out:
-        print(f"model     {out}")
+        lines.append(f"model     {out}")
+    jobs.speak("\n".join(lines))
 
 
 def _write_json(result: TrainingResult, dataset: Dataset, path: str, target: float | None) -> None:

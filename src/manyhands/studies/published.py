@@ -10,9 +10,9 @@ from __future__ import annotations
 import csv
 import importlib.resources
 import statistics
-import tempfile
 import textwrap
 from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -28,7 +28,9 @@ from manyhands.studies.environment import describe_environment
 from manyhands.studies.seal import write_record
 from manyhands.studies.statistics import Estimate, estimate
 from manyhands.teams.launch import check_alone
+from manyhands.training import closing
 from manyhands.training.job import Job
+from manyhands.training.jobfolder import temporary_folder
 from manyhands.training.plan import Plan, make_plan
 from manyhands.training.run import network_settings
 
@@ -254,15 +256,18 @@ class PublishedStudy:
             On Ctrl-C; :attr:`outcome` then holds the finished runs.
         """
         self.outcome.interrupted = True
-        with tempfile.TemporaryDirectory(prefix="manyhands-csv-") as folder:
-            source = _as_csv(self.request.data, self.dataset, Path(folder))
+        with temporary_folder() as folder:
+            source = _as_csv(self.request.data, self.dataset, folder)
             for workers in dict.fromkeys(self.request.workers):
-                with Job(workers, self.dataset, source) as job:
+                closing.close_others()
+                with ExitStack() as jobs:
+                    job = jobs.enter_context(Job(workers, self.dataset, source))
                     for plan in (plan for plan in self.plans if plan.workers == workers):
                         result = job.run(plan, _bind(progress, plan))
                         self.outcome.runs.append(run_record(result))
                         if progress is not None:
                             progress(plan, plan.total_steps)
+                    closing.close(jobs)
         self.outcome.interrupted = False
         return self.outcome
 

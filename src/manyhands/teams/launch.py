@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+from manyhands import interruption
 from manyhands.cores import pin
 from manyhands.errors import SettingsError
 from manyhands.protocols import Clock, Control, Team
@@ -61,18 +62,19 @@ def prepare(name: str, size: int, dtypes: Sequence[np.dtype[Any]], compile_learn
             for dtype in dtypes:
                 mpi.warm_up(dtype)
 
-    if alone(name):
-        compile_all()
-        return
-    from manyhands.teams.agreement import together
+    with interruption.insisted():
+        if alone(name):
+            compile_all()
+            return
+        from manyhands.teams.agreement import together
 
-    first = job_rank() == 0
-    with together(name):
-        if first:
-            compile_all()
-    with together(name):
-        if not first:
-            compile_all()
+        first = job_rank() == 0
+        with together(name):
+            if first:
+                compile_all()
+        with together(name):
+            if not first:
+                compile_all()
 
 
 def alone(name: str) -> bool:
@@ -330,6 +332,7 @@ def _wait(threads: Sequence[threading.Thread], tick: Tick | None, check: Callabl
     for thread in threads:
         while thread.is_alive():
             thread.join(_TICK_SECONDS)
+            interruption.check()
             check()
             if tick is not None:
                 tick()

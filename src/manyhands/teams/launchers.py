@@ -8,8 +8,10 @@ from __future__ import annotations
 import contextlib
 import importlib.util
 import os
+import re
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -35,6 +37,9 @@ _ANNOUNCEMENTS = (
     ("PMIX_RANK", "SLURM_STEP_NUM_TASKS", "srun --mpi=pmix", UNKNOWN),
     ("SLURM_PROCID", "SLURM_STEP_NUM_TASKS", "srun", UNKNOWN),
 )
+
+
+_RANK_AND_SIZE = {"PMI_RANK", "PMI_SIZE", "PMI_ID"}
 
 
 @dataclass(frozen=True)
@@ -71,6 +76,50 @@ def announced() -> Announcement | None:
             told = replace(told, launcher="srun --mpi=pmi2")
         return None if told.launcher.startswith("srun") and told.size == 1 else told
     return None
+
+
+def check_reachable() -> None:
+    """Check that the job is there which a launcher's variables announce; they may be inherited from one that is gone.
+
+    Raises
+    ------
+    SettingsError
+        If it certainly is not: else a process that is not the first of its job would say nothing, and write nothing.
+    """
+    told = announced()
+    if told is None or _may_be_there(told):
+        return
+    names = next(pair[:2] for pair in _ANNOUNCEMENTS if pair[3] == told.kind and os.environ.keys() >= set(pair[:2]))
+    said = " and ".join(f"{name}={os.environ[name]}" for name in names)
+    raise SettingsError(
+        f"{said} say that this is process {told.rank} of {told.size} of an MPI job, but there is no such job: they are "
+        f"left from another one; type: unset "
+        + " ".join(name for name in os.environ if _belongs_to_a_job(name) or name in names)
+    )
+
+
+def _may_be_there(told: Announcement) -> bool:
+    """Tell whether there is a trace of such a launcher besides a rank and a size."""
+    if told.kind == UNKNOWN:  # of Slurm; its first process is not silent
+        return told.rank == 0 or "SLURM_JOB_ID" in os.environ
+    if told.kind == MPICH:
+        return any(name.startswith(("PMI_", "PMIX_", "PALS_", "HYDI_")) for name in set(os.environ) - _RANK_AND_SIZE)
+    servers = [value for name, value in os.environ.items() if name.startswith(("PMIX_SERVER_URI", "OMPI_MCA_orte_"))]
+    return any(map(_answers, servers))
+
+
+def _answers(server: str) -> bool:
+    """Tell whether a server may be there; in doubt, yes."""
+    found = re.search(r"tcp4://([0-9.]+):(\d+)$", server)
+    if found is None:
+        return True
+    try:
+        socket.create_connection((found[1], int(found[2])), timeout=2.0).close()
+    except ConnectionRefusedError:
+        return False
+    except OSError:
+        return True
+    return True
 
 
 def require_mpi4py() -> None:
@@ -153,7 +202,9 @@ def find_mpiexec(library: str) -> tuple[Path, str]:
 
 def _candidates() -> list[Path]:
     beside = [Path(sys.prefix, "bin", "mpiexec"), Path(sys.executable).parent / "mpiexec"]
-    on_path = [Path(found) for name in ("mpiexec", "mpirun") if (found := shutil.which(name))]
+    # Whatever lies in the folder in which somebody happens to be is not run: relative entries do not count.
+    folders = os.pathsep.join(filter(os.path.isabs, os.get_exec_path()))
+    on_path = [Path(found) for name in ("mpiexec", "mpirun") if (found := shutil.which(name, path=folders))]
     return [path for path in dict.fromkeys([*beside, *on_path]) if path.exists()]
 
 
@@ -253,7 +304,7 @@ def job_command(mpiexec: Path, kind: str, size: int) -> list[str]:
     return [*command, "--allow-run-as-root"] if hasattr(os, "geteuid") and os.geteuid() == 0 else command
 
 
-def job_environment(kind: str, folder: Path | None = None, *, in_memory: bool = False) -> dict[str, str]:
+def job_environment(kind: str, folder: Path | None = None, *, memory: Path | None = None) -> dict[str, str]:
     """Return the environment for a job on this machine.
 
     Parameters
@@ -262,8 +313,8 @@ def job_environment(kind: str, folder: Path | None = None, *, in_memory: bool = 
         Of the mpiexec.
     folder
         If given, for the files that MPI makes for itself: whatever happens to mpiexec, they go with the folder.
-    in_memory
-        Whether the folder is in memory.
+    memory
+        If given, a folder in memory, for the memory that the processes share.
     """
     environment = {name: value for name, value in os.environ.items() if not _belongs_to_a_job(name)}
     if folder is not None:
@@ -274,8 +325,9 @@ def job_environment(kind: str, folder: Path | None = None, *, in_memory: bool = 
         # Shared memory only: Open MPI spends a second on looking for networks, GPUs and interconnects otherwise.
         # Inside a Slurm job it would also insist on as many tasks as workers.
         environment |= {"OMPI_MCA_pml": "ob1", "OMPI_MCA_btl": "self,sm", "PRTE_MCA_ras": "^slurm"}
-        if in_memory or (folder is not None and not _room_in_memory()):  # else it would die of SIGBUS
-            environment["OMPI_MCA_btl_sm_backing_directory"] = str(folder)
+        backing = memory if memory is not None and _room_in_memory() else folder  # without room it would die of SIGBUS
+        if backing is not None:
+            environment["OMPI_MCA_btl_sm_backing_directory"] = str(backing)
     if kind == INTEL:
         environment["I_MPI_PIN"] = "0"
     return environment
@@ -292,7 +344,7 @@ def _room_in_memory() -> bool:
 
 def _belongs_to_a_job(variable: str) -> bool:
     """Tell variables by which a process would take itself for a member of another job."""
-    return variable.startswith(("OMPI_COMM_WORLD_", "PMI_", "PMIX_RANK", "PMIX_NAMESPACE", "MPI_LOCAL"))
+    return variable.startswith(("OMPI_COMM_WORLD_", "PMI_", "PMIX_RANK", "PMIX_NAMESPACE", "PMIX_SERVER", "MPI_LOCAL"))
 
 
 @contextlib.contextmanager

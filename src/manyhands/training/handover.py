@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from manyhands.data.dataset import Dataset
 from manyhands.data.scaling import Scaling
 from manyhands.errors import OutputError
+from manyhands.training.jobfolder import private
 
 _FACTS = "dataset.json"
 
@@ -47,7 +48,8 @@ def hand_over(dataset: Dataset, folder: Path) -> None:
             "validation": dataset.validation is not None,
             "distributed": time.perf_counter() - began,
         }
-        (folder / _FACTS).write_text(json.dumps(facts))
+        with open(folder / _FACTS, "w", encoding="ascii", opener=private) as file:
+            json.dump(facts, file)
     except OSError as error:
         raise OutputError(f"cannot hand the data over through {folder}: {error.strerror or error}") from error
     dataset.check_unchanged()
@@ -101,7 +103,7 @@ def _other_arrays(dataset: Dataset) -> dict[str, NDArray[Any]]:
 def _write(folder: Path, name: str, array: NDArray[Any]) -> None:
     """Write as np.save does, but through write(), whose errors say what is wrong (no room, for one)."""
     array = np.ascontiguousarray(array)
-    with open(folder / f"{name}.npy", "wb") as file:
+    with open(folder / f"{name}.npy", "wb", opener=private) as file:
         np.lib.format.write_array_header_1_0(file, np.lib.format.header_data_from_array_1_0(array))
         if array.size:
             file.write(array.reshape(-1).view(np.uint8).data)

@@ -8,12 +8,10 @@ their steps. What is in a file is there whole (written under another name first)
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import json
 import os
 import re
 import select
-import shutil
 import signal
 import subprocess
 import sys
@@ -32,23 +30,28 @@ from manyhands.data.catalog import DataRequest
 from manyhands.data.dataset import Dataset
 from manyhands.errors import ManyhandsError, OutOfMemoryError, OutputError, WorkerLost
 from manyhands.files import write_whole
+from manyhands.interruption import at_once, check, uninterrupted
 from manyhands.learners import make_learner
 from manyhands.limits import oom_kills
 from manyhands.memory import out_of_memory
 from manyhands.protocols import Control
-from manyhands.teams import launchers
+from manyhands.teams import launchers, siblings
+from manyhands.teams.loopback import keep_others_out
+from manyhands.teams.watch import chosen_patience
 from manyhands.training.events import Listener, from_record
 from manyhands.training.handover import hand_over
+from manyhands.training.jobfolder import MEMORY, WORKER, end_processes, make_folder, private, processes, remove, sweep
 from manyhands.training.model import model_of
 from manyhands.training.plan import Plan
 from manyhands.training.result import Progress, TrainingResult
 
 REQUEST = "request.json"
-_MEMORY = "/dev/shm"
+_MEMORY = MEMORY
 BELL = "bell"
 LISTENED = "listened"
 """In an order: whether the owner wants to hear of rank 0's events."""
 _LOOK_SECONDS = 0.2
+_STOPPED_LOOK_SECONDS = 2.0
 _START_SECONDS = 120.0
 _END_SECONDS = 4.0
 _CELLS_APART = 8  # int64: a cache line
@@ -87,29 +90,25 @@ class Job:
 
         self._mpiexec, kind = launchers.find_mpiexec(library())
         self.workers, self.dataset = workers, dataset
-        try:
-            self.folder = Path(tempfile.mkdtemp(prefix="manyhands-job-", dir=_place_for(dataset)))
-        except OSError as error:
-            problem = f"there is no place for the files of an MPI job ({error.strerror or error})"
-            raise OutputError(f"{problem}; TMPDIR can name a folder that can be written") from error
         self._runs, self._oom_kills = 0, oom_kills()
         self._process: subprocess.Popen[bytes] | None = None
         self._pids: list[int] = []
-        self._lock: IO[bytes] | None = None
+        self._locks: dict[Path, IO[bytes]] = {}
         self._bell: int | None = None
+        sweep(_MEMORY, tempfile.gettempdir())
         try:
+            self.folder = self._make_folder(_place_for(dataset))
+            at_once.append(self._drop)
             if request is None:
                 hand_over(dataset, self.folder)
             else:
-                write_whole(self.folder / REQUEST, json.dumps(asdict(request), default=str).encode())
+                self._put(REQUEST, asdict(request))
             self._cells = new_cells(self.folder, workers)
-            os.mkfifo(self.folder / BELL)
+            os.mkfifo(self.folder / BELL, 0o600)
             self._bell = os.open(self.folder / BELL, os.O_RDWR | os.O_NONBLOCK)
-            self._lock = open(self.folder / "alive", "wb")  # noqa: SIM115 - held, and locked, as long as the job
-            fcntl.flock(self._lock, fcntl.LOCK_EX)
             self._start(
                 launchers.job_command(self._mpiexec, kind, workers),
-                launchers.job_environment(kind, self.folder, in_memory=str(self.folder).startswith(_MEMORY)),
+                launchers.job_environment(kind, self.folder, memory=self._memory()),
             )
         except BaseException:
             self.kill()
@@ -126,21 +125,53 @@ class Job:
         else:
             self.kill()
 
+    def _make_folder(self, place: str | None) -> Path:
+        """Make a folder that goes when the job does."""
+        try:
+            with uninterrupted():
+                folder, self._locks[folder] = make_folder(place)
+        except OSError as error:
+            problem = f"there is no place for the files of an MPI job ({error.strerror or error})"
+            raise OutputError(f"{problem}; TMPDIR can name a folder that can be written") from error
+        return folder
+
+    def _memory(self) -> Path | None:
+        """Return the folder for memory that the workers share; None if there is no place for it."""
+        if str(self.folder).startswith(_MEMORY):
+            return self.folder
+        return self._make_folder(_MEMORY) if os.access(_MEMORY, os.W_OK) else None
+
+    def _put(self, name: str, record: Any) -> None:
+        """Write a file that the workers wait for, whole, and for nobody else."""
+        write_whole(self.folder / name, json.dumps(record, default=str).encode())
+        with contextlib.suppress(OSError):
+            (self.folder / name).chmod(0o600)
+
     def _start(self, command: Sequence[str], environment: dict[str, str]) -> None:
         """Start all processes and wait until they have the data."""
-        with open(self.folder / "mpiexec.err", "wb") as output:
+        with open(self.folder / "mpiexec.err", "wb", opener=private) as output, uninterrupted():
             try:
                 self._process = subprocess.Popen(
-                    [*command, sys.executable, "-m", "manyhands.training.worker", str(self.folder)],
+                    # -P: nothing is imported from the folder in which somebody happens to be.
+                    [*command, sys.executable, "-P", "-m", WORKER, str(self.folder)],
                     stdin=subprocess.DEVNULL,
                     stdout=output,
                     stderr=output,
                     env=environment,
+                    umask=0o077,
                     start_new_session=True,  # the terminal's Ctrl-C comes to this process alone, which ends the job
                 )
             except OSError as error:  # no process more for this user, or mpiexec has been removed
                 raise ManyhandsError(f"{self._mpiexec} cannot be started ({error.strerror or error})") from error
-        self._pids = [process["pid"] for process in self._wait_for("ready.json", _START_SECONDS)]
+        ready = self._wait_for("ready.json", _START_SECONDS, self._keep_to_itself)
+        self._keep_to_itself()
+        self._pids = [process["pid"] for process in ready]
+        for path in self.folder.glob("*.npy"):  # all have mapped or read the data, which now end with the processes
+            path.unlink()
+
+    def _keep_to_itself(self) -> None:
+        assert self._process is not None
+        keep_others_out(self._process.pid)
 
     def run(self, plan: Plan, progress: Progress | None = None, listeners: Sequence[Listener] = ()) -> TrainingResult:
         """Carry out a plan for this job's number of workers.
@@ -166,8 +197,7 @@ class Job:
         told = _Telling(events_file(self.folder, self._runs), listeners)
         try:
             self._cells[:] = 0
-            order = {**plan.describe(), LISTENED: bool(listeners)}
-            write_whole(self.folder / f"order-{self._runs}.json", json.dumps(order).encode())
+            self._put(f"order-{self._runs}.json", {**plan.describe(), LISTENED: bool(listeners)})
 
             def tick() -> None:
                 told.tell()
@@ -190,42 +220,42 @@ class Job:
 
     def close(self) -> None:
         """End the job in good order."""
-        with contextlib.suppress(OutputError):
-            write_whole(self.folder / f"order-{self._runs}.json", b"null")
-        self._await_end()
-        self.kill()
+        with uninterrupted():
+            with contextlib.suppress(OutputError):
+                self._put(f"order-{self._runs}.json", None)
+            self._await_end()
+            self.kill()
 
     def kill(self) -> None:
         """End the job at once, and leave no process and no file of it."""
-        if self._process is not None and self._process.poll() is None:
-            self._process.terminate()
-            self._await_end()
-        if self._process is not None:
+        with uninterrupted():
+            if self._process is not None and self._process.poll() is None:
+                self._process.terminate()
+                self._await_end()
+            self._drop()
+            if self._process is not None:
+                self._process.wait()
+            if self._bell is not None:
+                os.close(self._bell)
+                self._bell = None
+            with contextlib.suppress(ValueError):
+                at_once.remove(self._drop)
+
+    def _drop(self) -> None:
+        """Kill all processes and remove all files."""
+        if self._locks and self._process is not None:
             with contextlib.suppress(ProcessLookupError, PermissionError):
                 os.killpg(self._process.pid, signal.SIGKILL)
-            self._process.wait()
-        for pid in self._pids:  # mpiexec ends its processes itself, unless somebody has killed mpiexec
-            if self._is_ours(pid):
-                with contextlib.suppress(ProcessLookupError):
-                    os.kill(pid, signal.SIGKILL)
-        if self._lock is not None:
-            self._lock.close()
-        if self._bell is not None:
-            os.close(self._bell)
-            self._bell = None
-        shutil.rmtree(self.folder, ignore_errors=True)
+        while self._locks:
+            folder, lock = self._locks.popitem()
+            end_processes(folder)  # mpiexec ends its processes itself, unless somebody has killed mpiexec
+            remove(folder)
+            lock.close()
 
     def _await_end(self) -> None:
         if self._process is not None:
             with contextlib.suppress(subprocess.TimeoutExpired):
                 self._process.wait(_END_SECONDS)
-
-    def _is_ours(self, pid: int) -> bool:
-        """Tell whether a process number still means a worker of this job."""
-        try:
-            return os.fsencode(str(self.folder)) in Path(f"/proc/{pid}/cmdline").read_bytes()
-        except OSError:
-            return False
 
     def _wait_for(self, name: str, seconds: float | None, tick: Callable[[], None] | None = None) -> Any:
         """Return the content of a file that the job will write.
@@ -237,8 +267,10 @@ class Job:
         """
         assert self._process is not None
         path, began, failed = self.folder / name, time.monotonic(), 0.0
+        stopped = _Stopped(self.folder, self._process.pid, self._pids)
         while not path.exists():
             now = time.monotonic()
+            check()
             if self._process.poll() is not None and not path.exists():
                 raise self._failure()
             if tick is not None:
@@ -247,6 +279,7 @@ class Job:
                 failed = now
             if failed and now - failed > _END_SECONDS:  # mpiexec, which should end the job, does not
                 raise self._failure()
+            stopped.look(now)
             if seconds is not None and now - began > seconds:
                 raise ManyhandsError(f"the MPI job has not come up within {seconds:.0f} s{self._said()}")
             self._listen()
@@ -293,6 +326,34 @@ class Job:
     def _said(self) -> str:
         """Return the end of what mpiexec and the workers have printed."""
         return launchers.last_words((self.folder / "mpiexec.err").read_text(errors="replace"))
+
+
+class _Stopped:
+    """Looks every few seconds whether a process of a job is stopped, which nobody else may notice."""
+
+    def __init__(self, folder: Path, mpiexec: int, workers: Sequence[int]) -> None:
+        self._folder, self._mpiexec, self._workers = folder, mpiexec, workers
+        self._patience = chosen_patience() or siblings.STOPPED_SECONDS
+        self._looked = time.monotonic()
+        self._seen: dict[int, float] = {}
+
+    def look(self, now: float) -> None:
+        """Raise WorkerLost if a worker has been stopped for too long, or mpiexec while it is to start them."""
+        if now - self._looked < _STOPPED_LOOK_SECONDS:
+            return
+        self._looked = now
+        pids = self._workers or processes(self._folder)
+        self._seen = {pid: self._seen.get(pid, now) for pid in pids if siblings.is_stopped(pid)}
+        for pid, since in self._seen.items():
+            if now - since >= self._patience:
+                raise self._lost(pid, now - since)
+
+    def _lost(self, pid: int, seconds: float) -> ManyhandsError:
+        words = f"has been stopped for {seconds:.0f} s (SIGSTOP or Ctrl-Z; MANYHANDS_PATIENCE sets another patience)"
+        if pid == self._mpiexec:
+            return ManyhandsError(f"the MPI job does not come up: mpiexec (process {pid}) {words}")
+        rank = self._workers.index(pid) if pid in self._workers else siblings.rank_of(pid)
+        return WorkerLost(-1 if rank is None else rank, f"(process {pid}) {words}")
 
 
 class _Telling:
@@ -344,7 +405,8 @@ def _place_for(dataset: Dataset) -> str | None:
 
 def new_cells(folder: Path, workers: int) -> Any:
     """Make the shared cells of a job, one line per worker."""
-    (folder / "cells").write_bytes(bytes(8 * _CELLS_APART * workers))
+    with open(folder / "cells", "wb", opener=private) as file:
+        file.write(bytes(8 * _CELLS_APART * workers))
     return open_cells(folder, workers)
 
 

@@ -27,6 +27,7 @@ from manyhands.randomness import generator
 from manyhands.teams.agreement import calling_off, together
 from manyhands.teams.farewell import tell_uncaught_errors
 from manyhands.teams.launch import alone, in_job, launch, prepare, share
+from manyhands.training import closing
 from manyhands.training.clock import PhaseClock, slowest
 from manyhands.training.events import Listener
 from manyhands.training.loop import Loop, Tally, joint_losses
@@ -139,7 +140,10 @@ class Runner:
         return self
 
     def __exit__(self, *failure: Any) -> None:
-        self._open.__exit__(*failure)
+        if failure[0] is None:
+            closing.close(self._open)
+        else:
+            self._open.__exit__(*failure)
 
     def run(self, plan: Plan, progress: Progress | None = None, listeners: Sequence[Listener] = ()) -> TrainingResult:
         """Carry out a plan; see `run`."""
@@ -148,6 +152,7 @@ class Runner:
         if plan.workers not in self._jobs:
             from manyhands.training.job import Job
 
+            closing.close_others()
             self._jobs[plan.workers] = self._open.enter_context(Job(plan.workers, self.dataset))
         return self._jobs[plan.workers].run(plan, progress, listeners)
 

@@ -35,7 +35,7 @@ def answer_of(arguments: Sequence[str], seconds: float, task: str) -> dict[str, 
     """
     try:
         done = subprocess.run(
-            [sys.executable, *arguments],
+            [sys.executable, "-P", *arguments],  # nothing is imported from the folder somebody happens to be in
             capture_output=True,
             text=True,
             errors="replace",

@@ -1,0 +1,112 @@
+"""The program behind the command line: its parser, what it says of errors, and its exit status."""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import io
+import os
+import sys
+import traceback
+from collections.abc import Sequence
+
+from manyhands import __version__, interruption
+from manyhands.cli import compare, doctor, evaluate, jobs, report, study, sweep, train
+from manyhands.cli.output import explained, forget_output, watched_output
+from manyhands.errors import ManyhandsError, SettingsError
+from manyhands.memory import memory_errors_told
+from manyhands.teams.launchers import announced, check_reachable
+from manyhands.training.closing import closing_late
+
+_COMMANDS = (compare, sweep, study, report, train, evaluate, doctor)
+_FAILED, _USAGE = 1, 2
+
+
+def run(arguments: Sequence[str] | None) -> int:
+    """Carry out a command; return the exit status: see `manyhands.cli.main`."""
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="replace")  # a terminal that knows no plus-minus sign shows a question mark
+    if not _has_its_place():
+        return _USAGE
+    options = _parse(arguments)
+    _show_notices()
+    if getattr(options, "patience", None) is not None:
+        os.environ["MANYHANDS_PATIENCE"] = str(options.patience)  # the processes of a job have it from here
+    prefix = f"manyhands {options.command}"
+    try:
+        with watched_output(), memory_errors_told("this process"), closing_late(), interruption.blamed():
+            status: int = options.run(options)
+            jobs.check_spoken()
+            if sys.stdout is not None:
+                sys.stdout.flush()
+        return status
+    except ManyhandsError as error:
+        if options.debug and not jobs.has_company():
+            raise
+        if options.debug:
+            traceback.print_exc()
+        return jobs.end_all(prefix, error, _USAGE if isinstance(error, SettingsError) else _FAILED)
+    except KeyboardInterrupt as error:
+        if options.debug:
+            raise
+        return jobs.interrupted(prefix, error)
+    except BrokenPipeError:  # the reader of our output went away (| head): nothing more to say to it
+        forget_output()
+        return _FAILED
+    except OSError as error:
+        if options.debug:
+            raise
+        return jobs.end_all(prefix, explained(error), _FAILED)
+
+
+def _has_its_place() -> bool:
+    """Say to somebody who is surprised by a silent program that it takes itself for a part of a job; tell if it is."""
+    try:
+        check_reachable()
+    except SettingsError as error:
+        interruption.say(f"manyhands: {error}")
+        return False
+    if (told := announced()) is not None and told.rank > 0 and sys.stderr is not None and sys.stderr.isatty():
+        text = f"process {told.rank} of {told.size} that {told.launcher} has started"
+        interruption.say(f"manyhands: this is {text}: the first one, process 0, prints and writes")
+    return True
+
+
+def _show_notices() -> None:
+    """Print what the library has to say on the side, such as that it is compiling."""
+    import logging  # not for --help and --version
+
+    logger = logging.getLogger("manyhands")
+    if not logger.handlers:
+        handler = logging.StreamHandler() if jobs.first() else logging.NullHandler()  # of several, one says it
+        handler.setFormatter(logging.Formatter("manyhands: %(message)s"))
+        logger.addHandler(handler)
+        logger.setLevel(logging.INFO)
+        logger.propagate = False
+
+
+def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
+    """Read the command line; of several processes that are given the same one, the first says what is wrong with it."""
+    if jobs.first():
+        return _parser().parse_args(arguments)
+    said = io.StringIO()
+    try:
+        with contextlib.redirect_stderr(said), contextlib.redirect_stdout(io.StringIO()):
+            return _parser().parse_args(arguments)
+    except SystemExit as end:
+        if end.code:
+            jobs.let_first_speak(said.getvalue())
+        raise
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="manyhands",
+        description="Train neural networks with many workers, and prove what that cost in time and accuracy.",
+        epilog="Start with: manyhands compare",
+    )
+    parser.add_argument("--version", action="version", version=f"manyhands {__version__}")
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    for command in _COMMANDS:
+        command.register(commands)
+    return parser

@@ -1,0 +1,155 @@
+"""The processes of an MPI job on this machine, as the system shows them: who is stopped, before MPI can tell.
+
+`MPI_Init` returns when all processes have called it, keeps Python's lock all the time, and waits for ever for one that
+is stopped. So a little program of its own looks meanwhile (`guarded`): this file, run by a Python without any package.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import select
+import signal
+import sys
+import time
+from collections.abc import Iterator
+
+STOPPED_SECONDS = 8.0
+"""Patience with a process that is seen to be stopped: it is not just slow."""
+_COMING_SECONDS = 300.0
+"""Patience with processes that do not come, and cannot be seen: the program may do something else before it joins."""
+_LOOK_SECONDS = 1.0
+_GUARDS = 4
+"""So many processes of a machine have a guard: it is enough if one of them is not stopped itself."""
+_SPEAK_SECONDS, _END_SECONDS = 1.5, 5.0
+_RANKS = ("OMPI_COMM_WORLD_RANK", "PMI_RANK", "PMIX_RANK", "SLURM_PROCID")
+_LOCAL_RANKS = ("OMPI_COMM_WORLD_LOCAL_RANK", "MPI_LOCALRANKID", "SLURM_LOCALID")
+_NAME = "PMIX_NAMESPACE"
+"""The name of a job, where the launcher gives it one; else its processes on a machine have the same parent."""
+
+
+def is_stopped(pid: int) -> bool:
+    """Tell whether a process is stopped (SIGSTOP, Ctrl-Z), as far as the system shows it; one in a debugger is not."""
+    try:
+        with open(f"/proc/{pid}/stat", "rb") as file:
+            return file.read().rpartition(b")")[2].split()[0] == b"T"
+    except (OSError, IndexError):
+        return False
+
+
+def rank_of(pid: int) -> int | None:
+    """Return the rank that a launcher has given to a process; None if that is not known."""
+    told = _environment(pid)
+    for name in _RANKS:
+        with contextlib.suppress(KeyError, ValueError):
+            return int(told[name])
+    return None
+
+
+def siblings(pid: int) -> dict[int, list[int]]:
+    """Return the processes on this machine, by rank, of the job that process ``pid`` is in, itself among them."""
+    found: dict[int, list[int]] = {}
+    name, parent = _environment(pid).get(_NAME), _parent(pid)
+    for entry in os.listdir("/proc") if os.path.isdir("/proc") else []:  # noqa: PTH112, PTH208 - pathlib takes long
+        if entry.isdigit() and (rank := rank_of(int(entry))) is not None:
+            other = _environment(int(entry)).get(_NAME)
+            if (other == name) if name is not None else (other is None and _parent(int(entry)) == parent):
+                found.setdefault(rank, []).append(int(entry))
+    return found
+
+
+def stopped(pid: int) -> dict[int, int]:
+    """Return the stopped ones among `siblings`: their ranks, and a process of each."""
+    return {rank: next(filter(is_stopped, pids)) for rank, pids in siblings(pid).items() if any(map(is_stopped, pids))}
+
+
+def _environment(pid: int) -> dict[str, str]:
+    """Return the environment with which a process of this user was started; empty for others."""
+    try:
+        with open(f"/proc/{pid}/environ", "rb") as file:
+            words = file.read().decode(errors="replace").split("\0")
+    except OSError:
+        return {}
+    return dict(word.split("=", 1) for word in words if "=" in word)
+
+
+def _parent(pid: int) -> int:
+    try:
+        with open(f"/proc/{pid}/stat", "rb") as file:
+            return int(file.read().rpartition(b")")[2].split()[1])
+    except (OSError, IndexError, ValueError):
+        return -1
+
+
+@contextlib.contextmanager
+def guarded(patience: float | None) -> Iterator[None]:
+    """End this process, and with it its job, if in the block one of its siblings is stopped for too long.
+
+    Parameters
+    ----------
+    patience
+        Seconds that the user has chosen; None: `STOPPED_SECONDS`.
+    """
+    import subprocess
+
+    number = next((int(os.environ[name]) for name in _LOCAL_RANKS if os.environ.get(name, "").isdigit()), 0)
+    guard = None
+    if number < _GUARDS and os.path.isdir("/proc/self"):  # noqa: PTH112 - pathlib takes long
+        with contextlib.suppress(OSError):
+            words = [sys.executable, "-I", "-S", __file__, str(os.getpid()), str(patience or STOPPED_SECONDS)]
+            guard = subprocess.Popen(words, stdin=subprocess.PIPE)
+    try:
+        yield
+    finally:
+        if guard is not None:
+            guard.kill()
+            guard.communicate()
+
+
+def watch_over(pid: int, patience: float) -> None:
+    """Be the guard of process ``pid``, until the standard input ends."""
+    seen: dict[int, float] = {}
+    began = time.monotonic()
+    while not select.select([0], [], [], _LOOK_SECONDS)[0]:
+        found = {} if is_stopped(pid) else stopped(pid)
+        seen = {rank: seen.get(rank, 0.0) + _LOOK_SECONDS for rank in found}
+        if late := [rank for rank, seconds in seen.items() if seconds >= patience]:
+            rank = late[0]
+            _end(
+                pid,
+                f"worker {rank} (process {found[rank]}) has been stopped for {seen[rank]:.0f} s while the job was "
+                f"coming up (SIGSTOP or Ctrl-Z; kill -CONT {found[rank]} would have let it go on; "
+                "MANYHANDS_PATIENCE sets another patience)",
+            )
+        if time.monotonic() - began > max(patience, _COMING_SECONDS):
+            here = ", ".join(map(str, sorted(siblings(pid))))
+            _end(
+                pid,
+                f"MPI has not come up within {time.monotonic() - began:.0f} s: not all processes have come; of this "
+                f"machine there are worker {here} (MANYHANDS_PATIENCE sets another patience)",
+            )
+
+
+def _end(pid: int, words: str) -> None:
+    """Say why, once for the job on this machine, and end it."""
+    here = siblings(pid)
+    free = [rank for rank, pids in here.items() if not any(map(is_stopped, pids))]
+    if rank_of(pid) == min(free, default=None):
+        os.write(2, f"manyhands: {words}\n".encode())
+        time.sleep(_SPEAK_SECONDS / 3)
+    else:
+        time.sleep(_SPEAK_SECONDS)
+    with contextlib.suppress(OSError):
+        os.kill(pid, signal.SIGKILL)
+    time.sleep(_END_SECONDS)  # mpiexec ends the others; srun does not
+    for rank, pids in here.items():
+        for other in pids:
+            if other != os.getpid() and rank_of(other) == rank:
+                with contextlib.suppress(OSError):
+                    os.kill(other, signal.SIGKILL)
+    os._exit(1)
+
+
+if __name__ == "__main__":
+    with contextlib.suppress(KeyboardInterrupt):
+        watch_over(int(sys.argv[1]), float(sys.argv[2]))

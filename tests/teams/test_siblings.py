@@ -1,0 +1,90 @@
+"""Processes of a job that are stopped are found in the system, and nobody waits for them for ever."""
+
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+import uuid
+
+import pytest
+
+from manyhands.teams import siblings
+
+pytestmark = pytest.mark.skipif(not os.path.isdir("/proc/self"), reason="processes are found in /proc")  # noqa: PTH112
+
+WAITS = "print(flush=True)\nwhile True: __import__('time').sleep(1)"
+GUARDED = """
+import sys, time
+from manyhands.teams import siblings
+siblings.STOPPED_SECONDS = 1.0
+with siblings.guarded(None):
+    print("waiting", flush=True)
+    time.sleep(float(sys.argv[1]))
+print("came up", flush=True)
+"""
+
+
+@pytest.fixture
+def start():
+    """Start processes of one job, by rank."""
+    name, processes = uuid.uuid4().hex, []
+
+    def begin(rank, program, *arguments, named=name):
+        told = {"OMPI_COMM_WORLD_RANK": str(rank), "OMPI_COMM_WORLD_SIZE": "2", "PMIX_NAMESPACE": named}
+        process = subprocess.Popen(
+            [sys.executable, "-c", program, *map(str, arguments)],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            env={**os.environ, **told},
+        )
+        processes.append(process)
+        process.stdout.readline()
+        return process
+
+    yield begin
+    for process in processes:
+        process.kill()
+        process.communicate()
+
+
+def stop(process):
+    os.kill(process.pid, signal.SIGSTOP)
+    while not siblings.is_stopped(process.pid):
+        time.sleep(0.01)
+
+
+def test_siblings_are_those_of_the_same_job(start):
+    first, second, stranger = start(0, WAITS), start(1, WAITS), start(1, WAITS, named="another")
+    assert siblings.siblings(first.pid) == {0: [first.pid], 1: [second.pid]}
+    stop(stranger)
+    assert siblings.stopped(first.pid) == {}
+    stop(second)
+    assert siblings.stopped(first.pid) == {1: second.pid}
+    os.kill(second.pid, signal.SIGCONT)
+    while siblings.is_stopped(second.pid):
+        time.sleep(0.01)
+    assert siblings.stopped(first.pid) == {}
+
+
+def test_who_is_not_there_is_not_stopped():
+    assert not siblings.is_stopped(2**22 + 1)
+    assert siblings.rank_of(2**22 + 1) is None
+
+
+def test_a_process_that_waits_for_a_stopped_one_is_ended_with_the_reason(start):
+    victim = start(1, WAITS)
+    stop(victim)
+    waiting = start(0, GUARDED, 60)
+    _, said = waiting.communicate(timeout=60)
+    assert waiting.returncode == -signal.SIGKILL
+    assert re.fullmatch(rf"manyhands: worker 1 \(process {victim.pid}\) has been stopped for \d+ s while .*\n", said)
+
+
+def test_who_waits_for_a_slow_one_is_left_alone(start):
+    start(1, WAITS)
+    waiting = start(0, GUARDED, 2.5)
+    out, said = waiting.communicate(timeout=60)
+    assert (waiting.returncode, out, said) == (0, "came up\n", "")
