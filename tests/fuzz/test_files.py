@@ -13,6 +13,7 @@ import manyhands
 from manyhands.data.csvfile import join_parts, read_csv, read_csv_part
 from manyhands.data.idx import read_idx
 from manyhands.studies.journal import Journal
+from manyhands.studies.report import read_record
 
 DELIMITERS = (",", ";", "\t")
 WORDS = ("cat", "dog", "7", "007", "+7", "a b", "x,y", 'say "so"', "größer", "-", "1.0", "1e3", "True", "=1+1")
@@ -183,3 +184,26 @@ def test_journals(campaign, mutated, tmp_path):
             assert [json.dumps(entry) for entry in again.entries] == found
 
     campaign.run(800, case)
+
+
+def test_records(campaign, mutated, blobs, tmp_path):
+    """A changed record is refused, or says the same as before."""
+    path = tmp_path / "results.json"
+    study = manyhands.compare(
+        blobs, strategies=["periodic:1epoch"], workers=[1], seeds=2, epochs=1, hidden=(2,), batch=20
+    )
+    study.save(path)
+    content, record = path.read_bytes(), read_record(path)
+
+    def case(rng):
+        changed = bytearray(content)
+        if rng.random() < 0.6:
+            changed[int(rng.integers(0, len(changed)))] ^= 1 << int(rng.integers(0, 8))
+        else:
+            changed = mutated(rng, content)
+        path.write_bytes(changed)
+        found = read_record(path)  # in which the checksum's own name may be damaged: older files have none
+        assert {name: found.get(name) for name in record} == record, "another record, without a word"
+
+    campaign.run(500, case)
+    assert campaign.refused > 200
