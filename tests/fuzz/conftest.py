@@ -116,3 +116,18 @@ def _mutated(rng, content):
 def mutated():
     """A function of a generator and bytes that returns changed bytes."""
     return _mutated
+
+
+def _damaged(rng, content):
+    """Return bytes with one flipped bit, mostly, or with larger changes."""
+    if rng.random() >= 0.6:
+        return _mutated(rng, content)
+    changed = bytearray(content)
+    changed[int(rng.integers(0, len(changed)))] ^= 1 << int(rng.integers(0, 8))
+    return bytes(changed)
+
+
+@pytest.fixture(scope="session")
+def damaged():
+    """A function of a generator and bytes that returns what a bad disk could make of them."""
+    return _damaged

@@ -140,18 +140,13 @@ def model(blobs):
     return manyhands.train(blobs, epochs=2, hidden=(3,), batch=20).model
 
 
-def test_models(campaign, mutated, model, tmp_path):
+def test_models(campaign, damaged, model, tmp_path):
     path, rows = tmp_path / "model.safetensors", np.arange(70, dtype=np.uint8).reshape(10, 7)
     model.save(path)
     content, expected = path.read_bytes(), model.predict_proba(rows)
 
     def case(rng):
-        changed = bytearray(content)
-        if rng.random() < 0.6:
-            changed[int(rng.integers(0, len(changed)))] ^= 1 << int(rng.integers(0, 8))
-        else:
-            changed = mutated(rng, content)
-        path.write_bytes(changed)
+        path.write_bytes(damaged(rng, content))
         loaded = manyhands.load_model(path)
         assert np.array_equal(loaded.predict_proba(rows), expected), "another model, without a word"
         assert loaded.classes.tolist() == model.classes.tolist()
@@ -160,7 +155,7 @@ def test_models(campaign, mutated, model, tmp_path):
     assert campaign.refused > 300
 
 
-def test_journals(campaign, mutated, tmp_path):
+def test_journals(campaign, damaged, tmp_path):
     path = tmp_path / "journal"
     study = {"kind": "test", "seed": 0}
     pieces = [{"session": number, "accuracy": number / 7, "name": "größer\n"} for number in range(5)]
@@ -170,12 +165,7 @@ def test_journals(campaign, mutated, tmp_path):
     content = path.read_bytes()
 
     def case(rng):
-        changed = bytearray(content)
-        if rng.random() < 0.6:
-            changed[int(rng.integers(0, len(changed)))] ^= 1 << int(rng.integers(0, 8))
-        else:
-            changed = mutated(rng, content)
-        path.write_bytes(changed)
+        path.write_bytes(damaged(rng, content))
         with Journal(path, study) as journal:
             found = [json.dumps(entry) for entry in journal.entries]
         assert len(set(found)) == len(found), "a piece counts twice"
@@ -186,7 +176,7 @@ def test_journals(campaign, mutated, tmp_path):
     campaign.run(800, case)
 
 
-def test_records(campaign, mutated, blobs, tmp_path):
+def test_records(campaign, damaged, blobs, tmp_path):
     """A changed record is refused, or says the same as before."""
     path = tmp_path / "results.json"
     study = manyhands.compare(
@@ -196,12 +186,7 @@ def test_records(campaign, mutated, blobs, tmp_path):
     content, record = path.read_bytes(), read_record(path)
 
     def case(rng):
-        changed = bytearray(content)
-        if rng.random() < 0.6:
-            changed[int(rng.integers(0, len(changed)))] ^= 1 << int(rng.integers(0, 8))
-        else:
-            changed = mutated(rng, content)
-        path.write_bytes(changed)
+        path.write_bytes(damaged(rng, content))
         found = read_record(path)  # in which the checksum's own name may be damaged: older files have none
         assert {name: found.get(name) for name in record} == record, "another record, without a word"
 
