@@ -27,6 +27,7 @@ from hypothesis import strategies as st
 from manyhands import errors
 from manyhands.errors import DivergedError, ManyhandsError, OutputError, SettingsError, WorkerLost
 from manyhands.teams import launchers, siblings
+from manyhands.training import job as job_module
 from manyhands.training.events import EpochEnded, Measured, RoundHeld, as_record
 from manyhands.training.job import Job, _Telling, describe, open_cells, revive
 from manyhands.training.plan import Plan, make_plan
@@ -798,6 +799,23 @@ def test_errors_of_others_are_named_with_the_worker(error):
     again = revive(json.loads(json.dumps(describe(error, 2))))
     assert type(again) is ManyhandsError
     assert str(again).startswith(f"worker 2 failed: {type(error).__name__}: {error}")
+
+
+def test_a_worker_that_has_run_out_of_memory_is_named():
+    again = revive(json.loads(json.dumps(describe(MemoryError("no room"), 2))))
+    assert type(again) is errors.OutOfMemoryError
+    assert str(again).startswith("worker 2 has run out of memory (no room)")
+
+
+@pytest.mark.parametrize("kills", [0, 1])
+def test_a_worker_that_the_system_has_killed_for_want_of_memory(monkeypatch, kills):
+    job = object.__new__(job_module.Job)
+    job._oom_kills = 0
+    monkeypatch.setattr(job_module, "oom_kills", lambda: kills)
+    match = job_module._SIGNALLED[0].search("process rank 1 with PID 7 on node x exited on signal 9")
+    error = job._killed(match)
+    assert type(error) is (errors.OutOfMemoryError if kills else errors.WorkerLost)
+    assert str(error).startswith("worker 1 was killed by signal 9 (SIGKILL)")
 
 
 @pytest.mark.parametrize("name", ["Path", "Exception", "no such error", None, 3])
