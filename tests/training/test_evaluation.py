@@ -15,7 +15,7 @@ from manyhands.randomness import generator
 from manyhands.training.evaluation import evaluate
 
 RNG = np.random.default_rng(0)
-ROWS = RNG.normal(size=(80, 30))
+ROWS = RNG.normal(size=(200, 30))
 LABELS = (ROWS[:, 0] > 0).astype(int) + (ROWS[:, 1] > 1)
 
 
@@ -28,7 +28,7 @@ def with_test_row(value: float) -> Dataset:
 @pytest.mark.parametrize("how", [{}, {"workers": 2, "strategy": "one-shot:merge=ensemble"}], ids=["one", "ensemble"])
 def test_a_test_row_whose_probabilities_are_no_numbers_is_an_error(how):
     with pytest.raises(DataError, match=r"test row 8: the probabilities are not finite numbers \(1 such rows\)"):
-        manyhands.train(with_test_row(2e38), hidden=(50,), epochs=2, batch=20, **how)
+        manyhands.train(with_test_row(3e38), hidden=(50,), epochs=2, batch=20, **how)
 
 
 def test_if_it_is_no_larger_than_training_rows_the_network_has_diverged():
@@ -53,6 +53,6 @@ def test_one_class_for_all_rows_is_told_once(caplog, steps, told):
 def test_test_rows_of_one_class_may_be_taken_for_one(caplog):
     say_once.cache_clear()
     dataset = with_test_row(1.0)
-    dataset = replace(dataset, test=replace(dataset.test, labels=np.zeros(80, np.int32)))
+    dataset = replace(dataset, test=replace(dataset.test, labels=np.zeros(200, np.int32)))
     evaluate(make_learner("mlp", MLPSettings((5,)), 30, 3), dataset, 1000)
     assert not caplog.records
