@@ -246,6 +246,7 @@ def test_every_valid_table_comes_back(path, drawn, compressed):
         ('a,1\nb,2\n"c,3\nd,4\n', 3, "column 1: a quotation mark is opened here and never closed"),
         ('a,1\nb,2\nc,"3', 3, "column 2: a quotation mark is opened here and never closed"),
         ('a,1\n"b,2\nc,3\n"d,4\n', 2, "opened here and not closed in this line; the cell is 'b,2\\nc,3\\nd'"),
+        ('a,1\n"two\r\nlines",2\n', 2, "column 1: a quotation mark is opened here and not closed in this line"),
         ('a,1\nb,"2\n"\n', 2, "column 2: a quotation mark is opened here and not closed in this line"),
         ('a,1\nb,2\nc,"' + "3\n" * 100_000, 3, "is there a quotation mark that is not closed?"),
         ('label,"x\n1,2\n3,4\n', 1, "column 2: a quotation mark is opened here and not closed in this line"),

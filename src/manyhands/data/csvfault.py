@@ -52,25 +52,27 @@ def _problem(cells: list[str], layout: Layout) -> str | None:
     """Say what is wrong with a row, if anything is; blank lines are fine."""
     if not cells:
         return None
-    features = range(layout.left_out, layout.columns)
     for column, cell in enumerate(cells):
-        is_feature = column in features and column != layout.label_at
-        if _LINE_END.search(cell) and (problem := _swallowed(cell, layout.delimiter, is_feature=is_feature)):
+        is_kept = column >= layout.left_out
+        if _LINE_END.search(cell) and (problem := _swallowed(cell, layout.delimiter, is_kept=is_kept)):
             return f"column {column + 1}: {problem}"
     if len(cells) != layout.columns:
         return f"the row has {len(cells)} cells, the first has {layout.columns}"
-    for column in features:
+    for column in range(layout.left_out, layout.columns):
         check = _label_problem if column == layout.label_at else _number_problem
         if problem := check(cells[column]):
             return f"column {column + 1}: {problem}"
     return None
 
 
-def _swallowed(cell: str, delimiter: str, *, is_feature: bool) -> str | None:
-    """Say what is wrong with a cell of several lines: only a name may have them, and not if they look like rows."""
+def _swallowed(cell: str, delimiter: str, *, is_kept: bool) -> str | None:
+    """Say what is wrong with a cell of several lines: only a row's name may have them, and not if they look like rows.
+
+    NumPy would change those of a label, too: a carriage return and a line feed become one character.
+    """
     if cell.endswith(END):
         return "a quotation mark is opened here and never closed"
-    if is_feature or delimiter in cell:
+    if is_kept or delimiter in cell:
         return f"a quotation mark is opened here and not closed in this line; the cell is {cell[:40]!r}"
     return None
 

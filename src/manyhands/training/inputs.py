@@ -61,7 +61,7 @@ def _check_sizes(dataset: Dataset, dtype: str) -> None:
             f"inputs of up to {largest:.3g} are too large: products of such numbers are no finite {dtype} numbers; "
             "standardize them (--scale auto), or divide them by a constant"
         )
-    if largest > _LARGE:
+    if largest > _LARGE and (dtype == "float64" or not dataset.coarse_in_single.any()):  # else more is said below
         say_once(f"networks hardly learn from inputs of up to {largest:.3g}; standardize them (--scale auto)")
 
 
