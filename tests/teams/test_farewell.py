@@ -68,8 +68,30 @@ def without_joining():
         join()
 
 
+def forking():
+    """A fork of one process ends, well and by an error, as Python programs do; the job goes on."""
+    import os
+
+    from manyhands.teams.farewell import tell_uncaught_errors
+    from manyhands.teams.world import join
+
+    world = join()
+    tell_uncaught_errors()
+    for ends_well in (True, False):
+        if world.rank == 1:
+            child = os.fork()
+            if not child and ends_well:
+                sys.exit()
+            if not child:
+                raise ZeroDivisionError("a fault of a fork")
+            os.waitpid(child, 0)
+        world.barrier()
+    if world.rank == 0:
+        print("the job goes on")
+
+
 LEAVING = (without_beginning, without_joining)
-PARTS = {part.__name__: part for part in (before_joining, between, after_an_error_of_all, *LEAVING)}
+PARTS = {part.__name__: part for part in (before_joining, between, after_an_error_of_all, forking, *LEAVING)}
 
 
 @pytest.fixture(scope="module")
@@ -111,6 +133,12 @@ def test_a_process_that_ends_well_before_it_has_joined_ends_the_job(ended, part)
     status, said = ended[part]
     assert status != 0
     assert said.count("manyhands: worker 1 has ended without joining this MPI job") == 1
+
+
+def test_the_end_of_a_fork_is_none_of_the_jobs_affairs(ended):
+    status, said = ended["forking"]
+    assert status == 0
+    assert "the job goes on" in said
 
 
 def test_those_who_wait_are_told_what_has_ended_the_other(ended):

@@ -7,6 +7,7 @@ waiting in a collective for this one.
 from __future__ import annotations
 
 import atexit
+import os
 import sys
 from types import TracebackType
 from typing import Any
@@ -25,18 +26,20 @@ def tell_uncaught_errors() -> None:
     """
     if in_job() and not isinstance(sys.excepthook, _Hook):
         sys.excepthook = _Hook(sys.excepthook)
-        atexit.register(_tell_those_who_join)
+        atexit.register(_tell_those_who_join, os.getpid())
 
 
 class _Hook:
     """Stands in for `sys.excepthook`: does what that did, then tells the others."""
 
     def __init__(self, before: Any) -> None:
-        self.before = before
+        self.before, self._process = before, os.getpid()
 
     def __call__(self, kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
         self.before(kind, error, trace)
         sys.stderr.flush()
+        if os.getpid() != self._process:  # the end of a fork is none of the job's affairs
+            return
         world = joined()
         if world is None:
             _end_those_who_join()
@@ -50,9 +53,9 @@ def _is_begun() -> bool:
     return bool(mpi and mpi.Is_initialized() and not mpi.Is_finalized() and mpi.COMM_WORLD.Get_size() > 1)
 
 
-def _tell_those_who_join() -> None:
+def _tell_those_who_join(process: int) -> None:
     """Let others who are joining the job see that this process, which ends in good order, will not come."""
-    if joined() is None and _is_begun():
+    if joined() is None and os.getpid() == process and _is_begun():
         say_leaving()
 
 

@@ -28,7 +28,7 @@ _RANKS = ("OMPI_COMM_WORLD_RANK", "PMI_RANK", "PMIX_RANK", "SLURM_PROCID")
 _LOCAL_RANKS = ("OMPI_COMM_WORLD_LOCAL_RANK", "MPI_LOCALRANKID", "SLURM_LOCALID")
 _SIZES = ("OMPI_COMM_WORLD_SIZE", "PMI_SIZE")
 _LOCAL_SIZES = ("OMPI_COMM_WORLD_LOCAL_SIZE", "MPI_LOCALNRANKS")
-_LAUNCHERS = ("prte", "orted", "mpi", "hydra", "pmi")
+_LAUNCHERS = ("prte", "orte", "mpi", "hydra", "pmi")
 """How the programs are called that start the processes of a job on a machine, and see that they have ended."""
 _LEAVING = "manyhands-ends"
 """What a process calls itself that ends without having joined its job: MPI makes it wait for the others."""

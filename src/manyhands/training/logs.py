@@ -253,8 +253,8 @@ def _import_tensorboard() -> tuple[type[RecordWriter], Any, Any]:
 class _Board:
     """One run as TensorBoard shows it: scalars over steps.
 
-    Events are written here and now, and not by the thread of TensorBoard's own writer: a full disk is then an error of
-    this run.
+    Events are written here and now, and not by the thread of TensorBoard's own writer: a full disk is then noticed
+    at once.
     """
 
     def __init__(self, folder: Path, plan: Plan) -> None:
