@@ -25,6 +25,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from manyhands import errors
+from manyhands.data.filestate import FileState
 from manyhands.errors import DivergedError, ManyhandsError, OutputError, SettingsError, WorkerLost
 from manyhands.teams import launchers, siblings
 from manyhands.training import job as job_module
@@ -260,6 +261,19 @@ class TestEvents:
         assert numbers == [[1, 2, 3]] * 3
         losses = {tuple(event.loss for event in each if isinstance(event, EpochEnded)) for each in heard}
         assert len(losses) == 3
+
+    def test_a_file_that_is_changed_meanwhile_is_said(self, blobs, mark, memory, tmp_path, caplog):
+        """The workers have copies, of mapped files, too: the result is that of the file as it was."""
+        path = tmp_path / "train-images-idx3-ubyte"
+        path.write_bytes(b"values")
+        dataset = replace(blobs, files=(replace(FileState.of(path), mapped=True),))
+        with Job(2, dataset) as job:
+            plan = plan_for(blobs, 2)
+            job.run(plan)
+            assert "changed" not in caplog.text
+            path.write_bytes(b"other values")
+            job.run(plan)
+        assert "train-images-idx3-ubyte was changed from 6 to 12 bytes since it was read" in caplog.text
 
     def test_a_listener_that_fails_ends_the_job_with_its_error(self, blobs, mark, memory):
         def listener(event):
