@@ -28,6 +28,7 @@ import numpy as np
 from manyhands import errors
 from manyhands.data.catalog import DataRequest
 from manyhands.data.dataset import Dataset
+from manyhands.data.filestate import check_unchanged
 from manyhands.errors import ManyhandsError, OutOfMemoryError, OutputError, WorkerLost
 from manyhands.files import write_whole
 from manyhands.interruption import at_once, check, uninterrupted
@@ -213,6 +214,7 @@ class Job:
             raise
         finally:
             told.close()
+        check_unchanged(self.dataset.files, copied=True)  # the job has its own, which were checked when it began
         learner = make_learner(plan.learner, plan.model_settings, self.dataset.features, len(self.dataset.classes))
         learner.parameters[:] = np.load(self.folder / f"parameters-{self._runs}.npy", allow_pickle=False)
         self._runs += 1
