@@ -473,5 +473,5 @@ def test_a_file_that_memory_cannot_hold_is_named_and_never_read(tmp_path):
     path = tmp_path / "journal"
     with open(path, "wb") as file:
         file.truncate(1 << 42)  # without any block on the disk
-    with pytest.raises(OutOfMemoryError, match="the journal .*journal would take"):
+    with pytest.raises(OutOfMemoryError, match=r"the journal .*journal would take"):
         Journal(path, STUDY)

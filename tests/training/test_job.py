@@ -25,6 +25,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from manyhands import errors
+from manyhands.data.catalog import DataRequest, load
+from manyhands.data.filestate import FileState
 from manyhands.errors import DivergedError, ManyhandsError, OutputError, SettingsError, WorkerLost
 from manyhands.teams import launchers, siblings
 from manyhands.training.events import EpochEnded, Measured, RoundHeld, as_record
@@ -840,3 +842,15 @@ def test_a_plan_survives_its_description(blobs, strategy, workers, team, numbers
     chosen = {"team": team, "sharding": sharding, "convergence": convergence, **numbers}
     plan = make_plan(blobs, strategy=strategy, workers=workers, settings=settings, **chosen)
     assert Plan.from_description(json.loads(json.dumps(plan.describe()))) == plan
+
+
+def test_a_file_that_changes_under_a_job_is_named_and_its_copy_used(tmp_path, caplog):
+    source = tmp_path / "rows"
+    source.write_bytes(b"rows")
+    state = FileState.of(source)
+    assert state is not None
+    dataset = replace(load(DataRequest("digits")), files=(replace(state, mapped=True),))
+    with Job(1, dataset) as job:
+        source.write_bytes(b"")
+        job.run(make_plan(dataset, strategy="sequential", workers=1, team="mpi", epochs=1))
+    assert [f"{source} was changed from 4 to 0 bytes" in message for message in caplog.messages] == [True]
