@@ -24,7 +24,7 @@ DOTTED = tuple(name.replace("-idx", ".idx") for name in PLAIN)
 
 
 def write_idx(path: Path, array: np.ndarray) -> None:
-    code = {"u1": 0x08, "f4": 0x0D}[array.dtype.str[1:]]
+    code = {"u1": 0x08, "f4": 0x0D, "f8": 0x0E}[array.dtype.str[1:]]
     sizes = struct.pack(f">HBB{array.ndim}I", 0, code, array.ndim, *array.shape)
     content = sizes + array.astype(array.dtype.newbyteorder(">")).tobytes()
     path.write_bytes(gzip.compress(content) if path.suffix == ".gz" else content)
@@ -423,6 +423,10 @@ def strange_images(folder: Path) -> None:
     write_idx(folder / PLAIN[0], images)
 
 
+def huge_images(folder: Path) -> None:
+    write_idx(folder / PLAIN[0], np.full((6, 2, 2), 1e300))
+
+
 def other_images(folder: Path) -> None:
     write_idx(folder / PLAIN[2], np.zeros((3, 2, 3), np.uint8))
 
@@ -438,6 +442,7 @@ def other_images(folder: Path) -> None:
         (damaged_images, 0, "the file is truncated"),
         (damaged_labels, 1, "the file goes on after"),
         (strange_images, 0, "row 2, feature 3 is nan"),
+        (huge_images, 0, "feature 1 has values beyond"),
         (other_images, 2, "the training rows have 4 features, the test rows 6"),
     ],
     ids=lambda value: getattr(value, "__name__", ""),

@@ -284,6 +284,16 @@ def test_a_file_larger_than_half_of_the_memory_is_mapped(path, monkeypatch):
 
 
 @pytest.mark.usefixtures("large")
+def test_of_a_mapped_file_that_was_copied_a_change_is_said_and_no_error(path, caplog):
+    path.write_bytes(BYTES)
+    state = load_idx(path, shared=True).state
+    assert state.mapped
+    append(path)
+    check_unchanged([state], copied=True)
+    assert ["what was read before is used" in message for message in caplog.messages] == [True]
+
+
+@pytest.mark.usefixtures("large")
 def test_a_mapped_file_may_be_replaced_or_deleted(path):
     path.write_bytes(BYTES)
     array, state = load_idx(path, shared=True)

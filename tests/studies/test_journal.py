@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from manyhands.errors import FormatError, OutputError, SettingsError
+from manyhands.errors import FormatError, OutOfMemoryError, OutputError, SettingsError
 from manyhands.studies.journal import SCHEMA, Journal
 
 STUDY = {"kind": "sweep", "hidden": [[4], [8, 2]], "seed": 0, "network": {"l2": 0.0001, "dtype": "float32"}}
@@ -467,3 +467,11 @@ def small_disk(tmp_path):
         pytest.skip("needs the right to mount a file system")
     yield folder
     subprocess.run(["umount", folder], check=True)
+
+
+def test_a_file_that_memory_cannot_hold_is_named_and_never_read(tmp_path):
+    path = tmp_path / "journal"
+    with open(path, "wb") as file:
+        file.truncate(1 << 42)  # without any block on the disk
+    with pytest.raises(OutOfMemoryError, match=r"the journal .*journal would take"):
+        Journal(path, STUDY)

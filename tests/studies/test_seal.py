@@ -34,3 +34,10 @@ def test_what_has_none_stays_as_it_is():
 def test_what_was_changed_is_refused(change):
     with pytest.raises(FormatError, match="it was changed after it was written"):
         unsealed({**sealed(RECORD), **change})
+
+
+@pytest.mark.parametrize("name", ["chgcksum", "Checksum", "c`ecksum", ""])
+def test_a_seal_whose_name_is_damaged_is_still_one(name):
+    record = sealed(RECORD)
+    with pytest.raises(FormatError, match="it was changed after it was written, or is damaged"):
+        unsealed({name if key == "checksum" else key: value for key, value in record.items()})

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import zlib
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
@@ -188,7 +188,7 @@ class Dataset:
 
     def note_changes(self) -> None:
         """Say it if somebody has written to the files since; for those who use a copy of all of them."""
-        check_unchanged(replace(state, mapped=False) for state in self.files)
+        check_unchanged(self.files, copied=True)
 
     @property
     def rows(self) -> int:
@@ -279,7 +279,7 @@ def make_dataset(
     check_binarize(binarize, scale)
     kept, held_out = _choose_rows(name, train.labels, rows, validation)
     everything = train.flat()
-    test_features = reordered(test.flat(), test.feature_names, train.feature_names, test.source)
+    test_features = reordered(test.flat(), test.feature_names, train.feature_names, test.place)
     if everything.dtype != np.uint8:  # one kernel for all
         dtype = np.result_type(everything, test_features)
         everything, test_features = (table.astype(dtype, copy=False) for table in (everything, test_features))
@@ -301,7 +301,7 @@ def make_dataset(
     train.check_whole()
     _say_many_classes(len(classes), labels, train)
     if binarize is None and scale in ("auto", "standard"):
-        _check_sizes(features, train.source)
+        _check_sizes(features, train.place)
     scaling = make_scaling(scale, features) if binarize is None else make_binary(binarize, features)
     _say_what_is_lost(scaling, features)
     held: Table | None = None

@@ -49,11 +49,18 @@ class FileState:
 _SAID: set[FileState] = set()
 
 
-def check_unchanged(states: Iterable[FileState]) -> None:
+def check_unchanged(states: Iterable[FileState], *, copied: bool = False) -> None:
     """Check that files are what they were.
 
     If one has been written to of which a copy was used, the result is that of the file as it was: this is logged. One
     that has been replaced or deleted is no matter: who had it open still has the old one.
+
+    Parameters
+    ----------
+    states
+        Of the files.
+    copied
+        Whether copies were used even of those that are mapped.
 
     Raises
     ------
@@ -64,7 +71,7 @@ def check_unchanged(states: Iterable[FileState]) -> None:
         now = FileState.of(before.path)
         if now is None or now.inode != before.inode or replace(now, mapped=before.mapped) == before:
             continue
-        if before.mapped:
+        if before.mapped and not copied:
             raise changed(before, now)
         if before not in _SAID:
             _SAID.add(before)

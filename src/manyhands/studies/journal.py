@@ -20,8 +20,9 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from manyhands.errors import FormatError, OutputError, SettingsError
+from manyhands.errors import FormatError, OutputError, SettingsError, shown
 from manyhands.files import open_in_place
+from manyhands.memory import check_memory
 
 SCHEMA = "manyhands.journal/2"
 _BEGIN = f'{{"schema": "{SCHEMA}"'.encode()
@@ -30,6 +31,7 @@ _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 _DIGITS = 16  # of SHA-256: against accidents, not against forgers
 _MOST_NAMED = 5
 _MOST_WRONG = 2
+_TIMES_IN_MEMORY = 3  # the bytes, again as lines, and what they say
 
 _LOG = logging.getLogger("manyhands")
 
@@ -69,7 +71,7 @@ class Journal:
         self._file = open_in_place(path, os.O_RDWR)
         try:
             if not stat.S_ISREG(os.fstat(self._file).st_mode):
-                raise OutputError(f"cannot write {path}: it is a device or a pipe; give an ordinary file")
+                raise OutputError(f"cannot write {shown(path)}: it is a device or a pipe; give an ordinary file")
             self._open(json.loads(json.dumps(study)))
         except BaseException:
             os.close(self._file)
@@ -79,7 +81,7 @@ class Journal:
         try:
             fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
-            raise SettingsError(f"{self.path}: another process is writing this journal") from error
+            raise SettingsError(f"{shown(self.path)}: another process is writing this journal") from error
         whole, _, rest = self._content().rpartition(b"\n")
         lines = whole.split(b"\n") if whole else []
         self._first = _line({"schema": SCHEMA, "study": study}, b"")
@@ -91,14 +93,16 @@ class Journal:
         if there != study:
             if len(lines) > 1:
                 raise SettingsError(
-                    f"{self.path} is the journal of a study with other settings "
+                    f"{shown(self.path)} is the journal of a study with other settings "
                     f"({_difference(there, study)}); give another file, or delete it"
                 )
             self._begin()  # nothing is lost
             return
         self._read_pieces(lines[1:])
         if rest:
-            _LOG.warning("%s, line %d: it was never finished; what it had is run again", self.path, len(lines) + 1)
+            _LOG.warning(
+                "%s, line %d: it was never finished; what it had is run again", shown(self.path), len(lines) + 1
+            )
         self._cut(len(whole) + 1)
 
     def _check_beginning(self, rest: bytes) -> None:
@@ -139,6 +143,8 @@ class Journal:
                 self._lines.append(number)
 
     def _content(self) -> bytes:
+        size = _TIMES_IN_MEMORY * os.fstat(self._file).st_size
+        check_memory(size, f"the journal {shown(self.path)}", "give another file, or delete it")
         with open(self._file, "rb", closefd=False) as file:
             return file.read()
 
@@ -165,7 +171,7 @@ class Journal:
         if useless:
             _LOG.warning(
                 "%s, %s: damaged, or no piece of this study; left out, and what is missing is run again",
-                self.path,
+                shown(self.path),
                 _named(sorted(useless)),
             )
 
@@ -188,10 +194,10 @@ class Journal:
             os.fsync(self._file)
         except OSError as error:
             self._cut(before)
-            raise OutputError(f"cannot write {self.path}: {error.strerror or error}") from error
+            raise OutputError(f"cannot write {shown(self.path)}: {error.strerror or error}") from error
         if written < len(line):
             self._cut(before)
-            raise OutputError(f"cannot write {self.path}: the disk is full")
+            raise OutputError(f"cannot write {shown(self.path)}: the disk is full")
 
     def remove(self) -> None:
         """Delete the file: what it was kept for is saved elsewhere."""

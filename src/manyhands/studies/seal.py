@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ from manyhands.errors import FormatError
 from manyhands.files import write_json
 
 FIELD = "checksum"
+_DIGEST = re.compile("[0-9a-f]{64}")
 
 
 def sealed(record: Mapping[str, Any]) -> dict[str, Any]:
@@ -29,15 +31,25 @@ def unsealed(record: Any) -> Any:
     FormatError
         If the record is not the one that the checksum was made for.
     """
-    if not isinstance(record, dict) or FIELD not in record:
+    if not isinstance(record, dict):
         return record
-    inner = {name: value for name, value in record.items() if name != FIELD}
-    if record[FIELD] != _checksum(inner):
+    name = _name_of_seal(record)
+    if name is None:
+        return record
+    inner = {each: value for each, value in record.items() if each != name}
+    if name != FIELD or record[name] != _checksum(inner):
         raise FormatError(
             "it was changed after it was written, or is damaged: its checksum is another one; take a copy that is "
-            f"whole, or, if the change is yours, delete the field {FIELD}"
+            f"whole, or, if the change is yours, delete the field {name}"
         )
     return inner
+
+
+def _name_of_seal(record: Mapping[str, Any]) -> str | None:
+    """Return the field with the checksum; a damaged file may call it something else, and has one all the same."""
+    if FIELD in record:
+        return FIELD
+    return next((name for name, value in record.items() if isinstance(value, str) and _DIGEST.fullmatch(value)), None)
 
 
 def write_record(path: str | Path, record: Mapping[str, Any]) -> None:

@@ -216,7 +216,7 @@ class Job:
         learner = make_learner(plan.learner, plan.model_settings, self.dataset.features, len(self.dataset.classes))
         learner.parameters[:] = np.load(self.folder / f"parameters-{self._runs}.npy", allow_pickle=False)
         self._runs += 1
-        self.dataset.note_changes()
+        self.dataset.note_changes()  # the job has copies, which were checked when it began
         return TrainingResult(plan=plan, model=model_of(learner, plan.model_settings, self.dataset), **record)
 
     def close(self) -> None:

@@ -11,12 +11,14 @@ import logging
 from pathlib import Path
 from typing import Any
 
-from manyhands.errors import FormatError, MissingDataError
+from manyhands.errors import FormatError, MissingDataError, shown
 from manyhands.files import check_folder, check_writable, make_output_folder
+from manyhands.memory import check_memory
 from manyhands.studies.report.records import complete
 from manyhands.studies.seal import FIELD, sealed, unsealed, write_record
 
 PAGE, RECORD = "report.html", "results.json"
+_TIMES_IN_MEMORY = 4  # the bytes, the text, and what it says
 _LOG = logging.getLogger("manyhands")
 
 
@@ -87,7 +89,7 @@ def read_record(path: str | Path) -> dict[str, Any]:
         If it is no JSON, or no record, lacks what a report needs, or was changed since it was written.
     """
     try:
-        content = Path(path).read_bytes()
+        content = _content(Path(path))
     except FileNotFoundError as error:
         raise MissingDataError("no such file; give one that was written with --json", path=path) from error
     except IsADirectoryError as error:
@@ -107,8 +109,16 @@ def read_record(path: str | Path) -> dict[str, Any]:
     except FormatError as error:
         raise FormatError(error.problem, path=path) from error
     if FIELD not in record:
-        _LOG.info("%s has no checksum, as files of older versions: only the ranges of its numbers were checked", path)
+        _LOG.info(
+            "%s has no checksum, as files of older versions: only the ranges of its numbers were checked", shown(path)
+        )
     return found
+
+
+def _content(path: Path) -> bytes:
+    """Return what a file holds, if it can be held with what it says."""
+    check_memory(_TIMES_IN_MEMORY * path.stat().st_size, f"the record {shown(path)}", "give the JSON file of a study")
+    return path.read_bytes()
 
 
 def check_possible(folder: str | Path) -> None:
