@@ -9,6 +9,7 @@ from types import SimpleNamespace
 import pytest
 
 from manyhands import cli
+from manyhands.cli import program
 from manyhands.cli.output import Output, explained
 from manyhands.errors import OutputError
 
@@ -41,7 +42,7 @@ def run_command(monkeypatch, error: OSError) -> int:
     def run(_options: object) -> int:
         raise error
 
-    monkeypatch.setattr(cli, "_parse", lambda _: SimpleNamespace(command="train", debug=False, run=run))
+    monkeypatch.setattr(program, "_parse", lambda _: SimpleNamespace(command="train", debug=False, run=run))
     return cli.main([])
 
 

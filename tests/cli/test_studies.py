@@ -91,7 +91,7 @@ def test_a_reader_who_went_away_costs_no_report(tmp_path, capsys, monkeypatch):
         real(*words, **how)
 
     monkeypatch.setattr("builtins.print", broken)
-    monkeypatch.setattr("manyhands.cli._forget_output", lambda: None)
+    monkeypatch.setattr("manyhands.cli.program.forget_output", lambda: None)
     assert call(COMPARE, "--report", tmp_path / "r", "--json", tmp_path / "j") == 1
     assert (tmp_path / "j").exists()
     assert (tmp_path / "r" / "report.html").exists()

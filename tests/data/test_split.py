@@ -153,7 +153,7 @@ class TestResplit:
             np.testing.assert_array_equal(part.features, copy)
 
     def test_a_negative_number_is_a_settings_error(self):
-        with pytest.raises(SettingsError, match="0 or larger"):
+        with pytest.raises(SettingsError, match="at least 0"):
             resplit(dataset(), -1)
 
     def test_a_class_with_one_row_cannot_be_in_both_parts(self):

@@ -165,6 +165,38 @@ def test_what_is_no_number_is_refused(targets, solver):
         MLPRegressor(max_iter=1, solver=solver).fit(X, targets)
 
 
+@pytest.mark.parametrize("way", ["fit", "partial_fit", "lbfgs"])
+def test_sparse_labels_of_one_dimension_are_refused(way):
+    network = MLPClassifier(max_iter=1, solver="lbfgs" if way == "lbfgs" else "adam")
+    labels = sparse.coo_array(np.arange(20) % 2)
+    with pytest.raises(DataError, match="y is sparse and has one dimension"):
+        network.partial_fit(np.eye(20), labels, classes=[0, 1]) if way == "partial_fit" else network.fit(
+            np.eye(20), labels
+        )
+
+
+def test_rows_whose_probabilities_are_no_numbers_have_no_class():
+    rows = np.random.default_rng(0).normal(size=(60, 20)).astype(np.float32)
+    network = MLPClassifier(max_iter=1, random_state=0).fit(rows, np.arange(60) % 3)
+    rows[4] = np.sign(rows[4]) * 3e38
+    for predict in (network.predict, network.predict_proba, network.predict_log_proba):
+        with pytest.raises(DataError, match=r"row 5: the probabilities are not finite numbers \(1 such rows\)"):
+            predict(rows)
+
+
+@pytest.mark.parametrize("size", [1e19, 1e25, 1e37])
+@pytest.mark.parametrize("kind", [np.asarray, sparse.csr_matrix])
+def test_values_whose_products_float32_cannot_hold_are_computed_in_doubles(size, kind):
+    rows = size * np.random.default_rng(0).normal(size=(60, 4))
+    targets = rows[:, 0] > 0
+    for estimator in (MLPClassifier, MLPRegressor):
+        networks = [
+            estimator(random_state=0, dtype=dtype, max_iter=2).fit(kind(rows), targets.astype(int))
+            for dtype in ("float32", "float64")
+        ]
+        np.testing.assert_array_equal(networks[0].coefs_[0], networks[1].coefs_[0])
+
+
 class TestPoisson:
     NEGATIVE = np.where(np.arange(40) == 7, -1e-9, COUNTS)
     SAID = r"out of the valid range of the loss 'poisson', which is for numbers from 0 on: -1"

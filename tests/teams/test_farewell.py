@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+import time
 
 import pytest
 
@@ -45,12 +46,57 @@ def after_an_error_of_all():
             raise ZeroDivisionError("a fault of one rank")
 
 
-PARTS = {part.__name__: part for part in (before_joining, between, after_an_error_of_all)}
+def without_beginning():
+    """One process ends well, and the others begin MPI, which takes all."""
+    from manyhands.teams.launchers import announced
+    from manyhands.teams.world import join
+
+    if announced().rank != 1:
+        time.sleep(3)  # MPI's own launcher notices it only if the others have begun
+        join()
+
+
+def without_joining():
+    """The program has begun MPI by itself; one of its processes has nothing to train."""
+    from mpi4py import MPI
+
+    from manyhands.teams.farewell import tell_uncaught_errors
+    from manyhands.teams.world import join
+
+    tell_uncaught_errors()  # as importing an estimator does
+    if MPI.COMM_WORLD.Get_rank() != 1:
+        join()
+
+
+def forking():
+    """A fork of one process ends, well and by an error, as Python programs do; the job goes on."""
+    import os
+
+    from manyhands.teams.farewell import tell_uncaught_errors
+    from manyhands.teams.world import join
+
+    world = join()
+    tell_uncaught_errors()
+    for ends_well in (True, False):
+        if world.rank == 1:
+            child = os.fork()
+            if not child and ends_well:
+                sys.exit()
+            if not child:
+                raise ZeroDivisionError("a fault of a fork")
+            os.waitpid(child, 0)
+        world.barrier()
+    if world.rank == 0:
+        print("the job goes on")
+
+
+LEAVING = (without_beginning, without_joining)
+PARTS = {part.__name__: part for part in (before_joining, between, after_an_error_of_all, forking, *LEAVING)}
 
 
 @pytest.fixture(scope="module")
 def ended():
-    """Status and words of the three jobs, which run side by side."""
+    """Status and words of the jobs, which run side by side."""
     pytest.importorskip("mpi4py")
     from manyhands.teams.world import library
 
@@ -80,6 +126,19 @@ def test_a_process_that_ends_before_it_has_joined_ends_the_job(ended):
     status, said = ended["before_joining"]
     assert status != 0
     assert "ZeroDivisionError: a fault of the program" in said
+
+
+@pytest.mark.parametrize("part", [part.__name__ for part in LEAVING])
+def test_a_process_that_ends_well_before_it_has_joined_ends_the_job(ended, part):
+    status, said = ended[part]
+    assert status != 0
+    assert said.count("manyhands: worker 1 has ended without joining this MPI job") == 1
+
+
+def test_the_end_of_a_fork_is_none_of_the_jobs_affairs(ended):
+    status, said = ended["forking"]
+    assert status == 0
+    assert "the job goes on" in said
 
 
 def test_those_who_wait_are_told_what_has_ended_the_other(ended):

@@ -196,7 +196,7 @@ class TestThreads:
             "signal.signal(signal.SIGINT, signal.default_int_handler)\n"
             "stop = threading.Event()\n"
             "def work(task):\n"
-            "    print('begin', task, flush=True)\n"
+            "    print(f'begin {task}\\n', end='', flush=True)\n"  # one piece: two threads print at once
             "    stop.wait(60)\n"
             "    return ''\n"
             "try:\n"

@@ -33,6 +33,7 @@ def start():
 
     def begin(rank, program, *arguments, named=name):
         told = {"OMPI_COMM_WORLD_RANK": str(rank), "OMPI_COMM_WORLD_SIZE": "2", "PMIX_NAMESPACE": named}
+        told["OMPI_COMM_WORLD_LOCAL_SIZE"] = "2"
         process = subprocess.Popen(
             [sys.executable, "-c", program, *map(str, arguments)],
             stdout=subprocess.PIPE,
@@ -88,3 +89,42 @@ def test_who_waits_for_a_slow_one_is_left_alone(start):
     waiting = start(0, GUARDED, 2.5)
     out, said = waiting.communicate(timeout=60)
     assert (waiting.returncode, out, said) == (0, "came up\n", "")
+
+
+def call_it_launcher(monkeypatch, yes=True):
+    """The tests themselves start the processes here."""
+    words = siblings._words
+    name = "prterun" if yes else "sh"
+    monkeypatch.setattr(siblings, "_words", lambda pid, file: name if pid == os.getpid() else words(pid, file))
+
+
+def test_who_has_ended_is_absent(start, monkeypatch):
+    first = start(0, WAITS)
+    assert siblings.absent(first.pid) is None  # who knows whether all would be seen: this is no launcher
+    call_it_launcher(monkeypatch)
+    monkeypatch.setattr(siblings, "_all", lambda: [first.pid])  # the tests may have other children
+    assert siblings.absent(first.pid) == [1]
+    second = start(1, WAITS)
+    monkeypatch.setattr(siblings, "_all", lambda: [first.pid, second.pid])
+    assert siblings.absent(first.pid) is None
+    second.kill()
+    while not siblings._is_dead(second.pid):
+        time.sleep(0.01)
+    assert siblings.absent(first.pid) == [1]
+
+
+def test_a_process_of_unknown_rank_may_be_the_one(start, monkeypatch):
+    first = start(0, WAITS)
+    unknown = subprocess.Popen(["sleep", "60"], env={})
+    call_it_launcher(monkeypatch)
+    monkeypatch.setattr(siblings, "_all", lambda: [first.pid, unknown.pid])
+    assert siblings.absent(first.pid) is None
+    unknown.kill()
+    unknown.wait()
+    assert siblings.absent(first.pid) == [1]
+
+
+def test_who_says_that_it_ends_is_absent(start):
+    first = start(0, WAITS)
+    start(1, f"from manyhands.teams import siblings; siblings.say_leaving()\n{WAITS}")
+    assert siblings.absent(first.pid) == [1]

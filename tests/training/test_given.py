@@ -1,6 +1,5 @@
 """What a run is given: settings as text or values, targets within the range of the loss."""
 
-import logging
 from dataclasses import replace
 
 import numpy as np
@@ -98,17 +97,13 @@ class TestTrain:
             make_plan(blobs, strategy="one-shot:merge=ensemble", **words)
 
 
-def test_a_crowd_is_told_of(blobs, monkeypatch, caplog):
+def test_a_crowd_is_told_of(blobs, monkeypatch, notices):
     monkeypatch.setattr("manyhands.cores.usable_cores", lambda: 2)
     monkeypatch.setattr("manyhands.training.run.run", lambda *_args, **_words: None)
-    monkeypatch.setattr(logging.getLogger("manyhands"), "propagate", True)  # the command line changes it
-    with caplog.at_level(logging.WARNING, "manyhands"):
-        manyhands.train(blobs, strategy="gradient", workers=8)
-        assert not caplog.records
-        manyhands.train(blobs, strategy="gradient", workers=50)
-    assert [record.message for record in caplog.records] == [
-        "50 workers have 2 usable cores here and take turns on them: this takes much longer than with 2"
-    ]
+    manyhands.train(blobs, strategy="gradient", workers=8)
+    assert not notices
+    manyhands.train(blobs, strategy="gradient", workers=50)
+    assert notices == ["50 workers have 2 usable cores here and take turns on them: this takes much longer than with 2"]
 
 
 def test_threads_that_cannot_begin(monkeypatch):

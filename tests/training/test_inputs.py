@@ -111,8 +111,20 @@ class TestWhatCannotBe:
         for _ in range(2):
             check_inputs(dataset, "float32")
         check_inputs(dataset, "float64")
-        assert len(caplog.records) == told
-        assert not told or "float32 loses much" in caplog.text
+        said = [record.getMessage() for record in caplog.records]
+        assert sum("float32 loses much" in text for text in said) == told
+        assert sum("networks hardly learn from inputs of up to" in text for text in said) == len(said) - told == 1
+
+    @pytest.mark.parametrize("scale", ["none", "255"])
+    @pytest.mark.parametrize("dtype", [np.float32, np.float64])
+    def test_inputs_whose_products_are_no_numbers(self, scale, dtype):
+        dataset = dataset_of((1e22 * Z).astype(dtype), scale=scale)
+        with pytest.raises(
+            DataError, match=r"inputs of up to \S+ are too large: products .* float32 numbers; standard"
+        ):
+            check_inputs(dataset, "float32")
+        check_inputs(dataset, "float64")
+        check_inputs(dataset_of((1e22 * Z).astype(dtype)), "float32")
 
     @pytest.mark.parametrize("scale", ["none", "standard"])
     def test_an_input_beyond_the_networks_dtype(self, scale):

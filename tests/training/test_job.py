@@ -25,8 +25,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from manyhands import errors
+from manyhands.data.filestate import FileState
 from manyhands.errors import DivergedError, ManyhandsError, OutputError, SettingsError, WorkerLost
 from manyhands.teams import launchers, siblings
+from manyhands.training import job as job_module
 from manyhands.training.events import EpochEnded, Measured, RoundHeld, as_record
 from manyhands.training.job import Job, _Telling, describe, open_cells, revive
 from manyhands.training.plan import Plan, make_plan
@@ -259,6 +261,19 @@ class TestEvents:
         assert numbers == [[1, 2, 3]] * 3
         losses = {tuple(event.loss for event in each if isinstance(event, EpochEnded)) for each in heard}
         assert len(losses) == 3
+
+    def test_a_file_that_is_changed_meanwhile_is_said(self, blobs, mark, memory, tmp_path, caplog):
+        """The workers have copies, of mapped files, too: the result is that of the file as it was."""
+        path = tmp_path / "train-images-idx3-ubyte"
+        path.write_bytes(b"values")
+        dataset = replace(blobs, files=(replace(FileState.of(path), mapped=True),))
+        with Job(2, dataset) as job:
+            plan = plan_for(blobs, 2)
+            job.run(plan)
+            assert "changed" not in caplog.text
+            path.write_bytes(b"other values")
+            job.run(plan)
+        assert "train-images-idx3-ubyte was changed from 6 to 12 bytes since it was read" in caplog.text
 
     def test_a_listener_that_fails_ends_the_job_with_its_error(self, blobs, mark, memory):
         def listener(event):
@@ -793,13 +808,28 @@ def test_an_error_in_a_file_keeps_its_place():
     assert (type(again), str(again)) == (errors.FormatError, "rows.csv, line 7: a comma is missing")
 
 
-@pytest.mark.parametrize(
-    "error", [ZeroDivisionError("division by zero"), MemoryError(), errors.Terminated(), OSError(28, "full")]
-)
+@pytest.mark.parametrize("error", [ZeroDivisionError("division by zero"), errors.Terminated(), OSError(28, "full")])
 def test_errors_of_others_are_named_with_the_worker(error):
     again = revive(json.loads(json.dumps(describe(error, 2))))
     assert type(again) is ManyhandsError
     assert str(again).startswith(f"worker 2 failed: {type(error).__name__}: {error}")
+
+
+def test_a_worker_that_has_run_out_of_memory_is_named():
+    again = revive(json.loads(json.dumps(describe(MemoryError("no room"), 2))))
+    assert type(again) is errors.OutOfMemoryError
+    assert str(again).startswith("worker 2 has run out of memory (no room)")
+
+
+@pytest.mark.parametrize("kills", [0, 1])
+def test_a_worker_that_the_system_has_killed_for_want_of_memory(monkeypatch, kills):
+    job = object.__new__(job_module.Job)
+    job._oom_kills = 0
+    monkeypatch.setattr(job_module, "oom_kills", lambda: kills)
+    match = job_module._SIGNALLED[0].search("process rank 1 with PID 7 on node x exited on signal 9")
+    error = job._killed(match)
+    assert type(error) is (errors.OutOfMemoryError if kills else errors.WorkerLost)
+    assert str(error).startswith("worker 1 was killed by signal 9 (SIGKILL)")
 
 
 @pytest.mark.parametrize("name", ["Path", "Exception", "no such error", None, 3])

@@ -104,7 +104,8 @@ def _deliver(result: TrainingResult, dataset: Dataset, told: Told, options: argp
     OutputError
         If a file could not be written; everything else is there by then.
     """
-    writers: list[Callable[[], None]] = [lambda: told.end(result)]
+    told.end(result)
+    writers: list[Callable[[], None]] = []
     if options.out:
         writers.append(lambda: result.save(options.out))
     if options.json:

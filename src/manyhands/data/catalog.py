@@ -24,6 +24,7 @@ from manyhands.data.scaling import check_binarize
 from manyhands.errors import DataError, DownloadError, MissingDataError, OutputError, SettingsError, shown
 from manyhands.files import cache_folder, home_hint, unusable
 
+_MOST_COUNTING = 3
 NAMES = ("auto", "mnist", "digits", "letters")
 MNIST_FILES = {
     "train-images-idx3-ubyte.gz": Published(
@@ -344,7 +345,7 @@ def _first_columns(columns: CsvColumns) -> str:
 
 def _say_counting(train: Examples) -> None:
     """Say it if a feature counts the rows."""
-    for place in counting_columns(train.features, named=train.feature_names is not None)[:1]:
+    for place in counting_columns(train.features, named=train.feature_names is not None)[:_MOST_COUNTING]:
         name = f"feature {place + 1}" if train.feature_names is None else f"the column {train.feature_names[place]!r}"
         notice(
             f"{train.source}: {name} counts the rows and is trained on like any other; if it is only their number, "

@@ -129,17 +129,18 @@ def row_names(names: Sequence[str]) -> int:
 
 
 def counting_columns(features: NDArray[Any], *, named: bool) -> list[int]:
-    """Return which columns hold each of 0..rows - 1, or of 1..rows, once: they may be row numbers, in any order.
+    """Return which columns hold each of so many whole numbers in a row once, in any order: they may be row numbers.
 
     Parameters
     ----------
     features : ndarray of shape (rows, columns)
+        They may be counted from any number on, as those of a part of a table are.
     named
         Whether columns have names; if not, more rows are needed to tell.
     """
     rows = len(features)
     if rows < (_FEWEST_COUNTED if named else _FEWEST_UNNAMED) or (features.dtype == np.uint8 and rows > 256):
         return []
-    low = features.min(axis=0)
-    candidates = np.flatnonzero(((low == 0) | (low == 1)) & (features.max(axis=0) == low + (rows - 1.0)))
+    low, high = (end.astype(float) for end in (features.min(axis=0), features.max(axis=0)))
+    candidates = np.flatnonzero((low == np.rint(low)) & (high - low == rows - 1.0))
     return [int(column) for column in candidates if (np.diff(np.sort(features[:, column]).astype(float)) == 1).all()]

@@ -20,14 +20,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from manyhands.data.csvfault import LONGEST_LABEL, find_fault
 from manyhands.data.csvheader import Layout, find_layout, number_in
-from manyhands.data.csvpiece import ENCODING, Piece, cut_piece, lines_before, numpy_source, open_piece
+from manyhands.data.csvpiece import ENCODING, Piece, cut_piece, has_marks, numpy_source, open_piece
 from manyhands.data.precision import coarse, narrowed, numbered, say_once
 from manyhands.errors import FormatError, SettingsError
 from manyhands.files import atomic_writer, readable
 
-_LONGEST_LABEL = 200
-_LARGEST = float(np.finfo(np.float64).max)
 _LARGEST_WHOLE = 2.0**53  # up to here, a double holds every whole number
 
 
@@ -53,8 +52,8 @@ def read_csv(path: str | Path, label_column: str | int = 0) -> tuple[NDArray[Any
     MissingDataError
         If there is no such file.
     FormatError
-        If the file is empty, a row has another number of cells than the first, or a feature is missing, not a number
-        or not finite; names the line.
+        If the file is empty, a row has another number of cells than the first, a feature is missing, not a number or
+        not finite, a cell has a control character, or a quotation mark is not closed; names the line.
     SettingsError
         If there is no such label column.
     """
@@ -152,7 +151,9 @@ def _read(layout: Layout, piece: Piece, alone: bool) -> tuple[NDArray[Any], NDAr
     except (ValueError, OverflowError, EOFError, OSError, zlib.error):
         sound = False
     if not sound:
-        raise _diagnose(layout, piece)
+        raise find_fault(layout, piece) or FormatError("the file cannot be read as a table of numbers", path=piece.path)
+    if has_marks(piece) and (fault := find_fault(layout, piece, values=False)):
+        raise fault
     _say_what_is_lost(layout, piece, features)
     return features, labels
 
@@ -248,9 +249,7 @@ def _clean(words: list[str]) -> list[str]:
     words = [word.strip() for word in words]
     if not all(words):
         raise ValueError("a label is missing")
-    if any(word.endswith("\0") for word in words):
-        raise ValueError("a label ends with a NUL, which NumPy drops")
-    if any(len(word) > _LONGEST_LABEL for word in words):  # an array has the longest label's room in every row
+    if any(len(word) > LONGEST_LABEL for word in words):  # an array has the longest label's room in every row
         raise ValueError("a label is too long")
     return words
 
@@ -280,46 +279,6 @@ def _decimals(labels: NDArray[Any]) -> NDArray[Any]:
         return labels
     dtype = np.float64 if len(broken) else np.int64
     return numbers.astype(dtype)[np.searchsorted(different, labels)]
-
-
-def _diagnose(layout: Layout, piece: Piece) -> FormatError:
-    """Find the first cell or row of a piece that is wrong."""
-    path, before = piece.path, lines_before(piece) + piece.skip
-    with open_piece(piece) as file:
-        for _ in range(piece.skip):  # by lines, as NumPy does, even if a quoted name goes on in the next
-            file.readline()
-        reader = csv.reader(file, delimiter=layout.delimiter)
-        try:
-            for cells in reader:
-                if problem := _problem(cells, layout):
-                    return FormatError(problem, path=path, line=before + reader.line_num)
-        except csv.Error as error:
-            return FormatError(f"not a CSV row ({error})", path=path, line=before + reader.line_num)
-    return FormatError("the file cannot be read as a table of numbers", path=path)
-
-
-def _problem(cells: list[str], layout: Layout) -> str | None:
-    """Say what is wrong with a row, if anything is; blank lines are fine."""
-    if not cells:
-        return None
-    if len(cells) != layout.columns:
-        return f"the row has {len(cells)} cells, the first has {layout.columns}"
-    for column, cell in enumerate(cells):
-        if column < layout.left_out:
-            continue
-        if not cell.strip():
-            return f"column {column + 1}: the cell is empty"
-        if column == layout.label_at and len(cell.strip()) > _LONGEST_LABEL:
-            return f"column {column + 1}: a label of {len(cell)} characters; at most {_LONGEST_LABEL} are possible"
-        if column == layout.label_at and cell.strip().endswith("\0"):
-            return f"column {column + 1}: the label {cell[:40]!r} ends with a NUL"
-        if column != layout.label_at:
-            value = number_in(cell)
-            if value is None:
-                return f"column {column + 1}: {cell[:40]!r} is not a number"
-            if not abs(value) <= _LARGEST:
-                return f"column {column + 1}: {cell[:40]!r} is not a finite number"
-    return None
 
 
 def write_csv(path: Path, features: NDArray[Any], labels: NDArray[Any]) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import re
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,6 +11,10 @@ from manyhands.data.columns import row_names
 from manyhands.data.csvpiece import Piece, open_piece
 from manyhands.errors import FormatError, SettingsError
 
+CONTROL = re.compile("[\0-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f]")
+"""Characters that no cell has, but for tabs and line ends."""
+END = "\0the end of the file\0"
+"""A line of ours behind others: a quotation mark that is open there makes it a part of a cell."""
 _DELIMITERS = ",;\t"
 
 
@@ -75,9 +80,11 @@ def find_layout(path: Path, label_column: str | int) -> Layout:
     delimiter = _delimiter_of(first)
     try:
         cells, below = (next(csv.reader([line], delimiter=delimiter), []) for line in (first, second))
+        is_open = any(cell.endswith(END) for cell in next(csv.reader([first, "\n", END], delimiter=delimiter)))
     except csv.Error as error:
         raise FormatError(f"not a CSV row ({error})", path=path, line=1) from error
     header = _is_header(cells, below, label_column)
+    _check_first(cells, path, is_open=is_open and (header or len(cells) < 2))
     label_at = _label_position(cells, label_column, header, path)
     names = tuple(cell.strip() for cell in cells)
     left_out = row_names(names) if header else 0
@@ -86,6 +93,17 @@ def find_layout(path: Path, label_column: str | int) -> Layout:
     if len(cells) - left_out < 2:
         raise FormatError("a row needs a label and at least one feature", path=path, line=1)
     return Layout(path, delimiter, label_at, len(cells), header, names, left_out)
+
+
+def _check_first(cells: list[str], path: Path, *, is_open: bool) -> None:
+    """Check the first line, which as a header nobody else looks at."""
+    strange = next((cell for cell in cells if CONTROL.search(cell)), None)
+    if strange is not None:
+        problem = f"column {cells.index(strange) + 1}: {strange[:40]!r} has a control character"
+        raise FormatError(problem, path=path, line=1)
+    if is_open:
+        problem = f"column {len(cells)}: a quotation mark is opened here and not closed in this line"
+        raise FormatError(problem, path=path, line=1)
 
 
 def _left_out_beside(names: tuple[str, ...], label_at: int, label_column: str | int, path: Path) -> int:

@@ -9,17 +9,20 @@ import contextlib
 import gzip
 import io
 import os
+import re
 import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TextIO, cast
+from typing import Any, BinaryIO, TextIO, cast
 
 from manyhands.errors import DataError, FormatError, MissingDataError
 from manyhands.files import home_hint
 
 ENCODING = "utf-8-sig"  # with or without a byte order mark
 _BLOCK = 1 << 20
+_MARKS = {*range(32), ord('"'), 0x7F, 0xC2} - set(b"\t\n\r")  # 0xC2 begins the control characters beyond ASCII
+_OTHERS = bytes(set(range(256)) - _MARKS)
 
 
 @dataclass(frozen=True)
@@ -79,6 +82,32 @@ def _is_divisible(file: io.BufferedReader, rows_at: int) -> bool:
             return False
         rows = rows or bool(block.strip(b"\r\n"))
     return rows
+
+
+def has_marks(piece: Piece) -> bool:
+    """Tell whether there may be a quotation mark or a control character below the header of a piece.
+
+    It is a first look at the bytes, which takes a few per cent of the time of parsing them.
+    """
+    with _telling(piece.path), _bytes_of(piece) as file:
+        for number, block in enumerate(iter(lambda: file.read(_BLOCK), b"")):
+            rows = block
+            for _ in range(0 if number else piece.skip):  # a longer header is looked at closely
+                rows = re.split(rb"\r\n|\r|\n", rows, maxsplit=1)[-1]
+            if rows.translate(None, _OTHERS):
+                return True
+    return False
+
+
+@contextlib.contextmanager
+def _bytes_of(piece: Piece) -> Iterator[BinaryIO]:
+    """Open the bytes of a piece, decompressed."""
+    if piece.path.suffix == ".gz":
+        with gzip.open(piece.path, "rb") as unpacked:
+            yield cast(BinaryIO, unpacked)
+    else:
+        with open(piece.path, "rb") as file:
+            yield file if piece.end is None else io.BufferedReader(_Range(file, piece.begin, piece.end), _BLOCK)
 
 
 class _Range(io.RawIOBase):

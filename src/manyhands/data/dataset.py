@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import zlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
@@ -185,6 +185,10 @@ class Dataset:
             If somebody has.
         """
         check_unchanged(self.files)
+
+    def note_changes(self) -> None:
+        """Say it if somebody has written to the files since; for those who use a copy of all of them."""
+        check_unchanged(replace(state, mapped=False) for state in self.files)
 
     @property
     def rows(self) -> int:

@@ -191,12 +191,19 @@ def _moments(
 
     In two passes over blocks, so that features are never all widened at once.
     """
-    rows, count = features.shape
-    blocks = [slice(begin, begin + _ROWS_AT_ONCE) for begin in range(0, rows, _ROWS_AT_ONCE)]
-    mean = np.sum([((features[block] - middle) / half).sum(axis=0) for block in blocks], axis=0) / rows
-    squares = np.zeros(count)
-    for block in blocks:
-        squares += np.square((features[block] - middle) / half - mean).sum(axis=0)
+    rows = len(features)
+    begins = range(0, rows, _ROWS_AT_ONCE)
+
+    def block(begin: int) -> NDArray[np.float64]:
+        found = features[begin : begin + _ROWS_AT_ONCE] - middle
+        return np.divide(found, half, out=found)
+
+    mean = np.sum([block(begin).sum(axis=0) for begin in begins], axis=0) / rows
+    squares = np.zeros(len(middle))
+    for begin in begins:
+        found = block(begin)
+        found -= mean
+        squares += np.square(found, out=found).sum(axis=0)
     return mean, np.sqrt(squares / rows)
 
 

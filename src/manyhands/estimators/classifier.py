@@ -8,6 +8,7 @@ from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy import sparse
 from sklearn.base import ClassifierMixin
 from sklearn.preprocessing import LabelBinarizer
 from sklearn.utils import column_or_1d
@@ -15,6 +16,7 @@ from sklearn.utils.metaestimators import available_if
 from sklearn.utils.multiclass import _check_partial_fit_first_call, type_of_target, unique_labels
 from sklearn.utils.validation import check_is_fitted, validate_data
 
+from manyhands.errors import DataError
 from manyhands.estimators.base import STORED, BaseMLP
 from manyhands.estimators.course import Score
 from manyhands.estimators.rows import Rows
@@ -101,7 +103,8 @@ class MLPClassifier(ClassifierMixin, BaseMLP):  # type: ignore[misc]  # scikit-l
     sharding : {"global", "fixed"}, default=None
         Whether workers share every batch or keep a part of the rows each; by default as the strategy says.
     dtype : {"float32", "float64"}, default="float32"
-        What training computes in, whatever the rows are.
+        What training computes in, whatever the rows are; float64 all the same where float32 would lose what tells
+        them apart, as of time stamps.
     dropout : float, default=0.0
         The chance of a hidden neuron to be left out of a step.
     weight_init, bias_init : str, default="auto"
@@ -246,6 +249,11 @@ class MLPClassifier(ClassifierMixin, BaseMLP):  # type: ignore[misc]  # scikit-l
     def _out_activation(self) -> str:
         return "softmax" if self._label_binarizer.y_type_ == "multiclass" else "logistic"
 
+    def _check_targets(self, y: Any) -> None:
+        """Refuse what scikit-learn stumbles over."""
+        if sparse.issparse(y) and y.ndim != 2:
+            raise DataError("y is sparse and has one dimension; give labels as a dense array: y.toarray()")
+
     def _check_rows(self, X: Any, y: Any, reset: bool) -> tuple[Any, Any]:
         """Check rows and labels."""
         X, y = validate_data(self, X, y, accept_sparse=["csr", "csc"], multi_output=True, dtype=STORED, reset=reset)
@@ -283,9 +291,11 @@ class MLPClassifier(ClassifierMixin, BaseMLP):  # type: ignore[misc]  # scikit-l
             )
 
     def _score_of(self, held: Rows) -> Score:
-        """Return what counts rows whose classes are all found."""
+        """Return what counts rows whose classes are all found: NaN for outputs that are no numbers."""
 
         def score(outputs: NDArray[Any]) -> float:
+            if not np.isfinite(outputs).all():
+                return float("nan")
             if self._out_activation == "softmax":
                 right = outputs.argmax(axis=1) == held.targets.argmax(axis=1)
             else:
@@ -319,6 +329,18 @@ class MLPClassifier(ClassifierMixin, BaseMLP):  # type: ignore[misc]  # scikit-l
         """
         return self._fit(X, y, sample_weight, incremental=True, classes=classes)
 
+    def _probabilities(self, X: Any) -> NDArray[Any]:
+        """Return the network's outputs, which must be numbers: the largest of NaNs would be the first class."""
+        with np.errstate(over="ignore", invalid="ignore"):
+            outputs = self._outputs(X)
+        wrong = ~np.isfinite(outputs).all(axis=1)
+        if wrong.any():
+            raise DataError(
+                f"row {int(np.argmax(wrong)) + 1}: the probabilities are not finite numbers ({int(wrong.sum())} such "
+                f"rows): its values, or the weights, are too large for {outputs.dtype}"
+            )
+        return outputs
+
     def predict(self, X: Any) -> Any:
         """Return the label of each row.
 
@@ -333,7 +355,7 @@ class MLPClassifier(ClassifierMixin, BaseMLP):  # type: ignore[misc]  # scikit-l
             Labels; with several per row, an indicator, which is sparse (CSR) if that of the training was sparse.
         """
         check_is_fitted(self, "coefs_")
-        outputs = self._outputs(X)
+        outputs = self._probabilities(X)
         return self._label_binarizer.inverse_transform(outputs.ravel() if self.n_outputs_ == 1 else outputs)
 
     def predict_proba(self, X: Any) -> NDArray[Any]:
@@ -350,7 +372,7 @@ class MLPClassifier(ClassifierMixin, BaseMLP):  # type: ignore[misc]  # scikit-l
             In the order of ``classes_``; with several labels per row, each on its own.
         """
         check_is_fitted(self, "coefs_")
-        outputs = self._outputs(X)
+        outputs = self._probabilities(X)
         return np.hstack([1 - outputs, outputs]) if self.n_outputs_ == 1 else outputs
 
     def predict_log_proba(self, X: Any) -> NDArray[Any]:

@@ -102,7 +102,8 @@ class MLPRegressor(RegressorMixin, BaseMLP):  # type: ignore[misc]  # scikit-lea
     sharding : {"global", "fixed"}, default=None
         Whether workers share every batch or keep a part of the rows each; by default as the strategy says.
     dtype : {"float32", "float64"}, default="float32"
-        What training computes in, whatever the rows are.
+        What training computes in, whatever the rows are; float64 all the same where float32 would lose what tells
+        them apart, as of time stamps.
     dropout : float, default=0.0
         The chance of a hidden neuron to be left out of a step.
     weight_init, bias_init : str, default="auto"

@@ -17,6 +17,7 @@ from manyhands.memory import check_memory
 from manyhands.protocols import Table
 from manyhands.randomness import generator
 
+_HUGE = 1e15  # sums of a hundred million products of such numbers are still float32 numbers
 _FEWER = "use fewer rows at a time (partial_fit), or fewer features (such as TruncatedSVD's)"
 
 
@@ -118,7 +119,7 @@ def make_dataset(train: Rows, held: Rows | None, dtype: str, *, classes: bool) -
 
 
 def needs_doubles(rows: Rows) -> bool:
-    """Tell whether float32 would lose what tells the rows, or their targets, apart, as of time stamps."""
+    """Tell whether float32 would lose what tells the rows, or their targets, apart, or has no room for products."""
     features = rows.features
     if sparse.issparse(features):  # a column with zeros is not far from them
         columns = features.tocsc()
@@ -129,7 +130,21 @@ def needs_doubles(rows: Rows) -> bool:
             "float64; networks learn far more from standardized features, such as StandardScaler's"
         )
         return True
-    return _is_coarse(rows.targets)
+    if _is_huge(rows.features):
+        say_once(
+            "features are so large that their products would exceed float32: this fit computes in float64; networks "
+            "learn far more from standardized features, such as StandardScaler's"
+        )
+        return True
+    return _is_coarse(rows.targets) or _is_huge(rows.targets)
+
+
+def _is_huge(array: Any) -> bool:
+    """Tell whether float32 may be too small for sums of products of such numbers."""
+    values = array.data if sparse.issparse(array) else array
+    if values.dtype.kind != "f" or not values.size:
+        return False
+    return bool(max(float(values.max()), -float(values.min())) > _HUGE)
 
 
 def _is_coarse(array: NDArray[Any]) -> bool:

@@ -184,7 +184,7 @@ def _check(dataset: Dataset, request: CompareRequest) -> None:
     """Check what `make_plan` does not see."""
     name, repeats = ("--seeds", request.seeds) if request.splits is None else ("--splits", request.splits)
     whole(name, repeats, least=1, most=_MOST_REPEATS)
-    whole("the seed", request.seed, least=0, most=None)
+    whole("the seed", request.seed, most=None)
     if not request.workers:
         raise SettingsError("give at least one number of workers")
     for workers in request.workers:

@@ -85,7 +85,7 @@ def check(request: SweepRequest) -> None:
     """
     repeats = request.runs if request.splits is None else request.splits
     repeats = whole("the number of runs", repeats, most=_MOST_RUNS)
-    whole("the seed", request.seed, least=0, most=None)
+    whole("the seed", request.seed, most=None)
     if repeats < 1 or not request.hidden or not request.epochs:
         raise SettingsError("a sweep needs at least one network, one number of epochs and one run")
     for name, weight in (("--s1", request.s1), ("--s2", request.s2)):

@@ -1,7 +1,8 @@
-"""The processes of an MPI job on this machine, as the system shows them: who is stopped, before MPI can tell.
+"""The processes of an MPI job on this machine, as the system shows them: who is stopped, or gone, before MPI can tell.
 
 `MPI_Init` returns when all processes have called it, keeps Python's lock all the time, and waits for ever for one that
-is stopped. So a little program of its own looks meanwhile (`guarded`): this file, run by a Python without any package.
+is stopped, or has ended well without it. So a little program of its own looks meanwhile (`guarded`): this file, run by
+a Python without any package.
 """
 
 from __future__ import annotations
@@ -20,10 +21,17 @@ _COMING_SECONDS = 300.0
 """Patience with processes that do not come, and cannot be seen: the program may do something else before it joins."""
 _LOOK_SECONDS = 1.0
 _GUARDS = 4
-"""So many processes of a machine have a guard: it is enough if one of them is not stopped itself."""
+"""So many processes of a machine, and the last, have a guard: it is enough if one of them is there and not stopped."""
 _SPEAK_SECONDS, _END_SECONDS = 1.5, 5.0
+_ADVICE = "let each of them make the same calls, with the same team"
 _RANKS = ("OMPI_COMM_WORLD_RANK", "PMI_RANK", "PMIX_RANK", "SLURM_PROCID")
 _LOCAL_RANKS = ("OMPI_COMM_WORLD_LOCAL_RANK", "MPI_LOCALRANKID", "SLURM_LOCALID")
+_SIZES = ("OMPI_COMM_WORLD_SIZE", "PMI_SIZE")
+_LOCAL_SIZES = ("OMPI_COMM_WORLD_LOCAL_SIZE", "MPI_LOCALNRANKS")
+_LAUNCHERS = ("prte", "orte", "mpi", "hydra", "pmi")
+"""How the programs are called that start the processes of a job on a machine, and see that they have ended."""
+_LEAVING = "manyhands-ends"
+"""What a process calls itself that ends without having joined its job: MPI makes it wait for the others."""
 _NAME = "PMIX_NAMESPACE"
 """The name of a job, where the launcher gives it one; else its processes on a machine have the same parent."""
 
@@ -50,17 +58,69 @@ def siblings(pid: int) -> dict[int, list[int]]:
     """Return the processes on this machine, by rank, of the job that process ``pid`` is in, itself among them."""
     found: dict[int, list[int]] = {}
     name, parent = _environment(pid).get(_NAME), _parent(pid)
-    for entry in os.listdir("/proc") if os.path.isdir("/proc") else []:  # noqa: PTH112, PTH208 - pathlib takes long
-        if entry.isdigit() and (rank := rank_of(int(entry))) is not None:
-            other = _environment(int(entry)).get(_NAME)
-            if (other == name) if name is not None else (other is None and _parent(int(entry)) == parent):
-                found.setdefault(rank, []).append(int(entry))
+    for each in _all():
+        if (rank := rank_of(each)) is not None:
+            other = _environment(each).get(_NAME)
+            if (other == name) if name is not None else (other is None and _parent(each) == parent):
+                found.setdefault(rank, []).append(each)
     return found
 
 
 def stopped(pid: int) -> dict[int, int]:
     """Return the stopped ones among `siblings`: their ranks, and a process of each."""
     return {rank: next(filter(is_stopped, pids)) for rank, pids in siblings(pid).items() if any(map(is_stopped, pids))}
+
+
+def absent(pid: int) -> list[int] | None:
+    """Return the ranks on this machine that have ended without joining the job of process ``pid``, or are about to.
+
+    Returns
+    -------
+    list of int or None
+        None: nobody, as far as the system shows it. An empty list: somebody, but not who.
+    """
+    here, told = siblings(pid), _environment(pid)
+    leaving = sorted(rank for rank, pids in here.items() if any(_words(each, "comm") == _LEAVING for each in pids))
+    if leaving:
+        return leaving
+    number = next((int(told[name]) for name in _LOCAL_SIZES if told.get(name, "").isdigit()), 0)
+    launcher = _parent(pid)
+    while rank_of(launcher) is not None:  # a shell or a debugger between them
+        launcher = _parent(launcher)
+    if not _words(launcher, "comm").startswith(_LAUNCHERS):
+        return None  # of a container of its own, a process does not see the others
+    known = {each for pids in here.values() for each in pids}
+    others = sum(_parent(each) == launcher and not _is_dead(each) for each in _all() if each not in known)
+    if len(here) + others >= number:
+        return None
+    whole = next((told[name] for name in _SIZES if name in told), "")
+    return sorted(set(range(number)) - set(here)) if whole == str(number) else []
+
+
+def say_leaving() -> None:
+    """Let the others of the job see that this process ends, and joins it no more."""
+    with contextlib.suppress(OSError), open("/proc/self/comm", "w") as file:
+        file.write(_LEAVING)
+
+
+def _all() -> list[int]:
+    """Return all processes that the system shows."""
+    names = os.listdir("/proc") if os.path.isdir("/proc") else []  # noqa: PTH112, PTH208 - pathlib takes long
+    return [int(name) for name in names if name.isdigit()]
+
+
+def _words(pid: int, name: str) -> str:
+    """Return what a file of a process says; nothing if it is gone."""
+    try:
+        with open(f"/proc/{pid}/{name}", errors="replace") as file:
+            return file.read().strip()
+    except OSError:
+        return ""
+
+
+def _is_dead(pid: int) -> bool:
+    """Tell whether a process has ended, and only its status is still there."""
+    return _words(pid, "stat").rpartition(")")[2].split()[:1] in ([], ["Z"], ["X"])
 
 
 def _environment(pid: int) -> dict[str, str]:
@@ -83,7 +143,7 @@ def _parent(pid: int) -> int:
 
 @contextlib.contextmanager
 def guarded(patience: float | None) -> Iterator[None]:
-    """End this process, and with it its job, if in the block one of its siblings is stopped for too long.
+    """End this process, and with it its job, if in the block one of its siblings is stopped for too long, or gone.
 
     Parameters
     ----------
@@ -92,9 +152,12 @@ def guarded(patience: float | None) -> Iterator[None]:
     """
     import subprocess
 
-    number = next((int(os.environ[name]) for name in _LOCAL_RANKS if os.environ.get(name, "").isdigit()), 0)
+    number, size = (
+        next((int(os.environ[name]) for name in names if os.environ.get(name, "").isdigit()), 0)
+        for names in (_LOCAL_RANKS, _LOCAL_SIZES)
+    )
     guard = None
-    if number < _GUARDS and os.path.isdir("/proc/self"):  # noqa: PTH112 - pathlib takes long
+    if (number < _GUARDS or number == size - 1) and os.path.isdir("/proc/self"):  # noqa: PTH112 - pathlib takes long
         with contextlib.suppress(OSError):
             words = [sys.executable, "-I", "-S", __file__, str(os.getpid()), str(patience or STOPPED_SECONDS)]
             guard = subprocess.Popen(words, stdin=subprocess.PIPE)
@@ -109,7 +172,7 @@ def guarded(patience: float | None) -> Iterator[None]:
 def watch_over(pid: int, patience: float) -> None:
     """Be the guard of process ``pid``, until the standard input ends."""
     seen: dict[int, float] = {}
-    began = time.monotonic()
+    began = together = time.monotonic()
     while not select.select([0], [], [], _LOOK_SECONDS)[0]:
         found = {} if is_stopped(pid) else stopped(pid)
         seen = {rank: seen.get(rank, 0.0) + _LOOK_SECONDS for rank in found}
@@ -121,6 +184,10 @@ def watch_over(pid: int, patience: float) -> None:
                 f"coming up (SIGSTOP or Ctrl-Z; kill -CONT {found[rank]} would have let it go on; "
                 "MANYHANDS_PATIENCE sets another patience)",
             )
+        gone = absent(pid)
+        together = time.monotonic() if gone is None else together
+        if gone is not None and time.monotonic() - together >= patience:
+            _end(pid, f"{_named(gone)} ended without joining this MPI job, and all its processes must: {_ADVICE}")
         if time.monotonic() - began > max(patience, _COMING_SECONDS):
             here = ", ".join(map(str, sorted(siblings(pid))))
             _end(
@@ -128,6 +195,12 @@ def watch_over(pid: int, patience: float) -> None:
                 f"MPI has not come up within {time.monotonic() - began:.0f} s: not all processes have come; of this "
                 f"machine there are worker {here} (MANYHANDS_PATIENCE sets another patience)",
             )
+
+
+def _named(ranks: list[int]) -> str:
+    if len(ranks) == 1:
+        return f"worker {ranks[0]} has"
+    return f"{'workers ' + ', '.join(map(str, ranks)) if ranks else 'some of its workers on this machine'} have"
 
 
 def _end(pid: int, words: str) -> None:

@@ -70,6 +70,7 @@ class World:
         own_cores = workers_here <= (os.cpu_count() or 1)
         self._spins, self._yields = _SPINS_AND_YIELDS[own_cores]
         self._abandoned: list[Any] = []
+        self._process = os.getpid()
 
     def wait(self, *requests: Any, idle: bool = False) -> None:
         """Wait for transfers that have been started.
@@ -180,7 +181,7 @@ class World:
         """Leave the job in good order, or, after a failure, end it for all."""
         from mpi4py import MPI
 
-        if MPI.Is_finalized():
+        if MPI.Is_finalized() or os.getpid() != self._process:  # a fork is no member, though it believes to be one
             return
         if self.watch is not None:
             self.watch.close()

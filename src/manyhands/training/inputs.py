@@ -8,6 +8,7 @@ from manyhands.data.dataset import Dataset
 from manyhands.data.precision import numbered, say_once
 from manyhands.errors import DataError
 
+_LARGE = 1e5
 _RATHER = "standardize them (--scale auto), or use --dtype float64"
 
 
@@ -24,7 +25,8 @@ def check_inputs(dataset: Dataset, dtype: str) -> None:
     Raises
     ------
     DataError
-        If an input is no finite number of this dtype, or all values of a feature become one.
+        If an input is no finite number of this dtype, or the square of one that is not standardized, or all values of
+        a feature become one.
     """
     stored, scaling = dataset.train.features.dtype, dataset.scaling
     if not all(np.isfinite(vector).all() for vector in scaling.vectors().values()):
@@ -32,8 +34,13 @@ def check_inputs(dataset: Dataset, dtype: str) -> None:
             "a feature varies so little that its scaling is no finite number; "
             "multiply it by a large number, or scale the data yourself and use --scale none"
         )
-    if stored == np.uint8 or (scaling.center is None and stored.itemsize <= np.dtype(dtype).itemsize):
+    if stored == np.uint8:
         return
+    if scaling.center is None:
+        if dataset.test.rows:  # estimators, which have none, scale nothing, and train on what scikit-learn's do
+            _check_sizes(dataset, dtype)
+        if stored.itemsize <= np.dtype(dtype).itemsize:
+            return
     if not dataset.largest_input <= float(np.finfo(dtype).max):
         raise DataError(
             f"an input is no finite {dtype} number: a value is too large, or too far from the training rows'; "
@@ -41,6 +48,21 @@ def check_inputs(dataset: Dataset, dtype: str) -> None:
         )
     if scaling.center is None:  # else it is subtracted before anything is rounded
         _check_resolution(dataset, dtype)
+
+
+def _check_sizes(dataset: Dataset, dtype: str) -> None:
+    """Check that inputs which are not standardized can be multiplied with their like; say it if they are rather large.
+
+    A product of inputs is what a gradient step changes an output by.
+    """
+    largest, most = dataset.scaling.largest_input(dataset.train.features), float(np.finfo(dtype).max)
+    if not largest * largest * dataset.features <= most:
+        raise DataError(
+            f"inputs of up to {largest:.3g} are too large: products of such numbers are no finite {dtype} numbers; "
+            "standardize them (--scale auto), or divide them by a constant"
+        )
+    if largest > _LARGE and (dtype == "float64" or not dataset.coarse_in_single.any()):  # else more is said below
+        say_once(f"networks hardly learn from inputs of up to {largest:.3g}; standardize them (--scale auto)")
 
 
 def _check_resolution(dataset: Dataset, dtype: str) -> None:

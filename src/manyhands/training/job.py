@@ -216,6 +216,7 @@ class Job:
         learner = make_learner(plan.learner, plan.model_settings, self.dataset.features, len(self.dataset.classes))
         learner.parameters[:] = np.load(self.folder / f"parameters-{self._runs}.npy", allow_pickle=False)
         self._runs += 1
+        self.dataset.note_changes()
         return TrainingResult(plan=plan, model=model_of(learner, plan.model_settings, self.dataset), **record)
 
     def close(self) -> None:

@@ -1,6 +1,7 @@
 """Live logs that other tools can read: lines of JSON, and TensorBoard's event files.
 
-A log is called with a plan when its run begins, and gives what listens to this run. Only rank 0 is listened to.
+A log is called with a plan when its run begins, and gives what listens to this run. Only rank 0 is listened to. A log
+that cannot be written any more costs no run, which is worth more: it ends, this is said, and is an error at the end.
 """
 
 from __future__ import annotations
@@ -8,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import json
+import logging
 import os
 import re
 import socket
@@ -19,7 +21,8 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
-from manyhands.errors import OutputError, SettingsError, shown
+from manyhands import interruption
+from manyhands.errors import ManyhandsError, OutputError, SettingsError, joined, shown
 from manyhands.files import make_output_folder, open_in_place
 from manyhands.training.events import EpochEnded, Event, Listener, Measured, RoundHeld, as_record
 from manyhands.training.plan import Plan
@@ -73,7 +76,8 @@ class Logs:
     Raises
     ------
     OutputError
-        If they cannot be written.
+        If they cannot be written: now, when the first run begins or, if that shows later, at the end of the ``with``
+        statement.
     SettingsError
         If tensorboard is not installed.
     """
@@ -83,29 +87,52 @@ class Logs:
         self._first = 0 if self._folder is None else _next_number(self._folder)
         self._lines = None if jsonl is None else _Lines(jsonl)
         self._runs = 0
+        self._failures: list[ManyhandsError] = []
 
     def __enter__(self) -> Logs:
         return self
 
-    def __exit__(self, *_failure: object) -> None:
+    def __exit__(self, kind: type[BaseException] | None, *_failure: object) -> None:
         if self._lines is not None:
             self._lines.close()
+        if kind is None and self._failures and interruption.heard() is None:
+            raise joined(self._failures)
 
     @contextlib.contextmanager
     def __call__(self, plan: Plan) -> Iterator[Told]:
         """Listen to a run."""
         number, self._runs = self._runs, self._runs + 1
-        told = _Several()
-        if self._lines is not None:
-            told.parts.append(_Lined(self._lines, number, plan))
-        board = None if self._folder is None else _Board(self._folder / _run_name(self._first + number, plan), plan)
-        if board is not None:
-            told.parts.append(board)
+        told = _Several(self._give_up)
         try:
+            for lines, begin in ((True, self._begin_lines), (False, self._begin_board)):
+                try:
+                    told.parts.extend(begin(number, plan))
+                except OutputError as error:
+                    if number == 0:  # nothing is lost yet
+                        raise
+                    self._give_up(lines, error)
             yield told if told.parts else _Nothing()
         finally:
-            if board is not None:
-                board.close()
+            for part in told.parts:
+                part.close()
+
+    def _begin_lines(self, number: int, plan: Plan) -> list[_Lined | _Board]:
+        return [] if self._lines is None else [_Lined(self._lines, number, plan)]
+
+    def _begin_board(self, number: int, plan: Plan) -> list[_Lined | _Board]:
+        if self._folder is None:
+            return []
+        return [_Board(self._folder / _run_name(self._first + number, plan), plan)]
+
+    def _give_up(self, lines: bool, error: OutputError) -> None:
+        """Write a log no more, and say why."""
+        self._failures.append(error)
+        if lines and self._lines is not None:
+            self._lines.close()
+            self._lines = None
+        elif not lines:
+            self._folder = None
+        logging.getLogger("manyhands").warning("note: %s; the training goes on, and this log ends here", error)
 
 
 def _run_name(number: int, plan: Plan) -> str:
@@ -117,8 +144,9 @@ def _run_name(number: int, plan: Plan) -> str:
 class _Several:
     """What listens to one run, for several logs."""
 
-    def __init__(self) -> None:
+    def __init__(self, give_up: Callable[[bool, OutputError], None]) -> None:
         self.parts: list[_Lined | _Board] = []
+        self._give_up = give_up
 
     @property
     def listeners(self) -> Sequence[Listener]:
@@ -126,12 +154,19 @@ class _Several:
 
     def _hear(self, event: Event) -> None:
         if event.rank == 0:
-            for part in self.parts:
-                part.hear(event)
+            self._tell(lambda part: part.hear(event))
 
     def end(self, result: TrainingResult) -> None:
-        for part in self.parts:
-            part.end(result)
+        self._tell(lambda part: part.end(result))
+
+    def _tell(self, tell: Callable[[_Lined | _Board], None]) -> None:
+        for part in list(self.parts):
+            try:
+                tell(part)
+            except OutputError as error:
+                self.parts.remove(part)
+                part.close()
+                self._give_up(isinstance(part, _Lined), error)
 
 
 class _Lines:
@@ -184,6 +219,9 @@ class _Lined:
             {"accuracy": result.accuracy, "steps": result.steps, "rounds": result.rounds, "seconds": result.seconds},
         )
 
+    def close(self) -> None:
+        """Leave the file to the runs that follow."""
+
 
 def _check_tensorboard(folder: str | Path) -> Path:
     """Return the folder for event files, made if need be."""
@@ -215,8 +253,8 @@ def _import_tensorboard() -> tuple[type[RecordWriter], Any, Any]:
 class _Board:
     """One run as TensorBoard shows it: scalars over steps.
 
-    Events are written here and now, and not by the thread of TensorBoard's own writer: a full disk is then an error of
-    this run.
+    Events are written here and now, and not by the thread of TensorBoard's own writer: a full disk is then noticed
+    at once.
     """
 
     def __init__(self, folder: Path, plan: Plan) -> None:

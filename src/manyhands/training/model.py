@@ -92,7 +92,10 @@ class TrainedModel:
             if not np.isfinite(rows).all():
                 raise DataError("the features contain values that are not finite")
             if not self.scaling.largest_input(rows) <= float(np.finfo(self.settings.dtype).max):
-                raise DataError(f"the features contain values that are not finite {self.settings.dtype} numbers")
+                raise DataError(
+                    f"the features contain values that are not finite {self.settings.dtype} numbers, or become such "
+                    "by the model's scaling"
+                )
         labels = np.zeros(len(rows), np.int32)
         found = self.learner.predict_proba(self.scaling.table(self.scaling.binarized(rows), labels))
         wrong = ~np.isfinite(found).all(axis=1)
@@ -243,6 +246,8 @@ def load_model(path: str | Path) -> TrainedModel:
     description, tensors = _read(path)
     if description.get("format") != _FORMAT:
         raise ModelFileError(f"{path}: not a manyhands model (format {description.get('format')!r})")
+    if description.get("learner", "mlp") != "mlp":
+        raise ModelFileError(f"{path}: a model of a kind that is not known ({description['learner'][:40]!r})")
     if strange := sorted(set(description) - _PARTS):
         raise ModelFileError(f"{path}: damaged, or written by a newer version (it has a part {strange[0][:40]!r})")
     if _CHECKSUM in description and description[_CHECKSUM] != _checksum(description, tensors):
@@ -316,6 +321,8 @@ def _columns(text: str | None, count: int) -> tuple[Names | None, str | None]:
     if text is None:
         return None, None
     described = json.loads(text)
+    if not isinstance(described, dict):
+        raise ValueError("the names of the columns are no names")
     names, label = described["features"], described["label"]
     if not isinstance(names, list) or not all(isinstance(name, str) for name in names) or len(names) != count:
         raise ValueError(f"the columns are not a list of the names of {count} features")

@@ -29,9 +29,10 @@ from manyhands.teams.farewell import tell_uncaught_errors
 from manyhands.teams.launch import alone, in_job, launch, prepare, share
 from manyhands.training import closing
 from manyhands.training.clock import PhaseClock, slowest
+from manyhands.training.evaluation import evaluate
 from manyhands.training.events import Listener
 from manyhands.training.loop import Loop, Tally, joint_losses
-from manyhands.training.model import accuracy, model_of
+from manyhands.training.model import model_of
 from manyhands.training.placement import Placement, blas_limited
 from manyhands.training.plan import Plan, PlannedStage, make_plan, rows_needed, rows_validated
 from manyhands.training.result import Progress, TrainingResult
@@ -78,7 +79,9 @@ def run(
     Raises
     ------
     DivergedError
-        If the loss or a parameter stops being finite.
+        If the loss, a parameter or the probabilities of test rows stop being finite.
+    DataError
+        If they do because the values of a test row are too large.
     WorkerLost
         If a worker in another process is gone.
     SettingsError
@@ -113,7 +116,7 @@ def run(
             raise DivergedError(plan.total_steps, outcomes[0].rank, float("nan"))
         with calling_off(plan.team):  # the others wait for this
             dataset.check_unchanged()  # before the test rows are looked at, and after
-            score = _evaluate(outcomes[0], plan, dataset) if outcomes[0].rank == 0 else 0.0
+            score = outcomes[0].evaluated(dataset) if outcomes[0].rank == 0 else 0.0
             dataset.check_unchanged()
             texts = share(plan.team, [json.dumps(outcome.report(score)) for outcome in outcomes])
     return _result(plan, dataset, outcomes[0].learner, [json.loads(text) for text in texts])
@@ -157,14 +160,6 @@ class Runner:
         return self._jobs[plan.workers].run(plan, progress, listeners)
 
 
-def _evaluate(outcome: _Outcome, plan: Plan, dataset: Dataset) -> float:
-    """Return the accuracy on the test rows, timed; NaN if there are none."""
-    if not dataset.test.rows:
-        return float("nan")
-    with outcome.clock.phase("evaluate"):
-        return accuracy(outcome.learner.predict_proba(dataset.test), dataset.test.labels)
-
-
 def _result(plan: Plan, dataset: Dataset, learner: Learner, reports: Sequence[dict[str, Any]]) -> TrainingResult:
     """Make one result of what all workers report."""
     tallies = [Tally(**report["tally"]) for report in reports]
@@ -191,6 +186,11 @@ class _Outcome:
     tally: Tally
     bytes_sent: int
     clock: PhaseClock
+
+    def evaluated(self, dataset: Dataset) -> float:
+        """Return the accuracy on the test rows, timed."""
+        with self.clock.phase("evaluate"):
+            return evaluate(self.learner, dataset, self.tally.steps)
 
     def report(self, score: float) -> dict[str, Any]:
         """Return what the other processes shall know, as plain data."""

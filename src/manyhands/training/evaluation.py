@@ -1,0 +1,65 @@
+"""How good a trained network is on the test rows, and what is to be said if it is no good at all."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from manyhands.data.dataset import Dataset
+from manyhands.data.precision import say_once
+from manyhands.errors import DataError, DivergedError
+from manyhands.protocols import Learner
+from manyhands.training.model import accuracy
+
+_FEW_ROWS, _FEW_STEPS = 20, 100  # of fewer rows, or after fewer steps, one class for all says little
+
+
+def evaluate(learner: Learner, dataset: Dataset, steps: int) -> float:
+    """Return the accuracy on the test rows, 0..1; NaN if there are none.
+
+    Parameters
+    ----------
+    learner
+        The network.
+    dataset
+        What it was trained on, and is tested on.
+    steps
+        How many steps it was trained.
+
+    Raises
+    ------
+    DataError
+        If a test row has values so large that its probabilities are no numbers.
+    DivergedError
+        If the probabilities of other rows are no numbers.
+    """
+    if not dataset.test.rows:
+        return float("nan")
+    found = learner.predict_proba(dataset.test)
+    wrong = ~np.isfinite(found).all(axis=1)
+    if wrong.any():
+        raise _not_finite(np.flatnonzero(wrong), dataset, steps)
+    _say_if_constant(found, dataset, steps)
+    return accuracy(found, dataset.test.labels)
+
+
+def _not_finite(rows: NDArray[np.int64], dataset: Dataset, steps: int) -> Exception:
+    """Return the error for rows whose probabilities are no numbers, for which they or the network may be to blame."""
+    largest = dataset.scaling.largest_input
+    if largest(dataset.test.features[rows]) <= largest(dataset.train.features):
+        return DivergedError(steps, 0, float("nan"))
+    return DataError(
+        f"test row {rows[0] + 1}: the probabilities are not finite numbers ({len(rows)} such rows); its values are too "
+        "large beside those of the training rows; use --dtype float64, or leave such rows out"
+    )
+
+
+def _say_if_constant(found: NDArray[np.floating], dataset: Dataset, steps: int) -> None:
+    """Say it if all test rows of several classes get one class: nothing that tells them apart was learned."""
+    labels, classes = dataset.test.labels, found.argmax(axis=1)
+    if steps < _FEW_STEPS or len(labels) < _FEW_ROWS or (classes != classes[0]).any() or (labels == labels[0]).all():
+        return
+    say_once(
+        f"{dataset.name}: the network takes every test row for the same class, so it has not learned to tell them "
+        "apart; check the scaling of the inputs (--scale auto), the learning rate and the number of epochs"
+    )
