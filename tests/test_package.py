@@ -4,6 +4,7 @@ import argparse
 import ast
 import importlib
 import json
+import os
 import subprocess
 import sys
 import tomllib
@@ -25,7 +26,7 @@ from manyhands.teams.launch import TEAMS
 
 PACKAGE = Path(manyhands.__file__).parent
 PROJECT = Path(__file__).parents[1]
-HEAVY = ("numba", "scipy", "sklearn", "torch", "numpy", "matplotlib", "tensorboard")
+HEAVY = ("numba", "scipy", "sklearn", "torch", "numpy", "matplotlib", "tensorboard", "hashlib", "socket")
 STUDIES = ("w1", "w4", "strategies")
 COMMANDS = ("train", "evaluate", "compare", "sweep", "study", "report", "doctor")
 HELP = "from manyhands.cli import main\ntry: main({!r})\nexcept SystemExit: pass"
@@ -56,6 +57,16 @@ class TestImport:
         assert "manyhands" in modules
         assert [name for name in HEAVY if name in modules] == []
         assert seconds < 0.3
+
+    def test_a_program_of_the_present_folder_is_not_run(self, tmp_path):
+        """Not even if the package lies below that folder, as the environment of a project does."""
+        (tmp_path / "numpy.py").write_text("open('was-run', 'w')")
+        (tmp_path / "environment").mkdir()
+        (tmp_path / "environment/manyhands").symlink_to(PACKAGE)
+        command = [sys.executable, "-m", "manyhands", "train", "--data", "digits", "--epochs", "1"]
+        environment = {**os.environ, "PYTHONPATH": str(tmp_path / "environment")}
+        subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, check=True)
+        assert not (tmp_path / "was-run").exists()
 
     @pytest.mark.parametrize("name", manyhands.__all__)
     def test_public_names_resolve(self, name):

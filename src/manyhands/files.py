@@ -6,9 +6,7 @@ import contextlib
 import errno
 import json
 import os
-import secrets
 import stat
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -30,6 +28,8 @@ def cache_folder() -> Path:
         return Path(_absolute(chosen))
     usual = _users_cache()
     if usual is None or not _can_be_used(usual):
+        import tempfile
+
         with contextlib.suppress(OSError):  # there is no folder for temporary files either
             return Path(_absolute(tempfile.gettempdir()), f"manyhands-{os.geteuid()}")
     return usual or Path(os.sep, "tmp", f"manyhands-{os.geteuid()}")
@@ -172,8 +172,7 @@ def atomic_writer(path: str | Path) -> Iterator[BinaryIO]:
     try:
         descriptor = _open_unnamed(target.parent)
         if descriptor is None:
-            descriptor, name = tempfile.mkstemp(dir=target.parent, prefix=_PREFIX, suffix=_SUFFIX)
-            temporary = Path(name)
+            descriptor, temporary = _open_named(target.parent)
         with os.fdopen(descriptor, "wb") as file:
             yield file
             file.flush()
@@ -262,9 +261,19 @@ def _open_unnamed(folder: Path) -> int | None:
         return None
 
 
+def _open_named(folder: Path) -> tuple[int, Path]:
+    path = _temporary(folder)
+    return os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600), path
+
+
+def _temporary(folder: Path) -> Path:
+    # Not by `secrets` or `tempfile`: they take longer to import than most commands need before they do something.
+    return folder / f"{_PREFIX}{os.urandom(8).hex()}{_SUFFIX}"
+
+
 def _give_name(descriptor: int, folder: Path) -> Path:
     """Give a file without a name a temporary one."""
-    path = folder / f"{_PREFIX}{secrets.token_hex(8)}{_SUFFIX}"
+    path = _temporary(folder)
     root = os.open("/", os.O_RDONLY)
     try:
         # With a folder to start from (which an absolute path ignores), os.link follows the link in /proc to the file.

@@ -143,7 +143,7 @@ def _cannot(path: Path, error: OSError) -> str:
     if os.path.islink(path):  # noqa: PTH114 - Path.is_symlink raises for a name too long
         return f"{path} is a symbolic link: delete it"
     if isinstance(error, NotADirectoryError):
-        return f"{path} is no folder: delete it"
+        return f"{path} is no folder"
     return f"{path} cannot be used as a folder ({error.strerror or error})"
 
 

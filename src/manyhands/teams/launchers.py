@@ -11,7 +11,6 @@ import os
 import re
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -113,6 +112,8 @@ def _answers(server: str) -> bool:
     found = re.search(r"tcp4://([0-9.]+):(\d+)$", server)
     if found is None:
         return True
+    import socket
+
     try:
         socket.create_connection((found[1], int(found[2])), timeout=2.0).close()
     except ConnectionRefusedError:
