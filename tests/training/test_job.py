@@ -85,6 +85,7 @@ result.save(out)
 
 OWNER = """
 import os, sys, time
+from manyhands.data.catalog import DataRequest, load
 from manyhands.training.job import Job
 from manyhands.training.plan import make_plan
 
