@@ -191,6 +191,22 @@ class TestGoodOrder:
         assert list(memory.iterdir()) == []
 
     @pytest.mark.slow
+    def test_what_a_worker_has_to_say_is_said_by_the_owner_once(
+        self, blobs, mark, memory, tmp_path, monkeypatch, notices
+    ):
+        shared = tmp_path / "shared"
+        shared.mkdir(mode=0o777)
+        shared.chmod(0o777)
+        monkeypatch.setenv("MANYHANDS_CACHE", str(shared))
+        monkeypatch.setenv("NUMBA_OPT", "0")  # it compiles, which nothing is kept of
+        for _ in range(2):
+            with Job(1, blobs) as job:
+                job.run(plan_for(blobs, 1))
+        assert (
+            len([text for text in notices if text.startswith("compiled code is not kept") and str(shared) in text]) == 1
+        )
+
+    @pytest.mark.slow
     def test_more_workers_than_cores(self, blobs, mark, memory):
         cores = os.sched_getaffinity(0)
         os.sched_setaffinity(0, {min(cores)})

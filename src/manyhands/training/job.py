@@ -42,6 +42,7 @@ from manyhands.training.events import Listener, from_record
 from manyhands.training.handover import hand_over
 from manyhands.training.jobfolder import MEMORY, WORKER, end_processes, make_folder, private, processes, remove, sweep
 from manyhands.training.model import model_of
+from manyhands.training.notices import Notices
 from manyhands.training.plan import Plan
 from manyhands.training.result import Progress, TrainingResult
 
@@ -99,6 +100,7 @@ class Job:
         try:
             self.folder = self._make_folder(_place_for(dataset))
             at_once.append(self._drop)
+            self._notices = Notices(self.folder)
             if request is None:
                 hand_over(dataset, self.folder)
             else:
@@ -276,6 +278,7 @@ class Job:
                 raise self._failure()
             if tick is not None:
                 tick()
+            self._notices.say()
             if not failed and any(self.folder.glob("error-*.json")):
                 failed = now
             if failed and now - failed > _END_SECONDS:  # mpiexec, which should end the job, does not
@@ -284,6 +287,7 @@ class Job:
             if seconds is not None and now - began > seconds:
                 raise ManyhandsError(f"the MPI job has not come up within {seconds:.0f} s{self._said()}")
             self._listen()
+        self._notices.say()
         return json.loads(path.read_text())
 
     def _listen(self) -> None:

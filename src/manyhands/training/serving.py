@@ -21,6 +21,7 @@ from manyhands.teams.world import World, join
 from manyhands.training.events import Listener, as_record
 from manyhands.training.handover import take_over
 from manyhands.training.job import BELL, LISTENED, REQUEST, controls_in, describe, events_file, open_cells
+from manyhands.training.notices import leave_notices
 from manyhands.training.plan import Plan
 from manyhands.training.result import TrainingResult
 from manyhands.training.run import run
@@ -47,6 +48,7 @@ def serve(folder: Path, world: World) -> None:
     dataset = _read(folder, world)
     ready = [json.loads(text) for text in world.share(json.dumps({"pid": os.getpid(), "library": world.library}))]
     if world.rank == 0:
+        leave_notices(folder)  # from here on: of what was read, the owner has spoken
         write_whole(folder / "ready.json", json.dumps(ready).encode())
         _ring(folder)
     controls = controls_in(open_cells(folder, world.size))
