@@ -1,9 +1,11 @@
 """Fixtures for all tests: small data sets made here, real ones if MANYHANDS_DATA names their folder."""
 
+import importlib.util
 import logging
 import os
 from collections.abc import Iterator
 from pathlib import Path
+from types import ModuleType
 
 import numpy as np
 import pytest
@@ -60,6 +62,16 @@ def notices() -> Iterator[list[str]]:
     yield said
     logger.removeHandler(handler)
     logger.setLevel(level)
+
+
+@pytest.fixture(scope="session")
+def foreign() -> ModuleType:
+    """The module of learners that are not the MLP."""
+    path = Path(__file__).parent / "learners" / "foreign.py"
+    spec = importlib.util.spec_from_file_location("foreign", path)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
 
 
 @pytest.fixture(scope="session")

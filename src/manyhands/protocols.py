@@ -146,6 +146,22 @@ class Rounds:
     gradient: Vector | None = None
 
 
+@dataclass(frozen=True)
+class RunOutcome:
+    """What :meth:`Learner.run` has done.
+
+    Attributes
+    ----------
+    losses : ndarray of shape (steps done,)
+        The loss of each step. Shorter than asked if ``control.stop`` ended the run.
+    rounds : int
+        How many of the rounds that it was given the learner has held.
+    """
+
+    losses: NDArray[np.float64]
+    rounds: int = 0
+
+
 class Clock(Protocol):
     """Adds up the wall-clock seconds of each phase, where it happens."""
 
@@ -160,6 +176,9 @@ class Clock(Protocol):
 
 class Learner(Protocol):
     """A model with its optimizer; its parameters are one flat vector.
+
+    Capabilities (``divisible``, ``holds_rounds``, ``whole_runs``) are declared: a class that derives from this one has
+    none of them unless it says so, and no optimizer state.
 
     Attributes
     ----------
@@ -179,6 +198,9 @@ class Learner(Protocol):
         The optimizer's own step count.
     divisible : bool
         Whether the optimizer's step may be taken part by part. False if the step of a parameter depends on others.
+    holds_rounds : bool
+        Whether :meth:`run` takes ``rounds`` and holds them. Other learners are called without: the training loop holds
+        all rounds between two calls.
     whole_runs : bool
         Whether it trains whole runs only: :meth:`run` is called once, with the order of one epoch, which says which
         rows but not when, and the rates of all steps of the run. Fewer steps are then the learner's own decision
@@ -187,12 +209,21 @@ class Learner(Protocol):
 
     size: int
     classes: int
-    whole_runs: bool
 
     @property
     def divisible(self) -> bool:
         """Whether the optimizer's step may be taken part by part."""
-        ...
+        return False
+
+    @property
+    def holds_rounds(self) -> bool:
+        """Whether it can hold rounds itself, inside :meth:`run`."""
+        return False
+
+    @property
+    def whole_runs(self) -> bool:
+        """Whether it trains whole runs only."""
+        return False
 
     dtype: np.dtype[Any]
     parameters: Vector
@@ -202,7 +233,7 @@ class Learner(Protocol):
     @property
     def optimizer_state(self) -> Mapping[str, Vector]:
         """The optimizer's vectors by name; writing into them changes the optimizer."""
-        ...
+        return {}
 
     def bind(self, vector: Vector) -> None:
         """Use ``vector``, shape (size,), as parameters from now on; its owner is the caller."""
@@ -223,13 +254,10 @@ class Learner(Protocol):
         rates: NDArray[np.float64],
         control: Control,
         rounds: Rounds | None = None,
-    ) -> NDArray[np.float64]:
+    ) -> RunOutcome:
         """Take ``order.steps`` optimizer steps, step s at the learning rate ``rates[s]``, and hold ``rounds``.
 
-        Returns
-        -------
-        ndarray of shape (steps done,)
-            The loss of each step. Shorter than asked if ``control.stop`` ended the run.
+        Only a learner with ``holds_rounds`` is given any.
 
         Raises
         ------

@@ -9,9 +9,13 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from manyhands.errors import SettingsError
+from manyhands.errors import ManyhandsError, SettingsError
+from manyhands.learners import LEARNERS as LEARNER_MAKERS
+from manyhands.learners.mlp.learner import MLP
+from manyhands.protocols import RunOutcome
 from manyhands.strategies import STRATEGIES as MAKERS
 from manyhands.strategies import parse_strategy
+from manyhands.training.events import RoundHeld
 from manyhands.training.plan import make_plan
 from manyhands.training.run import Runner, network_settings, run
 
@@ -79,6 +83,17 @@ def family(*teams, workers=(3,)):
 THREADS = cases("threads")
 """What threads do, processes do to the bit (a test of its own says so): the rest need not be done twice."""
 EPOCHS, BATCH = 4, 25
+ROUNDS = {
+    "sequential": 0,
+    "one-shot": 1,
+    "periodic:1epoch": 4,
+    "periodic:2epoch": 2,
+    "periodic:7": 3,  # after 7, 14 and, the last, 20 steps
+    "gradient": 5 * EPOCHS,  # 103 rows in batches of 25: four and a rest
+    "minibatch:5epochs": 4,
+}
+FOREIGN = ["Softmax", "Moments"]
+"""Learners of tests/learners/foreign.py: not the MLP, and not known to processes, so threads run them."""
 
 
 @pytest.fixture(scope="module")
@@ -144,18 +159,9 @@ def test_threads_and_mpi_end_with_the_same_bits(runner, strategy, _team, workers
 @pytest.mark.parametrize(("strategy", "team", "workers", "learner"), THREADS)
 def test_counts_are_what_was_done(runner, strategy, team, workers, learner):
     result = trained(runner, strategy, team, workers, learner)
-    steps = 5 * EPOCHS  # 103 rows in batches of 25: four and a rest
-    rounds = {
-        "sequential": 0,
-        "one-shot": 1,
-        "periodic:1epoch": 4,
-        "periodic:2epoch": 2,
-        "periodic:7": 3,  # after 7, 14 and, the last, 20 steps
-        "gradient": steps,
-        "minibatch:5epochs": 4,
-    }
+    steps = 5 * EPOCHS
     assert result.steps == steps
-    assert result.rounds == (rounds[strategy] if workers > 1 else 0)
+    assert result.rounds == (ROUNDS[strategy] if workers > 1 else 0)
     assert result.bytes_sent == result.rounds * result.model.learner.parameters.nbytes
     assert 103 * EPOCHS / workers <= result.examples <= (103 / workers + 5) * EPOCHS
     assert len(result.losses) == EPOCHS
@@ -289,3 +295,76 @@ def test_fixed_shares_give_other_results_than_global_ones(runner):
     assert bits(fixed) != bits(shared)
     assert train(runner, "one-shot", workers=2).plan.sharding == "fixed"
     assert train(runner, "one-shot", workers=2, sharding="global").plan.sharding == "global"
+
+
+@pytest.fixture
+def made(foreign, monkeypatch):
+    """Register the learners that are not the MLP; by rank, those that the last run has made."""
+    found = {}
+
+    def maker(kind):
+        def make(*network, rank, **others):
+            found[rank] = kind(*network, rank=rank, **others)
+            return found[rank]
+
+        return make
+
+    for name in FOREIGN:
+        monkeypatch.setitem(LEARNER_MAKERS, name, maker(getattr(foreign, name)))
+    return found
+
+
+def train_foreign(blobs, kind, strategy, workers=1, listeners=(), epochs=EPOCHS, **network):
+    settings = network_settings(learning_rate=0.1, **network)
+    how = {"settings": settings, "learner": kind, "batch": BATCH, "epochs": epochs, "seed": 3}
+    return run(make_plan(blobs, strategy=strategy, workers=workers, **how), blobs, listeners=listeners)
+
+
+@pytest.mark.parametrize("kind", FOREIGN)
+@pytest.mark.parametrize(
+    ("strategy", "workers"), [("sequential", 1), *((each, n) for each in STRATEGIES[1:] for n in (1, 2, 3))]
+)
+def test_learners_that_are_not_the_mlp_keep_the_contract(blobs, made, kind, strategy, workers):
+    result = train_foreign(blobs, kind, strategy, workers)
+    states = [made[rank].state() for rank in range(workers)]
+    for name in ("parameters", "buffers"):
+        assert len({state[name].tobytes() for state in states}) == 1
+    assert bits(result) == states[0]["parameters"].tobytes()
+    told = []
+    again = train_foreign(blobs, kind, strategy, workers, [told.append])
+    assert bits(again) == bits(result)
+    assert again.losses == result.losses
+    assert made[0].buffers.tobytes() == states[0]["buffers"].tobytes()
+    held = sum(isinstance(event, RoundHeld) and event.rank == 0 for event in told)
+    assert result.rounds == again.rounds == held == (ROUNDS[strategy] if workers > 1 else 0)
+    assert result.steps == 5 * EPOCHS
+    assert train_foreign(blobs, kind, strategy, workers, epochs=60).accuracy > 0.9
+
+
+@pytest.mark.parametrize("kind", FOREIGN)
+@pytest.mark.parametrize("workers", [1, 2, 3])
+def test_gradient_is_sequential_up_to_rounding_with_other_learners(blobs, made, kind, workers):
+    alone = train_foreign(blobs, kind, "sequential", dtype="float64")
+    shared = train_foreign(blobs, kind, "gradient", workers, dtype="float64")
+    np.testing.assert_allclose(shared.model.learner.parameters, alone.model.learner.parameters, rtol=1e-9, atol=1e-11)
+
+
+@pytest.mark.parametrize("strategy", ["one-shot", "gradient"])
+def test_buffers_are_averaged_by_examples(blobs, made, strategy):
+    train_foreign(blobs, "Moments", strategy, 2, dtype="float64")
+    before = [made[rank].before_round for rank in (0, 1)]
+    assert not np.allclose(*before)
+    counts = [51, 52] if strategy == "one-shot" else [4 * 12 + 1, 4 * 13 + 2]  # of 25 rows, and of the last three
+    for learner in made.values():
+        np.testing.assert_allclose(learner.buffers, np.average(before, axis=0, weights=counts), rtol=1e-12)
+
+
+def test_a_learner_that_reports_other_rounds_than_it_was_given_is_refused(blobs, monkeypatch):
+    class Forgetful(MLP):
+        def run(self, table, order, rates, control, rounds=None):
+            return RunOutcome(super().run(table, order, rates, control).losses)
+
+    monkeypatch.setitem(LEARNER_MAKERS, "forgetful", Forgetful)
+    plan = make_plan(blobs, strategy="periodic:1epoch", workers=2, learner="forgetful", batch=BATCH, epochs=EPOCHS)
+    with pytest.raises(ManyhandsError, match="Forgetful was given 4 rounds and reports that it has held 0"):
+        run(plan, blobs)

@@ -33,9 +33,9 @@ class Recorder(MLP):
         self.rates.append(rates)
         self.controls.append(control)
         self.elsewhere.append(self.team.elsewhere)
-        losses = super().run(table, order, rates, control, rounds)
-        self.done += len(losses)
-        return losses
+        outcome = super().run(table, order, rates, control, rounds)
+        self.done += len(outcome.losses)
+        return outcome
 
 
 class Watched(Solo):

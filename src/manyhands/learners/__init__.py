@@ -2,10 +2,27 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any
+
 from manyhands.learners.mlp.network import MLPSettings
 from manyhands.protocols import Learner
 
-LEARNERS = ("mlp", "published")
+
+def _mlp(*network: Any, **others: Any) -> Learner:
+    from manyhands.learners.mlp.learner import MLP  # compiled code: only when training begins
+
+    return MLP(*network, **others)
+
+
+def _published(*network: Any, **others: Any) -> Learner:
+    from manyhands.learners.published import Published
+
+    return Published(*network, **others)
+
+
+LEARNERS: dict[str, Callable[..., Learner]] = {"mlp": _mlp, "published": _published}
+"""The makers of all learners by name; their parameters are those of :func:`make_learner` behind the name."""
 
 
 def make_learner(
@@ -29,10 +46,4 @@ def make_learner(
     SettingsError
         If the network is not possible.
     """
-    if name == "published":
-        from manyhands.learners.published import Published
-
-        return Published(settings, features, classes, rank=rank, seed=seed)
-    from manyhands.learners.mlp.learner import MLP  # compiled code: only when training begins
-
-    return MLP(settings, features, classes, rank=rank, seed=seed)
+    return LEARNERS[name](settings, features, classes, rank=rank, seed=seed)

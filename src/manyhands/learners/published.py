@@ -18,7 +18,7 @@ from sklearn.neural_network import MLPClassifier
 from manyhands.errors import DataError, DivergedError, SettingsError
 from manyhands.learners.mlp.network import MLPSettings, check_room
 from manyhands.memory import aligned_zeros
-from manyhands.protocols import Control, Order, Rounds, Table, Vector
+from manyhands.protocols import Control, Order, Rounds, RunOutcome, Table, Vector
 
 
 class _ToldToStopError(Exception):
@@ -65,8 +65,9 @@ class Published:
         If there are fewer than 2 classes or no features.
     """
 
-    whole_runs = True
     divisible = False
+    holds_rounds = False
+    whole_runs = True
 
     def __init__(self, settings: MLPSettings, features: int, classes: int, *, rank: int = 0, seed: int = 0) -> None:
         if features < 1 or classes < 2:
@@ -111,7 +112,7 @@ class Published:
         rates: NDArray[np.float64],
         control: Control,
         rounds: Rounds | None = None,
-    ) -> NDArray[np.float64]:
+    ) -> RunOutcome:
         """Fit a classifier on the rows that ``order`` names, in the table's order; see the protocol.
 
         Which row comes when is the classifier's own choice, and it may stop early by its own rule. Each step's loss is
@@ -139,7 +140,7 @@ class Published:
             with np.errstate(all="ignore"):  # what overflows is found below
                 classifier.fit(self._inputs(table.part(rows)), labels)
         except _ToldToStopError:
-            return np.zeros(0)
+            return RunOutcome(np.zeros(0))
         except ValueError as error:
             if "non-finite" in str(error):
                 raise DivergedError(int(control.progress[0]), self.rank, float("nan")) from error
@@ -148,7 +149,7 @@ class Published:
             raise DivergedError(int(control.progress[0]), self.rank, float(classifier.loss_))
         self._take_over(classifier)
         self.steps_taken += classifier.n_iter_ * steps
-        return np.repeat(np.array(classifier.loss_curve_, np.float64), steps)
+        return RunOutcome(np.repeat(np.array(classifier.loss_curve_, np.float64), steps))
 
     def _supervise(self, classifier: _Counted, steps: int, control: Control) -> Callable[[int], None]:
         """Return what is done after every epoch of ``steps`` steps."""

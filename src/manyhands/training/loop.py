@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from manyhands.data.order import Schedule
-from manyhands.errors import DivergedError
+from manyhands.errors import DivergedError, ManyhandsError
 from manyhands.memory import aligned_zeros
 from manyhands.protocols import Control, Learner, Order, RoundContext, Rounds, Table, Team, Vector
 from manyhands.strategies.base import average_state_
@@ -222,7 +222,7 @@ class Loop:
         """Let the learner go through all epochs, as many as it wants, and hold the round at the end."""
         order, rates = self._now.schedule.epoch(0), self.plan.rates(self._now.stage)
         with self.clock.phase("compute"):
-            losses = self.learner.run(self.table, order, rates, self.control)
+            losses = self.learner.run(self.table, order, rates, self.control).losses
         if self.control.stop[0]:
             raise StoppedError
         for epoch in range(len(losses) // order.steps):
@@ -234,14 +234,14 @@ class Loop:
         self._measure_if_alike()
 
     def _meeting(self) -> Any:
-        """Return a way for the learner's kernel to hold the rounds itself, if team and strategy allow it.
+        """Return a way for the learner to hold the rounds itself, if learner, team and strategy allow it.
 
         Not if somebody listens: listeners want to be told between rounds. Nor if something is to be measured, or
         decided, after rounds in the middle of epochs.
         """
         strategy, stage = self._now.stage.strategy, self._now.stage
         simple = strategy.plain and not len(self.learner.buffers) and not self.listeners
-        if self.team.size == 1 or not simple:
+        if self.team.size == 1 or not self.learner.holds_rounds or not simple:
             return None
         if self.held_out is not None and (self._due(0, stage.steps) % stage.steps_per_epoch).any():
             return None
@@ -257,27 +257,37 @@ class Loop:
         meeting = self._meeting()  # anew: others may have met over another vector since
         order = now.schedule.epochs(first, count)
         at = self._in_stage(step)
-        rounds, held, vector = None, 0, self._gradient
+        rounds, due, vector = None, 0, self._gradient
         if meeting is not None and now.stage.strategy.talks_inside_steps:
-            rounds, held = Rounds(meeting, np.zeros(0, np.int64), gradient=self._gradient), order.steps
+            rounds, due = Rounds(meeting, np.zeros(0, np.int64), gradient=self._gradient), order.steps
             self._divided = True
         elif meeting is not None:
-            due = self._due(at, at + order.steps)
-            rounds = Rounds(meeting, due - at, self._examples_since_round)
-            held, vector = len(due), self.learner.parameters
-        losses = self.learner.run(self.table, order, self._rates(at, at + order.steps), self.control, rounds)
+            rounds = Rounds(meeting, self._due(at, at + order.steps) - at, self._examples_since_round)
+            due, vector = len(rounds.due), self.learner.parameters
+        given = () if rounds is None else (rounds,)
+        outcome = self.learner.run(self.table, order, self._rates(at, at + order.steps), self.control, *given)
+        losses = outcome.losses
         if len(losses) < order.steps:
             raise StoppedError
+        self._check_held(outcome.rounds, due)
         self._count(order, losses)
-        self.tally.rounds += held
+        self.tally.rounds += outcome.rounds
         if rounds is not None and len(rounds.due):
             self._examples_since_round = int(order.bounds[-1] - order.bounds[rounds.due[-1]])
             self._last_round = step + int(rounds.due[-1])
-        self.clock.add("compute", time.perf_counter() - began - self.team.settle(held, vector))
+        self.clock.add("compute", time.perf_counter() - began - self.team.settle(outcome.rounds, vector))
         per_epoch = now.stage.steps_per_epoch
         for number in range(count):
             part = order.part(number * per_epoch, (number + 1) * per_epoch)
             self._close_epoch(first + number, part, losses[number * per_epoch : (number + 1) * per_epoch])
+
+    def _check_held(self, rounds: int, due: int) -> None:
+        """Check that the learner has held the rounds that it was given."""
+        if rounds != due:
+            raise ManyhandsError(
+                f"the learner {type(self.learner).__name__} was given {due} rounds and reports that it has held "
+                f"{rounds}: Learner.run must hold them all, or the learner must not declare holds_rounds"
+            )
 
     def _due(self, step: int, end: int) -> NDArray[np.int64]:
         """Return the steps of the stage after which rounds are due, behind ``step`` and up to ``end``."""
@@ -312,7 +322,7 @@ class Loop:
         """Let the learner run alone."""
         at = self._in_stage(self.tally.steps)
         with self.clock.phase("compute"):
-            losses = self.learner.run(self.table, order, self._rates(at, at + order.steps), self.control)
+            losses = self.learner.run(self.table, order, self._rates(at, at + order.steps), self.control).losses
         if len(losses) < order.steps:
             raise StoppedError
         self._count(order, losses)

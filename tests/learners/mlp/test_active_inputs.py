@@ -208,7 +208,7 @@ def test_minus_zero_is_zero_and_what_is_not_a_number_is_found_out(dtype):
 
 def take_steps(learner, table, order, rate=0.01):
     control = Control(np.zeros(1, np.int64), np.zeros(1, np.int64))
-    return learner.run(table, order, np.full(order.steps, rate), control)
+    return learner.run(table, order, np.full(order.steps, rate), control).losses
 
 
 def batches_of_changing_inputs(rng, dtype, count):

@@ -297,7 +297,7 @@ def assert_same_way(torch, learner: MLP, table: Table, rate=None, masks_of=None)
             for group in twin.optimizer.param_groups:
                 group["eps"] = corrected
         expected.append(twin.step(table, rows, None if masks_of is None else masks_of(step, rows)))
-    found = learner.run(table, order_of(batches), np.full(STEPS, rate), control())
+    found = learner.run(table, order_of(batches), np.full(STEPS, rate), control()).losses
     tolerance = TOLERANCE[chosen.dtype]
     assert difference(learner, twin) < tolerance
     assert np.abs(learner.parameters - start).max() > 0.01

@@ -224,7 +224,7 @@ def trained(steps=30, **chosen):
     rows = np.concatenate([rng.permutation(40)[:20] for _ in range(steps)]).astype(np.int32)
     order = Order(rows, np.arange(0, 20 * steps + 1, 20), np.full(steps, 20, np.int32))
     control = Control(np.zeros(1, np.int64), np.zeros(1, np.int64))
-    losses = learner.run(table, order, np.full(steps, 0.1), control)
+    losses = learner.run(table, order, np.full(steps, 0.1), control).losses
     return start, learner.weights(), losses
 
 

@@ -39,7 +39,7 @@ def fresh_control() -> Control:
 
 
 def take_steps(learner, table, order, rate=0.1):
-    return learner.run(table, order, np.full(order.steps, rate), fresh_control())
+    return learner.run(table, order, np.full(order.steps, rate), fresh_control()).losses
 
 
 def random_table(rng, rows=40, features=6, classes=3, dtype=np.float64) -> Table:
@@ -300,7 +300,7 @@ def test_stop_ends_a_run_between_steps():
     control = fresh_control()
     control.stop[0] = 1
     order = order_of(range(20), range(20, 40))
-    assert len(learner.run(random_table(np.random.default_rng(9)), order, np.full(2, 0.1), control)) == 0
+    assert len(learner.run(random_table(np.random.default_rng(9)), order, np.full(2, 0.1), control).losses) == 0
     assert control.progress[0] == 0
 
 

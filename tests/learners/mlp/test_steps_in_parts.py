@@ -33,7 +33,7 @@ def network(optimizer, dtype) -> MLP:
 
 def walk(learner, table, first, last):
     control = Control(np.zeros(1, np.int64), np.zeros(1, np.int64))
-    return learner.run(table, order().part(first, last), np.full(last - first, RATE), control)
+    return learner.run(table, order().part(first, last), np.full(last - first, RATE), control).losses
 
 
 @pytest.mark.parametrize("optimizer", OPTIMIZERS)

@@ -24,7 +24,7 @@ from manyhands.learners.mlp.network import (
 from manyhands.learners.mlp.optimizers import MOMENTUM_DECAY
 from manyhands.memory import aligned_zeros
 from manyhands.parts import bounds_of
-from manyhands.protocols import Control, Order, Rounds, Table, Vector
+from manyhands.protocols import Control, Order, Rounds, RunOutcome, Table, Vector
 from manyhands.synchronization import Meeting, nobody
 
 _PREDICTION_ROWS = 256
@@ -73,6 +73,7 @@ class MLP:
         If the network does not fit into memory.
     """
 
+    holds_rounds = True
     whole_runs = False
 
     def __init__(self, settings: MLPSettings, features: int, classes: int, *, rank: int = 0, seed: int = 0) -> None:
@@ -267,18 +268,18 @@ class MLP:
         rates: NDArray[np.float64],
         control: Control,
         rounds: Rounds | None = None,
-    ) -> NDArray[np.float64]:
+    ) -> RunOutcome:
         """Take ``order.steps`` steps, and hold ``rounds``, without Python in between; see the protocol."""
         batches = self._batches(table, order)
         self._make_room(int(np.diff(order.bounds).max(initial=1)))
         before = int(control.progress[0])
         course = self._course(forms.LOCAL, order.steps, rates)._replace(stop=control.stop, progress=control.progress)
-        gradient, meeting = self._scratch, self._alone
+        gradient, meeting, held = self._scratch, self._alone, 0
         if rounds is not None:
-            meeting = rounds.meeting
+            meeting, held = rounds.meeting, len(rounds.due)
             course = course._replace(due=rounds.due, seen=np.array([rounds.seen]))
             if rounds.gradient is not None:
-                gradient = rounds.gradient
+                gradient, held = rounds.gradient, order.steps
                 course.parts[0] = forms.GRADIENT | forms.ROUND | forms.UPDATE
         done = self._go(gradient, batches, course, meeting)
         if done < 0:
@@ -286,7 +287,7 @@ class MLP:
         losses: NDArray[np.float64] = course.losses[:done]
         if done and not np.isfinite(losses[-1]):
             raise DivergedError(before + done, self.rank, float(losses[-1]))
-        return losses
+        return RunOutcome(losses, held)
 
     def gradient(self, table: Table, order: Order, out: Vector) -> float:
         """Write the mean gradient of the data loss over one step's rows into ``out``; see the protocol."""
