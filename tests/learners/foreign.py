@@ -88,18 +88,20 @@ class Softmax(Learner):
 
 
 class Moments(Softmax):
-    """Keeps running means and variances of its inputs, as BatchNorm does, and what they were before a round."""
+    """Keeps running means and variances of its inputs, as BatchNorm does, and what they were at the start and before a round."""
 
     def __init__(self, settings, features, classes, *, rank=0, seed=0):
         super().__init__(settings, features, classes, rank=rank, seed=seed)
         self.buffers = np.concatenate([np.zeros(features), np.ones(features)]).astype(self.dtype)
-        self.before_round = self.buffers.copy()
+        self.at_start, self.before_round = None, self.buffers.copy()
 
     def initialize(self, rng):
         super().initialize(rng)
         self.buffers[:] = rng.random(len(self.buffers))
 
     def gradient(self, table, order, out):
+        if self.at_start is None:
+            self.at_start = self.buffers.copy()
         loss = super().gradient(table, order, out)
         if order.examples:
             inputs = table.part(order.rows[order.bounds[0] : order.bounds[-1]]).inputs()

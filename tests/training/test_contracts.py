@@ -11,6 +11,7 @@ import pytest
 
 from manyhands.errors import ManyhandsError, SettingsError
 from manyhands.learners import LEARNERS as LEARNER_MAKERS
+from manyhands.learners import make_learner
 from manyhands.learners.mlp.learner import MLP
 from manyhands.protocols import RunOutcome
 from manyhands.strategies import STRATEGIES as MAKERS
@@ -314,10 +315,10 @@ def made(foreign, monkeypatch):
     return found
 
 
-def train_foreign(blobs, kind, strategy, workers=1, listeners=(), epochs=EPOCHS, **network):
+def train_foreign(blobs, kind, strategy, workers=1, listeners=(), epochs=EPOCHS, start=None, **network):
     settings = network_settings(learning_rate=0.1, **network)
     how = {"settings": settings, "learner": kind, "batch": BATCH, "epochs": epochs, "seed": 3}
-    return run(make_plan(blobs, strategy=strategy, workers=workers, **how), blobs, listeners=listeners)
+    return run(make_plan(blobs, strategy=strategy, workers=workers, **how), blobs, listeners=listeners, start=start)
 
 
 @pytest.mark.parametrize("kind", FOREIGN)
@@ -368,3 +369,23 @@ def test_a_learner_that_reports_other_rounds_than_it_was_given_is_refused(blobs,
     plan = make_plan(blobs, strategy="periodic:1epoch", workers=2, learner="forgetful", batch=BATCH, epochs=EPOCHS)
     with pytest.raises(ManyhandsError, match="Forgetful was given 4 rounds and reports that it has held 0"):
         run(plan, blobs)
+
+
+@pytest.mark.parametrize("kind", [*LEARNER_MAKERS, "Moments"])
+def test_a_state_has_buffers_and_gives_them_back(kind, made):
+    one, other = (make_learner(kind, network_settings(hidden=(3,)), 2, 3) for _ in range(2))
+    if kind != "Moments":  # these have none of their own
+        one.buffers, other.buffers = np.array([1.5, -2.0], one.dtype), np.zeros(2, one.dtype)
+    one.buffers += 0.25
+    other.load_state(one.state())
+    assert other.buffers.tobytes() == one.buffers.tobytes()
+    assert not np.shares_memory(other.buffers, one.buffers)
+
+
+def test_workers_begin_with_the_same_buffers_and_those_of_the_run_that_they_go_on_with(blobs, made):
+    first = train_foreign(blobs, "Moments", "gradient", 2)
+    assert made[0].at_start.tobytes() == made[1].at_start.tobytes()
+    assert made[0].at_start.tobytes() != made[0].buffers.tobytes()
+    start = first.model.learner.state()
+    train_foreign(blobs, "Moments", "gradient", 2, start=start)
+    assert {made[rank].at_start.tobytes() for rank in (0, 1)} == {start["buffers"].tobytes()}

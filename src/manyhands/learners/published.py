@@ -275,12 +275,16 @@ class Published:
                 view[...] = block
 
     def state(self) -> dict[str, NDArray[Any]]:
-        """Return copies of parameters and step count; a fit cannot be interrupted and taken up again."""
-        return {"parameters": self.parameters.copy(), "steps_taken": np.array([self.steps_taken], np.int64)}
+        """Return copies of parameters, buffers and step count; a fit cannot be interrupted and taken up again."""
+        return {
+            "parameters": self.parameters.copy(),
+            "buffers": self.buffers.copy(),
+            "steps_taken": np.array([self.steps_taken], np.int64),
+        }
 
     def load_state(self, state: Mapping[str, NDArray[Any]]) -> None:
         """Take over what :meth:`state` returned."""
-        self.parameters[:] = state["parameters"]
+        self.parameters[:], self.buffers[:] = state["parameters"], state["buffers"]
         self.steps_taken = int(state["steps_taken"][0])
 
 

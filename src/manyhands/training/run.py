@@ -251,6 +251,8 @@ def _work(
     clock.add("read", dataset.seconds)
     with clock.phase("distribute"):
         team.broadcast_(learner.parameters)
+        if len(learner.buffers):
+            team.broadcast_(learner.buffers)
     if plan.strategy.own_starts and team.rank and start is None:
         learner.initialize(generator(plan.seed, f"init of worker {team.rank}"))
     team.barrier()

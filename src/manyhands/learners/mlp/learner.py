@@ -387,7 +387,7 @@ class MLP:
 
     def load_state(self, state: Mapping[str, NDArray[Any]]) -> None:
         """Take over what :meth:`state` returned (into the bound vector, which stays bound)."""
-        self.parameters[:] = state["parameters"]
+        self.parameters[:], self.buffers[:] = state["parameters"], state["buffers"]
         self.steps_taken = int(state["steps_taken"][0])
         for name, vector in self.optimizer_state.items():
             vector[:] = state[name]
