@@ -540,6 +540,11 @@ class Strategy(Protocol):
         ...
 
     @property
+    def revisits_rows(self) -> bool:
+        """Whether its merge computes on training rows again."""
+        ...
+
+    @property
     def side_by_side(self) -> bool:
         """Whether its result is one network made of all workers' (:meth:`Learner.side_by_side`)."""
         ...

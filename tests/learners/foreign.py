@@ -88,7 +88,7 @@ class Softmax(Learner):
 
 
 class Moments(Softmax):
-    """Keeps running means and variances of its inputs, as BatchNorm does, and what they were at the start and before a round."""
+    """Keeps running means and variances of its inputs, and what these were at the start and before rounds."""
 
     def __init__(self, settings, features, classes, *, rank=0, seed=0):
         super().__init__(settings, features, classes, rank=rank, seed=seed)

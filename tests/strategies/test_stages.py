@@ -1,11 +1,16 @@
 """Strategies that follow each other: how long each lasts, and that nothing breaks where one hands over to the next."""
 
+import itertools
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from manyhands.errors import SettingsError
+from manyhands.estimators.workers import strategy_for
+from manyhands.protocols import Strategy
 from manyhands.strategies import parse_strategy
 from manyhands.strategies.gradient import Gradient
 from manyhands.strategies.one_shot import OneShot
@@ -300,3 +305,68 @@ class TalkativeWatcher:
 @pytest.mark.parametrize("strategy", ["periodic:1epoch", "gradient", "gradient@50% then periodic:3", "one-shot"])
 def test_what_is_talked_about_between_epochs_disturbs_no_round(blobs, strategy):
     assert bits(train(blobs, strategy, stop=Talkative())) == bits(train(blobs, strategy))
+
+
+PARTS = [
+    *(
+        "one-shot",
+        "periodic:1epoch",
+        "gradient",
+        "minibatch:2epochs",
+        "slowmo:5,beta=0.5",
+        "diloco",
+        "easgd",
+        "hogwild",
+    ),
+    *("post-local:5,merge=soup", "swap:50%,merge=validation", "periodic:5,merge=fisher", "periodic:5,starts=own"),
+    *("periodic:7,send=int8", "one-shot:merge=rebasin"),
+]
+PAIRS = list(itertools.product(PARTS, [part for part in PARTS if "starts=own" not in part]))
+OF_ALL = {"parallel", "plain"}
+"""What holds of a strategy if it holds of all its parts; every other flag holds if it does of any."""
+FLAGS = sorted(
+    name
+    for name, member in vars(Strategy).items()
+    if isinstance(member, property) and member.fget.__annotations__["return"] == "bool"
+)
+REFUSALS = {
+    "rows as stored": lambda dataset, strategy: plan_of(dataset, strategy, shuffle=False),
+    "no validation rows": lambda dataset, strategy: plan_of(replace(dataset, validation=None), strategy),
+    "processes": lambda dataset, strategy: plan_of(dataset, strategy, team="mpi"),
+    "measured on the way": lambda dataset, strategy: plan_of(dataset, strategy, convergence=True),
+    "in a fit": lambda _, strategy: strategy_for(strategy, "threads"),
+}
+
+
+def plan_of(dataset, strategy, **changes):
+    return make_plan(dataset, strategy=strategy, workers=2, epochs=6, **{**SMALL, **changes})
+
+
+def is_refused(check, dataset, strategy):
+    try:
+        check(dataset, strategy)
+    except SettingsError:
+        return True
+    return False
+
+
+def test_a_composition_has_the_flags_of_its_parts():
+    assert {"alone", "validates", "side_by_side", "own_starts", "shared_memory", "revisits_rows"} <= set(FLAGS)
+    for first, second in PAIRS:
+        both = parse_strategy(f"{first}@50% then {second}")
+        parts = parse_strategy(first), parse_strategy(second)
+        for flag in FLAGS:
+            wanted = (all if flag in OF_ALL else any)(getattr(part, flag) for part in parts)
+            assert getattr(both, flag) == wanted, (both.name, flag)
+        assert both.passes == max(part.passes for part in parts)
+        assert both.sharding == ("fixed" if all(part.sharding == "fixed" for part in parts) else "global")
+
+
+@pytest.mark.parametrize("check", REFUSALS.values(), ids=REFUSALS)
+def test_what_is_refused_of_a_part_is_refused_of_the_composition(blobs, check):
+    dataset = replace(blobs, validation=blobs.test)
+    refused = {part: is_refused(check, dataset, part) for part in PARTS}
+    assert set(refused.values()) == {False, True}
+    for first, second in PAIRS:
+        composed = f"{first}@50% then {second}"
+        assert is_refused(check, dataset, composed) == (refused[first] or refused[second]), composed

@@ -131,10 +131,9 @@ def strategy_for(strategy: str | Strategy, team: str) -> Strategy:
             f"strategy {chosen.name}: its merge looks at validation rows, which a fit does not have; choose "
             "another, such as merge=mean"
         )
-    merge = getattr(getattr(chosen, "options", None), "merge", None)
-    if merge in ("fisher", "bootstrap"):
+    if chosen.revisits_rows:
         raise SettingsError(
-            f"strategy {chosen.name}: its merge needs more than the networks, which a fit does not have; choose "
+            f"strategy {chosen.name}: its merge computes on training rows again, which a fit does not do; choose "
             "another, such as merge=mean"
         )
     return chosen

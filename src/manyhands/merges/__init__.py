@@ -31,5 +31,8 @@ MERGES: dict[str, Callable[[RoundContext], None]] = {
 VALIDATING = ("validation", "soup")
 """Those that look at validation rows."""
 
+REVISITING = ("fisher", "bootstrap")
+"""Those that compute on training rows again."""
+
 ONCE = ("bootstrap", "ensemble")
 """Those that end a run: they make no sense in a round that training goes on after."""

@@ -76,6 +76,7 @@ class OneStage:
     alone: bool = False
     shared_memory: ClassVar[bool] = False
     validates: bool = False
+    revisits_rows: bool = False
     own_starts: bool = False
     side_by_side: bool = False
     passes: int = 1
@@ -123,6 +124,11 @@ class LocalStrategy(OneStage):
     def validates(self) -> bool:  # type: ignore[override]
         """Whether its merge looks at validation rows."""
         return self.options.merge in merges.VALIDATING
+
+    @property
+    def revisits_rows(self) -> bool:  # type: ignore[override]
+        """Whether its merge computes on training rows again."""
+        return self.options.merge in merges.REVISITING
 
     @property
     def own_starts(self) -> bool:  # type: ignore[override]

@@ -11,8 +11,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
-from typing import ClassVar
+from dataclasses import dataclass
+from typing import Any
 
 from manyhands import merges
 from manyhands.errors import SettingsError
@@ -26,11 +26,41 @@ from manyhands.strategies.periodic import Periodic
 _TRAINED_TOGETHER = "its workers have trained together, so no own starts, and no such merge: that is for one-shot"
 
 
-class Staged(OneStage):
-    """A strategy whose stages are other strategies; it is never asked for rounds itself."""
+def _any(flag: str) -> Any:
+    """Return a property that holds if it holds for any part."""
+    return property(lambda strategy: any(getattr(part, flag) for part in strategy.parts), doc=f"`{flag}` of any part.")
 
-    plain: ClassVar[bool] = False
-    talks_inside_steps: ClassVar[bool] = False
+
+class Staged(OneStage):
+    """A strategy whose stages are other strategies, at least two; it is never asked for rounds itself.
+
+    What it needs and does is what any of its parts needs and does.
+    """
+
+    parts: tuple[Strategy, ...]
+
+    talks_inside_steps = _any("talks_inside_steps")
+    alone = _any("alone")
+    shared_memory = _any("shared_memory")
+    validates = _any("validates")
+    revisits_rows = _any("revisits_rows")
+    side_by_side = _any("side_by_side")
+    own_starts = _any("own_starts")
+
+    @property
+    def plain(self) -> bool:
+        """Whether all parts are."""
+        return all(part.plain for part in self.parts)
+
+    @property
+    def passes(self) -> int:  # type: ignore[override]
+        """The most that any part makes."""
+        return max(part.passes for part in self.parts)
+
+    @property
+    def sharding(self) -> Sharding:  # type: ignore[override]
+        """Fixed if all parts have it so."""
+        return "fixed" if all(part.sharding == "fixed" for part in self.parts) else "global"
 
     def next_round(self, step: int, steps_per_epoch: int, total_steps: int) -> int:
         """Never called."""
@@ -79,26 +109,6 @@ class Composed(Staged):
         """As ``"gradient@20% then periodic:1epoch"``."""
         first = [f"{part.name}@{length}" for part, length in zip(self.parts[:-1], self.lengths, strict=True)]
         return " then ".join([*first, self.parts[-1].name])
-
-    @property
-    def sharding(self) -> Sharding:  # type: ignore[override]
-        """Fixed if all parts have it so."""
-        return "fixed" if all(part.sharding == "fixed" for part in self.parts) else "global"
-
-    @property
-    def shared_memory(self) -> bool:  # type: ignore[override]
-        """Whether any part needs it."""
-        return any(part.shared_memory for part in self.parts)
-
-    @property
-    def validates(self) -> bool:  # type: ignore[override]
-        """Whether any part does."""
-        return any(part.validates for part in self.parts)
-
-    @property
-    def own_starts(self) -> bool:  # type: ignore[override]
-        """Whether the first part has them."""
-        return self.parts[0].own_starts
 
     def stages(self, epochs: int, workers: int, first_decay: int | None) -> tuple[Stage, ...]:
         """Those of all parts, in whole epochs."""
@@ -171,15 +181,16 @@ class PostLocal(Staged):
         return f"post-local:{self.every}{'' if self.after is None else f',after={self.after}'}{self.options}"
 
     @property
-    def validates(self) -> bool:  # type: ignore[override]
-        """Whether its merge looks at validation rows."""
-        return Periodic(self.options).validates
+    def parts(self) -> tuple[Strategy, ...]:  # type: ignore[override]
+        """Gradients, then local steps."""
+        return Gradient(), Periodic(self.options, self.every)
 
     def stages(self, epochs: int, workers: int, first_decay: int | None) -> tuple[Stage, ...]:
         """Two."""
         drop = epochs / 2 if first_decay is None else first_decay
         end = _ends([drop if self.after is None else self.after.epochs(epochs)], epochs, self.name)[0]
-        return Stage(Gradient(), end), Stage(Periodic(self.options, self.every), epochs - end)
+        together, apart = self.parts
+        return Stage(together, end), Stage(apart, epochs - end)
 
 
 @dataclass(frozen=True)
@@ -223,12 +234,12 @@ class SWAP(Staged):
         return f"swap:{self.first}{'' if self.scale == 'sqrt' else f',scale={self.scale}'}{self.options}"
 
     @property
-    def validates(self) -> bool:  # type: ignore[override]
-        """Whether its merge looks at validation rows."""
-        return OneShot(self.options).validates
+    def parts(self) -> tuple[Strategy, ...]:  # type: ignore[override]
+        """Gradients of large batches, then local steps to the end."""
+        return Gradient(scale=self.scale), OneShot(self.options)
 
     def stages(self, epochs: int, workers: int, first_decay: int | None) -> tuple[Stage, ...]:
         """Two."""
         end = _ends([self.first.epochs(epochs)], epochs, self.name)[0]
-        together = replace(Gradient(scale=self.scale).stages(end, workers, None)[0], batch_factor=workers)
-        return together, Stage(OneShot(self.options), epochs - end)
+        together, apart = self.parts
+        return Stage(together, end, batch_factor=workers), Stage(apart, epochs - end)
