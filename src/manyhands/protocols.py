@@ -6,13 +6,16 @@ and what they do then. Only floor 3 (`manyhands.training`) brings the three toge
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, field, fields, replace
 from typing import Any, Literal, Protocol, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
+
+from manyhands.errors import DataError
 
 Vector: TypeAlias = NDArray[Any]
 """One contiguous array of shape (size,), of floating-point numbers unless said otherwise."""
@@ -20,10 +23,16 @@ Vector: TypeAlias = NDArray[Any]
 Sharding = Literal["global", "fixed"]
 Phase = Literal["startup", "read", "distribute", "compute", "communicate", "merge", "evaluate"]
 
+_PER_SAMPLE, _PER_FEATURE = {"per": "sample"}, {"per": "feature"}
+"""What the first axis of a field of :class:`Table` counts."""
+
 
 @dataclass(frozen=True)
 class Table:
     """Examples as they are stored, and how stored values become the network's inputs.
+
+    Whoever copies, cuts, sends or compares a table asks it for its arrays (:meth:`arrays`) and its other facts
+    (:meth:`facts`): a new field needs no other line.
 
     Attributes
     ----------
@@ -41,28 +50,60 @@ class Table:
         Number of the first row, among those of all processes.
     center : ndarray of shape (features,), float64, or None
         What is subtracted first, in double precision; None for nothing, as always from bytes.
+    sample_shape : tuple of int
+        Shape of one sample before it became a row, such as ``(1, 28, 28)`` for images (channels, height, width). If
+        it is not given, ``(features,)``.
+
+    Raises
+    ------
+    DataError
+        If a sample of this shape has another number of features.
     """
 
-    features: NDArray[Any]
-    labels: NDArray[np.int32]
-    scale: NDArray[np.float64]
-    shift: NDArray[np.float64]
-    targets: NDArray[Any] | None = None
-    weights: NDArray[Any] | None = None
+    features: NDArray[Any] = field(metadata=_PER_SAMPLE)
+    labels: NDArray[np.int32] = field(metadata=_PER_SAMPLE)
+    scale: NDArray[np.float64] = field(metadata=_PER_FEATURE)
+    shift: NDArray[np.float64] = field(metadata=_PER_FEATURE)
+    targets: NDArray[Any] | None = field(default=None, metadata=_PER_SAMPLE)
+    weights: NDArray[Any] | None = field(default=None, metadata=_PER_SAMPLE)
     first_row: int = 0
-    center: NDArray[np.float64] | None = None
+    center: NDArray[np.float64] | None = field(default=None, metadata=_PER_FEATURE)
+    sample_shape: tuple[int, ...] = ()
+
+    def __post_init__(self) -> None:
+        stored = self.features.shape[1:]
+        shape = tuple(self.sample_shape) or stored
+        if math.prod(shape) != math.prod(stored):
+            raise DataError(f"samples of shape {shape} have {math.prod(shape)} features, and the rows {stored}")
+        object.__setattr__(self, "sample_shape", shape)
+
+    def arrays(self) -> dict[str, NDArray[Any]]:
+        """Return the arrays that have an entry for each row, by field; those that exist."""
+        found = {each.name: getattr(self, each.name) for each in fields(self) if each.metadata == _PER_SAMPLE}
+        return {name: array for name, array in found.items() if array is not None}
+
+    def facts(self) -> dict[str, Any]:
+        """Return the fields that are no arrays, as plain data."""
+        return {each.name: getattr(self, each.name) for each in fields(self) if not each.metadata}
+
+    def with_arrays(self, arrays: Mapping[str, NDArray[Any]]) -> Table:
+        """Return a table that has other arrays of rows in the place of some; everything else is the same."""
+        changed: dict[str, Any] = dict(arrays)
+        return replace(self, **changed)
 
     def inputs(self) -> NDArray[np.float64]:
         """Return all inputs, shape (rows, features), in double precision."""
         values = self.features if self.center is None else self.features - self.center
         return np.asarray(values * self.scale + self.shift)
 
-    def part(self, rows: slice | NDArray[Any]) -> Table:
-        """Return some of the rows; with all that belongs to them, so that kernels have one form for both."""
-        targets = None if self.targets is None else self.targets[rows]
-        weights = None if self.weights is None else self.weights[rows]
-        chosen = self.features[rows], self.labels[rows]
-        return Table(*chosen, self.scale, self.shift, targets, weights, center=self.center)
+    def take(self, rows: slice | NDArray[Any]) -> Table:
+        """Return some of the rows, with all that belongs to them, so that kernels have one form for both.
+
+        Rows that follow each other keep their numbers (``first_row``). Others, chosen one by one, are numbered from 0.
+        """
+        begin, _, step = rows.indices(self.rows) if isinstance(rows, slice) else (0, 0, 0)
+        first = self.first_row + begin if step == 1 else 0
+        return replace(self.with_arrays({name: array[rows] for name, array in self.arrays().items()}), first_row=first)
 
     @property
     def rows(self) -> int:

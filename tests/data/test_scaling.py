@@ -211,7 +211,7 @@ class TestFarFromZero:
         table = scaling.table(np.array([[2], [5]], np.uint8), np.zeros(2, np.int32))
         assert table.features.dtype == np.float32
         assert table.inputs().tolist() == [[0], [2]]
-        assert table.part(slice(1, 2)).inputs().tolist() == [[2]]
+        assert table.take(slice(1, 2)).inputs().tolist() == [[2]]
 
     def test_the_largest_input(self):
         scaling = make_scaling("standard", np.array([[-1.0, 5], [1, 5]]))

@@ -42,7 +42,7 @@ class Softmax(Learner):
         out[:] = 0
         if not order.examples:
             return 0.0
-        rows = table.part(order.rows[order.bounds[0] : order.bounds[-1]])
+        rows = table.take(order.rows[order.bounds[0] : order.bounds[-1]])
         inputs, wanted = self._inputs(rows), (np.arange(rows.rows), rows.labels)
         chances = self.predict_proba(rows).astype(np.float64)
         loss = -np.log(chances[wanted]).mean()
@@ -104,7 +104,7 @@ class Moments(Softmax):
             self.at_start = self.buffers.copy()
         loss = super().gradient(table, order, out)
         if order.examples:
-            inputs = table.part(order.rows[order.bounds[0] : order.bounds[-1]]).inputs()
+            inputs = table.take(order.rows[order.bounds[0] : order.bounds[-1]]).inputs()
             self.buffers += (0.1 * (np.concatenate([inputs.mean(0), inputs.var(0)]) - self.buffers)).astype(self.dtype)
         self.before_round[:] = self.buffers
         return loss

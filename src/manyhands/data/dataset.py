@@ -92,6 +92,12 @@ class Examples:
     def __len__(self) -> int:
         return len(self.labels)
 
+    @property
+    def sample_shape(self) -> tuple[int, ...]:
+        """Shape of one sample: channels, height and width of an image, of which a file without channels has one."""
+        shape = self.features.shape[1:]
+        return (1, *shape) if len(shape) == 2 else shape
+
     def flat(self) -> NDArray[Any]:
         """Return the features with shape (rows, features): bytes as bytes, anything else as floats that keep it.
 
@@ -200,14 +206,19 @@ class Dataset:
         """Number of features."""
         return int(self.train.features.shape[1])
 
+    @property
+    def tables(self) -> dict[str, Table]:
+        """The tables there are, by the names of their fields."""
+        found = {"train": self.train, "test": self.test}
+        return found if self.validation is None else {**found, "validation": self.validation}
+
     @cached_property
     def identity(self) -> dict[str, Any]:
         """What two data sets have in common that are the same, wherever they were read from: facts, and a checksum."""
         checksum = 0
-        for table in (self.train, self.test, self.validation):
-            if table is not None:
-                checksum = zlib.crc32(table.labels.tobytes(), checksum)
-                checksum = zlib.crc32(np.ascontiguousarray(table.features).data, checksum)
+        for table in self.tables.values():
+            for array in {"labels": table.labels, **table.arrays()}.values():  # labels first, as in all journals so far
+                checksum = zlib.crc32(np.ascontiguousarray(array).data, checksum)
         facts = self.describe()
         names = ("name", "train_rows", "test_rows", "features", "scaling")
         return {**{name: facts[name] for name in names}, "checksum": checksum}
@@ -215,8 +226,8 @@ class Dataset:
     @cached_property
     def largest_input(self) -> float:
         """The largest absolute value of an input; infinite or NaN if one cannot be computed, 0 for bytes."""
-        tables = [self.train, self.test, *([] if self.validation is None else [self.validation])]
-        found = [self.scaling.largest_input(table.features) for table in tables if table.features.dtype != np.uint8]
+        floats = [table.features for table in self.tables.values() if table.features.dtype != np.uint8]
+        found = [self.scaling.largest_input(features) for features in floats]
         return float(np.max(found, initial=0))
 
     @cached_property
@@ -304,15 +315,20 @@ def make_dataset(
         _check_sizes(features, train.place)
     scaling = make_scaling(scale, features) if binarize is None else make_binary(binarize, features)
     _say_what_is_lost(scaling, features)
+    shape = train.sample_shape
+
+    def table(stored: NDArray[Any], numbers: NDArray[np.int32]) -> Table:
+        return scaling.table(scaling.binarized(stored), numbers, sample_shape=shape)
+
     held: Table | None = None
     if held_out is not None:
         held_labels = encode(train.labels[held_out], classes, train.source, _HINT, "validation row")
         _check_finite(everything[held_out], train.place, held_out)
-        held = scaling.table(scaling.binarized(everything[held_out]), held_labels)
+        held = table(everything[held_out], held_labels)
     return Dataset(
         name,
-        scaling.table(scaling.binarized(features), codes.astype(np.int32)),
-        scaling.table(scaling.binarized(test_features), encode(test.labels, classes, test.source, _HINT)),
+        table(features, codes.astype(np.int32)),
+        table(test_features, encode(test.labels, classes, test.source, _HINT)),
         classes,
         scaling,
         note,

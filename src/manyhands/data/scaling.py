@@ -49,11 +49,14 @@ class Scaling:
         named = {"scale": self.scale, "shift": self.shift}
         return named if self.center is None else {**named, "center": self.center}
 
-    def table(self, features: NDArray[Any], labels: NDArray[np.int32], first_row: int = 0) -> Table:
-        """Return stored values, as :meth:`binarized` returned them, with class numbers and this scaling."""
+    def table(self, features: NDArray[Any], labels: NDArray[np.int32], **others: Any) -> Table:
+        """Return stored values, as :meth:`binarized` returned them, with class numbers and this scaling.
+
+        ``others`` are further fields of `manyhands.protocols.Table`.
+        """
         if self.center is not None and features.dtype == np.uint8:
             features = features.astype(np.float32)
-        return Table(features, labels, self.scale, self.shift, first_row=first_row, center=self.center)
+        return Table(features, labels, **{**self.vectors(), **others})
 
     def binarized(self, features: NDArray[Any]) -> NDArray[Any]:
         """Return stored values as bytes 0 and 1 if there is a threshold, else as they are."""

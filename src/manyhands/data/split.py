@@ -86,23 +86,24 @@ def resplit(dataset: Dataset, number: int) -> Dataset:
         If a class has too few rows to be in both parts.
     """
     other = dataset.test if dataset.validation is None else dataset.validation
-    features = np.concatenate([dataset.train.features, other.features])
-    labels = np.concatenate([dataset.train.labels, other.labels])
-    kept, drawn = _divide(labels, other.rows, "split", number)
+    further = other.arrays()
+    joined = {name: np.concatenate([array, further[name]]) for name, array in dataset.train.arrays().items()}
+    everything = dataset.train.with_arrays(joined)
+    kept, drawn = _divide(everything.labels, other.rows, "split", number)
     # Means and deviations belong to the rows they come from; what bytes are divided by does not.
-    scaling = make_scaling("standard", features[kept]) if dataset.scaling.name == "standard" else dataset.scaling
+    scaling = (
+        make_scaling("standard", everything.features[kept]) if dataset.scaling.name == "standard" else dataset.scaling
+    )
 
-    def table(rows: NDArray[np.int64]) -> Table:
-        return scaling.table(features[rows], labels[rows])
+    def scaled(table: Table) -> Table:
+        return scaling.table(**table.arrays(), **table.facts())
 
-    test = table(drawn)
-    if dataset.validation is not None:
-        test = scaling.table(dataset.test.features, dataset.test.labels)
+    second = scaled(everything.take(drawn))
     return replace(
         dataset,
-        train=table(kept),
-        validation=None if dataset.validation is None else table(drawn),
-        test=test,
+        train=scaled(everything.take(kept)),
+        validation=None if dataset.validation is None else second,
+        test=second if dataset.validation is None else scaled(dataset.test),
         scaling=scaling,
         note=f"{dataset.note}, random split {number}",
     )
@@ -110,8 +111,7 @@ def resplit(dataset: Dataset, number: int) -> Dataset:
 
 def head(dataset: Dataset, rows: int) -> Dataset:
     """Return the data set with its first ``rows`` training rows only, scaled as the whole."""
-    table = dataset.train
-    return replace(dataset, train=replace(table, features=table.features[:rows], labels=table.labels[:rows]))
+    return replace(dataset, train=dataset.train.take(slice(rows)))
 
 
 def _divide(

@@ -155,7 +155,7 @@ class _Watcher:
 def _outputs_together(team: Team, learner: Any, table: Table) -> NDArray[Any]:
     """Return the outputs for all rows, every worker computing its part of them."""
     begin, end = team.rank * table.rows // team.size, (team.rank + 1) * table.rows // team.size
-    part = table.part(slice(begin, end))
+    part = table.take(slice(begin, end))
     with team.away():
         mine = np.asarray(learner.outputs(part), np.float64)
     if team.size == 1:

@@ -112,10 +112,11 @@ def make_dataset(train: Rows, held: Rows | None, dtype: str, *, classes: bool) -
         See :meth:`Rows.table`.
     """
     table = train.table(dtype, classes=classes)
-    nothing = Table(table.features[:0], table.labels[:0], table.scale, table.shift)
     scaling = Scaling("none", table.scale, table.shift)
     validation = None if held is None else held.table(dtype, classes=classes)
-    return Dataset("fit", table, nothing, np.arange(train.targets.shape[1]), scaling, validation=validation)
+    return Dataset(
+        "fit", table, table.take(slice(0)), np.arange(train.targets.shape[1]), scaling, validation=validation
+    )
 
 
 def needs_doubles(rows: Rows) -> bool:

@@ -138,7 +138,7 @@ class Published:
         classifier.epoch_done = self._supervise(classifier, steps, control)
         try:
             with np.errstate(all="ignore"):  # what overflows is found below
-                classifier.fit(self._inputs(table.part(rows)), labels)
+                classifier.fit(self._inputs(table.take(rows)), labels)
         except _ToldToStopError:
             return RunOutcome(np.zeros(0))
         except ValueError as error:

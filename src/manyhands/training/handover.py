@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from numpy.typing import NDArray
 from manyhands.data.dataset import Dataset
 from manyhands.data.scaling import Scaling
 from manyhands.errors import OutputError
+from manyhands.protocols import Table
 from manyhands.training.jobfolder import private
 
 _FACTS = "dataset.json"
@@ -45,7 +47,7 @@ def hand_over(dataset: Dataset, folder: Path) -> None:
             "vectors": list(dataset.scaling.vectors()),
             "note": dataset.note,
             "seconds": dataset.seconds,
-            "validation": dataset.validation is not None,
+            "tables": {part: [table.facts(), list(table.arrays())] for part, table in dataset.tables.items()},
             "distributed": time.perf_counter() - began,
         }
         with open(folder / _FACTS, "w", encoding="ascii", opener=private) as file:
@@ -57,47 +59,48 @@ def hand_over(dataset: Dataset, folder: Path) -> None:
 
 def take_over(folder: Path) -> Dataset:
     """Return the data set in a folder, its features mapped and not read."""
-    test_features, test_labels = _map(folder, "test-features"), _read(folder, "test-labels")
+    facts = json.loads((folder / _FACTS).read_text())
+    arrays = {
+        part: _table_arrays(folder, part, names) for part, (_, names) in facts["tables"].items() if part != "train"
+    }
     classes = _read(folder, "classes")
     began = time.perf_counter()
-    facts = json.loads((folder / _FACTS).read_text())
     vectors = {name: _read(folder, name) for name in facts["vectors"]}
     scaling = Scaling(facts["scaling"], threshold=facts["threshold"], **vectors)
-    train = scaling.table(_map(folder, "train-features"), _read(folder, "train-labels"))
-    validation = None
-    if facts["validation"]:
-        validation = scaling.table(_map(folder, "validation-features"), _read(folder, "validation-labels"))
+    arrays["train"] = _table_arrays(folder, "train", facts["tables"]["train"][1])
+    tables: dict[str, Any] = {
+        part: scaling.table(**arrays[part], **other) for part, (other, _) in facts["tables"].items()
+    }
     return Dataset(
-        facts["name"],
-        train,
-        scaling.table(test_features, test_labels),
-        classes,
-        scaling,
-        facts["note"],
-        facts["seconds"],
+        name=facts["name"],
+        classes=classes,
+        scaling=scaling,
+        note=facts["note"],
+        seconds=facts["seconds"],
         distributed=facts["distributed"] + time.perf_counter() - began,
-        validation=validation,
+        **tables,
     )
 
 
+def _table_arrays(folder: Path, part: str, names: Sequence[str]) -> dict[str, NDArray[Any]]:
+    """Return the arrays of a table, its features mapped."""
+    return {name: (_map if name == "features" else _read)(folder, f"{part}-{name}") for name in names}
+
+
 def _train_arrays(dataset: Dataset) -> dict[str, NDArray[Any]]:
-    return {
-        "train-features": dataset.train.features,
-        "train-labels": dataset.train.labels,
-        **dataset.scaling.vectors(),
-    }
+    return {**_named("train", dataset.train), **dataset.scaling.vectors()}
 
 
 def _other_arrays(dataset: Dataset) -> dict[str, NDArray[Any]]:
-    arrays = {
-        "test-features": dataset.test.features,
-        "test-labels": dataset.test.labels,
-        "classes": dataset.classes,
-    }
-    if dataset.validation is not None:
-        arrays["validation-features"] = dataset.validation.features
-        arrays["validation-labels"] = dataset.validation.labels
+    arrays = {"classes": dataset.classes}
+    for part, table in dataset.tables.items():
+        if part != "train":
+            arrays |= _named(part, table)
     return arrays
+
+
+def _named(part: str, table: Table) -> dict[str, NDArray[Any]]:
+    return {f"{part}-{name}": array for name, array in table.arrays().items()}
 
 
 def _write(folder: Path, name: str, array: NDArray[Any]) -> None:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import numpy as np
 
 from manyhands.data.order import Schedule
@@ -70,10 +68,10 @@ class TrainingHelper:
         out, squares = np.zeros_like(learner.parameters), np.zeros(learner.size)
         with self._team.clock.phase("merge"), self._team.away():
             table = self._table
-            part = table.part(rows)
+            part = table.take(rows)
             chances = learner.predict_proba(part).astype(np.float64).cumsum(axis=1)
             drawn = (rng.random((len(rows), 1)) > chances / chances[:, -1:]).sum(axis=1).astype(np.int32)
-            part = replace(part, labels=drawn)
+            part = part.with_arrays({"labels": drawn})
             numbers = np.arange(len(rows), dtype=np.int32)
             for row in range(len(rows)):
                 if self._control.stop[0]:

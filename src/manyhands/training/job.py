@@ -398,8 +398,7 @@ def events_file(folder: Path, run: int) -> Path:
 
 def _place_for(dataset: Dataset) -> str | None:
     """Return the folder of files in memory, if the system has one with enough room; None: the usual place."""
-    tables = [table for table in (dataset.train, dataset.test, dataset.validation) if table is not None]
-    arrays = [array for table in tables for array in (table.features, table.labels)]
+    arrays = [array for table in dataset.tables.values() for array in table.arrays().values()]
     needed = 2 * sum(array.nbytes for array in arrays) + (16 << 20)
     try:
         memory = os.statvfs(_MEMORY)

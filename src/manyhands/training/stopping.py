@@ -216,7 +216,7 @@ class _AccuracyWatcher:
         if table is None or not epoch.alike or epoch.last:
             return False
         mine = slice(team.rank * table.rows // team.size, (team.rank + 1) * table.rows // team.size)
-        part = table.part(mine)
+        part = table.take(mine)
         right = np.array([(epoch.learner.predict_proba(part).argmax(axis=1) == part.labels).sum()], np.float64)
         team.sum_(right)
         return bool(right[0] >= self._rule.least * table.rows)

@@ -14,7 +14,7 @@ from __future__ import annotations
 import functools
 import json
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from manyhands.teams.world import World
     from manyhands.training.plan import Plan
 
+_FEATURES = "train-features"
 _CHUNK = 1 << 30
 """Bytes in one message: MPI counts in 32 bits."""
 
@@ -137,7 +138,7 @@ def _facts_of_data(dataset: Dataset) -> dict[str, str]:
         "the data set": dataset.name,
         "the number of training rows": str(dataset.rows),
         "the number of test rows": str(dataset.test.rows),
-        "the number of features": str(dataset.features),
+        "the shape of a sample": str(dataset.train.sample_shape),
         "the list of classes": ", ".join(map(str, dataset.classes.tolist())),
         "the scaling": dataset.scaling.name,
     }
@@ -147,16 +148,11 @@ def _facts_of_data(dataset: Dataset) -> dict[str, str]:
 
 
 def _checksums(dataset: Dataset) -> dict[str, int]:
-    """Return a checksum of each table: its labels, what is added to the loss beside them, and its features."""
+    """Return the checksum of each array of each table, and one of the scaling."""
     found = {}
-    tables = {"training": dataset.train, "test": dataset.test, "validation": dataset.validation}
-    for name, table in tables.items():
-        if table is not None:
-            more = [array for array in (table.targets, table.weights) if array is not None]
-            for what, arrays in (("labels", [table.labels, *more]), ("features", [table.features])):
-                found[f"the {name} {what}"] = functools.reduce(
-                    lambda so_far, each: checksum_of(each, so_far), arrays, 0
-                )
+    for part, table in dataset.tables.items():
+        for name, array in table.arrays().items():
+            found[f"the {'training' if part == 'train' else part} {name}"] = checksum_of(array, 0)
     vectors = dataset.scaling.vectors().values()
     found["the scaling"] = functools.reduce(lambda so_far, each: checksum_of(each, so_far), vectors, 0)
     return found
@@ -224,36 +220,32 @@ def scatter(dataset: Dataset | None, world: World, sharding: Sharding) -> Datase
         begin, end = world.rank * rows // world.size, (world.rank + 1) * rows // world.size
         features = _share(world, dataset, rows, facts["features"])
     else:
-        features = _receive(world, dataset, "features", *facts["features"])
+        features = _receive(world, dataset, _FEATURES, *facts["features"])
     vectors = {name: arrays[name] for name in facts["vectors"]}
     scaling = Scaling(facts["scaling"], threshold=facts["threshold"], **vectors)
-    validation = None
-    if "validation-features" in arrays:
-        validation = scaling.table(arrays["validation-features"], arrays["validation-labels"])
+    tables = {part: {**other, **_of_table(part, arrays)} for part, other in facts["tables"].items()}
+    share = {name: array[begin:end] for name, array in _of_table("train", arrays).items()}
+    tables["train"] |= {**share, "features": features, "first_row": begin}
+    scaled: dict[str, Any] = {part: scaling.table(**fields) for part, fields in tables.items()}
     return Dataset(
-        facts["name"],
-        scaling.table(features, arrays["labels"][begin:end], first_row=begin),
-        scaling.table(arrays["test-features"], arrays["test-labels"]),
-        arrays["classes"],
-        scaling,
-        facts["note"],
-        facts["seconds"] if world.rank == 0 else 0.0,
+        name=facts["name"],
+        classes=arrays["classes"],
+        scaling=scaling,
+        note=facts["note"],
+        seconds=facts["seconds"] if world.rank == 0 else 0.0,
         distributed=time.perf_counter() - began,
         first_row=begin,
         all_rows=rows,
-        validation=validation,
         feature_names=None if facts["feature_names"] is None else tuple(facts["feature_names"]),
         label_name=facts["label_name"],
+        **scaled,
     )
 
 
 def _facts(dataset: Dataset) -> dict[str, Any]:
     """Return what is not an array, and the dtypes and shapes of what is."""
-    arrays = {name: _array(dataset, name) for name in ("labels", "test-features", "test-labels", "classes")}
-    arrays |= dataset.scaling.vectors()
-    if dataset.validation is not None:
-        arrays |= {name: _array(dataset, name) for name in ("validation-features", "validation-labels")}
-    features = dataset.train.features
+    arrays = _arrays(dataset)
+    features = arrays.pop(_FEATURES)
     return {
         "name": dataset.name,
         "scaling": dataset.scaling.name,
@@ -262,6 +254,7 @@ def _facts(dataset: Dataset) -> dict[str, Any]:
         "note": dataset.note,
         "seconds": dataset.seconds,
         "rows": dataset.rows,
+        "tables": {part: table.facts() for part, table in dataset.tables.items()},
         "feature_names": dataset.feature_names,
         "label_name": dataset.label_name,
         "features": [features.dtype.str, features.shape],
@@ -269,24 +262,22 @@ def _facts(dataset: Dataset) -> dict[str, Any]:
     }
 
 
-def _array(dataset: Dataset, name: str) -> NDArray[Any]:
-    arrays: dict[str, NDArray[Any]] = {
-        "features": dataset.train.features,
-        "labels": dataset.train.labels,
-        "test-features": dataset.test.features,
-        "test-labels": dataset.test.labels,
-        "classes": dataset.classes,
-        **dataset.scaling.vectors(),
-    }
-    if dataset.validation is not None:
-        arrays["validation-features"] = dataset.validation.features
-        arrays["validation-labels"] = dataset.validation.labels
-    return arrays[name]
+def _arrays(dataset: Dataset) -> dict[str, NDArray[Any]]:
+    """Return all arrays by name, those of a table behind its own name."""
+    arrays = {"classes": dataset.classes, **dataset.scaling.vectors()}
+    for part, table in dataset.tables.items():
+        arrays |= {f"{part}-{name}": array for name, array in table.arrays().items()}
+    return arrays
+
+
+def _of_table(part: str, arrays: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
+    """Return the arrays of one table, by their names in it."""
+    return {name.removeprefix(f"{part}-"): array for name, array in arrays.items() if name.startswith(f"{part}-")}
 
 
 def _receive(world: World, dataset: Dataset | None, name: str, dtype: str, shape: Sequence[int]) -> NDArray[Any]:
     """Return rank 0's array of that name."""
-    array = np.empty(shape, np.dtype(dtype)) if dataset is None else np.ascontiguousarray(_array(dataset, name))
+    array = np.empty(shape, np.dtype(dtype)) if dataset is None else np.ascontiguousarray(_arrays(dataset)[name])
     broadcast_(world, array)
     return array
 

@@ -259,7 +259,7 @@ class MLP:
     def prepare(self, table: Table) -> None:
         """Compile the kernel for this table's dtype by predicting one row."""
         with hurrying():
-            self.predict_proba(table.part(slice(1)))
+            self.predict_proba(table.take(slice(1)))
 
     def run(
         self,
