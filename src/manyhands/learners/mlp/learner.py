@@ -197,12 +197,8 @@ class MLP:
             self._use_form(wide)
         self._table, self._checked = table, None
         self._scaling = self._scaling_of(table)
-        self._aims = (self._no_targets, self._no_weights)
-        if wide:
-            self._aims = (
-                self._in_dtype(table.targets, self._no_targets),
-                self._in_dtype(table.weights, self._no_weights),
-            )
+        targets, weights = self._no_targets, self._no_weights
+        self._aims = (self._in_dtype(table.targets, targets), self._in_dtype(table.weights, weights))
 
     def _scaling_of(self, table: Table) -> tuple[Vector, Vector, NDArray[np.float64] | None]:
         """Return scale, shift and center in the precision in which the kernel scales this table's values."""
