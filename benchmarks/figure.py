@@ -8,7 +8,7 @@ from typing import Any
 
 from workloads import Workload
 
-from manyhands.files import write_whole
+from manyhands.runtime.atomic_files import write_whole
 
 _OURS, _PEER = "#1f5fa8", "#c8591a"
 _ROW, _EDGES, _WIDTH = 0.24, 0.62, 9.0  # inches

@@ -10,7 +10,7 @@ import numpy as np
 from workloads import CSV_ROWS, ROWS, TEST_ROWS
 
 from manyhands.data.catalog import DataRequest, load
-from manyhands.data.csvfile import write_csv
+from manyhands.data.csv.reader import write_csv
 from manyhands.data.dataset import Dataset
 
 

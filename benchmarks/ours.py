@@ -18,9 +18,9 @@ from typing import Any
 import numpy as np
 
 import manyhands
-from manyhands.data.csvfile import read_csv
+from manyhands.data.csv.reader import read_csv
 from manyhands.data.idx import read_idx
-from manyhands.learners.mlp.peak import multiply_add_rate
+from manyhands.doctor.peak import multiply_add_rate
 
 _SIDE = 2048
 

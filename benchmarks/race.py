@@ -21,9 +21,9 @@ import report
 import runner
 from workloads import WORKLOADS, Contestant, Workload
 
-from manyhands.errors import ManyhandsError
-from manyhands.files import write_json
-from manyhands.studies.environment import describe_environment
+from manyhands.core.errors import ManyhandsError
+from manyhands.runtime.atomic_files import write_json
+from manyhands.studies.base.environment import describe_environment
 
 FOLDER = Path(__file__).parent
 SLOW = 40.0

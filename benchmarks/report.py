@@ -12,7 +12,7 @@ from intervals import Median, median, ratio
 from results import Missing, Results
 from workloads import LIMITS, LIMITS_2, Workload
 
-from manyhands.files import write_json, write_whole
+from manyhands.runtime.atomic_files import write_json, write_whole
 
 _PEERS = (
     "torch",

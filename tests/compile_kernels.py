@@ -17,14 +17,14 @@ UNUSED = ("float64", "float32")
 
 def compile_form(form: tuple[str, str, str]) -> None:
     """Compile one of :data:`FORMS`."""
+    from manyhands.core.samples import Samples
     from manyhands.learners import make_learner
-    from manyhands.learners.mlp.network import MLPSettings
-    from manyhands.protocols import Table
+    from manyhands.learners.mlp.settings import MLPSettings
 
     activation, dtype, stored = form
     rows, labels = np.zeros((1, 3), stored), np.zeros(1, np.int32)
     settings = MLPSettings((2,), activation, dtype=dtype)
-    make_learner("mlp", settings, 3, 2).prepare(Table(rows, labels, np.ones(3), np.zeros(3)))
+    make_learner("mlp", settings, 3, 2).prepare(Samples(rows, labels, np.ones(3), np.zeros(3)))
 
 
 if __name__ == "__main__":

@@ -10,11 +10,11 @@ from types import ModuleType
 import numpy as np
 import pytest
 
+from manyhands.core.samples import Samples
 from manyhands.data.catalog import DataRequest, load
 from manyhands.data.dataset import Dataset, Examples, make_dataset
 from manyhands.learners import make_learner
-from manyhands.learners.mlp.network import MLPSettings
-from manyhands.protocols import Table
+from manyhands.learners.mlp.settings import MLPSettings
 from manyhands.teams import mpi, threads
 
 
@@ -40,7 +40,7 @@ def compiled() -> None:
     for dtype in (np.uint8, np.float32, np.float64):
         rows, labels = np.zeros((1, 3), dtype), np.zeros(1, np.int32)
         scale, shift = np.ones(3), np.zeros(3)
-        make_learner("mlp", MLPSettings(), 3, 2).prepare(Table(rows, labels, scale, shift))
+        make_learner("mlp", MLPSettings(), 3, 2).prepare(Samples(rows, labels, scale, shift))
     for dtype in (np.float32, np.float64):
         threads.warm_up(np.dtype(dtype))
         mpi.warm_up(np.dtype(dtype))

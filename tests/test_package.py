@@ -14,14 +14,18 @@ from pathlib import Path
 import pytest
 
 import manyhands
-from manyhands.cli import methods as methods_command
 from manyhands.cli import options
 from manyhands.cli import study as study_command
+from manyhands.cli import study_strategies as methods_command
 from manyhands.data import scaling
 from manyhands.learners import LEARNERS
-from manyhands.learners.mlp import initialization, network
+from manyhands.learners.mlp import initialization, settings
 from manyhands.strategies import STRATEGIES
-from manyhands.studies import compare, methods, statistics, study, sweep
+from manyhands.studies.base import statistics
+from manyhands.studies.compare import run as compare
+from manyhands.studies.replications import w1_w4
+from manyhands.studies.strategies import run as methods
+from manyhands.studies.sweep import run as sweep
 from manyhands.teams.launch import TEAMS
 
 PACKAGE = Path(manyhands.__file__).parent
@@ -116,14 +120,14 @@ class TestOptionsAreThoseOfTheirModules:
         assert options.SCALINGS == scaling.SCALINGS
 
     def test_activations(self):
-        assert options.ACTIVATIONS == network.ACTIVATIONS
+        assert options.ACTIVATIONS == settings.ACTIVATIONS
 
     def test_optimizers(self):
-        assert options.OPTIMIZERS == network.OPTIMIZERS
+        assert options.OPTIMIZERS == settings.OPTIMIZERS
 
     @pytest.mark.parametrize("command", ["compare", "train"])
     @pytest.mark.parametrize(
-        ("option", "choices"), [("dtype", network.DTYPES), ("team", TEAMS[1:]), ("learner", LEARNERS)]
+        ("option", "choices"), [("dtype", settings.DTYPES), ("team", TEAMS[1:]), ("learner", LEARNERS)]
     )
     def test_choices(self, command, option, choices):
         assert tuple(action(command, option).choices) == tuple(choices)
@@ -159,8 +163,8 @@ class TestOptionsAreThoseOfTheirModules:
 
     def test_defaults_of_study_w4(self):
         parser = parser_of("study", "w4")
-        assert parser.get_default("workers") == study.W4_WORKERS
-        assert parser.get_default("epochs") == study.W4_EPOCHS
+        assert parser.get_default("workers") == w1_w4.W4_WORKERS
+        assert parser.get_default("epochs") == w1_w4.W4_EPOCHS
         assert parser.get_default("splits") is None  # which stands for:
         assert study_command.DEFAULT_SPLITS == compare.DEFAULT_SEEDS
 
@@ -180,7 +184,7 @@ class TestOptionsAreThoseOfTheirModules:
         assert [name for name in STRATEGIES if name not in told] == []
 
     def test_losses(self):
-        assert options.LOSSES == network.LOSSES
+        assert options.LOSSES == settings.LOSSES
 
     def test_ways_to_start(self):
         told = action("train", "weight_init").help
@@ -190,12 +194,12 @@ class TestOptionsAreThoseOfTheirModules:
         "name", ["activation", "optimizer", "l2", "momentum", "loss", "weight_init", "bias_init", "dropout"]
     )
     def test_defaults(self, name):
-        assert action("train", name).default == getattr(network.MLPSettings(), name)
+        assert action("train", name).default == getattr(settings.MLPSettings(), name)
 
     @pytest.mark.parametrize("name", ["learning_rate", "weight_decay"])
     def test_defaults_that_are_the_optimizers_own(self, name):
         assert action("train", name).default is None
-        assert getattr(network.MLPSettings(optimizer="adamw"), name) == getattr(network.DEFAULTS["adamw"], name)
+        assert getattr(settings.MLPSettings(optimizer="adamw"), name) == getattr(settings.DEFAULTS["adamw"], name)
 
 
 def parser_of(*path):
@@ -299,10 +303,10 @@ class TestFloors:
         [
             ("manyhands.data.idx", "from manyhands.training.run import run"),
             ("manyhands.data.idx", "from manyhands.teams import solo"),
-            ("manyhands.data.idx", "import manyhands.learners.mlp.network"),
+            ("manyhands.data.idx", "import manyhands.learners.mlp.settings"),
             ("manyhands.data.idx", "from ..teams.solo import Solo"),
-            ("manyhands.errors", "def f():\n    from manyhands.data.idx import read_idx"),
-            ("manyhands.studies.tables", "if TYPE_CHECKING:\n    from manyhands.cli import main"),
+            ("manyhands.core.errors", "def f():\n    from manyhands.data.idx import read_idx"),
+            ("manyhands.studies.compare.text", "if TYPE_CHECKING:\n    from manyhands.cli import main"),
             ("manyhands.training.run", "from manyhands import compare"),
             ("manyhands.training.run", "from manyhands.attic import junk"),
         ],
@@ -313,9 +317,9 @@ class TestFloors:
     @pytest.mark.parametrize(
         ("module", "source"),
         [
-            ("manyhands.data.idx", "from manyhands.errors import FormatError"),
+            ("manyhands.data.idx", "from manyhands.core.errors import FormatError"),
             ("manyhands.data.idx", "from .csvfile import read_csv"),
-            ("manyhands.studies.environment", "from manyhands import __version__"),
+            ("manyhands.studies.base.environment", "from manyhands import __version__"),
             ("manyhands.cli.train", "import numpy\nfrom manyhands.training.run import run"),
         ],
     )

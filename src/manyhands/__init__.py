@@ -9,40 +9,41 @@ Importing the package is cheap: numba, scikit-learn and the rest come in when so
 
 from __future__ import annotations
 
+from manyhands.core.version import __version__
+
 TYPE_CHECKING = False  # without importing typing for it: the command line is to listen to Ctrl-C at once
 if TYPE_CHECKING:
     from typing import Any
 
+    from manyhands.core.errors import ManyhandsError
     from manyhands.data.dataset import Dataset, Examples, make_dataset
-    from manyhands.errors import ManyhandsError
     from manyhands.estimators import MLPClassifier, MLPRegressor, from_sklearn
-    from manyhands.learners.mlp.network import MLPSettings
-    from manyhands.studies.compare import compare
-    from manyhands.studies.comparison import Comparison
-    from manyhands.studies.sessions import Sweep
-    from manyhands.studies.sweep import sweep
+    from manyhands.learners.mlp.settings import MLPSettings
+    from manyhands.studies.compare.results import Comparison
+    from manyhands.studies.compare.run import compare
+    from manyhands.studies.sweep.results import Sweep
+    from manyhands.studies.sweep.run import sweep
     from manyhands.training.model import TrainedModel, load_model
     from manyhands.training.result import TrainingResult
     from manyhands.training.run import train
 
-__version__ = "0.1.0"
 
 _HOMES = {
-    "Comparison": "manyhands.studies.comparison",
+    "Comparison": "manyhands.studies.compare.results",
     "Dataset": "manyhands.data.dataset",
     "Examples": "manyhands.data.dataset",
     "MLPClassifier": "manyhands.estimators",
     "MLPRegressor": "manyhands.estimators",
-    "MLPSettings": "manyhands.learners.mlp.network",
-    "ManyhandsError": "manyhands.errors",
+    "MLPSettings": "manyhands.learners.mlp.settings",
+    "ManyhandsError": "manyhands.core.errors",
     "TrainedModel": "manyhands.training.model",
     "TrainingResult": "manyhands.training.result",
-    "Sweep": "manyhands.studies.sessions",
-    "compare": "manyhands.studies.compare",
+    "Sweep": "manyhands.studies.sweep.results",
+    "compare": "manyhands.studies.compare.run",
     "from_sklearn": "manyhands.estimators",
     "load_model": "manyhands.training.model",
     "make_dataset": "manyhands.data.dataset",
-    "sweep": "manyhands.studies.sweep",
+    "sweep": "manyhands.studies.sweep.run",
     "train": "manyhands.training.run",
 }
 

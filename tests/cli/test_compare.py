@@ -10,11 +10,11 @@ import tqdm
 
 from manyhands.cli import main
 from manyhands.cli.program import _parser
-from manyhands.cores import usable_cores
 from manyhands.data.catalog import DataRequest
-from manyhands.studies.compare import DEFAULT_SEEDS
-from manyhands.studies.comparison import SCHEMA
-from manyhands.studies.published import PublishedRequest
+from manyhands.runtime.affinity import usable_cores
+from manyhands.studies.compare.results import SCHEMA
+from manyhands.studies.compare.run import DEFAULT_SEEDS
+from manyhands.studies.replications.todorov2021 import PublishedRequest
 from manyhands.training.run import Runner
 
 SMALL = ["compare", "--data", "digits", "--hidden", "8", "--epochs", "2", "--seeds", "2"]
@@ -232,7 +232,9 @@ class TestRefusals:
     def test_what_the_paper_did_not_do_does_not_go_with_as_published(self, tmp_path, monkeypatch, option):
         monkeypatch.chdir(tmp_path)
         options = "compare --data digits --epochs 2 --workers 1 --as-published"
-        monkeypatch.setattr("manyhands.studies.published.PublishedStudy.run", lambda *_a, **_o: pytest.fail("it ran"))
+        monkeypatch.setattr(
+            "manyhands.studies.replications.todorov2021.PublishedStudy.run", lambda *_a, **_o: pytest.fail("it ran")
+        )
         status, out, err = call(*options.split(), *option.split())
         assert (status, out) == (2, "")
         assert f"{option.split()[0]} and --as-published do not go together" in err

@@ -9,7 +9,7 @@ import pytest
 
 from manyhands.cli import main
 from manyhands.cli.doctor import lines
-from manyhands.studies.machine import examination
+from manyhands.doctor import examination
 
 HIDE_MPI4PY = """
 import sys

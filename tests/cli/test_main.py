@@ -9,7 +9,7 @@ import pytest
 
 import manyhands
 from manyhands.cli import main, options
-from manyhands.errors import DataError, DivergedError, OutputError, SettingsError
+from manyhands.core.errors import DataError, DivergedError, OutputError, SettingsError
 
 COMPARE_OPTIONS = (
     "--data --train-csv --test-csv --label-column --train --scale --hidden --activation --optimizer --learning-rate "

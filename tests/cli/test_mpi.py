@@ -9,7 +9,7 @@ import pytest
 from safetensors import safe_open
 
 from manyhands.cli import main
-from manyhands.teams import launchers
+from manyhands.teams import mpi_environment
 
 pytest.importorskip("mpi4py")
 WORDS = ["--data", "digits", "--strategy", "periodic:1epoch", "--epochs", "6"]
@@ -21,12 +21,12 @@ def call(*arguments):
 
 def mpiexec(size, *arguments, way=("-m", "manyhands")):
     """Run the command line, or another program, in so many processes."""
-    from manyhands.teams.world import library
+    from manyhands.teams.mpi_world import library
 
-    path, kind = launchers.find_mpiexec(library())
+    path, kind = mpi_environment.find_mpiexec(library())
     return subprocess.run(
-        [*launchers.job_command(path, kind, size), sys.executable, *way, *map(str, arguments)],
-        env=launchers.job_environment(kind),
+        [*mpi_environment.job_command(path, kind, size), sys.executable, *way, *map(str, arguments)],
+        env=mpi_environment.job_environment(kind),
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,
@@ -86,7 +86,7 @@ class TestTrain:
             assert lines[0] == lines[1]
 
     def test_a_sequential_run_needs_no_mpi(self, monkeypatch, capsys):
-        monkeypatch.setattr("manyhands.training.job.Job", None)
+        monkeypatch.setattr("manyhands.training.jobs.client.Job", None)
         assert call("train", "--data", "digits", "--epochs", 2, "--team", "mpi") == 0
         assert "1 worker (solo)" in capsys.readouterr().out
 
@@ -150,7 +150,7 @@ class TestRefused:
     def test_what_one_process_alone_is_told_is_said(self, other, words):
         words_of_all = ["train", *WORDS, "--team", "mpi"]
         program = (
-            "import sys; from manyhands.cli import main; from manyhands.teams.launchers import announced\n"
+            "import sys; from manyhands.cli import main; from manyhands.teams.mpi_environment import announced\n"
             f"sys.exit(main({words_of_all} + {other} * announced().rank))"
         )
         done = mpiexec(2, program, way=("-c",))

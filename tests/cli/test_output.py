@@ -11,7 +11,7 @@ import pytest
 from manyhands import cli
 from manyhands.cli import program
 from manyhands.cli.output import Output, explained
-from manyhands.errors import OutputError
+from manyhands.core.errors import OutputError
 
 
 def refusal(number: int, *names: object) -> OSError:

@@ -132,7 +132,9 @@ def test_the_file_has_schema_settings_and_all_runs(done):
     ],
 )
 def test_what_cannot_be_is_one_message_before_any_job(monkeypatch, arguments, words):
-    monkeypatch.setattr("manyhands.studies.published.Job", lambda *_a, **_o: pytest.fail("a job was started"))
+    monkeypatch.setattr(
+        "manyhands.studies.replications.todorov2021.Job", lambda *_a, **_o: pytest.fail("a job was started")
+    )
     status, out, err = call(*SMALL, *arguments.split())
     assert (status, out) == (2, "")
     assert words in err
@@ -140,7 +142,7 @@ def test_what_cannot_be_is_one_message_before_any_job(monkeypatch, arguments, wo
 
 
 def test_raw_values_may_be_asked_for_by_name(monkeypatch):
-    monkeypatch.setattr("manyhands.studies.published.PublishedStudy.run", lambda *_a, **_o: None)
+    monkeypatch.setattr("manyhands.studies.replications.todorov2021.PublishedStudy.run", lambda *_a, **_o: None)
     assert call(*SMALL, "--scale", "none", "--dtype", "float32", "--seeds", "2")[0] == 0
 
 
@@ -241,7 +243,7 @@ def test_an_end_in_the_middle_keeps_the_finished_runs_and_leaves_nothing_behind(
     one, folder = program("compare", "--as-published", "--data", "digits", *grid, "--json", path)
     one.wait_for(r"n=3 seed ([2-9]|\d\d)", 60)  # two runs are finished
     family = descendants(one.process.pid)
-    workers = [pid for pid in family if "manyhands.training.worker" in command_line(pid)]
+    workers = [pid for pid in family if "manyhands.training.jobs.process" in command_line(pid)]
     (place,) = {Path(command_line(pid)[-2]) for pid in workers}  # the last argument, before a final NUL
     assert len(workers) >= 3
     assert place.is_dir()

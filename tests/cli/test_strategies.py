@@ -265,7 +265,7 @@ class TestStudy:
         journal = tmp_path / "journal"
         first = call(*STUDY, *TWO, "--quiet", "--journal", journal)
         assert len(entries(journal)) == 3 * (2 + 2)
-        monkeypatch.setattr("manyhands.studies.methods.run", lambda *_: pytest.fail("a run was repeated"))
+        monkeypatch.setattr("manyhands.studies.strategies.run.run", lambda *_: pytest.fail("a run was repeated"))
         assert call(*STUDY, *TWO, "--quiet", "--journal", journal, "--json", tmp_path / "s.json") == first
         assert sorted(path.name for path in tmp_path.iterdir()) == ["journal", "s.json"]
 
@@ -310,7 +310,7 @@ class TestStudy:
         assert len(kept) - 2 - len(record["runs"]) in (0, 1)
         assert not table.exists()
 
-        import manyhands.studies.methods as module
+        import manyhands.studies.strategies.run as module
 
         begun, real = [], module.run
         monkeypatch.setattr(module, "run", lambda plan, data: begun.append(plan.strategy.name) or real(plan, data))

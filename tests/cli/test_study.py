@@ -123,7 +123,7 @@ class TestW1:
         path = tmp_path / "w1.json"
         assert call(*W1, "--target", 1, "--json", path, "--quiet") == 2  # ends after the sweep
         kept = json.loads(path.read_text())["sweep"]["sessions"]
-        monkeypatch.setattr("manyhands.studies.sweep.run", lambda *_a, **_o: pytest.fail("a session was repeated"))
+        monkeypatch.setattr("manyhands.studies.sweep.run.run", lambda *_a, **_o: pytest.fail("a session was repeated"))
         assert call(*W1, "--target", 0.01, "--json", path, "--quiet") == 0
         assert json.loads(path.read_text())["sweep"]["sessions"] == kept
         assert list(tmp_path.iterdir()) == [path]
@@ -168,7 +168,7 @@ class TestW4:
             assert run["target_s"] == (reached[0] if reached else None)
 
     def test_defaults_are_the_published_study(self, monkeypatch, capsys):
-        from manyhands.studies.study import W4_EPOCHS, W4Study
+        from manyhands.studies.replications.w1_w4 import W4_EPOCHS, W4Study
 
         asked = []
         monkeypatch.setattr(W4Study, "run", lambda self, *_: asked.append(self._study.request) or self.outcome)
@@ -183,7 +183,11 @@ class TestW4:
 class TestRefused:
     @pytest.fixture(autouse=True)
     def no_training(self, monkeypatch):
-        for place in ("manyhands.training.run.run", "manyhands.studies.sweep.run", "manyhands.training.run.Runner.run"):
+        for place in (
+            "manyhands.training.run.run",
+            "manyhands.studies.sweep.run.run",
+            "manyhands.training.run.Runner.run",
+        ):
             monkeypatch.setattr(place, lambda *_a, **_o: pytest.fail("training was started"))
 
     @pytest.mark.parametrize(

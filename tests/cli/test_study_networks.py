@@ -11,8 +11,8 @@ import time
 
 import pytest
 
-from manyhands.cli import main, networks
-from manyhands.studies import network_space as space
+from manyhands.cli import main, study_networks
+from manyhands.studies.networks import request as space
 
 START = (
     "import runpy, signal; signal.signal(signal.SIGINT, signal.default_int_handler); "
@@ -106,10 +106,10 @@ class TestOutput:
         assert "epochs to" not in out
 
     def test_the_lists_are_those_of_the_library(self):
-        assert tuple(space.AXES) == networks.AXES
-        assert (space.DEFAULT_WORKERS, space.DEFAULT_STRATEGIES) == (networks.WORKERS, networks.STRATEGIES)
-        assert (space.DEFAULT_TARGETS, space.DEFAULT_MULTIPLES) == (networks.TARGETS, networks.MULTIPLES)
-        assert space.DEFAULT_EPOCHS == networks.EPOCHS
+        assert tuple(space.AXES) == study_networks.AXES
+        assert (space.DEFAULT_WORKERS, space.DEFAULT_STRATEGIES) == (study_networks.WORKERS, study_networks.STRATEGIES)
+        assert (space.DEFAULT_TARGETS, space.DEFAULT_MULTIPLES) == (study_networks.TARGETS, study_networks.MULTIPLES)
+        assert space.DEFAULT_EPOCHS == study_networks.EPOCHS
 
     def test_help(self):
         status, out, _ = call("study", "w2", "--help")
@@ -159,7 +159,7 @@ class TestRefused:
     )
     def test_before_anything_is_trained(self, tmp_path, monkeypatch, arguments, words):
         monkeypatch.chdir(tmp_path)
-        monkeypatch.setattr("manyhands.studies.networks.run", lambda *_: pytest.fail("training was started"))
+        monkeypatch.setattr("manyhands.studies.networks.run.run", lambda *_: pytest.fail("training was started"))
         status, out, err = call(*STUDY, "--workers", "1,2", "--quiet", *arguments)
         assert (status, out) == (2, "")
         assert words in err

@@ -11,7 +11,7 @@ import time
 import pytest
 
 from manyhands.cli import main
-from manyhands.teams import launchers
+from manyhands.teams import mpi_environment
 
 START = (
     "import runpy, signal; signal.signal(signal.SIGINT, signal.default_int_handler); "
@@ -159,7 +159,7 @@ class TestOutput:
 class TestRefused:
     @pytest.fixture(autouse=True)
     def no_training(self, monkeypatch):
-        monkeypatch.setattr("manyhands.studies.sweep.run", lambda *_a, **_o: pytest.fail("training was started"))
+        monkeypatch.setattr("manyhands.studies.sweep.run.run", lambda *_a, **_o: pytest.fail("training was started"))
 
     @pytest.mark.parametrize(
         ("arguments", "status", "words"),
@@ -245,13 +245,13 @@ class TestUnderMpiexec:
     @staticmethod
     def mpiexec(size, *arguments):
         pytest.importorskip("mpi4py")
-        from manyhands.teams.world import library
+        from manyhands.teams.mpi_world import library
 
-        path, kind = launchers.find_mpiexec(library())
+        path, kind = mpi_environment.find_mpiexec(library())
         run = functools.partial(
             subprocess.run,
-            [*launchers.job_command(path, kind, size), sys.executable, "-m", "manyhands", *map(str, arguments)],
-            env=launchers.job_environment(kind),
+            [*mpi_environment.job_command(path, kind, size), sys.executable, "-m", "manyhands", *map(str, arguments)],
+            env=mpi_environment.job_environment(kind),
             stdin=subprocess.DEVNULL,
             capture_output=True,
             text=True,
@@ -353,8 +353,8 @@ class TestJournal:
             assert sessions[number] == entry
 
     def test_of_a_result_that_cannot_be_written_stays(self, tmp_path, capsys, monkeypatch):
-        from manyhands.errors import OutputError
-        from manyhands.studies.sessions import Sweep
+        from manyhands.core.errors import OutputError
+        from manyhands.studies.sweep.results import Sweep
 
         def fail(_self, path):
             raise OutputError(f"cannot write {path}: No space left on device")
@@ -450,19 +450,19 @@ class TestCtrlC:
 
     def test_an_mpi_job_leaves_a_journal_to_go_on_from(self, tmp_path, capsys):
         pytest.importorskip("mpi4py")
-        from manyhands.teams.world import library
+        from manyhands.teams.mpi_world import library
 
         journal = tmp_path / "f.journal"
-        mpiexec, kind = launchers.find_mpiexec(library())
+        mpiexec, kind = mpi_environment.find_mpiexec(library())
         words = ["sweep", "--data", "digits", "--hidden", "40", "--epochs", "150", "--runs", 30]
         process = subprocess.Popen(
             [
-                *launchers.job_command(mpiexec, kind, 2),
+                *mpi_environment.job_command(mpiexec, kind, 2),
                 *(sys.executable, "-c", START),
                 *map(str, words),
                 *("--json", str(tmp_path / "f"), "--team", "mpi"),
             ],
-            env=launchers.job_environment(kind),
+            env=mpi_environment.job_environment(kind),
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,

@@ -7,11 +7,11 @@ import numpy as np
 import pytest
 
 import manyhands
+from manyhands.core.errors import DataError, SettingsError
 from manyhands.data.catalog import DataRequest, load, load_test
 from manyhands.data.dataset import Examples, make_dataset
 from manyhands.data.split import resplit
-from manyhands.errors import DataError, SettingsError
-from manyhands.training.handover import hand_over, take_over
+from manyhands.training.jobs.dataset_files import map_dataset, write_dataset
 from manyhands.training.plan import make_plan
 from manyhands.training.run import network_settings, run
 
@@ -81,8 +81,8 @@ def test_a_random_split_keeps_the_threshold():
 
 def test_a_data_set_that_went_through_a_folder(tmp_path):
     dataset = make_dataset("p", pictures(90), pictures(30), binarize=0.1 + 99)
-    hand_over(dataset, tmp_path)
-    taken = take_over(tmp_path)
+    write_dataset(dataset, tmp_path)
+    taken = map_dataset(tmp_path)
     assert taken.scaling.threshold == dataset.scaling.threshold == 99.1
     assert taken.identity == dataset.identity
 
@@ -155,7 +155,7 @@ class TestRefusals:
 
     def test_what_is_published_has_raw_pixels(self):
         pytest.importorskip("mpi4py")
-        from manyhands.studies.published import PublishedRequest, PublishedStudy
+        from manyhands.studies.replications.todorov2021 import PublishedRequest, PublishedStudy
 
         with pytest.raises(SettingsError, match="leave binarize out"):
             PublishedStudy(PublishedRequest(DataRequest("digits", binarize=3)))

@@ -14,9 +14,9 @@ import numpy as np
 import pytest
 from sklearn.datasets import load_digits
 
+from manyhands.core.errors import ChecksumError, DataError, DownloadError, MissingDataError, SettingsError
 from manyhands.data import folder as folder_module
 from manyhands.data.catalog import MNIST_FILES, DataRequest, load, load_test
-from manyhands.errors import ChecksumError, DataError, DownloadError, MissingDataError, SettingsError
 
 PLAIN = ("train-images-idx3-ubyte", "train-labels-idx1-ubyte", "t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte")
 LETTERS = tuple("letters-" + name.replace("t10k", "test") for name in PLAIN)

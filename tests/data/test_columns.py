@@ -5,8 +5,8 @@ import types
 import numpy as np
 import pytest
 
+from manyhands.core.errors import DataError
 from manyhands.data.columns import counting_columns, names_of, reordered, row_names, say_positions
-from manyhands.errors import DataError
 
 TABLE = np.arange(6).reshape(2, 3)
 

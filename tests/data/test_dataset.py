@@ -8,10 +8,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from manyhands.core.errors import DataError, SettingsError
 from manyhands.data.dataset import Examples, make_dataset
 from manyhands.data.labels import encode
 from manyhands.data.precision import say_once
-from manyhands.errors import DataError, SettingsError
 
 
 def examples(labels: list, columns: int = 2, dtype: type = np.uint8, source: str | None = None) -> Examples:

@@ -3,8 +3,8 @@ import pytest
 from sklearn.datasets import load_digits
 from sklearn.model_selection import train_test_split
 
+from manyhands.core.errors import MissingDataError
 from manyhands.data.digits import _split, read_digits
-from manyhands.errors import MissingDataError
 
 
 def test_the_digits_are_scikit_learns_split_as_it_splits_them():

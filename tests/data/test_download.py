@@ -13,9 +13,9 @@ from pathlib import Path
 
 import pytest
 
+from manyhands.core.errors import ChecksumError, DownloadError, MissingDataError
 from manyhands.data import download
 from manyhands.data.download import Published
-from manyhands.errors import ChecksumError, DownloadError, MissingDataError
 
 CONTENT = gzip.compress(bytes(range(256)) * 400, compresslevel=0, mtime=0)  # larger than one piece of a transfer
 FILES = {"a.gz": Published(hashlib.sha256(CONTENT).hexdigest(), len(CONTENT))}

@@ -19,11 +19,11 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 from numpy.typing import NDArray
 
+from manyhands.core.errors import ChecksumError, DataError, FormatError, MissingDataError
 from manyhands.data import idx as idx_module
 from manyhands.data.download import Published
 from manyhands.data.filestate import check_unchanged
 from manyhands.data.idx import load_idx, read_idx, read_idx_shape, same_content
-from manyhands.errors import ChecksumError, DataError, FormatError, MissingDataError
 
 CODES = {"u1": 0x08, "i1": 0x09, "i2": 0x0B, "i4": 0x0C, "f4": 0x0D, "f8": 0x0E}
 quick = settings(deadline=None, max_examples=100)

@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from manyhands.core.errors import DataError
 from manyhands.data.labels import check_labels, describe_labels, encode, read_labels
-from manyhands.errors import DataError
 
 
 class Column:

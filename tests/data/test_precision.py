@@ -6,8 +6,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
+from manyhands.core.errors import DataError
 from manyhands.data.precision import check_whole, coarse, narrowed, numbered, storable
-from manyhands.errors import DataError
 
 NUMBERS = [0, 1, 2, 250]
 LARGE = [0, 1, 2**24 + 1, 1_700_000_030]

@@ -6,8 +6,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
+from manyhands.core.errors import DataError, SettingsError
 from manyhands.data.scaling import SCALINGS, check_binarize, make_binary, make_scaling
-from manyhands.errors import DataError, SettingsError
 
 
 def scaled(kind: str, features: np.ndarray) -> np.ndarray:

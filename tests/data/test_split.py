@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from manyhands.core.errors import DataError, SettingsError
 from manyhands.data.dataset import Dataset, Examples, make_dataset
 from manyhands.data.split import for_validation, head, resplit
-from manyhands.errors import DataError, SettingsError
 
 quick = settings(deadline=None, max_examples=60)
 

@@ -16,13 +16,13 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import MinMaxScaler, StandardScaler
 
 from manyhands import MLPClassifier, MLPRegressor, from_sklearn
-from manyhands.errors import DataError, DivergedError, OutOfMemoryError, SettingsError
+from manyhands.core.errors import DataError, DivergedError, OutOfMemoryError, SettingsError
+from manyhands.core.randomness import generator
+from manyhands.core.samples import Samples
 from manyhands.estimators import rows as rows_module
 from manyhands.estimators.forward import forward
 from manyhands.learners import make_learner
-from manyhands.learners.mlp.network import ACTIVATIONS, OPTIMIZERS, MLPSettings
-from manyhands.protocols import Table
-from manyhands.randomness import generator
+from manyhands.learners.mlp.settings import ACTIVATIONS, OPTIMIZERS, MLPSettings
 from manyhands.strategies import STRATEGIES, parse_strategy
 
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
@@ -246,11 +246,11 @@ class TestPrecision:
         np.testing.assert_allclose(thin.predict_proba(container(X)), thick.predict_proba(X))
 
     def test_sparse_rows_that_do_not_fit_into_memory(self, monkeypatch):
-        monkeypatch.setattr("manyhands.memory._SMALL", 0)
+        monkeypatch.setattr("manyhands.runtime.memory._SMALL", 0)
         size = X.shape[0] * X.shape[1] * 4
-        monkeypatch.setattr("manyhands.memory.memory_room", lambda: (2 * size, "free"))
+        monkeypatch.setattr("manyhands.runtime.memory.memory_room", lambda: (2 * size, "free"))
         small(max_iter=1).fit(sparse.csr_array(X), Y)
-        monkeypatch.setattr("manyhands.memory.memory_room", lambda: (2 * size - 1, "free"))
+        monkeypatch.setattr("manyhands.runtime.memory.memory_room", lambda: (2 * size - 1, "free"))
         with pytest.raises(OutOfMemoryError, match=r"making .* sparse rows dense .* are free; use fewer rows"):
             small(max_iter=1).fit(sparse.csr_array(X), Y)
 
@@ -271,7 +271,7 @@ class TestPrecision:
         blocks = learner.weights()
         coefs, intercepts = ([blocks[f"{name}.{layer}"] for layer in range(3)] for name in ("weights", "biases"))
         features = np.random.default_rng(0).normal(0, 2, (50, 8))
-        table = Table(features, np.zeros(50, np.int32), np.ones(8), np.zeros(8), np.zeros((50, 3)))
+        table = Samples(features, np.zeros(50, np.int32), np.ones(8), np.zeros(8), np.zeros((50, 3)))
         found = forward(features, coefs, intercepts, activation, out_activation)
         np.testing.assert_allclose(found, learner.outputs(table), rtol=1e-6, atol=1e-7)
 

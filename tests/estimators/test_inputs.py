@@ -7,7 +7,7 @@ from sklearn import neural_network
 
 import manyhands
 from manyhands import MLPClassifier, MLPRegressor, from_sklearn
-from manyhands.errors import DataError, ManyhandsError, OutOfMemoryError, SettingsError
+from manyhands.core.errors import DataError, ManyhandsError, OutOfMemoryError, SettingsError
 
 pytestmark = pytest.mark.filterwarnings("ignore")
 
@@ -294,14 +294,14 @@ class TestParameters:
         assert 2 <= network.n_iter_ <= 4
 
     def test_a_crowd_of_workers_is_warned_of(self, monkeypatch):
-        monkeypatch.setattr("manyhands.cores.usable_cores", lambda: 2)
+        monkeypatch.setattr("manyhands.runtime.affinity.usable_cores", lambda: 2)
         with pytest.warns(UserWarning, match="9 workers have 2 usable cores here"):
             MLPClassifier((3,), max_iter=1, n_workers=9).fit(X, CLASSES)
 
     def test_predictions_that_fit_into_no_memory(self, monkeypatch):
         network = MLPClassifier((100,), max_iter=1).fit(X, CLASSES)
-        monkeypatch.setattr("manyhands.memory._SMALL", 0)
-        monkeypatch.setattr("manyhands.memory.memory_room", lambda: (1000, "free"))
+        monkeypatch.setattr("manyhands.runtime.memory._SMALL", 0)
+        monkeypatch.setattr("manyhands.runtime.memory.memory_room", lambda: (1000, "free"))
         with pytest.raises(OutOfMemoryError, match="a prediction for 40 rows would take"):
             network.predict(X)
 

@@ -11,7 +11,7 @@ import zlib
 import numpy as np
 import pytest
 
-from manyhands.teams import launchers
+from manyhands.teams import mpi_environment
 
 CASES = {
     "auto": {},
@@ -58,7 +58,7 @@ def story(words):
 
 
 def main():
-    from manyhands.teams.world import join
+    from manyhands.teams.mpi_world import join
 
     warnings.simplefilter("ignore")
     told = json.dumps({name: story(words) for name, words in CASES.items()})
@@ -70,12 +70,12 @@ def main():
 @pytest.fixture(scope="module", params=[pytest.param(2, marks=pytest.mark.slow), 3])
 def job(request):
     pytest.importorskip("mpi4py")
-    from manyhands.teams.world import library
+    from manyhands.teams.mpi_world import library
 
-    path, kind = launchers.find_mpiexec(library())
+    path, kind = mpi_environment.find_mpiexec(library())
     done = subprocess.run(
-        [*launchers.job_command(path, kind, request.param), sys.executable, __file__],
-        env=launchers.job_environment(kind),
+        [*mpi_environment.job_command(path, kind, request.param), sys.executable, __file__],
+        env=mpi_environment.job_environment(kind),
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,

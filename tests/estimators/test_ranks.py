@@ -10,7 +10,7 @@ import warnings
 import numpy as np
 import pytest
 
-from manyhands.teams import launchers
+from manyhands.teams import mpi_environment
 
 WORKERS = 3
 MEMORY = "no memory for this"
@@ -276,7 +276,7 @@ SHARDED = {
 
 
 def main():
-    from manyhands.teams.world import join
+    from manyhands.teams.mpi_world import join
 
     rank = join().rank
     cases = {**{name: case for name, (case, *_) in FAILING.items()}, **SAME}
@@ -298,12 +298,12 @@ def main():
 def told():
     """What every process has met, case by case."""
     pytest.importorskip("mpi4py")
-    from manyhands.teams.world import library
+    from manyhands.teams.mpi_world import library
 
-    path, kind = launchers.find_mpiexec(library())
+    path, kind = mpi_environment.find_mpiexec(library())
     done = subprocess.run(
-        [*launchers.job_command(path, kind, WORKERS), sys.executable, __file__],
-        env=launchers.job_environment(kind),
+        [*mpi_environment.job_command(path, kind, WORKERS), sys.executable, __file__],
+        env=mpi_environment.job_environment(kind),
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,

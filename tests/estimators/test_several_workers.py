@@ -9,7 +9,7 @@ from sklearn.exceptions import ConvergenceWarning, NotFittedError
 from sklearn.neural_network import MLPRegressor as TheirRegressor
 
 from manyhands import MLPClassifier, MLPRegressor
-from manyhands.errors import DataError, SettingsError
+from manyhands.core.errors import DataError, SettingsError
 
 X, Y = load_iris(return_X_y=True)
 WEIGHTS = np.random.default_rng(0).random(len(X))

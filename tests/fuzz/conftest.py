@@ -13,7 +13,7 @@ import zlib
 import numpy as np
 import pytest
 
-from manyhands.errors import ManyhandsError
+from manyhands.core.errors import ManyhandsError
 
 SEED = int(os.environ.get("MANYHANDS_FUZZ_SEED", "20261128"))
 _LONGEST_SECONDS = 30.0

@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 
 import manyhands
-from manyhands.data.csvfile import join_parts, read_csv, read_csv_part
+from manyhands.data.csv.reader import join_parts, read_csv, read_csv_part
 from manyhands.data.idx import read_idx
-from manyhands.studies.journal import Journal
-from manyhands.studies.report import read_record
+from manyhands.reports.write import read_record
+from manyhands.studies.base.journal import Journal
 
 DELIMITERS = (",", ";", "\t")
 WORDS = ("cat", "dog", "7", "007", "+7", "a b", "x,y", 'say "so"', "größer", "-", "1.0", "1e3", "True", "=1+1")

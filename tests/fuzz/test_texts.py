@@ -2,7 +2,7 @@
 
 import pytest
 
-from manyhands.data.shares import parse_shares
+from manyhands.data.partitioning import parse_partition
 from manyhands.learners.mlp.initialization import parse_initialization
 from manyhands.strategies import STRATEGIES, parse_strategy
 from manyhands.training.schedules import parse_schedule
@@ -74,7 +74,7 @@ PARSERS = {
     "strategy": parse_strategy,
     "schedule": parse_schedule,
     "stop": parse_stop,
-    "shares": parse_shares,
+    "shares": parse_partition,
     "initialization": lambda text: parse_initialization("weight_init", text),
 }
 

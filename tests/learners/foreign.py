@@ -2,8 +2,8 @@
 
 import numpy as np
 
-from manyhands.errors import DivergedError, SettingsError
-from manyhands.protocols import Learner, RunOutcome
+from manyhands.core.errors import DivergedError, SettingsError
+from manyhands.core.learner import Learner, RunOutcome
 
 
 class Softmax(Learner):

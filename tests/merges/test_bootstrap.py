@@ -6,9 +6,10 @@ import numpy as np
 import pytest
 
 import manyhands
-from manyhands.errors import SettingsError
+from manyhands.core.errors import SettingsError
+from manyhands.core.samples import Control
+from manyhands.core.strategy import RoundContext
 from manyhands.merges.bootstrap import RATIO, bootstrap_
-from manyhands.protocols import Control, RoundContext
 from manyhands.strategies import parse_strategy
 from manyhands.teams.launch import launch
 from manyhands.training.clock import PhaseClock

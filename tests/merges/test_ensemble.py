@@ -4,11 +4,12 @@ import numpy as np
 import pytest
 
 import manyhands
-from manyhands.errors import SettingsError
+from manyhands.core.errors import SettingsError
+from manyhands.core.samples import Control, Samples
+from manyhands.core.strategy import RoundContext
 from manyhands.learners.mlp.learner import MLP
-from manyhands.learners.mlp.network import ACTIVATIONS, MLPSettings
+from manyhands.learners.mlp.settings import ACTIVATIONS, MLPSettings
 from manyhands.merges.ensemble import ensemble_
-from manyhands.protocols import Control, RoundContext, Table
 from manyhands.strategies import parse_strategy
 from manyhands.teams.launch import launch
 from manyhands.training.clock import PhaseClock
@@ -21,7 +22,7 @@ HIDDEN = [(), (5,), (16,), (5, 17), (3, 2, 4)]
 def random_table(rows=20):
     rng = np.random.default_rng(8)
     features = rng.normal(size=(rows, FEATURES))
-    return Table(features, np.zeros(rows, np.int32), np.full(FEATURES, 1.5), np.full(FEATURES, -0.2))
+    return Samples(features, np.zeros(rows, np.int32), np.full(FEATURES, 1.5), np.full(FEATURES, -0.2))
 
 
 def members_of(count, hidden, **changes):
@@ -84,7 +85,7 @@ def test_by_hand():
     assert blocks["weights.0"].tolist() == [[1.0, 2.0]]
     assert blocks["weights.1"].tolist() == [[1.0, 0.0], [0.0, 1.0]]
     assert blocks["biases.1"].tolist() == [0.0, 1.0]
-    table = Table(np.ones((1, 1)), np.zeros(1, np.int32), np.ones(1), np.zeros(1))
+    table = Samples(np.ones((1, 1)), np.zeros(1, np.int32), np.ones(1), np.zeros(1))
     np.testing.assert_allclose(wide.predict_proba(table), [[0.1192029, 0.8807971]], atol=1e-7)
 
 

@@ -6,17 +6,18 @@ import numpy as np
 import pytest
 
 import manyhands
-from manyhands.data.order import Schedule
+from manyhands.core.randomness import generator
+from manyhands.core.samples import Control, Samples
+from manyhands.core.strategy import RoundContext
+from manyhands.data.sampler import BatchSampler
 from manyhands.learners.mlp.learner import MLP
-from manyhands.learners.mlp.network import MLPSettings
+from manyhands.learners.mlp.settings import MLPSettings
 from manyhands.merges.fisher import fisher_
-from manyhands.protocols import Control, RoundContext, Table
-from manyhands.randomness import generator
 from manyhands.strategies.one_shot import OneShot
 from manyhands.teams.launch import launch
 from manyhands.teams.solo import Solo
 from manyhands.training.clock import PhaseClock
-from manyhands.training.helper import TrainingHelper
+from manyhands.training.merge_services import TrainingHelper
 from manyhands.training.plan import Plan
 
 
@@ -55,7 +56,7 @@ def test_the_floor_is_a_millionth():
 def helper_of(learner, table, seed=4, sharding="global", rank=0, size=1):
     batch = min(table.rows, 10)
     plan = Plan(OneShot(), size, "threads", learner.settings, batch, 1, sharding, seed, table.rows)
-    schedule = Schedule(table.rows, batch, rank, size, sharding, seed)
+    schedule = BatchSampler(table.rows, batch, rank, size, sharding, seed)
     control = Control(np.zeros(1, np.int64), np.zeros(1, np.int64))
     team = Solo(PhaseClock())
     team.rank = rank
@@ -64,7 +65,7 @@ def helper_of(learner, table, seed=4, sharding="global", rank=0, size=1):
 
 def network(rows=30, hidden=(4,), dtype="float64", activation="tanh", seed=0):
     rng = np.random.default_rng(seed)
-    table = Table(
+    table = Samples(
         rng.integers(0, 256, (rows, 5), dtype=np.uint8),
         rng.integers(0, 3, rows).astype(np.int32),
         np.full(5, 1 / 128),
@@ -106,7 +107,7 @@ def test_the_information_is_the_mean_squared_gradient_of_the_drawn_answer():
     found = blocks_of(learner, helper_of(learner, table).fisher())
     squares, p = gradients_of_all_classes(learner, table)
     # The same draws: one uniform number a row, in the order of the rows in epoch 0.
-    rows = Schedule(30, 10, 0, 1, "global", 4).epoch(0).rows
+    rows = BatchSampler(30, 10, 0, 1, "global", 4).epoch(0).rows
     uniform = generator(4, "fisher of worker 0").random(30)
     drawn = [int(np.searchsorted(p[row].cumsum(), number)) for row, number in zip(rows, uniform, strict=True)]
     assert len(set(drawn)) == 3
@@ -118,7 +119,7 @@ def test_the_information_is_the_mean_squared_gradient_of_the_drawn_answer():
 def test_the_information_does_not_look_at_labels():
     # Those of the data would make it the "empirical" one, which is not what the paper has.
     learner, table = network()
-    others = Table(table.features, (table.labels + 1) % 3, table.scale, table.shift)
+    others = Samples(table.features, (table.labels + 1) % 3, table.scale, table.shift)
     one, other = (helper_of(learner, each).fisher() for each in (table, others))
     assert one.tobytes() == other.tobytes()
 
@@ -128,7 +129,7 @@ def test_over_many_rows_the_information_is_the_expectation():
     # sum_y share_y g_y^2 are less than 6 * sqrt(1/4 / 1000) * max_y g_y^2 * K = 0.285 of the largest g^2.
     learner, table = network(rows=1)
     squares, p = gradients_of_all_classes(learner, table)
-    many = Table(np.repeat(table.features, 1000, axis=0), np.zeros(1000, np.int32), table.scale, table.shift)
+    many = Samples(np.repeat(table.features, 1000, axis=0), np.zeros(1000, np.int32), table.scale, table.shift)
     for name, block in blocks_of(learner, helper_of(learner, many).fisher()).items():
         expected = np.tensordot(p[0], squares[name][0] ** 2, 1)
         assert (np.abs(block - expected) < 0.285 * (squares[name][0] ** 2).max(axis=0) + 1e-15).all()
@@ -148,7 +149,7 @@ def test_the_rows_are_this_worker_s():
     shares = [np.arange(20), np.arange(20, 40)]
     changed = table.features.copy()
     changed[shares[0]] = 255 - changed[shares[0]]
-    other = Table(changed, table.labels, table.scale, table.shift)
+    other = Samples(changed, table.labels, table.scale, table.shift)
     for rank, same in ((0, False), (1, True)):
         found = [helper_of(learner, each, sharding="fixed", rank=rank, size=2).fisher() for each in (table, other)]
         assert (found[0].tobytes() == found[1].tobytes()) == same

@@ -5,10 +5,11 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from manyhands.errors import SettingsError
+from manyhands.core.errors import SettingsError
+from manyhands.core.samples import Control
+from manyhands.core.strategy import RoundContext
 from manyhands.merges import MERGES, ONCE, VALIDATING
 from manyhands.merges.mean import examples_, mean_
-from manyhands.protocols import Control, RoundContext
 from manyhands.strategies import parse_strategy
 from manyhands.teams.launch import launch
 from manyhands.training.clock import PhaseClock

@@ -8,12 +8,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import manyhands
-from manyhands.errors import DivergedError
+from manyhands.core.errors import DivergedError
+from manyhands.core.samples import Control, Order, Samples
+from manyhands.core.strategy import RoundContext
 from manyhands.learners.mlp.learner import MLP
-from manyhands.learners.mlp.network import ACTIVATIONS, MLPSettings
+from manyhands.learners.mlp.settings import ACTIVATIONS, MLPSettings
 from manyhands.merges.mean import examples_
 from manyhands.merges.rebasin import match, permuted, rebasin_
-from manyhands.protocols import Control, Order, RoundContext, Table
 from manyhands.teams.launch import launch
 from manyhands.training.clock import PhaseClock
 from manyhands.training.plan import make_plan
@@ -47,7 +48,7 @@ def learner_with(blocks, hidden, **changes):
 
 def random_table(rng, rows=12):
     labels = rng.integers(0, CLASSES, rows).astype(np.int32)
-    return Table(rng.normal(size=(rows, FEATURES)), labels, np.ones(FEATURES), np.zeros(FEATURES))
+    return Samples(rng.normal(size=(rows, FEATURES)), labels, np.ones(FEATURES), np.zeros(FEATURES))
 
 
 def merged(merge_, learners, examples=None):

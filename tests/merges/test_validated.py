@@ -8,10 +8,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import manyhands
+from manyhands.core.errors import SettingsError
+from manyhands.core.samples import Control
+from manyhands.core.strategy import RoundContext
 from manyhands.data.dataset import Examples, make_dataset
-from manyhands.errors import SettingsError
 from manyhands.merges.validated import soup_, validation_
-from manyhands.protocols import Control, RoundContext
 from manyhands.teams.launch import launch
 from manyhands.training.clock import PhaseClock
 from manyhands.training.plan import make_plan

@@ -3,10 +3,10 @@
 import numpy as np
 import pytest
 
-from manyhands.errors import SettingsError
+from manyhands.core.errors import SettingsError
+from manyhands.core.samples import Control
 from manyhands.learners.mlp.learner import MLP
-from manyhands.learners.mlp.network import MLPSettings
-from manyhands.protocols import Control
+from manyhands.learners.mlp.settings import MLPSettings
 from manyhands.strategies.base import RoundOptions, average_state_
 from manyhands.strategies.easgd import EASGD
 from manyhands.strategies.hogwild import Hogwild

@@ -5,8 +5,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from manyhands.errors import DivergedError
-from manyhands.protocols import Control
+from manyhands.core.errors import DivergedError
+from manyhands.core.samples import Control
 from manyhands.strategies.compression import BLOCK, CODECS, mean_
 from manyhands.teams.launch import launch
 from manyhands.training.clock import PhaseClock

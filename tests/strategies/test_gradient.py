@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from manyhands.errors import SettingsError
-from manyhands.protocols import Control
+from manyhands.core.errors import SettingsError
+from manyhands.core.samples import Control
 from manyhands.strategies import parse_strategy
 from manyhands.strategies.compression import CODECS
 from manyhands.strategies.gradient import Gradient

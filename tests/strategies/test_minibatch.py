@@ -5,8 +5,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from manyhands.data.order import Schedule
-from manyhands.errors import SettingsError
+from manyhands.core.errors import SettingsError
+from manyhands.data.sampler import BatchSampler
 from manyhands.strategies import parse_strategy
 from manyhands.strategies.minibatch import Minibatch
 from manyhands.training.plan import Plan, make_plan
@@ -73,7 +73,7 @@ def test_one_worker_trains_on_mini_batches_too(blobs):
 def test_rows_that_are_not_drawn_have_no_influence(blobs):
     # One epoch, one worker: of 103 rows ceil(103 / 5) = 21 are drawn. Others may be anything.
     plan = make_plan(blobs, strategy="minibatch:5epochs", workers=1, epochs=1, **SMALL)
-    drawn = set(Schedule(103, 25, 0, 1, "fixed", 3, passes=5).epoch(0).rows.tolist())
+    drawn = set(BatchSampler(103, 25, 0, 1, "fixed", 3, passes=5).epoch(0).rows.tolist())
     assert len(drawn) == 21
     others = [row for row in range(103) if row not in drawn]
     features = blobs.train.features.copy()

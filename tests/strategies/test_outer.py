@@ -3,9 +3,10 @@
 import numpy as np
 import pytest
 
+from manyhands.core.samples import Control
+from manyhands.core.strategy import RoundContext
 from manyhands.learners.mlp.learner import MLP
-from manyhands.learners.mlp.network import MLPSettings
-from manyhands.protocols import Control, RoundContext
+from manyhands.learners.mlp.settings import MLPSettings
 from manyhands.strategies import parse_strategy
 from manyhands.teams.launch import launch
 from manyhands.training.clock import PhaseClock

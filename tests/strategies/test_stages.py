@@ -8,13 +8,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from manyhands.errors import SettingsError
+from manyhands.core.errors import SettingsError
+from manyhands.core.lengths import Period
+from manyhands.core.strategy import Strategy
 from manyhands.estimators.workers import strategy_for
-from manyhands.protocols import Strategy
 from manyhands.strategies import parse_strategy
 from manyhands.strategies.gradient import Gradient
 from manyhands.strategies.one_shot import OneShot
-from manyhands.strategies.period import Period
 from manyhands.strategies.periodic import Periodic
 from manyhands.training import run as running
 from manyhands.training.plan import Plan, make_plan

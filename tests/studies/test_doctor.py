@@ -11,12 +11,12 @@ from pathlib import Path
 
 import pytest
 
-from manyhands.cores import usable_cores
+from manyhands.doctor import datasets, examination, hardware, messages, rates, software
+from manyhands.doctor.advice import advice_for
+from manyhands.doctor.child import ChildFailedError, answer_of
 from manyhands.learners.mlp import kernels
-from manyhands.limits import cpu_quota, memory_limit
-from manyhands.studies.machine import datasets, examination, hardware, messages, rates, software
-from manyhands.studies.machine.advice import advice_for
-from manyhands.studies.machine.child import ChildFailedError, answer_of
+from manyhands.runtime.affinity import usable_cores
+from manyhands.runtime.cgroups import cpu_quota, memory_limit
 
 PROJECT = Path(__file__).parents[2]
 V2 = "30 20 0:25 / /sys/fs/cgroup rw,nosuid - cgroup2 cgroup2 rw\n"
@@ -182,7 +182,7 @@ class TestMessages:
 
     def test_mpi_is_not_initialized_here(self):
         code = (
-            "import sys\nfrom manyhands.studies.machine.messages import message_passing\n"
+            "import sys\nfrom manyhands.doctor.messages import message_passing\n"
             "message_passing()\nassert 'mpi4py' not in sys.modules"
         )
         subprocess.run([sys.executable, "-c", code], check=True, timeout=60)

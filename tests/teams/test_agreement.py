@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from manyhands.errors import DataError, SettingsError
+from manyhands.core.errors import DataError, SettingsError
 from manyhands.strategies import parse_strategy
 from manyhands.teams.agreement import as_text, describe, difference, is_shared, together
 

@@ -9,10 +9,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from manyhands.errors import SettingsError
-from manyhands.parts import part_of
-from manyhands.protocols import Control
-from manyhands.teams import launchers
+from manyhands.core.errors import SettingsError
+from manyhands.core.samples import Control
+from manyhands.runtime.partition import part_of
+from manyhands.teams import mpi_environment
 from manyhands.teams.launch import launch
 from manyhands.training.clock import PhaseClock
 
@@ -78,7 +78,7 @@ def main(folder):
 
 
 def worker():
-    from manyhands.teams.world import join
+    from manyhands.teams.mpi_world import join
 
     return join().rank
 
@@ -229,13 +229,13 @@ def test_parts_by_hand():
 def found(tmp_path_factory):
     """What three real processes found, and three threads."""
     pytest.importorskip("mpi4py")
-    from manyhands.teams import world
+    from manyhands.teams import mpi_world
 
     folder = tmp_path_factory.mktemp("job")
-    mpiexec, kind = launchers.find_mpiexec(world.library())
+    mpiexec, kind = mpi_environment.find_mpiexec(mpi_world.library())
     job = subprocess.run(
-        [*launchers.job_command(mpiexec, kind, SIZE), sys.executable, __file__, str(folder)],
-        env=launchers.job_environment(kind),
+        [*mpi_environment.job_command(mpiexec, kind, SIZE), sys.executable, __file__, str(folder)],
+        env=mpi_environment.job_environment(kind),
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,

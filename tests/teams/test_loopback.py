@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from manyhands.teams.loopback import keep_others_out
+from manyhands.teams.loopback import allow_loopback_only
 
 LISTENS = """
 import socket, sys, time
@@ -29,7 +29,7 @@ def test_nobody_reaches_what_listens_everywhere():
         try:
             everywhere, here = map(int, process.stdout.readline().split())
             assert answers(everywhere)
-            if not keep_others_out(process.pid):
+            if not allow_loopback_only(process.pid):
                 pytest.skip("this system does not let a process have the sockets of another")
             assert (answers(everywhere), answers(here)) == (False, True)
         finally:
@@ -37,4 +37,4 @@ def test_nobody_reaches_what_listens_everywhere():
 
 
 def test_a_process_that_is_gone_is_no_error():
-    assert keep_others_out(2**22 + 1) == 0
+    assert allow_loopback_only(2**22 + 1) == 0

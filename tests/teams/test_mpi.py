@@ -11,10 +11,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from manyhands.parts import part_of
-from manyhands.protocols import Control
-from manyhands.teams import launchers
-from manyhands.teams import world as worlds
+from manyhands.core.samples import Control
+from manyhands.runtime.partition import part_of
+from manyhands.teams import mpi_environment
+from manyhands.teams import mpi_world as worlds
 from manyhands.teams.launch import launch
 from manyhands.training.clock import PhaseClock
 
@@ -193,11 +193,11 @@ class Answers:
 def answers(request, tmp_path_factory):
     """Start one job of this size; all tests look at what it left."""
     folder = tmp_path_factory.mktemp("job")
-    mpiexec, kind = launchers.find_mpiexec(worlds.library())
+    mpiexec, kind = mpi_environment.find_mpiexec(worlds.library())
     beginner = "program" if request.param == 3 else "manyhands"
     job = subprocess.Popen(
-        [*launchers.job_command(mpiexec, kind, request.param), sys.executable, __file__, str(folder), beginner],
-        env=launchers.job_environment(kind),
+        [*mpi_environment.job_command(mpiexec, kind, request.param), sys.executable, __file__, str(folder), beginner],
+        env=mpi_environment.job_environment(kind),
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
@@ -323,13 +323,15 @@ def test_rows_are_scattered_and_gathered_whatever_their_shape_and_number(answers
 
 def test_outside_of_any_job_a_process_is_alone(tmp_path):
     program = (
-        "from manyhands.teams.world import join, joined\n"
+        "from manyhands.teams.mpi_world import join, joined\n"
         "assert joined() is None\n"
         "world = join()\n"
         "assert join() is world is joined()\n"
         "print(world.rank, world.size, world.watch, world.share('é'), world.tell('ü'), world.call_off(0, 'fails'))"
     )
-    environment = launchers.job_environment(launchers.kind_of(worlds.library())) | {"PYTHONIOENCODING": "utf-8"}
+    environment = mpi_environment.job_environment(mpi_environment.kind_of(worlds.library())) | {
+        "PYTHONIOENCODING": "utf-8"
+    }
     done = subprocess.run(
         [sys.executable, "-c", program], cwd=tmp_path, env=environment, capture_output=True, timeout=60, check=False
     )

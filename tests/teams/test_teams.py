@@ -6,8 +6,8 @@ import time
 import numpy as np
 import pytest
 
-from manyhands.errors import SettingsError, WorkerLost
-from manyhands.protocols import Control
+from manyhands.core.errors import SettingsError, WorkerLost
+from manyhands.core.samples import Control
 from manyhands.teams import launch as launching
 from manyhands.teams.launch import launch
 from manyhands.training.clock import PhaseClock
@@ -174,10 +174,10 @@ def test_a_failing_worker_ends_the_others_and_is_the_one_reported():
 
 def test_without_the_call_off_the_others_would_wait_for_ever(monkeypatch):
     # The guard of the test above, taken away: the others are still waiting after the failure.
-    from manyhands.teams.threads import Room
+    from manyhands.teams.threads import ThreadGroup
 
     meetings = []
-    monkeypatch.setattr(Room, "call_off", lambda self, rank: meetings.append(self))
+    monkeypatch.setattr(ThreadGroup, "call_off", lambda self, rank: meetings.append(self))
 
     def work(team):
         if team.rank == 1:

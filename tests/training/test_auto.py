@@ -8,11 +8,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from manyhands.data.order import check_batch
-from manyhands.errors import SettingsError
-from manyhands.learners.mlp.network import MLPSettings
-from manyhands.studies.compare import compare
-from manyhands.studies.comparison import run_record
+from manyhands.core.errors import SettingsError
+from manyhands.data.sampler import check_batch
+from manyhands.learners.mlp.settings import MLPSettings
+from manyhands.studies.compare.results import run_record
+from manyhands.studies.compare.run import compare
 from manyhands.training.auto import Asked, choose
 from manyhands.training.events import RoundHeld
 from manyhands.training.plan import Plan, make_plan

@@ -9,11 +9,11 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from manyhands.errors import ManyhandsError, SettingsError
+from manyhands.core.errors import ManyhandsError, SettingsError
+from manyhands.core.learner import RunOutcome
 from manyhands.learners import LEARNERS as LEARNER_MAKERS
 from manyhands.learners import make_learner
 from manyhands.learners.mlp.learner import MLP
-from manyhands.protocols import RunOutcome
 from manyhands.strategies import STRATEGIES as MAKERS
 from manyhands.strategies import parse_strategy
 from manyhands.training.events import RoundHeld

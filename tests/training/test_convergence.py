@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 from sklearn.metrics import accuracy_score, log_loss
 
+from manyhands.core.errors import DivergedError
 from manyhands.data.dataset import Examples, make_dataset
-from manyhands.errors import DivergedError
 from manyhands.learners.mlp.learner import MLP
 from manyhands.training.model import scores
 from manyhands.training.plan import make_plan

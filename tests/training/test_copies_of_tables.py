@@ -6,20 +6,20 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
+from manyhands.core.errors import DataError
+from manyhands.core.samples import Samples
 from manyhands.data.dataset import Dataset, Examples, make_dataset
 from manyhands.data.scaling import Scaling
 from manyhands.data.split import head, resplit
-from manyhands.errors import DataError
-from manyhands.protocols import Table
-from manyhands.training import job
-from manyhands.training.handover import hand_over, take_over
+from manyhands.training.jobs import client
+from manyhands.training.jobs.dataset_files import map_dataset, write_dataset
+from manyhands.training.jobs.distributed_read import facts_of, scatter
 from manyhands.training.plan import make_plan
 from manyhands.training.run import network_settings, run
-from manyhands.training.together import facts_of, scatter
 
-FIELDS = [each.name for each in fields(Table)]
-PER_ROW = [each.name for each in fields(Table) if each.metadata.get("per") == "sample"]
-PER_FEATURE = [each.name for each in fields(Table) if each.metadata.get("per") == "feature"]
+FIELDS = [each.name for each in fields(Samples)]
+PER_ROW = [each.name for each in fields(Samples) if each.metadata.get("per") == "sample"]
+PER_FEATURE = [each.name for each in fields(Samples) if each.metadata.get("per") == "feature"]
 WIDTH, OUTPUTS = 12, 3
 
 
@@ -101,8 +101,8 @@ def test_random_splits(dataset, validated):
 @pytest.mark.parametrize("validated", [False, True])
 def test_files_of_a_job(dataset, tmp_path, validated):
     given = dataset if validated else replace(dataset, validation=None)
-    hand_over(given, tmp_path)
-    taken = take_over(tmp_path)
+    write_dataset(given, tmp_path)
+    taken = map_dataset(tmp_path)
     assert taken.tables.keys() == given.tables.keys()
     for part, table in taken.tables.items():
         assert_same(table, given.tables[part])
@@ -160,10 +160,10 @@ def test_the_room_for_a_job_is_that_of_all_arrays(dataset, monkeypatch):
     needed = 2 * sum(array.nbytes for table in dataset.tables.values() for array in table.arrays().values()) + (
         16 << 20
     )
-    monkeypatch.setattr(job.os, "access", lambda *_: True)
+    monkeypatch.setattr(client.os, "access", lambda *_: True)
     for free, place in ((needed, None), (needed + 1, "/dev/shm")):
-        monkeypatch.setattr(job.os, "statvfs", lambda _, free=free: SimpleNamespace(f_bavail=free, f_frsize=1))
-        assert job._place_for(dataset) == place
+        monkeypatch.setattr(client.os, "statvfs", lambda _, free=free: SimpleNamespace(f_bavail=free, f_frsize=1))
+        assert client._place_for(dataset) == place
 
 
 def test_images_keep_their_shape_and_a_wrong_one_is_refused():

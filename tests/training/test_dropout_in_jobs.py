@@ -4,19 +4,22 @@ import numpy as np
 import pytest
 
 import manyhands
-from manyhands.protocols import Control, Order, Table
+from manyhands.core.samples import Control, Order, Samples
 
 WORDS = {"hidden": (12,), "dropout": 0.4, "epochs": 2, "batch": 24}
 
 
 def test_a_share_of_its_own_table_has_the_masks_of_the_whole():
     from manyhands.learners.mlp.learner import MLP
-    from manyhands.learners.mlp.network import MLPSettings
+    from manyhands.learners.mlp.settings import MLPSettings
 
     rng = np.random.default_rng(0)
     features, labels = rng.integers(0, 255, (40, 6)).astype(np.uint8), rng.integers(0, 3, 40).astype(np.int32)
     scale, shift = np.full(6, 1 / 255), np.zeros(6)
-    whole, part = Table(features, labels, scale, shift), Table(features[20:], labels[20:], scale, shift, first_row=20)
+    whole, part = (
+        Samples(features, labels, scale, shift),
+        Samples(features[20:], labels[20:], scale, shift, first_row=20),
+    )
     trained = []
     for table, first in ((whole, 20), (part, 0)):
         learner = MLP(MLPSettings((8,), dropout=0.5), 6, 3, seed=1)

@@ -6,12 +6,12 @@ import numpy as np
 import pytest
 
 import manyhands
+from manyhands.core.errors import DataError, DivergedError
+from manyhands.core.randomness import generator
 from manyhands.data.dataset import Dataset, Examples, make_dataset
 from manyhands.data.precision import say_once
-from manyhands.errors import DataError, DivergedError
 from manyhands.learners import make_learner
-from manyhands.learners.mlp.network import MLPSettings
-from manyhands.randomness import generator
+from manyhands.learners.mlp.settings import MLPSettings
 from manyhands.training.evaluation import evaluate
 
 RNG = np.random.default_rng(0)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import manyhands
-from manyhands.errors import DataError, OutOfMemoryError, SettingsError
+from manyhands.core.errors import DataError, OutOfMemoryError, SettingsError
 from manyhands.teams import launch
 from manyhands.training.given import check_range, check_targets
 from manyhands.training.plan import make_plan
@@ -90,7 +90,7 @@ class TestTrain:
             manyhands.train(blobs, hidden=hidden, strategy="gradient", workers=3, team=team)
 
     def test_members_side_by_side_make_a_larger_network(self, blobs, monkeypatch):
-        monkeypatch.setattr("manyhands.memory.memory_room", lambda: (100 << 20, "free"))
+        monkeypatch.setattr("manyhands.runtime.memory.memory_room", lambda: (100 << 20, "free"))
         words = {"settings": manyhands.MLPSettings(hidden=(800, 800)), "workers": 4}
         make_plan(blobs, strategy="one-shot", **words)
         with pytest.raises(OutOfMemoryError):
@@ -98,7 +98,7 @@ class TestTrain:
 
 
 def test_a_crowd_is_told_of(blobs, monkeypatch, notices):
-    monkeypatch.setattr("manyhands.cores.usable_cores", lambda: 2)
+    monkeypatch.setattr("manyhands.runtime.affinity.usable_cores", lambda: 2)
     monkeypatch.setattr("manyhands.training.run.run", lambda *_args, **_words: None)
     manyhands.train(blobs, strategy="gradient", workers=8)
     assert not notices

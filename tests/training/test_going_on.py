@@ -5,10 +5,10 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 import pytest
 
-from manyhands.data.order import Schedule
-from manyhands.errors import SettingsError
-from manyhands.learners.mlp.network import MLPSettings
-from manyhands.protocols import Control
+from manyhands.core.errors import SettingsError
+from manyhands.core.samples import Control
+from manyhands.data.sampler import BatchSampler
+from manyhands.learners.mlp.settings import MLPSettings
 from manyhands.teams.launch import launch
 from manyhands.training.clock import PhaseClock
 from manyhands.training.loop import weights_of
@@ -142,7 +142,7 @@ def test_the_mean_loss_of_rows_with_weights_by_hand(workers):
     def work(team):
         # With more workers than rows in a batch, the third has none.
         place = min(team.rank, 1), min(team.size, 2)
-        order = Schedule(3, 2, *place, "global", 0, shuffle=False).epoch(0)
+        order = BatchSampler(3, 2, *place, "global", 0, shuffle=False).epoch(0)
         counts, own = weights_of(weights, order) * (team.rank < 2), np.zeros(2)
         for step in range(2):
             rows = order.rows[order.bounds[step] : order.bounds[step + 1]]
@@ -156,7 +156,7 @@ def test_the_mean_loss_of_rows_with_weights_by_hand(workers):
 
 
 def test_sums_of_weights_by_step():
-    order = Schedule(10, 4, 1, 3, "global", 3).epochs(0, 2)
+    order = BatchSampler(10, 4, 1, 3, "global", 3).epochs(0, 2)
     weights = np.arange(10.0)
     expected = [weights[order.rows[a:b]].sum() for a, b in zip(order.bounds, order.bounds[1:], strict=False)]
     np.testing.assert_array_equal(weights_of(weights, order), expected)

@@ -4,11 +4,11 @@ import numpy as np
 import pytest
 
 import manyhands
+from manyhands.core.errors import DataError
 from manyhands.data.catalog import DataRequest, load
 from manyhands.data.dataset import Dataset, Examples, make_dataset
 from manyhands.data.precision import say_once
-from manyhands.errors import DataError
-from manyhands.learners.mlp.network import MLPSettings
+from manyhands.learners.mlp.settings import MLPSettings
 from manyhands.training.inputs import check_inputs
 from manyhands.training.model import load_model
 from manyhands.training.plan import make_plan

@@ -14,8 +14,8 @@ from safetensors.numpy import load as load_tensors
 from safetensors.numpy import save as save_tensors
 
 import manyhands
+from manyhands.core.errors import DataError, ManyhandsError, ModelFileError, OutputError
 from manyhands.data.dataset import Examples, make_dataset
-from manyhands.errors import DataError, ManyhandsError, ModelFileError, OutputError
 from manyhands.training.model import TrainedModel, load_model
 
 QUICK = settings(deadline=None, max_examples=150)

@@ -9,9 +9,10 @@ import itertools
 import numpy as np
 import pytest
 
+from manyhands.core.learner import Rounds
+from manyhands.core.samples import Control, Order, Samples
 from manyhands.learners.mlp.learner import MLP
-from manyhands.learners.mlp.network import ACTIVATIONS, LOSSES, OPTIMIZERS, MLPSettings
-from manyhands.protocols import Control, Order, Rounds, Table
+from manyhands.learners.mlp.settings import ACTIVATIONS, LOSSES, OPTIMIZERS, MLPSettings
 from manyhands.teams.launch import launch
 from manyhands.training.clock import PhaseClock
 from manyhands.training.plan import make_plan
@@ -57,7 +58,7 @@ def test_layers_that_several_workers_share_have_one_norm(blobs, optimizer):
 # --- what data sets of classes do not have: other targets, weights of rows ----------------------------------------
 
 
-def table_of(loss) -> Table:
+def table_of(loss) -> Samples:
     rng = np.random.default_rng(1)
     targets = {
         "cross_entropy": rng.dirichlet(np.ones(4), 60),
@@ -66,7 +67,7 @@ def table_of(loss) -> Table:
         "poisson": rng.poisson(2.0, (60, 4)).astype(float),
     }[loss]
     features, labels = rng.integers(0, 256, (60, 7), np.uint8), np.zeros(60, np.int32)
-    return Table(features, labels, np.full(7, 0.015), np.full(7, -2.0), targets, rng.uniform(0.1, 3, 60))
+    return Samples(features, labels, np.full(7, 0.015), np.full(7, -2.0), targets, rng.uniform(0.1, 3, 60))
 
 
 def batches_of() -> list[np.ndarray]:
@@ -93,7 +94,7 @@ def stepping(loss, size):
         order, rounds = share_of(batches, team.rank, team.size), None
         if team.size > 1:
             gradient = np.zeros(learner.size)
-            meeting = team.meeting_for(gradient, learner.parameters)
+            meeting = team.shared_reduction(gradient, learner.parameters)
             rounds = Rounds(meeting, np.zeros(0, np.int64), gradient=gradient)
         learner.run(table, order, np.full(order.steps, 0.01), controls[team.rank], rounds)
         return learner.parameters

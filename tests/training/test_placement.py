@@ -8,7 +8,7 @@ import pytest
 from threadpoolctl import threadpool_info, threadpool_limits
 
 import manyhands
-from manyhands.errors import SettingsError
+from manyhands.core.errors import SettingsError
 from manyhands.learners.mlp.blas import description
 from manyhands.training.placement import Placement, blas_limited
 from manyhands.training.plan import Plan, make_plan

@@ -9,11 +9,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from manyhands.core.errors import SettingsError
+from manyhands.core.samples import Samples
 from manyhands.data.dataset import Examples, make_dataset
-from manyhands.data.shares import Shares
-from manyhands.errors import SettingsError
-from manyhands.learners.mlp.network import MLPSettings
-from manyhands.protocols import Table
+from manyhands.data.partitioning import Partition
+from manyhands.learners.mlp.settings import MLPSettings
 from manyhands.strategies import parse_strategy
 from manyhands.training.plan import Plan, make_plan, rows_needed, rows_validated
 from manyhands.training.schedules import RateSchedule, parse_schedule
@@ -43,7 +43,7 @@ def watched(blobs):
     """The blobs, the last 13 of them for validation."""
     table = blobs.train
     first, last = (
-        Table(table.features[c], table.labels[c], table.scale, table.shift) for c in np.split(np.arange(103), [90])
+        Samples(table.features[c], table.labels[c], table.scale, table.shift) for c in np.split(np.arange(103), [90])
     )
     return replace(blobs, train=first, validation=last)
 
@@ -210,7 +210,7 @@ def test_defaults(blobs, digits):
     plan = make_plan(digits)
     assert (plan.strategy.name, plan.workers, plan.team) == ("sequential", 1, "solo")
     assert (plan.batch, plan.epochs, plan.seed, plan.rows, plan.learner) == (200, 75, 0, digits.rows, "mlp")
-    assert (plan.schedule, plan.stop, plan.shares, plan.sharding) == (RateSchedule(), None, Shares(), "global")
+    assert (plan.schedule, plan.stop, plan.shares, plan.sharding) == (RateSchedule(), None, Partition(), "global")
     assert (plan.convergence, plan.automatic, plan.label) == (False, False, "sequential")
     assert make_plan(blobs, strategy="one-shot").sharding == "fixed"
     assert make_plan(blobs, strategy="one-shot", sharding="global").sharding == "global"
@@ -224,7 +224,7 @@ def test_values_may_be_given_instead_of_texts(blobs):
     values = {
         "schedule": parse_schedule(texts["schedule"]),
         "stop": LossStop(0.01, 3),
-        "shares": Shares("dirichlet", 0.5),
+        "shares": Partition("dirichlet", 0.5),
     }
     assert plan_for(blobs, "periodic:7", **texts) == plan_for(blobs, parse_strategy("periodic:7"), **values)
 
@@ -471,7 +471,7 @@ def test_merges_that_look_at_validation_rows_are_possible_with_them(watched):
         (("sequential", None, "published"), "fixed"),
         (("auto", None, "mlp"), "global"),
         (("one-shot", None, "mlp", "sorted"), "global"),  # who divides anew needs all of them
-        (("one-shot", None, "mlp", Shares("iid")), "global"),
+        (("one-shot", None, "mlp", Partition("iid")), "global"),
     ],
     ids=str,
 )

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from manyhands.teams import launchers
+from manyhands.teams import mpi_environment
 
 WORKERS = 3
 WORDS = {"strategy": "periodic:1epoch", "epochs": 2, "hidden": (4,), "batch": 30}
@@ -122,7 +122,7 @@ def outcome(rank, given, mine):
 
 
 def main(folder):
-    from manyhands.teams.world import join
+    from manyhands.teams.mpi_world import join
 
     rank = join().rank
     os.chdir(folder / str(rank))
@@ -138,14 +138,14 @@ def main(folder):
 def told(tmp_path_factory):
     """What every process has met, case by case."""
     pytest.importorskip("mpi4py")
-    from manyhands.teams.world import library
+    from manyhands.teams.mpi_world import library
 
     folder = tmp_path_factory.mktemp("ranks")
     lay_out(folder)
-    path, kind = launchers.find_mpiexec(library())
+    path, kind = mpi_environment.find_mpiexec(library())
     done = subprocess.run(
-        [*launchers.job_command(path, kind, WORKERS), sys.executable, __file__, folder],
-        env=launchers.job_environment(kind),
+        [*mpi_environment.job_command(path, kind, WORKERS), sys.executable, __file__, folder],
+        env=mpi_environment.job_environment(kind),
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 
 import manyhands
+from manyhands.core.errors import DataError, DivergedError, SettingsError
 from manyhands.data.dataset import Examples, make_dataset
 from manyhands.data.filestate import FileState
-from manyhands.errors import DataError, DivergedError, SettingsError
 from manyhands.training.clock import PHASES, PhaseClock, slowest
 from manyhands.training.events import EpochEnded, Measured, RoundHeld
 from manyhands.training.plan import make_plan

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from manyhands.errors import SettingsError
+from manyhands.core.errors import SettingsError
 from manyhands.training.schedules import EXAMPLES, SCHEDULES, RateSchedule, parse_schedule
 
 # Schedule, epochs of the run, {position in epochs: factor}.

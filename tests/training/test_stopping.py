@@ -15,9 +15,9 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.neural_network import MLPClassifier
 
 import manyhands
+from manyhands.core.errors import SettingsError
+from manyhands.core.samples import Control, Samples
 from manyhands.data.catalog import DataRequest, load
-from manyhands.errors import SettingsError
-from manyhands.protocols import Control, Table
 from manyhands.teams.launch import launch
 from manyhands.teams.solo import Solo
 from manyhands.training.clock import PhaseClock
@@ -686,7 +686,7 @@ def test_test_rows_are_never_looked_at(split):
     """Whatever they are, it stops where it stops; and where only they are good enough, it does not."""
     test, validation = split.test, split.validation
     rng = np.random.default_rng(0)
-    wrong = Table(rng.permutation(test.features), rng.permutation(test.labels), test.scale, test.shift)
+    wrong = Samples(rng.permutation(test.features), rng.permutation(test.labels), test.scale, test.shift)
     for strategy in ("gradient", "periodic:1epoch"):
         plan = plan_for_accuracy(split, strategy, 2, "accuracy:85%")
         usual, other = run(plan, split), run(plan, replace(split, test=wrong))

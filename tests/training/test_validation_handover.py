@@ -11,8 +11,8 @@ import pytest
 import manyhands
 from manyhands.data.catalog import DataRequest, load
 from manyhands.data.dataset import Examples, make_dataset
-from manyhands.teams import launchers
-from manyhands.training.handover import hand_over, take_over
+from manyhands.teams import mpi_environment
+from manyhands.training.jobs.dataset_files import map_dataset, write_dataset
 from manyhands.training.plan import make_plan
 from manyhands.training.run import Runner, network_settings, run
 
@@ -40,8 +40,8 @@ def test_validation_rows_arrive_as_they_were(tmp_path, examples, rows, validatio
     data = examples()
     dataset = make_dataset("pets", data, data, rows=rows, validation=validation)
     assert dataset.validation.rows == (kept or len(data.labels) // 6)  # by default a sixth, where there are no others
-    hand_over(dataset, tmp_path)
-    taken = take_over(tmp_path)
+    write_dataset(dataset, tmp_path)
+    taken = map_dataset(tmp_path)
     for part in ("train", "test", "validation"):
         for name in ("features", "labels", "scale", "shift"):
             assert same(getattr(getattr(taken, part), name), getattr(getattr(dataset, part), name)), (part, name)
@@ -51,28 +51,28 @@ def test_validation_rows_arrive_as_they_were(tmp_path, examples, rows, validatio
 
 def test_they_are_mapped_and_what_is_written_stays_here(tmp_path):
     dataset = make_dataset("pets", pixels(), pixels(), validation=12)
-    hand_over(dataset, tmp_path)
-    taken = take_over(tmp_path).validation.features
+    write_dataset(dataset, tmp_path)
+    taken = map_dataset(tmp_path).validation.features
     assert type(taken) is np.ndarray
     base = taken
     while isinstance(base, np.ndarray):
         base = base.base
     assert isinstance(base, mmap.mmap)
     taken[:] = 0
-    assert same(take_over(tmp_path).validation.features, dataset.validation.features)
+    assert same(map_dataset(tmp_path).validation.features, dataset.validation.features)
 
 
 def test_without_validation_rows_there_are_none(tmp_path):
-    hand_over(make_dataset("pets", pixels(), pixels()), tmp_path)
-    taken = take_over(tmp_path)
+    write_dataset(make_dataset("pets", pixels(), pixels()), tmp_path)
+    taken = map_dataset(tmp_path)
     assert taken.validation is None
     assert "validation_rows" not in taken.describe()
 
 
 def test_a_folder_used_for_another_data_set_before_has_none_of_its_rows(tmp_path):
-    hand_over(make_dataset("pets", pixels(), pixels(), validation=12), tmp_path)
-    hand_over(make_dataset("pets", pixels(), pixels()), tmp_path)
-    assert take_over(tmp_path).validation is None
+    write_dataset(make_dataset("pets", pixels(), pixels(), validation=12), tmp_path)
+    write_dataset(make_dataset("pets", pixels(), pixels()), tmp_path)
+    assert map_dataset(tmp_path).validation is None
 
 
 @pytest.fixture(scope="module")
@@ -124,8 +124,8 @@ from pathlib import Path
 import numpy as np
 
 from manyhands.data.catalog import DataRequest, load
-from manyhands.teams.world import join
-from manyhands.training.together import load_for, scatter
+from manyhands.teams.mpi_world import join
+from manyhands.training.jobs.distributed_read import load_for, scatter
 
 folder, world = Path(sys.argv[1]), join()
 record = {"facts": {}}
@@ -168,7 +168,7 @@ def write_csv(path, rows):
 def job(tmp_path_factory):
     """What the processes of a user's job say: one job, with data of every kind."""
     pytest.importorskip("mpi4py")
-    from manyhands.teams.world import library
+    from manyhands.teams.mpi_world import library
 
     folder = tmp_path_factory.mktemp("job")
     files = {f"{part}_csv": write_csv(folder / f"{part}.csv", rows) for part, rows in (("train", 110), ("test", 30))}
@@ -178,13 +178,13 @@ def job(tmp_path_factory):
     }
     (folder / "requests.json").write_text(json.dumps(requests))
     (folder / "script.py").write_text(SCRIPT)
-    path, kind = launchers.find_mpiexec(library())
+    path, kind = mpi_environment.find_mpiexec(library())
     done = subprocess.run(
         [
-            *launchers.job_command(path, kind, WORKERS),
+            *mpi_environment.job_command(path, kind, WORKERS),
             *(sys.executable, str(folder / "script.py"), str(folder)),
         ],
-        env=launchers.job_environment(kind),
+        env=mpi_environment.job_environment(kind),
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,

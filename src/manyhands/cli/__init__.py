@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 
 try:
-    from manyhands import interruption
+    from manyhands.runtime import signals
 except KeyboardInterrupt:
     raise SystemExit(130) from None
 
@@ -23,14 +23,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     0: done. 1: data, files or training failed. 2: the command line cannot work. 130: interrupted by Ctrl-C, 143: by
     SIGTERM, 129: by the end of the terminal (SIGHUP).
     """
-    with interruption.heeded(to_the_end=arguments is None):
+    with signals.heeded(to_the_end=arguments is None):
         try:
-            with interruption.insisted():
+            with signals.insisted():
                 from manyhands.cli import program
             status = program.run(arguments)
-            if status not in interruption.STATUSES:
-                interruption.check()
-            return interruption.settle(status)
+            if status not in signals.STATUSES:
+                signals.check()
+            return signals.settle(status)
         except KeyboardInterrupt as error:
             return _interrupted(error)
 
@@ -38,5 +38,5 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _interrupted(error: KeyboardInterrupt) -> int:
     """Say that this program was ended before it had understood what to do; return the exit status."""
     if os.environ.get("OMPI_COMM_WORLD_RANK", "0") == "0":
-        interruption.say(f"manyhands: {str(error) or 'interrupted'}")
-    return interruption.settle(interruption.status_of(error))
+        signals.say(f"manyhands: {str(error) or 'interrupted'}")
+    return signals.settle(signals.status_of(error))

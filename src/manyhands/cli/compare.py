@@ -7,12 +7,12 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from manyhands.cli import options as shared
-from manyhands.cli import studies
-from manyhands.errors import SettingsError
+from manyhands.cli import study_runner
+from manyhands.core.errors import SettingsError
 
 if TYPE_CHECKING:
-    from manyhands.studies.compare import CompareRequest, CompareStudy
-    from manyhands.studies.published import PublishedStudy
+    from manyhands.studies.compare.run import CompareRequest, CompareStudy
+    from manyhands.studies.replications.todorov2021 import PublishedStudy
     from manyhands.training.plan import Plan
 
     Study = CompareStudy | PublishedStudy
@@ -72,21 +72,21 @@ def run(options: argparse.Namespace) -> int:
     from manyhands.teams.launch import check_alone
 
     check_alone("mpi" if options.as_published else options.team)
-    studies.check_output(options)
+    study_runner.check_output(options)
     if options.as_published:
         published = _published_study(options)
         _introduce(published, quiet=options.quiet)
-        return studies.carry_out(options, published.outcome, lambda: _run(published, options), published.text)
-    with studies.open_logs(options) as logs:
+        return study_runner.carry_out(options, published.outcome, lambda: _run(published, options), published.text)
+    with study_runner.open_logs(options) as logs:
         study = _compare_study(options)
         _introduce(study, quiet=options.quiet)
-        return studies.carry_out(options, study.outcome, lambda: _run(study, options, logs), study.text)
+        return study_runner.carry_out(options, study.outcome, lambda: _run(study, options, logs), study.text)
 
 
 def request_of(options: argparse.Namespace, **changes: Any) -> CompareRequest:
     """Translate the options of a comparison."""
-    from manyhands.studies.compare import DEFAULT_SEEDS, DEFAULT_STRATEGIES, CompareRequest
-    from manyhands.studies.statistics import DEFAULT_MARGIN
+    from manyhands.studies.base.statistics import DEFAULT_MARGIN
+    from manyhands.studies.compare.run import DEFAULT_SEEDS, DEFAULT_STRATEGIES, CompareRequest
     from manyhands.training.run import network_settings
 
     if options.splits is not None and options.seeds is not None:
@@ -113,7 +113,7 @@ def request_of(options: argparse.Namespace, **changes: Any) -> CompareRequest:
 
 
 def _compare_study(options: argparse.Namespace) -> CompareStudy:
-    from manyhands.studies.compare import CompareStudy, load_scaled
+    from manyhands.studies.compare.run import CompareStudy, load_scaled
 
     request = request_of(options, scaled=options.scaled)
     data = shared.data_request(options, request.strategies)
@@ -121,7 +121,7 @@ def _compare_study(options: argparse.Namespace) -> CompareStudy:
 
 
 def _published_study(options: argparse.Namespace) -> PublishedStudy:
-    from manyhands.studies.published import PublishedRequest, PublishedStudy
+    from manyhands.studies.replications.todorov2021 import PublishedRequest, PublishedStudy
     from manyhands.training.run import network_settings
 
     shared.refuse_with_published(
@@ -159,9 +159,9 @@ def _introduce(study: Study, *, quiet: bool) -> None:
     if quiet:
         return
     plan = study.plans[0]
-    network = studies.network_text(study.dataset, "-".join(map(str, plan.settings.hidden)), plan.settings)
+    network = study_runner.network_text(study.dataset, "-".join(map(str, plan.settings.hidden)), plan.settings)
     lines = [f"{_training(plan)}, {len(study.plans)} runs", *_chosen(study.plans)]
-    studies.introduce(study.dataset, study.outcome.environment, network, f"\n{' ' * 10}".join(lines))
+    study_runner.introduce(study.dataset, study.outcome.environment, network, f"\n{' ' * 10}".join(lines))
 
 
 def _training(plan: Plan) -> str:
@@ -184,7 +184,7 @@ def _chosen(plans: Sequence[Plan]) -> list[str]:
 
 def _run(study: Study, options: argparse.Namespace, *logs: Any) -> None:
     """Run the study under a progress bar, which is silent where there is no terminal."""
-    with studies.progress_bar(quiet=options.quiet) as advance:
+    with study_runner.progress_bar(quiet=options.quiet) as advance:
         if advance is None:
             study.run(None, *logs)
             return

@@ -33,10 +33,10 @@ def run(options: argparse.Namespace) -> int:
     """Carry out the command."""
     if not jobs.first():  # one process speaks for a job
         return 0
-    from manyhands.studies.machine.examination import examine
-    from manyhands.training.jobfolder import sweep
+    from manyhands.doctor.examination import examine
+    from manyhands.training.jobs.folder import remove_abandoned
 
-    for folder in sweep():
+    for folder in remove_abandoned():
         print(f"manyhands doctor: removed {folder}, which a job had left that was killed", file=sys.stderr)
     record = examine(quick=options.quick)
     print(json.dumps(record, indent=1) if options.json else "\n".join(lines(record)))
@@ -152,7 +152,7 @@ def _rates(record: dict[str, Any]) -> Iterator[str]:
     if rates is None:
         yield "not measured (--quick)"
         return
-    from manyhands.studies.machine.rates import SHAPES
+    from manyhands.doctor.rates import SHAPES
 
     yield "of one core, float32"
     rows = [("multiply-add in registers", rates["peak"])]
@@ -194,7 +194,7 @@ def _mpi(record: dict[str, Any]) -> Iterator[str]:
 
 def _short(library: str) -> str:
     """Return the telling part of an MPI library's version text."""
-    from manyhands.teams.launchers import first_line
+    from manyhands.teams.mpi_environment import first_line
 
     return first_line(library)
 

@@ -10,15 +10,15 @@ from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from manyhands.cli import options as shared
-from manyhands.cli import studies
-from manyhands.errors import DataError
+from manyhands.cli import study_runner
+from manyhands.core.errors import DataError
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
     from manyhands.data.dataset import Examples
-    from manyhands.studies.diagnostics import Diagnosis
+    from manyhands.evaluation.diagnostics import Diagnosis
     from manyhands.training.model import TrainedModel
 
 Result = TypeVar("Result")
@@ -55,15 +55,15 @@ def register(commands: Any) -> None:
 def run(options: argparse.Namespace) -> int:
     """Carry out the command."""
     from manyhands.data.catalog import load_test
-    from manyhands.studies.diagnostics import diagnose, evaluation
-    from manyhands.studies.seal import write_record
+    from manyhands.evaluation.diagnostics import diagnose, evaluation
+    from manyhands.studies.base.seal import write_record
     from manyhands.training.model import load_model
 
     shared.check_output(options.json)
     model = load_model(options.model)
     other = load_model(options.against) if options.against else None
     if options.report:
-        from manyhands.studies.report import check_possible
+        from manyhands.reports.write import check_possible
 
         check_possible(options.report)
     options.label_column = _label_column(options, model)
@@ -80,7 +80,7 @@ def run(options: argparse.Namespace) -> int:
         lines.insert(0, f"model     {options.model}, trained on {model.name}, {len(model.classes)} classes")
     if against is not None:
         lines.append(_difference(against, options.against))
-    studies.in_order(
+    study_runner.in_order(
         lambda: write_record(options.json, record) if options.json else None,
         lambda: print("\n".join(lines), flush=True),
         *(_report(options, found, model, examples, record) if options.report else ()),
@@ -92,8 +92,8 @@ def _label_column(options: argparse.Namespace, model: TrainedModel) -> str:
     """Return the column of the labels: the one asked for, else that of the training rows, else the first."""
     chosen: str | None = options.label_column
     if chosen is None and options.test_csv and model.label_name:
-        from manyhands.data.csvheader import csv_columns
-        from manyhands.errors import SettingsError
+        from manyhands.core.errors import SettingsError
+        from manyhands.data.csv.header import csv_columns
 
         with contextlib.suppress(SettingsError):  # it has no such column; what is wrong with the file is said later
             csv_columns(options.test_csv, model.label_name)
@@ -113,8 +113,8 @@ def _report(
     options: argparse.Namespace, found: Diagnosis, model: TrainedModel, examples: Examples, record: dict[str, Any]
 ) -> Iterator[Callable[[], None]]:
     """Yield the steps of a report: write its record, print what the model gets wrong, write the page."""
-    from manyhands.studies.diagnostics_text import diagnosis_text
-    from manyhands.studies.report.diagnostics import left_out, write_diagnosis, write_evaluation
+    from manyhands.evaluation.text import diagnosis_text
+    from manyhands.reports.model_page import left_out, write_diagnosis, write_evaluation
 
     yield lambda: write_evaluation(record, options.report)
     if not options.quiet:
@@ -123,7 +123,7 @@ def _report(
         if missing:
             text += "\n" + textwrap.fill(missing, 80, initial_indent="note      ", subsequent_indent=" " * 10)
         yield lambda: print(text, flush=True)
-    yield lambda: studies.print_page(
+    yield lambda: study_runner.print_page(
         lambda: write_diagnosis(
             found, model, model.in_order(examples), options.report, record, transpose=options.transpose
         ),
@@ -135,7 +135,7 @@ def _against(right: NDArray[np.bool_], other: NDArray[np.bool_]) -> dict[str, An
     """Compare two models, row by row."""
     from dataclasses import asdict
 
-    from manyhands.studies.statistics import mcnemar
+    from manyhands.studies.base.statistics import mcnemar
 
     return {"accuracy": float(other.mean()), **asdict(mcnemar(right, other))}
 

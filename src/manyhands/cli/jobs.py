@@ -9,13 +9,13 @@ import sys
 import time
 from typing import TYPE_CHECKING
 
-from manyhands import interruption
 from manyhands.cli.output import forget_output
-from manyhands.errors import Terminated, WorkerLost
-from manyhands.teams.launchers import announced
+from manyhands.core.errors import Terminated, WorkerLost
+from manyhands.runtime import signals
+from manyhands.teams.mpi_environment import announced
 
 if TYPE_CHECKING:
-    from manyhands.teams.world import World
+    from manyhands.teams.mpi_world import World
 
 _unspoken: list[OSError] = []
 _TURN_SECONDS, _SPOKEN_SECONDS, _FIRST_SECONDS, _KNOWN_SECONDS = 0.3, 0.1, 3.0, 3.0
@@ -72,7 +72,7 @@ def let_first_speak(words: str) -> None:
     print(words.rstrip(), file=sys.stderr, flush=True)
 
 
-def has_company() -> bool:
+def in_multiprocess_job() -> bool:
     """Tell whether there are other processes in this one's job."""
     world = _world()
     return world is not None and world.size > 1
@@ -80,7 +80,7 @@ def has_company() -> bool:
 
 def _world() -> World | None:
     """Return the job this process has joined; if it has not, nothing is imported for the question."""
-    module = sys.modules.get("manyhands.teams.world")
+    module = sys.modules.get("manyhands.teams.mpi_world")
     world: World | None = None if module is None else module.joined()
     return world
 
@@ -122,9 +122,9 @@ def end_all(prefix: str, error: BaseException, status: int) -> int:
 def interrupted(prefix: str, error: KeyboardInterrupt) -> int:
     """Say that somebody has ended this process, and return the exit status."""
     if first():
-        interruption.say(f"{prefix}: {str(error) or 'interrupted'}")
-    status = interruption.status_of(error)
-    if isinstance(error, Terminated) and has_company():
+        signals.say(f"{prefix}: {str(error) or 'interrupted'}")
+    status = signals.status_of(error)
+    if isinstance(error, Terminated) and in_multiprocess_job():
         with contextlib.suppress(OSError):
             sys.stdout.flush()
         os._exit(status)  # mpiexec is ending the whole job, and has said why

@@ -7,7 +7,7 @@ import os
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from manyhands.errors import SettingsError
+from manyhands.core.errors import SettingsError
 
 if TYPE_CHECKING:
     from manyhands.data.catalog import DataRequest
@@ -431,7 +431,7 @@ def check_output(*paths: str | None) -> None:
     OutputError, SettingsError
         If a path is not usable, or two are the same.
     """
-    from manyhands.files import check_writable
+    from manyhands.runtime.atomic_files import check_writable
 
     given = [path for path in paths if path is not None]
     if len({os.path.realpath(path) for path in given}) != len(given):

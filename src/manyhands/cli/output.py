@@ -9,7 +9,7 @@ import sys
 from collections.abc import Iterator
 from typing import Any
 
-from manyhands.errors import ManyhandsError, OutputError, shown
+from manyhands.core.errors import ManyhandsError, OutputError, shown
 
 _HINTS = {
     errno.EMFILE: ": this process may not open more; raise the limit (ulimit -n)",

@@ -10,13 +10,14 @@ import sys
 import traceback
 from collections.abc import Sequence
 
-from manyhands import __version__, interruption
 from manyhands.cli import compare, doctor, evaluate, jobs, report, study, sweep, train
 from manyhands.cli.output import explained, forget_output, watched_output
-from manyhands.errors import ManyhandsError, SettingsError
-from manyhands.memory import memory_errors_told
-from manyhands.teams.launchers import announced, check_reachable
-from manyhands.training.closing import closing_late
+from manyhands.core.errors import ManyhandsError, SettingsError
+from manyhands.core.version import __version__
+from manyhands.runtime import signals
+from manyhands.runtime.memory import memory_errors_explained
+from manyhands.teams.mpi_environment import announced, check_reachable
+from manyhands.training.jobs.deferred import closing_deferred
 
 _COMMANDS = (compare, sweep, study, report, train, evaluate, doctor)
 _FAILED, _USAGE = 1, 2
@@ -34,14 +35,14 @@ def run(arguments: Sequence[str] | None) -> int:
         os.environ["MANYHANDS_PATIENCE"] = str(options.patience)  # the processes of a job have it from here
     prefix = f"manyhands {options.command}"
     try:
-        with watched_output(), memory_errors_told("this process"), closing_late(), interruption.blamed():
+        with watched_output(), memory_errors_explained("this process"), closing_deferred(), signals.blamed():
             status: int = options.run(options)
             jobs.check_spoken()
             if sys.stdout is not None:
                 sys.stdout.flush()
         return status
     except ManyhandsError as error:
-        if options.debug and not jobs.has_company():
+        if options.debug and not jobs.in_multiprocess_job():
             raise
         if options.debug:
             traceback.print_exc()
@@ -64,11 +65,11 @@ def _has_its_place() -> bool:
     try:
         check_reachable()
     except SettingsError as error:
-        interruption.say(f"manyhands: {error}")
+        signals.say(f"manyhands: {error}")
         return False
     if (told := announced()) is not None and told.rank > 0 and sys.stderr is not None and sys.stderr.isatty():
         text = f"process {told.rank} of {told.size} that {told.launcher} has started"
-        interruption.say(f"manyhands: this is {text}: the first one, process 0, prints and writes")
+        signals.say(f"manyhands: this is {text}: the first one, process 0, prints and writes")
     return True
 
 

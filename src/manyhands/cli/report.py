@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from manyhands.cli import studies
+from manyhands.cli import study_runner
 
 
 def register(commands: Any) -> None:
@@ -28,17 +28,17 @@ def register(commands: Any) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Carry out the command."""
-    from manyhands.studies.report import check_possible, read_record, write_report
-    from manyhands.studies.report.answer import answer
+    from manyhands.reports.headline import answer
+    from manyhands.reports.write import check_possible, read_record, write_report
 
     record = read_record(options.results)
     folder = Path(options.report) if options.report else _beside(Path(options.results))
     check_possible(folder)
     question, found = answer(record)
     before = "" if options.quiet else "report    "
-    studies.in_order(
+    study_runner.in_order(
         lambda: None if options.quiet else print(f"question  {question}\nanswer    {found}", flush=True),
-        lambda: studies.print_page(lambda: write_report(record, folder), before),
+        lambda: study_runner.print_page(lambda: write_report(record, folder), before),
     )
     return 0
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 import argparse
 from typing import TYPE_CHECKING, Any
 
-from manyhands.cli import compare, methods, networks, studies, sweep
+from manyhands.cli import compare, study_networks, study_runner, study_strategies, sweep
 from manyhands.cli import options as shared
 
 if TYPE_CHECKING:
-    from manyhands.studies.study import W1Study, W4Study
-    from manyhands.training.logs import Logs
+    from manyhands.studies.replications.w1_w4 import W1Study, W4Study
+    from manyhands.training.loggers import Logs
 
 DEFAULT_SPLITS, EPOCHS = 5, 40
 
@@ -25,9 +25,9 @@ def register(commands: Any) -> None:
     )
     names = parser.add_subparsers(dest="study", required=True, metavar="STUDY")
     _register_w1(names)
-    networks.register(names)
+    study_networks.register(names)
     _register_w4(names)
-    methods.register(names)
+    study_strategies.register(names)
 
 
 def _register_w1(names: Any) -> None:
@@ -100,9 +100,9 @@ def _add_logs(parser: argparse.ArgumentParser) -> None:
 
 def run_w1(options: argparse.Namespace) -> int:
     """Carry out ``study w1``."""
-    from manyhands.studies.study import W1Study
+    from manyhands.studies.replications.w1_w4 import W1Study
 
-    studies.check_output(options)
+    study_runner.check_output(options)
     if options.as_published:
         _refuse_with_published(options)
     grid = sweep.request_of(options, team="threads", workers=options.sessions or 1)
@@ -110,7 +110,7 @@ def run_w1(options: argparse.Namespace) -> int:
     options.epochs, options.hidden = epochs[0], hidden[0]  # of the comparison; the sweep will choose
     seeds = 1 if options.as_published and options.seeds is None else None
     template = compare.request_of(options, target=None, **({} if seeds is None else {"seeds": seeds}))
-    with studies.open_logs(options) as logs:
+    with study_runner.open_logs(options) as logs:
         study = W1Study(
             shared.data_request(options),
             grid,
@@ -119,9 +119,9 @@ def run_w1(options: argparse.Namespace) -> int:
             journal=sweep.journal_of(options),
         )
         if not options.quiet:
-            network = studies.network_text(study.dataset, f"({','.join(map(_name, hidden))})", grid.network)
+            network = study_runner.network_text(study.dataset, f"({','.join(map(_name, hidden))})", grid.network)
             plan = f"a sweep of {len(hidden) * len(epochs) * grid.runs} sessions, then the comparison"
-            studies.introduce(study.dataset, study.outcome.environment, network, plan)
+            study_runner.introduce(study.dataset, study.outcome.environment, network, plan)
         status = _carry_out(options, study, logs)
     if status == 0:
         sweep.forget_journal(options)
@@ -147,24 +147,24 @@ def _refuse_with_published(options: argparse.Namespace) -> None:
 def run_w4(options: argparse.Namespace) -> int:
     """Carry out ``study w4``."""
     from manyhands.data.catalog import load
-    from manyhands.studies.study import W4_STRATEGIES, W4Study
+    from manyhands.studies.replications.w1_w4 import W4_STRATEGIES, W4Study
 
-    studies.check_output(options)
+    study_runner.check_output(options)
     request = compare.request_of(
         options, strategies=tuple(options.strategies or W4_STRATEGIES), splits=options.splits or DEFAULT_SPLITS
     )
-    with studies.open_logs(options) as logs:
+    with study_runner.open_logs(options) as logs:
         study = W4Study(load(shared.data_request(options, request.strategies)), request)
         if not options.quiet:
-            network = studies.network_text(study.dataset, _name(request.network.hidden), request.network)
+            network = study_runner.network_text(study.dataset, _name(request.network.hidden), request.network)
             plan = f"{request.splits} random splits, {request.epochs} epochs each"
-            studies.introduce(study.dataset, study.outcome.environment, network, plan)
+            study_runner.introduce(study.dataset, study.outcome.environment, network, plan)
         return _carry_out(options, study, logs)
 
 
 def _carry_out(options: argparse.Namespace, study: W1Study | W4Study, logs: Logs) -> int:
     def run() -> None:
-        with studies.progress_bar(quiet=options.quiet, unit="") as advance:
+        with study_runner.progress_bar(quiet=options.quiet, unit="") as advance:
             study.run(advance, logs)
 
-    return studies.carry_out(options, study.outcome, run, study.outcome.text)
+    return study_runner.carry_out(options, study.outcome, run, study.outcome.text)

@@ -6,13 +6,13 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from manyhands.cli import jobs, studies
+from manyhands.cli import jobs, study_runner
 from manyhands.cli import options as shared
-from manyhands.errors import SettingsError
+from manyhands.core.errors import SettingsError
 
 if TYPE_CHECKING:
-    from manyhands.studies.grid import SweepRequest
-    from manyhands.studies.sweep import SweepStudy
+    from manyhands.studies.sweep.request import SweepRequest
+    from manyhands.studies.sweep.run import SweepStudy
 
 
 def register(commands: Any) -> None:
@@ -55,23 +55,23 @@ def register(commands: Any) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Carry out the command."""
-    from manyhands.studies.sessions import sweep_text
-    from manyhands.studies.sweep import SweepStudy, load_for_sweep
+    from manyhands.studies.base.pool import check_pool
+    from manyhands.studies.sweep.run import SweepStudy, load_for_sweep
+    from manyhands.studies.sweep.text import sweep_text
     from manyhands.teams.agreement import together
-    from manyhands.teams.pool import check_pool
 
     check_pool(options.team, options.workers)
     leads = jobs.leads(options.team)
     with together(options.team) as step:
         if leads:
-            studies.check_output(options)
+            study_runner.check_output(options)
         request = request_of(options)
         dataset = load_for_sweep(shared.data_request(options), published=options.as_published)
         study = SweepStudy(dataset, request, journal_of(options))
         step.bring(study.facts)
     if leads and not options.quiet:
         _introduce(study)
-    status = studies.carry_out(
+    status = study_runner.carry_out(
         options,
         study.outcome,
         lambda: _run(study, quiet=options.quiet or not leads),
@@ -85,7 +85,7 @@ def run(options: argparse.Namespace) -> int:
 
 def request_of(options: argparse.Namespace, **changes: Any) -> SweepRequest:
     """Translate the options of a sweep."""
-    from manyhands.studies.grid import DEFAULT_RUNS, SweepRequest, as_published
+    from manyhands.studies.sweep.request import DEFAULT_RUNS, SweepRequest, as_published
     from manyhands.training.run import network_settings
 
     if options.splits is not None and options.runs is not None:
@@ -139,15 +139,15 @@ def _introduce(study: SweepStudy) -> None:
     """Say what will be run on what."""
     settings = study.outcome.settings
     hidden = [",".join("-".join(map(str, widths)) or "none" for widths in settings["hidden"])]
-    network = studies.network_text(study.dataset, f"({hidden[0]})", study.request.network)
+    network = study_runner.network_text(study.dataset, f"({hidden[0]})", study.request.network)
     epochs = ",".join(map(str, settings["epochs"]))
     batch = f"batch {settings['batch']}, {epochs} epochs, {len(study.sessions)} sessions"
     side = f", {study.workers} side by side" if study.workers > 1 else ""
     learner = "MLPClassifiers, " if settings["learner"] == "published" else ""
-    studies.introduce(study.dataset, study.outcome.environment, network, f"{learner}{batch}{side}")
+    study_runner.introduce(study.dataset, study.outcome.environment, network, f"{learner}{batch}{side}")
 
 
 def _run(study: SweepStudy, *, quiet: bool) -> None:
     """Run the sweep under a progress bar."""
-    with studies.progress_bar(quiet=quiet, unit="session") as advance:
+    with study_runner.progress_bar(quiet=quiet, unit="session") as advance:
         study.run(None if advance is None else lambda done, whole: advance("sweep", done, whole))

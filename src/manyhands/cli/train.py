@@ -10,14 +10,14 @@ from typing import TYPE_CHECKING, Any
 
 from manyhands.cli import jobs
 from manyhands.cli import options as shared
-from manyhands.errors import OutputError
+from manyhands.core.errors import OutputError
 
 if TYPE_CHECKING:
     from tqdm import tqdm
 
     from manyhands.data.dataset import Dataset
     from manyhands.training.events import Listener
-    from manyhands.training.logs import Told
+    from manyhands.training.loggers import Told
     from manyhands.training.plan import Plan
     from manyhands.training.result import TrainingResult
 
@@ -50,10 +50,10 @@ def register(commands: Any) -> None:
 def run(options: argparse.Namespace) -> int:
     """Carry out the command."""
     from manyhands.teams.agreement import together
-    from manyhands.training.logs import Logs
+    from manyhands.training.jobs.distributed_read import facts_of, facts_of_request, load_for
+    from manyhands.training.loggers import Logs
     from manyhands.training.plan import make_plan, rows_needed
-    from manyhands.training.run import network_settings, warn_of_workers
-    from manyhands.training.together import facts_of, facts_of_request, load_for
+    from manyhands.training.run import network_settings, warn_if_oversubscribed_here
 
     leads = jobs.leads(options.team)
     with together(options.team) as step:
@@ -84,7 +84,7 @@ def run(options: argparse.Namespace) -> int:
         )
         step.bring(lambda: facts_of(plan, dataset))
     if leads:
-        warn_of_workers(plan.workers, plan.team)
+        warn_if_oversubscribed_here(plan.workers, plan.team)
     if leads and not options.quiet:
         _introduce(plan, dataset)
     if not (options.out or options.json or options.log or options.tensorboard):
@@ -164,8 +164,8 @@ def _report(result: TrainingResult, dataset: Dataset, out: str | None, target: f
 
 
 def _write_json(result: TrainingResult, dataset: Dataset, path: str, target: float | None) -> None:
-    from manyhands.files import write_json
-    from manyhands.studies.environment import describe_environment
+    from manyhands.runtime.atomic_files import write_json
+    from manyhands.studies.base.environment import describe_environment
 
     record = {
         "schema": "manyhands.train/1",

@@ -12,17 +12,17 @@ from typing import Any, Literal, NamedTuple, Protocol
 
 from numpy.typing import NDArray
 
+from manyhands.core.errors import DataError, DownloadError, MissingDataError, OutputError, SettingsError, shown
 from manyhands.data import download
 from manyhands.data.columns import counting_columns, notice
-from manyhands.data.csvfile import read_csv, read_csv_part
-from manyhands.data.csvheader import CsvColumns, csv_columns
+from manyhands.data.csv.header import CsvColumns, csv_columns
+from manyhands.data.csv.reader import read_csv, read_csv_part
 from manyhands.data.dataset import Dataset, Examples, make_dataset
 from manyhands.data.digits import read_digits
 from manyhands.data.download import Published
 from manyhands.data.folder import idx_files, read_pair
 from manyhands.data.scaling import check_binarize
-from manyhands.errors import DataError, DownloadError, MissingDataError, OutputError, SettingsError, shown
-from manyhands.files import cache_folder, home_hint, unusable
+from manyhands.runtime.atomic_files import cache_folder, home_hint, unusable
 
 _MOST_COUNTING = 3
 NAMES = ("auto", "mnist", "digits", "letters")
@@ -118,7 +118,7 @@ def load(request: DataRequest, joiner: Joiner | None = None, *, shared: bool = F
     Raises
     ------
     DataError
-        If it is not there or not usable; see `manyhands.errors`.
+        If it is not there or not usable; see `manyhands.core.errors`.
     SettingsError
         If the request contradicts itself.
     """

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from manyhands.errors import DataError
+from manyhands.core.errors import DataError
 
 Names = tuple[str, ...]
 _ROW_NAMES = re.compile(r"|Unnamed: 0(\.\d+)*")

@@ -11,15 +11,15 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from manyhands.checks import whole
+from manyhands.core.checks import whole
+from manyhands.core.errors import DataError, SettingsError
+from manyhands.core.samples import Samples
 from manyhands.data.columns import Names, names_of, notice, reordered, say_positions
 from manyhands.data.filestate import FileState, check_unchanged
 from manyhands.data.labels import check_labels, encode
 from manyhands.data.precision import check_whole, coarse, numbered, say_once, storable
 from manyhands.data.scaling import Scaling, check_binarize, make_binary, make_scaling
 from manyhands.data.split import for_validation
-from manyhands.errors import DataError, SettingsError
-from manyhands.protocols import Table
 
 _FEW = 20  # of fewer rows, most may well have a class of their own
 _LARGEST = 1e150  # the sum of so many squares as there may be rows is a finite double
@@ -165,8 +165,8 @@ class Dataset:
     """
 
     name: str
-    train: Table
-    test: Table
+    train: Samples
+    test: Samples
     classes: NDArray[Any]
     scaling: Scaling
     note: str = ""
@@ -174,7 +174,7 @@ class Dataset:
     distributed: float = 0.0
     first_row: int = 0
     all_rows: int | None = None
-    validation: Table | None = None
+    validation: Samples | None = None
     feature_names: Names | None = None
     label_name: str | None = None
     files: tuple[FileState, ...] = ()
@@ -207,7 +207,7 @@ class Dataset:
         return int(self.train.features.shape[1])
 
     @property
-    def tables(self) -> dict[str, Table]:
+    def tables(self) -> dict[str, Samples]:
         """The tables there are, by the names of their fields."""
         found = {"train": self.train, "test": self.test}
         return found if self.validation is None else {**found, "validation": self.validation}
@@ -317,10 +317,10 @@ def make_dataset(
     _say_what_is_lost(scaling, features)
     shape = train.sample_shape
 
-    def table(stored: NDArray[Any], numbers: NDArray[np.int32]) -> Table:
+    def table(stored: NDArray[Any], numbers: NDArray[np.int32]) -> Samples:
         return scaling.table(scaling.binarized(stored), numbers, sample_shape=shape)
 
-    held: Table | None = None
+    held: Samples | None = None
     if held_out is not None:
         held_labels = encode(train.labels[held_out], classes, train.source, _HINT, "validation row")
         _check_finite(everything[held_out], train.place, held_out)

@@ -14,8 +14,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from manyhands.core.errors import MissingDataError
 from manyhands.data.dataset import Examples
-from manyhands.errors import MissingDataError
 
 _TEST_SHARE = 0.2
 _PLACE = ("datasets", "data", "digits.csv.gz")

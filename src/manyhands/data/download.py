@@ -15,8 +15,8 @@ from collections.abc import Generator, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, NamedTuple
 
-from manyhands.errors import ChecksumError, DownloadError, MissingDataError, shown
-from manyhands.files import atomic_writer, make_folder
+from manyhands.core.errors import ChecksumError, DownloadError, MissingDataError, shown
+from manyhands.runtime.atomic_files import atomic_writer, make_folder
 
 if TYPE_CHECKING:
     import requests

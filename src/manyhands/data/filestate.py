@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from manyhands.errors import DataError, shown
+from manyhands.core.errors import DataError, shown
 
 
 @dataclass(frozen=True)

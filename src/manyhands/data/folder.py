@@ -9,10 +9,10 @@ from pathlib import Path
 
 import numpy as np
 
+from manyhands.core.errors import DataError, MissingDataError, shown
 from manyhands.data.dataset import Examples
 from manyhands.data.download import Published
 from manyhands.data.idx import load_idx, read_idx_shape, same_content
-from manyhands.errors import DataError, MissingDataError, shown
 
 _IDX_NAME = re.compile(
     r"(?P<prefix>.*?)(?P<part>train|t10k|test)-(?P<what>images|labels)[-.]idx\d-ubyte(\.gz)?", re.IGNORECASE

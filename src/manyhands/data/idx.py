@@ -22,11 +22,11 @@ from typing import Any, BinaryIO, NamedTuple, cast
 import numpy as np
 from numpy.typing import NDArray
 
+from manyhands.core.errors import DataError, FormatError, MissingDataError
 from manyhands.data import download
 from manyhands.data.filestate import FileState, changed
-from manyhands.errors import DataError, FormatError, MissingDataError
-from manyhands.files import home_hint, readable
-from manyhands.limits import memory_room
+from manyhands.runtime.atomic_files import home_hint, readable
+from manyhands.runtime.cgroups import memory_room
 
 _TYPES = {0x08: ">u1", 0x09: ">i1", 0x0B: ">i2", 0x0C: ">i4", 0x0D: ">f4", 0x0E: ">f8"}
 _MOST_DIMENSIONS = 8

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from manyhands.errors import DataError
+from manyhands.core.errors import DataError
 
 Label = bool | int | float | str
 LONGEST_LABEL = 1000

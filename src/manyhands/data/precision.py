@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from manyhands.errors import DataError
+from manyhands.core.errors import DataError
 
 _ROWS_AT_ONCE = 4096
 _COARSE = 0.01

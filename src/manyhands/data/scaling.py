@@ -16,8 +16,8 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from manyhands.errors import DataError, SettingsError
-from manyhands.protocols import Table
+from manyhands.core.errors import DataError, SettingsError
+from manyhands.core.samples import Samples
 
 SCALINGS = ("auto", "255", "standard", "none")
 _ROWS_AT_ONCE = 4096
@@ -49,14 +49,14 @@ class Scaling:
         named = {"scale": self.scale, "shift": self.shift}
         return named if self.center is None else {**named, "center": self.center}
 
-    def table(self, features: NDArray[Any], labels: NDArray[np.int32], **others: Any) -> Table:
+    def table(self, features: NDArray[Any], labels: NDArray[np.int32], **others: Any) -> Samples:
         """Return stored values, as :meth:`binarized` returned them, with class numbers and this scaling.
 
-        ``others`` are further fields of `manyhands.protocols.Table`.
+        ``others`` are further fields of `manyhands.core.samples.Samples`.
         """
         if self.center is not None and features.dtype == np.uint8:
             features = features.astype(np.float32)
-        return Table(features, labels, **{**self.vectors(), **others})
+        return Samples(features, labels, **{**self.vectors(), **others})
 
     def binarized(self, features: NDArray[Any]) -> NDArray[Any]:
         """Return stored values as bytes 0 and 1 if there is a threshold, else as they are."""

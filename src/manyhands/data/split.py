@@ -12,11 +12,11 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from manyhands.checks import whole
+from manyhands.core.checks import whole
+from manyhands.core.errors import DataError, SettingsError
+from manyhands.core.randomness import generator
+from manyhands.core.samples import Samples
 from manyhands.data.scaling import make_scaling
-from manyhands.errors import DataError, SettingsError
-from manyhands.protocols import Table
-from manyhands.randomness import generator
 
 if TYPE_CHECKING:
     from manyhands.data.dataset import Dataset
@@ -95,7 +95,7 @@ def resplit(dataset: Dataset, number: int) -> Dataset:
         make_scaling("standard", everything.features[kept]) if dataset.scaling.name == "standard" else dataset.scaling
     )
 
-    def scaled(table: Table) -> Table:
+    def scaled(table: Samples) -> Samples:
         return scaling.table(**table.arrays(), **table.facts())
 
     second = scaled(everything.take(drawn))

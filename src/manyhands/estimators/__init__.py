@@ -11,8 +11,8 @@ import manyhands.teams.threads  # noqa: F401
 from manyhands.estimators.classifier import MLPClassifier
 from manyhands.estimators.exchange import from_sklearn
 from manyhands.estimators.regressor import MLPRegressor
-from manyhands.teams.farewell import tell_uncaught_errors
+from manyhands.teams.exit_hooks import report_uncaught_errors
 
 __all__ = ["MLPClassifier", "MLPRegressor", "from_sklearn"]
 
-tell_uncaught_errors()
+report_uncaught_errors()

@@ -13,16 +13,16 @@ from sklearn.base import BaseEstimator
 from sklearn.utils._param_validation import HasMethods, Interval, Options, StrOptions
 from sklearn.utils.validation import _check_sample_weight, validate_data
 
-from manyhands.checks import LARGEST, shortened, whole
-from manyhands.errors import SettingsError
+from manyhands.core.checks import LARGEST, shortened, whole
+from manyhands.core.errors import SettingsError
 from manyhands.estimators import lbfgs
-from manyhands.estimators.alike import Given, check_shard, facts_of, gather
+from manyhands.estimators.consistency import Given, check_shard, facts_of, gather
 from manyhands.estimators.fitting import fit
 from manyhands.estimators.forward import forward
 from manyhands.estimators.rows import Rows
 from manyhands.estimators.workers import check_place, strategy_for, workers_and_team
-from manyhands.learners.mlp.network import ACTIVATIONS, DTYPES, OPTIMIZERS
-from manyhands.memory import check_memory, memory_errors_told
+from manyhands.learners.mlp.settings import ACTIVATIONS, DTYPES, OPTIMIZERS
+from manyhands.runtime.memory import check_memory, memory_errors_explained
 from manyhands.teams.agreement import together
 
 STORED = (np.float64, np.float32, np.uint8)
@@ -164,7 +164,7 @@ class BaseMLP(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no types
         """
         return self._fit(X, y, sample_weight, incremental=False)
 
-    @memory_errors_told("the fit")
+    @memory_errors_explained("the fit")
     def _fit(self, X: Any, y: Any, sample_weight: Any, *, incremental: bool, classes: Any = None) -> Self:
         """Train, for one epoch if ``incremental``."""
         check_place(self.team)
@@ -214,7 +214,7 @@ class BaseMLP(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no types
             )
         return True
 
-    @memory_errors_told("the prediction")
+    @memory_errors_explained("the prediction")
     def _outputs(self, X: Any) -> NDArray[Any]:
         """Return the network's outputs for rows that are checked here, shape (n_samples, n_outputs)."""
         X = validate_data(self, X, accept_sparse=["csr", "csc"], reset=False)

@@ -16,12 +16,12 @@ from sklearn.utils.metaestimators import available_if
 from sklearn.utils.multiclass import _check_partial_fit_first_call, type_of_target, unique_labels
 from sklearn.utils.validation import check_is_fitted, validate_data
 
-from manyhands.errors import DataError
+from manyhands.core.errors import DataError
+from manyhands.core.strategy import Strategy
 from manyhands.estimators.base import STORED, BaseMLP
 from manyhands.estimators.course import Score
 from manyhands.estimators.rows import Rows
-from manyhands.memory import check_memory
-from manyhands.protocols import Strategy
+from manyhands.runtime.memory import check_memory
 
 
 class MLPClassifier(ClassifierMixin, BaseMLP):  # type: ignore[misc]  # scikit-learn has no types

@@ -9,7 +9,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from manyhands.protocols import Learner, Table, Team, Vector
+from manyhands.core.learner import Learner
+from manyhands.core.samples import Samples
+from manyhands.core.team import Team
+from manyhands.core.types import Vector
 from manyhands.training.stopping import Epoch, mean_loss
 
 Score = Callable[[NDArray[Any]], float]
@@ -152,11 +155,11 @@ class _Watcher:
         return progress.failures > course.patience
 
 
-def _outputs_together(team: Team, learner: Any, table: Table) -> NDArray[Any]:
+def _outputs_together(team: Team, learner: Any, table: Samples) -> NDArray[Any]:
     """Return the outputs for all rows, every worker computing its part of them."""
     begin, end = team.rank * table.rows // team.size, (team.rank + 1) * table.rows // team.size
     part = table.take(slice(begin, end))
-    with team.away():
+    with team.watchdog_paused():
         mine = np.asarray(learner.outputs(part), np.float64)
     if team.size == 1:
         return mine

@@ -12,15 +12,16 @@ from sklearn.base import is_classifier
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils import check_random_state
 
+from manyhands.core.errors import DIVERGED, DataError, DivergedError, WorkerLost
+from manyhands.core.learner import Learner
+from manyhands.core.randomness import generator
+from manyhands.core.strategy import Strategy
 from manyhands.data.dataset import Dataset
-from manyhands.errors import DIVERGED, DataError, DivergedError, WorkerLost
 from manyhands.estimators.course import Course, Progress
 from manyhands.estimators.rows import Rows, make_dataset, needs_doubles
 from manyhands.estimators.solver import SGD_FAMILY, InverseScaling, settings_of
 from manyhands.estimators.workers import make_alike, same_for_all, strategy_for, with_rows, workers_and_team
 from manyhands.learners import make_learner
-from manyhands.protocols import Learner, Strategy
-from manyhands.randomness import generator
 from manyhands.teams.agreement import together
 from manyhands.teams.launch import job_rank
 from manyhands.training.plan import Plan, make_plan

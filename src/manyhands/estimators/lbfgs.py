@@ -9,10 +9,10 @@ from typing import Any, TypeVar
 import numpy as np
 from sklearn.utils import check_random_state
 
-from manyhands.errors import SettingsError
-from manyhands.estimators.exchange import check_activation, copy_fitted, their_class
+from manyhands.core.errors import SettingsError
+from manyhands.estimators.sklearn_attributes import check_activation, copy_fitted, their_class
 from manyhands.estimators.workers import same_for_all, workers_and_team
-from manyhands.learners.mlp.network import MLPSettings, check_room
+from manyhands.learners.mlp.settings import MLPSettings, check_room
 from manyhands.teams.agreement import together
 
 Estimator = TypeVar("Estimator")

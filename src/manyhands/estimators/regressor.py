@@ -16,11 +16,11 @@ from sklearn.utils._param_validation import StrOptions
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_is_fitted, validate_data
 
-from manyhands.errors import DataError
+from manyhands.core.errors import DataError
+from manyhands.core.strategy import Strategy
 from manyhands.estimators.base import STORED, BaseMLP
 from manyhands.estimators.course import Score
 from manyhands.estimators.rows import Rows
-from manyhands.protocols import Strategy
 
 
 class MLPRegressor(RegressorMixin, BaseMLP):  # type: ignore[misc]  # scikit-learn has no types

@@ -10,12 +10,12 @@ from numpy.typing import NDArray
 from scipy import sparse
 from sklearn.model_selection import train_test_split
 
+from manyhands.core.randomness import generator
+from manyhands.core.samples import Samples
 from manyhands.data.dataset import Dataset
 from manyhands.data.precision import coarse, say_once
 from manyhands.data.scaling import Scaling
-from manyhands.memory import check_memory
-from manyhands.protocols import Table
-from manyhands.randomness import generator
+from manyhands.runtime.memory import check_memory
 
 _HUGE = 1e15  # sums of a hundred million products of such numbers are still float32 numbers
 _FEWER = "use fewer rows at a time (partial_fit), or fewer features (such as TruncatedSVD's)"
@@ -73,7 +73,7 @@ class Rows:
             )
         return train, held
 
-    def table(self, dtype: str, *, classes: bool) -> Table:
+    def table(self, dtype: str, *, classes: bool) -> Samples:
         """Return them as a learner wants them, in the dtype it computes in; bytes stay bytes.
 
         Parameters
@@ -91,7 +91,7 @@ class Rows:
         width = self.features.shape[1]
         labels = self.targets.argmax(axis=1) if classes else np.zeros(self.count)
         with np.errstate(over="ignore"):  # what is infinite in this dtype ends the training, with a better message
-            return Table(
+            return Samples(
                 _dense(self.features, dtype),
                 labels.astype(np.int32),
                 np.ones(width),

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from manyhands.learners.mlp.network import MLPSettings
+from manyhands.learners.mlp.settings import MLPSettings
 from manyhands.training.schedules import Epochs, RateSchedule
 
 SGD_FAMILY = ("sgd", "momentum", "nesterov")

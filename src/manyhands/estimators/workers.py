@@ -11,9 +11,9 @@ from typing import Any
 from joblib.parallel import get_active_backend  # type: ignore[import-untyped]
 from numpy.typing import NDArray
 
-from manyhands.cores import crowd, usable_cores
-from manyhands.errors import SettingsError
-from manyhands.protocols import Strategy
+from manyhands.core.errors import SettingsError
+from manyhands.core.strategy import Strategy
+from manyhands.runtime.affinity import crowd, usable_cores
 from manyhands.strategies import parse_strategy
 from manyhands.teams.launch import in_job, job_size, share
 
@@ -149,7 +149,7 @@ def same_for_all(number: int, team: str) -> int:
 def make_alike(arrays: Mapping[str, NDArray[Any]], team: str) -> None:
     """Give every process of an MPI job rank 0's arrays, in place; do nothing for other teams."""
     if team == "mpi":
-        from manyhands.teams.world import join
+        from manyhands.teams.mpi_world import join
 
         for _, array in sorted(arrays.items()):
             join().broadcast_(array)

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from manyhands.learners.mlp.network import MLPSettings
-from manyhands.protocols import Learner
+from manyhands.core.learner import Learner
+from manyhands.learners.mlp.settings import MLPSettings
 
 
 def _mlp(*network: Any, **others: Any) -> Learner:
@@ -16,7 +16,7 @@ def _mlp(*network: Any, **others: Any) -> Learner:
 
 
 def _published(*network: Any, **others: Any) -> Learner:
-    from manyhands.learners.published import Published
+    from manyhands.learners.sklearn_mlp import Published
 
     return Published(*network, **others)
 

@@ -1,6 +1,6 @@
 """Floor 2: how parameter vectors become one. One file per kind of merge.
 
-A merge is a function ``merge_(context)`` (`manyhands.protocols.RoundContext`) that ends with the same parameters on all
+A merge is a function ``merge_(context)`` (`manyhands.core.strategy.RoundContext`) that ends with the same parameters on all
 workers.
 """
 
@@ -8,13 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from manyhands.core.strategy import RoundContext
 from manyhands.merges.bootstrap import bootstrap_
 from manyhands.merges.ensemble import ensemble_
 from manyhands.merges.fisher import fisher_
 from manyhands.merges.mean import examples_, mean_
 from manyhands.merges.rebasin import rebasin_
 from manyhands.merges.validated import soup_, validation_
-from manyhands.protocols import RoundContext
 
 MERGES: dict[str, Callable[[RoundContext], None]] = {
     "examples": examples_,

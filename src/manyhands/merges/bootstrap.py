@@ -9,7 +9,7 @@ Their theory is for convex losses.
 
 from __future__ import annotations
 
-from manyhands.protocols import RoundContext
+from manyhands.core.strategy import RoundContext
 
 RATIO = 0.1
 """r. Larger corrects more steadily, and costs as much more training."""

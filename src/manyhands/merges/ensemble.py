@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from manyhands.protocols import RoundContext
+from manyhands.core.strategy import RoundContext
 
 
 def ensemble_(context: RoundContext) -> None:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from manyhands.protocols import RoundContext
+from manyhands.core.strategy import RoundContext
 
 _FLOOR = 1e-6
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from manyhands.protocols import RoundContext
+from manyhands.core.strategy import RoundContext
 
 
 def examples_(context: RoundContext) -> None:

@@ -16,7 +16,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from manyhands.protocols import Learner, RoundContext, Vector
+from manyhands.core.learner import Learner
+from manyhands.core.strategy import RoundContext
+from manyhands.core.types import Vector
 
 Blocks = dict[str, NDArray[Any]]
 _ROUNDS = 100
@@ -28,7 +30,7 @@ def rebasin_(context: RoundContext) -> None:
     own, first = learner.parameters.copy(), learner.parameters.copy()
     team.broadcast_(first)
     if team.rank:
-        with team.clock.phase("merge"), team.away():
+        with team.clock.phase("merge"), team.watchdog_paused():
             _adapt_(learner, first, own)
     learner.parameters[:] = own
     team.mean_(learner.parameters, context.examples)
@@ -47,7 +49,7 @@ def match(first: Blocks, second: Blocks) -> list[NDArray[np.int64]]:
     Parameters
     ----------
     first, second
-        Layers as `manyhands.protocols.Learner.weights` returns them, ``weights.l`` (in, out) and ``biases.l`` (out,).
+        Layers as `manyhands.core.learner.Learner.weights` returns them, ``weights.l`` (in, out) and ``biases.l`` (out,).
     """
     from scipy.optimize import linear_sum_assignment
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from manyhands.protocols import RoundContext
+from manyhands.core.strategy import RoundContext
 
 _LEAST = 1e-6
 
@@ -38,7 +38,7 @@ def soup_(context: RoundContext) -> None:
     if vectors is not None:
         order = np.argsort(-scores, kind="stable")
         taken, best = [order[0]], scores[order[0]]
-        with team.away():
+        with team.watchdog_paused():
             for rank in order[1:]:
                 learner.parameters[:] = vectors[[*taken, rank]].mean(axis=0, dtype=np.float64)
                 score = context.helper.validate()[1]

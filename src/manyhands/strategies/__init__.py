@@ -16,9 +16,10 @@ import inspect
 import re
 from collections.abc import Callable
 
-from manyhands.errors import SettingsError
-from manyhands.protocols import Strategy
-from manyhands.strategies import grammar
+from manyhands.core import grammar
+from manyhands.core.errors import SettingsError
+from manyhands.core.lengths import Length
+from manyhands.core.strategy import Strategy
 from manyhands.strategies.base import OPTION_NAMES, RoundOptions
 from manyhands.strategies.diloco import DiLoCo
 from manyhands.strategies.easgd import EASGD
@@ -26,7 +27,6 @@ from manyhands.strategies.gradient import Gradient
 from manyhands.strategies.hogwild import Hogwild
 from manyhands.strategies.minibatch import Minibatch
 from manyhands.strategies.one_shot import OneShot
-from manyhands.strategies.period import Length
 from manyhands.strategies.periodic import Periodic
 from manyhands.strategies.sequential import Sequential
 from manyhands.strategies.slowmo import SlowMo

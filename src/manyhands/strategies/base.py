@@ -9,8 +9,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from manyhands import merges
-from manyhands.errors import SettingsError
-from manyhands.protocols import Learner, RoundContext, Sharding, Stage, Team, Vector
+from manyhands.core.errors import SettingsError
+from manyhands.core.learner import Learner
+from manyhands.core.strategy import RoundContext, Stage
+from manyhands.core.team import Team
+from manyhands.core.types import Sharding, Vector
 from manyhands.strategies import compression
 
 SENDS = ("full", *compression.CODECS)

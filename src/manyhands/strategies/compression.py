@@ -19,7 +19,8 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from manyhands.protocols import Team, Vector
+from manyhands.core.team import Team
+from manyhands.core.types import Vector
 
 BLOCK = 256
 _INT8 = np.dtype([("scale", "<f4"), ("values", "i1", (BLOCK,))])

@@ -9,11 +9,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from manyhands.protocols import RoundContext
+from manyhands.core.grammar import fraction, number
+from manyhands.core.lengths import Period
+from manyhands.core.strategy import RoundContext
 from manyhands.strategies.base import RoundOptions
-from manyhands.strategies.grammar import fraction, number
 from manyhands.strategies.outer import OuterStrategy
-from manyhands.strategies.period import Period
 
 
 @dataclass(frozen=True)

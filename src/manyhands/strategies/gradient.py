@@ -17,11 +17,14 @@ from typing import ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from manyhands.errors import SettingsError
-from manyhands.protocols import Learner, RoundContext, Stage, Team, Vector
+from manyhands.core.errors import SettingsError
+from manyhands.core.learner import Learner
+from manyhands.core.lengths import Length
+from manyhands.core.strategy import RoundContext, Stage
+from manyhands.core.team import Team
+from manyhands.core.types import Vector
 from manyhands.strategies import compression
 from manyhands.strategies.base import SENDS, OneStage
-from manyhands.strategies.period import Length
 
 SCALES = {"none": lambda times: 1.0, "linear": float, "sqrt": math.sqrt}
 """What the learning rate is multiplied with when the batch is so many times as large."""

@@ -13,8 +13,11 @@ from typing import ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from manyhands.errors import SettingsError
-from manyhands.protocols import Learner, RoundContext, Team, Vector
+from manyhands.core.errors import SettingsError
+from manyhands.core.learner import Learner
+from manyhands.core.strategy import RoundContext
+from manyhands.core.team import Team
+from manyhands.core.types import Vector
 from manyhands.strategies.base import LocalStrategy
 from manyhands.strategies.gradient import SCALES
 

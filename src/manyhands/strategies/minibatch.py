@@ -11,8 +11,8 @@ import re
 from dataclasses import dataclass
 from typing import ClassVar
 
-from manyhands.errors import SettingsError
-from manyhands.protocols import Sharding
+from manyhands.core.errors import SettingsError
+from manyhands.core.types import Sharding
 from manyhands.strategies.base import LocalStrategy, RoundOptions
 
 _EPOCHS = re.compile(r"(\d{1,9})\s*(epochs?)?")

@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
-from manyhands.protocols import Sharding
+from manyhands.core.types import Sharding
 from manyhands.strategies.base import LocalStrategy, RoundOptions
 
 

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from manyhands.errors import SettingsError
-from manyhands.protocols import Learner, RoundContext, Team, Vector
+from manyhands.core.errors import SettingsError
+from manyhands.core.learner import Learner
+from manyhands.core.lengths import Period
+from manyhands.core.strategy import RoundContext
+from manyhands.core.team import Team
+from manyhands.core.types import Vector
 from manyhands.strategies.base import LocalStrategy
-from manyhands.strategies.period import Period
 
 
 @dataclass(frozen=True)

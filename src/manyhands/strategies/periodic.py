@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from manyhands.core.lengths import Period
 from manyhands.strategies.base import LocalStrategy, RoundOptions
-from manyhands.strategies.period import Period
 
 
 @dataclass(frozen=True)

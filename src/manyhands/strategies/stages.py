@@ -15,12 +15,15 @@ from dataclasses import dataclass
 from typing import Any
 
 from manyhands import merges
-from manyhands.errors import SettingsError
-from manyhands.protocols import Learner, RoundContext, Sharding, Stage, Strategy, Team, Vector
+from manyhands.core.errors import SettingsError
+from manyhands.core.learner import Learner
+from manyhands.core.lengths import Length, Period
+from manyhands.core.strategy import RoundContext, Stage, Strategy
+from manyhands.core.team import Team
+from manyhands.core.types import Sharding, Vector
 from manyhands.strategies.base import LocalStrategy, OneStage, RoundOptions
 from manyhands.strategies.gradient import SCALES, Gradient
 from manyhands.strategies.one_shot import OneShot
-from manyhands.strategies.period import Length, Period
 from manyhands.strategies.periodic import Periodic
 
 _TRAINED_TOGETHER = "its workers have trained together, so no own starts, and no such merge: that is for one-shot"

@@ -16,9 +16,9 @@ from dataclasses import dataclass, field
 from numbers import Integral
 from typing import Any
 
-from manyhands.errors import DataError, RankError, SettingsError, WorkerLost
+from manyhands.core.errors import DataError, RankError, SettingsError, WorkerLost
 from manyhands.teams.launch import in_job
-from manyhands.teams.world import World, join
+from manyhands.teams.mpi_world import World, join
 
 _MOST_TOLD, _LONGEST_VALUE = 3, 80
 CALL = "the call"

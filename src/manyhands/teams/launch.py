@@ -10,15 +10,16 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from manyhands import interruption
-from manyhands.cores import pin
-from manyhands.errors import SettingsError
-from manyhands.protocols import Clock, Control, Team
-from manyhands.teams.launchers import announced
+from manyhands.core.errors import SettingsError
+from manyhands.core.samples import Control
+from manyhands.core.team import Clock, Team
+from manyhands.runtime import signals
+from manyhands.runtime.affinity import pin
+from manyhands.teams.mpi_environment import announced
 from manyhands.teams.solo import Solo
 
 if TYPE_CHECKING:
-    from manyhands.teams.threads import Room
+    from manyhands.teams.threads import ThreadGroup
 
 TEAMS = ("solo", "threads", "mpi")
 
@@ -62,7 +63,7 @@ def prepare(name: str, size: int, dtypes: Sequence[np.dtype[Any]], compile_learn
             for dtype in dtypes:
                 mpi.warm_up(dtype)
 
-    with interruption.insisted():
+    with signals.insisted():
         if alone(name):
             compile_all()
             return
@@ -100,7 +101,7 @@ def job_size() -> int | None:
     """
     if not in_job():
         return None
-    from manyhands.teams.world import join
+    from manyhands.teams.mpi_world import join
 
     return join().size
 
@@ -115,7 +116,7 @@ def job_rank() -> int:
     """
     if not in_job():
         return 0
-    from manyhands.teams.world import join
+    from manyhands.teams.mpi_world import join
 
     return join().rank
 
@@ -152,7 +153,7 @@ def share(name: str, texts: list[str]) -> list[str]:
     """
     if alone(name):
         return texts
-    from manyhands.teams.world import join
+    from manyhands.teams.mpi_world import join
 
     return join().share(texts[0])
 
@@ -295,11 +296,11 @@ class _CrewOfThreads:
 
     def __init__(self, clocks: Sequence[Clock]) -> None:
         self.teams: list[Team] = [Solo(clocks[0])]
-        self._room: Room | None = None
+        self._room: ThreadGroup | None = None
         if len(clocks) > 1:
-            from manyhands.teams.threads import Room, ThreadTeam  # compiled code: only when it is needed
+            from manyhands.teams.threads import ThreadGroup, ThreadTeam  # compiled code: only when it is needed
 
-            room = Room(len(clocks))
+            room = ThreadGroup(len(clocks))
             self.teams, self._room = [ThreadTeam(room, rank, clock) for rank, clock in enumerate(clocks)], room
 
     def place_of(self, team: Team) -> int:
@@ -332,7 +333,7 @@ def _wait(threads: Sequence[threading.Thread], tick: Tick | None, check: Callabl
     for thread in threads:
         while thread.is_alive():
             thread.join(_TICK_SECONDS)
-            interruption.check()
+            signals.check()
             check()
             if tick is not None:
                 tick()

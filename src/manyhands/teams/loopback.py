@@ -17,7 +17,7 @@ _SO_ATTACH_FILTER = 26
 _EVERYWHERE = ("0.0.0.0", "::")
 
 
-def keep_others_out(pid: int) -> int:
+def allow_loopback_only(pid: int) -> int:
     """Let a process accept no connections on sockets that listen on all interfaces; return how many there were.
 
     It is one that this process has started. Where the system does not allow that (Linux before 5.7, some containers),

@@ -15,19 +15,21 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from manyhands import synchronization
-from manyhands.errors import SettingsError, WorkerLost
-from manyhands.parts import part_of
-from manyhands.protocols import Clock, Control, Team, Vector
+from manyhands.core.errors import SettingsError, WorkerLost
+from manyhands.core.samples import Control
+from manyhands.core.team import Clock, Team
+from manyhands.core.types import Vector
+from manyhands.runtime import shared_reduce
+from manyhands.runtime.partition import part_of
+from manyhands.teams.mpi_world import World, join
 from manyhands.teams.solo import Solo
-from manyhands.teams.world import World, join
 
 _JOIN_SECONDS = 1.5
 """How long a worker may take to see that it shall stop, before it is given up."""
 
 
 class MPITeam:
-    """One worker's view of a team of processes; see `manyhands.protocols.Team`.
+    """One worker's view of a team of processes; see `manyhands.core.team.Team`.
 
     Parameters
     ----------
@@ -47,11 +49,11 @@ class MPITeam:
         self.elsewhere = False
         """Whether it is doing something else than training."""
         self._weights = np.zeros(self.size)
-        self._meeting = synchronization.nobody()
+        self._meeting = shared_reduce.no_peers()
         self._brought: Vector | None = None
 
     @contextlib.contextmanager
-    def away(self) -> Iterator[None]:
+    def watchdog_paused(self) -> Iterator[None]:
         """Let the watch know that this worker takes no steps meanwhile."""
         before, self.elsewhere = self.elsewhere, True
         try:
@@ -59,7 +61,7 @@ class MPITeam:
         finally:
             self.elsewhere = before
 
-    def meeting_for(self, vector: Vector, target: Vector | None = None) -> None:
+    def shared_reduction(self, vector: Vector, target: Vector | None = None) -> None:
         """Return nothing: compiled code cannot send messages."""
 
     def settle(self, rounds: int, vector: Vector) -> float:
@@ -92,7 +94,7 @@ class MPITeam:
                 comm.Ialltoallv([vector, (self._sent, self._starts)], [self._room, self._received]),
             )
         with self.clock.phase("merge"):
-            synchronization.combine_here(self._meeting, normalize, vector[mine])
+            shared_reduce.combine_here(self._meeting, normalize, vector[mine])
         self.bytes_sent += vector.nbytes
         return mine
 
@@ -189,8 +191,8 @@ def _bytes(array: NDArray[Any]) -> NDArray[np.uint8]:
 def warm_up(dtype: np.dtype[Any]) -> None:
     """Compile the arithmetic of rounds for vectors of ``dtype``."""
     vector = np.zeros(1, dtype)
-    meeting = synchronization.nobody()._replace(addresses=np.array([vector.ctypes.data], np.uintp))
-    synchronization.combine_here(meeting, True, vector[:0])
+    meeting = shared_reduce.no_peers()._replace(addresses=np.array([vector.ctypes.data], np.uintp))
+    shared_reduce.combine_here(meeting, True, vector[:0])
 
 
 class Crew:

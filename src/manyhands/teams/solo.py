@@ -8,7 +8,8 @@ from typing import Any
 
 from numpy.typing import NDArray
 
-from manyhands.protocols import Clock, Vector
+from manyhands.core.team import Clock
+from manyhands.core.types import Vector
 
 
 class Solo:
@@ -27,11 +28,11 @@ class Solo:
         self.clock = clock
         self.bytes_sent = 0
 
-    def away(self) -> AbstractContextManager[None]:
+    def watchdog_paused(self) -> AbstractContextManager[None]:
         """Return a context that does nothing: nobody watches."""
         return contextlib.nullcontext()
 
-    def meeting_for(self, vector: Vector, target: Vector | None = None) -> None:
+    def shared_reduction(self, vector: Vector, target: Vector | None = None) -> None:
         """Return nothing: there is nobody to meet."""
 
     def settle(self, rounds: int, vector: Vector) -> float:

@@ -13,14 +13,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from manyhands import synchronization
-from manyhands.errors import WorkerLost
-from manyhands.parts import bounds_of, part_of
-from manyhands.protocols import Clock, Phase, Vector
+from manyhands.core.errors import WorkerLost
+from manyhands.core.team import Clock
+from manyhands.core.types import Phase, Vector
+from manyhands.runtime import shared_reduce
+from manyhands.runtime.partition import bounds_of, part_of
 
 
 @dataclass
-class Room:
+class ThreadGroup:
     """What the threads of one team share.
 
     Attributes
@@ -47,7 +48,7 @@ class Room:
     partials: NDArray[np.float64] = field(init=False)
 
     def __post_init__(self) -> None:
-        self.cells = synchronization.new_cells(self.size)
+        self.cells = shared_reduce.new_cells(self.size)
         self.vectors = [np.zeros(0)] * self.size
         self.addresses = np.zeros(self.size, np.uintp)
         self.weights = np.zeros(self.size)
@@ -56,7 +57,7 @@ class Room:
 
     def call_off(self, rank: int) -> None:
         """Tell everyone who waits, now or later, that worker ``rank`` will not come."""
-        self.cells[synchronization.LOST] = rank + 1
+        self.cells[shared_reduce.LOST] = rank + 1
 
 
 class ThreadTeam:
@@ -72,14 +73,14 @@ class ThreadTeam:
         This worker's.
     """
 
-    def __init__(self, room: Room, rank: int, clock: Clock) -> None:
+    def __init__(self, room: ThreadGroup, rank: int, clock: Clock) -> None:
         self.room = room
         self.rank = rank
         self.size = room.size
         self.clock = clock
         self.bytes_sent = 0
         # Scratch memory for rounds; the part it computes depends on the vector.
-        self._meeting = synchronization.nobody()._replace(
+        self._meeting = shared_reduce.no_peers()._replace(
             cells=room.cells,
             addresses=room.addresses,
             weights=room.weights,
@@ -88,11 +89,11 @@ class ThreadTeam:
             rank=rank,
         )
 
-    def away(self) -> AbstractContextManager[None]:
+    def watchdog_paused(self) -> AbstractContextManager[None]:
         """Return a context that does nothing: nobody watches."""
         return nullcontext()
 
-    def meeting_for(self, vector: Vector, target: Vector | None = None) -> synchronization.Meeting:
+    def shared_reduction(self, vector: Vector, target: Vector | None = None) -> shared_reduce.SharedReduction:
         """Return what a kernel needs to average ``vector`` in rounds of its own; see `settle`."""
         self._bring(vector)
         self.room.targets[self.rank] = (vector if target is None else target).ctypes.data
@@ -122,9 +123,9 @@ class ThreadTeam:
 
     def _reduce(self, vector: Vector, weight: float, *, normalize: bool, everyone: bool) -> slice:
         """Compute this worker's part of the weighted sum, for everyone or for itself; return its place."""
-        meeting = self.meeting_for(vector)
+        meeting = self.shared_reduction(vector)
         self.room.weights[self.rank] = weight
-        lost = synchronization.reduce(meeting, normalize, vector, everyone)
+        lost = shared_reduce.reduce(meeting, normalize, vector, everyone)
         if lost:
             raise WorkerLost(lost - 1)
         self.settle(1, vector)
@@ -171,7 +172,7 @@ class ThreadTeam:
     def barrier(self) -> None:
         """Wait for all; charged as communication."""
         with self.clock.phase("communicate"):
-            lost = synchronization.wait(self.room.cells, self.size)
+            lost = shared_reduce.wait(self.room.cells, self.size)
         if lost:
             raise WorkerLost(int(lost) - 1)
 
@@ -191,7 +192,7 @@ class ThreadTeam:
 def warm_up(dtype: np.dtype[Any]) -> None:
     """Compile the collectives for vectors of ``dtype``."""
     clock = _NoClock()
-    ThreadTeam(Room(1), 0, clock).mean_(np.zeros(1, dtype))
+    ThreadTeam(ThreadGroup(1), 0, clock).mean_(np.zeros(1, dtype))
 
 
 class _NoClock:

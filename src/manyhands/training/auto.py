@@ -21,8 +21,8 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, replace
 
-from manyhands.learners.mlp.network import MLPSettings
-from manyhands.protocols import Strategy
+from manyhands.core.strategy import Strategy
+from manyhands.learners.mlp.settings import MLPSettings
 from manyhands.strategies import parse_strategy
 from manyhands.training.schedules import RateSchedule, parse_schedule
 

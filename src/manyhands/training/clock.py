@@ -7,7 +7,7 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from typing import get_args
 
-from manyhands.protocols import Phase
+from manyhands.core.types import Phase
 
 PHASES: tuple[Phase, ...] = get_args(Phase)
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from manyhands.core.errors import DataError, DivergedError
+from manyhands.core.learner import Learner
 from manyhands.data.dataset import Dataset
 from manyhands.data.precision import say_once
-from manyhands.errors import DataError, DivergedError
-from manyhands.protocols import Learner
 from manyhands.training.model import accuracy
 
 _FEW_ROWS, _FEW_STEPS = 20, 100  # of fewer rows, or after fewer steps, one class for all says little

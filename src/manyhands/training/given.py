@@ -8,9 +8,9 @@ from typing import Any, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from manyhands.checks import shortened
+from manyhands.core.checks import shortened
+from manyhands.core.errors import DataError, SettingsError
 from manyhands.data.dataset import Dataset
-from manyhands.errors import DataError, SettingsError
 
 Value = TypeVar("Value")
 

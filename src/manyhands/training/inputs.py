@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
+from manyhands.core.errors import DataError
 from manyhands.data.dataset import Dataset
 from manyhands.data.precision import numbered, say_once
-from manyhands.errors import DataError
 
 _LARGE = 1e5
 _RATHER = "standardize them (--scale auto), or use --dtype float64"

@@ -11,15 +11,19 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from manyhands.data.order import Schedule
-from manyhands.errors import DivergedError, ManyhandsError
-from manyhands.memory import aligned_zeros
-from manyhands.protocols import Control, Learner, Order, RoundContext, Rounds, Table, Team, Vector
+from manyhands.core.errors import DivergedError, ManyhandsError
+from manyhands.core.learner import Learner, Rounds
+from manyhands.core.samples import Control, Order, Samples
+from manyhands.core.strategy import RoundContext
+from manyhands.core.team import Team
+from manyhands.core.types import Vector
+from manyhands.data.sampler import BatchSampler
+from manyhands.runtime.memory import aligned_zeros
 from manyhands.strategies.base import average_state_
 from manyhands.training import stopping
 from manyhands.training.clock import PhaseClock
 from manyhands.training.events import EpochEnded, Event, Listener, Measured, RoundHeld
-from manyhands.training.helper import TrainingHelper
+from manyhands.training.merge_services import TrainingHelper
 from manyhands.training.model import scores
 from manyhands.training.plan import Plan, PlannedStage
 
@@ -67,7 +71,7 @@ class _Now:
     """The stage that the run is in, and what belongs to it."""
 
     stage: PlannedStage
-    schedule: Schedule
+    schedule: BatchSampler
     memory: dict[str, Vector]
     helper: TrainingHelper
 
@@ -107,13 +111,13 @@ class Loop:
         team: Team,
         learner: Learner,
         plan: Plan,
-        table: Table,
-        schedule_for: Callable[[PlannedStage], Schedule],
+        table: Samples,
+        schedule_for: Callable[[PlannedStage], BatchSampler],
         control: Control,
         clock: PhaseClock,
         listeners: Sequence[Listener] = (),
-        held_out: Table | None = None,
-        validation: Table | None = None,
+        held_out: Samples | None = None,
+        validation: Samples | None = None,
     ) -> None:
         self.team, self.learner, self.plan = team, learner, plan
         self.table, self.held_out, self.validation = table, held_out, validation
@@ -247,8 +251,8 @@ class Loop:
             return None
         if strategy.talks_inside_steps:
             divisible = self.learner.divisible  # else everyone needs the whole gradient
-            return self.team.meeting_for(self._gradient, self.learner.parameters) if divisible else None
-        return self.team.meeting_for(self.learner.parameters)
+            return self.team.shared_reduction(self._gradient, self.learner.parameters) if divisible else None
+        return self.team.shared_reduction(self.learner.parameters)
 
     def _stretch(self, first: int, count: int) -> None:
         """Go through several epochs in one call of the learner, rounds included."""
@@ -405,7 +409,7 @@ class Loop:
         seconds = self.clock.elapsed()
         with self.clock.apart("evaluate"):
             if self.team.rank == 0:
-                with self.team.away():
+                with self.team.watchdog_paused():
                     loss, score = scores(self.model.predict_proba(self.held_out), self.held_out.labels)
                 if not math.isfinite(loss):
                     raise DivergedError(step, 0, loss)

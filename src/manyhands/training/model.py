@@ -15,15 +15,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from manyhands.core.errors import DataError, ModelFileError, shown
+from manyhands.core.learner import Learner
 from manyhands.data.columns import Names, names_of, reordered, say_positions
 from manyhands.data.dataset import Dataset, Examples, values_in
 from manyhands.data.labels import describe_labels, encode, read_labels
 from manyhands.data.scaling import Scaling
-from manyhands.errors import DataError, ModelFileError, shown
-from manyhands.files import home_hint, unusable, write_whole
-from manyhands.learners.mlp.network import MLPSettings
-from manyhands.memory import check_memory, memory_errors_told
-from manyhands.protocols import Learner
+from manyhands.learners.mlp.settings import MLPSettings
+from manyhands.runtime.atomic_files import home_hint, unusable, write_whole
+from manyhands.runtime.memory import check_memory, memory_errors_explained
 
 _FORMAT = "manyhands.model/1"
 _CHECKSUM = "sha256"
@@ -64,7 +64,7 @@ class TrainedModel:
     feature_names: Names | None = None
     label_name: str | None = None
 
-    @memory_errors_told("the prediction")
+    @memory_errors_explained("the prediction")
     def predict_proba(self, features: Any) -> NDArray[Any]:
         """Return class probabilities of shape (rows, K).
 

@@ -11,9 +11,9 @@ from typing import Any
 
 from threadpoolctl import ThreadpoolController
 
-from manyhands.checks import truth, whole
-from manyhands.cores import check_pinning
-from manyhands.errors import SettingsError
+from manyhands.core.checks import truth, whole
+from manyhands.core.errors import SettingsError
+from manyhands.runtime.affinity import check_pinning
 
 _MOST_THREADS = 2**31 - 1  # what libraries take
 

@@ -10,14 +10,15 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from manyhands.checks import LARGEST, truth, whole
+from manyhands.core.checks import LARGEST, truth, whole
+from manyhands.core.errors import SettingsError
+from manyhands.core.strategy import Strategy
+from manyhands.core.types import Sharding
 from manyhands.data.dataset import Dataset
-from manyhands.data.order import check_batch
-from manyhands.data.shares import Shares, parse_shares
-from manyhands.errors import SettingsError
+from manyhands.data.partitioning import Partition, parse_partition
+from manyhands.data.sampler import check_batch
 from manyhands.learners import LEARNERS
-from manyhands.learners.mlp.network import MLPSettings, check_room, wider
-from manyhands.protocols import Sharding, Strategy
+from manyhands.learners.mlp.settings import MLPSettings, check_room, wider
 from manyhands.strategies import parse_strategy
 from manyhands.strategies.one_shot import OneShot
 from manyhands.strategies.sequential import Sequential
@@ -128,7 +129,7 @@ class Plan:
     convergence: bool = False
     schedule: RateSchedule = RateSchedule()
     stop: Stop | None = None
-    shares: Shares = Shares()
+    shares: Partition = Partition()
     automatic: bool = False
     placement: Placement = Placement()
     first_epoch: int = 0
@@ -216,7 +217,7 @@ class Plan:
             settings=MLPSettings(**{**network, "hidden": tuple(network["hidden"])}),
             schedule=parse_schedule(record["schedule"]),
             stop=None if record["stop"] is None else parse_stop(record["stop"]),
-            shares=parse_shares(record["shares"]),
+            shares=parse_partition(record["shares"]),
             placement=Placement(**record["placement"]),
             **{name: record[name] for name in _PLAIN},
         )
@@ -232,7 +233,7 @@ class Plan:
             + ("" if self.schedule == RateSchedule() else f" {self.schedule.name}"),
             f"global batch {self.batch}",
             f"{self.epochs} epochs" + ("" if self.stop is None else f" at most (stop {self.stop.name})"),
-            f"{self.sharding} shares" + ("" if self.shares == Shares() else f" ({self.shares.name})"),
+            f"{self.sharding} shares" + ("" if self.shares == Partition() else f" ({self.shares.name})"),
             f"seed {self.seed}",
             *([f"from epoch {self.first_epoch}"] if self.first_epoch else []),
             *([] if self.shuffle else ["rows as stored"]),
@@ -255,7 +256,7 @@ def make_plan(
     convergence: bool = False,
     schedule: str | RateSchedule | None = None,
     stop: str | Stop | None = None,
-    shares: str | Shares | None = None,
+    shares: str | Partition | None = None,
     placement: Placement = Placement(),
     first_epoch: int = 0,
     shuffle: bool = True,
@@ -301,7 +302,7 @@ def make_plan(
         None if batch is None else whole("the global batch", batch),
         None if schedule is None else read(parse_schedule, schedule, "factors", "schedule"),
     )
-    division = Shares() if shares is None else read(parse_shares, shares, "divide", "shares")
+    division = Partition() if shares is None else read(parse_partition, shares, "divide", "shares")
     automatic = is_automatic(strategy)
     if automatic:
         chosen, asked = _choose(asked, dataset.rows, number, team, epochs, learner, division)
@@ -372,7 +373,7 @@ def _alike_on_the_way(stage: PlannedStage) -> bool:
 
 
 def _choose(
-    asked: Asked, rows: int, workers: int, team: str, epochs: int, learner: str, shares: Shares
+    asked: Asked, rows: int, workers: int, team: str, epochs: int, learner: str, shares: Partition
 ) -> tuple[Strategy, Asked]:
     """Let `auto` choose, once it is known that there is something to choose."""
     check_team(team, workers)
@@ -420,7 +421,7 @@ def is_automatic(strategy: str | Strategy) -> bool:
 
 
 def rows_needed(
-    strategy: str | Strategy, sharding: Sharding | None, learner: str, shares: str | Shares | None = None
+    strategy: str | Strategy, sharding: Sharding | None, learner: str, shares: str | Partition | None = None
 ) -> Sharding:
     """Return which rows each process of a job will need, known before there are data: all, or its fixed share.
 

@@ -13,24 +13,29 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from manyhands.cores import warn_of_crowd
+from manyhands.core.errors import DivergedError, SettingsError
+from manyhands.core.learner import Learner
+from manyhands.core.randomness import generator
+from manyhands.core.samples import Control
+from manyhands.core.strategy import Strategy
+from manyhands.core.team import Team
+from manyhands.core.types import Sharding
 from manyhands.data.catalog import DataRequest
 from manyhands.data.dataset import Dataset
-from manyhands.data.order import Schedule
-from manyhands.data.shares import Shares
-from manyhands.errors import DivergedError, SettingsError
+from manyhands.data.partitioning import Partition
+from manyhands.data.sampler import BatchSampler
 from manyhands.learners import make_learner
-from manyhands.learners.mlp.network import MLPSettings
-from manyhands.memory import memory_errors_told
-from manyhands.protocols import Control, Learner, Sharding, Strategy, Team
-from manyhands.randomness import generator
+from manyhands.learners.mlp.settings import MLPSettings
+from manyhands.runtime.affinity import warn_if_oversubscribed
+from manyhands.runtime.memory import memory_errors_explained
 from manyhands.teams.agreement import calling_off, together
-from manyhands.teams.farewell import tell_uncaught_errors
+from manyhands.teams.exit_hooks import report_uncaught_errors
 from manyhands.teams.launch import alone, in_job, launch, prepare, share
-from manyhands.training import closing
 from manyhands.training.clock import PhaseClock, slowest
 from manyhands.training.evaluation import evaluate
 from manyhands.training.events import Listener
+from manyhands.training.jobs import deferred
+from manyhands.training.jobs.distributed_read import facts_of, facts_of_request, load_for
 from manyhands.training.loop import Loop, Tally, joint_losses
 from manyhands.training.model import model_of
 from manyhands.training.placement import Placement, blas_limited
@@ -38,13 +43,12 @@ from manyhands.training.plan import Plan, PlannedStage, make_plan, rows_needed, 
 from manyhands.training.result import Progress, TrainingResult
 from manyhands.training.schedules import RateSchedule
 from manyhands.training.stopping import Stop
-from manyhands.training.together import facts_of, facts_of_request, load_for
 
 if TYPE_CHECKING:
-    from manyhands.training.job import Job
+    from manyhands.training.jobs.client import Job
 
 
-@memory_errors_told("the training")
+@memory_errors_explained("the training")
 def run(
     plan: Plan,
     dataset: Dataset,
@@ -144,7 +148,7 @@ class Runner:
 
     def __exit__(self, *failure: Any) -> None:
         if failure[0] is None:
-            closing.close(self._open)
+            deferred.close(self._open)
         else:
             self._open.__exit__(*failure)
 
@@ -153,9 +157,9 @@ class Runner:
         if plan.team != "mpi" or in_job():
             return run(plan, self.dataset, progress=progress, listeners=listeners)
         if plan.workers not in self._jobs:
-            from manyhands.training.job import Job
+            from manyhands.training.jobs.client import Job
 
-            closing.close_others()
+            deferred.close_others()
             self._jobs[plan.workers] = self._open.enter_context(Job(plan.workers, self.dataset))
         return self._jobs[plan.workers].run(plan, progress, listeners)
 
@@ -233,12 +237,12 @@ def _work(
     elif team.rank == 0:
         learner.initialize(generator(plan.seed, "init"))
     share = None
-    if plan.shares != Shares():
+    if plan.shares != Partition():
         share = plan.shares.divide(dataset.train.labels, plan.workers, plan.seed)[team.rank]
 
-    def schedule_for(stage: PlannedStage) -> Schedule:
+    def schedule_for(stage: PlannedStage) -> BatchSampler:
         place = plan.rows, stage.batch, team.rank, team.size, plan.sharding, plan.seed, dataset.first_row
-        return Schedule(*place, stage.strategy.passes, share, plan.first_epoch, plan.shuffle)
+        return BatchSampler(*place, stage.strategy.passes, share, plan.first_epoch, plan.shuffle)
 
     held_out = dataset.test if plan.convergence else None
     loop = Loop(
@@ -264,7 +268,7 @@ def _work(
     return _Outcome(team.rank, loop.model, tally, team.bytes_sent - sent, clock)
 
 
-@memory_errors_told("the run")
+@memory_errors_explained("the run")
 def train(
     data: str | Path | Dataset = "auto",
     *,
@@ -284,7 +288,7 @@ def train(
     convergence: bool = False,
     schedule: str | RateSchedule | None = None,
     stop: str | Stop | None = None,
-    shares: str | Shares | None = None,
+    shares: str | Partition | None = None,
     validation: int | Literal["auto"] | None = None,
     pin: bool = False,
     blas_threads: int = 1,
@@ -331,7 +335,7 @@ def train(
     ------
     ManyhandsError
         If anything about data or settings cannot work, before training starts. In an MPI job all processes raise it:
-        what has failed in one of them alone, or is not the same in all, is a `manyhands.errors.RankError`, a
+        what has failed in one of them alone, or is not the same in all, is a `manyhands.core.errors.RankError`, a
         SettingsError or a DataError on the others.
 
     Examples
@@ -370,14 +374,14 @@ def train(
             placement=Placement(pin, blas_threads),
         )
         step.bring(lambda: facts_of(plan, dataset))
-    warn_of_workers(plan.workers, plan.team)
+    warn_if_oversubscribed_here(plan.workers, plan.team)
     return run(plan, dataset, progress=progress, listeners=listeners)
 
 
-def warn_of_workers(workers: int, team: str) -> None:
+def warn_if_oversubscribed_here(workers: int, team: str) -> None:
     """Say so if this machine has far fewer cores than workers; those of a job that others started may be on several."""
     if team != "mpi" or not in_job():
-        warn_of_crowd(workers)
+        warn_if_oversubscribed(workers)
 
 
 def network_settings(**network: Any) -> MLPSettings:
@@ -393,4 +397,4 @@ def network_settings(**network: Any) -> MLPSettings:
     return MLPSettings(**{"hidden": (75,), **network})
 
 
-tell_uncaught_errors()
+report_uncaught_errors()

@@ -12,9 +12,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from manyhands.errors import SettingsError
-from manyhands.strategies import grammar
-from manyhands.strategies.period import Length
+from manyhands.core import grammar
+from manyhands.core.errors import SettingsError
+from manyhands.core.lengths import Length
 
 Epochs = NDArray[np.float64]
 """Positions in a run, in epochs from its beginning, shape (any,)."""

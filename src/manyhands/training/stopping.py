@@ -17,9 +17,12 @@ from typing import ClassVar, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from manyhands.errors import SettingsError
-from manyhands.protocols import Learner, Table, Team, Vector
-from manyhands.strategies import grammar
+from manyhands.core import grammar
+from manyhands.core.errors import SettingsError
+from manyhands.core.learner import Learner
+from manyhands.core.samples import Samples
+from manyhands.core.team import Team
+from manyhands.core.types import Vector
 
 
 @dataclass(frozen=True)
@@ -51,7 +54,7 @@ class Epoch:
     loss: float
     examples: int
     alike: bool = False
-    validation: Table | None = None
+    validation: Samples | None = None
     last: bool = False
     losses: NDArray[np.float64] = field(default_factory=lambda: np.zeros(0))
     global_rows: NDArray[np.int32] = field(default_factory=lambda: np.zeros(0, np.int32))

@@ -5,9 +5,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from manyhands.core.samples import Control, Order, Samples
 from manyhands.learners.mlp.learner import MLP
-from manyhands.learners.mlp.network import MLPSettings
-from manyhands.protocols import Control, Order, Table
+from manyhands.learners.mlp.settings import MLPSettings
 
 HIDDEN = [(), (20,), (20, 30), (1100,)]
 CLASSES = 4
@@ -19,9 +19,9 @@ def order_of(*batches) -> Order:
     return Order(rows, bounds, np.array([max(len(batch), 1) for batch in batches], np.int32))
 
 
-def table_of(features, rng, scale=None, shift=None) -> Table:
+def table_of(features, rng, scale=None, shift=None) -> Samples:
     rows, count = features.shape
-    return Table(
+    return Samples(
         features,
         rng.integers(0, CLASSES, rows).astype(np.int32),
         rng.uniform(0.5, 1.5, count) / (255 if features.dtype == np.uint8 else 1) if scale is None else scale,
@@ -90,7 +90,7 @@ def compare(learner, table, batch):
         ):
             largest = np.abs(expected[name]).max()
             np.testing.assert_allclose(found, expected[name], rtol=1e-4, atol=1e-4 * largest, err_msg=name)
-    part = Table(table.features[batch], table.labels[batch], table.scale, table.shift)
+    part = Samples(table.features[batch], table.labels[batch], table.scale, table.shift)
     np.testing.assert_allclose(learner.predict_proba(part), probabilities, rtol=1e-4, atol=1e-6)
     return out
 
@@ -255,8 +255,8 @@ def test_a_run_is_that_of_the_inputs_that_are_left():
     many.load_weights(others)
     scale, labels = rng.uniform(0.5, 1.5, 90), rng.integers(0, CLASSES, 60).astype(np.int32)
     order = order_of(*[range(20), range(20, 40), range(40, 60)] * 5)
-    one = take_steps(few, Table(features, labels, scale[places], np.zeros(40)), order)
-    two = take_steps(many, Table(wide, labels, scale, np.zeros(90)), order)
+    one = take_steps(few, Samples(features, labels, scale[places], np.zeros(40)), order)
+    two = take_steps(many, Samples(wide, labels, scale, np.zeros(90)), order)
     np.testing.assert_allclose(one, two, rtol=1e-5)
     np.testing.assert_allclose(few.weights()["weights.0"], many.weights()["weights.0"][places], atol=1e-4)
     idle = np.setdiff1d(np.arange(90), places)

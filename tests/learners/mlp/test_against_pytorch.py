@@ -9,9 +9,9 @@ from types import ModuleType
 import numpy as np
 import pytest
 
+from manyhands.core.samples import Control, Order, Samples
 from manyhands.learners.mlp.learner import MLP
-from manyhands.learners.mlp.network import ACTIVATIONS, OPTIMIZERS, MLPSettings
-from manyhands.protocols import Control, Order, Table
+from manyhands.learners.mlp.settings import ACTIVATIONS, OPTIMIZERS, MLPSettings
 
 ROWS, FEATURES, BATCH, STEPS = 50, 7, 16, 20
 DEEP = (9, 17, 5)
@@ -118,7 +118,7 @@ def optimizer_of(torch: ModuleType, settings: MLPSettings, weights, biases, rate
     )
 
 
-def reported(settings: MLPSettings, table: Table, rows, loss: float) -> float:
+def reported(settings: MLPSettings, table: Samples, rows, loss: float) -> float:
     """What we report for a loss whose gradient is followed.
 
     As in scikit-learn, squared errors are averaged over the outputs, and Poisson's loss is half the deviance, 0 for
@@ -133,7 +133,7 @@ def reported(settings: MLPSettings, table: Table, rows, loss: float) -> float:
     return loss
 
 
-def inputs_of(table: Table, rows=slice(None)):
+def inputs_of(table: Samples, rows=slice(None)):
     """What the network sees of some rows."""
     return table.features[rows] * table.scale + table.shift
 
@@ -206,7 +206,7 @@ class Twin:
                 values = values if masks is None else values * self.torch.tensor(masks[layer], dtype=values.dtype)
         return values
 
-    def loss(self, table: Table, rows, masks=None):
+    def loss(self, table: Samples, rows, masks=None):
         """The mean loss of some rows, weighted if the table says so."""
         wanted = table.labels.astype(np.int64) if table.targets is None else table.targets
         wanted = self.torch.tensor(wanted[rows])
@@ -221,7 +221,7 @@ class Twin:
         """Our l2 / (2 B) sum W^2, which is in PyTorch's gradient by its own parameter, and in no loss."""
         return self.settings.l2 / (2 * BATCH) * sum((weights**2).sum().item() for weights in self.weights)
 
-    def step(self, table: Table, rows, masks=None) -> float:
+    def step(self, table: Samples, rows, masks=None) -> float:
         """Take a step; return what we report as its loss, from before."""
         self.optimizer.zero_grad()
         loss = self.loss(table, rows, masks)
@@ -234,7 +234,7 @@ class Twin:
 # --- both ways ----------------------------------------------------------------------------------------------------
 
 
-def table_of(loss="cross_entropy", outputs=3, weighted=False, seed=1) -> Table:
+def table_of(loss="cross_entropy", outputs=3, weighted=False, seed=1) -> Samples:
     """Random rows with what the loss is for: classes, yes or no, numbers, or counts.
 
     Rows are bytes, scaled to numbers near 1, because every other kind of number is compiled for itself.
@@ -250,7 +250,7 @@ def table_of(loss="cross_entropy", outputs=3, weighted=False, seed=1) -> Table:
     labels = rng.integers(0, outputs, ROWS).astype(np.int32) if targets is None else np.zeros(ROWS, np.int32)
     weights = rng.uniform(0.1, 3, ROWS) if weighted else None
     features, scale = rng.integers(0, 256, (ROWS, FEATURES), np.uint8), rng.uniform(0.01, 0.02, FEATURES)
-    return Table(features, labels, scale, rng.normal(-2, 0.5, FEATURES), targets, weights)
+    return Samples(features, labels, scale, rng.normal(-2, 0.5, FEATURES), targets, weights)
 
 
 def batches_of(steps=STEPS, seed=2):
@@ -283,7 +283,7 @@ def difference(learner: MLP, twin: Twin) -> float:
     return max(float(np.abs(ours - theirs.detach().numpy()).max()) for ours, theirs in pairs)
 
 
-def assert_same_way(torch, learner: MLP, table: Table, rate=None, masks_of=None) -> None:
+def assert_same_way(torch, learner: MLP, table: Samples, rate=None, masks_of=None) -> None:
     """Take the same steps both ways; losses, parameters and answers are equal, and the parameters went far."""
     chosen = learner.settings
     rate = RATES[chosen.optimizer] if rate is None else rate
@@ -416,14 +416,14 @@ def test_classes_may_be_a_distribution(torch):
     # Targets of cross-entropy that are shares of each class instead of one class (Szegedy et al. 2016, section 7).
     table = table_of(weighted=True)
     shares = np.random.default_rng(6).dirichlet(np.ones(3), ROWS)
-    soft = Table(table.features, table.labels, table.scale, table.shift, shares, table.weights)
+    soft = Samples(table.features, table.labels, table.scale, table.shift, shares, table.weights)
     assert_same_way(torch, network(), soft)
 
 
 def test_rows_of_weight_zero_do_not_count(torch):
     table = table_of()
     weights = np.tile([0.0, 1.0], ROWS // 2)
-    some = Table(table.features, table.labels, table.scale, table.shift, None, weights)
+    some = Samples(table.features, table.labels, table.scale, table.shift, None, weights)
     assert_same_way(torch, network(), some)
 
 
@@ -498,5 +498,5 @@ def test_predictions_leave_nobody_out(torch, loss, rows):
     learner, table = network(2, loss=loss, dropout=0.5), table_of(loss, 2)
     expected = answers_of(torch, loss, Twin(torch, learner, 0.1).logits(inputs_of(table, slice(rows)))).detach().numpy()
     targets = None if table.targets is None else table.targets[:rows]
-    few = Table(table.features[:rows], table.labels[:rows], table.scale, table.shift, targets)
+    few = Samples(table.features[:rows], table.labels[:rows], table.scale, table.shift, targets)
     np.testing.assert_allclose(learner.outputs(few), expected, atol=1e-12)

@@ -5,9 +5,9 @@ import sys
 import numpy as np
 import pytest
 
-from manyhands.compiling import compiled
 from manyhands.learners.mlp import blas
 from manyhands.learners.mlp.blas import matrix_product
+from manyhands.runtime.jit import compiled
 
 
 @compiled

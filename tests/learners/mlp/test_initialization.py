@@ -9,11 +9,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.neural_network import MLPClassifier
 
-from manyhands.errors import SettingsError
+from manyhands.core.errors import SettingsError
+from manyhands.core.samples import Control, Order, Samples
 from manyhands.learners.mlp.initialization import INITIALIZATIONS, parse_initialization
+from manyhands.learners.mlp.layout import Layout, initialize
 from manyhands.learners.mlp.learner import MLP
-from manyhands.learners.mlp.network import Layout, MLPSettings, initialize
-from manyhands.protocols import Control, Order, Table
+from manyhands.learners.mlp.settings import MLPSettings
 
 TAKE_A_VALUE = {"constant": -0.5, "uniform": 0.2, "normal": 0.3, "orthogonal": 1.5}
 PLAIN = [kind for kind in INITIALIZATIONS if kind not in TAKE_A_VALUE]
@@ -217,7 +218,7 @@ def test_the_automatic_start_has_the_bits_of_scikit_learns_rule(activation, dtyp
 def trained(steps=30, **chosen):
     """A network of 6 inputs, hidden layers of 5 and 4, and 3 classes after some steps on random rows."""
     rng = np.random.default_rng(2)
-    table = Table(rng.normal(size=(40, 6)), rng.integers(0, 3, 40).astype(np.int32), np.ones(6), np.zeros(6))
+    table = Samples(rng.normal(size=(40, 6)), rng.integers(0, 3, 40).astype(np.int32), np.ones(6), np.zeros(6))
     learner = MLP(MLPSettings((5, 4), "tanh", "momentum", dtype="float64", **chosen), 6, 3)
     learner.initialize(np.random.default_rng(3))
     start = learner.weights()

@@ -11,16 +11,16 @@ from hypothesis import strategies as st
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.neural_network import MLPClassifier
 
-from manyhands.errors import DivergedError, SettingsError
+from manyhands.core.errors import DivergedError, SettingsError
+from manyhands.core.samples import Control, Order, Samples
 from manyhands.learners.mlp.learner import MLP
-from manyhands.learners.mlp.network import ACTIVATIONS, MLPSettings
-from manyhands.protocols import Control, Order, Table
+from manyhands.learners.mlp.settings import ACTIVATIONS, MLPSettings
 
 
-def table_of(features, labels, scale=None, shift=None) -> Table:
+def table_of(features, labels, scale=None, shift=None) -> Samples:
     features = np.atleast_2d(features)
     count = features.shape[1]
-    return Table(
+    return Samples(
         features,
         np.asarray(labels, np.int32),
         np.ones(count) if scale is None else np.asarray(scale, np.float64),
@@ -42,7 +42,7 @@ def take_steps(learner, table, order, rate=0.1):
     return learner.run(table, order, np.full(order.steps, rate), fresh_control()).losses
 
 
-def random_table(rng, rows=40, features=6, classes=3, dtype=np.float64) -> Table:
+def random_table(rng, rows=40, features=6, classes=3, dtype=np.float64) -> Samples:
     return table_of(rng.normal(size=(rows, features)).astype(dtype), rng.integers(0, classes, rows))
 
 
@@ -316,7 +316,7 @@ def test_a_loss_that_is_not_finite_names_its_step(dtype):
     table = random_table(np.random.default_rng(10))
     learner = MLP(MLPSettings((8,), dtype=dtype), 6, 3, rank=2)
     learner.initialize(np.random.default_rng(0))
-    poisoned = Table(table.features.copy(), table.labels, table.scale, table.shift)
+    poisoned = Samples(table.features.copy(), table.labels, table.scale, table.shift)
     poisoned.features[25, 3] = np.nan
     with pytest.raises(DivergedError, match="step 2 on worker 2") as caught:
         take_steps(learner, poisoned, order_of(range(20), range(20, 30), range(20)))
@@ -337,9 +337,9 @@ def test_probabilities_are_probabilities_in_any_number_of_rows():
     table = random_table(rng, rows=600)
     whole = learner.predict_proba(table)
     np.testing.assert_allclose(whole.sum(axis=1), 1, atol=1e-6)
-    few = Table(table.features[250:260], table.labels[250:260], table.scale, table.shift)
+    few = Samples(table.features[250:260], table.labels[250:260], table.scale, table.shift)
     np.testing.assert_allclose(learner.predict_proba(few), whole[250:260], atol=1e-6)
-    none = Table(table.features[:0], table.labels[:0], table.scale, table.shift)
+    none = Samples(table.features[:0], table.labels[:0], table.scale, table.shift)
     assert learner.predict_proba(none).shape == (0, 3)
 
 

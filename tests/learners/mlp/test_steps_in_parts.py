@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
+from manyhands.core.samples import Control, Order, Samples
 from manyhands.learners.mlp.learner import MLP
-from manyhands.learners.mlp.network import OPTIMIZERS, MLPSettings
-from manyhands.protocols import Control, Order, Table
+from manyhands.learners.mlp.settings import OPTIMIZERS, MLPSettings
 
 STEPS, BATCH, RATE = 6, 16, 0.01
 
@@ -14,7 +14,7 @@ STEPS, BATCH, RATE = 6, 16, 0.01
 def table():
     rng = np.random.default_rng(0)
     features, labels = rng.integers(0, 256, (40, 6), np.uint8), rng.integers(0, 3, 40).astype(np.int32)
-    return Table(features, labels, np.full(6, 0.015), np.full(6, -2.0))
+    return Samples(features, labels, np.full(6, 0.015), np.full(6, -2.0))
 
 
 def order() -> Order:

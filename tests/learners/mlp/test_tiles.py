@@ -1,8 +1,8 @@
 import numpy as np
 import pytest
 
-from manyhands.compiling import compiled
 from manyhands.learners.mlp import tiles
+from manyhands.runtime.jit import compiled
 
 
 @compiled

@@ -6,7 +6,7 @@ from types import ModuleType
 
 import pytest
 
-from manyhands.studies.report import write_report
+from manyhands.reports.write import write_report
 
 
 def _load() -> ModuleType:

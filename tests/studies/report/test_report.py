@@ -11,14 +11,14 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from manyhands.errors import DrawingError, FormatError, ManyhandsError, OutputError, SettingsError
-from manyhands.studies.report import check_possible, read_record, write_report
-from manyhands.studies.report.answer import answer
-from manyhands.studies.report.figures import make_figures
-from manyhands.studies.report.page import make_page
-from manyhands.studies.report.raw import csv_files
-from manyhands.studies.report.records import complete
-from manyhands.studies.seal import unsealed
+from manyhands.core.errors import DrawingError, FormatError, ManyhandsError, OutputError, SettingsError
+from manyhands.reports.csv_files import csv_files
+from manyhands.reports.figures.all import make_figures
+from manyhands.reports.headline import answer
+from manyhands.reports.html.page import make_page
+from manyhands.reports.schema import complete
+from manyhands.reports.write import check_possible, read_record, write_report
+from manyhands.studies.base.seal import unsealed
 
 
 def contents(folder):
@@ -86,7 +86,7 @@ class TestFailures:
     def test_a_figure_that_cannot_be_drawn(self, record, tmp_path, monkeypatch):
         for name in ("speedup.png", "speedup.svg"):
             (tmp_path / name).write_text("of an older report")
-        monkeypatch.setattr("manyhands.studies.report.figures_speed.speedup", fail)
+        monkeypatch.setattr("manyhands.reports.figures.speed.speedup", fail)
         with pytest.raises(DrawingError) as caught:
             write_report(record, tmp_path)
         assert caught.value.reasons == {"speedup": "RuntimeError: latex could not be found"}
@@ -100,13 +100,13 @@ class TestFailures:
 
     @pytest.mark.parametrize("what", ["png", "svg"])
     def test_figures_that_cannot_be_rendered(self, record, tmp_path, monkeypatch, what):
-        monkeypatch.setattr(f"manyhands.studies.report.publishing.{what}", fail)
+        monkeypatch.setattr(f"manyhands.reports.publishing.{what}", fail)
         with pytest.raises(DrawingError, match=r"training_time, speedup, accuracy.* \(RuntimeError: latex"):
             write_report(record, tmp_path)
         assert sorted(contents(tmp_path)) == ["report.html", "results.json", "runs.csv", "summary.csv"]
 
     def test_interrupted_while_drawing_the_page_shows_what_there_is(self, record, tmp_path, monkeypatch):
-        monkeypatch.setattr("manyhands.studies.report.figures_accuracy.accuracy", interrupt)
+        monkeypatch.setattr("manyhands.reports.figures.accuracy.accuracy", interrupt)
         with pytest.raises(KeyboardInterrupt):
             write_report(record, tmp_path)
         names = contents(tmp_path)
@@ -127,7 +127,7 @@ class TestFailures:
 class TestWhereTo:
     @pytest.mark.parametrize("check", [check_possible, lambda folder: write_report({}, folder)], ids=["check", "write"])
     def test_a_file_is_no_folder(self, records, tmp_path, monkeypatch, check):
-        monkeypatch.setattr("manyhands.studies.report.complete", lambda _: complete(records.nothing_finished()))
+        monkeypatch.setattr("manyhands.reports.write.complete", lambda _: complete(records.nothing_finished()))
         file = tmp_path / "file"
         file.write_text("mine")
         with pytest.raises(OutputError, match="it is a file; give a folder"):
@@ -195,7 +195,7 @@ class TestMatplotlib:
 
     def test_it_is_imported_only_to_draw(self):
         code = (
-            "import sys, manyhands.studies.report, manyhands.studies.report.figures, manyhands.studies.report.page\n"
+            "import sys, manyhands.reports.write, manyhands.reports.figures.all, manyhands.reports.html.page\n"
             "sys.exit('matplotlib' in sys.modules)"
         )
         assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

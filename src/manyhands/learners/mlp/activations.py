@@ -15,9 +15,8 @@ from typing import Any
 import numpy as np
 from numba import types
 
-from manyhands.compiling import inlined, overload
 from manyhands.learners.mlp.elementwise import activate, exponential, times_slope
-from manyhands.learners.mlp.forms import (
+from manyhands.learners.mlp.kernel_args import (
     ELU,
     GELU,
     IDENTITY,
@@ -31,6 +30,7 @@ from manyhands.learners.mlp.forms import (
     Network,
     Work,
 )
+from manyhands.runtime.jit import inlined, overload
 
 LEAK = 0.01
 """Slope of leaky ReLU below 0 (Maas et al. 2013)."""

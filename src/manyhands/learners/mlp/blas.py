@@ -19,7 +19,7 @@ import llvmlite.binding as llvm
 import numpy as np
 from numba import types
 
-from manyhands.compiling import overload
+from manyhands.runtime.jit import overload
 
 _AVX512 = ("avx512f", "avx512cd", "avx512bw", "avx512dq", "avx512vl")
 _ROW_MAJOR, _NO_TRANSPOSE, _TRANSPOSE = 101, 111, 112

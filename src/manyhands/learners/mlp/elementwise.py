@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 from numba import types
 
-from manyhands.compiling import inlined, overload
-from manyhands.learners.mlp.forms import IDENTITY, LOGISTIC, RELU, TANH, Batches, Network, Work
+from manyhands.learners.mlp.kernel_args import IDENTITY, LOGISTIC, RELU, TANH, Batches, Network, Work
 from manyhands.learners.mlp.tiles import prefetch
+from manyhands.runtime.jit import inlined, overload
 
 
 def _input(row: Any, scale: Any, shift: Any, center: Any, j: Any) -> Any:

@@ -25,7 +25,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from manyhands.errors import SettingsError
+from manyhands.core.errors import SettingsError
 
 _VALUES = {"constant": 0.01, "uniform": 0.05, "normal": 0.05, "orthogonal": 1.0}
 """Those that take a value, with the one they have by default."""

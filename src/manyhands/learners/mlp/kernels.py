@@ -14,7 +14,7 @@ precision and would pull whole loops out of float32, therefore constants come in
 Inputs that are zero in all rows of a batch (the margins of images) take part in no product: `Work.active` lists the
 others. Nothing but time changes by that, as what is left out is zero.
 
-Layers are stored a little wider than they are (`manyhands.learners.mlp.network.padded`), because matrix products like
+Layers are stored a little wider than they are (`manyhands.learners.mlp.settings.padded`), because matrix products like
 multiples of a register. The added columns of W_l and b_l and rows of W_{l+1} start as zero, and stay zero: their
 activations (behind the last layer: their deltas) are zero, hence their gradients.
 """
@@ -24,12 +24,10 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from manyhands.compiling import compiled, inlined, spliced
-from manyhands.denormals import flush_denormals, restore_denormals
 from manyhands.learners.mlp.activations import respond, times_slopes
 from manyhands.learners.mlp.blas import matrix_product
 from manyhands.learners.mlp.elementwise import add_bias, add_bias_relu, gather
-from manyhands.learners.mlp.forms import (
+from manyhands.learners.mlp.kernel_args import (
     GRADIENT,
     LAMB,
     LOCAL,
@@ -47,10 +45,12 @@ from manyhands.learners.mlp.forms import (
 from manyhands.learners.mlp.losses import judge, mass_of
 from manyhands.learners.mlp.optimizers import resolve_all, update_range
 from manyhands.learners.mlp.tiles import HEIGHTS, WIDEST, backward_product, forward_product
-from manyhands.synchronization import Meeting, combine_range, meet, spread_range, total_of
+from manyhands.runtime.fp_mode import flush_denormals, restore_denormals
+from manyhands.runtime.jit import compiled, inline_ir, inlined
+from manyhands.runtime.shared_reduce import SharedReduction, arrive_and_wait, combine_range, spread_range, total_of
 
 
-@spliced
+@inline_ir
 def forward(
     params: Any, network: Network, work: Work, batches: Batches, begin: int, rows: int, step: int, learns: bool
 ) -> None:
@@ -87,7 +87,7 @@ def place_of(value: int, numbers: Any, count: int) -> int:
     return low
 
 
-@spliced
+@inline_ir
 def weight_gradient(
     network: Network, work: Work, layer: int, begin: int, end: int, count: int, out: Any, out_at: int
 ) -> None:
@@ -133,7 +133,7 @@ def bias_gradient(network: Network, work: Work, layer: int, count: int, out: Any
             sums[j] += line[j]
 
 
-@spliced
+@inline_ir
 def delta_below(params: Any, network: Network, work: Work, layer: int, count: int) -> None:
     """Write D_{l-1} = (D_l W_l^T) * f'(A_{l-1})."""
     before, width = network.widths[layer], network.widths[layer + 1]
@@ -154,7 +154,7 @@ def delta_below(params: Any, network: Network, work: Work, layer: int, count: in
     times_slopes(work.slopes, network, work, layer, count)
 
 
-@spliced
+@inline_ir
 def piece_of(network: Network, rule: Rule, layer: int, computes: bool, fused: bool) -> int:
     """Return how many rows of a layer's gradient are treated at once.
 
@@ -171,7 +171,7 @@ def piece_of(network: Network, rule: Rule, layer: int, computes: bool, fused: bo
     return int(network.widths[layer] + 1)
 
 
-@spliced
+@inline_ir
 def look(
     vectors: Vectors, network: Network, work: Work, batches: Batches, begin: int, count: int, step: int, out: Any
 ) -> float:
@@ -184,14 +184,14 @@ def look(
     return judge(work.slopes, network, work, batches, begin, count, out)
 
 
-@spliced
+@inline_ir
 def go_through(
     vectors: Vectors,
     network: Network,
     rule: Rule,
     work: Work,
     constants: Any,
-    meeting: Meeting,
+    meeting: SharedReduction,
     shared: Any,
     count: int,
     computes: bool,
@@ -249,7 +249,7 @@ def run(
     work: Work,
     batches: Batches,
     course: Course,
-    meeting: Meeting,
+    meeting: SharedReduction,
     out: Any,
 ) -> int:
     """Take many steps, or parts of them, as ``course.parts`` says; or predict.
@@ -305,7 +305,7 @@ def run(
             if meets:
                 mass = mass_of(work.slopes, work, count)
                 meeting.weights[meeting.rank] = mass if does & ROUND else course.seen[0]
-                lost = meet(meeting)
+                lost = arrive_and_wait(meeting)
                 if lost != 0:
                     break
             squares += go_through(  # part by part: the same sum, whoever has made the parts
@@ -314,7 +314,7 @@ def run(
             )  # fmt: skip
         if talks and lost == 0:
             meeting.partials[meeting.rank] = squares
-            lost = meet(meeting)
+            lost = arrive_and_wait(meeting)
         if lost != 0:
             break
         if does & ROUND:

@@ -8,24 +8,18 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from manyhands.compiling import hurrying
-from manyhands.errors import DivergedError, SettingsError, WorkerLost
-from manyhands.learners.mlp import forms, kernels, tiles
-from manyhands.learners.mlp.network import (
-    ACTIVATIONS,
-    LOSSES,
-    OPTIMIZERS,
-    Layout,
-    MLPSettings,
-    check_room,
-    initialize,
-    wider,
-)
+from manyhands.core.errors import DivergedError, SettingsError, WorkerLost
+from manyhands.core.learner import Rounds, RunOutcome
+from manyhands.core.samples import Control, Order, Samples
+from manyhands.core.types import Vector
+from manyhands.learners.mlp import kernel_args, kernels, tiles
+from manyhands.learners.mlp.layout import Layout, initialize
 from manyhands.learners.mlp.optimizers import MOMENTUM_DECAY
-from manyhands.memory import aligned_zeros
-from manyhands.parts import bounds_of
-from manyhands.protocols import Control, Order, Rounds, RunOutcome, Table, Vector
-from manyhands.synchronization import Meeting, nobody
+from manyhands.learners.mlp.settings import ACTIVATIONS, LOSSES, OPTIMIZERS, MLPSettings, check_room, wider
+from manyhands.runtime.jit import gc_paused
+from manyhands.runtime.memory import aligned_zeros
+from manyhands.runtime.partition import bounds_of
+from manyhands.runtime.shared_reduce import SharedReduction, no_peers
 
 _PREDICTION_ROWS = 256
 _NOTHING = 1e-30
@@ -50,7 +44,7 @@ _STATE: dict[str, dict[str, str]] = {
 
 
 class MLP:
-    """The learner; see `manyhands.protocols.Learner` for what each method promises.
+    """The learner; see `manyhands.core.learner.Learner` for what each method promises.
 
     Parameters
     ----------
@@ -97,18 +91,18 @@ class MLP:
         self._first = aligned_zeros(self.size, self.dtype)
         # Most optimizers have one vector or two; the kernel never reads the others.
         self._second = aligned_zeros(self.size if "second" in _STATE[settings.optimizer] else 0, self.dtype)
-        self._constants = np.zeros(forms.CONSTANTS, self.dtype)
-        self._alone = nobody()._replace(bounds=np.array([0, self.size]))
+        self._constants = np.zeros(kernel_args.CONSTANTS, self.dtype)
+        self._alone = no_peers()._replace(bounds=np.array([0, self.size]))
         self._no_answers = np.zeros((0, classes), self.dtype)
         self._capacity = 0
         self._use_form(self._always_wide)
-        self._table: Table | None = None
+        self._table: Samples | None = None
         self._checked: NDArray[np.int32] | None = None
         self._scaling: tuple[Vector, Vector, NDArray[np.float64] | None] = (*2 * (np.zeros(0, self.dtype),), None)
         self.bind(aligned_zeros(self.size, self.dtype))
 
     def _use_form(self, wide: bool) -> None:
-        """Choose between the narrow and the wide form of the kernel; see `manyhands.learners.mlp.forms`."""
+        """Choose between the narrow and the wide form of the kernel; see `manyhands.learners.mlp.kernel_args`."""
         self._wide, self._network = wide, self._make_network(wide)
         self._capacity = max(self._capacity, 1)
         self._work = self._make_work(self._capacity)
@@ -117,10 +111,10 @@ class MLP:
         self._aims = (self._no_targets, self._no_weights)
         self._kind = self._no_rows()
 
-    def _make_network(self, wide: bool) -> forms.Network:
+    def _make_network(self, wide: bool) -> kernel_args.Network:
         """Translate layout and settings into the kernels' constants."""
         chosen = self.settings
-        return forms.Network(
+        return kernel_args.Network(
             self.layout.widths,
             self.layout.real_widths,
             self.layout.weight_at,
@@ -134,16 +128,16 @@ class MLP:
             self.seed % 2**63,
         )
 
-    def _no_rows(self) -> forms.Batches:
+    def _no_rows(self) -> kernel_args.Batches:
         """Return batches for updates before the first gradient: no rows of bytes."""
         none, unscaled = np.zeros(0, np.int32), np.zeros(self.features, self.dtype)
         features = np.zeros((0, self.features), np.uint8)
         bounds = np.zeros(2, np.int64)
-        return forms.Batches(
+        return kernel_args.Batches(
             features, none, unscaled, unscaled, None, none, bounds, none, self._no_targets, self._no_weights, 0
         )
 
-    def _make_rule(self) -> forms.Rule:
+    def _make_rule(self) -> kernel_args.Rule:
         """Translate the settings into the kernels' constants."""
         chosen = self.settings
         momentum = 0.0 if chosen.optimizer == "sgd" else chosen.momentum
@@ -151,17 +145,17 @@ class MLP:
             chosen.l2, momentum, chosen.beta_1, chosen.beta_2, chosen.epsilon, chosen.rho, chosen.weight_decay,
         )  # fmt: skip
         kind = OPTIMIZERS.index(chosen.optimizer)
-        return forms.Rule(kind, *(self.dtype.type(value) for value in constants))
+        return kernel_args.Rule(kind, *(self.dtype.type(value) for value in constants))
 
     def _scratch_size(self) -> int:
         """Return the room for one piece of the gradient: some rows of a layer, or a whole layer for BLAS."""
         inputs, outputs = self.layout.widths[:-1], self.layout.widths[1:]
         return int(((inputs + 1) * outputs).max())
 
-    def _make_work(self, rows: int) -> forms.Work:
+    def _make_work(self, rows: int) -> kernel_args.Work:
         """Allocate room for a batch of ``rows`` examples."""
         starts = np.concatenate([[0], np.cumsum(rows * self.layout.widths)]).astype(np.int64)
-        return forms.Work(
+        return kernel_args.Work(
             aligned_zeros(starts[-1], self.dtype),
             aligned_zeros(starts[-1], self.dtype),
             np.ascontiguousarray(starts[:-1]),
@@ -173,7 +167,7 @@ class MLP:
             aligned_zeros(starts[-1], self.dtype) if self._wide else None,
         )
 
-    def _adopt(self, table: Table) -> None:
+    def _adopt(self, table: Samples) -> None:
         """Check a table once, because compiled code does not, and keep its scaling as the kernel wants it."""
         if table is self._table:
             return
@@ -200,7 +194,7 @@ class MLP:
         targets, weights = self._no_targets, self._no_weights
         self._aims = (self._in_dtype(table.targets, targets), self._in_dtype(table.weights, weights))
 
-    def _scaling_of(self, table: Table) -> tuple[Vector, Vector, NDArray[np.float64] | None]:
+    def _scaling_of(self, table: Samples) -> tuple[Vector, Vector, NDArray[np.float64] | None]:
         """Return scale, shift and center in the precision in which the kernel scales this table's values."""
         if table.features.dtype != np.uint8:
             return table.scale, table.shift, np.zeros(self.features) if table.center is None else table.center
@@ -211,7 +205,7 @@ class MLP:
     def _in_dtype(self, values: NDArray[Any] | None, otherwise: NDArray[Any] | None) -> NDArray[Any] | None:
         return otherwise if values is None else np.ascontiguousarray(values, self.dtype)
 
-    def _batches(self, table: Table, order: Order) -> forms.Batches:
+    def _batches(self, table: Samples, order: Order) -> kernel_args.Batches:
         """Bring table and order into the kernels' form."""
         self._adopt(table)
         if len(order.rows) and order.rows is not self._checked:
@@ -219,7 +213,7 @@ class MLP:
                 raise IndexError(f"row numbers must lie in 0..{table.rows - 1}")
             self._checked = order.rows
         given = order.rows, order.bounds, order.global_rows
-        return forms.Batches(table.features, table.labels, *self._scaling, *given, *self._aims, table.first_row)
+        return kernel_args.Batches(table.features, table.labels, *self._scaling, *given, *self._aims, table.first_row)
 
     def _make_room(self, rows: int) -> None:
         """Let the memory for a batch grow, once, before the first step of a run."""
@@ -252,14 +246,14 @@ class MLP:
         self._second[:] = 0
         self.steps_taken = 0
 
-    def prepare(self, table: Table) -> None:
+    def prepare(self, table: Samples) -> None:
         """Compile the kernel for this table's dtype by predicting one row."""
-        with hurrying():
+        with gc_paused():
             self.predict_proba(table.take(slice(1)))
 
     def run(
         self,
-        table: Table,
+        table: Samples,
         order: Order,
         rates: NDArray[np.float64],
         control: Control,
@@ -269,14 +263,16 @@ class MLP:
         batches = self._batches(table, order)
         self._make_room(int(np.diff(order.bounds).max(initial=1)))
         before = int(control.progress[0])
-        course = self._course(forms.LOCAL, order.steps, rates)._replace(stop=control.stop, progress=control.progress)
+        course = self._course(kernel_args.LOCAL, order.steps, rates)._replace(
+            stop=control.stop, progress=control.progress
+        )
         gradient, meeting, held = self._scratch, self._alone, 0
         if rounds is not None:
             meeting, held = rounds.meeting, len(rounds.due)
             course = course._replace(due=rounds.due, seen=np.array([rounds.seen]))
             if rounds.gradient is not None:
                 gradient, held = rounds.gradient, order.steps
-                course.parts[0] = forms.GRADIENT | forms.ROUND | forms.UPDATE
+                course.parts[0] = kernel_args.GRADIENT | kernel_args.ROUND | kernel_args.UPDATE
         done = self._go(gradient, batches, course, meeting)
         if done < 0:
             raise WorkerLost(-done - 1)
@@ -285,23 +281,23 @@ class MLP:
             raise DivergedError(before + done, self.rank, float(losses[-1]))
         return RunOutcome(losses, held)
 
-    def gradient(self, table: Table, order: Order, out: Vector) -> float:
+    def gradient(self, table: Samples, order: Order, out: Vector) -> float:
         """Write the mean gradient of the data loss over one step's rows into ``out``; see the protocol."""
         self._kind = self._batches(table, order)
         self._make_room(order.examples)
-        course = self._course(forms.GRADIENT, 1, np.zeros(1))
+        course = self._course(kernel_args.GRADIENT, 1, np.zeros(1))
         self._go(out, self._kind, course, self._alone)
         return float(course.losses[0])
 
     def apply(self, gradient: Vector, rate: float, global_rows: int, workers: int = 1) -> float:
         """Take one optimizer step along ``gradient``; see the protocol."""
         batches = self._kind._replace(bounds=np.zeros(2, np.int64), global_rows=np.array([global_rows], np.int32))
-        course = self._course(forms.UPDATE, 1, np.full(1, rate))
+        course = self._course(kernel_args.UPDATE, 1, np.full(1, rate))
         parts = bounds_of(self.size, workers if self.divisible else 1, self.dtype.itemsize)
         self._go(gradient, batches, course, self._alone._replace(bounds=parts))
         return float(course.losses[0])
 
-    def predict_proba(self, table: Table) -> NDArray[Any]:
+    def predict_proba(self, table: Samples) -> NDArray[Any]:
         """Return class probabilities of shape (rows, K).
 
         Outputs of other losses than cross-entropy are cut off below 0 and made to add up to 1, as one-against-all
@@ -315,7 +311,7 @@ class MLP:
         nothing = total <= 0  # what is no number stays none
         return np.where(nothing, self.dtype.type(1 / self.classes), out / np.where(nothing, 1, total))
 
-    def outputs(self, table: Table) -> NDArray[Any]:
+    def outputs(self, table: Samples) -> NDArray[Any]:
         """Return the outputs, shape (rows, K): after softmax, or what else belongs to the loss."""
         capacity = min(_PREDICTION_ROWS, max(table.rows, 1))
         rows, bounds = np.arange(table.rows, dtype=np.int32), np.arange(0, table.rows + capacity, capacity)
@@ -323,14 +319,14 @@ class MLP:
         order = Order(rows, bounds, np.diff(bounds).astype(np.int32))
         batches = self._batches(table, order)
         out = np.empty((table.rows, self.classes), self.dtype)
-        course = self._course(forms.PREDICTION, order.steps, np.zeros(0))
+        course = self._course(kernel_args.PREDICTION, order.steps, np.zeros(0))
         # In memory of its own: several threads may ask one model.
         self._go(self._scratch, batches, course, self._alone, out, self._make_work(capacity))
         return out
 
-    def _course(self, parts: int, steps: int, rates: NDArray[np.float64]) -> forms.Course:
+    def _course(self, parts: int, steps: int, rates: NDArray[np.float64]) -> kernel_args.Course:
         """Return a course that nobody stops and that holds no rounds."""
-        return forms.Course(
+        return kernel_args.Course(
             parts=np.array([parts]),
             rates=rates,
             steps_taken=np.array([self.steps_taken]),
@@ -357,14 +353,14 @@ class MLP:
     def _go(
         self,
         gradient: Vector,
-        batches: forms.Batches,
-        course: forms.Course,
-        meeting: Meeting,
+        batches: kernel_args.Batches,
+        course: kernel_args.Course,
+        meeting: SharedReduction,
         out: NDArray[Any] | None = None,
-        work: forms.Work | None = None,
+        work: kernel_args.Work | None = None,
     ) -> int:
         """Call the kernel; return what it returns."""
-        vectors = forms.Vectors(self.parameters, gradient, self._first, self._second)
+        vectors = kernel_args.Vectors(self.parameters, gradient, self._first, self._second)
         answers = self._no_answers if out is None else out
         room = self._work if work is None else work
         done = kernels.run(vectors, self._network, self._rule, room, batches, course, meeting, answers)
@@ -435,7 +431,7 @@ class MLP:
 
 def _needs_wide_form(settings: MLPSettings) -> bool:
     """Tell whether the settings ask for what the narrow form of the kernel lacks."""
-    narrow = forms.RELU, forms.ADAM
+    narrow = kernel_args.RELU, kernel_args.ADAM
     chosen = ACTIVATIONS.index(settings.activation), OPTIMIZERS.index(settings.optimizer)
     return any(one > most for one, most in zip(chosen, narrow, strict=True)) or (
         settings.loss != "cross_entropy" or settings.dropout > 0

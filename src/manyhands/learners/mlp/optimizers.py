@@ -16,8 +16,7 @@ from typing import Any
 
 from numba import types
 
-from manyhands.compiling import inlined, overload, spliced
-from manyhands.learners.mlp.forms import (
+from manyhands.learners.mlp.kernel_args import (
     ADADELTA,
     ADAGRAD,
     ADAM,
@@ -36,6 +35,7 @@ from manyhands.learners.mlp.forms import (
     Rule,
     Vectors,
 )
+from manyhands.runtime.jit import inline_ir, inlined, overload
 
 TRUST = 0.001
 """LARS's coefficient."""
@@ -261,7 +261,7 @@ def _update(
     return narrow if isinstance(slopes, types.NoneType) else wide
 
 
-@spliced
+@inline_ir
 def update_range(
     slopes: Any, vectors: Vectors, gradient_from: int, bias_at: int, rule: Rule, start: int, stop: int, constants: Any
 ) -> float:

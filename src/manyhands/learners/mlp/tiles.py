@@ -23,7 +23,7 @@ from llvmlite import ir
 from numba import types
 from numba.core import cgutils
 
-from manyhands.compiling import inlined, intrinsic, spliced
+from manyhands.runtime.jit import inline_ir, inlined, intrinsic
 
 LANES = 16
 """Float32 numbers in a 512-bit register."""
@@ -209,7 +209,7 @@ def _make_columns(transposed: bool) -> Callable[..., None]:
 _forward_columns, _backward_columns = _make_columns(transposed=False), _make_columns(transposed=True)
 
 
-@spliced
+@inline_ir
 def forward_product(
     rows: int, terms: Any, k: int, n: int, a: Any, at: int, pitch: int, b: Any, bt: int, c: Any, ct: int
 ) -> None:
@@ -251,7 +251,7 @@ def forward_product(
         )
 
 
-@spliced
+@inline_ir
 def backward_product(
     k: int, numbers: Any, first: int, last: int, n: int, a: Any, at: int, pitch: int, b: Any, bt: int, c: Any, ct: int
 ) -> None:

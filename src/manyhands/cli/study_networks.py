@@ -1,0 +1,226 @@
+"""``manyhands study w2``: what the settings of a network change, with one worker and with several."""
+
+from __future__ import annotations
+
+import argparse
+import textwrap
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from manyhands.cli import options as shared
+from manyhands.cli import study_runner
+
+if TYPE_CHECKING:
+    from manyhands.studies.networks.request import NetworksRequest
+    from manyhands.studies.networks.run import NetworksStudy
+
+AXES = (
+    "activation", "optimizer", "learning_rate", "batch", "weight_init", "bias_init", "loss", "dropout", "hidden",
+)  # fmt: skip
+WORKERS = (1, 2, 4)
+STRATEGIES = ("periodic:1epoch", "one-shot")
+TARGETS = (0.85, 0.9, 0.92)
+MULTIPLES = (0.25, 1.0, 4.0, 16.0)
+EPOCHS = 20
+
+
+def register(names: Any) -> None:
+    """Add the study to those of ``manyhands study``."""
+    parser = names.add_parser(
+        "w2",
+        help="Kalwarowskyj & Schikuta: what every setting of a network changes, with one worker and several",
+        description="Train many networks, each with one worker and with several, and print time, accuracy, confidence, "
+        "calibration, learning speed, and whether the accuracy survives parallel averaging. Axes that are given are "
+        "crossed; with none of them, every axis is varied in turn around 75 relu neurons with adam and batch 200.",
+    )
+    shared.add_data_options(parser)
+    _add_axes(parser)
+    _add_workers(parser)
+    _add_runs(parser)
+    shared.add_margin_option(parser)
+    shared.add_output_options(parser)
+    shared.add_report_option(parser)
+    parser.set_defaults(run=run)
+
+
+def _add_axes(parser: argparse.ArgumentParser) -> None:
+    group = parser.add_argument_group("axes: values separated by commas")
+    group.add_argument("--activation", type=_words, metavar="A,...", help=", ".join(shared.ACTIVATIONS))
+    group.add_argument("--optimizer", type=_words, metavar="O,...", help=", ".join(shared.OPTIMIZERS))
+    group.add_argument(
+        "--learning-rate",
+        type=_list_of(lambda text: text if text in ("own", "tuned") else shared.amount(text)),
+        metavar="R,...",
+        help="numbers, own (the optimizer's own), tuned (chosen for each network on validation rows; default: tuned)",
+    )
+    group.add_argument(
+        "--batch",
+        type=_list_of(lambda text: text if text == "all" else shared.positive(text)),
+        metavar="B,...",
+        help="GLOBAL batches, or all (rows in one)",
+    )
+    group.add_argument("--weight-init", type=_words, metavar="I,...", help="starts, see manyhands train --help")
+    group.add_argument("--bias-init", type=_words, metavar="I,...", help="starts, see manyhands train --help")
+    group.add_argument("--loss", type=_words, metavar="L,...", help="see manyhands train --help")
+    group.add_argument("--dropout", type=_list_of(_chance), metavar="P,...", help="chances from 0, below 1")
+    group.add_argument("--hidden", type=shared.networks, metavar="H,...", help="widths, as in 75,128-64,none")
+    group.add_argument(
+        "--in-turn",
+        action="store_true",
+        help="vary one axis at a time, around the network of the first values, instead of all with all",
+    )
+    group.add_argument(
+        "--skip-impossible",
+        action="store_true",
+        help="where a batch has fewer rows than there are workers, train with fewer workers, instead of refusing",
+    )
+
+
+def _add_workers(parser: argparse.ArgumentParser) -> None:
+    group = parser.add_argument_group("workers")
+    group.add_argument("--workers", type=shared.numbers, default=WORKERS, metavar="N[,N...]", help="default: 1,2,4")
+    group.add_argument(
+        "--strategy",
+        action="append",
+        dest="strategies",
+        metavar="S",
+        help="of two workers and more, once per strategy (default: periodic:1epoch and one-shot)",
+    )
+
+
+def _add_runs(parser: argparse.ArgumentParser) -> None:
+    group = parser.add_argument_group("runs")
+    group.add_argument("--epochs", type=shared.positive, default=EPOCHS, metavar="E", help=f"default: {EPOCHS}")
+    group.add_argument("--schedule", default="constant", metavar="S", help="of the learning rate (default: constant)")
+    group.add_argument("--seeds", type=shared.positive, metavar="K", help="runs that are reported (default: 5)")
+    group.add_argument("--seed", type=int, default=0, metavar="S", help="of the first of them (default: 0)")
+    group.add_argument(
+        "--targets",
+        type=_targets,
+        default=TARGETS,
+        metavar="A,...",
+        help="how soon is each accuracy reached? or none, to measure nothing on the way (default: 0.85,0.9,0.92)",
+    )
+    group.add_argument(
+        "--multiples",
+        type=_list_of(shared.amount),
+        default=MULTIPLES,
+        metavar="X,...",
+        help="of the optimizer's own learning rate, to choose tuned ones from (default: 0.25,1,4,16)",
+    )
+    group.add_argument("--tuning", type=shared.positive, metavar="K", help="runs for each of them (default: 1)")
+    group.add_argument(
+        "--validation",
+        type=shared.validation,
+        default="auto",
+        metavar="V",
+        help="training rows to choose on (default: up to 10,000 that training does not use, or a sixth)",
+    )
+    group.add_argument("--l2", type=float, metavar="L", help="weight penalty of all networks (default: 0.0001)")
+    group.add_argument("--momentum", type=float, metavar="M", help="of momentum, nesterov and lars (default: 0.9)")
+    group.add_argument("--weight-decay", type=float, metavar="D", help="of adamw, lamb and lars (default: their own)")
+    group.add_argument("--dtype", choices=("float32", "float64"), help="default: float32")
+    group.add_argument(
+        "--journal",
+        metavar="F",
+        help="keep finished runs here, and go on from there (default: beside --report or --json, until the end)",
+    )
+
+
+def run(options: argparse.Namespace) -> int:
+    """Carry out the command."""
+    from manyhands.data.catalog import load
+    from manyhands.studies.networks.run import NetworksStudy
+
+    study_runner.check_output(options)
+    journal = _journal_of(options)
+    shared.check_output(options.json, None if journal is None else str(journal))
+    study = NetworksStudy(load(shared.data_request(options)), request_of(options), journal)
+    if not options.quiet:
+        _introduce(study)
+
+    def carry_out() -> None:
+        with study_runner.progress_bar(quiet=options.quiet, unit="run") as advance:
+            study.run(advance)
+
+    status = study_runner.carry_out(options, study.outcome, carry_out, study.text)
+    if status == 0 and journal is not None and not options.journal:
+        journal.unlink(missing_ok=True)
+    return status
+
+
+def request_of(options: argparse.Namespace) -> NetworksRequest:
+    """Translate the options."""
+    from manyhands.studies.base.statistics import DEFAULT_MARGIN
+    from manyhands.studies.networks import request as space
+
+    network = {name: getattr(options, name) for name in ("l2", "momentum", "weight_decay", "dtype")}
+    return space.NetworksRequest(
+        axes={axis: getattr(options, axis) for axis in AXES if getattr(options, axis) is not None},
+        in_turn=options.in_turn,
+        skip=options.skip_impossible,
+        workers=options.workers,
+        strategies=tuple(options.strategies or STRATEGIES),
+        network={name: value for name, value in network.items() if value is not None},
+        epochs=options.epochs,
+        schedule=options.schedule,
+        seeds=options.seeds or space.DEFAULT_SEEDS,
+        seed=options.seed,
+        multiples=options.multiples,
+        tuning=options.tuning or 1,
+        targets=options.targets,
+        margin=DEFAULT_MARGIN if options.margin is None else options.margin,
+    )
+
+
+def _journal_of(options: argparse.Namespace) -> Path | None:
+    """Return where finished runs are kept: as the user says, or beside the results."""
+    if options.journal:
+        return Path(options.journal)
+    if options.report:
+        return Path(options.report) / "networks.journal"
+    return Path(f"{options.json}.journal") if options.json else None
+
+
+def _introduce(study: NetworksStudy) -> None:
+    """Say what will be run on what."""
+    settings, count = study.outcome.settings, len(study.networks)
+    how = "one axis at a time" if settings["in_turn"] else "all values with all others"
+    axes = ", ".join(axis.replace("_", " ") for axis in settings["axes"])
+    workers = ", ".join(map(str, settings["workers"]))
+    seeds = f"{settings['seeds']} seed{'s' if settings['seeds'] > 1 else ''}"
+    plan = f"{how} ({axes}); {study.size} runs of {settings['epochs']} epochs: {workers} workers, {seeds}"
+    networks = f"{count} network{'s' if count > 1 else ''}"
+    text = textwrap.fill(plan, 90, subsequent_indent=" " * 10)
+    study_runner.introduce(study.dataset, study.outcome.environment, networks, text)
+
+
+def _words(text: str) -> tuple[str, ...]:
+    """Read words separated by commas."""
+    return tuple(piece.strip() for piece in text.split(","))
+
+
+def _list_of(read: Callable[[str], Any]) -> Callable[[str], tuple[Any, ...]]:
+    """Return what reads values separated by commas."""
+
+    def values(text: str) -> tuple[Any, ...]:
+        return tuple(read(piece.strip()) for piece in text.split(","))
+
+    return values
+
+
+def _chance(text: str) -> float:
+    """Read a number from 0 to below 1."""
+    try:
+        value = float(text)
+    except ValueError:
+        value = -1.0
+    if not 0 <= value < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number from 0 to below 1")
+    return value
+
+
+def _targets(text: str) -> tuple[float, ...]:
+    """Read accuracies, or ``none``."""
+    return () if text == "none" else tuple(shared.share(piece) for piece in text.split(","))

@@ -1,0 +1,117 @@
+"""The grammar that strategies, schedules and stopping rules share: ``name:value,key=value``."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, TypeVar
+
+import numpy as np
+
+from manyhands.core.errors import SettingsError
+
+Made = TypeVar("Made")
+
+
+def split(text: str, kind: str, table: Mapping[str, Any], examples: str) -> tuple[str, list[str], dict[str, str]]:
+    """Split ``name:value,key=value`` into its name, values by position (one at most) and by key.
+
+    Parameters
+    ----------
+    text
+        What the user has written.
+    kind
+        What it should be, e.g. ``"strategy"``; for messages.
+    table
+        Has every possible name.
+    examples
+        For messages.
+
+    Raises
+    ------
+    SettingsError
+        If there is no such name, or the arguments are not written like this.
+    """
+    name, colon, rest = text.strip().partition(":")
+    if name not in table:
+        raise SettingsError(f"unknown {kind} {name!r}; examples: {examples}")
+    if colon and not rest.strip():
+        raise SettingsError(f"{kind} {text!r}: nothing follows the colon; examples: {examples}")
+    values: list[str] = []
+    keys: dict[str, str] = {}
+    for piece in rest.split(",") if rest else []:
+        key, equals, value = (part.strip() for part in piece.partition("="))
+        if not key or (equals and not value):
+            raise SettingsError(f"{kind} {text!r}: an argument is empty; examples: {examples}")
+        if equals and key in keys:
+            raise SettingsError(f"{kind} {text!r}: {key!r} is given twice")
+        if equals:
+            keys[key] = value
+        elif values or keys:
+            raise SettingsError(
+                f"{kind} {text!r}: {key!r} needs a name, as in key={key}; only the first argument may be a mere value; "
+                f"examples: {examples}"
+            )
+        else:
+            values.append(key)
+    return name, values, keys
+
+
+def make(
+    maker: Callable[..., Made],
+    values: Sequence[str],
+    keys: Mapping[str, Any],
+    where: str,
+    examples: str,
+    others: Sequence[str] = (),
+) -> Made:
+    """Call ``maker`` with the arguments, if it takes them.
+
+    Parameters
+    ----------
+    maker
+        Its parameters' names are the grammar's keys.
+    values, keys
+        The arguments.
+    where
+        Begins a message.
+    examples
+        Ends it.
+    others
+        Names that may be given besides the maker's own parameters; for messages.
+
+    Raises
+    ------
+    SettingsError
+        If it does not take them.
+    """
+    signature = inspect.signature(maker)
+    try:
+        signature.bind(*values, **keys)
+    except TypeError as error:
+        takes = [*(name for name in signature.parameters if name != "options"), *others]
+        what = f"its arguments are {', '.join(takes)}" if takes else "it takes none"
+        raise SettingsError(f"{where}: these arguments do not fit ({what}); examples: {examples}") from error
+    return maker(*values, **keys)
+
+
+def number(value: float) -> str:
+    """Write a number with all its digits and no more, without an exponent: it is read again as the same."""
+    return str(np.format_float_positional(value, trim="-"))
+
+
+def fraction(text: str | float, name: str, strategy: str, *, below: float) -> float:
+    """Read a number from 0 on.
+
+    Raises
+    ------
+    SettingsError
+        If it is none, or ``below`` or larger.
+    """
+    try:
+        value = float(text)
+    except ValueError:
+        value = -1.0
+    if not 0 <= value < below:
+        raise SettingsError(f"{strategy}:{name}={text}: it must be a number from 0 to below {below:g}")
+    return value

@@ -1,0 +1,115 @@
+"""The contract of a team: the workers and the way they talk."""
+
+from __future__ import annotations
+
+from contextlib import AbstractContextManager
+from typing import Any, Protocol
+
+from numpy.typing import NDArray
+
+from manyhands.core.types import Phase, Vector
+
+
+class Clock(Protocol):
+    """Adds up the wall-clock seconds of each phase, where it happens."""
+
+    def phase(self, name: Phase) -> AbstractContextManager[object]:
+        """Return a context whose duration is added to the phase ``name``."""
+        ...
+
+    def add(self, name: Phase, seconds: float) -> None:
+        """Add seconds that compiled code has measured itself."""
+        ...
+
+
+class Team(Protocol):
+    """The workers and the way they talk.
+
+    A trailing underscore writes in place. Every worker calls the same collectives in the same order. Sums are taken
+    in rank order and in double precision, so that every kind of team gives the same bits.
+
+    Attributes
+    ----------
+    rank : int
+        This worker, 0..size-1.
+    size : int
+        Number of workers n.
+    clock : Clock
+        Charged with "communicate" (waiting and exchanging) and "merge" (the arithmetic).
+    bytes_sent : int
+        Bytes that this worker has offered to the others in collectives so far.
+    """
+
+    rank: int
+    size: int
+    clock: Clock
+    bytes_sent: int
+
+    def mean_(self, vector: Vector, weight: float = 1.0) -> None:
+        """Replace ``vector`` on all workers by sum(weight_r vector_r) / sum(weight_r).
+
+        A worker of weight 0 takes part without being counted.
+
+        Raises
+        ------
+        WorkerLost
+            If another worker ended; as for every collective.
+        """
+        ...
+
+    def sum_(self, vector: Vector) -> None:
+        """Replace ``vector`` on all workers by the sum."""
+        ...
+
+    def broadcast_(self, vector: Vector, root: int = 0) -> None:
+        """Replace ``vector`` on all workers by the one of ``root``."""
+        ...
+
+    def reduce_scatter_(self, vector: Vector) -> slice:
+        """Sum, but each worker gets only its own part, whose place is returned; the rest keeps its values."""
+        ...
+
+    def all_gather_(self, vector: Vector) -> None:
+        """Give every worker's own part (as in :meth:`reduce_scatter_`) to all."""
+        ...
+
+    def exchange(self, vector: Vector) -> tuple[slice, NDArray[Any]]:
+        """Return this worker's part, and all workers' elements of it, shape (n, its length).
+
+        With :meth:`all_gather_`, for what cannot be summed as it stands. Elements may be of any fixed size.
+        """
+        ...
+
+    def share(self, vector: Vector) -> Vector:
+        """Return rank 0's vector itself: the same memory for all workers.
+
+        Raises
+        ------
+        SettingsError
+            If the workers have no memory in common.
+        """
+        ...
+
+    def gather(self, vector: Vector) -> NDArray[Any] | None:
+        """Return all workers' vectors, shape (n, size), on rank 0; None elsewhere."""
+        ...
+
+    def barrier(self) -> None:
+        """Wait until all workers are here."""
+        ...
+
+    def watchdog_paused(self) -> AbstractContextManager[object]:
+        """Return a context for what is no step of the training: standing still in it is no sign of hanging."""
+        ...
+
+    def shared_reduction(self, vector: Vector, target: Vector | None = None) -> Any:
+        """Return a `manyhands.runtime.shared_reduce.SharedReduction` with which a kernel can average ``vector`` itself, or None.
+
+        With a ``target`` of the same length, each worker may write its part of everyone's. None if this kind of team
+        cannot be entered from compiled code; rounds are then held by :meth:`mean_`.
+        """
+        ...
+
+    def settle(self, rounds: int, vector: Vector) -> float:
+        """Account for ``rounds`` rounds that a kernel has held with it; return their seconds."""
+        ...

@@ -1,0 +1,100 @@
+"""What is wrong with a CSV file, and in which line: NumPy's reader does not say, and takes some faults for values."""
+
+from __future__ import annotations
+
+import csv
+import itertools
+import re
+
+import numpy as np
+
+from manyhands.core.errors import FormatError
+from manyhands.data.csv.header import CONTROL, END, Layout, number_in
+from manyhands.data.csv.pieces import Piece, lines_before, open_piece
+
+LONGEST_LABEL = 200
+_LARGEST = float(np.finfo(np.float64).max)
+_LINE_END = re.compile("[\r\n]")
+
+
+def find_fault(layout: Layout, piece: Piece, *, values: bool = True) -> FormatError | None:
+    """Return the first fault of a piece of a file, None if there is none.
+
+    Parameters
+    ----------
+    layout, piece
+        The file and which lines of it.
+    values
+        Whether to look at each row; else only at those in which NumPy may overlook something: control characters, such
+        as a NUL behind a number, and line ends within cells, which may be rows behind a stray quotation mark.
+    """
+    path, line = piece.path, lines_before(piece) + piece.skip
+    with open_piece(piece) as file:
+        for _ in range(piece.skip):  # by lines, as NumPy does
+            file.readline()
+        reader, before = csv.reader(itertools.chain(file, ["\n", END]), delimiter=layout.delimiter), line
+        try:
+            for cells in reader:
+                text = "".join(cells)
+                if text == END:
+                    break
+                strange = CONTROL.search(text) or _LINE_END.search(text)
+                if (values or strange) and (problem := _problem(cells, layout)):
+                    return FormatError(problem, path=path, line=line + 1)
+                line = before + reader.line_num
+        except csv.Error as error:  # above all a cell that is too long
+            problem = f"not a CSV row ({error}); is there a quotation mark that is not closed?"
+            return FormatError(problem, path=path, line=line + 1)
+    return None
+
+
+def _problem(cells: list[str], layout: Layout) -> str | None:
+    """Say what is wrong with a row, if anything is; blank lines are fine."""
+    if not cells:
+        return None
+    for column, cell in enumerate(cells):
+        is_kept = column >= layout.left_out
+        if _LINE_END.search(cell) and (problem := _swallowed(cell, layout.delimiter, is_kept=is_kept)):
+            return f"column {column + 1}: {problem}"
+    if len(cells) != layout.columns:
+        return f"the row has {len(cells)} cells, the first has {layout.columns}"
+    for column in range(layout.left_out, layout.columns):
+        check = _label_problem if column == layout.label_at else _number_problem
+        if problem := check(cells[column]):
+            return f"column {column + 1}: {problem}"
+    return None
+
+
+def _swallowed(cell: str, delimiter: str, *, is_kept: bool) -> str | None:
+    """Say what is wrong with a cell of several lines: only a row's name may have them, and not if they look like rows.
+
+    NumPy would change those of a label, too: a carriage return and a line feed become one character.
+    """
+    if cell.endswith(END):
+        return "a quotation mark is opened here and never closed"
+    if is_kept or delimiter in cell:
+        return f"a quotation mark is opened here and not closed in this line; the cell is {cell[:40]!r}"
+    return None
+
+
+def _label_problem(cell: str) -> str | None:
+    """Say what is wrong with a label."""
+    if CONTROL.search(cell):
+        return f"the label {cell[:40]!r} has a control character"
+    if not cell.strip():
+        return "the cell is empty"
+    if len(cell.strip()) > LONGEST_LABEL:
+        return f"a label of {len(cell)} characters; at most {LONGEST_LABEL} are possible"
+    return None
+
+
+def _number_problem(cell: str) -> str | None:
+    """Say what is wrong with the cell of a feature."""
+    if CONTROL.search(cell):
+        return f"{cell[:40]!r} has a control character, and is not a number"
+    if not cell.strip():
+        return "the cell is empty"
+    value = number_in(cell)
+    if value is None:
+        return f"{cell[:40]!r} is not a number"
+    return None if abs(value) <= _LARGEST else f"{cell[:40]!r} is not a finite number"

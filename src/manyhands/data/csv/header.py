@@ -1,0 +1,185 @@
+"""The first lines of a CSV file: its delimiter, whether they are a header, and which column is what."""
+
+from __future__ import annotations
+
+import csv
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+from manyhands.core.errors import FormatError, SettingsError
+from manyhands.data.columns import row_names
+from manyhands.data.csv.pieces import Piece, open_piece
+
+CONTROL = re.compile("[\0-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f]")
+"""Characters that no cell has, but for tabs and line ends."""
+END = "\0the end of the file\0"
+"""A line of ours behind others: a quotation mark that is open there makes it a part of a cell."""
+_DELIMITERS = ",;\t"
+
+
+@dataclass(frozen=True)
+class CsvColumns:
+    """What the header line of a CSV file says.
+
+    Attributes
+    ----------
+    names : tuple of str or None
+        Of all columns, in their order; None without a header line.
+    features : tuple of str or None
+        Of the features, as :func:`read_csv` returns them.
+    label : str or None
+        Of the label's column.
+    left_out : int
+        How many columns at the beginning only name the rows (no name, or pandas' ``Unnamed: 0``), and are no features.
+    """
+
+    names: tuple[str, ...] | None = None
+    features: tuple[str, ...] | None = None
+    label: str | None = None
+    left_out: int = 0
+
+
+def csv_columns(path: str | Path, label_column: str | int = 0) -> CsvColumns:
+    """Return the names of a CSV file's columns.
+
+    Parameters
+    ----------
+    path, label_column
+        As for :func:`read_csv`.
+
+    Raises
+    ------
+    MissingDataError, FormatError, SettingsError
+        As :func:`read_csv`, for what its first line says.
+    """
+    layout = find_layout(Path(path), label_column)
+    if not layout.header:
+        return CsvColumns()
+    unused = {layout.label_at, *range(layout.left_out)}
+    features = tuple(name for place, name in enumerate(layout.names) if place not in unused)
+    return CsvColumns(layout.names, features, layout.names[layout.label_at], layout.left_out)
+
+
+@dataclass(frozen=True)
+class Layout:
+    """What the first lines say about a file."""
+
+    path: Path
+    delimiter: str
+    label_at: int
+    columns: int
+    header: bool
+    names: tuple[str, ...]  # the cells of the first line
+    left_out: int  # so many columns at the beginning are no features
+
+
+def find_layout(path: Path, label_column: str | int) -> Layout:
+    """Return what the first lines of a file say; errors as :func:`csv_columns`."""
+    first, second = _first_rows(path)
+    delimiter = _delimiter_of(first)
+    try:
+        cells, below = (next(csv.reader([line], delimiter=delimiter), []) for line in (first, second))
+        is_open = any(cell.endswith(END) for cell in next(csv.reader([first, "\n", END], delimiter=delimiter)))
+    except csv.Error as error:
+        raise FormatError(f"not a CSV row ({error})", path=path, line=1) from error
+    header = _is_header(cells, below, label_column)
+    _check_first(cells, path, is_open=is_open and (header or len(cells) < 2))
+    label_at = _label_position(cells, label_column, header, path)
+    names = tuple(cell.strip() for cell in cells)
+    left_out = row_names(names) if header else 0
+    if label_at < left_out:
+        left_out = _left_out_beside(names, label_at, label_column, path)
+    if len(cells) - left_out < 2:
+        raise FormatError("a row needs a label and at least one feature", path=path, line=1)
+    return Layout(path, delimiter, label_at, len(cells), header, names, left_out)
+
+
+def _check_first(cells: list[str], path: Path, *, is_open: bool) -> None:
+    """Check the first line, which as a header nobody else looks at."""
+    strange = next((cell for cell in cells if CONTROL.search(cell)), None)
+    if strange is not None:
+        problem = f"column {cells.index(strange) + 1}: {strange[:40]!r} has a control character"
+        raise FormatError(problem, path=path, line=1)
+    if is_open:
+        problem = f"column {len(cells)}: a quotation mark is opened here and not closed in this line"
+        raise FormatError(problem, path=path, line=1)
+
+
+def _left_out_beside(names: tuple[str, ...], label_at: int, label_column: str | int, path: Path) -> int:
+    """Return how many columns to leave out if the label's would be one of them: fewer, if it was chosen by its name."""
+    if not _is_position(label_column):
+        return label_at
+    others = names[row_names(names) :]
+    known = ", ".join(others[:8]) + (", ..." if len(others) > 8 else "")
+    raise SettingsError(
+        f"{path}: column {label_at} only names the rows (pandas writes its index so) and cannot be the label; say "
+        f"which column is, by name or number (--label-column): {known}"
+    )
+
+
+def _first_rows(path: Path) -> tuple[str, str]:
+    """Return the first line, which must not be blank, and the second."""
+    with open_piece(Piece(path)) as file:
+        first, second = file.readline(), file.readline()
+    if not first:
+        raise FormatError("the file is empty", path=path, line=1)
+    if not first.strip():
+        raise FormatError("the first line is blank", path=path, line=1)
+    return first.rstrip("\r\n"), second.rstrip("\r\n")
+
+
+def _delimiter_of(line: str) -> str:
+    return max(_DELIMITERS, key=line.count)
+
+
+def number_in(cell: str) -> float | None:
+    """Return a cell's number, or None; like NumPy, with any white space around it, which `float` does not allow."""
+    cell = cell.strip()
+    try:
+        return float(cell) if "_" not in cell and cell.isascii() else None
+    except ValueError:
+        return None
+
+
+def _is_header(cells: list[str], below: list[str], label_column: str | int) -> bool:
+    """Tell a header line by one of four signs.
+
+    It has the label column's name; or no cell is a number; or the label is a word there and a number in the next line
+    (``label,0,1,2``, as pandas writes numbered columns); or the first cell is empty and another is a word, as above a
+    column of row numbers.
+    """
+    names = [cell.strip() for cell in cells]
+    if not names[0] and any(name and number_in(name) is None for name in names):
+        return True
+    if isinstance(label_column, str) and label_column in names and not _is_position(label_column):
+        return True
+    if len(cells) > 1 and all(names) and not any(number_in(name) is not None for name in names):
+        return True
+    if not _is_position(label_column) or not -len(cells) <= int(label_column) < len(cells):
+        return False
+    label = names.pop(int(label_column))
+    numbered = names in ([str(i + start) for i in range(len(names))] for start in (0, 1))
+    if len(names) == 1:  # one feature called 0 or 1: a value as well as a name
+        numbered = numbered and len(below) == 2 and number_in(below[int(label_column)]) is not None
+    return bool(label) and number_in(label) is None and numbered
+
+
+def _is_position(label_column: str | int) -> bool:
+    return isinstance(label_column, int) or (len(label_column) < 9 and label_column.removeprefix("-").isdecimal())
+
+
+def _label_position(cells: list[str], label_column: str | int, header: bool, path: Path) -> int:
+    names = [cell.strip() for cell in cells]
+    if isinstance(label_column, str) and header and label_column in names:
+        if names.count(label_column) > 1:
+            raise SettingsError(f"{path}: several columns are named {label_column!r}; give the label's number")
+        return names.index(label_column)
+    try:
+        position = int(label_column)
+    except ValueError:
+        known = f"the columns are {', '.join(names[:8])}..." if header else "the file has no header line"
+        raise SettingsError(f"{path}: there is no column {label_column!r}; {known}") from None
+    if not -len(cells) <= position < len(cells):
+        raise SettingsError(f"{path}: there is no column {position}; a row has {len(cells)} cells")
+    return position % len(cells)

@@ -1,0 +1,313 @@
+"""From facts to advice: what is slow or missing, why it matters, and what to type.
+
+Each rule looks at a section or two of the record that `manyhands.doctor.examination` makes; a section that
+could not be examined gives none. Rules know nothing but the record, so that what another machine would be told can be
+tested on this one.
+"""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+_AVX512_CORES = ("skylakex", "cooperlake", "sapphirerapids")
+"""OpenBLAS core types with 512-bit kernels, any of which will do."""
+_CLEARLY_SLOWER = 0.8
+_FAR_FROM_PEAK = 0.5
+_TOLERATED_LOAD = 0.5
+_LITTLE_MEMORY = 1 << 30
+
+
+class Advice(NamedTuple):
+    """One piece of advice: the section it is about, sentences, and what to type (None: the sentences say it)."""
+
+    topic: str
+    text: str
+    command: str | None = None
+
+
+def advice_for(record: dict[str, Any]) -> list[dict[str, str | None]]:
+    """Return all advice that follows from a record, the most important first, as plain data."""
+    return [each._asdict() for rule in _RULES for each in rule(record)]
+
+
+def _section(record: dict[str, Any], name: str) -> dict[str, Any] | None:
+    """Return a section, or None if it was left out or could not be examined."""
+    section = record.get(name)
+    return None if section is None or "problem" in section else section
+
+
+def _load(record: dict[str, Any]) -> Iterator[Advice]:
+    load, cores = _section(record, "load"), _section(record, "cores")
+    if load is None or cores is None or load["one_minute"] is None:
+        return
+    free = cores["total"] - load["one_minute"]
+    if free < cores["usable"] - max(_TOLERATED_LOAD, 0.05 * cores["usable"]):
+        yield Advice(
+            "load",
+            f"Other work keeps this machine busy (load {load['one_minute']:.2f} on {cores['total']} cores), so times "
+            "and rates measured now are not to be trusted. Wait until it is done, and look again.",
+            "manyhands doctor",
+        )
+
+
+def _cores(record: dict[str, Any]) -> Iterator[Advice]:
+    cores = _section(record, "cores")
+    if cores is None:
+        return
+    usable, physical = cores["usable"], cores["physical"]
+    if usable == 1 and (_section(record, "mpi") or {}).get("launcher") is not None:
+        return  # mpiexec gives every process a core of its own
+    if usable == 1:
+        effect = "so several workers train no faster than one"
+        yield Advice(
+            "cores",
+            f"Only one of {cores['total']} cores is usable, {effect}{_limited(cores)}."
+            if cores["total"] > 1
+            else f"This machine has one core, {effect}; use a machine with more.",
+        )
+    elif physical is not None and physical < usable:
+        yield Advice(
+            "cores",
+            f"The {usable} usable cores are hardware threads of {physical} physical ones, which share their arithmetic "
+            f"units, so more than {physical} workers gain little.",
+            f"manyhands compare --workers {physical}" if physical > 1 else None,
+        )
+
+
+def _limited(cores: dict[str, Any]) -> str:
+    """Say what limits the cores, and what lifts that."""
+    if cores["affinity"] == 1:
+        return (
+            "; this process is bound to that one: ask for more where it was started (taskset --cpu-list, Slurm's "
+            "--cpus-per-task, docker --cpuset-cpus)"
+        )
+    return (
+        f"; its cgroup grants {cores['quota']:.2g} cores: ask for more where it was started (docker --cpus, the CPU "
+        "limit of a Kubernetes pod)"
+    )
+
+
+def _memory(record: dict[str, Any]) -> Iterator[Advice]:
+    memory = _section(record, "memory")
+    if memory is None:
+        return
+    known = [memory[name] for name in ("available", "limit") if memory[name] is not None]
+    if known and min(known) < _LITTLE_MEMORY:
+        yield Advice(
+            "memory",
+            f"Only {min(known) / 1e6:.0f} MB of memory can be had, and a process that wants more may be killed. Train "
+            "on fewer rows.",
+            "manyhands compare --train 6000",
+        )
+
+
+def _private_blas(record: dict[str, Any]) -> Iterator[Advice]:
+    blas = _section(record, "blas")
+    if blas is None or blas["override"] is None:
+        return
+    used, fastest = blas["private"]["core_type"], blas["fastest"]
+    if used.lower() != blas["override"].lower():
+        yield Advice(
+            "blas",
+            f"MANYHANDS_BLAS_CORE is {blas['override']!r}, which OpenBLAS does not know or cannot run here: it uses "
+            f"{used} kernels instead. Let us choose.",
+            "unset MANYHANDS_BLAS_CORE",
+        )
+    elif fastest is not None and not _has_512(used):
+        yield Advice(
+            "blas",
+            f"MANYHANDS_BLAS_CORE makes our own BLAS use {used} kernels, though this CPU can run those for {fastest}, "
+            "which are about twice as fast. Wide layers train slower.",
+            "unset MANYHANDS_BLAS_CORE",
+        )
+
+
+def _has_512(core_type: str) -> bool:
+    return core_type.lower() in _AVX512_CORES
+
+
+def _numpys_blas(record: dict[str, Any]) -> Iterator[Advice]:
+    blas, rates = _section(record, "blas"), _section(record, "rates")
+    if blas is None:
+        return
+    variables = (_section(record, "threads") or {"variables": {}})["variables"]
+    told = variables.get("OPENBLAS_CORETYPE")
+    for copy in blas["numpy"]:
+        used = copy["architecture"]
+        if used is None or not _slower(used, blas, rates):
+            continue
+        loss = "" if rates is None else f" ({100 * _ratio(rates):.0f} % of the rate of our own copy)"
+        effect = (
+            f"NumPy and SciPy multiply matrices with kernels for {used}{loss}. Our own training does not mind, but "
+            "scikit-learn (--learner published) and your own programs do."
+        )
+        if told is not None:
+            yield Advice("blas", f"OPENBLAS_CORETYPE is {told}: {effect}", "unset OPENBLAS_CORETYPE")
+        elif blas["fastest"] is not None:
+            yield Advice(
+                "blas", f"OpenBLAS does not know this CPU: {effect}", f"export OPENBLAS_CORETYPE={blas['fastest']}"
+            )
+        return
+
+
+def _slower(used: str, blas: dict[str, Any], rates: dict[str, Any] | None) -> bool:
+    """Tell whether NumPy's kernels are slower: other ones than ours, and by measurement where there is one."""
+    if used.lower() == blas["private"]["core_type"].lower() or (_has_512(used) and blas["fastest"] is not None):
+        return False  # the same kernels: whatever was measured, it was noise
+    if rates is None:
+        return blas["fastest"] is not None
+    return _ratio(rates) < _CLEARLY_SLOWER
+
+
+def _ratio(rates: dict[str, Any]) -> float:
+    """Return how fast NumPy's large matrix product is, compared with ours."""
+    return float(rates["numpy"]["large"] / rates["private"]["large"])
+
+
+def _peak(record: dict[str, Any]) -> Iterator[Advice]:
+    rates = _section(record, "rates")
+    if rates is None or rates["private"]["large"] >= _FAR_FROM_PEAK * rates["peak"]:
+        return
+    share = rates["private"]["large"] / rates["peak"]
+    yield Advice(
+        "rates",
+        f"Large matrix products of our own BLAS reach only {100 * share:.0f} % of what a core can do. Other work may "
+        "have disturbed the measurement, or the kernels do not fit this CPU: look again when the machine is idle.",
+        "manyhands doctor",
+    )
+
+
+def _rates_failed(record: dict[str, Any]) -> Iterator[Advice]:
+    problem = (record.get("rates") or {}).get("problem")
+    if problem is not None and "SIGILL" in problem:
+        variables = (_section(record, "threads") or {"variables": {}})["variables"]
+        names = [name for name in ("OPENBLAS_CORETYPE", "MANYHANDS_BLAS_CORE") if name in variables]
+        yield Advice(
+            "rates",
+            f"Matrix products use instructions that this CPU does not have ({problem}), so training and NumPy crash. "
+            + (f"{' and '.join(names)} chose those kernels." if names else "Install the libraries of this machine."),
+            f"unset {' '.join(names)}" if names else None,
+        )
+
+
+def _threads(record: dict[str, Any]) -> Iterator[Advice]:
+    blas, cores = _section(record, "blas"), _section(record, "cores")
+    if blas is None or cores is None:
+        return
+    threads = max((copy["threads"] or 1 for copy in blas["numpy"]), default=1)
+    if threads > cores["usable"]:
+        yield Advice(
+            "threads",
+            f"NumPy would compute with {threads} threads on {cores['usable']} usable "
+            f"core{'s' if cores['usable'] != 1 else ''}, where they wait for each other. Training sets 1 per worker, "
+            "but your own programs do not.",
+            f"export OMP_NUM_THREADS={cores['usable']} OPENBLAS_NUM_THREADS={cores['usable']}",
+        )
+
+
+def _compiled(record: dict[str, Any]) -> Iterator[Advice]:
+    compiled = _section(record, "compiled")
+    if compiled is None:
+        return
+    if not compiled["writable"]:
+        yield Advice(
+            "compiled",
+            f"Compiled code cannot be kept in {compiled['cache']}, so every process may compile it anew (seconds)"
+            f"{'' if compiled['refused'] is None else ': ' + compiled['refused']}. Name a folder that can be written.",
+            "export MANYHANDS_CACHE=~/manyhands-cache",
+        )
+    elif not compiled["kernels"]:
+        yield Advice(
+            "compiled",
+            "There is no compiled code for this version yet, so the first run takes some seconds longer (no clock of a "
+            "training counts them). A small run makes it.",
+            "manyhands compare --data digits --epochs 1 --seeds 1",
+        )
+
+
+def _mpi(record: dict[str, Any]) -> Iterator[Advice]:
+    mpi = _section(record, "mpi")
+    if mpi is None or mpi["mpi4py"] is None:  # then it is one of the packages that are missing
+        return
+    if mpi["library_problem"] is not None:
+        yield Advice(
+            "mpi",
+            f"mpi4py is installed, but {mpi['library_problem']}, so --team mpi cannot work. Install it with an MPI "
+            "library.",
+            "pip install --force-reinstall 'manyhands[mpi]'",
+        )
+    elif mpi["mpiexec_problem"] is not None:
+        yield Advice("mpi", f"Without the right mpiexec, --team mpi cannot start processes: {mpi['mpiexec_problem']}.")
+
+
+def _data(record: dict[str, Any]) -> Iterator[Advice]:
+    data = _section(record, "data")
+    if data is None:
+        return
+    if data["variable"] and not data["variable_is_folder"]:
+        yield Advice(
+            "data",
+            f"MANYHANDS_DATA is {data['variable']!r}, which is no folder, so data sets are looked for in the cache "
+            "only. Name the folder that has mnist/ or letters/ in it.",
+            "export MANYHANDS_DATA=FOLDER",
+        )
+    if all(each["name"] != "mnist" for each in data["found"]):
+        yield Advice(
+            "data",
+            "MNIST is not on this machine, so it is downloaded when it is first asked for (12 MB). Without a network, "
+            "name a folder that has its four files in mnist/.",
+            "export MANYHANDS_DATA=FOLDER",
+        )
+    for each in data["found"]:
+        if each["problem"] is not None:
+            yield Advice("data", f"The data set {each['name']} cannot be used: {each['problem']}.")
+    yield from _packed(data)
+
+
+def _packed(data: dict[str, Any]) -> Iterator[Advice]:
+    packed = [each for each in data["found"] if each["problem"] is None and each["packed"]]
+    if not packed:
+        return
+    names = [each["name"] for each in packed]
+    if all(each["writable"] for each in packed):
+        command = "gunzip --keep " + " ".join(f"{shlex.quote(each['folder'])}/*.gz" for each in packed)
+    else:  # a folder of others: to a copy of one's own
+        parent = shlex.quote(str(Path(packed[0]["folder"]).parent))
+        command = f"cp -r {parent} ~/data && gunzip ~/data/*/*.gz && export MANYHANDS_DATA=~/data"
+    yield Advice(
+        "data",
+        f"{' and '.join(filter(None, [', '.join(names[:-1]), names[-1]]))} {'is' if len(names) == 1 else 'are'} stored "
+        "as .gz, which every run unpacks again, and in an MPI job every process, or one that sends it to all. Plain "
+        "files are read by each process itself: nothing is unpacked or sent.",
+        command,
+    )
+
+
+def _packages(record: dict[str, Any]) -> Iterator[Advice]:
+    packages = record.get("packages")
+    for each in packages if isinstance(packages, list) else []:
+        if each["version"] is None:
+            yield Advice(
+                "packages",
+                f"{each['name']} is not installed; it is needed for {each['purpose']}, and for nothing else.",
+                f"pip install 'manyhands[{each['extra']}]'",
+            )
+
+
+_RULES: tuple[Callable[[dict[str, Any]], Iterator[Advice]], ...] = (
+    _load,
+    _cores,
+    _memory,
+    _rates_failed,
+    _private_blas,
+    _numpys_blas,
+    _peak,
+    _threads,
+    _compiled,
+    _mpi,
+    _data,
+    _packages,
+)

@@ -1,0 +1,1 @@
+"""One model on samples that it has not seen: diagnostics, calibration, text."""

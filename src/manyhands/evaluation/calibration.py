@@ -1,0 +1,137 @@
+"""How sure a classifier is, and how far it is right to be so."""
+
+from __future__ import annotations
+
+import operator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from manyhands.core.errors import DataError, SettingsError
+
+DEFAULT_BINS = 15
+"""As in Guo et al. 2017."""
+_ROUNDING = 1e-5
+"""How far beyond 0 and 1 a float32 softmax may be."""
+
+
+@dataclass(frozen=True)
+class Bin:
+    """The rows whose predicted class has a probability above ``low`` and up to ``high``.
+
+    Attributes
+    ----------
+    low, high : float
+        Ends of the bin; the first takes in its lower end, too.
+    rows : int
+        How many there are.
+    confidence, accuracy : float or None
+        Mean probability of the predicted class, and share classified correctly, 0..1; None without rows.
+    """
+
+    low: float
+    high: float
+    rows: int
+    confidence: float | None
+    accuracy: float | None
+
+
+def confidence(probabilities: NDArray[Any]) -> float:
+    """Return the mean probability of the predicted class, 0..1.
+
+    Parameters
+    ----------
+    probabilities : ndarray of shape (rows, K), floating
+        Of every class, for each row.
+
+    Raises
+    ------
+    DataError
+        If there are no rows, or values are no probabilities.
+    """
+    return float(_highest(probabilities).mean())
+
+
+def calibration_error(probabilities: NDArray[Any], labels: NDArray[Any], bins: int = DEFAULT_BINS) -> float:
+    """Return the expected calibration error, 0..1: how far confidence and accuracy lie apart.
+
+    Rows are put into bins of equal width by the probability p of their predicted class, and
+    ECE = sum over bins of (rows in it / all rows) * abs(accuracy in it - mean p in it): equation 3 of Guo, Pleiss, Sun
+    & Weinberger, On Calibration of Modern Neural Networks, ICML 2017.
+
+    Parameters
+    ----------
+    probabilities : ndarray of shape (rows, K), floating
+        Of every class, for each row.
+    labels : ndarray of shape (rows,), integer
+        The number of each row's true class, 0..K-1.
+    bins
+        How many, at least 1.
+
+    Raises
+    ------
+    DataError
+        If there are no rows, values are no probabilities, or labels do not fit them.
+    SettingsError
+        If ``bins`` is no whole number from 1 on.
+    """
+    found = reliability(probabilities, labels, bins)
+    rows = sum(each.rows for each in found)
+    gaps = (
+        each.rows * abs(each.accuracy - each.confidence)
+        for each in found
+        if each.accuracy is not None and each.confidence is not None
+    )
+    return float(sum(gaps) / rows)
+
+
+def reliability(probabilities: NDArray[Any], labels: NDArray[Any], bins: int = DEFAULT_BINS) -> tuple[Bin, ...]:
+    """Return the bins of :func:`calibration_error`, whose arguments and errors it shares: a reliability diagram."""
+    try:
+        count = operator.index(bins)
+    except TypeError:
+        count = 0
+    if count < 1:
+        raise SettingsError(f"the number of bins must be a whole number from 1 on, not {bins!r}")
+    highest = _highest(probabilities)
+    labels = np.asarray(labels)
+    if labels.shape != highest.shape or labels.dtype.kind not in "iu":
+        raise DataError(
+            f"there are {len(highest)} rows of probabilities, but labels of shape {labels.shape} ({labels.dtype}); "
+            "give one class number for each row"
+        )
+    if labels.min() < 0 or labels.max() >= probabilities.shape[1]:
+        raise DataError(
+            f"class numbers go from 0 to {probabilities.shape[1] - 1}, not {labels.min()} to {labels.max()}"
+        )
+    right = probabilities.argmax(axis=1) == labels
+    edges = np.linspace(0, 1, count + 1)
+    places = np.searchsorted(edges[1:-1], highest, side="left")  # a bin ends with its upper edge: (low, high]
+    rows = np.bincount(places, minlength=count)
+    sure = np.bincount(places, weights=highest, minlength=count)
+    correct = np.bincount(places, weights=right, minlength=count)
+    return tuple(
+        Bin(
+            float(edges[place]),
+            float(edges[place + 1]),
+            int(number),
+            float(sure[place] / number) if number else None,
+            float(correct[place] / number) if number else None,
+        )
+        for place, number in enumerate(rows)
+    )
+
+
+def _highest(probabilities: NDArray[Any]) -> NDArray[np.float64]:
+    """Return the probability of each row's predicted class in double precision, and check that all are some."""
+    if probabilities.ndim != 2 or probabilities.size == 0 or probabilities.dtype.kind != "f":
+        raise DataError(
+            f"probabilities need the shape (rows, classes), with a row at least; these have {probabilities.shape} "
+            f"({probabilities.dtype})"
+        )
+    if not (probabilities.min() >= -_ROUNDING and probabilities.max() <= 1 + _ROUNDING):  # nor if one is NaN
+        raise DataError("probabilities lie between 0 and 1, and these do not all")
+    highest: NDArray[np.float64] = probabilities.max(axis=1).astype(np.float64).clip(0, 1)
+    return highest

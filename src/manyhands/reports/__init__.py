@@ -1,0 +1,1 @@
+"""Reports, made from saved records alone: pages, figures, tables, CSV files."""

@@ -1,0 +1,152 @@
+"""The numbers of a report as CSV files: points for decimals, commas between, one header line."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from manyhands.reports.csv_cells import csv_text
+from manyhands.reports.figures.sweep import comparable, published_rows
+from manyhands.reports.format import layers
+from manyhands.reports.schema import Record, parts
+from manyhands.studies.base.run_records import SECONDS
+
+_RUN = (
+    *("strategy", "workers", "team", "learner", "sharding", "seed", "split", "rows", "accuracy", "loss", "steps"),
+    *("rounds", "bytes_sent", "examples", "target_s"),
+)
+_SUMMARY = (
+    *("strategy", "workers", "accuracy_mean", "accuracy_ci95", "delta_pp", "delta_ci95", "train_s", "total_s"),
+    *("speedup", "speedup_ci95", "efficiency", "impact", "impact_with_communication", "oversubscribed", "verdict"),
+    *("more_seeds", "target_s", "target_reached", "scaled_speedup"),
+)
+_SESSION = (
+    *("hidden", "epochs", "seed", "split", "accuracy", "validation_accuracy", "epochs_run", "loss", "side_by_side"),
+    "retimed_s",
+)
+_TABLE1 = (
+    "hidden",
+    "epochs",
+    "runs",
+    "time_s",
+    "time_falsified",
+    "accuracy_pct",
+    "accuracy_ci95",
+    "test_pct",
+    "impact",
+)
+_NETWORK = (
+    *("axis", "name", "activation", "optimizer", "batch", "weight_init", "bias_init", "loss", "dropout", "hidden"),
+)
+_NETWORK_RUN = ("learning_rate", "validation_accuracy", "confidence", "calibration_error", "distinct_neurons")
+_NETWORK_ROW = (
+    *("strategy", "workers", "learning_rate", "accuracy_mean", "accuracy_ci95", "delta_pp", "delta_ci95", "verdict"),
+    *("train_s", "speedup", "speedup_ci95", "oversubscribed", "validation_mean", "validation_ci95"),
+    *("confidence_mean", "confidence_ci95", "calibration_error_mean", "calibration_error_ci95", "distinct_neurons"),
+)
+_CURVE = ("step", "epoch", "round", "train_s", "loss", "accuracy")
+_WHOSE = ("strategy", "workers", "seed")
+_LINE = ("processes", "time_s", "accuracy_pct", "impact")
+
+
+def csv_files(record: Record) -> dict[str, bytes]:
+    """Return the CSV files that a completed record allows, by name.
+
+    An interval becomes two columns, ``_low`` and ``_high``; hidden layers are joined, as in ``512-128``; what has no
+    value is empty.
+    """
+    inside = parts(record)
+    found: dict[str, bytes] = {}
+    if inside.sweep is not None:
+        found |= _of_sweep(inside.sweep)
+    if inside.compare is not None:
+        compare = inside.compare
+        found["runs.csv"] = _runs(compare["runs"])
+        found["summary.csv"] = _written(_SUMMARY, compare["summary"])
+        found["curves.csv"] = _written((*_WHOSE, *_CURVE), _curves(compare["runs"]))
+    if inside.published is not None:
+        name = "runs.csv" if inside.compare is None else "published_runs.csv"
+        found[name] = _runs(inside.published["runs"])
+        for number in (2, 3):
+            sides = inside.published["tables"][f"table{number}"]
+            found[f"table{number}.csv"] = _written(_LINE, sides["here"])
+            found[f"table{number}_published.csv"] = _written(_LINE, sides["published"])
+    if inside.networks is not None:
+        found |= _of_networks(inside.networks)
+    return {name: content for name, content in found.items() if content.count(b"\n") > 1}
+
+
+def _of_networks(study: Record) -> dict[str, bytes]:
+    """Return runs, rows, curves and tried rates, each with the network they belong to."""
+
+    def named(records: Iterable[Record]) -> Iterable[Record]:
+        return ({**study["networks"][each["network"]], **each} for each in records)
+
+    seconds = [f"seconds_{name}" for name in SECONDS]
+    targets = [
+        f"{what}_to_{100 * target:g}" for target in study["settings"]["targets"] for what in ("epochs", "seconds")
+    ]
+    rows = ({**row, **_reached(row)} for row in named(study["summary"]))
+    runs = map(_flat, named(study["runs"]))
+    return {
+        "runs.csv": _written((*_NETWORK, *_NETWORK_RUN, *_RUN, *seconds), runs),
+        "networks.csv": _written((*_NETWORK, *_NETWORK_ROW, *targets), rows),
+        "curves.csv": _written(("name", *_WHOSE, *_CURVE), _curves(named(study["runs"]), ("name", *_WHOSE))),
+        "tried.csv": _written((*_NETWORK, "learning_rate", "seed", "validation_accuracy"), named(study["tried"])),
+    }
+
+
+def _reached(row: Record) -> Record:
+    """Return how soon every target was reached, as fields of a row."""
+    return {
+        f"{what}_to_{100 * each['target']:g}": each[what] for each in row["reached"] for what in ("epochs", "seconds")
+    }
+
+
+def _of_sweep(sweep: Record) -> dict[str, bytes]:
+    seconds = [f"seconds_{name}" for name in SECONDS]
+    found = {
+        "sessions.csv": _written((*_SESSION, *seconds), map(_flat, sweep["sessions"])),
+        "table1.csv": _written(_TABLE1, sweep["table"]),
+    }
+    if comparable(sweep):
+        found["table1_published.csv"] = _written(
+            ("hidden", "epochs", "time_s", "accuracy_pct", "impact"), published_rows()
+        )
+    return found
+
+
+def _runs(runs: Iterable[Record]) -> bytes:
+    return _written((*_RUN, *(f"seconds_{name}" for name in SECONDS)), map(_flat, runs))
+
+
+def _flat(run: Record) -> Record:
+    """Return a run whose seconds are fields of its own."""
+    return {**run, **{f"seconds_{name}": run["seconds"][name] for name in SECONDS}}
+
+
+def _curves(runs: Iterable[Record], whose: Sequence[str] = _WHOSE) -> Iterable[Record]:
+    """Yield the points of all curves, each with the run it belongs to."""
+    for run in runs:
+        for point in run["curve"] or []:
+            yield {**{name: run.get(name) for name in whose}, **point}
+
+
+def _written(columns: Sequence[str], rows: Iterable[Record]) -> bytes:
+    """Return rows as CSV."""
+    header = [name for column in columns for name in _names(column)]
+    lines = ([cell for column in columns for cell in _cells(column, row.get(column))] for row in rows)
+    return csv_text([header, *lines])
+
+
+def _names(column: str) -> list[str]:
+    return [f"{column}_low", f"{column}_high"] if column.endswith("_ci95") else [column]
+
+
+def _cells(column: str, value: Any) -> list[Any]:
+    """Return the cell, or the two cells, of a value; Python writes numbers so that they read back the same."""
+    if column.endswith("_ci95"):
+        return ["", ""] if value is None else list(value)
+    if column in ("hidden", "distinct_neurons") and isinstance(value, list):
+        return [layers(value)]
+    return ["" if value is None else value]

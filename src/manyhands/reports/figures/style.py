@@ -1,0 +1,342 @@
+"""How figures look, and how they become files. The one module that imports matplotlib, and only when it draws.
+
+Figures are plain objects, made without pyplot and without its global state: any thread may draw, and nothing stays.
+They look the same whatever the user's matplotlibrc says, and need none of the backends that draw on screens.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import importlib.util
+import io
+import os
+import re
+import sys
+import threading
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from manyhands.core.errors import ManyhandsError, SettingsError
+from manyhands.reports.format import label as as_label
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+INK, GREY, PALE = "#222222", "#6e6e6e", "#e4e4e4"
+# Okabe and Ito 2008: told apart by the colour-blind; their yellow is left out, it is too light for white paper.
+_COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
+_MARKERS = ("o", "s", "^", "D", "v", "P")
+_DASHES: tuple[Any, ...] = ("-", "--", "-.", (0, (1, 1.2)), (0, (5, 1, 1, 1, 1, 1)), (0, (7, 2)))
+_FONT = "DejaVu Sans"  # comes with matplotlib
+_PNG_DPI = 150
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A figure of the report.
+
+    Attributes
+    ----------
+    name
+        Of its files, without ending.
+    caption
+        What is seen, with the finding.
+    alt
+        What it shows, for those who cannot see it.
+    figure
+        The drawing.
+    """
+
+    name: str
+    caption: str
+    alt: str
+    figure: Figure
+
+
+@dataclass(frozen=True)
+class Draft:
+    """A figure that is still to be drawn.
+
+    Attributes
+    ----------
+    name
+        Of its files, without ending.
+    draw
+        Draws it; None if there is nothing to be drawn.
+    """
+
+    name: str
+    draw: Callable[[], Picture | None]
+
+
+@dataclass(frozen=True)
+class Look:
+    """Colour, marker and line of one series: each of the three alone tells series apart."""
+
+    colour: str
+    marker: str
+    dashes: Any
+
+
+@dataclass(frozen=True)
+class Mark:
+    """A measured point.
+
+    Attributes
+    ----------
+    x, y
+        Where.
+    interval
+        Its 95 % interval, if it has one.
+    hollow
+        Whether there were more workers than cores.
+    """
+
+    x: float
+    y: float
+    interval: Sequence[float] | None = None
+    hollow: bool = False
+
+
+REFERENCE = Look(INK, "X", (0, (4, 2)))
+
+
+_DRAWING = threading.RLock()
+"""Of matplotlib's settings, which are global: they are ours while we draw."""
+
+
+def require_matplotlib() -> None:
+    """Import matplotlib, if need be without the user's settings for it, where these keep it from being imported.
+
+    Raises
+    ------
+    SettingsError
+        If it is not installed, or cannot be loaded.
+    """
+    with _DRAWING:
+        try:
+            _import_matplotlib()
+        except ImportError as error:
+            raise SettingsError(
+                f"a report needs matplotlib, which cannot be loaded ({error}): pip install 'manyhands[report]'"
+            ) from error
+        except Exception as error:
+            raise SettingsError(
+                f"a report needs matplotlib, which cannot be loaded ({reason(error)}): look at MPLBACKEND, "
+                "MPLCONFIGDIR and matplotlibrc, also in the current folder"
+            ) from error
+
+
+def _import_matplotlib() -> None:
+    try:
+        import matplotlib.figure
+    except ImportError:
+        raise
+    except Exception:  # an unknown MPLBACKEND, a matplotlibrc that is no text, ...
+        if "matplotlib" in sys.modules:
+            raise
+        for name in [each for each in sys.modules if each.startswith("matplotlib.")]:
+            del sys.modules[name]  # parts of a package that is not there
+        with _plain_environment():
+            import matplotlib.figure  # noqa: F401
+
+
+@contextlib.contextmanager
+def _plain_environment() -> Iterator[None]:
+    """Let matplotlib find its own matplotlibrc, and no backend."""
+    spec = importlib.util.find_spec("matplotlib")
+    data = "" if spec is None or spec.origin is None else str(Path(spec.origin).parent / "mpl-data")
+    names = ("MPLBACKEND", "MATPLOTLIBRC")
+    before = {name: os.environ.pop(name) for name in names if name in os.environ}
+    os.environ["MATPLOTLIBRC"] = data
+    try:
+        with _inside(data):
+            yield
+    finally:
+        del os.environ["MATPLOTLIBRC"]
+        os.environ.update(before)
+
+
+@contextlib.contextmanager
+def _inside(folder: str) -> Iterator[None]:
+    """Change into a folder, as a matplotlibrc in the current one comes first; not if other threads may open files."""
+    if threading.active_count() > 1 or not os.path.isdir(folder):  # noqa: PTH112 - a plain question
+        yield
+        return
+    here = os.open(".", os.O_RDONLY)
+    try:
+        os.chdir(folder)
+        yield
+    finally:
+        os.fchdir(here)
+        os.close(here)
+
+
+@contextlib.contextmanager
+def plain_style() -> Iterator[None]:
+    """Draw with matplotlib's own settings, whatever the user's are, and then give these back.
+
+    Raises
+    ------
+    SettingsError
+        If matplotlib is missing.
+    """
+    require_matplotlib()
+    import matplotlib
+
+    own = {name: value for name, value in matplotlib.rcParamsDefault.items() if not name.startswith("backend")}
+    with _DRAWING, matplotlib.rc_context(own):
+        yield
+
+
+def reason(error: BaseException) -> str:
+    """Return in a line why something could not be drawn."""
+    text = str(error).strip().partition("\n")[0]
+    if isinstance(error, ManyhandsError):
+        return text
+    return f"{type(error).__name__}: {text:.200}" if text else type(error).__name__
+
+
+def looks(names: Iterable[str]) -> dict[str, Look]:
+    """Return a look for each name; the sequential reference's is its own."""
+    found: dict[str, Look] = {}
+    for name in names:
+        position = len(found) - ("sequential" in found)
+        found[name] = (
+            REFERENCE
+            if name == "sequential"
+            else Look(
+                _COLOURS[position % len(_COLOURS)],
+                _MARKERS[position % len(_MARKERS)],
+                _DASHES[(position + position // len(_DASHES)) % len(_DASHES)],
+            )
+        )
+    return found
+
+
+def new_figure(
+    rows: int = 1, columns: int = 1, *, width: float = 9.0, height: float = 3.7, **sharing: Any
+) -> tuple[Figure, list[Axes]]:
+    """Return a white figure of the given inches, and its panels row by row."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(width, height), layout="constrained", facecolor="white")
+    panels = figure.subplots(rows, columns, squeeze=False, **sharing)
+    return figure, list(panels.flat)
+
+
+def new_sheet(width: float, height: float) -> tuple[Figure, Axes]:
+    """Return a white figure and one panel all over it, whose coordinates are inches from the top left."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(width, height), facecolor="white")
+    axes = figure.add_axes((0, 0, 1, 1))
+    axes.axis("off")
+    return figure, axes
+
+
+def end_sheet(figure: Figure, axes: Axes) -> None:
+    """Let the panel be the whole sheet again, whatever was drawn: called last."""
+    width, height = figure.get_size_inches()
+    axes.set_aspect("auto")
+    axes.set_xlim(0, width)
+    axes.set_ylim(height, 0)
+
+
+def dress(axes: Axes, x: str, y: str, title: str = "") -> None:
+    """Label a panel, and leave of its frame what is needed."""
+    axes.set_facecolor("white")
+    axes.set_xlabel(x, fontsize=10.5, color=INK, fontfamily=_FONT)
+    axes.set_ylabel(y, fontsize=10.5, color=INK, fontfamily=_FONT)
+    if title:
+        axes.set_title(title, fontsize=10.5, color=INK, fontfamily=_FONT, loc="left")
+    axes.tick_params(labelsize=10, colors=INK, labelcolor=INK)
+    axes.grid(True, color=PALE, linewidth=0.8)
+    axes.set_axisbelow(True)
+    for side in ("top", "right"):
+        axes.spines[side].set_visible(False)
+
+
+def worker_axis(axes: Axes, workers: Sequence[int], crowded: set[int]) -> None:
+    """Put the numbers of workers on the x axis at equal distances, with an asterisk where cores were too few."""
+    names = [f"{number}*" if number in crowded else str(number) for number in workers]
+    axes.set_xticks(range(len(workers)), names)
+    axes.set_xlim(-0.45, len(workers) - 0.55)
+
+
+def dodged(position: int, series: int, of: int) -> float:
+    """Return an x beside a tick, so that series which agree do not hide each other."""
+    return position + (series - (of - 1) / 2) * min(0.12, 0.5 / max(of, 1))
+
+
+def draw_series(axes: Axes, marks: Sequence[Mark], look: Look, name: str, *, line: bool = True) -> None:
+    """Draw points with their intervals, joined by a line; hollow where there were more workers than cores."""
+    colour = look.colour
+    if line:
+        axes.plot([m.x for m in marks], [m.y for m in marks], color=colour, linestyle=look.dashes, linewidth=1.5)
+    for mark in marks:
+        if mark.interval is not None:
+            low, high = mark.interval
+            axes.plot([mark.x, mark.x], [low, high], color=colour, linewidth=1.5, marker="_", markersize=6)
+        face = "white" if mark.hollow else colour
+        axes.plot([mark.x], [mark.y], color=colour, marker=look.marker, markersize=7, markerfacecolor=face, zorder=3)
+    style = look.dashes if line else "none"
+    axes.plot([], [], color=colour, linestyle=style, marker=look.marker, markersize=7, label=as_label(name))
+
+
+def from_zero(panels: Sequence[Axes]) -> None:
+    """Let the y axes, shared or not, start at 0 and end above everything drawn: called last."""
+    tops = [panel.get_ylim()[1] for panel in panels]
+    for panel, top in zip(panels, tops, strict=True):
+        panel.set_ylim(0, 1.03 * top)
+
+
+def legend_above(figure: Figure, axes: Sequence[Axes], columns: int = 4) -> None:
+    """Put one legend for all panels above them, where it can hide nothing."""
+    entries: dict[str, Any] = {}
+    for panel in axes:
+        for handle, text in zip(*panel.get_legend_handles_labels(), strict=True):
+            entries.setdefault(text, handle)
+    if not entries:
+        return
+    legend = figure.legend(
+        list(entries.values()),
+        list(entries),
+        loc="outside upper center",
+        ncols=min(columns, len(entries)),
+        frameon=False,
+        fontsize=10,
+        handlelength=3.2,
+    )
+    for text in legend.get_texts():
+        text.set_fontfamily(_FONT)
+
+
+def png(picture: Picture) -> bytes:
+    """Return the picture as PNG; the same picture gives the same bytes."""
+    buffer = io.BytesIO()
+    with plain_style():
+        picture.figure.savefig(buffer, format="png", backend="agg", dpi=_PNG_DPI, metadata={"Software": None})
+    return buffer.getvalue()
+
+
+def svg(picture: Picture) -> bytes:
+    """Return the picture as SVG; the same picture gives the same bytes, and no two pictures share an id."""
+    buffer = io.StringIO()
+    nothing = dict.fromkeys(("Date", "Creator", "Format", "Type"))
+    with plain_style():
+        picture.figure.savefig(buffer, format="svg", backend="svg", metadata=nothing)
+    return _with_ids_of(picture.name, buffer.getvalue()).encode()
+
+
+def _with_ids_of(name: str, text: str) -> str:
+    """Replace ids by numbers: matplotlib draws them by lot, unless a global setting is changed."""
+    names: dict[str, str] = {}
+
+    def numbered(found: re.Match[str]) -> str:
+        return found[1] + names.setdefault(found[2], f"{name}-{len(names)}")
+
+    return re.sub(r"""(\bid="|url\(#|href="#)([^")]+)""", numbered, text)

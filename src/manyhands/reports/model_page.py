@@ -1,0 +1,237 @@
+"""The report of one model: what it gets wrong and how sure it is, as a page with pictures and tables."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from manyhands.data.dataset import Examples
+from manyhands.evaluation.diagnostics import Diagnosis, evaluation
+from manyhands.evaluation.text import NOTHING, certainty, class_cells, percent
+from manyhands.reports.csv_cells import csv_text
+from manyhands.reports.figures.model import (
+    calibration_figure,
+    confusion_figure,
+    image_shape,
+    mistakes_figure,
+    weights_figure,
+)
+from manyhands.reports.figures.style import Draft, Picture
+from manyhands.reports.format import count, first_capital, layers
+from manyhands.reports.html.elements import (
+    definitions,
+    document,
+    escaped,
+    figure_html,
+    links,
+    missing_html,
+    origin,
+    section,
+    table_html,
+)
+from manyhands.reports.publishing import publish
+from manyhands.reports.tables.table import Table
+from manyhands.reports.write import PAGE, make_folder
+from manyhands.studies.base.seal import sealed, write_record
+from manyhands.training.model import TrainedModel
+
+EVALUATION = "evaluation.json"
+_TRANSPOSED = ("emnist", "letters-")
+_WIDEST, _MOST_CONFUSIONS = 30, 20
+_QUESTION = "What does the model get wrong?"
+_WORDS = {
+    "accuracy": "share of the test rows classified correctly",
+    "precision": "share of the rows taken for a class that belong to it; a dash if no row was taken for it",
+    "recall": "share of a class's rows that were taken for it; a dash if it has no row here",
+    "F1": "harmonic mean of precision and recall",
+    "mean": "of the classes that have a value, each counting the same",
+    "certainty": "mean probability of the predicted class (confidence)",
+    "calibration error": "rows are put into bins of equal width by the probability of their predicted class; the mean "
+    "over all rows of how far accuracy and mean probability lie apart in their bin (Guo et al. 2017)",
+}
+
+
+def write_diagnosis(
+    found: Diagnosis,
+    model: TrainedModel,
+    examples: Examples,
+    folder: str | Path,
+    record: Mapping[str, Any] | None = None,
+    *,
+    transpose: bool | None = None,
+) -> Path:
+    """Write the report of a model into a folder, which is made if need be.
+
+    Beside the page stand the record, every figure as PNG and SVG, and CSV files of the classes, the confusion matrix,
+    the bins of the calibration error and the wrongly classified rows. An older report of a model is replaced.
+    The numbers are written before anything is drawn, and the page is written last; figures that cannot be drawn,
+    whatever the reason, are missing in it, and nothing else is.
+
+    Parameters
+    ----------
+    found, model, examples
+        The diagnosis, and what it is of.
+    folder
+        Where to.
+    record
+        For the JSON file, from `manyhands.evaluation.diagnostics.evaluation`; None: made here.
+    transpose
+        Whether images are stored lying on their side, as EMNIST publishes its own. None: if the file of the labels is
+        named like one of EMNIST's.
+
+    Returns
+    -------
+    Path
+        Of the page.
+
+    Raises
+    ------
+    DrawingError
+        If figures are missing, of which matplotlib may be the reason. The page is there, and says so.
+    OutputError
+        If files cannot be written; all others are, and each is whole or not there.
+    """
+    whole = evaluation(found, model.name or "a model") if record is None else record
+    turned = is_transposed(examples) if transpose is None else transpose
+    files = {EVALUATION: (json.dumps(sealed(whole), indent=1) + "\n").encode(), **_csv_files(found)}
+    return publish(
+        make_folder(folder),
+        files,
+        _drafts(found, model, examples, turned),
+        lambda pictures, names, missing: _page(found, model, examples, whole, pictures, names, missing),
+        PAGE,
+    )
+
+
+def write_evaluation(record: Mapping[str, Any], folder: str | Path) -> None:
+    """Write the record of a report before the report itself is made: what can fail later costs the rest only.
+
+    Raises
+    ------
+    OutputError
+        If it cannot be written.
+    """
+    write_record(make_folder(folder) / EVALUATION, record)
+
+
+def is_transposed(examples: Examples) -> bool:
+    """Return whether the images lie on their side, by the name of their file: those of EMNIST do."""
+    return examples.source is not None and examples.source.name.lower().startswith(_TRANSPOSED)
+
+
+def left_out(found: Diagnosis, examples: Examples) -> str:
+    """Say which pictures there cannot be, and why; nothing if all can."""
+    if image_shape(examples) is None:
+        shape = " x ".join(map(str, examples.features.shape[1:]))
+        return (
+            f"rows and weights are not drawn: {shape} values are no grey image (rows stored in two dimensions, or a "
+            "square number of 25 or more)"
+        )
+    return "" if len(found.mistakes) else "no row is classified wrongly, so none is drawn"
+
+
+def _drafts(found: Diagnosis, model: TrainedModel, examples: Examples, transpose: bool) -> list[Draft]:
+    shape = image_shape(examples)
+    return [
+        Draft("confusion", lambda: confusion_figure(found)),
+        Draft("calibration", lambda: calibration_figure(found)),
+        Draft("mistakes", lambda: shape and mistakes_figure(found, examples, shape, transpose=transpose)),
+        Draft("weights", lambda: shape and weights_figure(model, shape, transpose=transpose)),
+    ]
+
+
+def _page(
+    found: Diagnosis,
+    model: TrainedModel,
+    examples: Examples,
+    record: Mapping[str, Any],
+    pictures: Sequence[tuple[Picture, bytes]],
+    files: Sequence[str],
+    missing: Mapping[str, str],
+) -> str:
+    """Return the HTML."""
+    hidden = layers(model.settings.hidden)
+    rows = count(len(found.truth), "test row")
+    subject = (
+        f"model {record['model']}, trained on {model.name or 'unknown data'}, hidden {hidden} "
+        f"{model.settings.activation}, inputs {'as stored' if model.scaling.name == 'none' else model.scaling.name}; "
+        f"{rows}; {record['environment']['time']}"
+    )
+    without = left_out(found, examples)
+    figures = [figure_html(each, vector, f"Figure {number}.") for number, (each, vector) in enumerate(pictures, 1)]
+    return document(
+        f"Manyhands: {_QUESTION}",
+        [
+            f"<h1>{escaped(_QUESTION)}</h1>",
+            f'<p class="answer">{escaped(_answer(found))}</p>',
+            f'<p class="subject">{escaped(subject)}</p>',
+            section(
+                "Figures",
+                [
+                    *figures,
+                    f'<p class="note">{escaped(first_capital(without))}.</p>' if without else "",
+                    missing_html(missing),
+                ],
+            ),
+            section("Tables", [table_html(each) for each in _tables(found)]),
+            section("What the words mean", [definitions(_WORDS)]),
+            *origin(record["environment"]),
+            section("Files", [links(files)]),
+        ],
+    )
+
+
+def _answer(found: Diagnosis) -> str:
+    """Say what was found in one or two sentences."""
+    wrong, rows = len(found.mistakes), len(found.truth)
+    start = f"{wrong} of {count(rows, 'test row')} are taken for another class: accuracy {percent(found.accuracy)} %."
+    worst = min((each for each in found.classes if each.f1 is not None), key=lambda each: each.f1 or 0.0)
+    hardest = f" The class with the lowest F1 is {worst.label} ({percent(worst.f1)} %)." if wrong else ""
+    return f"{start}{hardest} The model is {certainty(found)} ({percent(found.confidence)} % on average)."
+
+
+def _tables(found: Diagnosis) -> list[Table]:
+    classes = [class_cells(each) for each in found.classes]
+    mean = ("mean", *(percent(value) for value in found.means.values()), str(len(found.truth)))
+    scores = ("class", "precision %", "recall %", "F1 %", "rows")
+    tables = [Table("Classes", scores, [*classes, mean], marked=frozenset([len(classes)]))]
+    confusions = found.confusions(_MOST_CONFUSIONS)
+    if confusions:
+        lines = [(str(e.truth), str(e.predicted), str(e.rows), f"{100 * e.share:.1f}") for e in confusions]
+        what = ("true class", "taken for", "rows", "share of its rows %")
+        tables.append(Table("Most frequent confusions", what, lines))
+    if len(found.labels) <= _WIDEST:
+        names = [str(label) for label in found.labels.tolist()]
+        matrix = [
+            (name, *(str(number) if number else "" for number in row))
+            for name, row in zip(names, found.confusion.tolist(), strict=True)
+        ]
+        note = "A line for each true class, a column for each predicted one."
+        tables.append(Table("Confusion matrix", ("", *names), matrix, note))
+    bins = [
+        (f"{100 * e.low:.1f} to {100 * e.high:.1f}", str(e.rows), percent(e.confidence), percent(e.accuracy))
+        for e in found.bins
+        if e.rows
+    ]
+    columns = ("probability %", "rows", "its mean %", "accuracy %")
+    return [*tables, Table("Calibration", columns, bins, f"Bins without rows are left out. {NOTHING}: undefined.")]
+
+
+def _csv_files(found: Diagnosis) -> dict[str, bytes]:
+    """Return classes, confusions, bins and mistakes as CSV files; what has no value is empty."""
+    labels = found.labels.tolist()
+    classes = ([e.label, e.precision, e.recall, e.f1, e.rows, e.predicted] for e in found.classes)
+    matrix = ([label, *row] for label, row in zip(labels, found.confusion.tolist(), strict=True))
+    bins = ([e.low, e.high, e.rows, e.confidence, e.accuracy] for e in found.bins)
+    mistakes = (
+        [row + 1, labels[found.truth[row]], labels[found.predicted[row]], float(found.probability[row])]
+        for row in found.mistakes.tolist()
+    )
+    return {
+        "classes.csv": csv_text([("class", "precision", "recall", "f1", "rows", "predicted"), *classes]),
+        "confusion.csv": csv_text([("true class", *labels), *matrix]),
+        "calibration.csv": csv_text([("low", "high", "rows", "confidence", "accuracy"), *bins]),
+        "mistakes.csv": csv_text([("row", "true class", "predicted class", "probability"), *mistakes]),
+    }

@@ -1,0 +1,1 @@
+"""The machine room: compiled code, shared reductions, memory, cores, signals, atomic files."""

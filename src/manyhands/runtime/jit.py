@@ -1,0 +1,197 @@
+"""One typed door to Numba, and where compiled code is kept.
+
+Only modules that hold compiled kernels import this one, and those are imported when training begins: Numba takes
+longer to import than the rest of the package together.
+
+Compiled code is kept in the user's cache folder (MANYHANDS_CACHE moves it), in a folder named by a digest of all
+sources that have compiled code. Numba itself would only notice a change in the file of the function that Python calls,
+and go on using old code of what that function calls in other files.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import gc
+import hashlib
+import importlib
+import logging
+import os
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from types import ModuleType
+from typing import Any, TypeVar, cast
+
+from manyhands.core.errors import OutOfMemoryError, SettingsError
+from manyhands.runtime.atomic_files import cache_folder
+from manyhands.runtime.memory import memory_errors_explained
+from manyhands.runtime.trusted_files import TrustedFolder
+
+try:
+    with memory_errors_explained("Numba, which compiles what trains,"):
+        import numba
+        import numba.extending
+        from numba.core import event
+except OutOfMemoryError:
+    raise
+except Exception as error:  # a NumPy that it does not know, or NUMBA_NUM_THREADS=0
+    raise SettingsError(f"Numba, which compiles what trains, cannot be imported: {error}") from error
+
+from manyhands.runtime.code_cache import cache_for
+
+
+def _check_numba() -> None:
+    """Check the variables that leave Numba without a compiler, or end the process inside of it.
+
+    Raises
+    ------
+    SettingsError
+        If one of them is set so.
+    """
+    if numba.config.DISABLE_JIT:
+        raise SettingsError(
+            "NUMBA_DISABLE_JIT is set, but what trains exists as compiled code only; unset it (in bash: "
+            "unset NUMBA_DISABLE_JIT)"
+        )
+    features = os.environ.get("NUMBA_CPU_FEATURES", "")
+    wrong = [each for each in features.split(",") if features and not each.startswith(("+", "-"))]
+    if wrong:  # LLVM would abort
+        raise SettingsError(
+            f"NUMBA_CPU_FEATURES has {wrong[0]!r}; each feature begins with + or -, as in +avx2,-avx512f"
+        )
+
+
+_check_numba()
+
+
+def _import_numpy_support() -> None:
+    """Import Numba's support of NumPy functions without all of scipy.linalg, a fifth of a small run's start.
+
+    Numba imports it only to see that SciPy's BLAS could be linked if somebody used `numpy.dot`; a stand-in is enough
+    for that look, and who compiles such a function later still gets the real one.
+    """
+    names = ("scipy.linalg", "scipy.linalg.cython_blas")
+    if names[0] in sys.modules or "numba.np.arraymath" in sys.modules:
+        return
+    sys.modules.update({name: ModuleType(name) for name in names})
+    try:
+        importlib.import_module("numba.np.arraymath")
+    finally:
+        for name in names:
+            del sys.modules[name]
+
+
+_import_numpy_support()
+
+Function = TypeVar("Function", bound=Callable[..., object])
+
+# Everything of fastmath that helps reductions to use vector registers, but not `nnan` and `ninf`: with those the
+# compiler may delete the test for a non-finite loss.
+_SAFE_FASTMATH = {"reassoc", "contract", "nsz", "arcp"}
+
+# No reference counts (`_nrt`): kernels allocate nothing, and compile a tenth faster.
+_OPTIONS: dict[str, Any] = {"_nrt": False, "error_model": "numpy", "fastmath": _SAFE_FASTMATH}
+# A wrapper would be another copy of all that is inlined, to be optimized like the first.
+_INSIDE: dict[str, Any] = {"forceinline": True, "no_cpython_wrapper": True, "no_cfunc_wrapper": True}
+_PACKAGE = Path(__file__).parent
+
+
+def code_folder() -> Path:
+    """Return the folder for compiled code of exactly these sources."""
+    digest = hashlib.sha256()
+    others = (_PACKAGE / f"{name}.py" for name in ("codecache", "compiling", "denormals", "synchronization", "trusted"))
+    for path in sorted([*_PACKAGE.glob("learners/**/*.py"), *others]):
+        digest.update(path.read_bytes())
+    return cache_folder() / "compiled" / digest.hexdigest()[:16]
+
+
+def kept_code() -> TrustedFolder:
+    """Return what `code_folder` has in it."""
+    folder = code_folder()
+    return TrustedFolder(folder.parents[1], *folder.parts[-2:])
+
+
+_KEPT = kept_code()
+
+
+def compiled(function: Function) -> Function:
+    """Compile ``function`` to machine code: no GIL, cached on disk, NumPy's rules for division by zero.
+
+    The code is compiled at the first call with new argument types, then read from the cache. Where it cannot be kept
+    (a machine without a home, a full disk, a folder that others can write), it is compiled anew in each process.
+    """
+    dispatcher = numba.njit(nogil=True, no_cfunc_wrapper=True, **_OPTIONS)(function)
+    cache = cache_for(function, _KEPT)
+    if cache is not None:
+        dispatcher._cache = cache
+    return cast(Function, dispatcher)
+
+
+class _FirstCompilation(event.Listener):  # type: ignore[misc]
+    """Says once that code is being compiled."""
+
+    def __init__(self) -> None:
+        self._said = False
+
+    def on_start(self, _event: event.Event) -> None:
+        """Say it."""
+        if not self._said:
+            self._said = True
+            logging.getLogger("manyhands").info(
+                "compiling for this machine, once for each kind of numbers: some seconds, which no clock counts"
+            )
+
+    def on_end(self, _event: event.Event) -> None:
+        """Say nothing."""
+
+
+event.register("numba:compile", _FirstCompilation())
+
+
+@contextlib.contextmanager
+def gc_paused() -> Iterator[None]:
+    """Collect no garbage for the length of a block: a tenth of the time of compiling goes into looking for it."""
+    was_on = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_on:
+            gc.enable()
+
+
+def inlined(function: Function) -> Function:
+    """Compile ``function`` as a part of the compiled functions that call it, and of nothing else, Python included.
+
+    Only functions that Python calls are `compiled`; whatever they call is `inlined`. Were it compiled on its own, the
+    linker could take one of several, differently optimized copies, and the process that compiled would get other bits
+    than those that read the cache later.
+    """
+    return cast(Function, numba.njit(**_INSIDE, **_OPTIONS)(function))
+
+
+def inline_ir(function: Function) -> Function:
+    """Copy ``function`` into the compiled functions that call it, before anything is compiled.
+
+    It saves the time of optimizing it apart and once more with its callers, and costs some for each place that calls
+    it: for functions that are called in one place and call much.
+    """
+    return cast(Function, numba.njit(inline="always", **_OPTIONS)(function))
+
+
+def overload(target: Function, *, splice: bool = False) -> Callable[[Callable[..., object]], object]:
+    """Decorate the function that chooses an implementation of ``target`` by the types of its arguments.
+
+    The chosen one is `inlined`, or `spliced`.
+    """
+    options = _OPTIONS if splice else {**_INSIDE, **_OPTIONS}
+    return cast(
+        "Callable[[Callable[..., object]], object]",
+        # Not strict: it would compare annotations, which say types on one side and their descriptions on the other.
+        numba.extending.overload(target, jit_options=options, strict=False, inline="always" if splice else "never"),
+    )
+
+
+def intrinsic(function: Callable[..., object]) -> Callable[..., Any]:
+    """Decorate a function that writes LLVM instructions itself."""
+    return cast("Callable[..., Any]", numba.extending.intrinsic(function))

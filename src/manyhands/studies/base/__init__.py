@@ -1,0 +1,1 @@
+"""What all studies share: ledger, journal, task pool, statistics, sealed records."""

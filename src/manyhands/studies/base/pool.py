@@ -1,0 +1,286 @@
+"""Independent tasks side by side: who is free takes the next one (dynamic assignment).
+
+The coarsest level of parallelism of Pethick et al. (2003), training sessions: nothing is exchanged but a task's number
+and its result, one text. Workers are threads of this process, or the processes of the MPI job it belongs to.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import queue
+import threading
+import time
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from manyhands.core.checks import whole
+from manyhands.core.errors import ManyhandsError, SettingsError
+from manyhands.runtime.affinity import warn_if_oversubscribed
+
+if TYPE_CHECKING:
+    from manyhands.teams.mpi_world import World
+
+Task = Callable[[int], str]
+"""Carries out the task of a number and returns its result; called in a worker."""
+Deliver = Callable[[int, str], None]
+"""Takes the result of a task, one at a time, in the order in which they are done."""
+
+_LOOK_SECONDS = 0.2
+_CLERK_NAP = 0.005
+_REPORT, _ORDER = 3, 4
+_NOTHING = -1
+
+
+def map_unordered(
+    team: str,
+    workers: int,
+    tasks: Sequence[int],
+    work: Task,
+    deliver: Deliver,
+    stop: Callable[[], None],
+) -> None:
+    """Carry out all tasks, in their order, by as many workers as there are.
+
+    Parameters
+    ----------
+    team
+        ``"threads"``, or ``"mpi"`` in a program started by mpiexec: then every process calls this with the same tasks.
+    workers
+        Their number; with mpi, that of the job's processes.
+    tasks
+        Numbers from 0 on, the longest task first: so no long one begins when the others are nearly done.
+    work
+        See :data:`Task`.
+    deliver
+        See :data:`Deliver`; called on rank 0 only, while workers are busy.
+    stop
+        Called when one task has failed, or on Ctrl-C: those that run in this process shall end.
+
+    Raises
+    ------
+    Exception
+        The first error of a task, or of ``deliver``.
+    WorkerLost
+        If another process is gone.
+    KeyboardInterrupt
+        On Ctrl-C.
+    """
+    if team == "mpi":
+        from manyhands.teams.mpi_world import join
+
+        _spread_over_job(join(), tasks, work, deliver, stop)
+    else:
+        _spread_over_threads(workers, tasks, work, deliver, stop)
+
+
+def check_pool(team: str, workers: int | None) -> int:
+    """Return the number of workers of a pool.
+
+    Raises
+    ------
+    SettingsError
+        If the team is mpi and this process is in no job, or the job has another size.
+    """
+    from manyhands.teams.launch import in_job, job_size, processes_announced
+
+    if team not in ("threads", "mpi"):
+        raise SettingsError(f"sessions side by side need the team threads or mpi, not {team!r}")
+    if team != "mpi":
+        if processes_announced() > 1:
+            raise SettingsError(
+                f"{processes_announced()} processes have been started (by mpiexec or srun), and each of them would do "
+                f"the same with the team {team}; add --team mpi"
+            )
+        return 1 if workers is None else whole("the number of workers", workers, least=1)
+    size = job_size() if in_job() else None
+    if size is None:
+        raise SettingsError(
+            f"sessions on MPI ranks: start them with mpiexec -n {workers or 2} manyhands ... --team mpi, or leave "
+            "--team mpi out for threads"
+        )
+    if workers not in (None, size):
+        raise SettingsError(f"this MPI job has {size} processes, but {workers} workers were asked for")
+    return size
+
+
+def _spread_over_threads(
+    workers: int, tasks: Sequence[int], work: Task, deliver: Deliver, stop: Callable[[], None]
+) -> None:
+    """Let threads take tasks; this thread delivers, and is free to receive Ctrl-C."""
+    from manyhands.teams.launch import begin
+
+    waiting: queue.SimpleQueue[int] = queue.SimpleQueue()
+    done: queue.SimpleQueue[tuple[int, str | BaseException]] = queue.SimpleQueue()
+    for task in tasks:
+        waiting.put(task)
+    ended = threading.Event()
+
+    def labour() -> None:
+        while not ended.is_set():
+            try:
+                task = waiting.get_nowait()
+            except queue.Empty:
+                return
+            try:
+                done.put((task, work(task)))
+            except BaseException as error:
+                done.put((task, error))
+                return
+
+    warn_if_oversubscribed(min(workers, len(tasks)))
+    threads = [
+        threading.Thread(target=labour, name=f"manyhands-session-{number}", daemon=True)
+        for number in range(min(workers, len(tasks)))
+    ]
+    try:
+        begin(threads)
+        for _ in tasks:
+            task, result = _next_done(done)
+            if isinstance(result, BaseException):
+                raise result
+            deliver(task, result)
+    except BaseException:
+        ended.set()
+        stop()
+        _join(threads)
+        with contextlib.suppress(queue.Empty, ManyhandsError):  # what is finished is not lost; the first error counts
+            while True:
+                task, result = done.get_nowait()
+                if isinstance(result, str):
+                    deliver(task, result)
+        raise
+    _join(threads)
+
+
+def _join(threads: Sequence[threading.Thread]) -> None:
+    for thread in threads:
+        if thread.ident is not None:
+            thread.join()
+
+
+def _next_done(done: queue.SimpleQueue[tuple[int, str | BaseException]]) -> tuple[int, str | BaseException]:
+    """Wait in short pieces: Ctrl-C is only noticed between them."""
+    while True:
+        try:
+            return done.get(timeout=_LOOK_SECONDS)
+        except queue.Empty:
+            continue
+
+
+def _spread_over_job(
+    world: World, tasks: Sequence[int], work: Task, deliver: Deliver, stop: Callable[[], None]
+) -> None:
+    """Let every process take tasks from rank 0, which does some itself while a thread of it keeps the list."""
+    counter = _Counter(world, tasks, deliver, stop) if world.rank == 0 else None
+    try:
+        last: tuple[int, str] | None = None
+        while (task := _ask(world, last) if counter is None else counter.exchange(last)) != _NOTHING:
+            last = task, work(task)
+        if counter is not None:
+            counter.finish()
+    except BaseException:
+        if counter is not None:
+            counter.closed.set()
+            counter.check()  # a task that was stopped is not what is wrong
+        raise
+    world.barrier()
+
+
+class _Counter:
+    """Rank 0's list of what is to be done: a thread answers the other processes.
+
+    Parameters
+    ----------
+    world
+        The job.
+    tasks, deliver
+        See `spread`.
+    """
+
+    def __init__(self, world: World, tasks: Sequence[int], deliver: Deliver, stop: Callable[[], None]) -> None:
+        self._world, self._deliver, self._stop = world, deliver, stop
+        self._comm = world.comm
+        self._waiting = list(reversed(tasks))
+        self._lock = threading.Lock()
+        self._busy = world.size - 1  # processes that have not been told yet that nothing is left
+        self._error: BaseException | None = None
+        self.closed = threading.Event()
+        self._thread = threading.Thread(target=self._serve, name="manyhands-counter", daemon=True)
+        self._thread.start()
+
+    def exchange(self, done: tuple[int, str] | None) -> int:
+        """Take a result, and return the next task's number, or -1."""
+        with self._lock:
+            if self._error is not None:
+                raise self._error
+            if done is not None:
+                self._deliver(*done)
+            return self._waiting.pop() if self._waiting else _NOTHING
+
+    def check(self) -> None:
+        """Raise what has ended the thread."""
+        if self._error is not None:
+            raise self._error
+
+    def _serve(self) -> None:
+        try:
+            while self._busy and not self.closed.is_set():
+                if not self._answer():
+                    time.sleep(_CLERK_NAP)
+        except BaseException as error:
+            self._error = error
+            self._stop()  # rank 0 is the one to say what is wrong, and not in hours
+            self._world.call_off(0, f"failed: {error}")
+
+    def _answer(self) -> bool:
+        """Answer one process, if one has asked."""
+        from mpi4py import MPI
+
+        status = MPI.Status()
+        if not self._comm.Iprobe(source=MPI.ANY_SOURCE, tag=_REPORT, status=status):
+            return False
+        content = np.zeros(status.Get_count(MPI.BYTE), np.uint8)
+        self._comm.Recv(content, source=status.Get_source(), tag=_REPORT)
+        done = json.loads(content.tobytes())
+        task = self.exchange(None if done is None else (int(done[0]), str(done[1])))
+        self._comm.Send(np.array([task], np.int64), dest=status.Get_source(), tag=_ORDER)
+        self._busy -= task == _NOTHING
+        return True
+
+    def finish(self) -> None:
+        """Wait until every process knows that nothing is left."""
+        while self._thread.is_alive():
+            self._world.check()
+            self._thread.join(_LOOK_SECONDS)
+        if self._error is not None:
+            raise self._error
+
+
+def _ask(world: World, done: tuple[int, str] | None) -> int:
+    """Report a result to rank 0, and return the next task's number, or -1."""
+    content = np.frombuffer(json.dumps(done).encode(), np.uint8).copy()
+    order = np.zeros(1, np.int64)
+    world.wait(world.comm.Isend(content, dest=0, tag=_REPORT), world.comm.Irecv(order, source=0, tag=_ORDER), idle=True)
+    return int(order[0])
+
+
+def on_first(team: str, work: Callable[[], None]) -> None:
+    """Let rank 0 do something alone; the others wait, and leave their cores to it.
+
+    Raises
+    ------
+    WorkerLost
+        If rank 0 fails, on the others.
+    """
+    if team != "mpi":
+        work()
+        return
+    from manyhands.teams.mpi_world import join
+
+    world = join()
+    if world.rank == 0:
+        work()
+    world.tell("", idle=True)

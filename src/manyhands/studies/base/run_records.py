@@ -1,0 +1,76 @@
+"""Whether the record of a run, as a journal has it, is whole: types and ranges of all that its study will use."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from manyhands.studies.base.record_fields import (
+    AMOUNT,
+    LARGEST,
+    PROBABILITY,
+    SHARE,
+    TEXT,
+    Check,
+    list_of,
+    number_within,
+    object_of,
+    whole_number,
+)
+
+SECONDS = ("startup", "read", "distribute", "compute", "communicate", "merge", "evaluate", "train", "total")
+"""Phases of a run."""
+
+TIME = number_within(1e-12, LARGEST)
+"""Seconds that are divided by."""
+SECONDS_OF_RUN = object_of({**dict.fromkeys(SECONDS, AMOUNT), "train": TIME, "total": TIME}, {})
+_POINT = object_of(
+    {"step": whole_number(), "epoch": AMOUNT, "train_s": AMOUNT, "loss": number_within(), "accuracy": SHARE}, {}
+)
+FINISHED_RUN = object_of(
+    {
+        **dict.fromkeys(("strategy", "resolved", "schedule", "team", "learner"), TEXT),
+        **dict.fromkeys(("batch", "workers", "rows"), whole_number(1)),
+        **dict.fromkeys(("seed", "steps", "rounds", "bytes_sent"), whole_number()),
+        "examples": AMOUNT,
+        "learning_rate": number_within(0, 1e308),
+        "loss": number_within(-1e308, 1e308),
+        "accuracy": SHARE,
+        "seconds": SECONDS_OF_RUN,
+    },
+    {"sharding": TEXT, "split": whole_number(), "target_s": AMOUNT, "curve": list_of(_POINT)},
+)
+SESSION = object_of(
+    {
+        "hidden": list_of(whole_number(1)),
+        **dict.fromkeys(("epochs", "epochs_run", "side_by_side"), whole_number(1)),
+        "seed": whole_number(),
+        "accuracy": SHARE,
+        "loss": number_within(-1e308, 1e308),
+        "seconds": SECONDS_OF_RUN,
+    },
+    {"split": whole_number(), "validation_accuracy": SHARE, "retimed_s": TIME},
+)
+TRIAL = object_of({"accuracy": SHARE}, {})
+"""A run that chooses a learning rate."""
+DIVERGED = object_of({"step": whole_number(1)}, {})
+MEASURED = object_of(
+    {**dict.fromkeys(("confidence", "calibration_error"), PROBABILITY), "distinct_neurons": list_of(whole_number())},
+    {"validation_accuracy": SHARE},
+)
+"""What a run of the study of networks has beyond that."""
+
+
+def check_fields(record: Any, *checks: Check, same: Mapping[str, Any]) -> None:
+    """Check a record, and that some of its fields are what the place of the run says.
+
+    Raises
+    ------
+    ValueError, KeyError
+        If not.
+    """
+    for check in checks:
+        check(record, "")
+    for name, value in same.items():
+        if record[name] != value:
+            raise ValueError(f"{name} is {record[name]}, and not {value}")

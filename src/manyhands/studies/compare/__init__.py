@@ -1,0 +1,1 @@
+"""The study that compares strategies and numbers of workers."""

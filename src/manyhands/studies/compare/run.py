@@ -1,0 +1,381 @@
+"""The comparison: every strategy at every number of workers against the sequential run, seed by seed."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import Any, Literal
+
+from manyhands.core.checks import real, whole
+from manyhands.core.errors import SettingsError
+from manyhands.core.strategy import Strategy
+from manyhands.core.types import Sharding
+from manyhands.data.catalog import DataRequest, load
+from manyhands.data.dataset import Dataset
+from manyhands.data.split import head, resplit
+from manyhands.learners.mlp.settings import MLPSettings
+from manyhands.runtime.memory import memory_errors_explained
+from manyhands.strategies import parse_strategy
+from manyhands.studies.base.environment import describe_environment
+from manyhands.studies.base.statistics import DEFAULT_MARGIN, check_margin
+from manyhands.studies.compare.results import Comparison, run_record
+from manyhands.teams.launch import check_alone
+from manyhands.training.loggers import RunLog, no_log
+from manyhands.training.placement import Placement
+from manyhands.training.plan import DEFAULT_BATCH, Plan, is_automatic, make_plan, rows_validated
+from manyhands.training.run import Runner, network_settings, warn_if_oversubscribed_here
+
+DEFAULT_STRATEGIES = ("sequential", "one-shot", "periodic:1epoch", "gradient")
+DEFAULT_SEEDS = 5
+_MOST_REPEATS = 10**6  # nobody has the time; and every run is planned before the first begins
+DEFAULT_WORKERS = (1, 2, 4, 6)  # as Todorov et al. 2021
+
+
+@dataclass(frozen=True)
+class CompareRequest:
+    """What to compare.
+
+    Attributes
+    ----------
+    strategies
+        As text, see `manyhands.strategies`; the sequential reference runs in any case.
+    workers
+        Numbers of workers.
+    team, learner, network, batch, epochs, sharding
+        See `manyhands.training.plan.make_plan`.
+    seeds, seed
+        Seeds seed .. seed + seeds - 1.
+    splits
+        If given, instead of ``seeds``: so many random training/test splits, each with a seed of its own (Alowaisheq &
+        Dhami).
+    convergence
+        Whether accuracy and loss on the test rows are measured on the way.
+    target
+        If given: also how long it takes to reach this accuracy, 0..1.
+    margin
+        Percentage points of accuracy that count as no difference.
+    scaled
+        Whether n workers train on n times the rows of one (Gustafson 1988). The data set then has the rows of the
+        largest n.
+    schedule, stop, shares
+        As text, see `manyhands.training.plan.make_plan`.
+    placement
+        Where the workers run.
+
+    If ``auto`` is among the strategies, everything else has the batch, the learning rate and the schedule that it
+    chooses for one worker. So the sequential reference has been tuned with the same effort; other strategies at n > 1,
+    with one worker's rate, have not.
+    """
+
+    strategies: tuple[str, ...] = DEFAULT_STRATEGIES
+    workers: tuple[int, ...] = DEFAULT_WORKERS
+    team: str = "threads"
+    learner: str = "mlp"
+    network: MLPSettings = field(default_factory=network_settings)
+    batch: int | None = None
+    epochs: int = 75
+    sharding: Sharding | None = None
+    seeds: int = DEFAULT_SEEDS
+    seed: int = 0
+    splits: int | None = None
+    convergence: bool = False
+    target: float | None = None
+    margin: float = DEFAULT_MARGIN
+    scaled: bool = False
+    schedule: str | None = None
+    stop: str | None = None
+    shares: str | None = None
+    placement: Placement = Placement()
+
+
+StudyProgress = Callable[[Plan, int], None]
+"""Told, a few times a second, the running plan and its steps done."""
+
+
+class CompareStudy:
+    """A comparison as it goes on: what is finished is in :attr:`outcome` at any time.
+
+    Parameters
+    ----------
+    dataset
+        What to train on.
+    request
+        What to compare.
+
+    Attributes
+    ----------
+    plans : list of Plan
+        All runs in their order: for each seed first the sequential one, then every other, so that what is compared
+        was measured close together.
+    outcome : Comparison
+        Grows run by run.
+
+    Raises
+    ------
+    SettingsError
+        If any of the runs is not possible; before the first one starts.
+    """
+
+    def __init__(self, dataset: Dataset, request: CompareRequest) -> None:
+        check_alone(request.team)
+        _check(dataset, request)
+        self.dataset, self.request = dataset, request
+        self.plans = list(_plans(dataset, request))
+        warn_if_oversubscribed_here(max(plan.workers for plan in self.plans), request.team)
+        self.outcome = Comparison(describe_environment(), _settings(dataset, request, self.plans))
+
+    def run(self, progress: StudyProgress | None = None, log: RunLog = no_log) -> Comparison:
+        """Carry out all plans.
+
+        Parameters
+        ----------
+        progress
+            Told about every run's steps.
+        log
+            Told about every run's events.
+
+        Raises
+        ------
+        KeyboardInterrupt
+            On Ctrl-C; :attr:`outcome` then holds the finished runs and says that it was interrupted.
+        """
+        self.outcome.interrupted = True  # until the last run is done
+        for split, plans in itertools.groupby(self.plans, self._split):
+            drawn = self.dataset if split is None else resplit(self.dataset, split)
+            with ExitStack() as stack:
+                runners: dict[int, Runner] = {}
+                for plan in plans:
+                    if plan.rows not in runners:
+                        rows = drawn if plan.rows == drawn.rows else head(drawn, plan.rows)
+                        runners[plan.rows] = stack.enter_context(Runner(rows))
+                    self._carry_out(plan, runners[plan.rows], split, progress, log)
+        self.outcome.interrupted = False
+        return self.outcome
+
+    def _split(self, plan: Plan) -> int | None:
+        """Return the number of the random split that a plan is for."""
+        return None if self.request.splits is None else plan.seed
+
+    def _carry_out(
+        self, plan: Plan, runner: Runner, split: int | None, progress: StudyProgress | None, log: RunLog
+    ) -> None:
+        tick = None if progress is None else _bind(progress, plan)
+        with log(plan) as told:
+            result = runner.run(plan, tick, told.listeners)
+            told.end(result)
+        self.outcome.runs.append(run_record(result, split, self.request.target))
+        if progress is not None:
+            progress(plan, plan.total_steps)
+
+    def text(self) -> str:
+        """Return what is finished as a table."""
+        from manyhands.studies.compare.text import comparison_table
+
+        return comparison_table(self.outcome)
+
+
+def _bind(progress: StudyProgress, plan: Plan) -> Callable[[int], None]:
+    return lambda steps: progress(plan, steps)
+
+
+def _check(dataset: Dataset, request: CompareRequest) -> None:
+    """Check what `make_plan` does not see."""
+    name, repeats = ("--seeds", request.seeds) if request.splits is None else ("--splits", request.splits)
+    whole(name, repeats, least=1, most=_MOST_REPEATS)
+    whole("the seed", request.seed, most=None)
+    if not request.workers:
+        raise SettingsError("give at least one number of workers")
+    for workers in request.workers:
+        whole("the number of workers", workers, least=1)
+    check_margin(request.margin)
+    if request.splits is not None and dataset.validation is not None:
+        raise SettingsError("random splits have no validation rows: use --seeds with merges that look at them")
+    if request.target is not None and not 0 < real("the target", request.target) <= 1:
+        raise SettingsError(f"the target is an accuracy above 0 and up to 1, such as 0.93, not {request.target:g}")
+    if request.scaled and dataset.rows < max(request.workers):
+        raise SettingsError(
+            f"{dataset.rows} training rows are too few to give each of {max(request.workers)} workers one"
+        )
+
+
+def _plans(dataset: Dataset, request: CompareRequest) -> Iterator[Plan]:
+    """Yield every run, seed by seed."""
+    automatic = any(is_automatic(each) for each in request.strategies)
+    strategies = ["auto" if is_automatic(each) else parse_strategy(each) for each in request.strategies]
+    parallel = [each for each in dict.fromkeys(strategies) if isinstance(each, str) or each.parallel]
+    cases: list[tuple[str | Strategy, int]] = [("sequential", 1)]
+    cases += [(strategy, workers) for strategy in parallel for workers in dict.fromkeys(request.workers)]
+    each = dataset.rows // max(request.workers)
+    batch = request.batch
+    if request.scaled and batch is None and request.learner != "published":
+        batch = min(DEFAULT_BATCH, each)  # one for all, however many rows they have
+    parts = {workers: head(dataset, each * workers) if request.scaled else dataset for _, workers in cases}
+    tuned = _tuned(parts[1], request, batch) if automatic else {}
+    for seed in range(request.seed, request.seed + (request.splits or request.seeds)):
+        for strategy, workers in cases:
+            chosen: dict[str, Any] = {"settings": request.network, "batch": batch, "schedule": request.schedule}
+            yield make_plan(
+                parts[workers],
+                strategy=strategy,
+                workers=workers,
+                team=request.team,
+                learner=request.learner,
+                epochs=request.epochs,
+                sharding=request.sharding,
+                seed=seed,
+                convergence=request.convergence or request.target is not None,
+                stop=request.stop,
+                placement=request.placement,
+                shares=None if strategy == "sequential" else request.shares,
+                **(chosen if strategy == "auto" else chosen | tuned),
+            )
+
+
+def _tuned(dataset: Dataset, request: CompareRequest, batch: int | None) -> dict[str, Any]:
+    """Return what `auto` chooses for one worker."""
+    plan = make_plan(
+        dataset,
+        strategy="auto",
+        workers=1,
+        settings=request.network,
+        batch=batch,
+        epochs=request.epochs,
+        schedule=request.schedule,
+        learner=request.learner,
+    )
+    return {"settings": plan.settings, "batch": plan.batch, "schedule": plan.schedule}
+
+
+def _settings(dataset: Dataset, request: CompareRequest, plans: Sequence[Plan]) -> dict[str, Any]:
+    """Return what was resolved, for the record."""
+    return {
+        "data": dataset.describe(),
+        "strategies": list(dict.fromkeys(plan.label for plan in plans)),
+        "sharding": {plan.label: plan.sharding for plan in plans},
+        "workers": list(request.workers),
+        "team": request.team,
+        "learner": plans[0].learner,
+        "network": asdict(plans[0].settings),
+        "schedule": plans[0].schedule.name,
+        "stop": None if plans[0].stop is None else plans[0].stop.name,
+        "shares": plans[-1].shares.name,
+        "batch": plans[0].batch,
+        "epochs": request.epochs,
+        "seeds": request.splits or request.seeds,
+        "seed": request.seed,
+        "splits": request.splits,
+        "target": request.target,
+        "margin": request.margin,
+        "scaled": request.scaled,
+    }
+
+
+@memory_errors_explained("the comparison")
+def compare(
+    data: str | Path | Dataset = "auto",
+    *,
+    strategies: Sequence[str] = DEFAULT_STRATEGIES,
+    workers: Sequence[int] = DEFAULT_WORKERS,
+    team: str = "threads",
+    rows: int | None = None,
+    scale: str = "auto",
+    batch: int | None = None,
+    epochs: int = 75,
+    sharding: Sharding | None = None,
+    seeds: int = DEFAULT_SEEDS,
+    seed: int = 0,
+    learner: str = "mlp",
+    splits: int | None = None,
+    convergence: bool = False,
+    target: float | None = None,
+    margin: float = DEFAULT_MARGIN,
+    scaled: bool = False,
+    schedule: str | None = None,
+    stop: str | None = None,
+    shares: str | None = None,
+    validation: int | Literal["auto"] | None = None,
+    pin: bool = False,
+    blas_threads: int = 1,
+    binarize: float | Literal["auto"] | None = None,
+    **network: Any,
+) -> Comparison:
+    """Compare strategies at several numbers of workers with the sequential run.
+
+    Parameters
+    ----------
+    data, rows, scale, **network
+        See `manyhands.train`.
+    strategies, workers, team, batch, epochs, sharding, seeds, seed, learner, splits, convergence, target, margin
+        See :class:`CompareRequest`.
+    schedule, stop, shares
+        See :class:`CompareRequest`.
+    validation, pin, blas_threads, binarize
+        See `manyhands.train`.
+    scaled
+        Whether n workers train on n times the rows (those named by ``rows``).
+
+    Returns
+    -------
+    Comparison
+        ``comparison.summary`` has the table's rows, `manyhands.studies.compare.text.comparison_table` makes text of them,
+        ``comparison.save(path)`` writes the JSON file.
+
+    Raises
+    ------
+    ManyhandsError
+        If anything about data or settings cannot work, before training starts.
+    """
+    if isinstance(data, Dataset):
+        dataset = data
+    else:
+        held = rows_validated(strategies, validation, stop)
+        wanted = DataRequest(str(data), rows=rows, scale=scale, validation=held, binarize=binarize)
+        dataset = load_scaled(wanted, workers if scaled else (1,))
+    request = CompareRequest(
+        strategies=tuple(strategies),
+        workers=tuple(workers),
+        team=team,
+        learner=learner,
+        network=network_settings(**network),
+        batch=batch,
+        epochs=epochs,
+        sharding=sharding,
+        seeds=seeds,
+        seed=seed,
+        splits=splits,
+        convergence=convergence,
+        target=target,
+        margin=margin,
+        scaled=scaled,
+        schedule=schedule,
+        stop=stop,
+        shares=shares,
+        placement=Placement(pin, blas_threads),
+    )
+    return CompareStudy(dataset, request).run()
+
+
+def load_scaled(request: DataRequest, workers: Sequence[int]) -> Dataset:
+    """Return the data set with the rows that ``request`` names for each of the largest number of workers.
+
+    Raises
+    ------
+    SettingsError
+        If there are not so many.
+    DataError
+        As `manyhands.data.catalog.load`.
+    """
+    dataset = load(request)
+    most = max(workers, default=1)
+    if most <= 1:
+        return dataset
+    wanted = dataset.rows * most
+    try:
+        return load(replace(request, rows=wanted))
+    except SettingsError as error:
+        raise SettingsError(
+            f"{most} workers with {dataset.rows} rows each need {wanted}: lower --train ({error})"
+        ) from error

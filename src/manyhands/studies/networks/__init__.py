@@ -1,0 +1,1 @@
+"""The study of every setting of a network."""

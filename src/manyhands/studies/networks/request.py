@@ -1,0 +1,246 @@
+"""What a study of networks goes over: its request, and the networks that follow from it.
+
+Nine axes (:data:`AXES`). Those that are given are crossed: every value with every value of the others. Or one is varied
+at a time, around the network of the first values: 50 networks instead of the product's millions, if none is given.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+from manyhands.core.errors import SettingsError
+from manyhands.learners.mlp.settings import ACTIVATIONS, LOSSES, OPTIMIZERS, MLPSettings
+from manyhands.studies.base.statistics import DEFAULT_MARGIN
+from manyhands.training.plan import DEFAULT_BATCH
+from manyhands.training.run import network_settings
+
+TUNED, OWN, ALL = "tuned", "own", "all"
+"""A learning rate chosen for the network, the optimizer's own rate, and a batch of all rows."""
+
+AXES: dict[str, tuple[Any, ...]] = {
+    "activation": ("relu", *(name for name in ACTIVATIONS if name != "relu")),
+    "optimizer": ("adam", *(name for name in OPTIMIZERS if name != "adam")),
+    "learning_rate": (TUNED, 0.00025, OWN, 0.004),
+    "batch": (DEFAULT_BATCH, ALL, 50, 10, 1),
+    "weight_init": ("auto", "he_normal", "lecun_normal", "orthogonal", "normal", "zeros", "ones"),
+    "bias_init": ("auto", "zeros", "ones", "normal"),
+    "loss": LOSSES,
+    "dropout": (0.0, 0.2, 0.5),
+    "hidden": ((75,), (), (25,), (150,), (128, 64)),
+}
+"""Every axis with its values in the default plan; the first of each is the base's."""
+
+_TOGETHER: tuple[dict[str, str], ...] = (
+    {"weight_init": "zeros", "bias_init": "zeros"},
+    {"weight_init": "ones", "bias_init": "zeros"},
+    {"weight_init": "ones", "bias_init": "ones"},
+)
+"""Starts of the default plan in which all neurons are alike, as they are not if either weights or biases are drawn."""
+
+_WORDS: dict[str, str] = {
+    "learning_rate": "rate ",
+    "batch": "batch ",
+    "weight_init": "weights ",
+    "bias_init": "biases ",
+    "dropout": "dropout ",
+    "hidden": "hidden ",
+}
+"""What stands before a value in a name, where the value does not speak for itself."""
+
+DEFAULT_WORKERS = (1, 2, 4)
+DEFAULT_STRATEGIES = ("periodic:1epoch", "one-shot")
+DEFAULT_TARGETS = (0.85, 0.9, 0.92)
+DEFAULT_MULTIPLES = (0.25, 1.0, 4.0, 16.0)
+DEFAULT_EPOCHS = 20
+DEFAULT_SEEDS = 5
+_LARGEST = 100_000
+
+
+@dataclass(frozen=True)
+class NetworksRequest:
+    """What to study.
+
+    Attributes
+    ----------
+    axes
+        Values of each axis that is studied, by name (:data:`AXES`); one that is not has its base's value. If none is,
+        the default plan: all axes, one at a time. Learning rates are numbers, ``"own"`` (the optimizer's own) or
+        ``"tuned"`` (chosen for each network on validation rows, with one worker); batches are numbers or ``"all"``.
+    in_turn
+        Whether one axis is varied at a time, around the first value of each, instead of all with all.
+    skip
+        Whether networks that some number of workers cannot train are trained with the others, instead of an error. The
+        default plan does so.
+    workers, strategies
+        Every network is trained by one worker, and with every strategy by each of these numbers above one.
+    network
+        Other fields of `manyhands.MLPSettings`, for all networks.
+    epochs, schedule
+        See `manyhands.training.plan.make_plan`.
+    seeds, seed
+        Seeds seed .. seed + seeds - 1 are reported.
+    multiples, tuning
+        A tuned rate is the best of these multiples of the optimizer's own, over so many seeds.
+    targets
+        Accuracies, 0..1: after how many epochs and seconds is each reached? If there is none, nothing is measured on
+        the way, which costs some time.
+    margin
+        Percentage points of accuracy that count as no difference.
+    """
+
+    axes: Mapping[str, Sequence[Any]] = field(default_factory=dict)
+    in_turn: bool = False
+    skip: bool = False
+    workers: tuple[int, ...] = DEFAULT_WORKERS
+    strategies: tuple[str, ...] = DEFAULT_STRATEGIES
+    network: Mapping[str, Any] = field(default_factory=dict)
+    epochs: int = DEFAULT_EPOCHS
+    schedule: str = "constant"
+    seeds: int = DEFAULT_SEEDS
+    seed: int = 0
+    multiples: tuple[float, ...] = DEFAULT_MULTIPLES
+    tuning: int = 1
+    targets: tuple[float, ...] = DEFAULT_TARGETS
+    margin: float = DEFAULT_MARGIN
+
+    @property
+    def one_at_a_time(self) -> bool:
+        """Whether one axis is varied at a time."""
+        return self.in_turn or not self.axes
+
+    @property
+    def skips(self) -> bool:
+        """Whether what is not possible is left out."""
+        return self.skip or not self.axes
+
+
+@dataclass(frozen=True)
+class Network:
+    """One network of the study, with its batch.
+
+    Attributes
+    ----------
+    axis
+        What is varied, if one axis is at a time; empty for the base, and where axes are crossed.
+    name
+        What tells it from the others.
+    settings
+        Of the network; if its rate is tuned, with the optimizer's own.
+    batch
+        Global.
+    tuned
+        Whether the learning rate is to be chosen.
+    """
+
+    axis: str
+    name: str
+    settings: MLPSettings
+    batch: int
+    tuned: bool
+
+    def rates(self, multiples: Sequence[float]) -> list[float]:
+        """Return the learning rates to choose from: the only one, if there is no choice."""
+        own = self.settings.learning_rate
+        return [own * each for each in dict.fromkeys(multiples)] if self.tuned else [own]
+
+    def describe(self) -> dict[str, Any]:
+        """Return it as plain data."""
+        settings = asdict(self.settings)
+        if self.tuned:
+            settings["learning_rate"] = TUNED
+        return {"axis": self.axis, "name": self.name, "batch": self.batch, **settings}
+
+
+def networks_of(request: NetworksRequest, rows: int) -> list[Network]:
+    """Return all networks, in the order of the axes; those that are the same appear once.
+
+    Parameters
+    ----------
+    request
+        What to study.
+    rows
+        Number of training rows.
+
+    Raises
+    ------
+    SettingsError
+        If an axis or a value cannot be.
+    """
+    for name in request.network:
+        if name in AXES:
+            raise SettingsError(f"{name} is an axis: give it as axes={{{name!r}: (value,)}}")
+    for axis in request.axes:
+        if axis not in AXES:
+            raise SettingsError(f"there is no axis {axis!r}; choose one of {', '.join(AXES)}")
+        if not request.axes[axis]:
+            raise SettingsError(f"the axis {axis} has no value")
+    found: dict[tuple[MLPSettings, int, bool], Network] = {}
+    for network in _in_turn(request, rows) if request.one_at_a_time else _crossed(request, rows):
+        found.setdefault((network.settings, network.batch, network.tuned), network)
+    return list(found.values())
+
+
+def _in_turn(request: NetworksRequest, rows: int) -> Iterator[Network]:
+    """Yield the base, and then every other value of every axis, one axis at a time."""
+    axes = request.axes or _possible(AXES, rows)
+    base = {axis: axes.get(axis, values)[0] for axis, values in _possible(AXES, rows).items()}
+    yield _network("", "base", base, request, rows)
+    for axis, values in axes.items():
+        for value in values[1:]:
+            yield _network(axis, _word(axis, value), {**base, axis: value}, request, rows)
+        if axis == "weight_init" and not request.axes:
+            for both in _TOGETHER:
+                yield _network(axis, " ".join(itertools.starmap(_word, both.items())), {**base, **both}, request, rows)
+
+
+def _possible(axes: Mapping[str, Sequence[Any]], rows: int) -> dict[str, Sequence[Any]]:
+    """Return the default plan for so many rows: batches must not be larger."""
+    batches = [min(DEFAULT_BATCH, rows), *(each for each in axes["batch"][1:] if each == ALL or each <= rows)]
+    return {**axes, "batch": batches}
+
+
+def _crossed(request: NetworksRequest, rows: int) -> Iterator[Network]:
+    """Yield every combination of the values that are given."""
+    base = {axis: values[0] for axis, values in _possible(AXES, rows).items()}
+    given = {axis: list(dict.fromkeys(request.axes[axis])) for axis in AXES if axis in request.axes}
+    number = math.prod(map(len, given.values()))
+    if number > _LARGEST:
+        raise SettingsError(
+            f"all values with all others are {number} networks: give fewer, or vary one axis at a time (--in-turn)"
+        )
+    named = [axis for axis, values in given.items() if len(values) > 1] or list(given)
+    for values in itertools.product(*given.values()):
+        chosen = dict(zip(given, values, strict=True))
+        yield _network("", " ".join(_word(axis, chosen[axis]) for axis in named), {**base, **chosen}, request, rows)
+
+
+def _network(axis: str, name: str, values: Mapping[str, Any], request: NetworksRequest, rows: int) -> Network:
+    """Return the network of some values; whatever is not given has the optimizer's own default."""
+    rate, batch = values["learning_rate"], values["batch"]
+    if isinstance(rate, str) and rate not in (TUNED, OWN):
+        raise SettingsError(f"unknown learning rate {rate!r}; give a number, own or tuned")
+    if isinstance(batch, str) and batch != ALL:
+        raise SettingsError(f"unknown batch {batch!r}; give a number or all")
+    words = {axis: value for axis, value in values.items() if axis not in ("learning_rate", "batch")}
+    if not isinstance(rate, str):
+        words["learning_rate"] = rate
+    settings = network_settings(**{**request.network, **words})
+    return Network(axis, name, settings, rows if batch == ALL else int(batch), rate == TUNED)
+
+
+def _word(axis: str, value: Any) -> str:
+    """Return what a value is called in the name of a network."""
+    show: Callable[[Any], str] = str
+    if axis == "hidden":
+        show = _layers
+    elif isinstance(value, float):
+        show = "{:g}".format
+    return f"{_WORDS.get(axis, '')}{show(value)}"
+
+
+def _layers(value: Sequence[int]) -> str:
+    return "-".join(map(str, value)) or "none"

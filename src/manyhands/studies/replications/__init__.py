@@ -1,0 +1,1 @@
+"""Published works, repeated with their own protocols and with ours."""

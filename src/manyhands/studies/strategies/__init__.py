@@ -1,0 +1,1 @@
+"""The study of every strategy and merge."""

@@ -1,0 +1,1 @@
+"""The study that searches a grid of networks."""

@@ -1,0 +1,109 @@
+"""What a sweep goes over: its request, and the sessions that follow from it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
+
+from manyhands.core.checks import real, whole
+from manyhands.core.errors import SettingsError
+from manyhands.learners.mlp.settings import MLPSettings
+from manyhands.training.run import network_settings
+
+DEFAULT_HIDDEN = ((50,), (65,), (75,), (85,), (100,))
+DEFAULT_EPOCHS = (50, 65, 75, 85, 100)
+"""As Todorov et al. 2021."""
+DEFAULT_RUNS = 5
+
+_MOST_RUNS = 10**6  # nobody has the time; and every run is listed before the first begins
+
+
+@dataclass(frozen=True)
+class SweepRequest:
+    """What to sweep over.
+
+    Attributes
+    ----------
+    hidden, epochs
+        Every network (widths of its hidden layers) with every number of epochs.
+    runs, seed
+        Sessions for each, with seeds seed .. seed + runs - 1.
+    splits
+        If given, instead of ``runs``: so many random splits of the rows, each with a seed of its own.
+    learner, network, batch
+        See `manyhands.training.plan.make_plan`; the network's hidden layers are replaced.
+    s1, s2
+        Weights of the impact factor, accuracy * s1 / (seconds * s2).
+    target
+        If given, the best is the fastest classifier of at least this accuracy, 0..1, instead of the one with the
+        largest impact factor.
+    team, workers
+        Who carries out sessions side by side, see `manyhands.studies.base.pool`.
+    retime
+        How many sessions of each setting are timed again, alone, after all; 0 for all of them, None for none.
+    """
+
+    hidden: tuple[tuple[int, ...], ...] = DEFAULT_HIDDEN
+    epochs: tuple[int, ...] = DEFAULT_EPOCHS
+    runs: int = DEFAULT_RUNS
+    seed: int = 0
+    splits: int | None = None
+    learner: str = "mlp"
+    network: MLPSettings = field(default_factory=network_settings)
+    batch: int | None = None
+    s1: float = 1.0
+    s2: float = 1.0
+    target: float | None = None
+    team: str = "threads"
+    workers: int | None = None
+    retime: int | None = None
+
+
+@dataclass(frozen=True)
+class Session:
+    """One training of the sweep."""
+
+    number: int
+    hidden: tuple[int, ...]
+    epochs: int
+    seed: int
+    split: int | None
+
+
+def as_published(request: SweepRequest) -> SweepRequest:
+    """Return a sweep as Todorov et al. 2021 did theirs, with MLPClassifiers."""
+    return replace(request, learner="published")
+
+
+def check(request: SweepRequest) -> None:
+    """Check what `make_plan` does not see.
+
+    Raises
+    ------
+    SettingsError
+        If it cannot work.
+    """
+    repeats = request.runs if request.splits is None else request.splits
+    repeats = whole("the number of runs", repeats, most=_MOST_RUNS)
+    whole("the seed", request.seed, most=None)
+    if repeats < 1 or not request.hidden or not request.epochs:
+        raise SettingsError("a sweep needs at least one network, one number of epochs and one run")
+    for name, weight in (("--s1", request.s1), ("--s2", request.s2)):
+        if not 1e-100 <= real(name, weight) <= 1e100:  # beyond, products overflow
+            raise SettingsError(
+                f"{name} weighs the impact factor: it must be a positive number from 1e-100 to 1e100, not {weight}"
+            )
+    if request.target is not None and not 0 < real("the target", request.target) <= 1:
+        raise SettingsError(f"the target is an accuracy above 0 and up to 1, such as 0.93, not {request.target:g}")
+    if request.retime is not None and whole("the number of sessions to time again", request.retime) < 0:
+        raise SettingsError(f"the number of sessions to time again must be 0 (all) or more, not {request.retime}")
+
+
+def sessions_of(request: SweepRequest) -> Iterator[Session]:
+    """Yield all sessions in the order of Table I."""
+    number, repeats = 0, request.splits or request.runs
+    for hidden in dict.fromkeys(request.hidden):
+        for epochs in dict.fromkeys(request.epochs):
+            for seed in range(request.seed, request.seed + repeats):
+                yield Session(number, hidden, epochs, seed, None if request.splits is None else seed)
+                number += 1

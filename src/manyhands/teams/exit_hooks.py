@@ -1,0 +1,65 @@
+"""A program that ends by an error in one process of an MPI job: the others learn of it, whatever they wait for.
+
+Python prints the error and ends. MPI then waits, at the end of this process, for the ends of all others, which may be
+waiting in a collective for this one.
+"""
+
+from __future__ import annotations
+
+import atexit
+import os
+import sys
+from types import TracebackType
+from typing import Any
+
+from manyhands.teams.agreement import describe, is_shared
+from manyhands.teams.launch import in_job
+from manyhands.teams.mpi_world import joined
+from manyhands.teams.startup_watchdog import say_leaving
+from manyhands.teams.watchdog import abort
+
+
+def report_uncaught_errors() -> None:
+    """From now on, tell the other processes of the job about an error that ends this program, or an end before joining.
+
+    Outside of any job nothing is changed.
+    """
+    if in_job() and not isinstance(sys.excepthook, _Hook):
+        sys.excepthook = _Hook(sys.excepthook)
+        atexit.register(_tell_those_who_join, os.getpid())
+
+
+class _Hook:
+    """Stands in for `sys.excepthook`: does what that did, then tells the others."""
+
+    def __init__(self, before: Any) -> None:
+        self.before, self._process = before, os.getpid()
+
+    def __call__(self, kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+        self.before(kind, error, trace)
+        sys.stderr.flush()
+        if os.getpid() != self._process:  # the end of a fork is none of the job's affairs
+            return
+        world = joined()
+        if world is None:
+            _end_those_who_join()
+        elif not is_shared(error):
+            world.call_off(world.rank, describe(error))  # leaving, at the end of this process, then ends the job
+
+
+def _is_begun() -> bool:
+    """Tell whether somebody has begun MPI here, so that this process waits at its end for the others."""
+    mpi = sys.modules.get("mpi4py.MPI")
+    return bool(mpi and mpi.Is_initialized() and not mpi.Is_finalized() and mpi.COMM_WORLD.Get_size() > 1)
+
+
+def _tell_those_who_join(process: int) -> None:
+    """Let others who are joining the job see that this process, which ends in good order, will not come."""
+    if joined() is None and os.getpid() == process and _is_begun():
+        say_leaving()
+
+
+def _end_those_who_join() -> None:
+    """End a job that this process has not joined: others may be joining it, which takes all."""
+    if _is_begun():
+        abort(1)  # mpiexec would do so as soon as this process had ended, which it does not before the others

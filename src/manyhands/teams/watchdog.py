@@ -1,0 +1,298 @@
+"""Watching over the processes of an MPI job: nobody waits for ever for a worker that is gone.
+
+A waiting process cannot tell a slow worker from a dead one, and MPI does not say. So every process shows, by a thread
+of its own and a few bytes twice a second, that it is alive (a *beat*, sent to the rank before it, which watches over
+it); and it looks at its own worker, which must not stand still in the middle of its steps. Who finds something wrong
+tells all others (a *notice*). They then leave their kernels and collectives with `WorkerLost`, and the job ends.
+
+How long is too long follows from the measured time of a step: see `Watch.patience`.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import signal
+import socket
+import threading
+import time
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from manyhands.core.errors import SettingsError
+from manyhands.core.samples import Control
+from manyhands.teams.startup_watchdog import STOPPED_SECONDS, stopped
+
+_BEAT, _NOTICE = 1, 2
+_LOOK_SECONDS, _BEAT_SECONDS = 0.2, 0.4
+_CALM_SECONDS = 60.0
+"""Patience with a worker that is not training: it may be reading a large file."""
+_SHORTEST_SECONDS = 4.0
+_STEPS, _STRETCHES = 100, 20
+"""A worker may stand still for this many mean steps, or this many times its longest step or call so far."""
+_GRACE_SECONDS = 5.0
+_LEAVING_SECONDS = 3.0
+"""A worker that leaves is done: no other can need it for longer than a last message takes."""
+_STOPPED_LOOK_SECONDS = 2.0
+_ALARM_SECONDS = 5
+_MOST_PENDING = 64
+_LONGEST_NOTICE = 4000
+
+
+def chosen_patience() -> float | None:
+    """Return the seconds set by MANYHANDS_PATIENCE, or None.
+
+    Raises
+    ------
+    SettingsError
+        If that is not a positive number.
+    """
+    text = os.environ.get("MANYHANDS_PATIENCE")
+    if not text:
+        return None
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = 0.0
+    if not 0 < seconds < float("inf"):
+        raise SettingsError(f"MANYHANDS_PATIENCE={text}: give a number of seconds, such as 30")
+    return seconds
+
+
+class Pace:
+    """How fast a worker moves on, as its `Control.progress` shows, and since when it has not."""
+
+    def __init__(self, control: Control, waiting: Callable[[], bool], now: float) -> None:
+        self._control, self._waiting = control, waiting
+        self.steps = int(control.progress[0])
+        self._first = self.steps
+        self._began = self._moved = now
+        self._longest = 0.0
+
+    def look(self, now: float) -> None:
+        """Note whether it has moved. Waiting for others is not standing still."""
+        steps = int(self._control.progress[0])
+        if steps != self.steps or self._waiting():
+            if self.steps > self._first:  # the first step may have to touch all memory for the first time
+                self._longest = max(self._longest, now - self._moved)
+            self.steps, self._moved = steps, now
+
+    def patience(self) -> float | None:
+        """Return how long it may stand still, from the steps so far; None before there are any."""
+        taken = self.steps - self._first
+        if taken < 1:
+            return None
+        step = (self._moved - self._began) / taken
+        return max(_SHORTEST_SECONDS, _STEPS * step, _STRETCHES * self._longest)
+
+    def still(self, now: float) -> float:
+        """Return for how many seconds it has been standing still."""
+        return now - self._moved
+
+
+class Watch:
+    """One process's watch, from joining the job to its end.
+
+    Parameters
+    ----------
+    comm
+        A communicator of its own (mpi4py), of two or more processes.
+    calm
+        Seconds without a beat from a worker that is not training.
+
+    Attributes
+    ----------
+    lost : tuple of (int, str) or None
+        The first worker that is gone, and what is known about it.
+    mine : bool
+        Whether this process has found that out, and not been told: then it is the one to tell the user.
+    depends : bool
+        Set by the process while it waits for the others.
+    """
+
+    def __init__(self, comm: Any, calm: float = _CALM_SECONDS) -> None:
+        self.comm, self.rank, self.size = comm, int(comm.Get_rank()), int(comm.Get_size())
+        self.lost: tuple[int, str] | None = None
+        self.mine = self.depends = False
+        self._chosen = chosen_patience()
+        self._calm = calm if self._chosen is None else self._chosen
+        self._pace: Pace | None = None
+        self._control: Control | None = None
+        self._next = (self.rank + 1) % self.size
+        self._beat_sent = 0.0
+        self._heard, self._allowed = time.monotonic(), self._calm
+        self._next_left = False
+        self._called_off = self._looked = 0.0
+        self._pending: list[tuple[Any, Any]] = []
+        self._closing = threading.Event()
+        self._sending = threading.Lock()
+        self._thread = threading.Thread(target=self._run, name="manyhands-watch", daemon=True)
+        self._thread.start()
+
+    def follow(self, control: Control, waiting: Callable[[], bool]) -> None:
+        """Look at a worker's steps from now on; set its ``control.stop`` when the job is called off."""
+        self._control = control
+        self._pace = Pace(control, waiting, time.monotonic())
+        self._beat_sent = 0.0  # from now on its silence means more: let the neighbour know at once
+        if self.lost is not None:
+            control.stop[0] = 1
+
+    def unfollow(self) -> None:
+        """Look at no steps any more: the worker has done its work."""
+        self._pace = self._control = None
+
+    @property
+    def patience(self) -> float:
+        """Seconds that a worker may stand still.
+
+        What MANYHANDS_PATIENCE says; else, from its second step on, 100 mean steps or 20 times the longest pause so
+        far, but at least 4 s; else a minute.
+        """
+        if self._chosen is not None:
+            return self._chosen
+        pace = self._pace
+        measured = None if pace is None else pace.patience()
+        return _CALM_SECONDS if measured is None else measured
+
+    @property
+    def silence(self) -> float:
+        """Seconds without a beat after which this process is lost.
+
+        While its worker trains, nothing keeps the watch's thread from its beats for long; before, reading a file may.
+        """
+        if self._chosen is not None:
+            return self._chosen
+        pace = self._pace
+        return self._calm if pace is None else max(_SHORTEST_SECONDS, pace.patience() or 0.0)
+
+    def call_off(self, rank: int, reason: str) -> bool:
+        """Tell everyone that worker ``rank`` will not come any more; return whether this was the first call."""
+        if self.lost is not None:
+            return False
+        self.mine = True
+        self._take_over(rank, reason)
+        content = np.frombuffer(json.dumps([rank, reason[:_LONGEST_NOTICE]]).encode(), np.uint8).copy()
+        for other in range(self.size):
+            if other != self.rank:
+                self._send(content, other, _NOTICE)
+        return True
+
+    def close(self) -> None:
+        """End the watch; the one who watches over this process is told that it leaves in good order."""
+        self._closing.set()
+        self._thread.join()
+        if self.lost is None:
+            self._beat(0.0)
+            deadline = time.monotonic() + 1
+            while self._pending and time.monotonic() < deadline:
+                self._sweep()
+                self._receive()
+                time.sleep(0.001)
+
+    def _run(self) -> None:
+        """Beat, listen and judge, five times a second: more often would disturb the worker."""
+        while not self._closing.wait(_LOOK_SECONDS):
+            try:
+                if time.monotonic() - self._beat_sent >= _BEAT_SECONDS:
+                    self._beat(self.silence)
+                self._receive()
+            except RuntimeError as error:  # mpi4py's exceptions are; an MPI that survives lost processes says so here
+                if self.lost is None:
+                    self.mine = True
+                    self._take_over(self._next, f"or another one cannot be reached ({error})")
+            now = time.monotonic()
+            if self.lost is None:
+                self._judge(now)
+            elif now - self._called_off > _GRACE_SECONDS:
+                self._end()
+
+    def _judge(self, now: float) -> None:
+        """Call off for a worker that stands still, or a neighbour that is silent."""
+        if self._pace is not None:
+            self._pace.look(now)
+        pace, patience = self._pace, self.patience
+        if pace is not None and pace.still(now) > patience:
+            self.call_off(
+                self.rank,
+                f"(process {os.getpid()} on {socket.gethostname()}) hangs: no step for {pace.still(now):.1f} s after "
+                f"step {pace.steps}{_hint(patience)}",
+            )
+        elif self._next_left and self.depends and now - self._heard > _LEAVING_SECONDS:
+            self.call_off(self._next, "has left the job, though the others still wait for it")
+        elif not self._next_left and now - self._heard > (allowed := self._allowance(now)):
+            self.call_off(
+                self._next,
+                f"has shown no sign of life for {now - self._heard:.1f} s: it is stopped or stuck, or its machine "
+                f"is gone{_hint(allowed)}",
+            )
+
+    def _allowance(self, now: float) -> float:
+        """Return the seconds that the neighbour may be silent: not so many if it can be seen to be stopped."""
+        silent = now - self._heard
+        if silent <= STOPPED_SECONDS or self._chosen is not None or now - self._looked < _STOPPED_LOOK_SECONDS:
+            return self._allowed
+        self._looked = now
+        return min(self._allowed, STOPPED_SECONDS) if self._next in stopped(os.getpid()) else self._allowed
+
+    def _beat(self, silence: float) -> None:
+        """Show a sign of life, and for how long there may be none; 0: this was the last."""
+        self._beat_sent = time.monotonic()
+        self._send(np.array([silence]), (self.rank - 1) % self.size, _BEAT)
+
+    def _send(self, content: Any, to: int, tag: int) -> None:
+        """Send without waiting; what nobody takes (a stopped process) does not pile up."""
+        with self._sending:
+            self._sweep()
+            if len(self._pending) < _MOST_PENDING or tag == _NOTICE:
+                self._pending.append((self.comm.Isend(content, dest=to, tag=tag), content))
+
+    def _sweep(self) -> None:
+        self._pending = [pair for pair in self._pending if not pair[0].Test()]
+
+    def _receive(self) -> None:
+        """Take in all beats and notices that have come."""
+        from mpi4py import MPI
+
+        status = MPI.Status()
+        while self.comm.Iprobe(source=self._next, tag=_BEAT):
+            beat = np.zeros(1)
+            self.comm.Recv(beat, source=self._next, tag=_BEAT)
+            self._heard, self._next_left = time.monotonic(), beat[0] == 0
+            self._allowed = max(float(beat[0]), 2 * _BEAT_SECONDS)
+        while self.comm.Iprobe(source=MPI.ANY_SOURCE, tag=_NOTICE, status=status):
+            content = np.zeros(status.Get_count(MPI.BYTE), np.uint8)
+            self.comm.Recv(content, source=status.Get_source(), tag=_NOTICE)
+            with contextlib.suppress(ValueError, TypeError):
+                rank, reason = json.loads(content.tobytes())
+                self._take_over(int(rank), str(reason))
+
+    def _take_over(self, rank: int, reason: str) -> None:
+        """Believe that a worker is lost, and let this process's worker stop."""
+        if self.lost is None:
+            self.lost, self._called_off = (rank, reason), time.monotonic()
+        control = self._control
+        if control is not None:
+            control.stop[0] = 1
+
+    def _end(self) -> None:
+        """End the whole job: the time for ending in good order is over."""
+        assert self.lost is not None
+        if self.mine:
+            os.write(2, f"manyhands: worker {self.lost[0]} {self.lost[1]}\n".encode())
+        abort(1)
+
+
+def abort(status: int) -> None:
+    """End all processes of the job, and this one in any case, even if mpiexec does not listen any more."""
+    from mpi4py import MPI
+
+    if hasattr(signal, "alarm"):
+        signal.alarm(_ALARM_SECONDS)  # its default action ends the process, whatever it hangs in
+    MPI.COMM_WORLD.Abort(status)  # of a copy of it, MPICH under srun ends the caller alone
+
+
+def _hint(patience: float) -> str:
+    return f" (patience: {patience:.1f} s; MANYHANDS_PATIENCE sets another)"

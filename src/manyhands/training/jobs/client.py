@@ -1,0 +1,454 @@
+"""An MPI job of our own: started by this process, given runs one after the other, and ended whatever happens.
+
+The processes of the job run `manyhands.training.jobs.process`. They and this process talk through the files of one temporary
+folder: the data set, one order and one result for each run, and a few cells of shared memory in which the workers count
+their steps. What is in a file is there whole (written under another name first), and nothing in it is ever executed.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import re
+import select
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from types import TracebackType
+from typing import IO, Any
+
+import numpy as np
+
+from manyhands.core import errors
+from manyhands.core.errors import ManyhandsError, OutOfMemoryError, OutputError, WorkerLost
+from manyhands.core.samples import Control
+from manyhands.data.catalog import DataRequest
+from manyhands.data.dataset import Dataset
+from manyhands.learners import make_learner
+from manyhands.runtime.atomic_files import write_whole
+from manyhands.runtime.cgroups import oom_kills
+from manyhands.runtime.memory import out_of_memory
+from manyhands.runtime.signals import at_once, check, uninterrupted
+from manyhands.teams import mpi_environment, startup_watchdog
+from manyhands.teams.loopback import allow_loopback_only
+from manyhands.teams.watchdog import chosen_patience
+from manyhands.training.events import Listener, from_record
+from manyhands.training.jobs.dataset_files import write_dataset
+from manyhands.training.jobs.folder import (
+    MEMORY,
+    WORKER,
+    end_processes,
+    make_folder,
+    private,
+    processes,
+    remove,
+    remove_abandoned,
+)
+from manyhands.training.jobs.notices import Notices
+from manyhands.training.model import model_of
+from manyhands.training.plan import Plan
+from manyhands.training.result import Progress, TrainingResult
+
+REQUEST = "request.json"
+_MEMORY = MEMORY
+BELL = "bell"
+LISTENED = "listened"
+"""In an order: whether the owner wants to hear of rank 0's events."""
+_LOOK_SECONDS = 0.2
+_STOPPED_LOOK_SECONDS = 2.0
+_START_SECONDS = 120.0
+_END_SECONDS = 4.0
+_CELLS_APART = 8  # int64: a cache line
+_SIGNALLED = (  # how the mpiexec programs say that a process was killed: (rank or process number, signal)
+    re.compile(r"process rank (?P<rank>\d+) with PID \d+ on node \S+\s+exited on\s+signal (?P<signal>\d+)"),
+    re.compile(r"RANK (?P<rank>\d+) PID \d+ RUNNING AT .*?KILLED BY SIGNAL: (?P<signal>\d+)", re.DOTALL),
+    re.compile(r"PID (?P<pid>\d+) RUNNING AT .*?EXIT CODE: (?P<signal>\d+)\s", re.DOTALL),
+)
+
+
+class Job:
+    """A running MPI job on this machine; use it in a ``with`` statement.
+
+    Parameters
+    ----------
+    workers
+        Number of processes.
+    dataset
+        What all its runs train on.
+    request
+        If given, rank 0 reads the data set itself and sends every worker its share, as published in 2021; else the
+        workers map the files in which this process hands it over.
+
+    Raises
+    ------
+    SettingsError
+        If mpi4py or a fitting mpiexec is missing.
+    OutputError
+        If there is no room for the data.
+    WorkerLost, ManyhandsError
+        If the job does not come up.
+    """
+
+    def __init__(self, workers: int, dataset: Dataset, request: DataRequest | None = None) -> None:
+        from manyhands.teams.mpi_world import library
+
+        self._mpiexec, kind = mpi_environment.find_mpiexec(library())
+        self.workers, self.dataset = workers, dataset
+        self._runs, self._oom_kills = 0, oom_kills()
+        self._process: subprocess.Popen[bytes] | None = None
+        self._pids: list[int] = []
+        self._locks: dict[Path, IO[bytes]] = {}
+        self._bell: int | None = None
+        remove_abandoned(_MEMORY, tempfile.gettempdir())
+        try:
+            self.folder = self._make_folder(_place_for(dataset))
+            at_once.append(self._drop)
+            self._notices = Notices(self.folder)
+            if request is None:
+                write_dataset(dataset, self.folder)
+            else:
+                self._put(REQUEST, asdict(request))
+            self._cells = new_cells(self.folder, workers)
+            os.mkfifo(self.folder / BELL, 0o600)
+            self._bell = os.open(self.folder / BELL, os.O_RDWR | os.O_NONBLOCK)
+            self._start(
+                mpi_environment.job_command(self._mpiexec, kind, workers),
+                mpi_environment.job_environment(kind, self.folder, memory=self._memory()),
+            )
+        except BaseException:
+            self.kill()
+            raise
+
+    def __enter__(self) -> Job:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, _error: BaseException | None, _traceback: TracebackType | None
+    ) -> None:
+        if kind is None:
+            self.close()
+        else:
+            self.kill()
+
+    def _make_folder(self, place: str | None) -> Path:
+        """Make a folder that goes when the job does."""
+        try:
+            with uninterrupted():
+                folder, self._locks[folder] = make_folder(place)
+        except OSError as error:
+            problem = f"there is no place for the files of an MPI job ({error.strerror or error})"
+            raise OutputError(f"{problem}; TMPDIR can name a folder that can be written") from error
+        return folder
+
+    def _memory(self) -> Path | None:
+        """Return the folder for memory that the workers share; None if there is no place for it."""
+        if str(self.folder).startswith(_MEMORY):
+            return self.folder
+        return self._make_folder(_MEMORY) if os.access(_MEMORY, os.W_OK) else None
+
+    def _put(self, name: str, record: Any) -> None:
+        """Write a file that the workers wait for, whole, and for nobody else."""
+        write_whole(self.folder / name, json.dumps(record, default=str).encode())
+        with contextlib.suppress(OSError):
+            (self.folder / name).chmod(0o600)
+
+    def _start(self, command: Sequence[str], environment: dict[str, str]) -> None:
+        """Start all processes and wait until they have the data."""
+        with open(self.folder / "mpiexec.err", "wb", opener=private) as output, uninterrupted():
+            try:
+                self._process = subprocess.Popen(
+                    # -P: nothing is imported from the folder in which somebody happens to be.
+                    [*command, sys.executable, "-P", "-m", WORKER, str(self.folder)],
+                    stdin=subprocess.DEVNULL,
+                    stdout=output,
+                    stderr=output,
+                    env=environment,
+                    umask=0o077,
+                    start_new_session=True,  # the terminal's Ctrl-C comes to this process alone, which ends the job
+                )
+            except OSError as error:  # no process more for this user, or mpiexec has been removed
+                raise ManyhandsError(f"{self._mpiexec} cannot be started ({error.strerror or error})") from error
+        ready = self._wait_for("ready.json", _START_SECONDS, self._keep_to_itself)
+        self._keep_to_itself()
+        self._pids = [process["pid"] for process in ready]
+        for path in self.folder.glob("*.npy"):  # all have mapped or read the data, which now end with the processes
+            path.unlink()
+
+    def _keep_to_itself(self) -> None:
+        assert self._process is not None
+        allow_loopback_only(self._process.pid)
+
+    def run(self, plan: Plan, progress: Progress | None = None, listeners: Sequence[Listener] = ()) -> TrainingResult:
+        """Carry out a plan for this job's number of workers.
+
+        Parameters
+        ----------
+        plan
+            With the team mpi.
+        progress
+            Told how many steps the slowest worker has done.
+        listeners
+            Told about rank 0's events.
+
+        Raises
+        ------
+        DivergedError, WorkerLost, ManyhandsError
+            From a worker; the job is over then.
+        KeyboardInterrupt
+            On Ctrl-C; the job is over then.
+        """
+        if plan.workers != self.workers:
+            raise ValueError(f"a plan for {plan.workers} workers in a job of {self.workers}")
+        told = _Telling(events_file(self.folder, self._runs), listeners)
+        try:
+            self._cells[:] = 0
+            self._put(f"order-{self._runs}.json", {**plan.describe(), LISTENED: bool(listeners)})
+
+            def tick() -> None:
+                told.tell()
+                if progress is not None:
+                    progress(int(self._cells[:, 0].min()))
+
+            record = self._wait_for(f"result-{self._runs}.json", None, tick)
+            told.tell()
+        except BaseException:
+            self.kill()
+            with contextlib.suppress(Exception):
+                told.tell()  # what happened before the end
+            raise
+        finally:
+            told.close()
+        learner = make_learner(plan.learner, plan.model_settings, self.dataset.features, len(self.dataset.classes))
+        learner.parameters[:] = np.load(self.folder / f"parameters-{self._runs}.npy", allow_pickle=False)
+        self._runs += 1
+        self.dataset.note_changes()  # the job has copies, which were checked when it began
+        return TrainingResult(plan=plan, model=model_of(learner, plan.model_settings, self.dataset), **record)
+
+    def close(self) -> None:
+        """End the job in good order."""
+        with uninterrupted():
+            with contextlib.suppress(OutputError):
+                self._put(f"order-{self._runs}.json", None)
+            self._await_end()
+            self.kill()
+
+    def kill(self) -> None:
+        """End the job at once, and leave no process and no file of it."""
+        with uninterrupted():
+            if self._process is not None and self._process.poll() is None:
+                self._process.terminate()
+                self._await_end()
+            self._drop()
+            if self._process is not None:
+                self._process.wait()
+            if self._bell is not None:
+                os.close(self._bell)
+                self._bell = None
+            with contextlib.suppress(ValueError):
+                at_once.remove(self._drop)
+
+    def _drop(self) -> None:
+        """Kill all processes and remove all files."""
+        if self._locks and self._process is not None:
+            with contextlib.suppress(ProcessLookupError, PermissionError):
+                os.killpg(self._process.pid, signal.SIGKILL)
+        while self._locks:
+            folder, lock = self._locks.popitem()
+            end_processes(folder)  # mpiexec ends its processes itself, unless somebody has killed mpiexec
+            remove(folder)
+            lock.close()
+
+    def _await_end(self) -> None:
+        if self._process is not None:
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                self._process.wait(_END_SECONDS)
+
+    def _wait_for(self, name: str, seconds: float | None, tick: Callable[[], None] | None = None) -> Any:
+        """Return the content of a file that the job will write.
+
+        Raises
+        ------
+        ManyhandsError
+            If the job ends, or the seconds do, before.
+        """
+        assert self._process is not None
+        path, began, failed = self.folder / name, time.monotonic(), 0.0
+        stopped = _Stopped(self.folder, self._process.pid, self._pids)
+        while not path.exists():
+            now = time.monotonic()
+            check()
+            if self._process.poll() is not None and not path.exists():
+                raise self._failure()
+            if tick is not None:
+                tick()
+            self._notices.say()
+            if not failed and any(self.folder.glob("error-*.json")):
+                failed = now
+            if failed and now - failed > _END_SECONDS:  # mpiexec, which should end the job, does not
+                raise self._failure()
+            stopped.look(now)
+            if seconds is not None and now - began > seconds:
+                raise ManyhandsError(f"the MPI job has not come up within {seconds:.0f} s{self._said()}")
+            self._listen()
+        self._notices.say()
+        return json.loads(path.read_text())
+
+    def _listen(self) -> None:
+        """Sleep until a worker rings, or for a moment: whoever looks often takes the workers' cores away."""
+        assert self._bell is not None
+        if select.select([self._bell], [], [], _LOOK_SECONDS)[0]:
+            with contextlib.suppress(BlockingIOError):
+                os.read(self._bell, 4096)
+
+    def _failure(self) -> ManyhandsError:
+        """Return why the job has ended: what a worker wrote about it, or what mpiexec said."""
+        assert self._process is not None
+        reports = [json.loads(path.read_text()) for path in sorted(self.folder.glob("error-*.json"))]
+        reports.sort(key=lambda report: report["type"] == "WorkerLost")  # who knows the cause comes first
+        if reports:
+            return revive(reports[0])
+        text = (self.folder / "mpiexec.err").read_text(errors="replace")
+        for pattern in _SIGNALLED:
+            killed = list(pattern.finditer(text))
+            if len(killed) == 1:
+                return self._killed(killed[0])
+            if killed:  # Intel's mpiexec lists those that it has ended itself, too
+                return ManyhandsError(f"a worker was killed; mpiexec does not say which{self._said()}")
+        end = mpi_environment.end_of(self._process.returncode)
+        return ManyhandsError(f"the MPI job is gone: {self._mpiexec} {end}{self._said()}")
+
+    def _killed(self, match: re.Match[str]) -> ManyhandsError:
+        found = match.groupdict()
+        pid = int(found.get("pid") or 0)
+        rank = int(found["rank"]) if found.get("rank") else self._pids.index(pid) if pid in self._pids else -1
+        number = int(found["signal"])
+        if number == signal.SIGKILL and oom_kills() > self._oom_kills:
+            return OutOfMemoryError(
+                f"worker {rank} was killed by signal 9 (SIGKILL), as the system does when memory has run out: "
+                "use fewer workers, rows or neurons"
+            )
+        with contextlib.suppress(ValueError):
+            return WorkerLost(rank, f"was killed by signal {number} ({signal.Signals(number).name})")
+        return WorkerLost(rank, f"has ended with status {number}")
+
+    def _said(self) -> str:
+        """Return the end of what mpiexec and the workers have printed."""
+        return mpi_environment.last_words((self.folder / "mpiexec.err").read_text(errors="replace"))
+
+
+class _Stopped:
+    """Looks every few seconds whether a process of a job is stopped, which nobody else may notice."""
+
+    def __init__(self, folder: Path, mpiexec: int, workers: Sequence[int]) -> None:
+        self._folder, self._mpiexec, self._workers = folder, mpiexec, workers
+        self._patience = chosen_patience() or startup_watchdog.STOPPED_SECONDS
+        self._looked = time.monotonic()
+        self._seen: dict[int, float] = {}
+
+    def look(self, now: float) -> None:
+        """Raise WorkerLost if a worker has been stopped for too long, or mpiexec while it is to start them."""
+        if now - self._looked < _STOPPED_LOOK_SECONDS:
+            return
+        self._looked = now
+        pids = self._workers or processes(self._folder)
+        self._seen = {pid: self._seen.get(pid, now) for pid in pids if startup_watchdog.is_stopped(pid)}
+        for pid, since in self._seen.items():
+            if now - since >= self._patience:
+                raise self._lost(pid, now - since)
+
+    def _lost(self, pid: int, seconds: float) -> ManyhandsError:
+        words = f"has been stopped for {seconds:.0f} s (SIGSTOP or Ctrl-Z; MANYHANDS_PATIENCE sets another patience)"
+        if pid == self._mpiexec:
+            return ManyhandsError(f"the MPI job does not come up: mpiexec (process {pid}) {words}")
+        rank = self._workers.index(pid) if pid in self._workers else startup_watchdog.rank_of(pid)
+        return WorkerLost(-1 if rank is None else rank, f"(process {pid}) {words}")
+
+
+class _Telling:
+    """Passes on the events that rank 0 writes into a file, line by line."""
+
+    def __init__(self, path: Path, listeners: Sequence[Listener]) -> None:
+        self._path, self._listeners = path, listeners
+        self._file: IO[str] | None = None
+        self._rest = ""
+        if listeners:
+            path.touch()
+            self._file = open(path, encoding="ascii")  # noqa: SIM115 - the folder, and all in it, ends with the job
+
+    def tell(self) -> None:
+        """Tell what is new; a line that is not whole yet waits for its end."""
+        if self._file is None:
+            return
+        *lines, self._rest = (self._rest + self._file.read()).split("\n")
+        listeners, self._listeners = self._listeners, ()  # after one has failed, nobody is told anything
+        for line in lines:
+            for listener in listeners:
+                listener(from_record(json.loads(line)))
+        self._listeners = listeners
+
+    def close(self) -> None:
+        """Tell nothing any more; the file goes too: a long study has many runs, and the folder may be in memory."""
+        if self._file is not None:
+            self._file.close()
+            self._file = None
+            self._path.unlink(missing_ok=True)
+
+
+def events_file(folder: Path, run: int) -> Path:
+    """Return where rank 0 writes the events of a run, if somebody listens."""
+    return folder / f"events-{run}.jsonl"
+
+
+def _place_for(dataset: Dataset) -> str | None:
+    """Return the folder of files in memory, if the system has one with enough room; None: the usual place."""
+    arrays = [array for table in dataset.tables.values() for array in table.arrays().values()]
+    needed = 2 * sum(array.nbytes for array in arrays) + (16 << 20)
+    try:
+        memory = os.statvfs(_MEMORY)
+    except OSError:
+        return None
+    return _MEMORY if memory.f_bavail * memory.f_frsize > needed and os.access(_MEMORY, os.W_OK) else None
+
+
+def new_cells(folder: Path, workers: int) -> Any:
+    """Make the shared cells of a job, one line per worker."""
+    with open(folder / "cells", "wb", opener=private) as file:
+        file.write(bytes(8 * _CELLS_APART * workers))
+    return open_cells(folder, workers)
+
+
+def open_cells(folder: Path, workers: int) -> Any:
+    """Map the shared cells, int64 of shape (workers, 8)."""
+    shape = (workers, _CELLS_APART)
+    return np.asarray(np.memmap(folder / "cells", np.int64, mode="r+", shape=shape))
+
+
+def controls_in(cells: Any) -> list[Control]:
+    """Return every worker's control: its progress is in the shared cells, to stop or not is its own affair."""
+    return [Control(np.zeros(1, np.int64), line[:1]) for line in cells]
+
+
+def describe(error: BaseException, rank: int) -> dict[str, Any]:
+    """Return an error as plain data, for `revive`."""
+    if isinstance(error, MemoryError) and not isinstance(error, OutOfMemoryError):
+        error = out_of_memory(f"worker {rank}", error)
+    name = type(error).__name__
+    if not isinstance(error, ManyhandsError):
+        return {"type": "ManyhandsError", "arguments": [f"worker {rank} failed: {name}: {error}"]}
+    arguments = error.__reduce__()[1]
+    plain = isinstance(arguments, tuple) and all(isinstance(value, str | int | float) for value in arguments)
+    return {"type": name, "arguments": list(arguments) if plain else [str(error)]}
+
+
+def revive(record: dict[str, Any]) -> ManyhandsError:
+    """Return the error that a worker has described."""
+    kind = getattr(errors, str(record.get("type")), ManyhandsError)
+    if not (isinstance(kind, type) and issubclass(kind, ManyhandsError)):
+        kind = ManyhandsError
+    return kind(*record["arguments"])

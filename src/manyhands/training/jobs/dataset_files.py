@@ -1,0 +1,121 @@
+"""A data set as files in a folder: how the processes of a job on this machine get it without copies of their own.
+
+The features are mapped into each process's memory: a worker reads the pages that its rows lie on, and the system keeps
+one copy of them for all.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from manyhands.core.errors import OutputError
+from manyhands.core.samples import Samples
+from manyhands.data.dataset import Dataset
+from manyhands.data.scaling import Scaling
+from manyhands.training.jobs.folder import private
+
+_FACTS = "dataset.json"
+
+
+def write_dataset(dataset: Dataset, folder: Path) -> None:
+    """Write a data set into a folder.
+
+    Raises
+    ------
+    OutputError
+        If there is no room.
+    DataError
+        If a mapped file was changed meanwhile.
+    """
+    try:
+        for name, array in _other_arrays(dataset).items():  # for the evaluation, which no clock of the training counts
+            _write(folder, name, array)
+        began = time.perf_counter()
+        for name, array in _train_arrays(dataset).items():
+            _write(folder, name, array)
+        facts = {
+            "name": dataset.name,
+            "scaling": dataset.scaling.name,
+            "threshold": dataset.scaling.threshold,
+            "vectors": list(dataset.scaling.vectors()),
+            "note": dataset.note,
+            "seconds": dataset.seconds,
+            "tables": {part: [table.facts(), list(table.arrays())] for part, table in dataset.tables.items()},
+            "distributed": time.perf_counter() - began,
+        }
+        with open(folder / _FACTS, "w", encoding="ascii", opener=private) as file:
+            json.dump(facts, file)
+    except OSError as error:
+        raise OutputError(f"cannot hand the data over through {folder}: {error.strerror or error}") from error
+    dataset.check_unchanged()
+
+
+def map_dataset(folder: Path) -> Dataset:
+    """Return the data set in a folder, its features mapped and not read."""
+    facts = json.loads((folder / _FACTS).read_text())
+    arrays = {
+        part: _table_arrays(folder, part, names) for part, (_, names) in facts["tables"].items() if part != "train"
+    }
+    classes = _read(folder, "classes")
+    began = time.perf_counter()
+    vectors = {name: _read(folder, name) for name in facts["vectors"]}
+    scaling = Scaling(facts["scaling"], threshold=facts["threshold"], **vectors)
+    arrays["train"] = _table_arrays(folder, "train", facts["tables"]["train"][1])
+    tables: dict[str, Any] = {
+        part: scaling.table(**arrays[part], **other) for part, (other, _) in facts["tables"].items()
+    }
+    return Dataset(
+        name=facts["name"],
+        classes=classes,
+        scaling=scaling,
+        note=facts["note"],
+        seconds=facts["seconds"],
+        distributed=facts["distributed"] + time.perf_counter() - began,
+        **tables,
+    )
+
+
+def _table_arrays(folder: Path, part: str, names: Sequence[str]) -> dict[str, NDArray[Any]]:
+    """Return the arrays of a table, its features mapped."""
+    return {name: (_map if name == "features" else _read)(folder, f"{part}-{name}") for name in names}
+
+
+def _train_arrays(dataset: Dataset) -> dict[str, NDArray[Any]]:
+    return {**_named("train", dataset.train), **dataset.scaling.vectors()}
+
+
+def _other_arrays(dataset: Dataset) -> dict[str, NDArray[Any]]:
+    arrays = {"classes": dataset.classes}
+    for part, table in dataset.tables.items():
+        if part != "train":
+            arrays |= _named(part, table)
+    return arrays
+
+
+def _named(part: str, table: Samples) -> dict[str, NDArray[Any]]:
+    return {f"{part}-{name}": array for name, array in table.arrays().items()}
+
+
+def _write(folder: Path, name: str, array: NDArray[Any]) -> None:
+    """Write as np.save does, but through write(), whose errors say what is wrong (no room, for one)."""
+    array = np.ascontiguousarray(array)
+    with open(folder / f"{name}.npy", "wb", opener=private) as file:
+        np.lib.format.write_array_header_1_0(file, np.lib.format.header_data_from_array_1_0(array))
+        if array.size:
+            file.write(array.reshape(-1).view(np.uint8).data)
+
+
+def _read(folder: Path, name: str) -> NDArray[Any]:
+    return np.asarray(np.load(folder / f"{name}.npy", allow_pickle=False))
+
+
+def _map(folder: Path, name: str) -> NDArray[Any]:
+    # Copy on write, never written: kernels are compiled for arrays that could be.
+    return np.asarray(np.load(folder / f"{name}.npy", mmap_mode="c", allow_pickle=False))

@@ -1,0 +1,125 @@
+"""What each process of a `manyhands.training.jobs.client` does with its owner's orders, one after the other."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import fields
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from manyhands.core.errors import WorkerLost
+from manyhands.data.catalog import DataRequest, load
+from manyhands.data.dataset import Dataset
+from manyhands.runtime.atomic_files import write_whole
+from manyhands.teams.mpi_world import World, join
+from manyhands.training.events import Listener, as_record
+from manyhands.training.jobs.client import BELL, LISTENED, REQUEST, controls_in, describe, events_file, open_cells
+from manyhands.training.jobs.dataset_files import map_dataset
+from manyhands.training.jobs.distributed_read import scatter
+from manyhands.training.jobs.notices import leave_notices
+from manyhands.training.plan import Plan
+from manyhands.training.result import TrainingResult
+from manyhands.training.run import run
+
+_CALM_SECONDS = 8.0
+"""Patience with a worker that is not training: there is nothing to read and, but for rank 0, nothing to compile."""
+_LOOK_SECONDS = 0.01
+
+
+def serve_job(folder: Path) -> None:
+    """Serve the job whose folder it is, until its owner has no more orders."""
+    # NumPy reads a CSV file in one call, in which no other thread gets a turn: then the usual patience.
+    world = join(calm=None if (folder / REQUEST).exists() else _CALM_SECONDS, alone=False)
+    try:
+        serve(folder, world)
+    except BaseException as error:
+        _fail(folder, world, error)
+    world.leave()
+
+
+def serve(folder: Path, world: World) -> None:
+    """Take over the data, then carry out one order after the other."""
+    dataset = _read(folder, world)
+    ready = [json.loads(text) for text in world.share(json.dumps({"pid": os.getpid(), "library": world.library}))]
+    if world.rank == 0:
+        leave_notices(folder)  # from here on: of what was read, the owner has spoken
+        write_whole(folder / "ready.json", json.dumps(ready).encode())
+        _ring(folder)
+    controls = controls_in(open_cells(folder, world.size))
+    number = 0
+    while (order := _next(folder, number, world)) is not None:
+        with _listeners(folder, number, order, world) as listeners:
+            result = run(Plan.from_description(order), dataset, controls=controls, listeners=listeners)
+        if world.rank == 0:
+            _write(folder, number, result)
+        number += 1
+
+
+@contextlib.contextmanager
+def _listeners(folder: Path, number: int, order: Mapping[str, Any], world: World) -> Iterator[list[Listener]]:
+    """Yield what passes rank 0's events on to the owner, if it listens."""
+    if not order.get(LISTENED) or world.rank > 0:
+        yield []
+        return
+    with open(events_file(folder, number), "a", encoding="ascii", buffering=1) as file:
+        yield [lambda event: print(json.dumps(as_record(event)), file=file)]
+
+
+def _read(folder: Path, world: World) -> Dataset:
+    """Take over what the owner has laid ready: the data set itself, or a request that rank 0 fulfils."""
+    path = folder / REQUEST
+    if not path.exists():
+        return map_dataset(folder)
+    dataset = load(DataRequest(**json.loads(path.read_text()))) if world.rank == 0 else None
+    return scatter(dataset, world, "fixed")
+
+
+def _next(folder: Path, number: int, world: World) -> Any:
+    """Return the description of the next plan, or None; all that are idle leave their cores to others."""
+    return json.loads(world.tell(_next_order(folder, number) if world.rank == 0 else "", idle=True))
+
+
+def _next_order(folder: Path, number: int) -> str:
+    """Wait for the owner's next order."""
+    path = folder / f"order-{number}.json"
+    while not path.exists():
+        time.sleep(_LOOK_SECONDS)
+    return path.read_text()
+
+
+def _write(folder: Path, number: int, result: TrainingResult) -> None:
+    """Write parameters first: who sees the result may read them."""
+    np.save(folder / f"parameters-{number}.npy", result.model.learner.parameters, allow_pickle=False)
+    record: dict[str, Any] = {
+        field.name: getattr(result, field.name) for field in fields(result) if field.name not in ("plan", "model")
+    }
+    write_whole(folder / f"result-{number}.json", json.dumps(record).encode())
+    _ring(folder)
+
+
+def _ring(folder: Path) -> None:
+    """Wake the owner, who waits for a file that is there now."""
+    with contextlib.suppress(OSError):
+        bell = os.open(folder / BELL, os.O_WRONLY | os.O_NONBLOCK)
+        try:
+            os.write(bell, b"!")
+        finally:
+            os.close(bell)
+
+
+def _fail(folder: Path, world: World, error: BaseException) -> None:
+    """Leave word for the owner, if this process knows the cause, and end the job."""
+    told = isinstance(error, WorkerLost) and world.watch is not None and not world.watch.mine
+    if told:
+        time.sleep(2.0)  # the one who knows the cause is about to end the job
+    else:
+        with contextlib.suppress(Exception):
+            report = json.dumps(describe(error, world.rank)).encode()
+            write_whole(folder / f"error-{world.rank}.json", report)
+    world.abort(1)

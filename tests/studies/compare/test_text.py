@@ -1,0 +1,320 @@
+"""The printed table: what it says, and that it fits a terminal of 110 columns."""
+
+import pytest
+
+from manyhands.studies.compare.results import Comparison
+from manyhands.studies.compare.run import DEFAULT_STRATEGIES
+from manyhands.studies.compare.text import comparison_table, law_lines
+
+
+def make(rows, *, cores=4, interrupted=False, **settings):
+    """A comparison from (strategy, workers, seed, accuracy, train seconds, total seconds, time to a target)."""
+    runs = [
+        {
+            "strategy": strategy,
+            "workers": workers,
+            "seed": seed,
+            "accuracy": accuracy,
+            "seconds": {"train": train, "total": total},
+            "rows": 100 * workers if settings.get("scaled") else 100,
+            "target_s": target[0] if target else None,
+        }
+        for strategy, workers, seed, accuracy, train, total, *target in rows
+    ]
+    return Comparison({"cores": cores}, settings, runs, interrupted)
+
+
+def cells(table, strategy):
+    """The row of a strategy, its columns separated by single blanks."""
+    return " ".join(next(line for line in table.splitlines() if line.startswith(strategy)).split())
+
+
+SMALL = make(
+    [
+        ("sequential", 1, 0, 0.90, 4.0, 5.0),
+        ("one-shot", 2, 0, 0.89, 2.0, 3.0),
+        ("sequential", 1, 1, 0.92, 6.0, 7.0),
+        ("one-shot", 2, 1, 0.93, 2.0, 7.0),
+    ]
+)
+
+
+def test_row_has_the_numbers_of_the_summary():
+    # Intervals, speedup and impact are worked out in test_compare.py; 91 / 5 = 18.2
+    expected = "one-shot 2 2.000 5.000 2.50 1.25 91.00 ±25.41 +0.00 ±12.71 undecided 45.5 18.2"
+    assert cells(comparison_table(SMALL), "one-shot") == expected
+
+
+def test_sequential_has_no_difference_to_itself():
+    # 91 / 5 = 18.2 and 91 / 6 = 15.2
+    expected = "sequential 1 5.000 6.000 1.00 1.00 91.00 ±12.71 18.2 15.2"
+    assert cells(comparison_table(SMALL), "sequential") == expected
+
+
+def test_one_seed_shows_no_interval():
+    table = comparison_table(make([("sequential", 1, 0, 0.9, 4.0, 5.0), ("gradient", 2, 0, 0.91, 2.0, 3.0)]))
+    assert cells(table, "gradient") == "gradient 2 2.000 3.000 2.00 1.00 91.00 +1.00 undecided 45.5 30.3"
+    assert "over 1 seed;" in table
+
+
+@pytest.mark.parametrize(
+    ("train", "total", "spread"),
+    [
+        pytest.param(0.002, 0.003, 0.06, id="digits: tiny times, wild accuracies, huge impact"),
+        pytest.param(0.8, 1.2, 0.002, id="MNIST on this machine"),
+        pytest.param(1843.2, 1901.7, 0.002, id="half an hour, as the published program takes"),
+        pytest.param(12345.678, 12399.9, 0.002, id="hours"),
+    ],
+)
+def test_table_fits_110_columns(train, total, spread):
+    rows = [
+        (strategy, workers, seed, 0.93 + spread * (-1) ** (seed + workers), train / 3, total)
+        for strategy in DEFAULT_STRATEGIES
+        for workers in ((1,) if strategy == "sequential" else (1, 2, 4, 6, 16))
+        for seed in range(3)
+    ]
+    rows = [(*row[:4], train, row[5]) if row[0] == "sequential" else row for row in rows]
+    table, _, _ = comparison_table(make(rows, cores=2, interrupted=True)).partition("\n\n")
+    assert max(map(len, table.splitlines())) <= 110
+
+
+def test_slow_runs_show_an_impact():
+    # 90 / 1800 = 0.05 and 90 / 2000 = 0.045: one decimal would say 0.1 and 0.0
+    *_, impact, with_communication = cells(
+        comparison_table(make([("sequential", 1, 0, 0.9, 1800.0, 2000.0)])), "sequential"
+    ).split()
+    assert (float(impact), float(with_communication)) == (0.05, 0.045)
+
+
+def test_notes_fit_100_columns():
+    table = comparison_table(make([("sequential", 1, seed, 0.9, 4.0, 5.0) for seed in range(10)], interrupted=True))
+    oversubscribed = comparison_table(make([("sequential", 1, 0, 0.9, 4.0, 5.0)], cores=0))
+    for line in f"{table}\n{oversubscribed}".splitlines():
+        assert len(line) <= 100, line
+
+
+def test_columns_are_aligned():
+    head, _, _ = comparison_table(SMALL).partition("\n\n")
+    top, units, rule, *rows = head.splitlines()
+    assert set(rule) == {"-"}
+    assert len({len(line) for line in (top, units, rule, *rows)}) == 1  # the last column ends every line
+
+
+def test_oversubscribed_rows_are_marked_and_explained():
+    rows = [("sequential", 1, 0, 0.9, 4.0, 5.0), ("gradient", 2, 0, 0.9, 2.0, 3.0), ("gradient", 4, 0, 0.9, 2.0, 3.0)]
+    table = comparison_table(make(rows, cores=2))
+    assert [line.split()[1] for line in table.splitlines() if line.startswith("gradient")] == ["2", "4*"]
+    assert "* more workers than the 2 usable cores" in table
+
+
+def test_nothing_is_explained_that_is_not_there():
+    table = comparison_table(SMALL)
+    assert "*" not in table
+    assert "nterrupted" not in table
+
+
+def test_one_core_is_not_called_cores():
+    rows = [("sequential", 1, 0, 0.9, 4.0, 5.0), ("gradient", 2, 0, 0.9, 2.0, 3.0)]
+    assert "1 usable cores" not in comparison_table(make(rows, cores=1))
+
+
+def test_interrupted_comparison_says_so():
+    table = comparison_table(make([("sequential", 1, 0, 0.9, 4.0, 5.0)], interrupted=True))
+    assert "Interrupted: only finished runs are counted." in table
+
+
+def test_rows_of_fewer_seeds_do_not_claim_all():
+    rows = [("sequential", 1, 0, 0.9, 4.0, 5.0), ("gradient", 2, 0, 0.9, 2.0, 3.0), ("sequential", 1, 1, 0.9, 4.0, 5.0)]
+    assert "over 2 seeds" not in comparison_table(make(rows, interrupted=True))  # gradient has one
+
+
+def test_no_finished_run():
+    assert comparison_table(make([], interrupted=True)) == "No run was finished."
+
+
+def two(differences, *, speedup=2.0, workers=2, **settings):
+    """A comparison of `gradient` with the sequential run that differs from it by so many points, seed by seed."""
+    rows = []
+    for seed, points in enumerate(differences):
+        rows += [("sequential", 1, seed, 0.9, 4.0, 5.0)]
+        rows += [("gradient", workers, seed, 0.9 + points / 100, 4.0 / speedup, 3.0)]
+    return make(rows, **settings)
+
+
+class TestVerdicts:
+    @pytest.mark.parametrize(
+        ("differences", "word"),
+        [
+            ([0.0, 0.01, -0.01], "same"),
+            ([-1.0, -1.01, -1.0], "lower"),
+            ([1.0, 1.01, 1.0], "higher"),
+            ([-1.0, 1.0], "undecided"),
+        ],
+    )
+    def test_the_word_stands_beside_the_difference(self, differences, word):
+        table = comparison_table(two(differences))
+        assert cells(table, "gradient").split()[-3] == word
+        assert "same: the interval lies within ±0.25 points (TOST); lower, higher: on one side of zero." in table
+
+    def test_the_margin_is_the_one_asked_for(self):
+        assert "within ±0.5 points" in comparison_table(two([0.0, 0.01], margin=0.5))
+
+    def test_what_is_open_is_told_with_what_would_settle_it(self):
+        # two more seeds than three: worked out in test_statistics.py
+        table = comparison_table(two([-0.2, 0.0, 0.2]))
+        assert "undecided: gradient n=2: about 2 more seeds would tell." in table
+
+    def test_the_same_advice_for_several_is_given_once(self):
+        rows = [("sequential", 1, 0, 0.9, 4.0, 5.0)] + [("gradient", n, 0, 0.9, 2.0, 3.0) for n in (2, 3)]
+        table = comparison_table(make(rows))
+        assert "undecided: about 2 more seeds would tell." in table
+        assert table.count("would tell") == 1
+
+    def test_nothing_is_advised_where_all_is_settled(self):
+        assert "undecided" not in comparison_table(two([0.0, 0.01, -0.01]))
+
+    def test_scaled_comparisons_have_none(self):
+        table = comparison_table(two([0.0, 0.01, -0.01], scaled=True))
+        assert "same" not in table
+        assert "TOST" not in table
+
+    def test_many_open_ones_are_wrapped(self):
+        rows = []
+        for seed in range(3):
+            rows += [("sequential", 1, seed, 0.9, 4.0, 5.0)]
+            rows += [("periodic:1epoch", n, seed, 0.9 + (seed - 1) * n / 500, 2.0, 3.0) for n in range(2, 12)]
+        table = comparison_table(make(rows))
+        notes = table[table.index("undecided: periodic:1epoch n=2") :]
+        assert " ".join(notes.split()).count("would tell") == 10
+        assert max(map(len, notes.splitlines())) <= 100
+
+
+class TestSplits:
+    def test_they_are_not_called_seeds(self):
+        table = comparison_table(two([0.0, 0.01, 0.02], splits=3, data={"test_rows": 10, "train_rows": 40}))
+        assert "over 3 random splits;" in table
+        assert "paired by split." in table
+        assert "over 3 seeds" not in table
+
+    def test_one_is_not_called_splits(self):
+        assert "over 1 random split;" in comparison_table(
+            two([0.0], splits=1, data={"test_rows": 10, "train_rows": 40})
+        )
+
+    def test_seeds_are_not_called_splits(self):
+        table = comparison_table(two([0.0, 0.01, 0.02], splits=None))
+        assert "over 3 seeds;" in table
+        assert "split" not in table
+
+
+class TestScaledSpeedups:
+    def test_speedup_and_efficiency_are_the_scaled_ones_and_said_to_be(self):
+        # 4 times the rows in the time of the sequential run: scaled speedup 4, efficiency 1
+        table = comparison_table(two([0.0, 0.0], workers=4, speedup=1.0, scaled=True))
+        assert cells(table, "gradient").split()[4:6] == ["4.00", "1.00"]
+        assert (
+            "speed-up: scaled, work done in the sequential run's time: n workers trained on n times the rows." in table
+        )
+
+    def test_else_nothing_is_said(self):
+        assert "scaled" not in comparison_table(two([0.0, 0.0]))
+
+
+class TestTarget:
+    ROWS = (
+        ("sequential", 1, 0, 0.9, 4.0, 5.0, 3.0),
+        ("sequential", 1, 1, 0.9, 4.0, 5.0, 3.0),
+        ("gradient", 2, 0, 0.9, 2.0, 3.0, 1.5),
+        ("gradient", 2, 1, 0.9, 2.0, 3.0, None),
+        ("one-shot", 2, 0, 0.9, 2.0, 3.0, None),
+        ("one-shot", 2, 1, 0.9, 2.0, 3.0, None),
+    )
+
+    def test_times_to_it_stand_below_the_table(self):
+        table = comparison_table(make(self.ROWS, target=0.93))
+        block = next(block for block in table.split("\n\n") if block.startswith("training time to"))
+        title, *lines = block.splitlines()
+        assert title == "training time to 93 % of the test rows (measuring is not counted)"
+        assert [" ".join(line.split()) for line in lines] == [
+            "sequential n=1 3.000 s",
+            "gradient n=2 1.500 s (reached by 1 of 2)",
+            "one-shot n=2 never reached",
+        ]
+
+    def test_without_the_sequential_runs_time_nothing_is_compared(self):
+        rows = [(*row[:6], None) if row[0] == "sequential" else row for row in self.ROWS]
+        table = comparison_table(make(rows, target=0.93))
+        assert "times as fast" not in table
+        assert "sequential        n=1   never reached" in table
+
+    def test_without_a_target_nothing_is_said(self):
+        assert "training time to" not in comparison_table(SMALL)
+
+    def test_crowded_workers_are_marked_here_too(self):
+        assert "gradient          n=2*  1.500 s" in comparison_table(make(self.ROWS, target=0.93, cores=1))
+
+
+def law(**changes):
+    """What `Comparison.laws` says of one strategy."""
+    none = {"strategy": "gradient", "amdahl": None, "usl": None, "gustafson": None, "oversubscribed": False}
+    return {**none, "workers": [2], "speedups": [1.5], **changes}
+
+
+def usl(best, **changes):
+    found = {"contention": 0.125, "coherency": 0.0125, "best_workers": best, "peak_speedup": 2.5}
+    return {**found, "oversubscribed": False, **changes}
+
+
+class TestLaws:
+    def test_they_stand_below_the_table(self):
+        rows = [("sequential", 1, 0, 0.9, 4.0, 5.0)]
+        rows += [("gradient", 2, 0, 0.9, 2.5, 3.0), ("gradient", 4, 0, 0.9, 2.0, 3.0)]
+        table = comparison_table(make(rows))
+        block = next(block for block in table.split("\n\n") if block.startswith("how the speedup grows"))
+        # S = 1.6 and 2.0, worked out in test_comparison.py: f = 4 / 13 = 0.31; s = 1/6, k = 1/24, best sqrt(20)
+        assert " ".join(block.split()) == (
+            "how the speedup grows with the workers gradient Amdahl: 31 % serial, at most 3.2 times; "
+            "USL: contention 0.17, coherency 0.042, best with 4 workers"
+        )
+
+    def test_none_are_mentioned_where_there_are_none(self):
+        assert law_lines([]) == ""
+        assert law_lines([law()]) == ""
+        assert "how the speedup grows" not in comparison_table(make([("sequential", 1, 0, 0.9, 4.0, 5.0)]))
+
+    @pytest.mark.parametrize(
+        ("fraction", "words"),
+        [
+            (0.25, "25 % serial, at most 4.0 times"),
+            (1.0, "100 % serial, at most 1.0 times"),
+            (0.0, "0 % serial, no limit seen"),
+        ],
+    )
+    def test_amdahl_says_how_much_is_possible(self, fraction, words):
+        assert words in law_lines([law(amdahl={"serial_fraction": fraction, "oversubscribed": False})])
+
+    @pytest.mark.parametrize(
+        ("best", "words"),
+        [(None, "more is better"), (1.0, "best with 1"), (1.4, "best with 1"), (1.6, "best with 2 workers")],
+    )
+    def test_the_scalability_law_says_how_many_are_best(self, best, words):
+        assert law_lines([law(usl=usl(best))]).endswith(words)
+
+    def test_gustafson_has_its_own_serial_part(self):
+        assert law_lines([law(gustafson={"serial_fraction": 0.14, "oversubscribed": False})]).endswith(
+            "Gustafson: 14 % serial"
+        )
+
+    def test_laws_from_crowded_workers_are_marked_one_by_one(self):
+        found = law_lines(
+            [law(amdahl={"serial_fraction": 0.25, "oversubscribed": False}, usl=usl(4.0, oversubscribed=True))]
+        )
+        assert "25 % serial," in found
+        assert "coherency 0.013*," in found or "coherency 0.012*," in found
+
+    def test_they_fit_110_columns(self):
+        # As of digits on two cores: small speedups, many workers.
+        rows = [("sequential", 1, 0, 0.9, 4.0, 5.0)]
+        rows += [("periodic:1epoch", n, 0, 0.9, 4.0 / (0.9 + n / 50), 5.0) for n in (2, 4, 6, 12)]
+        for line in comparison_table(make(rows, cores=2)).splitlines():
+            assert len(line) <= 110, line

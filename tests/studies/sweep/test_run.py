@@ -1,0 +1,803 @@
+"""The sweep: the same accuracies whoever carries it out, choices without the test rows, and no session done twice."""
+
+import contextlib
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import threading
+import time
+import warnings
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from sklearn.exceptions import ConvergenceWarning
+from sklearn.neural_network import MLPClassifier
+from threadpoolctl import threadpool_limits
+
+import manyhands.studies.sweep.run as module
+from manyhands.core.errors import DataError, FormatError, ManyhandsError, OutputError, SettingsError
+from manyhands.data.catalog import DataRequest, load
+from manyhands.data.split import resplit
+from manyhands.studies.base.journal import Journal
+from manyhands.studies.base.run_records import SECONDS
+from manyhands.studies.base.seal import unsealed
+from manyhands.studies.sweep.request import SweepRequest
+from manyhands.studies.sweep.run import SweepStudy, load_for_sweep, sweep
+from manyhands.studies.sweep.text import sweep_text
+from manyhands.teams import mpi_environment
+from manyhands.training.run import network_settings, run, train
+
+GRID = {"hidden": (4, (8, 6), 12), "epochs": (3, 12), "runs": 2}
+SESSIONS = 3 * 2 * 2
+REQUEST = SweepRequest(((4,), (8, 6), (12,)), (3, 12), 2)
+RESULTS = ("hidden", "epochs", "seed", "split", "accuracy", "validation_accuracy", "epochs_run", "loss", "retimed_s")
+COMMAND = ["sweep", "--data", "digits", "--hidden", "4,8-6,12", "--epochs", "3,12", "--runs", "2", "--quiet"]
+"""The grid, for the command line."""
+LONGER = ["sweep", "--data", "digits", "--hidden", "40,80", "--epochs", "100,150", "--quiet"]
+"""Sessions of some hundredths of a second."""
+
+
+def results(sessions):
+    """Return all of the sessions but what is measured."""
+    return [{name: record[name] for name in RESULTS} for record in json.loads(json.dumps(sessions))]
+
+
+@pytest.fixture(scope="module")
+def rows():
+    """Digits with validation rows carved from the training set."""
+    return load_for_sweep(DataRequest("digits"))
+
+
+@pytest.fixture(scope="module")
+def alone(rows):
+    """The sweep, one session after the other."""
+    return sweep(rows, **GRID)
+
+
+class TestResults:
+    def test_sessions_are_in_the_order_of_table_i(self, alone):
+        assert [(tuple(record["hidden"]), record["epochs"], record["seed"]) for record in alone.runs] == [
+            (hidden, epochs, seed) for hidden in ((4,), (8, 6), (12,)) for epochs in (3, 12) for seed in (0, 1)
+        ]
+        assert [(row.name, row.epochs, row.runs) for row in alone.table] == [
+            (hidden, epochs, 2) for hidden in ("4", "8-6", "12") for epochs in (3, 12)
+        ]
+        assert (alone.interrupted, alone.settings["workers"]) == (False, 1)
+
+    def test_a_session_is_an_ordinary_training(self, alone, rows):
+        scored = replace(rows, test=rows.validation)
+        for number in (0, 6, 11):
+            record = alone.sessions[number]
+            settings = {"hidden": record["hidden"], "epochs": record["epochs"], "seed": record["seed"]}
+            assert train(scored, **settings).accuracy == record["validation_accuracy"]
+            assert train(rows, **settings).accuracy == record["accuracy"]
+            assert train(rows, **settings).losses[-1] == record["loss"]
+            assert record["epochs_run"] == record["epochs"]
+
+    def test_the_table_is_the_median_of_times_and_the_mean_of_accuracies(self, alone):
+        for row, number in zip(alone.table, range(0, SESSIONS, 2), strict=True):
+            pair = alone.runs[number : number + 2]
+            assert row.time_s == sum(record["seconds"]["train"] for record in pair) / 2
+            assert row.accuracy_pct.mean == pytest.approx(sum(50 * record["validation_accuracy"] for record in pair))
+            assert row.test_pct == pytest.approx(sum(50 * record["accuracy"] for record in pair))
+            assert row.impact == pytest.approx(row.accuracy_pct.mean / row.time_s)
+            low, high = row.accuracy_pct.interval
+            # Student's t for one degree of freedom is 12.706; the deviation of two is their distance / sqrt(2).
+            distance = 100 * abs(pair[0]["validation_accuracy"] - pair[1]["validation_accuracy"])
+            assert high - low == pytest.approx(12.706 * distance, rel=1e-3)
+
+    @pytest.mark.parametrize("workers", [2, 5])
+    def test_threads_give_the_same_to_the_last_digit(self, alone, rows, workers):
+        threads = sweep(rows, **GRID, workers=workers)
+        assert results(threads.runs) == results(alone.runs)
+        assert {record["side_by_side"] for record in threads.runs} == {workers}
+
+    def test_more_workers_than_sessions(self, rows):
+        found = sweep(rows, hidden=(4,), epochs=(2,), runs=2, workers=50)
+        assert (len(found.runs), found.runs[0]["side_by_side"]) == (2, 2)
+        assert sweep(rows, hidden=(4,), epochs=(2,), runs=1, workers=50).runs[0]["side_by_side"] == 1
+
+    def test_an_mpi_job_gives_the_same_to_the_last_digit(self, alone, tmp_path):
+        path = tmp_path / "mpi.json"
+        assert mpiexec(2, [*COMMAND, "--json", path]) == 0
+        record = json.loads(path.read_text())
+        assert results(record["sessions"]) == results(alone.runs)
+        assert (record["settings"]["workers"], record["settings"]["team"]) == (2, "mpi")
+        assert {each["side_by_side"] for each in record["sessions"]} == {2}
+        assert all(row["time_falsified"] for row in record["table"])
+
+    def test_the_longest_go_first_and_the_table_keeps_its_order(self, rows, tmp_path):
+        sweep(rows, hidden=(4, 40), epochs=(2, 9), runs=1, journal=tmp_path / "journal")
+        lines = [json.loads(line) for line in (tmp_path / "journal").read_text().splitlines()[1:]]
+        # 64-4-10: 296 weights, 64-40-10: 2,960; times epochs: 592, 2,664, 5,920, 26,640.
+        assert [line["session"] for line in lines] == [3, 2, 1, 0]
+
+    def test_equal_networks_and_epochs_are_done_once(self, rows):
+        found = sweep(rows, hidden=(4, (4,), 8), epochs=(2, 2), runs=1)
+        assert [(row.name, row.epochs) for row in found.table] == [("4", 2), ("8", 2)]
+
+    def test_a_network_without_hidden_layer(self, rows):
+        found = sweep(rows, hidden=((),), epochs=(2,), runs=1)
+        assert found.table[0].name == "none"
+        assert found.runs[0]["accuracy"] == train(rows, hidden=(), epochs=2).accuracy
+
+    def test_the_first_seed_can_be_another(self, rows, alone):
+        found = sweep(rows, hidden=(4,), epochs=(3,), runs=2, seed=1)
+        assert [record["seed"] for record in found.runs] == [1, 2]
+        assert results(found.runs)[0] == results(alone.runs)[1]
+
+    def test_progress_counts_sessions(self, rows):
+        told = []
+        request = SweepRequest(((4,),), (2,), 3, workers=2)
+        SweepStudy(rows, request).run(lambda *counts: told.append(counts))
+        assert told == [(0, 3), (1, 3), (2, 3), (3, 3)]
+
+    def test_the_file_is_strict_json_with_the_same_numbers(self, alone, tmp_path):
+        alone.save(tmp_path / "sweep.json")
+        record = json.loads((tmp_path / "sweep.json").read_text(), parse_constant=pytest.fail)
+        assert record["schema"] == "manyhands.sweep/1"
+        assert unsealed(record) == json.loads(json.dumps(alone.record()))
+        assert record["best"]["hidden"] == list(alone.best.hidden)
+
+
+class TestChoice:
+    def test_is_made_on_validation_rows(self, alone):
+        assert alone.settings["chosen_on"] == "validation"
+        assert alone.settings["data"]["validation_rows"] == 239  # a sixth of 1,437
+        assert "chosen on validation rows, training rows that are not trained on" in " ".join(sweep_text(alone).split())
+
+    def test_test_rows_have_no_influence(self, alone, rows):
+        """Permuted labels make the test rows worthless, and change nothing but the accuracy on them."""
+        labels = np.random.default_rng(0).permutation(rows.test.labels)
+        other = sweep(replace(rows, test=replace(rows.test, labels=labels)), **GRID, target=0.3)
+        same = sweep(rows, **GRID, target=0.3)
+        for record, twin in zip(results(other.runs), results(same.runs), strict=True):
+            assert record.pop("accuracy") != twin.pop("accuracy")
+            assert record == twin
+        assert [row.accuracy_pct for row in other.table] == [row.accuracy_pct for row in same.table]
+        able = [[row.name for row in each.table if row.accuracy_pct.mean >= 30] for each in (other, same)]
+        assert able[0] == able[1] != []
+        assert max(row.test_pct for row in other.table) < 20  # chosen by these, there would be none
+        assert other.best.name in able[0]
+
+    def test_validation_rows_are_not_trained_on(self, rows):
+        """Labels of validation rows may be anything: loss and test accuracy stay the same."""
+        labels = (rows.validation.labels + 1) % 10
+        other = replace(rows, validation=replace(rows.validation, labels=labels))
+        grid = {"hidden": (32,), "epochs": (30,), "runs": 1}
+        one, two = (sweep(each, **grid).runs[0] for each in (rows, other))
+        assert (one["accuracy"], one["loss"]) == (two["accuracy"], two["loss"])
+        assert one["validation_accuracy"] > 0.7 > 0.1 > two["validation_accuracy"]
+
+    def test_carved_rows_are_the_training_set_and_leave_it(self, rows, digits):
+        def keys(table):
+            return sorted(
+                row.tobytes() + bytes([label]) for row, label in zip(table.features, table.labels, strict=True)
+            )
+
+        assert sorted(keys(rows.train) + keys(rows.validation)) == keys(digits.train)
+        assert (rows.train.rows, rows.validation.rows) == (1198, 239)
+        assert keys(rows.test) == keys(digits.test)
+
+    def test_weights_scale_the_impact_and_keep_the_order(self, rows, tmp_path):
+        """The same sessions (of one journal) under other weights."""
+        journal = tmp_path / "journal"
+        plain = sweep(rows, **GRID, journal=journal)
+        scaled = sweep(rows, **GRID, journal=journal, s1=3.0, s2=0.5)
+        for one, other in zip(plain.table, scaled.table, strict=True):
+            assert other.impact == pytest.approx(6 * one.impact)
+            assert (other.time_s, other.accuracy_pct) == (one.time_s, one.accuracy_pct)
+
+        def order(found):
+            return sorted(range(6), key=lambda number: found.table[number].impact)
+
+        assert order(plain) == order(scaled)
+        assert plain.best.name == scaled.best.name
+        assert plain.best.impact == max(row.impact for row in plain.table)
+
+    @pytest.mark.parametrize("weights", [{"s2": 5e-324}, {"s1": 1e308}, {"s1": 5e-324}])
+    def test_weights_beyond_all_measure_are_refused_or_keep_the_order(self, rows, weights):
+        try:
+            found = sweep(rows, hidden=(4,), epochs=(2, 20), runs=1, **weights)
+        except SettingsError:
+            return
+        impacts = [row.impact for row in found.table]
+        assert all(0 < impact < float("inf") for impact in impacts)
+        assert impacts[0] != impacts[1]
+
+    def test_a_target_chooses_the_fastest_that_is_able(self, rows, tmp_path):
+        journal = tmp_path / "journal"
+        shares = sorted(row.accuracy_pct.mean for row in sweep(rows, **GRID, journal=journal).table)
+        for share in shares[:-1]:
+            found = sweep(rows, **GRID, journal=journal, target=share / 100 + 1e-6)
+            able = [row for row in found.table if row.accuracy_pct.mean > share + 1e-5]
+            assert found.best.time_s == min(row.time_s for row in able)
+            assert found.best.accuracy_pct.mean > share
+            assert "the fastest with at least " in found.reason
+            assert found.record()["best"]["tradeoff"] == "target"
+
+    def test_a_target_that_none_reaches(self, rows):
+        found = sweep(rows, hidden=(4,), epochs=(2,), runs=1, target=1.0)
+        highest = 100 * found.runs[0]["validation_accuracy"]
+        assert found.best is None
+        assert found.record()["best"] is None
+        sentence = f"no classifier reaches 100 % on the validation rows; the highest is {highest:.2f} %"
+        assert found.reason == sentence
+        assert f"best: {sentence} " in " ".join(sweep_text(found).split())
+        assert " <-" not in sweep_text(found)
+
+
+class TestSideBySide:
+    GRID = {"hidden": (4, 8), "epochs": (3,), "runs": 3}  # noqa: RUF012 - never changed
+
+    def test_times_are_marked(self, rows):
+        found = sweep(rows, **self.GRID, workers=2)
+        assert all(row.time_falsified for row in found.table)
+        text = sweep_text(found)
+        assert text.count("~ ") >= 3  # one in each row, and the note
+        assert "~ measured while up to 2 sessions ran side by side" in text
+        assert [record["retimed_s"] for record in found.runs] == [None] * 6
+
+    def test_of_sessions_that_ran_alone_they_are_not(self, alone):
+        assert not any(row.time_falsified for row in alone.table)
+        assert "~" not in sweep_text(alone)
+
+    @pytest.mark.parametrize(
+        ("retime", "again"), [(0, [0, 1, 2, 3, 4, 5]), (1, [0, 3]), (2, [0, 1, 3, 4]), (9, range(6))]
+    )
+    def test_timed_again_alone_they_are_not_marked(self, rows, retime, again):
+        found = sweep(rows, **self.GRID, workers=2, retime=retime)
+        assert [number for number, record in found.sessions.items() if record["retimed_s"] is not None] != []
+        timed = {number: record["retimed_s"] for number, record in enumerate(found.runs) if record["retimed_s"]}
+        assert sorted(timed) == list(again)
+        assert not any(row.time_falsified for row in found.table)
+        assert "~" not in sweep_text(found)
+        for first, row in zip((0, 3), found.table, strict=True):
+            assert row.time_s == np.median([timed[number] for number in timed if first <= number < first + 3])
+        before = sweep(rows, **self.GRID)
+        kept = [name for name in RESULTS if name != "retimed_s"]
+        assert [[record[name] for name in kept] for record in found.runs] == [
+            [record[name] for name in kept] for record in before.runs
+        ]
+
+    def test_what_ran_alone_is_not_timed_again(self, rows):
+        assert [record["retimed_s"] for record in sweep(rows, **self.GRID, retime=0).runs] == [None] * 6
+
+    def test_an_mpi_job_times_again_on_rank_0_alone(self, tmp_path, alone):
+        path = tmp_path / "mpi.json"
+        assert mpiexec(2, [*COMMAND, "--json", path, "--retime", "1"]) == 0
+        record = json.loads(path.read_text())
+        assert [each["retimed_s"] is not None for each in record["sessions"]] == [True, False] * 6
+        assert not any(row["time_falsified"] for row in record["table"])
+        assert [each["accuracy"] for each in record["sessions"]] == [each["accuracy"] for each in alone.runs]
+
+
+class TestSplits:
+    GRID = {"hidden": (8,), "epochs": (3, 12), "splits": 3}  # noqa: RUF012 - never changed
+
+    @pytest.mark.parametrize("workers", [1, 2])
+    def test_each_is_another_division_with_a_seed_of_its_own(self, rows, workers):
+        found = sweep(rows, **self.GRID, workers=workers)
+        assert [(record["epochs"], record["seed"], record["split"]) for record in found.runs] == [
+            (epochs, number, number) for epochs in (3, 12) for number in range(3)
+        ]
+        for record in found.runs:  # whoever carries it out: that split, from that seed
+            part = resplit(rows, record["split"])
+            expected = train(part, hidden=(8,), epochs=record["epochs"], seed=record["seed"])
+            assert record["accuracy"] == expected.accuracy
+            assert record["loss"] == expected.losses[-1]
+        assert found.settings["runs"] == found.settings["splits"] == 3
+        assert "3 random splits" in sweep_text(found)
+
+    def test_parts_keep_their_sizes_and_the_test_rows_stay_out_of_it(self, rows):
+        parts = [resplit(rows, number) for number in range(3)]
+        for part in parts:
+            assert (part.train.rows, part.validation.rows, part.test.rows) == (1198, 239, 360)
+        assert len({part.validation.features.tobytes() for part in parts}) == 3
+        assert {part.test.features.tobytes() for part in parts} == {rows.test.features.tobytes()}
+
+    def test_a_later_seed_begins_with_a_later_split(self, rows):
+        found = sweep(rows, hidden=(4,), epochs=(2,), splits=2, seed=5)
+        assert [(record["seed"], record["split"]) for record in found.runs] == [(5, 5), (6, 6)]
+
+
+class TestPublished:
+    """As Todorov et al. 2021 did it: MLPClassifier, raw pixels, test rows."""
+
+    @staticmethod
+    def direct(raw, hidden, epochs, seed):
+        """Return accuracy on the test rows and epochs of scikit-learn alone."""
+        with warnings.catch_warnings(), threadpool_limits(1):
+            warnings.simplefilter("ignore", ConvergenceWarning)
+            classifier = MLPClassifier(hidden_layer_sizes=hidden, max_iter=epochs, random_state=seed)
+            classifier.fit(raw.train.features.astype(np.float64), raw.train.labels)
+        return classifier.score(raw.test.features.astype(np.float64), raw.test.labels), classifier
+
+    @pytest.mark.parametrize("workers", [1, 2])
+    def test_is_scikit_learn_to_the_last_digit(self, workers):
+        raw = load(DataRequest("digits", scale="none"))
+        found = sweep("digits", hidden=(4, (8, 6)), epochs=(3, 8), runs=2, published=True, workers=workers)
+        assert found.settings["chosen_on"] == "test"
+        assert found.settings["data"]["scaling"] == "none"
+        assert found.settings["learner"] == "published"
+        for record in found.runs:
+            score, classifier = self.direct(raw, tuple(record["hidden"]), record["epochs"], record["seed"])
+            assert record["accuracy"] == score
+            assert record["loss"] == pytest.approx(classifier.loss_, rel=1e-12)
+            assert record["epochs_run"] == classifier.n_iter_
+            assert record["validation_accuracy"] is None
+        text = sweep_text(found)
+        assert "chosen on the test rows" in text
+        assert "validation" not in text
+
+    def test_it_says_how_many_epochs_it_took_when_it_stops_early(self):
+        """64-40-10 on digits: the loss has stopped falling long before 1,000 epochs."""
+        found = sweep("digits", hidden=(40,), epochs=(1000,), runs=1, published=True)
+        raw = load(DataRequest("digits", scale="none"))
+        score, classifier = self.direct(raw, (40,), 1000, 0)
+        assert classifier.n_iter_ < 500
+        assert (found.runs[0]["accuracy"], found.runs[0]["epochs_run"]) == (score, classifier.n_iter_)
+
+    def test_rows_that_are_given_must_be_raw(self, rows):
+        """Scaled pixels, or choices on validation rows, are not what was published."""
+        with pytest.raises(SettingsError):
+            sweep(rows, hidden=(4,), epochs=(2,), runs=1, published=True)
+
+    @pytest.mark.slow
+    def test_on_mnist(self, data_folder):
+        raw = load(DataRequest("mnist", scale="none"))
+        assert raw.train.rows == 6000
+        found = sweep("mnist", hidden=(50,), epochs=(50,), runs=2, published=True)
+        assert [record["accuracy"] for record in found.runs] == [
+            self.direct(raw, (50,), 50, seed)[0] for seed in (0, 1)
+        ]
+
+
+class TestRefused:
+    @pytest.mark.parametrize(
+        ("settings", "words"),
+        [
+            ({"hidden": ()}, "at least one network"),
+            ({"epochs": ()}, "at least one network, one number of epochs"),
+            ({"runs": 0}, "one run"),
+            ({"splits": 0}, "one run"),
+            ({"hidden": (0,)}, "hidden"),
+            ({"hidden": (4, -1)}, "hidden"),
+            ({"epochs": (3, 0)}, "epoch"),
+            ({"workers": 0}, "at least 1, not 0"),
+            ({"s1": 0.0}, "--s1 weighs the impact factor: it must be a positive number.*, not 0"),
+            ({"s1": -1.0}, "positive number.*, not -1"),
+            ({"s2": float("nan")}, "--s2 .* positive number.*, not nan"),
+            ({"s2": float("inf")}, "positive number.*, not inf"),
+            ({"target": 93.0}, r"up to 1, such as 0\.93, not 93"),
+            ({"target": 0.0}, "above 0"),
+            ({"target": float("nan")}, "not nan"),
+            ({"retime": -1}, r"must be 0 \(all\) or more, not -1"),
+            ({"seed": -1}, "seed"),
+            ({"batch": 0}, "batch"),
+            ({"team": "mpi"}, "mpiexec -n 2"),
+            ({"team": "pigeons"}, "pigeons"),
+        ],
+    )
+    def test_before_any_session_starts(self, rows, monkeypatch, tmp_path, settings, words):
+        monkeypatch.setattr(module, "run", lambda *_, **__: pytest.fail("a session was started"))
+        with pytest.raises(SettingsError, match=words):
+            sweep(rows, **{"hidden": (4,), "epochs": (2,), "runs": 1, **settings}, journal=tmp_path / "journal")
+        assert not (tmp_path / "journal").exists()
+
+    def test_rows_that_cannot_be_divided(self):
+        from manyhands import make_dataset
+        from manyhands.data.dataset import Examples
+
+        single = Examples(np.eye(3), np.array([0, 1, 2]))  # class 2 has no other row
+        few = make_dataset("few", single, Examples(np.eye(3), np.array([0, 1, 1])))
+        with pytest.raises((DataError, SettingsError), match="cannot be divided"):
+            sweep(few, hidden=(2,), epochs=(1,), splits=2)
+
+    def test_a_session_that_diverges_ends_the_sweep_and_says_why(self, rows):
+        study = SweepStudy(
+            rows, SweepRequest(((4,),), (2,), 4, network=network_settings(learning_rate=1e30), workers=2)
+        )
+        with pytest.raises(ManyhandsError, match=r"hidden 4, 2 epochs, seed [0-3]: .* training diverged"):
+            study.run()
+        assert study.outcome.interrupted
+
+
+class TestGoingOn:
+    def test_a_finished_sweep_is_not_done_again(self, rows, alone, tmp_path, monkeypatch):
+        journal = tmp_path / "journal"
+        first = sweep(rows, **GRID, journal=journal)
+        before = journal.read_bytes()
+        monkeypatch.setattr(module, "run", lambda *_, **__: pytest.fail("a session was done again"))
+        second = sweep(rows, **GRID, journal=journal)
+        assert json.loads(json.dumps(second.runs)) == json.loads(json.dumps(first.runs))
+        assert results(second.runs) == results(alone.runs)
+        assert journal.read_bytes() == before
+
+    @pytest.mark.parametrize("kept", [0, 1, 5, 11])
+    @pytest.mark.parametrize("workers", [1, 2])
+    def test_only_what_is_missing_is_done(self, rows, alone, tmp_path, monkeypatch, kept, workers):
+        journal = tmp_path / "journal"
+        first = sweep(rows, **GRID, workers=3, journal=journal)
+        lines = journal.read_bytes().splitlines(keepends=True)
+        journal.write_bytes(b"".join(lines[: 1 + kept]) + lines[1 + kept][:40])  # killed while it wrote the next
+        done, real = [], run
+
+        def counted(plan, *arguments, **options):
+            done.append((plan.settings.hidden, plan.epochs, plan.seed))
+            return real(plan, *arguments, **options)
+
+        monkeypatch.setattr(module, "run", counted)
+        second = sweep(rows, **GRID, workers=workers, journal=journal)
+        assert results(second.runs) == results(alone.runs)
+        numbers = [json.loads(line)["session"] for line in lines[1 : 1 + kept]]
+        missing = [record for number, record in enumerate(alone.runs) if number not in numbers]
+        assert sorted(done) == sorted((tuple(each["hidden"]), each["epochs"], each["seed"]) for each in missing)
+        for number in numbers:
+            assert second.sessions[number]["seconds"] == first.sessions[number]["seconds"]
+            assert second.sessions[number]["side_by_side"] == 3
+        # The last one, if it is alone, runs alone.
+        rest = {record["side_by_side"] for number, record in second.sessions.items() if number not in numbers}
+        assert rest == {min(workers, SESSIONS - kept)}
+        assert journal.read_bytes().startswith(b"".join(lines[: 1 + kept]))
+        assert journal.read_bytes().count(b"\n") == 1 + SESSIONS
+
+    def test_what_was_timed_again_is_not_a_third_time(self, rows, tmp_path, monkeypatch):
+        journal = tmp_path / "journal"
+        first = sweep(rows, **GRID, workers=2, retime=1, journal=journal)
+        lines = journal.read_bytes().splitlines(keepends=True)
+        assert [b"retimed" in line.split(b":")[0] for line in lines] == [False] * 13 + [True] * 6
+        journal.write_bytes(b"".join(lines[:-2]))  # two of six are missing
+        done, real = [], run
+
+        def counted(plan, *arguments, **options):
+            done.append(plan.settings.hidden)
+            return real(plan, *arguments, **options)
+
+        monkeypatch.setattr(module, "run", counted)
+        second = sweep(rows, **GRID, workers=2, retime=1, journal=journal)
+        assert done == [(12,), (12,)]
+        again = [[record["retimed_s"] for record in found.runs] for found in (first, second)]
+        assert again[0][:8] == again[1][:8]
+        assert all(second.runs[number]["retimed_s"] for number in (8, 10))
+
+    def test_sessions_of_another_number_of_workers_and_other_weights_are_the_same(self, rows, tmp_path, monkeypatch):
+        journal = tmp_path / "journal"
+        sweep(rows, **GRID, journal=journal)
+        monkeypatch.setattr(module, "run", lambda *_, **__: pytest.fail("a session was done again"))
+        sweep(rows, **GRID, journal=journal, workers=2, s1=2.0, target=0.5)
+
+    @pytest.mark.parametrize(
+        ("change", "words"),
+        [
+            ({"seed": 1}, "seed: 0 there, 1 now"),
+            ({"runs": 3}, "runs: 2 there, 3 now"),
+            ({"epochs": (3,)}, r"epochs: \[3, 12\] there, \[3\] now"),
+            ({"batch": 100}, "batch: 200 there, 100 now"),
+            ({"learning_rate": 0.01}, r"network learning_rate: 0.001 there, 0.01 now"),
+            ({"splits": 2}, "splits: None there, 2 now"),
+        ],
+    )
+    def test_sessions_of_other_settings_are_not(self, rows, full_journal, change, words):
+        with pytest.raises(SettingsError, match=words):
+            sweep(rows, **{**GRID, **change}, journal=full_journal)
+
+    def test_sessions_of_other_data_are_not(self, rows, full_journal):
+        features = rows.train.features.copy()
+        features[700, 20] ^= 1
+        other = replace(rows, train=replace(rows.train, features=features))
+        with pytest.raises(SettingsError, match="data checksum: "):
+            sweep(other, **GRID, journal=full_journal)
+
+    def test_sessions_of_another_version_are_not(self, rows, full_journal, monkeypatch):
+        monkeypatch.setattr(module, "__version__", "99.0")
+        with pytest.raises(SettingsError, match=r"version: .* there, 99\.0 now"):
+            sweep(rows, **GRID, journal=full_journal)
+
+    @pytest.mark.parametrize(
+        "entry",
+        [
+            {"session": 99, "hidden": [4]},
+            {"session": 0},
+            {"session": "0"},
+            {"session": None},
+            {"retimed": [0], "train_s": 1.0},
+            {"retimed": 0},
+            {"retimed": 0, "train_s": -1.0},
+            {"retimed": 0, "train_s": True},
+        ],
+    )
+    def test_an_entry_that_is_no_session_is_named_and_left_out(self, rows, full_journal, tmp_path, entry, notices):
+        found = resumed(rows, full_journal, tmp_path / "journal", lambda lines: [*lines, entry])
+        assert len(found.runs) == SESSIONS
+        assert f"line {SESSIONS + 2}: damaged, or no piece of this study" in notices[0]
+
+    @pytest.mark.parametrize(
+        "changes",
+        [
+            {"session": -1},
+            {"session": True},
+            {"hidden": [5]},
+            {"hidden": 4},
+            {"epochs": 2.5},
+            {"seed": 7},
+            {"split": 0},
+            {"accuracy": 4.13},
+            {"accuracy": -0.1},
+            {"accuracy": None},
+            {"accuracy": "0.9"},
+            {"validation_accuracy": 7.12},
+            {"validation_accuracy": None},
+            {"epochs_run": 10**6},
+            {"epochs_run": 0},
+            {"loss": "small"},
+            {"seconds": {}},
+            {"seconds": [1, 2]},
+            {"seconds": {**dict.fromkeys(SECONDS, 1.0), "train": 0}},
+            {"seconds": {**dict.fromkeys(SECONDS, 1.0), "merge": -1e-9}},
+            {"seconds": {**dict.fromkeys(SECONDS, 1.0), "total": 1e300}},
+            {"side_by_side": 0},
+            {"retimed_s": 3.0},
+        ],
+        ids=str,
+    )
+    def test_a_session_is_believed_only_if_all_of_it_can_be(
+        self, rows, alone, full_journal, tmp_path, changes, notices
+    ):
+        """With a checksum that is right: somebody has made the line."""
+        found = resumed(rows, full_journal, tmp_path / "journal", lambda lines: [{**lines[0], **changes}, *lines[1:]])
+        assert results(found.runs) == results(alone.runs)
+        assert "line 2: damaged, or no piece of this study" in notices[0]
+
+    def test_flipped_bits_are_sessions_to_do_again(self, rows, full_journal, tmp_path, monkeypatch, notices):
+        """A few hundred of them: whatever is taken over is as it was measured."""
+        content, journal = full_journal.read_bytes(), tmp_path / "journal"
+        true = {each["session"]: each for each in map(json.loads, content.splitlines()[1:])}
+        study = SweepStudy(rows, REQUEST)
+        rng = np.random.default_rng(12)
+        for place, bit in zip(rng.integers(0, len(content), 300), rng.integers(0, 8, 300), strict=True):
+            changed = bytearray(content)
+            changed[place] ^= 1 << bit
+            journal.write_bytes(changed)
+            study.outcome.sessions.clear()
+            notices.clear()
+            if place <= content.index(b"\n"):
+                with pytest.raises(FormatError, match="line 1: "):
+                    Journal(journal, study._identity())
+                continue
+            with Journal(journal, study._identity()) as opened:
+                study._take_over(opened)
+            assert SESSIONS - 2 <= len(study.outcome.sessions) < SESSIONS
+            assert all(record.items() <= true[number].items() for number, record in study.outcome.sessions.items())
+            assert str(journal) in notices[0]
+
+    def test_a_full_disk_ends_the_sweep_and_keeps_what_was_written(self, rows, tmp_path, monkeypatch):
+        journal = tmp_path / "journal"
+        real, writes = os.write, []
+
+        def write(file, line):
+            writes.append(line)
+            if len(writes) >= 6:
+                return real(file, line[:50])  # what fits
+            return real(file, line)
+
+        monkeypatch.setattr(os, "write", write)
+        study = SweepStudy(rows, SweepRequest(((4,), (8,)), (3,), 5, workers=2), journal)
+        with pytest.raises(OutputError, match="the disk is full"):
+            study.run()
+        assert (len(study.outcome.runs), study.outcome.interrupted) == (4, True)
+        monkeypatch.undo()
+        assert len(journal.read_text().splitlines()) == 5  # the header and four
+        found = SweepStudy(rows, SweepRequest(((4,), (8,)), (3,), 5, workers=2), journal).run()
+        assert len(found.runs) == 10
+
+
+def resumed(rows, full_journal, path, change):
+    """Sweep with a journal whose pieces were changed, under checksums that are right."""
+    pieces = [json.loads(line) for line in full_journal.read_bytes().splitlines()[1:]]
+    for piece in pieces:
+        del piece["checksum"]
+    with Journal(path, SweepStudy(rows, REQUEST)._identity()) as journal:
+        for piece in change(pieces):
+            journal.add(piece)
+    return sweep(rows, **GRID, journal=path)
+
+
+@pytest.fixture(scope="module")
+def full_journal(rows, tmp_path_factory):
+    """The journal of a finished sweep; a refused one does not change it."""
+    path = tmp_path_factory.mktemp("journal") / "journal"
+    sweep(rows, **GRID, journal=path)
+    before = path.read_bytes()
+    yield path
+    assert path.read_bytes() == before
+
+
+class TestStop:
+    def test_ctrl_c_keeps_what_is_finished(self, rows, alone, tmp_path):
+        journal = tmp_path / "journal"
+
+        def progress(done, _whole):
+            if done == 2:
+                raise KeyboardInterrupt
+
+        study = SweepStudy(rows, SweepRequest(((4,), (8, 6)), (3,), 2, workers=2), journal)
+        with pytest.raises(KeyboardInterrupt):
+            study.run(progress)
+        assert study.outcome.interrupted
+        assert 2 <= len(study.outcome.runs) <= 3  # the other worker may have finished one meanwhile
+        assert "Interrupted: only finished sessions are counted." in sweep_text(study.outcome)
+        done = SweepStudy(rows, SweepRequest(((4,), (8, 6)), (3,), 2), journal).run()
+        expected = [record for record in results(alone.runs) if record["epochs"] == 3 and record["hidden"] != [12]]
+        assert results(done.runs) == expected
+
+    def test_a_session_that_has_not_begun_yet_stops_too(self, rows, monkeypatch):
+        """It is about to begin when the other one fails: its training must not go on for hours."""
+        begun, waiting, told = [], threading.Event(), threading.Event()
+        seen, real_stop, real_control = [], SweepStudy._stop, module.Control
+
+        def control(*arrays):
+            begun.append(1)
+            if len(begun) == 2:
+                waiting.set()
+                assert told.wait(10)
+            return real_control(*arrays)
+
+        def watched(plan, *arguments, controls):
+            if len(begun) == 1 or not waiting.is_set() or not told.is_set():
+                assert waiting.wait(10)
+                raise ArithmeticError("the first session is over")
+            seen.append(int(controls[0].stop[0]))
+            return run(plan, *arguments, controls=controls)
+
+        def stop(study):
+            real_stop(study)
+            told.set()
+
+        monkeypatch.setattr(module, "Control", control)
+        monkeypatch.setattr(module, "run", watched)
+        monkeypatch.setattr(SweepStudy, "_stop", stop)
+        with pytest.raises(ArithmeticError):
+            sweep(rows, hidden=(4,), epochs=(2,), runs=2, workers=2)
+        assert seen in ([], [1])  # it has not begun, or was told to stop before it did
+
+
+# ---------------------------------------------------------------- killed processes
+
+
+def mpiexec(size, arguments, seconds=120):
+    """Run the command line in so many processes."""
+    pytest.importorskip("mpi4py")
+    process = start_job(size, arguments)
+    try:
+        said, _ = process.communicate(timeout=seconds)
+    finally:
+        if process.poll() is None:
+            process.terminate()
+            process.wait(20)
+    assert process.returncode == 0, said
+    return process.returncode
+
+
+def start_job(size, arguments):
+    from manyhands.teams.mpi_world import library
+
+    path, kind = mpi_environment.find_mpiexec(library())
+    return subprocess.Popen(
+        [
+            *mpi_environment.job_command(path, kind, size),
+            *(sys.executable, "-m", "manyhands"),
+            *map(str, arguments),
+            *("--team", "mpi"),
+        ],
+        env=mpi_environment.job_environment(kind),
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+
+
+def start_threads(workers, arguments):
+    return subprocess.Popen(
+        [sys.executable, "-m", "manyhands", *map(str, arguments), "--workers", str(workers)],
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+
+
+def finished(journal):
+    """Return the whole lines behind the header, by session."""
+    lines = journal.read_bytes().split(b"\n")[1:-1] if journal.exists() else []
+    return {entry["session"]: entry for entry in map(json.loads, lines) if "session" in entry}
+
+
+def processes_of(process):
+    """Return the process ids of those that were started by it, directly or not, and train."""
+    parents = {}
+    for folder in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError):
+            parents[int(folder.name)] = int((folder / "stat").read_text().rpartition(")")[2].split()[1])
+    found, new = set(), {process.pid}
+    while new:
+        found |= new
+        new = {child for child, parent in parents.items() if parent in new} - found
+    named = set()
+    for pid in found:
+        with contextlib.suppress(OSError):
+            if Path(f"/proc/{pid}/cmdline").read_bytes().startswith(sys.executable.encode() + b"\0-m\0manyhands"):
+                named.add(pid)
+    return sorted(named)
+
+
+def kill_at(process, journal, number, delay, which):
+    """Kill one of its processes some time after so many sessions are finished; return those that are then."""
+    end = time.monotonic() + 60
+    try:
+        while len(finished(journal)) < number and process.poll() is None:
+            assert time.monotonic() < end
+            time.sleep(0.001)
+        time.sleep(delay)
+        pids = processes_of(process)
+        with contextlib.suppress(IndexError, ProcessLookupError):
+            os.kill(pids[which % len(pids)] if pids else process.pid, signal.SIGKILL)
+        process.communicate(timeout=30)  # mpiexec ends the others
+    finally:
+        process.kill()
+        process.communicate()
+    return finished(journal)
+
+
+def killed_and_resumed(tmp_path, start, moments, runs, workers, seed):
+    """Kill a sweep again and again, and let it end; check that nothing was lost and nothing done twice."""
+    rng = random.Random(seed)
+    journal, path = tmp_path / "journal", tmp_path / "sweep.json"
+    words = [*LONGER, "--runs", runs, "--journal", journal, "--json", path]
+    kept, killed = {}, 0
+    while killed < moments and len(kept) < 4 * runs - 3:
+        number = len(kept) + rng.randint(0, 2)
+        now = kill_at(start(workers, words), journal, number, rng.uniform(0, 0.05), rng.randint(0, 9))
+        assert {key: now[key] for key in kept} == kept  # to the last digit of their times
+        kept, killed = now, killed + 1
+    process = start(workers, words)
+    said, _ = process.communicate(timeout=120)
+    assert process.returncode == 0, said
+    record = json.loads(path.read_text())
+    assert record["interrupted"] is False
+    for number, entry in kept.items():
+        assert record["sessions"][number] == {
+            name: value for name, value in entry.items() if name not in ("session", "checksum")
+        }
+    assert len(journal.read_bytes().splitlines()) == 1 + 4 * runs
+    return record, killed
+
+
+class TestKilled:
+    def test_at_three_random_moments_the_table_is_the_same(self, tmp_path, rows):
+        record, killed = killed_and_resumed(tmp_path, start_threads, 3, 3, 1, seed=3)
+        assert killed == 3
+        undisturbed = sweep(rows, hidden=(40, 80), epochs=(100, 150), runs=3)
+        assert results(record["sessions"]) == results(undisturbed.runs)
+        columns = ("hidden", "epochs", "runs", "accuracy_pct", "accuracy_ci95", "test_pct", "time_falsified")
+        table = json.loads(json.dumps([row.record() for row in undisturbed.table]))
+        assert [[row[name] for name in columns] for row in record["table"]] == [
+            [row[name] for name in columns] for row in table
+        ]
+
+    @pytest.mark.slow
+    @pytest.mark.parametrize("seed", [4, 5])
+    @pytest.mark.parametrize("start", [start_threads, start_job], ids=["threads", "mpi"])
+    def test_at_ten_random_moments_side_by_side(self, tmp_path, rows, start, seed):
+        if start is start_job:
+            pytest.importorskip("mpi4py")
+        record, killed = killed_and_resumed(tmp_path, start, 10, 10, 2, seed)
+        assert killed >= 5
+        undisturbed = sweep(rows, hidden=(40, 80), epochs=(100, 150), runs=10, workers=2)
+        assert results(record["sessions"]) == results(undisturbed.runs)
