@@ -22,8 +22,8 @@ import runner
 from workloads import WORKLOADS, Contestant, Workload
 
 from manyhands.core.errors import ManyhandsError
+from manyhands.records.environment import describe_environment
 from manyhands.runtime.atomic_files import write_json
-from manyhands.studies.base.environment import describe_environment
 
 FOLDER = Path(__file__).parent
 SLOW = 40.0

@@ -7,9 +7,9 @@ import random
 import pytest
 
 from manyhands.core.errors import FormatError, ManyhandsError, MissingDataError, OutOfMemoryError
+from manyhands.records.seal import write_record
 from manyhands.reports.schema import complete, parts
 from manyhands.reports.write import read_record
-from manyhands.studies.base.seal import write_record
 
 
 def test_completing_twice_changes_nothing(records):

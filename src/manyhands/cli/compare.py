@@ -85,7 +85,7 @@ def run(options: argparse.Namespace) -> int:
 
 def request_of(options: argparse.Namespace, **changes: Any) -> CompareRequest:
     """Translate the options of a comparison."""
-    from manyhands.studies.base.statistics import DEFAULT_MARGIN
+    from manyhands.records.statistics import DEFAULT_MARGIN
     from manyhands.studies.compare.run import DEFAULT_SEEDS, DEFAULT_STRATEGIES, CompareRequest
     from manyhands.training.run import network_settings
 

@@ -56,7 +56,7 @@ def run(options: argparse.Namespace) -> int:
     """Carry out the command."""
     from manyhands.data.catalog import load_test
     from manyhands.evaluation.diagnostics import diagnose, evaluation
-    from manyhands.studies.base.seal import write_record
+    from manyhands.records.seal import write_record
     from manyhands.training.model import load_model
 
     shared.check_output(options.json)
@@ -135,7 +135,7 @@ def _against(right: NDArray[np.bool_], other: NDArray[np.bool_]) -> dict[str, An
     """Compare two models, row by row."""
     from dataclasses import asdict
 
-    from manyhands.studies.base.statistics import mcnemar
+    from manyhands.records.statistics import mcnemar
 
     return {"accuracy": float(other.mean()), **asdict(mcnemar(right, other))}
 

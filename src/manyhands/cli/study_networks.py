@@ -152,7 +152,7 @@ def run(options: argparse.Namespace) -> int:
 
 def request_of(options: argparse.Namespace) -> NetworksRequest:
     """Translate the options."""
-    from manyhands.studies.base.statistics import DEFAULT_MARGIN
+    from manyhands.records.statistics import DEFAULT_MARGIN
     from manyhands.studies.networks import request as space
 
     network = {name: getattr(options, name) for name in ("l2", "momentum", "weight_decay", "dtype")}

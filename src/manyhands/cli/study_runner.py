@@ -195,7 +195,7 @@ def _write_report(options: argparse.Namespace, outcome: Outcome) -> None:
 
 def introduce(dataset: Dataset, environment: dict[str, Any], network: str, plan: str) -> None:
     """Say what will be run on what."""
-    from manyhands.studies.base.environment import headline
+    from manyhands.records.environment import headline
 
     facts = dataset.describe()
     held = f", {facts['validation_rows']} validation" if "validation_rows" in facts else ""

@@ -63,8 +63,8 @@ def register(names: Any) -> None:
 def run(options: argparse.Namespace) -> int:
     """Carry out the command."""
     from manyhands.data.catalog import load
+    from manyhands.records.statistics import DEFAULT_MARGIN
     from manyhands.runtime.atomic_files import write_whole
-    from manyhands.studies.base.statistics import DEFAULT_MARGIN
     from manyhands.studies.strategies import run as methods
     from manyhands.training.run import network_settings
 

@@ -164,8 +164,8 @@ def _report(result: TrainingResult, dataset: Dataset, out: str | None, target: f
 
 
 def _write_json(result: TrainingResult, dataset: Dataset, path: str, target: float | None) -> None:
+    from manyhands.records.environment import describe_environment
     from manyhands.runtime.atomic_files import write_json
-    from manyhands.studies.base.environment import describe_environment
 
     record = {
         "schema": "manyhands.train/1",

@@ -103,7 +103,7 @@ class Team(Protocol):
         ...
 
     def shared_reduction(self, vector: Vector, target: Vector | None = None) -> Any:
-        """Return a `manyhands.runtime.shared_reduce.SharedReduction` with which a kernel can average ``vector`` itself, or None.
+        """Return what a kernel can average ``vector`` with itself (`SharedReduction`), or None.
 
         With a ``target`` of the same length, each worker may write its part of everyone's. None if this kind of team
         cannot be entered from compiled code; rounds are then held by :meth:`mean_`.

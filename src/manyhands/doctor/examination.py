@@ -11,7 +11,8 @@ from manyhands.core.errors import ManyhandsError
 from manyhands.core.version import __version__
 from manyhands.doctor import datasets, hardware, messages, rates, software
 from manyhands.doctor.advice import advice_for
-from manyhands.studies.base.environment import versions
+from manyhands.records.environment import versions
+from manyhands.runtime.hardware import memory
 
 SCHEMA = "manyhands.doctor/1"
 
@@ -40,7 +41,7 @@ def examine(*, quick: bool = False) -> dict[str, Any]:
         "load": tried(hardware.load),
         "processor": tried(hardware.processor),
         "cores": tried(hardware.cores),
-        "memory": tried(hardware.memory),
+        "memory": tried(memory),
         "blas": tried(software.linear_algebra),
         "threads": tried(software.thread_settings),
         # Before the rates are measured: that needs a little compiled code itself.

@@ -9,8 +9,8 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
+from manyhands.records.environment import thread_variables
 from manyhands.runtime.atomic_files import cache_folder
-from manyhands.studies.base.environment import thread_variables
 
 PRIVATE_LIBRARY = "scipy_openblas32"
 

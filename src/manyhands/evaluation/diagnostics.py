@@ -235,7 +235,7 @@ def evaluation(found: Diagnosis, model: str, against: dict[str, Any] | None = No
     against
         How another model compares, if one was.
     """
-    from manyhands.studies.base.environment import describe_environment
+    from manyhands.records.environment import describe_environment
 
     return {
         "schema": "manyhands.evaluate/1",

@@ -1,7 +1,7 @@
 """Floor 2: how parameter vectors become one. One file per kind of merge.
 
-A merge is a function ``merge_(context)`` (`manyhands.core.strategy.RoundContext`) that ends with the same parameters on all
-workers.
+A merge is a function ``merge_(context)`` (`manyhands.core.strategy.RoundContext`) that ends with the same parameters
+on all workers.
 """
 
 from __future__ import annotations

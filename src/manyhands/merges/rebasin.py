@@ -49,7 +49,7 @@ def match(first: Blocks, second: Blocks) -> list[NDArray[np.int64]]:
     Parameters
     ----------
     first, second
-        Layers as `manyhands.core.learner.Learner.weights` returns them, ``weights.l`` (in, out) and ``biases.l`` (out,).
+        Layers as `Learner.weights` returns them, ``weights.l`` (in, out) and ``biases.l`` (out,).
     """
     from scipy.optimize import linear_sum_assignment
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Any
 
+from manyhands.records.runs import SECONDS
 from manyhands.reports.csv_cells import csv_text
 from manyhands.reports.figures.sweep import comparable, published_rows
 from manyhands.reports.format import layers
 from manyhands.reports.schema import Record, parts
-from manyhands.studies.base.run_records import SECONDS
 
 _RUN = (
     *("strategy", "workers", "team", "learner", "sharding", "seed", "split", "rows", "accuracy", "loss", "steps"),

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
+from manyhands.records.statistics import DEFAULT_MARGIN
 from manyhands.reports import networks, queries
 from manyhands.reports.format import count, decimal, first_capital, impact, layers, signed, span
 from manyhands.reports.schema import Record, complete, parts
-from manyhands.studies.base.statistics import DEFAULT_MARGIN
 
 QUESTION = "Can we increase the speed, keeping the same accuracy?"  # the title of Todorov et al. 2021
 SCALED_QUESTION = "Can more workers train on more data in the same time?"

@@ -10,6 +10,7 @@ from typing import Any
 from manyhands.data.dataset import Examples
 from manyhands.evaluation.diagnostics import Diagnosis, evaluation
 from manyhands.evaluation.text import NOTHING, certainty, class_cells, percent
+from manyhands.records.seal import sealed, write_record
 from manyhands.reports.csv_cells import csv_text
 from manyhands.reports.figures.model import (
     calibration_figure,
@@ -34,7 +35,6 @@ from manyhands.reports.html.elements import (
 from manyhands.reports.publishing import publish
 from manyhands.reports.tables.table import Table
 from manyhands.reports.write import PAGE, make_folder
-from manyhands.studies.base.seal import sealed, write_record
 from manyhands.training.model import TrainedModel
 
 EVALUATION = "evaluation.json"

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from manyhands.records.axes import AXIS_TITLES
 from manyhands.reports import queries
 from manyhands.reports.format import count, decimal, listed, seconds
 from manyhands.reports.schema import Record
-from manyhands.studies.networks.text import AXIS_TITLES
 
 QUESTION = "Which networks are good, and which keep their accuracy when several workers train them?"
 NOTHING = "No answer: no run was finished."

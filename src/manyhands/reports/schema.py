@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from manyhands.core.errors import FormatError
-from manyhands.studies.base.record_fields import (
+from manyhands.records.fields import (
     ADVICE,
     AMOUNT,
     ANY_OBJECT,
@@ -27,8 +27,8 @@ from manyhands.studies.base.record_fields import (
     whole_number,
     with_defaults,
 )
-from manyhands.studies.base.run_records import SECONDS
-from manyhands.studies.base.statistics import DEFAULT_MARGIN, ratio_interval
+from manyhands.records.runs import SECONDS
+from manyhands.records.statistics import DEFAULT_MARGIN, ratio_interval
 
 Record = dict[str, Any]
 
@@ -314,7 +314,7 @@ def _derived(row: Record, runs: list[Record], margin: float) -> Record:
 
 
 def _verdict(interval: list[float] | None, margin: float) -> str:
-    """Return the word for an interval of differences; see `manyhands.studies.base.statistics.verdict`."""
+    """Return the word for an interval of differences; see `manyhands.records.statistics.verdict`."""
     if interval is None:
         return "undecided"
     low, high = interval

@@ -12,10 +12,10 @@ from pathlib import Path
 from typing import Any
 
 from manyhands.core.errors import FormatError, MissingDataError, shown
+from manyhands.records.seal import FIELD, sealed, unsealed, write_record
 from manyhands.reports.schema import complete
 from manyhands.runtime.atomic_files import check_folder, check_writable, make_output_folder
 from manyhands.runtime.memory import check_memory
-from manyhands.studies.base.seal import FIELD, sealed, unsealed, write_record
 
 PAGE, RECORD = "report.html", "results.json"
 _TIMES_IN_MEMORY = 4  # the bytes, the text, and what it says

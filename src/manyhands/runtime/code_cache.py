@@ -2,8 +2,9 @@
 
 It takes the place of Numba's own cache, which believes what it finds: a damaged file there ends every process that
 reads it, and whoever can write one has others run his code, because it is pickle. Here every file is checked first
-(`manyhands.runtime.trusted_files`). Whatever is wrong with the cache costs time, never a run: it is said once, and code is compiled
-anew. There is one file for each compiled function and kinds of arguments, so no two processes need to take turns.
+(`manyhands.runtime.trusted_files`). Whatever is wrong with the cache costs time, never a run: it is said once, and
+code is compiled anew. There is one file for each compiled function and kinds of arguments, so no two processes need to
+take turns.
 """
 
 from __future__ import annotations

@@ -93,14 +93,15 @@ _SAFE_FASTMATH = {"reassoc", "contract", "nsz", "arcp"}
 _OPTIONS: dict[str, Any] = {"_nrt": False, "error_model": "numpy", "fastmath": _SAFE_FASTMATH}
 # A wrapper would be another copy of all that is inlined, to be optimized like the first.
 _INSIDE: dict[str, Any] = {"forceinline": True, "no_cpython_wrapper": True, "no_cfunc_wrapper": True}
-_PACKAGE = Path(__file__).parent
+_PACKAGE = Path(__file__).parents[1]
+_SOURCES = ("runtime/*.py", "learners/**/*.py", "doctor/peak.py")
+"""Files, below the package's folder, that hold compiled code or decide how it is compiled."""
 
 
 def code_folder() -> Path:
     """Return the folder for compiled code of exactly these sources."""
     digest = hashlib.sha256()
-    others = (_PACKAGE / f"{name}.py" for name in ("codecache", "compiling", "denormals", "synchronization", "trusted"))
-    for path in sorted([*_PACKAGE.glob("learners/**/*.py"), *others]):
+    for path in sorted(path for pattern in _SOURCES for path in _PACKAGE.glob(pattern)):
         digest.update(path.read_bytes())
     return cache_folder() / "compiled" / digest.hexdigest()[:16]
 

@@ -179,7 +179,7 @@ def _read(folder: int, name: str) -> bytes:
 
 
 def _write(folder: int, name: str, content: bytes) -> None:
-    """Write a file, whole or not at all; `manyhands.runtime.atomic_files.atomic_writer` does it for results, and follows links."""
+    """Write a file, whole or not at all; `manyhands.runtime.atomic_files` does so for results, and follows links."""
     _sweep(folder)
     temporary = f"{name}.{secrets.token_hex(8)}{_LEFT_OVER}"
     descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, _FILE_MODE, dir_fd=folder)

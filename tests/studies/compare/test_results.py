@@ -6,8 +6,8 @@ import math
 import pytest
 
 from manyhands.core.errors import OutputError, SettingsError
-from manyhands.studies.base.seal import unsealed
-from manyhands.studies.base.statistics import ratio_interval, verdict
+from manyhands.records.seal import unsealed
+from manyhands.records.statistics import ratio_interval, verdict
 from manyhands.studies.compare.results import Comparison
 
 

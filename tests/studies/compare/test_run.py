@@ -8,10 +8,10 @@ import pytest
 
 from manyhands.core.errors import DataError, ManyhandsError, SettingsError
 from manyhands.data.split import head, resplit
-from manyhands.studies.base.seal import unsealed
-from manyhands.studies.base.statistics import DEFAULT_MARGIN, ratio_interval, verdict
+from manyhands.records.laws import fit_amdahl, fit_scalability
+from manyhands.records.seal import unsealed
+from manyhands.records.statistics import DEFAULT_MARGIN, ratio_interval, verdict
 from manyhands.studies.compare import run as module
-from manyhands.studies.compare.laws import fit_amdahl, fit_scalability
 from manyhands.studies.compare.results import SCHEMA, Comparison
 from manyhands.studies.compare.run import CompareRequest, CompareStudy, compare, load_scaled
 from manyhands.training.run import run as train

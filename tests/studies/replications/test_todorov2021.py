@@ -19,16 +19,9 @@ from sklearn.neural_network import MLPClassifier
 import manyhands
 from manyhands.core.errors import MissingDataError, SettingsError, WorkerLost
 from manyhands.data.catalog import DataRequest, load
+from manyhands.records.todorov2021 import PublishedRow, published_table
 from manyhands.studies.replications import todorov2021
-from manyhands.studies.replications.todorov2021 import (
-    SCHEMA,
-    PublishedRequest,
-    PublishedRow,
-    PublishedStudy,
-    Repetition,
-    published_table,
-    tables_text,
-)
+from manyhands.studies.replications.todorov2021 import SCHEMA, PublishedRequest, PublishedStudy, Repetition, tables_text
 from manyhands.training.clock import PHASES
 from manyhands.training.run import network_settings, run
 

@@ -8,7 +8,7 @@ import pytest
 
 from manyhands.core.errors import ManyhandsError, SettingsError
 from manyhands.data.catalog import DataRequest
-from manyhands.studies.base.seal import unsealed
+from manyhands.records.seal import unsealed
 from manyhands.studies.compare.run import CompareRequest
 from manyhands.studies.replications.w1_w4 import SCHEMA, W4_STRATEGIES, W1Study, W4Study, accuracies_text
 from manyhands.studies.sweep.run import SweepRequest

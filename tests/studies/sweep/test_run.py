@@ -23,9 +23,9 @@ import manyhands.studies.sweep.run as module
 from manyhands.core.errors import DataError, FormatError, ManyhandsError, OutputError, SettingsError
 from manyhands.data.catalog import DataRequest, load
 from manyhands.data.split import resplit
+from manyhands.records.runs import SECONDS
+from manyhands.records.seal import unsealed
 from manyhands.studies.base.journal import Journal
-from manyhands.studies.base.run_records import SECONDS
-from manyhands.studies.base.seal import unsealed
 from manyhands.studies.sweep.request import SweepRequest
 from manyhands.studies.sweep.run import SweepStudy, load_for_sweep, sweep
 from manyhands.studies.sweep.text import sweep_text

@@ -7,11 +7,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from manyhands.records.statistics import Estimate, estimate
 from manyhands.reports import queries
 from manyhands.reports.figures.style import GREY, Look, Picture, dress, legend_above, looks, new_figure
 from manyhands.reports.format import count, decimal, label, seconds
 from manyhands.reports.schema import Record
-from manyhands.studies.base.statistics import Estimate, estimate
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from typing import TYPE_CHECKING
 
+from manyhands.records.statistics import Estimate
 from manyhands.reports import networks, queries
 from manyhands.reports.figures.convergence import draw_course, mean_course, usable_points
 from manyhands.reports.figures.style import (
@@ -22,7 +23,6 @@ from manyhands.reports.figures.style import (
 )
 from manyhands.reports.format import count, decimal, label, listed, seconds
 from manyhands.reports.schema import Record
-from manyhands.studies.base.statistics import Estimate
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from manyhands.records.laws import Amdahl, Gustafson, Scalability
 from manyhands.reports import queries
 from manyhands.reports.figures.style import (
     GREY,
@@ -27,7 +28,6 @@ from manyhands.reports.figures.style import (
 from manyhands.reports.format import decimal, label, seconds
 from manyhands.reports.format import impact as impact_text
 from manyhands.reports.schema import Record
-from manyhands.studies.compare.laws import Amdahl, Gustafson, Scalability
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

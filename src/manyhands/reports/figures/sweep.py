@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from manyhands.records.todorov2021 import published_sweep
 from manyhands.reports.figures.style import (
     INK,
     PALE,
@@ -23,7 +24,6 @@ from manyhands.reports.figures.style import (
 )
 from manyhands.reports.format import count, decimal, layers, seconds
 from manyhands.reports.schema import Record
-from manyhands.studies.replications.todorov2021 import published_sweep
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
+from manyhands.records.todorov2021 import WHAT_DIFFERS, processes_table, published_table
 from manyhands.reports import queries
 from manyhands.reports.figures.sweep import comparable, published_rows
 from manyhands.reports.format import count, decimal, impact, layers, seconds, signed
 from manyhands.reports.schema import Record, parts
 from manyhands.reports.tables.networks import network_tables
 from manyhands.reports.tables.table import Column, Table, shown, with_interval
-from manyhands.studies.replications.todorov2021 import WHAT_DIFFERS, processes_table, published_table
 
 __all__ = ["Table", "make_tables"]
 

@@ -8,8 +8,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 
-from manyhands.studies.base.seal import write_record
-from manyhands.studies.base.statistics import (
+from manyhands.records.laws import fit_amdahl, fit_gustafson, fit_scalability
+from manyhands.records.seal import write_record
+from manyhands.records.statistics import (
     DEFAULT_MARGIN,
     Estimate,
     Verdict,
@@ -19,7 +20,6 @@ from manyhands.studies.base.statistics import (
     ratio_interval,
     verdict,
 )
-from manyhands.studies.compare.laws import fit_amdahl, fit_gustafson, fit_scalability
 from manyhands.training.result import TrainingResult
 
 SCHEMA = "manyhands.compare/1"

@@ -17,10 +17,10 @@ from manyhands.data.catalog import DataRequest, load
 from manyhands.data.dataset import Dataset
 from manyhands.data.split import head, resplit
 from manyhands.learners.mlp.settings import MLPSettings
+from manyhands.records.environment import describe_environment
+from manyhands.records.statistics import DEFAULT_MARGIN, check_margin
 from manyhands.runtime.memory import memory_errors_explained
 from manyhands.strategies import parse_strategy
-from manyhands.studies.base.environment import describe_environment
-from manyhands.studies.base.statistics import DEFAULT_MARGIN, check_margin
 from manyhands.studies.compare.results import Comparison, run_record
 from manyhands.teams.launch import check_alone
 from manyhands.training.loggers import RunLog, no_log

@@ -5,7 +5,7 @@ from __future__ import annotations
 import textwrap
 from typing import Any
 
-from manyhands.studies.base.statistics import Estimate
+from manyhands.records.statistics import Estimate
 from manyhands.studies.compare.results import Comparison, SummaryRow
 
 _HEADER = (

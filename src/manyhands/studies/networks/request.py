@@ -14,7 +14,7 @@ from typing import Any
 
 from manyhands.core.errors import SettingsError
 from manyhands.learners.mlp.settings import ACTIVATIONS, LOSSES, OPTIMIZERS, MLPSettings
-from manyhands.studies.base.statistics import DEFAULT_MARGIN
+from manyhands.records.statistics import DEFAULT_MARGIN
 from manyhands.training.plan import DEFAULT_BATCH
 from manyhands.training.run import network_settings
 

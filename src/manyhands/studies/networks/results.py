@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from manyhands.studies.base.seal import write_record
-from manyhands.studies.base.statistics import Estimate, estimate
+from manyhands.records.seal import write_record
+from manyhands.records.statistics import Estimate, estimate
 from manyhands.studies.compare.results import Comparison, SummaryRow
 
 SCHEMA = "manyhands.networks/1"

@@ -24,12 +24,12 @@ from manyhands.data.catalog import DataRequest, load
 from manyhands.data.dataset import Dataset
 from manyhands.evaluation.calibration import calibration_error, confidence
 from manyhands.learners.mlp.settings import MLPSettings
+from manyhands.records.environment import describe_environment
+from manyhands.records.runs import DIVERGED, FINISHED_RUN, MEASURED, TRIAL, check_fields
+from manyhands.records.statistics import check_margin
 from manyhands.strategies import parse_strategy
-from manyhands.studies.base.environment import describe_environment
 from manyhands.studies.base.journal import Journal
 from manyhands.studies.base.ledger import Ledger
-from manyhands.studies.base.run_records import DIVERGED, FINISHED_RUN, MEASURED, TRIAL, check_fields
-from manyhands.studies.base.statistics import check_margin
 from manyhands.studies.base.tuning import FIRST_TUNING_SEED, best_rate, check_seeds, tried_on_validation
 from manyhands.studies.compare.results import run_record
 from manyhands.studies.networks.request import AXES, Network, NetworksRequest, networks_of

@@ -6,7 +6,8 @@ import itertools
 import textwrap
 from collections.abc import Iterator, Sequence
 
-from manyhands.studies.base.statistics import Estimate
+from manyhands.records.axes import AXIS_TITLES
+from manyhands.records.statistics import Estimate
 from manyhands.studies.compare.text import seconds_text, with_interval
 from manyhands.studies.networks.results import NetworkRow, Networks
 
@@ -14,12 +15,6 @@ WIDTH = 80
 _NAME = 20
 _PER_LINE = 2
 _WORDS = {"same": "same", "lower": "lower", "higher": "higher", "undecided": "?"}
-AXIS_TITLES = {
-    "learning_rate": "learning rate",
-    "weight_init": "start of the weights",
-    "bias_init": "start of the biases",
-    "hidden": "hidden layers",
-}
 
 
 def networks_text(study: Networks) -> str:

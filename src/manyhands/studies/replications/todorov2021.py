@@ -7,8 +7,6 @@ test rows. Like the paper, this looks at the test rows only; nothing is chosen b
 
 from __future__ import annotations
 
-import csv
-import importlib.resources
 import statistics
 import textwrap
 from collections.abc import Callable, Sequence
@@ -22,9 +20,10 @@ from manyhands.data.catalog import DataRequest, load
 from manyhands.data.csv.reader import write_csv
 from manyhands.data.dataset import Dataset
 from manyhands.learners.mlp.settings import MLPSettings
-from manyhands.studies.base.environment import describe_environment
-from manyhands.studies.base.seal import write_record
-from manyhands.studies.base.statistics import Estimate, estimate
+from manyhands.records.environment import describe_environment
+from manyhands.records.seal import write_record
+from manyhands.records.statistics import Estimate, estimate
+from manyhands.records.todorov2021 import WHAT_DIFFERS, PublishedRow, processes_table, published_table
 from manyhands.studies.compare.results import run_record
 from manyhands.studies.compare.run import StudyProgress
 from manyhands.teams.launch import check_alone
@@ -35,54 +34,7 @@ from manyhands.training.plan import Plan, make_plan
 from manyhands.training.run import network_settings
 
 SCHEMA = "manyhands.published/1"
-WHAT_DIFFERS = (
-    "What differs from manyhands compare: the pixels go in raw (0 to 255), which costs accuracy at every n; and every "
-    "process takes batches of 200 from its own share, so that with n processes it takes n times fewer steps an epoch. "
-    "The accuracy falls with n because each process learns from its own share only, with one mean at the end, and "
-    "because, with raw pixels, it takes too few steps."
-)
 _THEIR_ROWS, _THEIR_HIDDEN, _THEIR_EPOCHS = 6000, (75,), 75
-
-
-@dataclass(frozen=True)
-class PublishedRow:
-    """One number of processes.
-
-    Attributes
-    ----------
-    processes
-        Their number n.
-    time_s
-        Seconds.
-    accuracy_pct
-        Of the test rows, in percent.
-    impact
-        accuracy_pct / time_s.
-    """
-
-    processes: int
-    time_s: float
-    accuracy_pct: float
-    impact: float
-
-
-def published_table(number: int) -> list[PublishedRow]:
-    """Return Table II (2: without communication) or III (3: with) of Todorov et al. 2021, as printed there."""
-    return [
-        PublishedRow(int(row["processes"]), float(row["time_s"]), float(row["accuracy_pct"]), float(row["impact"]))
-        for row in _printed(number)
-    ]
-
-
-def published_sweep() -> list[dict[str, Any]]:
-    """Return Table I as printed: hidden, epochs, time_s, accuracy_pct and impact of 25 classifiers."""
-    whole = ("hidden", "epochs")
-    return [{name: (int if name in whole else float)(value) for name, value in row.items()} for row in _printed(1)]
-
-
-def _printed(number: int) -> list[dict[str, str]]:
-    text = importlib.resources.files("manyhands.studies").joinpath("published_tables", f"table{number}.csv").read_text()
-    return list(csv.DictReader(text.splitlines()))
 
 
 @dataclass(frozen=True)
@@ -168,20 +120,6 @@ class Repetition:
             If it cannot be written.
         """
         write_record(path, self.record())
-
-
-def processes_table(runs: Sequence[dict[str, Any]], number: int) -> list[PublishedRow]:
-    """Return Table II (2) or III (3) of runs that differ in their number of workers and in their seed."""
-    rows = []
-    for processes in dict.fromkeys(record["workers"] for record in runs):
-        group = [record for record in runs if record["workers"] == processes]
-        seconds = [record["seconds"] for record in group]
-        without = [each["compute"] for each in seconds]
-        times = without if number == 2 else [each["distribute"] + each["train"] for each in seconds]
-        time_s = statistics.median(times)
-        percent = statistics.fmean(100 * record["accuracy"] for record in group)
-        rows.append(PublishedRow(processes, time_s, percent, percent / time_s))
-    return rows
 
 
 class PublishedStudy:

@@ -15,8 +15,9 @@ from typing import Any, Literal
 from manyhands.core.errors import SettingsError
 from manyhands.data.catalog import DataRequest, load
 from manyhands.data.dataset import Dataset
-from manyhands.studies.base.environment import describe_environment
-from manyhands.studies.base.seal import write_record
+from manyhands.records.environment import describe_environment
+from manyhands.records.seal import write_record
+from manyhands.records.todorov2021 import processes_table, published_table
 from manyhands.studies.compare.results import Comparison
 from manyhands.studies.compare.run import CompareRequest, CompareStudy, StudyProgress
 from manyhands.studies.compare.text import comparison_table
@@ -25,8 +26,6 @@ from manyhands.studies.replications.todorov2021 import (
     PublishedStudy,
     Repetition,
     other_than_published,
-    processes_table,
-    published_table,
     table_text,
     tables_text,
 )

@@ -19,12 +19,12 @@ from manyhands.core.errors import DivergedError, ManyhandsError, SettingsError
 from manyhands.core.version import __version__
 from manyhands.data.dataset import Dataset
 from manyhands.learners.mlp.settings import MLPSettings
+from manyhands.records.environment import describe_environment
+from manyhands.records.runs import FINISHED_RUN, TRIAL, check_fields
+from manyhands.records.statistics import DEFAULT_MARGIN, check_margin
 from manyhands.strategies import parse_strategy
-from manyhands.studies.base.environment import describe_environment
 from manyhands.studies.base.journal import Journal
 from manyhands.studies.base.ledger import Ledger
-from manyhands.studies.base.run_records import FINISHED_RUN, TRIAL, check_fields
-from manyhands.studies.base.statistics import DEFAULT_MARGIN, check_margin
 from manyhands.studies.base.tuning import FIRST_TUNING_SEED, best_rate, check_seeds, tried_on_validation
 from manyhands.studies.compare.results import Comparison, SummaryRow, run_record
 from manyhands.studies.compare.text import with_interval

@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from manyhands.studies.base.seal import write_record
-from manyhands.studies.base.statistics import Estimate, estimate
+from manyhands.records.seal import write_record
+from manyhands.records.statistics import Estimate, estimate
 
 SCHEMA = "manyhands.sweep/1"
 _ROUNDING = 1e-9
@@ -180,4 +180,5 @@ class Sweep:
 
 
 def impact_text(value: float) -> str:
+    """Return an impact factor with three digits or so."""
     return f"{value:.2f}" if value < 100 else f"{value:.1f}" if value < 1e4 else f"{value:.0f}"

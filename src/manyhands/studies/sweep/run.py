@@ -26,12 +26,12 @@ from manyhands.data.catalog import DataRequest, load
 from manyhands.data.dataset import Dataset
 from manyhands.data.split import resplit
 from manyhands.learners import make_learner
+from manyhands.records.environment import describe_environment
+from manyhands.records.fields import whole_number
+from manyhands.records.runs import SESSION, TIME, check_fields
 from manyhands.runtime.signals import uninterrupted
-from manyhands.studies.base.environment import describe_environment
 from manyhands.studies.base.journal import Journal
 from manyhands.studies.base.pool import check_pool, map_unordered, on_first
-from manyhands.studies.base.record_fields import whole_number
-from manyhands.studies.base.run_records import SESSION, TIME, check_fields
 from manyhands.studies.sweep.request import (
     DEFAULT_EPOCHS,
     DEFAULT_HIDDEN,

@@ -6,8 +6,8 @@ import textwrap
 from collections.abc import Sequence
 from typing import Any
 
+from manyhands.records.todorov2021 import published_sweep
 from manyhands.studies.compare.text import seconds_text
-from manyhands.studies.replications.todorov2021 import published_sweep
 from manyhands.studies.sweep.results import Sweep, SweepRow, impact_text
 
 

@@ -1,8 +1,9 @@
 """An MPI job of our own: started by this process, given runs one after the other, and ended whatever happens.
 
-The processes of the job run `manyhands.training.jobs.process`. They and this process talk through the files of one temporary
-folder: the data set, one order and one result for each run, and a few cells of shared memory in which the workers count
-their steps. What is in a file is there whole (written under another name first), and nothing in it is ever executed.
+The processes of the job run `manyhands.training.jobs.process`. They and this process talk through the files of one
+temporary folder: the data set, one order and one result for each run, and a few cells of shared memory in which the
+workers count their steps. What is in a file is there whole (written under another name first), and nothing in it is
+ever executed.
 """
 
 from __future__ import annotations

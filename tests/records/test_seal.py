@@ -5,7 +5,7 @@ import json
 import pytest
 
 from manyhands.core.errors import FormatError
-from manyhands.studies.base.seal import sealed, unsealed, write_record
+from manyhands.records.seal import sealed, unsealed, write_record
 
 RECORD = {"schema": "manyhands.compare/1", "runs": [{"accuracy": 0.25, "seed": 1}], "name": "größer", "none": None}
 

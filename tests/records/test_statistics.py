@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from manyhands.core.errors import SettingsError
-from manyhands.studies.base.statistics import (
+from manyhands.records.statistics import (
     Estimate,
     McNemar,
     Verdict,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from manyhands.studies.base.record_fields import (
+from manyhands.records.fields import (
     AMOUNT,
     LARGEST,
     PROBABILITY,

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from manyhands.studies.compare.laws import Amdahl, Gustafson, Scalability, fit_amdahl, fit_gustafson, fit_scalability
+from manyhands.records.laws import Amdahl, Gustafson, Scalability, fit_amdahl, fit_gustafson, fit_scalability
 
 quick = settings(deadline=None, max_examples=100)
 fractions = st.floats(0, 1)

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 import manyhands
-from manyhands.studies.base import environment
-from manyhands.studies.base.environment import describe_environment, headline
+from manyhands.records import environment
+from manyhands.records.environment import describe_environment, headline
 
 
 def test_facts_are_plain_data():

@@ -1,6 +1,6 @@
 """Means, intervals, paired differences, verdicts and tests; the one place where the project does statistics.
 
-How time depends on the number of workers is in `manyhands.studies.compare.laws`.
+How time depends on the number of workers is in `manyhands.records.laws`.
 """
 
 from __future__ import annotations

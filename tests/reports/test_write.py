@@ -12,13 +12,13 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from manyhands.core.errors import DrawingError, FormatError, ManyhandsError, OutputError, SettingsError
+from manyhands.records.seal import unsealed
 from manyhands.reports.csv_files import csv_files
 from manyhands.reports.figures.all import make_figures
 from manyhands.reports.headline import answer
 from manyhands.reports.html.page import make_page
 from manyhands.reports.schema import complete
 from manyhands.reports.write import check_possible, read_record, write_report
-from manyhands.studies.base.seal import unsealed
 
 
 def contents(folder):
