@@ -17,6 +17,7 @@ from manyhands.doctor.child import ChildFailedError, answer_of
 from manyhands.learners.mlp import kernels
 from manyhands.runtime.affinity import usable_cores
 from manyhands.runtime.cgroups import cpu_quota, memory_limit
+from manyhands.runtime.hardware import memory
 
 PROJECT = Path(__file__).parents[2]
 V2 = "30 20 0:25 / /sys/fs/cgroup rw,nosuid - cgroup2 cgroup2 rw\n"
@@ -106,12 +107,12 @@ class TestMemory:
 
     def test_sizes(self, tmp_path):
         root = machine(tmp_path, proc__meminfo="MemTotal: 2000 kB\nMemFree: 1 kB\nMemAvailable: 1500 kB\n")
-        assert hardware.memory(root) == {"total": 2_048_000, "available": 1_536_000, "limit": None}
+        assert memory(root) == {"total": 2_048_000, "available": 1_536_000, "limit": None}
 
     @pytest.mark.parametrize("text", [None, "", "MemTotal:\n", "MemTotal: much\n"])
     def test_without_proc_the_total_is_asked_for_in_another_way(self, tmp_path, text):
         root = tmp_path if text is None else machine(tmp_path, proc__meminfo=text)
-        found = hardware.memory(root)
+        found = memory(root)
         assert found["available"] is None
         assert found["total"] > 1 << 20
 

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 import manyhands
-from manyhands.records import environment
 from manyhands.records.environment import describe_environment, headline
+from manyhands.runtime.hardware import cpu_model
 
 
 def test_facts_are_plain_data():
@@ -51,7 +51,7 @@ def test_cpu_has_a_name_even_without_proc(monkeypatch):
         raise FileNotFoundError(self)
 
     monkeypatch.setattr(Path, "read_text", missing)
-    assert environment.cpu_model()
+    assert cpu_model()
 
 
 @pytest.mark.parametrize(("cores", "words"), [(1, "1 usable core;"), (2, "2 usable cores;")])

@@ -183,7 +183,7 @@ import sys
 from pathlib import Path
 
 sys.path.insert(0, sys.argv[1])
-import test_codecache as tests
+import test_code_cache as tests
 from manyhands.runtime.trusted_files import TrustedFolder
 
 print(tests.call(tests.load(Path(sys.argv[2])).double, TrustedFolder(Path(sys.argv[3]), "compiled"))[0])

@@ -154,9 +154,9 @@ def test_who_goes_on_in_spite_of_a_signal_is_told_again():
 
 TWICE = """
 import time
-from manyhands import interruption
-with interruption.heeded(), interruption.uninterrupted():
-    interruption.at_once.append(lambda: print("dropped", flush=True))
+from manyhands.runtime import signals
+with signals.heeded(), signals.uninterrupted():
+    signals.at_once.append(lambda: print("dropped", flush=True))
     print("ready", flush=True)
     time.sleep(60)
 """

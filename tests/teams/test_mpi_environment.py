@@ -516,9 +516,9 @@ def test_without_comparing_launcher_and_library_every_process_would_train_alone(
     # The guard of the tests above, taken away: each says that it is the first of one, and nobody notices.
     variables, _ = strangers_variables(1, 2)
     program = (
-        "from manyhands.teams import launchers, world\n"
-        "launchers.announced = lambda: None\n"
-        "print(world.join().rank, world.join().size)\n"
+        "from manyhands.teams import mpi_environment, mpi_world\n"
+        "mpi_environment.announced = lambda: None\n"
+        "print(mpi_world.join().rank, mpi_world.join().size)\n"
     )
     done = run_program(program, [], tmp_path, variables)
     assert (done.returncode, done.stdout) == (0, "0 1\n")

@@ -17,9 +17,9 @@ pytestmark = pytest.mark.skipif(not os.path.isdir("/proc/self"), reason="process
 WAITS = "print(flush=True)\nwhile True: __import__('time').sleep(1)"
 GUARDED = """
 import sys, time
-from manyhands.teams import siblings
-siblings.STOPPED_SECONDS = 1.0
-with siblings.guarded(None):
+from manyhands.teams import startup_watchdog
+startup_watchdog.STOPPED_SECONDS = 1.0
+with startup_watchdog.guarded(None):
     print("waiting", flush=True)
     time.sleep(float(sys.argv[1]))
 print("came up", flush=True)
@@ -126,5 +126,5 @@ def test_a_process_of_unknown_rank_may_be_the_one(start, monkeypatch):
 
 def test_who_says_that_it_ends_is_absent(start):
     first = start(0, WAITS)
-    start(1, f"from manyhands.teams import siblings; siblings.say_leaving()\n{WAITS}")
+    start(1, f"from manyhands.teams import startup_watchdog; startup_watchdog.say_leaving()\n{WAITS}")
     assert startup_watchdog.absent(first.pid) == [1]

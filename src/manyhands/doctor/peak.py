@@ -7,11 +7,9 @@ from typing import Any
 
 import numpy as np
 from llvmlite import ir
-from numba import types
-from numba.core import cgutils
 
 from manyhands.learners.mlp.tiles import available
-from manyhands.runtime.jit import compiled, intrinsic
+from manyhands.runtime.jit import cgutils, compiled, intrinsic, types
 
 _CHAINS = 12
 """Independent sums: enough to hide the latency of every multiply-add unit, few enough for the registers."""

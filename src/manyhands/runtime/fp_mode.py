@@ -12,10 +12,8 @@ import platform
 from typing import Any
 
 from llvmlite import ir
-from numba import types
-from numba.core import cgutils
 
-from manyhands.runtime.jit import inlined, intrinsic
+from manyhands.runtime.jit import cgutils, inlined, intrinsic, types
 
 _FLUSH_AND_ZERO = 0x8040
 _X86 = platform.machine().lower() in ("x86_64", "amd64")

@@ -31,6 +31,8 @@ try:
     with memory_errors_explained("Numba, which compiles what trains,"):
         import numba
         import numba.extending
+        from numba import types as types
+        from numba.core import cgutils as cgutils
         from numba.core import event
 except OutOfMemoryError:
     raise
@@ -82,6 +84,19 @@ def _import_numpy_support() -> None:
 
 
 _import_numpy_support()
+
+__all__ = [
+    "cgutils",
+    "code_folder",
+    "compiled",
+    "gc_paused",
+    "inline_ir",
+    "inlined",
+    "intrinsic",
+    "kept_code",
+    "overload",
+    "types",
+]
 
 Function = TypeVar("Function", bound=Callable[..., object])
 

@@ -18,13 +18,11 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from llvmlite import ir
-from numba import types
-from numba.core import cgutils
 from numpy.typing import NDArray
 
 from manyhands.runtime.affinity import allowed_cores
 from manyhands.runtime.fp_mode import flush_denormals, restore_denormals
-from manyhands.runtime.jit import compiled, inline_ir, inlined, intrinsic
+from manyhands.runtime.jit import cgutils, compiled, inline_ir, inlined, intrinsic, types
 
 # Cells of the shared int64 array, a cache line apart so that waiting does not slow down arriving.
 _LINE = 8

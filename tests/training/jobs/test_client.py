@@ -382,7 +382,7 @@ class TestErrors:
         assert list(memory.iterdir()) == []
 
     def test_programs_that_are_no_mpiexec(self, blobs, memory, tmp_path, monkeypatch):
-        wanted = mpi_environment.kind_of(__import__("manyhands.teams.mpi_world").teams.world.library())
+        wanted = mpi_environment.kind_of(__import__("manyhands.teams.mpi_world").teams.mpi_world.library())
         other = "HYDRA build details" if wanted == mpi_environment.OPEN_MPI else "mpirun (Open MPI) 5.0"
         for name, words in (
             (tmp_path / "missing", f"MANYHANDS_MPIEXEC={tmp_path / 'missing'} is no program that runs"),
@@ -726,9 +726,9 @@ def test_the_user_ends_the_run(tmp_path, mark, number, status, word):
 
 CLOSING = """
 import os, sys
-from manyhands.training import job
-job._MEMORY = sys.argv[1]
-job.Job._await_end = lambda self: (print("closing", flush=True), __import__("time").sleep(60))
+from manyhands.training.jobs import client
+client._MEMORY = sys.argv[1]
+client.Job._await_end = lambda self: (print("closing", flush=True), __import__("time").sleep(60))
 from manyhands.cli import main
 sys.exit(main(sys.argv[2:]))
 """

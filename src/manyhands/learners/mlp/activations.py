@@ -13,7 +13,6 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-from numba import types
 
 from manyhands.learners.mlp.elementwise import activate, exponential, times_slope
 from manyhands.learners.mlp.kernel_args import (
@@ -30,7 +29,7 @@ from manyhands.learners.mlp.kernel_args import (
     Network,
     Work,
 )
-from manyhands.runtime.jit import inlined, overload
+from manyhands.runtime.jit import inlined, overload, types
 
 LEAK = 0.01
 """Slope of leaky ReLU below 0 (Maas et al. 2013)."""

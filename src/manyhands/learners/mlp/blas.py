@@ -17,9 +17,8 @@ from typing import Any
 
 import llvmlite.binding as llvm
 import numpy as np
-from numba import types
 
-from manyhands.runtime.jit import overload
+from manyhands.runtime.jit import overload, types
 
 _AVX512 = ("avx512f", "avx512cd", "avx512bw", "avx512dq", "avx512vl")
 _ROW_MAJOR, _NO_TRANSPOSE, _TRANSPOSE = 101, 111, 112

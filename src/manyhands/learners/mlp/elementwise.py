@@ -7,11 +7,10 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-from numba import types
 
 from manyhands.learners.mlp.kernel_args import IDENTITY, LOGISTIC, RELU, TANH, Batches, Network, Work
 from manyhands.learners.mlp.tiles import prefetch
-from manyhands.runtime.jit import inlined, overload
+from manyhands.runtime.jit import inlined, overload, types
 
 
 def _input(row: Any, scale: Any, shift: Any, center: Any, j: Any) -> Any:

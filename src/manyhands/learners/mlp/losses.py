@@ -13,11 +13,9 @@ import math
 from collections.abc import Callable
 from typing import Any
 
-from numba import types
-
 from manyhands.learners.mlp.elementwise import exponentials, loss_and_delta, minus_labels, probabilities
 from manyhands.learners.mlp.kernel_args import BINARY, CROSS_ENTROPY, POISSON, SQUARED, Batches, Network, Work
-from manyhands.runtime.jit import inlined, overload
+from manyhands.runtime.jit import inlined, overload, types
 
 _TINY = 1e-300
 """What counts as the weight of a batch whose rows have none: enough to divide by."""

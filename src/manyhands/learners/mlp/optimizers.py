@@ -14,8 +14,6 @@ import math
 from collections.abc import Callable
 from typing import Any
 
-from numba import types
-
 from manyhands.learners.mlp.kernel_args import (
     ADADELTA,
     ADAGRAD,
@@ -35,7 +33,7 @@ from manyhands.learners.mlp.kernel_args import (
     Rule,
     Vectors,
 )
-from manyhands.runtime.jit import inline_ir, inlined, overload
+from manyhands.runtime.jit import inline_ir, inlined, overload, types
 
 TRUST = 0.001
 """LARS's coefficient."""

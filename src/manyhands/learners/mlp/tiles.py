@@ -20,10 +20,8 @@ from typing import Any
 
 import llvmlite.binding as llvm
 from llvmlite import ir
-from numba import types
-from numba.core import cgutils
 
-from manyhands.runtime.jit import inline_ir, inlined, intrinsic
+from manyhands.runtime.jit import cgutils, inline_ir, inlined, intrinsic, types
 
 LANES = 16
 """Float32 numbers in a 512-bit register."""
