@@ -329,7 +329,7 @@ class TestMistakes:
 
     @pytest.fixture(autouse=True)
     def no_training(self, monkeypatch, tmp_path):
-        for place in ("training.run.run", "training.run.Runner.run", "studies.methods.run"):
+        for place in ("training.run.run", "training.run.Runner.run", "studies.strategies.run.run"):
             monkeypatch.setattr(f"manyhands.{place}", lambda *_a, **_o: pytest.fail("training was started"))
         monkeypatch.chdir(tmp_path)
 

@@ -280,7 +280,8 @@ def _come_up(
             mpi.Init_thread(mpi.THREAD_MULTIPLE)
     if mpi.Query_thread() < mpi.THREAD_MULTIPLE:
         raise SettingsError(
-            f"{mpi_environment.first_line(version)} does not support threads (MPI_THREAD_MULTIPLE), which the team mpi needs"
+            f"{mpi_environment.first_line(version)} does not support threads (MPI_THREAD_MULTIPLE), which the team "
+            "mpi needs"
         )
     if told is not None and told.size != mpi.COMM_WORLD.Get_size():
         raise _stranger(version, told)

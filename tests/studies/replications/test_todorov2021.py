@@ -45,7 +45,7 @@ def test_impact_is_accuracy_over_time_up_to_their_rounding(number):
 
 
 def test_the_tables_are_part_of_the_package():
-    folder = importlib.resources.files("manyhands.studies") / "published_tables"
+    folder = importlib.resources.files("manyhands.records") / "published_tables"
     assert {f"table{number}.csv" for number in (1, 2, 3)} <= {file.name for file in folder.iterdir()}
     assert len((folder / "table1.csv").read_text().split()) == 1 + 25
 
@@ -62,7 +62,7 @@ def test_the_tables_are_in_the_wheel(tmp_path):
     subprocess.run(command, check=True, capture_output=True, timeout=200)
     (wheel,) = tmp_path.glob("*.whl")
     names = zipfile.ZipFile(wheel).namelist()
-    assert {f"manyhands/studies/published_tables/table{number}.csv" for number in (1, 2, 3)} <= set(names)
+    assert {f"manyhands/records/published_tables/table{number}.csv" for number in (1, 2, 3)} <= set(names)
 
 
 # ---------------------------------------------------------------- tables of made-up runs

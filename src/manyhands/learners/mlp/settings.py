@@ -19,9 +19,9 @@ ACTIVATIONS = (
     "identity", "logistic", "tanh", "relu",
     "leaky_relu", "elu", "selu", "gelu", "silu", "softplus", "softsign",
 )  # fmt: skip
-"""In the order of the codes in `forms`."""
+"""In the order of the codes in `kernel_args`."""
 LOSSES = ("cross_entropy", "binary_cross_entropy", "squared_error", "poisson")
-"""Of softmax, logistic, linear and exponential outputs; in the order of the codes in `forms`."""
+"""Of softmax, logistic, linear and exponential outputs; in the order of the codes in `kernel_args`."""
 DTYPES = ("float32", "float64")
 
 
@@ -49,7 +49,7 @@ DEFAULTS = {
     "lars": Defaults(0.5, weight_decay=1e-4),
 }
 OPTIMIZERS = tuple(DEFAULTS)
-"""In the order of the codes in `forms`."""
+"""In the order of the codes in `kernel_args`."""
 _ONE_VECTOR = ("sgd", "momentum", "nesterov", "lars")
 """Optimizers for which a network keeps one vector beside its parameters; for the others it keeps two."""
 _NUMBERS = ("learning_rate", "l2", "momentum", "beta_1", "beta_2", "epsilon", "rho", "weight_decay", "dropout")

@@ -320,8 +320,8 @@ def compare(
     Returns
     -------
     Comparison
-        ``comparison.summary`` has the table's rows, `manyhands.studies.compare.text.comparison_table` makes text of them,
-        ``comparison.save(path)`` writes the JSON file.
+        ``comparison.summary`` has the table's rows, `manyhands.studies.compare.text.comparison_table` makes text of
+        them, ``comparison.save(path)`` writes the JSON file.
 
     Raises
     ------

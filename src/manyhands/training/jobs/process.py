@@ -1,4 +1,4 @@
-"""What each process of a `manyhands.training.jobs.client` runs: ``python -P -m manyhands.training.jobs.process FOLDER``.
+"""The program of each process of a job: ``python -P -m manyhands.training.jobs.process FOLDER``.
 
 It looks after its owner from its first moment on, before anything heavy is imported and before MPI has begun.
 """
