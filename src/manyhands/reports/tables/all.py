@@ -74,7 +74,7 @@ def _comparison(compare: Record) -> Table:
     often = queries.repetitions(compare)
     times = f"Medians of times and means of accuracies over {often}; below them the 95 % intervals."
     crowd = (
-        f" * More workers than the {queries.cores(compare)}: these times say nothing about more cores."
+        f" * More workers than the {queries.cores(compare)}: timings are not meaningful for more cores."
         if queries.crowded(compare)
         else ""
     )

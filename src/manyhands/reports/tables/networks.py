@@ -43,7 +43,7 @@ def _table(study: Record, title: str, members: Sequence[int]) -> Table:
     )
     notes = ["Means, of times medians; below them the 95 % intervals."]
     if any(row["oversubscribed"] for row in rows):
-        notes.append(f"* More workers than the {queries.cores(study)}: these times say nothing about more cores.")
+        notes.append(f"* More workers than the {queries.cores(study)}: timings are not meaningful for more cores.")
     if chosen:
         notes.append("Bold: the best of all on the validation rows.")
     return Table(
