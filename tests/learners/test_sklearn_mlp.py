@@ -52,7 +52,7 @@ def fitted(dataset, epochs=7, seed=3, rank=0, size=1, control=None, order=None, 
     learner = make_learner("published", settings, dataset.features, len(dataset.classes), rank=rank, seed=seed)
     order = order or order_of(dataset, rank, size)
     with threadpool_limits(1):
-        outcome = learner.run(dataset.train, order, np.full(epochs * order.steps, np.nan), control or controls())
+        outcome = learner.fit(dataset.train, order, np.full(epochs * order.steps, np.nan), control or controls())
     return learner, outcome.losses
 
 

@@ -26,7 +26,7 @@ def merged(first, second, examples, dtype=np.float64):
             asked.append(fraction)
             return np.array(second[team.rank], dtype)
 
-        bootstrap_(RoundContext(team, learner, examples[team.rank], 0.1, True, {}, SimpleNamespace(retrain=retrain)))
+        bootstrap_(RoundContext(team, learner, examples[team.rank], 0.1, True, None, SimpleNamespace(retrain=retrain)))
         return learner.parameters
 
     clocks = [PhaseClock() for _ in range(size)]

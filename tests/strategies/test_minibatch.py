@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from manyhands.core.errors import SettingsError
+from manyhands.core.strategy import Needs
 from manyhands.data.sampler import BatchSampler
 from manyhands.strategies import parse_strategy
 from manyhands.strategies.minibatch import Minibatch
@@ -20,9 +21,8 @@ def parameters(result):
 
 
 def test_five_epochs_on_fixed_shares_are_the_papers():
-    strategy = Minibatch()
-    assert (strategy.passes, strategy.sharding, strategy.parallel) == (5, "fixed", True)
-    assert strategy == parse_strategy("minibatch")
+    assert parse_strategy("minibatch").rules == (Minibatch(),)
+    assert Minibatch().needs == Needs(fixed_shards=True, passes=5)
 
 
 def test_a_message_says_what_would_do():

