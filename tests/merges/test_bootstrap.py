@@ -6,11 +6,9 @@ import numpy as np
 import pytest
 
 import manyhands
-from manyhands.core.errors import SettingsError
 from manyhands.core.samples import Control
 from manyhands.core.strategy import RoundContext
 from manyhands.merges.bootstrap import RATIO, bootstrap_
-from manyhands.strategies import parse_strategy
 from manyhands.teams.launch import launch
 from manyhands.training.clock import PhaseClock
 
@@ -123,8 +121,3 @@ def test_the_second_training_begins_where_the_first_did():
         train(strategy, **still).model.learner.parameters for strategy in ("one-shot", "one-shot:merge=bootstrap")
     )
     np.testing.assert_allclose(corrected, plain, atol=1e-6)
-
-
-def test_own_starts_are_refused():
-    with pytest.raises(SettingsError, match="one start"):
-        parse_strategy("one-shot:merge=bootstrap,starts=own")

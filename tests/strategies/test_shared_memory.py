@@ -195,23 +195,6 @@ def test_hogwild_steps_are_shorter_the_more_take_them():
     assert rule_of("hogwild:scale=none").rate_factors(np.arange(3), 4, 1.0, 5, 3).tolist() == [1] * 3
 
 
-@pytest.mark.parametrize("strategy", ["easgd:10", "hogwild"])
-def test_one_worker_is_sequential_to_the_bit(blobs, strategy):
-    alone, sequential = (
-        run(make_plan(blobs, strategy=text, workers=1, epochs=4, **SMALL), blobs) for text in (strategy, "sequential")
-    )
-    assert alone.model.learner.parameters.tobytes() == sequential.model.learner.parameters.tobytes()
-    assert alone.losses == sequential.losses
-
-
-@pytest.mark.parametrize("strategy", ["easgd:4", "hogwild", "hogwild@50% then easgd:4", "easgd:4@50% then hogwild"])
-@pytest.mark.parametrize("workers", [2, 3])
-def test_it_learns(blobs, strategy, workers):
-    result = run(make_plan(blobs, strategy=strategy, workers=workers, epochs=80, **SMALL), blobs)
-    assert result.accuracy > 0.9
-    assert result.losses[-1] < 0.7 * result.losses[0]
-
-
 @pytest.mark.parametrize(
     "strategy", ["easgd:10", "hogwild", "gradient@20% then hogwild", "easgd:3@20% then periodic:1epoch"]
 )

@@ -210,7 +210,7 @@ class Published(FitLearner):
         return self.predict_proba(table)
 
     def weights(self) -> dict[str, NDArray[Any]]:
-        """Return copies of all layers, named as by the learner `mlp`, which can go on with them.
+        """Return copies of all layers, named as by the learner `mlp`, which can continue from them.
 
         scikit-learn's single output z for two classes is the same as two outputs -z/2 and z/2.
         """

@@ -119,7 +119,7 @@ def mean_(team: Team, vector: Vector, weight: float, send: str, residuals: Resid
     Parameters
     ----------
     team
-        Who talks.
+        The workers.
     vector : ndarray of shape (size,)
         Each worker's own; afterwards the same bits everywhere.
     weight
