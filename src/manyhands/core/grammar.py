@@ -49,7 +49,7 @@ def split(text: str, kind: str, table: Mapping[str, Any], examples: str) -> tupl
             keys[key] = value
         elif values or keys:
             raise SettingsError(
-                f"{kind} {text!r}: {key!r} needs a name, as in key={key}; only the first argument may be a value without one; "
+                f"{kind} {text!r}: {key!r} needs a name, as in key={key}; only the first value may have none; "
                 f"examples: {examples}"
             )
         else:
