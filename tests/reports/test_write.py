@@ -14,9 +14,9 @@ from hypothesis import strategies as st
 from manyhands.core.errors import DrawingError, FormatError, ManyhandsError, OutputError, SettingsError
 from manyhands.records.seal import unsealed
 from manyhands.reports.csv_files import csv_files
-from manyhands.reports.figures.all import make_figures
+from manyhands.reports.figures.registry import make_figures
 from manyhands.reports.headline import answer
-from manyhands.reports.html.page import make_page
+from manyhands.reports.study_page import make_page
 from manyhands.reports.schema import complete
 from manyhands.reports.write import check_possible, read_record, write_report
 
@@ -195,7 +195,7 @@ class TestMatplotlib:
 
     def test_it_is_imported_only_to_draw(self):
         code = (
-            "import sys, manyhands.reports.write, manyhands.reports.figures.all, manyhands.reports.html.page\n"
+            "import sys, manyhands.reports.write, manyhands.reports.figures.registry, manyhands.reports.study_page\n"
             "sys.exit('matplotlib' in sys.modules)"
         )
         assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

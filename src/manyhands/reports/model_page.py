@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from manyhands.core.errors import missing as reasons_text
 from manyhands.data.dataset import Examples
 from manyhands.evaluation.diagnostics import Diagnosis, evaluation
 from manyhands.evaluation.text import NOTHING, certainty, class_cells, percent
@@ -21,17 +22,7 @@ from manyhands.reports.figures.model import (
 )
 from manyhands.reports.figures.style import Draft, Picture
 from manyhands.reports.format import count, first_capital, layers
-from manyhands.reports.html.elements import (
-    definitions,
-    document,
-    escaped,
-    figure_html,
-    links,
-    missing_html,
-    origin,
-    section,
-    table_html,
-)
+from manyhands.reports.page import Page
 from manyhands.reports.publishing import publish
 from manyhands.reports.tables.table import Table
 from manyhands.reports.write import PAGE, make_folder
@@ -41,16 +32,6 @@ EVALUATION = "evaluation.json"
 _TRANSPOSED = ("emnist", "letters-")
 _WIDEST, _MOST_CONFUSIONS = 30, 20
 _QUESTION = "What does the model get wrong?"
-_WORDS = {
-    "accuracy": "share of the test rows classified correctly",
-    "precision": "share of the rows taken for a class that belong to it; a dash if no row was taken for it",
-    "recall": "share of a class's rows that were taken for it; a dash if it has no row here",
-    "F1": "harmonic mean of precision and recall",
-    "mean": "of the classes that have a value, each counting the same",
-    "certainty": "mean probability of the predicted class (confidence)",
-    "calibration error": "rows are put into bins of equal width by the probability of their predicted class; the mean "
-    "over all rows of how far accuracy and mean probability lie apart in their bin (Guo et al. 2017)",
-}
 
 
 def write_diagnosis(
@@ -160,27 +141,18 @@ def _page(
         f"{rows}; {record['environment']['time']}"
     )
     without = left_out(found, examples)
-    figures = [figure_html(each, vector, f"Figure {number}.") for number, (each, vector) in enumerate(pictures, 1)]
-    return document(
-        f"Manyhands: {_QUESTION}",
-        [
-            f"<h1>{escaped(_QUESTION)}</h1>",
-            f'<p class="answer">{escaped(_answer(found))}</p>',
-            f'<p class="subject">{escaped(subject)}</p>',
-            section(
-                "Figures",
-                [
-                    *figures,
-                    f'<p class="note">{escaped(first_capital(without))}.</p>' if without else "",
-                    missing_html(missing),
-                ],
-            ),
-            section("Tables", [table_html(each) for each in _tables(found)]),
-            section("What the words mean", [definitions(_WORDS)]),
-            *origin(record["environment"]),
-            section("Files", [links(files)]),
-        ],
-    )
+    notes = [f"{first_capital(without)}."] if without else []
+    return Page(
+        kind="model",
+        question=_QUESTION,
+        answer=_answer(found),
+        subject=subject,
+        environment=record["environment"],
+        figures=pictures,
+        tables=_tables(found),
+        files=files,
+        notes=[*notes, f"Not drawn: {reasons_text(missing)}."] if missing else notes,
+    ).html()
 
 
 def _answer(found: Diagnosis) -> str:

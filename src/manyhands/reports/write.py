@@ -51,9 +51,9 @@ def write_report(record: Any, folder: str | Path) -> Path:
         If files cannot be written; all others are, and each is whole or not there.
     """
     from manyhands.reports.csv_files import csv_files
-    from manyhands.reports.figures.all import drafts
-    from manyhands.reports.html.page import make_page
+    from manyhands.reports.figures.registry import drafts
     from manyhands.reports.publishing import publish
+    from manyhands.reports.study_page import make_page
 
     whole = sealed(unsealed(record))  # a live run's record becomes what will be read from its file
     completed = complete(unsealed(whole))

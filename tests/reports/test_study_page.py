@@ -7,9 +7,9 @@ import subprocess
 
 import pytest
 
-from manyhands.reports.html.page import make_page
+from manyhands.reports.study_page import make_page
 from manyhands.reports.schema import complete
-from manyhands.reports.tables.all import make_tables
+from manyhands.reports.tables.registry import make_tables
 
 EVIL = "<script>alert(1)</script>"
 BROWSERS_OWN = (".google.com", ".googleapis.com", ".gvt1.com")  # which it asks for updates, and does not find here

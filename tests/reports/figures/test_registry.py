@@ -8,7 +8,7 @@ import threading
 import pytest
 
 from manyhands.core.errors import SettingsError
-from manyhands.reports.figures.all import make_figures
+from manyhands.reports.figures.registry import make_figures
 from manyhands.reports.figures.style import looks, png, svg
 
 SPEED = ["training_time", "speedup", "accuracy", "accuracies", "impact"]
