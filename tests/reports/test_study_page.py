@@ -7,8 +7,8 @@ import subprocess
 
 import pytest
 
-from manyhands.reports.study_page import make_page
 from manyhands.reports.schema import complete
+from manyhands.reports.study_page import make_page
 from manyhands.reports.tables.registry import make_tables
 
 EVIL = "<script>alert(1)</script>"

@@ -16,8 +16,8 @@ from manyhands.records.seal import unsealed
 from manyhands.reports.csv_files import csv_files
 from manyhands.reports.figures.registry import make_figures
 from manyhands.reports.headline import answer
-from manyhands.reports.study_page import make_page
 from manyhands.reports.schema import complete
+from manyhands.reports.study_page import make_page
 from manyhands.reports.write import check_possible, read_record, write_report
 
 

@@ -11,7 +11,7 @@ from manyhands.core.errors import missing as reasons_text
 from manyhands.data.dataset import Examples
 from manyhands.evaluation.diagnostics import Diagnosis, evaluation
 from manyhands.evaluation.text import NOTHING, certainty, class_cells, percent
-from manyhands.records.seal import sealed, write_record
+from manyhands.records.seal import sealed
 from manyhands.reports.csv_cells import csv_text
 from manyhands.reports.figures.model import (
     calibration_figure,
@@ -25,7 +25,8 @@ from manyhands.reports.format import count, first_capital, layers
 from manyhands.reports.page import Page
 from manyhands.reports.publishing import publish
 from manyhands.reports.tables.table import Table
-from manyhands.reports.write import PAGE, make_folder
+from manyhands.reports.write import PAGE
+from manyhands.runtime.atomic_files import make_output_folder
 from manyhands.training.model import TrainedModel
 
 EVALUATION = "evaluation.json"
@@ -47,30 +48,29 @@ def write_diagnosis(
 
     Beside the page stand the record, every figure as PNG and SVG, and CSV files of the classes, the confusion matrix,
     the bins of the calibration error and the wrongly classified rows. An older report of a model is replaced.
-    The numbers are written before anything is drawn, and the page is written last; figures that cannot be drawn,
-    whatever the reason, are missing in it, and nothing else is.
+    A figure that cannot be drawn is missing in the page, and nothing else is.
 
     Parameters
     ----------
     found, model, examples
-        The diagnosis, and what it is of.
+        The diagnosis, and the model and the test rows that it is about.
     folder
-        Where to.
+        The folder to write into.
     record
-        For the JSON file, from `manyhands.evaluation.diagnostics.evaluation`; None: made here.
+        The content of the JSON file (`manyhands.evaluation.diagnostics.evaluation`); None: it is made here.
     transpose
-        Whether images are stored lying on their side, as EMNIST publishes its own. None: if the file of the labels is
-        named like one of EMNIST's.
+        Whether images are stored lying on their side, as EMNIST publishes its own. None: whether the file of the
+        labels is named like one of EMNIST's.
 
     Returns
     -------
     Path
-        Of the page.
+        The path of the page.
 
     Raises
     ------
     DrawingError
-        If figures are missing, of which matplotlib may be the reason. The page is there, and says so.
+        If figures are missing, perhaps because matplotlib is. The page is written all the same, and names them.
     OutputError
         If files cannot be written; all others are, and each is whole or not there.
     """
@@ -78,23 +78,12 @@ def write_diagnosis(
     turned = is_transposed(examples) if transpose is None else transpose
     files = {EVALUATION: (json.dumps(sealed(whole), indent=1) + "\n").encode(), **_csv_files(found)}
     return publish(
-        make_folder(folder),
+        make_output_folder(folder),
         files,
         _drafts(found, model, examples, turned),
         lambda pictures, names, missing: _page(found, model, examples, whole, pictures, names, missing),
         PAGE,
     )
-
-
-def write_evaluation(record: Mapping[str, Any], folder: str | Path) -> None:
-    """Write the record of a report before the report itself is made: what can fail later costs the rest only.
-
-    Raises
-    ------
-    OutputError
-        If it cannot be written.
-    """
-    write_record(make_folder(folder) / EVALUATION, record)
 
 
 def is_transposed(examples: Examples) -> bool:

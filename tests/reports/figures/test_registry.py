@@ -182,16 +182,6 @@ class TestFiles:
         for picture in make_figures(record):
             assert b"\x00" not in svg(picture)
 
-    def test_ids_of_two_pictures_differ(self, records):
-        import re
-
-        time, accuracy = make_figures(records.sweep(name="letters"))
-        ids = [set(re.findall(rb'\bid="([^"]+)"', svg(picture))) for picture in (time, accuracy)]
-        assert ids[0]
-        assert not ids[0] & ids[1]
-        for found, picture in zip(ids, (time, accuracy), strict=True):
-            assert set(re.findall(rb'(?:url\(|href=")#([^")]+)', svg(picture))) <= found
-
     def test_any_thread_may_draw(self, records):
         found = []
         thread = threading.Thread(target=lambda: found.extend(map(svg, make_figures(records.sweep(name="letters")))))
@@ -218,10 +208,9 @@ class TestStyle:
         [
             ({"MPLBACKEND": "nothing"}, b"", b""),
             ({"MPLBACKEND": "module://nothing.there"}, b"text.usetex: True\n", b""),
-            ({}, b"text.usetex: \xff\xfe\n", b""),
             ({"MATPLOTLIBRC": "there"}, b"", b"\xff\n"),
         ],
-        ids=["backend", "inline", "current folder", "named folder"],
+        ids=["backend", "inline", "named folder"],
     )
     def test_settings_of_the_environment(self, tmp_path, variables, here, there):
         (tmp_path / "there").mkdir()

@@ -16,6 +16,7 @@ from manyhands.reports.figures.style import (
     Draft,
     Look,
     Picture,
+    annotate,
     dress,
     legend_above,
     looks,
@@ -137,19 +138,9 @@ def _arrow(axes: Axes, value: float, edge: float, y: float, look: Look, *, named
     """Draw, at the edge of an axis, that a value lies beyond, and which: if there is room."""
     below = value < edge
     axes.plot([edge], [y], color=look.colour, marker="<" if below else ">", markersize=5)
-    if not named:
-        return
-    shift = 5 if below else -5
-    axes.annotate(
-        f"{value:.3g}",
-        (edge, y),
-        xytext=(shift, 0),
-        textcoords="offset points",
-        fontsize=8,
-        color=look.colour,
-        va="center",
-        ha="left" if below else "right",
-    )
+    if named:
+        side, shift = ("left", 5) if below else ("right", -5)
+        annotate(axes, f"{value:.3g}", (edge, y), (shift, 0), look.colour, va="center", ha=side)
 
 
 def _view(values: Sequence[Value], measure: Measure, margin: float) -> tuple[float, float]:
@@ -197,15 +188,18 @@ def _finding(study: Record, members: Sequence[int]) -> str:
     rows = sorted((alone[each] for each in members if each in alone), key=lambda row: row["accuracy_mean"])
     changed = [row for each in members for row in networks.rows_of(study, each) if row["delta_pp"] is not None]
 
-    def name(row: Record) -> str:
-        return str(study["networks"][row["network"]]["name"])
-
-    ends = [f"{decimal(100 * row['accuracy_mean'])} % ({name(row)})" for row in (rows[:1] + rows[1:][-1:])]
+    ends = [f"{decimal(100 * row['accuracy_mean'])} % ({_name(study, row)})" for row in (rows[:1] + rows[1:][-1:])]
     text = f"One worker: {' to '.join(ends)}"
     if changed:
         worst = min(changed, key=lambda row: row["delta_pp"])
-        text += f"; averaging cost most in {name(worst)} ({networks.who(worst)}: {worst['delta_pp']:+.2f} points)"
+        text += (
+            f"; averaging cost most in {_name(study, worst)} ({networks.who(worst)}: {worst['delta_pp']:+.2f} points)"
+        )
     return text
+
+
+def _name(study: Record, row: Record) -> str:
+    return str(study["networks"][row["network"]]["name"])
 
 
 def _learning(study: Record, axis: str, members: Sequence[int]) -> Picture | None:
@@ -297,10 +291,7 @@ def _surest(study: Record) -> str:
     rows = list(networks.alone(study).values())
     over = sum(row["confidence_mean"] > row["accuracy_mean"] for row in rows)
     best, worst = (pick(rows, key=lambda row: row["calibration_error_mean"]) for pick in (min, max))
-    ends = [
-        f"{decimal(100 * row['calibration_error_mean'], 1)} % ({study['networks'][row['network']]['name']})"
-        for row in (best, worst)
-    ]
+    ends = [f"{decimal(100 * row['calibration_error_mean'], 1)} % ({_name(study, row)})" for row in (best, worst)]
     return (
         f"with one worker, {over} of {count(len(rows), 'network')} {'is' if over == 1 else 'are'} surer than right; "
         f"the calibration error goes from {' to '.join(ends)}"
@@ -315,17 +306,8 @@ def _label(axes: Axes, study: Record, points: Sequence[tuple[float, float, Recor
         if row["network"] in named or crowded or len(named) == _LABELLED:
             continue
         named[row["network"]] = x, y
-        text = label(study["networks"][row["network"]]["name"], 28)
-        right = x < 60
-        axes.annotate(
-            text,
-            (x, y),
-            xytext=(6 if right else -6, 4),
-            textcoords="offset points",
-            fontsize=8,
-            color=INK,
-            ha="left" if right else "right",
-        )
+        side, shift = ("left", 6) if x < 60 else ("right", -6)
+        annotate(axes, label(_name(study, row), 28), (x, y), (shift, 4), ha=side)
 
 
 def _tradeoff(study: Record) -> Picture:
@@ -343,15 +325,12 @@ def _tradeoff(study: Record) -> Picture:
         axes.plot(*places, color=colour, marker="o", markersize=size, linestyle="none")
     for number, row in enumerate(front):
         if row in shown:
-            text = label(study["networks"][row["network"]]["name"], 28)
             place = row["train_s"], 100 * row["accuracy_mean"]
-            axes.annotate(
-                text, place, xytext=(6, -11 if number % 2 else 6), textcoords="offset points", fontsize=8, color=INK
-            )
+            annotate(axes, label(_name(study, row), 28), place, (6, -11 if number % 2 else 6))
     _seconds_axis(axes)
     axes.set_ylim(low - 0.08 * (high - low) - 0.2, high + 0.08 * (high - low) + 0.2)
     dress(axes, "training time, s", "accuracy on the test rows, %")
-    names = [study["networks"][row["network"]]["name"] for row in front]
+    names = [_name(study, row) for row in front]
     missing = len(rows) - len(shown)
     below = f" Below the axis: {count(missing, 'network')}." if missing else ""
     finding = f"none is both faster and better than {listed(names)}"

@@ -10,7 +10,6 @@ import contextlib
 import importlib.util
 import io
 import os
-import re
 import sys
 import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -41,11 +40,11 @@ class Picture:
     Attributes
     ----------
     name
-        Of its files, without ending.
+        The name of its files, without ending.
     caption
-        What is seen, with the finding.
+        The text below the figure, with the finding.
     alt
-        What it shows, for those who cannot see it.
+        A description for readers who cannot see the figure.
     figure
         The drawing.
     """
@@ -63,9 +62,9 @@ class Draft:
     Attributes
     ----------
     name
-        Of its files, without ending.
+        The name of its files, without ending.
     draw
-        Draws it; None if there is nothing to be drawn.
+        A function that draws it, and returns None if there is nothing to be drawn.
     """
 
     name: str
@@ -88,9 +87,9 @@ class Mark:
     Attributes
     ----------
     x, y
-        Where.
+        The place.
     interval
-        Its 95 % interval, if it has one.
+        The 95 % interval of y, if it has one.
     hollow
         Whether there were more workers than cores.
     """
@@ -109,7 +108,7 @@ _DRAWING = threading.RLock()
 
 
 def require_matplotlib() -> None:
-    """Import matplotlib, if need be without the user's settings for it, where these keep it from being imported.
+    """Import matplotlib, without the user's settings for it if these keep it from being imported.
 
     Raises
     ------
@@ -125,8 +124,8 @@ def require_matplotlib() -> None:
             ) from error
         except Exception as error:
             raise SettingsError(
-                f"a report needs matplotlib, which cannot be loaded ({reason(error)}): look at MPLBACKEND, "
-                "MPLCONFIGDIR and matplotlibrc, also in the current folder"
+                f"a report needs matplotlib, which cannot be loaded ({reason(error)}): check MPLBACKEND, MPLCONFIGDIR "
+                "and matplotlibrc, also in the current folder"
             ) from error
 
 
@@ -135,44 +134,21 @@ def _import_matplotlib() -> None:
         import matplotlib.figure
     except ImportError:
         raise
-    except Exception:  # an unknown MPLBACKEND, a matplotlibrc that is no text, ...
+    except Exception:  # an unknown MPLBACKEND, or a matplotlibrc that cannot be read
         if "matplotlib" in sys.modules:
             raise
         for name in [each for each in sys.modules if each.startswith("matplotlib.")]:
-            del sys.modules[name]  # parts of a package that is not there
-        with _plain_environment():
+            del sys.modules[name]  # parts of a package that was not imported
+        spec = importlib.util.find_spec("matplotlib")
+        own = "" if spec is None or spec.origin is None else str(Path(spec.origin).parent / "mpl-data")
+        before = dict(os.environ)
+        os.environ.pop("MPLBACKEND", None)
+        os.environ["MATPLOTLIBRC"] = own
+        try:
             import matplotlib.figure  # noqa: F401
-
-
-@contextlib.contextmanager
-def _plain_environment() -> Iterator[None]:
-    """Let matplotlib find its own matplotlibrc, and no backend."""
-    spec = importlib.util.find_spec("matplotlib")
-    data = "" if spec is None or spec.origin is None else str(Path(spec.origin).parent / "mpl-data")
-    names = ("MPLBACKEND", "MATPLOTLIBRC")
-    before = {name: os.environ.pop(name) for name in names if name in os.environ}
-    os.environ["MATPLOTLIBRC"] = data
-    try:
-        with _inside(data):
-            yield
-    finally:
-        del os.environ["MATPLOTLIBRC"]
-        os.environ.update(before)
-
-
-@contextlib.contextmanager
-def _inside(folder: str) -> Iterator[None]:
-    """Change into a folder, as a matplotlibrc in the current one comes first; not if other threads may open files."""
-    if threading.active_count() > 1 or not os.path.isdir(folder):  # noqa: PTH112 - a plain question
-        yield
-        return
-    here = os.open(".", os.O_RDONLY)
-    try:
-        os.chdir(folder)
-        yield
-    finally:
-        os.fchdir(here)
-        os.close(here)
+        finally:
+            os.environ.clear()
+            os.environ.update(before)
 
 
 @contextlib.contextmanager
@@ -315,6 +291,13 @@ def legend_above(figure: Figure, axes: Sequence[Axes], columns: int = 4) -> None
         text.set_fontfamily(_FONT)
 
 
+def annotate(
+    axes: Axes, text: str, point: tuple[float, float], shift: tuple[float, float], colour: str = INK, **alignment: Any
+) -> None:
+    """Write a small text beside a point; ``shift`` is in typographic points."""
+    axes.annotate(text, point, xytext=shift, textcoords="offset points", fontsize=8, color=colour, **alignment)
+
+
 def png(picture: Picture) -> bytes:
     """Return the picture as PNG; the same picture gives the same bytes."""
     buffer = io.BytesIO()
@@ -324,19 +307,11 @@ def png(picture: Picture) -> bytes:
 
 
 def svg(picture: Picture) -> bytes:
-    """Return the picture as SVG; the same picture gives the same bytes, and no two pictures share an id."""
+    """Return the picture as SVG; the same picture gives the same bytes."""
+    import matplotlib
+
     buffer = io.StringIO()
     nothing = dict.fromkeys(("Date", "Creator", "Format", "Type"))
-    with plain_style():
+    with plain_style(), matplotlib.rc_context({"svg.hashsalt": picture.name}):  # without it, ids are random
         picture.figure.savefig(buffer, format="svg", backend="svg", metadata=nothing)
-    return _with_ids_of(picture.name, buffer.getvalue()).encode()
-
-
-def _with_ids_of(name: str, text: str) -> str:
-    """Replace ids by numbers: matplotlib draws them by lot, unless a global setting is changed."""
-    names: dict[str, str] = {}
-
-    def numbered(found: re.Match[str]) -> str:
-        return found[1] + names.setdefault(found[2], f"{name}-{len(names)}")
-
-    return re.sub(r"""(\bid="|url\(#|href="#)([^")]+)""", numbered, text)
+    return buffer.getvalue().encode()
