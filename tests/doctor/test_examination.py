@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from manyhands.doctor import datasets, examination, hardware, messages, rates, software
+from manyhands.doctor import datasets, examination, hardware, mpi, rates, software
 from manyhands.doctor.child import ChildFailedError, answer_of
 from manyhands.learners.mlp import kernels
 
@@ -74,10 +74,10 @@ class TestMessages:
     def test_slurm(self, monkeypatch):
         for name in ("SLURM_JOB_ID", "SLURM_NTASKS", "SLURM_CPUS_PER_TASK"):
             monkeypatch.delenv(name, raising=False)
-        assert messages.slurm()["job"] is None
+        assert mpi.slurm()["job"] is None
         monkeypatch.setenv("SLURM_JOB_ID", "77")
         monkeypatch.setenv("SLURM_NTASKS", "4")
-        assert {name: messages.slurm()[name] for name in ("job", "tasks", "cores_per_task")} == {
+        assert {name: mpi.slurm()[name] for name in ("job", "tasks", "cores_per_task")} == {
             "job": "77",
             "tasks": "4",
             "cores_per_task": None,
@@ -85,14 +85,14 @@ class TestMessages:
 
     def test_mpi_is_not_initialized_here(self):
         code = (
-            "import sys\nfrom manyhands.doctor.messages import message_passing\n"
+            "import sys\nfrom manyhands.doctor.mpi import message_passing\n"
             "message_passing()\nassert 'mpi4py' not in sys.modules"
         )
         subprocess.run([sys.executable, "-c", code], check=True, timeout=60)
 
     def test_an_mpiexec_that_does_not_run(self, monkeypatch):
         monkeypatch.setenv("MANYHANDS_MPIEXEC", "/no/such/mpiexec")
-        found = messages.message_passing()
+        found = mpi.message_passing()
         assert found["mpiexec"] is None
         assert "/no/such/mpiexec" in found["mpiexec_problem"]
 

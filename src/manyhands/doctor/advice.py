@@ -23,7 +23,7 @@ Section = dict[str, Any]
 
 
 class Advice(NamedTuple):
-    """One piece of advice: the section it is about, sentences, and what to type (None: the sentences say it)."""
+    """One piece of advice: its section, its sentences, and the command to type, if there is one."""
 
     topic: str
     text: str
@@ -81,7 +81,7 @@ def _cores(record: Section, cores: Section) -> Iterator[Advice]:
 
 
 def _limited(cores: dict[str, Any]) -> str:
-    """Say what limits the cores, and what lifts that."""
+    """Return what limits the cores, and how to lift the limit."""
     if cores["affinity"] == 1:
         return (
             "; this process is bound to that one: ask for more where it was started (taskset --cpu-list, Slurm's "
@@ -150,7 +150,7 @@ def _numpys_blas(record: Section, blas: Section) -> Iterator[Advice]:
 
 
 def _slower(used: str, blas: dict[str, Any], rates: dict[str, Any] | None) -> bool:
-    """Tell whether NumPy's kernels are slower: other ones than ours, and by measurement where there is one."""
+    """Return whether NumPy's kernels are slower: other kernels than ours, and slower ones where rates were measured."""
     if used.lower() == blas["private"]["core_type"].lower() or (_has_512(used) and blas["fastest"] is not None):
         return False  # the same kernels: whatever was measured, it was noise
     if rates is None:

@@ -1,4 +1,4 @@
-"""How fast one core computes and copies, measured in about a second.
+"""Rates of arithmetic and copying on one core, measured in about a second.
 
 ``measured_rates`` measures in a process of its own (``python -m manyhands.doctor.rates``): kernels that
 someone has chosen by a variable may use instructions that this CPU does not have.
@@ -17,7 +17,7 @@ SHAPES = {"batch": (200, 80, 784), "large": (2048, 2048, 2048)}
 """m, n, k of C = A B: a batch of 200 images and the first layer of 784-75-10 (75 padded to 80), and a large product."""
 
 _SECONDS = {"batch": 0.1, "large": 0.25}
-"""Enough for more than one large product: the first one also gets its memory from the system."""
+"""The seconds to measure: enough for several large products, as the first one also gets its memory."""
 _PATIENCE = 120.0
 _COPIED_BYTES = 1 << 26  # more than most caches hold
 
@@ -40,7 +40,7 @@ def measured_rates() -> dict[str, Any]:
 
 
 def measure() -> dict[str, Any]:
-    """Measure in this process; see `measured_rates`."""
+    """Return the rates that this process measures; see `measured_rates`."""
     from threadpoolctl import threadpool_limits
 
     from manyhands.doctor.peak import multiply_add_rate

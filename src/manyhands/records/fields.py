@@ -134,6 +134,6 @@ def interval_within(low: float, high: float) -> Check:
 TEXT, FLAG, ANY_OBJECT = typed(str, "a text"), typed(bool, "true or false"), typed(dict, "an object")
 AMOUNT = number_within(0)
 SHARE, PERCENT = number_within(0, 1), number_within(0, 100 + 1e-9)
-"""Accuracies and the like; percent allows for the rounding of 100 times a share."""
+"""Checks of accuracies; percent allows for the rounding of 100 times a share."""
 PROBABILITY = number_within(0, 1 + 1e-5)
-"""A mean of probabilities, which need not add up to 1 to the last bit."""
+"""The check of a mean of probabilities, which need not add up to 1 to the last bit."""

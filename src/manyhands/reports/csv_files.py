@@ -1,4 +1,4 @@
-"""The numbers of a report as CSV files: points for decimals, commas between, one header line."""
+"""The numbers of a report as CSV files with one header line, decimal points and commas between cells."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The report of one model: what it gets wrong and how sure it is, as a page with pictures and tables."""
+"""The report of one model: its mistakes and its calibration, as a page with figures and tables."""
 
 from __future__ import annotations
 
@@ -92,7 +92,7 @@ def is_transposed(examples: Examples) -> bool:
 
 
 def left_out(found: Diagnosis, examples: Examples) -> str:
-    """Say which pictures there cannot be, and why; nothing if all can."""
+    """Return which pictures are left out, and why; an empty text if none is."""
     if image_shape(examples) is None:
         shape = " x ".join(map(str, examples.features.shape[1:]))
         return (
@@ -145,7 +145,7 @@ def _page(
 
 
 def _answer(found: Diagnosis) -> str:
-    """Say what was found in one or two sentences."""
+    """Return the findings in one or two sentences."""
     wrong, rows = len(found.mistakes), len(found.truth)
     start = f"{wrong} of {count(rows, 'test row')} are taken for another class: accuracy {percent(found.accuracy)} %."
     worst = min((each for each in found.classes if each.f1 is not None), key=lambda each: each.f1 or 0.0)

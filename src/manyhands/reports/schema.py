@@ -1,4 +1,4 @@
-"""What a report is made from: records, checked once, so that everything after may rely on their fields."""
+"""The schema of the records that reports are made from: a record is checked once, and later code relies on it."""
 
 from __future__ import annotations
 
@@ -249,7 +249,7 @@ _NETWORKS = object_of(
 
 
 def _networks(value: Any, where: str) -> Record:
-    """Check a study of networks: whatever names a network must name one of its own."""
+    """Check a study of networks; every number of a network must be that of one of its networks."""
     found: Record = _NETWORKS(value, where)
     number = len(found["networks"])
     named = [("best", found["best"]), *(("summary", row["network"]) for row in found["summary"])]
@@ -261,7 +261,7 @@ def _networks(value: Any, where: str) -> Record:
 
 
 def _compare(value: Any, where: str) -> Record:
-    """Check a comparison, and derive what older files lack."""
+    """Check a comparison, and derive the fields that older files lack."""
     found: Record = _COMPARE(value, where)
     if not found["settings"]["scaled"]:
         margin = found["settings"]["margin"]

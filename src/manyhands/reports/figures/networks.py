@@ -91,7 +91,7 @@ def _crowd(study: Record, rows: Sequence[Record]) -> str:
 
 Value = tuple[float, list[float] | None]
 Measure = Callable[[Record], Value | None]
-"""Returns a row's value and its interval; None if it has no such value."""
+"""A function that returns a row's value and its interval; None if the row has no such value."""
 
 
 def _accuracy(row: Record) -> Value | None:
@@ -135,7 +135,7 @@ def _dots(axes: Axes, study: Record, members: Sequence[int], measure: Measure, s
 
 
 def _arrow(axes: Axes, value: float, edge: float, y: float, look: Look, *, named: bool) -> None:
-    """Draw, at the edge of an axis, that a value lies beyond, and which: if there is room."""
+    """Draw an arrow at the edge of an axis for a value beyond it, with the value if there is room."""
     below = value < edge
     axes.plot([edge], [y], color=look.colour, marker="<" if below else ">", markersize=5)
     if named:
@@ -144,7 +144,7 @@ def _arrow(axes: Axes, value: float, edge: float, y: float, look: Look, *, named
 
 
 def _view(values: Sequence[Value], measure: Measure, margin: float) -> tuple[float, float]:
-    """Return from where to where an axis shall go, so that a few far values do not make the others one dot."""
+    """Return the limits of an axis that leave out a few far values, so that the others can be told apart."""
     means = [mean for mean, _ in values]
     if measure is _time or not means:
         return 0.0, float("inf")
@@ -171,7 +171,7 @@ def _lowest(values: Sequence[float]) -> float:
 
 
 def _seconds_axis(axes: Axes) -> None:
-    """Let the x axis be logarithmic, with few and plain numbers."""
+    """Make the x axis logarithmic, with few and plain numbers."""
     from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
     axes.set_xscale("log")
@@ -183,7 +183,7 @@ def _seconds_axis(axes: Axes) -> None:
 
 
 def _finding(study: Record, members: Sequence[int]) -> str:
-    """Return the ends of the accuracies with one worker, and of what averaging changes."""
+    """Return the range of the accuracies with one worker, and the largest loss by averaging."""
     alone = networks.alone(study)
     rows = sorted((alone[each] for each in members if each in alone), key=lambda row: row["accuracy_mean"])
     changed = [row for each in members for row in networks.rows_of(study, each) if row["delta_pp"] is not None]
@@ -240,7 +240,7 @@ def _learning(study: Record, axis: str, members: Sequence[int]) -> Picture | Non
 
 
 def _speed(study: Record, members: Sequence[int]) -> str:
-    """Say who reached the highest target that any reached first, by epochs and by seconds."""
+    """Return which networks reached the highest target first, by epochs and by seconds."""
     alone = networks.alone(study)
     for place in range(len(study["settings"]["targets"]) - 1, -1, -1):
         reached = [
@@ -259,7 +259,7 @@ def _speed(study: Record, members: Sequence[int]) -> str:
 
 
 def _certainty(study: Record) -> Picture:
-    """Draw confidence against accuracy: everything, and where most networks are."""
+    """Draw confidence against accuracy: all networks, and the region of most of them."""
     figure, panels = new_figure(1, 2, width=9.6, height=4.6)
     styles = looks(networks.trainers(study))
     points = [(100 * row["accuracy_mean"], 100 * row["confidence_mean"], row) for row in study["summary"]]
@@ -299,7 +299,7 @@ def _surest(study: Record) -> str:
 
 
 def _label(axes: Axes, study: Record, points: Sequence[tuple[float, float, Record]]) -> None:
-    """Name the first networks, each once, where there is room."""
+    """Write the names of the first networks, each once, where there is room."""
     named: dict[int, tuple[float, float]] = {}
     for x, y, row in points:
         crowded = any(abs(x - other) < 30 and abs(y - place) < 5 for other, place in named.values())

@@ -190,7 +190,7 @@ def _measured(compare: Record, name: str, field: str) -> list[Record]:
 
 
 def _scale(axes: Axes, workers: Sequence[int], crowded: set[int], values: Sequence[float]) -> None:
-    """Put the workers where they are on the x axis, which doubles at equal distances if there are many."""
+    """Scale the x axis by the number of workers, logarithmically if there are many."""
     doubling = max(workers) > _LOG_FROM
     if doubling:
         axes.set_xscale("log", base=2)

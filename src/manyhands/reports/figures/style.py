@@ -1,4 +1,4 @@
-"""How figures look, and how they become files. The one module that imports matplotlib, and only when it draws.
+"""The style of figures, and their files. matplotlib is imported by figures only, and only to draw.
 
 Figures are plain objects, made without pyplot and without its global state: any thread may draw, and nothing stays.
 They look the same whatever the user's matplotlibrc says, and need none of the backends that draw on screens.
@@ -104,7 +104,7 @@ REFERENCE = Look(INK, "X", (0, (4, 2)))
 
 
 _DRAWING = threading.RLock()
-"""Of matplotlib's settings, which are global: they are ours while we draw."""
+"""The lock of matplotlib's settings, which are global and are changed while a figure is drawn."""
 
 
 def require_matplotlib() -> None:
@@ -215,7 +215,7 @@ def new_sheet(width: float, height: float) -> tuple[Figure, Axes]:
 
 
 def end_sheet(figure: Figure, axes: Axes) -> None:
-    """Let the panel be the whole sheet again, whatever was drawn: called last."""
+    """Make the panel fill the whole sheet again after everything was drawn."""
     width, height = figure.get_size_inches()
     axes.set_aspect("auto")
     axes.set_xlim(0, width)
@@ -223,7 +223,7 @@ def end_sheet(figure: Figure, axes: Axes) -> None:
 
 
 def dress(axes: Axes, x: str, y: str, title: str = "") -> None:
-    """Label a panel, and leave of its frame what is needed."""
+    """Label a panel, and remove the parts of its frame that show nothing."""
     axes.set_facecolor("white")
     axes.set_xlabel(x, fontsize=10.5, color=INK, fontfamily=_FONT)
     axes.set_ylabel(y, fontsize=10.5, color=INK, fontfamily=_FONT)
@@ -264,7 +264,7 @@ def draw_series(axes: Axes, marks: Sequence[Mark], look: Look, name: str, *, lin
 
 
 def from_zero(panels: Sequence[Axes]) -> None:
-    """Let the y axes, shared or not, start at 0 and end above everything drawn: called last."""
+    """Make the y axes start at 0 and end above everything that was drawn."""
     tops = [panel.get_ylim()[1] for panel in panels]
     for panel, top in zip(panels, tops, strict=True):
         panel.set_ylim(0, 1.03 * top)
