@@ -26,7 +26,7 @@ from manyhands.records.fields import (
     whole_number,
 )
 from manyhands.records.runs import SECONDS
-from manyhands.records.statistics import DEFAULT_MARGIN, ratio_interval
+from manyhands.records.statistics import DEFAULT_MARGIN
 
 Record = dict[str, Any]
 
@@ -50,8 +50,7 @@ class Parts:
 def complete(record: Any) -> Record:
     """Return a checked copy of a record in which every known field exists, None where it has no value.
 
-    Older files lack what later versions added: it is None here, or derived from what is there. Completing twice
-    changes nothing.
+    Completing a record twice changes nothing.
 
     Parameters
     ----------
@@ -261,44 +260,12 @@ def _networks(value: Any, where: str) -> Record:
 
 
 def _compare(value: Any, where: str) -> Record:
-    """Check a comparison, and derive the fields that older files lack."""
+    """Check a comparison; every row that was compared with the sequential run must have a verdict."""
     found: Record = _COMPARE(value, where)
-    if not found["settings"]["scaled"]:
-        margin = found["settings"]["margin"]
-        found["summary"] = [{**row, **_derived(row, found["runs"], margin)} for row in found["summary"]]
+    for place, row in enumerate(found["summary"]):
+        if row["verdict"] is None and row["strategy"] != "sequential" and not found["settings"]["scaled"]:
+            raise FormatError(f"{f'{where}.summary'.lstrip('.')}[{place}].verdict is missing; {ADVICE}")
     return found
-
-
-def _derived(row: Record, runs: list[Record], margin: float) -> Record:
-    """Return verdict and interval of the speedup of a row, derived if it has none."""
-    verdict, interval = row["verdict"], row["speedup_ci95"]
-    if row["strategy"] != "sequential":
-        verdict = verdict or _verdict(row["delta_ci95"], margin)
-        interval = interval or _speedup_interval(row, runs)
-    return {"verdict": verdict, "speedup_ci95": interval}
-
-
-def _verdict(interval: list[float] | None, margin: float) -> str:
-    """Return the word for an interval of differences; see `manyhands.records.statistics.verdict`."""
-    if interval is None:
-        return "undecided"
-    low, high = interval
-    if -margin < low and high < margin:
-        return "same"
-    return "lower" if high < 0 else "higher" if low > 0 else "undecided"
-
-
-def _speedup_interval(row: Record, runs: list[Record]) -> list[float] | None:
-    """Return the interval of the speedup from the runs' own times, paired by seed."""
-    base = {run["seed"]: run["seconds"]["train"] for run in runs if run["strategy"] == "sequential"}
-    pairs = [
-        (base[run["seed"]], run["seconds"]["train"])
-        for run in runs
-        if (run["strategy"], run["workers"]) == (row["strategy"], row["workers"])
-        and base.get(run["seed"])
-        and run["seconds"]["train"]
-    ]
-    return ratio_interval([reference for reference, _ in pairs], [time for _, time in pairs]) if pairs else None
 
 
 def _study(value: Any, where: str) -> Record:

@@ -28,7 +28,6 @@ CASES = {
     "interrupted": (lambda r: r.interrupted(r.compare()), [*SPEED[:3], "impact"]),
     "nothing finished": (lambda r: r.nothing_finished(), []),
     "no summary": (lambda r: {**r.compare(), "runs": [], "summary": [], "laws": []}, []),
-    "older": (lambda r: r.older(r.compare()), SPEED),
     "scaled": (lambda r: r.compare(scaled=True), ["training_time", "scaled_speedup", *SPEED[2:]]),
     "sweep": (lambda r: r.sweep(), SURFACES),
     "sweep of other data": (lambda r: r.sweep(name="letters"), SURFACES),
