@@ -162,7 +162,7 @@ class TestSoftware:
         extras = tomllib.loads((PROJECT / "pyproject.toml").read_text())["project"]["optional-dependencies"]
         for name, extra, _ in software.OPTIONAL:
             assert any(each.startswith(name) for each in extras[extra]), name
-        assert {extra for _, extra, _ in software.OPTIONAL} == extras.keys() - {"dev", "test"}
+        assert {extra for _, extra, _ in software.OPTIONAL} == extras.keys() - {"dev", "docs", "test"}
 
     def test_versions(self):
         assert software.version_of("numpy")
