@@ -97,14 +97,9 @@ FOREIGN = ["Softmax", "Moments"]
 """Learners of tests/learners/foreign.py: not the MLP, and not known to processes, so threads run them."""
 
 
-@pytest.fixture(scope="module")
-def runner(blobs):
-    """Carries out all runs on the blobs, those of the team mpi in jobs that stay until the module's end.
-
-    The test rows serve for validation, too: nothing is claimed about accuracy here.
-    """
-    with Runner(replace(blobs, validation=blobs.test)) as one:
-        yield one
+@pytest.fixture
+def runner(blobs_runner):
+    return blobs_runner
 
 
 def train(runner, strategy, team="threads", workers=1, learner="relu-adam", **changes):
