@@ -19,7 +19,7 @@ from manyhands.runtime.shared_reduce import (
     LOST,
     arrive_and_wait,
     combine_here,
-    new_cells,
+    new_barrier_state,
     reduce,
     wait,
 )
@@ -72,7 +72,7 @@ def meetings_in(room, vectors):
 @pytest.fixture(scope="module", autouse=True)
 def compiled_before():
     """Compile, so that no time measured below is a compiler's."""
-    wait(new_cells(), 1)
+    wait(new_barrier_state(), 1)
     for dtype in (np.float32, np.float64):
         room = ThreadGroup(1)
         reduce(meetings_in(room, [np.zeros(3, dtype)])[0], True, np.zeros(3, dtype), True)
@@ -83,7 +83,7 @@ def compiled_before():
 
 @pytest.mark.parametrize(("size", "times"), [(1, 100), (2, 4000), (5, 1000)])
 def test_nobody_is_released_before_all_are_there(size, times):
-    cells, arrived = new_cells(size), np.zeros((times, size), np.int64)
+    cells, arrived = new_barrier_state(size), np.zeros((times, size), np.int64)
 
     def work(rank):
         answers, missing = set(), 0
@@ -124,7 +124,7 @@ def test_generations_go_on_where_32_bits_end():
 
 def test_with_more_workers_than_cores_they_look_less_before_they_sleep(monkeypatch):
     monkeypatch.setattr(shared_reduce, "allowed_cores", lambda: {0, 1, 2})
-    looks = [int(new_cells(size)[shared_reduce._PATIENCE]) for size in (1, 3, 4, 100)]
+    looks = [int(new_barrier_state(size)[shared_reduce._PATIENCE]) for size in (1, 3, 4, 100)]
     assert looks[0] == looks[1] > looks[2] == looks[3]
 
 
@@ -156,7 +156,7 @@ def test_who_comes_to_a_team_called_off_is_told_at_once():
 
 
 def test_waiting_for_who_is_late_takes_next_to_no_processor_time():
-    cells = new_cells(2)
+    cells = new_barrier_state(2)
 
     def work(rank):
         if rank == 1:

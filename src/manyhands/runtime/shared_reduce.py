@@ -46,7 +46,7 @@ _FUTEX = {"x86_64": 202, "aarch64": 98}.get(platform.machine(), 0) if sys.platfo
 _WAIT_PRIVATE, _WAKE_PRIVATE = 128, 129
 
 
-def new_cells(size: int = 1) -> NDArray[np.int64]:
+def new_barrier_state(size: int = 1) -> NDArray[np.int64]:
     """Return the cells that one team of ``size`` workers shares."""
     cells = np.zeros(_CELLS, np.int64)
     cells[_PATIENCE] = _LOOKS if size <= len(allowed_cores()) else _LOOKS_CROWDED
@@ -224,7 +224,7 @@ class SharedReduction(NamedTuple):
 def no_peers() -> SharedReduction:
     """Return a meeting for kernels that hold no round: of the same types, and never entered."""
     return SharedReduction(
-        new_cells(),
+        new_barrier_state(),
         np.zeros(1, np.uintp),
         np.zeros(1),
         np.zeros(1, np.uintp),

@@ -48,7 +48,7 @@ class ThreadGroup:
     partials: NDArray[np.float64] = field(init=False)
 
     def __post_init__(self) -> None:
-        self.cells = shared_reduce.new_cells(self.size)
+        self.cells = shared_reduce.new_barrier_state(self.size)
         self.vectors = [np.zeros(0)] * self.size
         self.addresses = np.zeros(self.size, np.uintp)
         self.weights = np.zeros(self.size)

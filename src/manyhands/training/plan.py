@@ -389,7 +389,7 @@ def _check_words(seed: int, sharding: str | None, learner: str) -> None:
         raise SettingsError(f"the seed must be at least 0, not {seed}")
     if sharding not in (None, "global", "fixed"):
         raise SettingsError(f"unknown sharding {sharding!r}; choose global or fixed")
-    if learner not in LEARNERS:
+    if learner not in tuple(LEARNERS):  # whatever it is, hashable or not
         raise SettingsError(f"unknown learner {learner!r}; choose one of {', '.join(LEARNERS)}")
 
 
