@@ -3,7 +3,7 @@
 from manyhands.core.version import __version__
 
 project, author, release = "Manyhands", "The Manyhands developers", __version__
-copyright = author  # noqa: A001 - Sphinx's name for it
+copyright = author
 extensions = [
     "myst_parser",
     "sphinx.ext.autodoc",
