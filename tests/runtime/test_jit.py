@@ -127,8 +127,8 @@ def test_without_a_writable_cache_nothing_is_written_beside_the_sources(tmp_path
     sources = Path(manyhands.__file__).parent
     before = sorted(sources.rglob("*.nb?"))
     more = """
-from manyhands.runtime.shared_reduce import new_cells, wait
-print(wait(new_cells(), 1))
+from manyhands.runtime.shared_reduce import new_barrier_state, wait
+print(wait(new_barrier_state(), 1))
 """
     why, told, result, waited = run_tiny(tmp_path, tmp_path / "file" / "cache", more)
     assert why.startswith("told: WARNING compiled code is not kept")
