@@ -85,7 +85,7 @@ def worker():
 
 def refusal(team):
     with pytest.raises(SettingsError) as caught:
-        team.share(np.zeros(4))
+        team.shared_vector(np.zeros(4))
     return str(caught.value)
 
 
@@ -166,7 +166,7 @@ def test_a_shared_vector_is_rank_0s_own(name, size, dtype):
 
     def work(team):
         sent = team.bytes_sent
-        return team.share(vectors[team.rank]), team.bytes_sent - sent
+        return team.shared_vector(vectors[team.rank]), team.bytes_sent - sent
 
     for shared, sent in together(name, size, work):
         assert shared is vectors[0]
@@ -175,7 +175,7 @@ def test_a_shared_vector_is_rank_0s_own(name, size, dtype):
 
 def test_what_one_writes_into_a_shared_vector_all_see():
     def work(team):
-        shared = team.share(np.full(team.size, -1.0))
+        shared = team.shared_vector(np.full(team.size, -1.0))
         shared[team.rank] = team.rank
         team.barrier()
         return shared.tolist()
@@ -185,7 +185,7 @@ def test_what_one_writes_into_a_shared_vector_all_see():
 
 def test_two_shared_vectors_are_two():
     def work(team):
-        one, other = team.share(np.zeros(3)), team.share(np.zeros(3))
+        one, other = team.shared_vector(np.zeros(3)), team.shared_vector(np.zeros(3))
         team.sum_(np.ones(3))
         return one, other
 

@@ -6,7 +6,7 @@ import time
 import numpy as np
 import pytest
 
-from manyhands.core.errors import SettingsError, WorkerLost
+from manyhands.core.errors import WorkerLost
 from manyhands.core.samples import Control
 from manyhands.teams import launch as launching
 from manyhands.teams.launch import launch
@@ -219,9 +219,3 @@ def test_the_caller_is_ticked_while_workers_run(monkeypatch):
     ticks = []
     launch("solo", [PhaseClock()], controls(1), lambda _team: time.sleep(0.2), lambda: ticks.append(1))
     assert len(ticks) > 3
-
-
-@pytest.mark.parametrize(("name", "size"), [("mesh", 1), ("threads", 0), ("solo", 2)])
-def test_impossible_teams_are_refused(name, size):
-    with pytest.raises(SettingsError):
-        launching.check_team(name, size)

@@ -96,7 +96,7 @@ def leave(folder, victim, _fault):
     """Go home, though the others still wait."""
     world = worlds.join()
     if world.rank != victim:
-        world.share("still here")
+        world.all_gather_texts("still here")
     note(folder, "harm", victim)
 
 
@@ -105,7 +105,7 @@ def be_slow(folder, victim, _fault):
     world = worlds.join()
     if world.rank == victim:
         time.sleep(1.25 * PATIENCE)
-    world.share("ready")
+    world.all_gather_texts("ready")
 
     def listener(event):
         if isinstance(event, RoundHeld) and event.rank == victim and event.number == 5:

@@ -80,7 +80,7 @@ class Team(Protocol):
         """
         ...
 
-    def share(self, vector: Vector) -> Vector:
+    def shared_vector(self, vector: Vector) -> Vector:
         """Return rank 0's vector itself: the same memory for all workers.
 
         Raises
@@ -110,6 +110,6 @@ class Team(Protocol):
         """
         ...
 
-    def settle(self, rounds: int, vector: Vector) -> float:
-        """Account for ``rounds`` rounds that a kernel has held with it; return their seconds."""
+    def record_fused_rounds(self, count: int, nbytes: int) -> float:
+        """Account for ``count`` rounds of ``nbytes`` each that a kernel has held by itself; return their seconds."""
         ...

@@ -62,7 +62,7 @@ class EASGD(LocalStrategy):
 
     def begin_(self, team: Team, learner: Learner) -> dict[str, Vector]:
         """Lay the centre open to all."""
-        return {"centre": team.share(learner.parameters.copy())}
+        return {"centre": team.shared_vector(learner.parameters.copy())}
 
     def hold_round_(self, context: RoundContext) -> None:
         """Pull this worker and the centre together; at the end, become the centre."""

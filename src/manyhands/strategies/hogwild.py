@@ -70,7 +70,7 @@ class Hogwild(LocalStrategy):
     def begin_(self, team: Team, learner: Learner) -> dict[str, Vector]:
         """Let everyone write to rank 0's vector."""
         own = learner.parameters
-        learner.bind(team.share(own))
+        learner.bind(team.shared_vector(own))
         return {"own": own}
 
     def hold_round_(self, context: RoundContext) -> None:
