@@ -66,6 +66,7 @@ class World:
         if self.size > 1:
             own = comm.Dup()
             self.watch = Watch(own) if calm is None else Watch(own, calm)
+            self.watch.start()
         # Not the cores this process is bound to: an mpiexec may have bound each to one.
         self.place, workers_here = _place_here(comm)
         own_cores = workers_here <= (os.cpu_count() or 1)
