@@ -28,7 +28,7 @@ from manyhands.studies.base.ledger import Ledger
 from manyhands.studies.base.tuning import FIRST_TUNING_SEED, best_rate, check_seeds, tried_on_validation
 from manyhands.studies.compare.results import Comparison, SummaryRow, run_record
 from manyhands.studies.compare.text import with_interval
-from manyhands.teams.launch import check_alone
+from manyhands.teams.job import check_can_start_jobs
 from manyhands.training.plan import Plan, is_automatic, make_plan
 from manyhands.training.run import network_settings, run
 
@@ -168,7 +168,7 @@ class MethodsStudy:
     """
 
     def __init__(self, dataset: Dataset, request: MethodsRequest, journal: str | Path | None = None) -> None:
-        check_alone(request.team)
+        check_can_start_jobs(request.team)
         _check(request)
         self.dataset, self.request, self._journal_path = dataset, request, journal
         self._tried = tried_on_validation(dataset)
