@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from manyhands.cli.output import forget_output
 from manyhands.core.errors import Terminated, WorkerLost
 from manyhands.runtime import signals
+from manyhands.runtime.terminal import message
 from manyhands.teams.job import is_first_process
 
 if TYPE_CHECKING:
@@ -79,7 +80,7 @@ def end_all(prefix: str, error: BaseException, status: int) -> int:
     world = _world()
     if world is None or world.size == 1:
         if is_first_process():
-            print(f"{prefix}: {error}", file=sys.stderr, flush=True)
+            print(message(f"{prefix}: {error}"), file=sys.stderr, flush=True)
         else:
             let_first_speak(f"{prefix}: {error}")
         return status
@@ -92,7 +93,7 @@ def end_all(prefix: str, error: BaseException, status: int) -> int:
         time.sleep(_TURN_SECONDS)  # what all have met (a missing file, say), rank 0 says
     lost_here = isinstance(error, WorkerLost)  # then the message names the worker
     place = "" if world.rank == 0 or lost_here else f"worker {world.rank}: "
-    print(f"{prefix}: {place}{error}", file=sys.stderr, flush=True)
+    print(message(f"{prefix}: {place}{error}"), file=sys.stderr, flush=True)
     time.sleep(_SPOKEN_SECONDS)  # mpiexec passes the line on, before its own many about the abort
     world.abort(status)
     return status
