@@ -70,9 +70,9 @@ def register(commands: Any) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Carry out the command."""
-    from manyhands.teams.launch import check_alone
+    from manyhands.teams.job import check_can_start_jobs
 
-    check_alone("mpi" if options.as_published else options.team)
+    check_can_start_jobs("mpi" if options.as_published else options.team)
     study_runner.check_output(options)
     if options.as_published:
         published = _published_study(options)

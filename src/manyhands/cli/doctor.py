@@ -9,8 +9,8 @@ import sys
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from manyhands.cli import jobs
 from manyhands.runtime.terminal import Group, labelled, paragraph, text_table
+from manyhands.teams.job import is_first_process
 
 
 def register(commands: Any) -> None:
@@ -29,7 +29,7 @@ def register(commands: Any) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Carry out the command."""
-    if not jobs.first():  # one process speaks for a job
+    if not is_first_process():  # one process speaks for a job
         return 0
     from manyhands.doctor.examination import examine
     from manyhands.training.jobs.folder import remove_abandoned

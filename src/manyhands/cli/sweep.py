@@ -6,8 +6,8 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from manyhands.cli import jobs, study_runner
 from manyhands.cli import options as shared
+from manyhands.cli import study_runner
 from manyhands.core.errors import SettingsError
 from manyhands.runtime.terminal import progress_bar
 
@@ -59,10 +59,11 @@ def run(options: argparse.Namespace) -> int:
     from manyhands.studies.base.pool import check_pool
     from manyhands.studies.sweep.run import SweepStudy, load_for_sweep
     from manyhands.studies.sweep.text import sweep_text
+    from manyhands.teams import job
     from manyhands.teams.agreement import together
 
     check_pool(options.team, options.workers)
-    leads = jobs.leads(options.team)
+    leads = job.leads(options.team)
     with together(options.team) as step:
         if leads:
             study_runner.check_output(options)

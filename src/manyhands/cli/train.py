@@ -46,13 +46,14 @@ def register(commands: Any) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Carry out the command."""
+    from manyhands.teams import job
     from manyhands.teams.agreement import together
     from manyhands.training.jobs.distributed_read import facts_of, facts_of_request, load_for
     from manyhands.training.loggers import Logs
     from manyhands.training.plan import make_plan, rows_needed
     from manyhands.training.run import network_settings, warn_if_oversubscribed_here
 
-    leads = jobs.leads(options.team)
+    leads = job.leads(options.team)
     with together(options.team) as step:
         if leads:  # results are written, and said, by one process
             shared.check_output(options.out, options.json, options.log)

@@ -26,7 +26,7 @@ from manyhands.records.todorov2021 import WHAT_DIFFERS, PublishedRow, processes_
 from manyhands.runtime.terminal import Group, paragraph, text_table
 from manyhands.studies.compare.results import run_record
 from manyhands.studies.compare.run import StudyProgress
-from manyhands.teams.launch import check_alone
+from manyhands.teams.job import check_can_start_jobs
 from manyhands.training.jobs import deferred
 from manyhands.training.jobs.client import Job
 from manyhands.training.jobs.folder import temporary_folder
@@ -146,7 +146,7 @@ class PublishedStudy:
     """
 
     def __init__(self, request: PublishedRequest) -> None:
-        check_alone("mpi")
+        check_can_start_jobs("mpi")
         if request.data.binarize is not None:
             raise SettingsError("as published, pixels are raw: leave binarize out")
         self.request = request

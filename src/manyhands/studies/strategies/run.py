@@ -28,7 +28,7 @@ from manyhands.studies.base.tuning import FIRST_TUNING_SEED, best_rate, check_se
 from manyhands.studies.compare.results import run_record
 from manyhands.studies.strategies.results import Methods
 from manyhands.studies.strategies.text import methods_text
-from manyhands.teams.launch import check_alone
+from manyhands.teams.job import check_can_start_jobs
 from manyhands.training.plan import Plan, is_automatic, make_plan
 from manyhands.training.run import network_settings, run
 
@@ -147,7 +147,7 @@ class MethodsStudy:
     """
 
     def __init__(self, dataset: Dataset, request: MethodsRequest, journal: str | Path | None = None) -> None:
-        check_alone(request.team)
+        check_can_start_jobs(request.team)
         _check(request)
         self.dataset, self.request, self._journal_path = dataset, request, journal
         self._tried = tried_on_validation(dataset)
