@@ -334,7 +334,7 @@ class TestPublished:
             assert record["epochs_run"] == classifier.n_iter_
             assert record["validation_accuracy"] is None
         text = sweep_text(found)
-        assert "chosen on the test rows" in text
+        assert "chosen on the test samples" in " ".join(text.split())
         assert "validation" not in text
 
     def test_it_says_how_many_epochs_it_took_when_it_stops_early(self):
