@@ -218,14 +218,15 @@ def run_script(script: str) -> tuple[int, str]:
 
 @pytest.mark.filterwarnings("ignore")
 @pytest.mark.usefixtures("elsewhere")
+@pytest.mark.parametrize("blocks", runnable("python", slow=False))
 def test_python_runs(blocks, request):
     needs_real_data(blocks, request)
     run_python(blocks, slow=False)
 
 
-@pytest.mark.parametrize("blocks", runnable("python", slow=True))
 @pytest.mark.filterwarnings("ignore")
 @pytest.mark.usefixtures("elsewhere")
+@pytest.mark.parametrize("blocks", runnable("python", slow=True))
 def test_all_python_runs(blocks, request):
     needs_real_data(blocks, request)
     run_python(blocks, slow=True)
