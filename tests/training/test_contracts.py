@@ -10,7 +10,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from manyhands.core.errors import ManyhandsError, SettingsError
+from manyhands.core.errors import ManyhandsError
 from manyhands.core.learner import RunOutcome
 from manyhands.learners import LEARNERS as LEARNER_MAKERS
 from manyhands.learners import make_learner
@@ -52,7 +52,7 @@ FAMILY = [
     "one-shot:merge=rebasin,starts=own",
     "one-shot:merge=ensemble",
 ]
-"""Every other way to agree: with one learner, and with three workers or one."""
+"""All other strategies: with one learner, and with three workers or one."""
 ASYNCHRONOUS = ["easgd:3", "hogwild"]
 """No two runs are alike, and only workers that share memory can."""
 WORKERS = [1, 2, 3, 4]
@@ -180,12 +180,6 @@ def test_asynchronous_workers_do_their_part_and_learn(runner, strategy, workers)
     assert np.isfinite(result.model.learner.parameters).all()
 
 
-@pytest.mark.parametrize("strategy", ASYNCHRONOUS)
-def test_asynchronous_workers_need_common_memory(runner, strategy):
-    with pytest.raises(SettingsError, match="share memory"):
-        train(runner, strategy, "mpi", 2)
-
-
 @pytest.mark.parametrize(
     ("strategy", "team", "workers", "learner"),
     [
@@ -209,7 +203,7 @@ def test_it_learns(runner, strategy, team, workers, learner):
 )
 def test_one_worker_is_sequential_to_the_bit(runner, strategy, learner):
     parsed = parse_strategy(strategy)
-    if parsed.passes > 1 or parsed.alone:
+    if parsed.needs.passes > 1 or parsed.needs.acts_on_single_worker:
         pytest.skip("goes through its rows in another way, or has outer steps even alone, and says so")
     sequential = trained(runner, "sequential", learner=learner)
     # One-shot keeps fixed shares, and shuffles them in an order of its own; here everyone has the same.
@@ -256,7 +250,7 @@ def test_a_global_batch_smaller_than_the_team_leaves_workers_idle_but_correct(ru
 
 @pytest.mark.parametrize(("strategy", "team", "workers", "learner"), THREADS)
 def test_rounds_in_the_kernel_give_the_bits_of_rounds_in_python(blobs, strategy, team, workers, learner, monkeypatch):
-    # Who listens is told between rounds, so nothing is fused then; 250 rows at once make calls of two epochs.
+    # Listeners are called between rounds, so nothing is fused then; 250 rows at once make calls of two epochs.
     # (The team mpi, whose listeners live in its processes, never fuses: compiled code sends no messages.)
     monkeypatch.setattr("manyhands.training.loop._ROWS_AT_ONCE", 250)
     settings = network_settings(**LEARNERS[learner])
@@ -273,12 +267,6 @@ def test_rounds_in_the_kernel_give_the_bits_of_rounds_in_python(blobs, strategy,
 def test_every_strategy_is_in_the_table():
     listed = {name.partition(":")[0].partition("@")[0] for name in [*STRATEGIES, *FAMILY, *ASYNCHRONOUS]}
     assert listed == set(MAKERS)
-
-
-@pytest.mark.parametrize("strategy", ["slowmo:7,beta=0.5", "diloco:1epoch"])
-def test_outer_steps_change_something_even_alone(runner, strategy):
-    assert parse_strategy(strategy).alone
-    assert bits(train(runner, strategy)) != bits(train(runner, "sequential"))
 
 
 def test_seeds_differ(runner):

@@ -287,8 +287,8 @@ def total_of(meeting: SharedReduction) -> float:
 
 
 @compiled
-def reduce(meeting: SharedReduction, normalize: bool, like: Any, everyone: bool) -> int:
-    """Hold a round from Python: meet, combine this worker's part, give it to ``everyone`` or keep it, meet again.
+def reduce(meeting: SharedReduction, normalize: bool, like: Any) -> int:
+    """Hold a round from Python: meet, combine this worker's part, give it to everyone, meet again.
 
     Returns as `wait` does.
     """
@@ -297,8 +297,7 @@ def reduce(meeting: SharedReduction, normalize: bool, like: Any, everyone: bool)
     if lost == 0:
         start, stop = meeting.bounds[meeting.rank], meeting.bounds[meeting.rank + 1]
         combine_range(meeting, normalize, like, start, stop)
-        if everyone:
-            spread_range(meeting, like, start, stop)
+        spread_range(meeting, like, start, stop)
         lost = arrive_and_wait(meeting)
     restore_denormals(before)
     return int(lost)

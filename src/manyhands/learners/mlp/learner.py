@@ -69,7 +69,6 @@ class MLP:
     """
 
     holds_rounds = True
-    whole_runs = False
 
     def __init__(self, settings: MLPSettings, features: int, classes: int, *, rank: int = 0, seed: int = 0) -> None:
         if features < 1 or classes < (2 if settings.loss == "cross_entropy" else 1):
