@@ -51,7 +51,7 @@ class ThreadGroup:
     partials: NDArray[np.float64] = field(init=False)
 
     def __post_init__(self) -> None:
-        self.cells = shared_reduce.new_cells(self.size)
+        self.cells = shared_reduce.new_barrier_state(self.size)
         self.vectors = [np.zeros(0)] * self.size
         self.addresses = np.zeros(self.size, np.uintp)
         self.weights = np.zeros(self.size)
@@ -102,9 +102,9 @@ class ThreadTeam:
         self.group.targets[self.rank] = (vector if target is None else target).ctypes.data
         return self._reduction._replace(bounds=bounds_of(len(vector), self.size, vector.itemsize))
 
-    def record_fused_rounds(self, count: int, nbytes: int) -> float:
-        """Account for rounds that a kernel has held; return their seconds, which were no computing."""
-        self.bytes_sent += count * nbytes
+    def record_fused_rounds(self, rounds: int, vector: Vector) -> float:
+        """Add bytes and seconds of rounds that a kernel has held to the counts; return the seconds."""
+        self.bytes_sent += rounds * vector.nbytes
         waited, combined = (1e-9 * float(value) for value in self._reduction.nanoseconds)
         self._reduction.nanoseconds[:] = 0
         self.clock.add("communicate", waited)
@@ -113,26 +113,20 @@ class ThreadTeam:
 
     def mean_(self, vector: Vector, weight: float = 1.0) -> None:
         """Replace ``vector`` on all workers by the weighted mean."""
-        self._reduce(vector, weight, normalize=True, everyone=True)
+        self._reduce(vector, weight, normalize=True)
 
     def sum_(self, vector: Vector) -> None:
         """Replace ``vector`` on all workers by the sum."""
-        self._reduce(vector, 1.0, normalize=False, everyone=True)
+        self._reduce(vector, 1.0, normalize=False)
 
-    def reduce_scatter_(self, vector: Vector) -> slice:
-        """Sum into this worker's part."""
-        # No second array is needed: each element is read and written by one worker only.
-        return self._reduce(vector, 1.0, normalize=False, everyone=False)
-
-    def _reduce(self, vector: Vector, weight: float, *, normalize: bool, everyone: bool) -> slice:
-        """Compute this worker's part of the weighted sum, for everyone or for itself; return its place."""
+    def _reduce(self, vector: Vector, weight: float, *, normalize: bool) -> None:
+        """Compute this worker's part of the weighted sum, for all workers."""
         reduction = self.shared_reduction(vector)
         self.group.weights[self.rank] = weight
-        lost = shared_reduce.reduce(reduction, normalize, vector, everyone)
+        lost = shared_reduce.reduce(reduction, normalize, vector)
         if lost:
             raise WorkerLost(lost - 1)
-        self.record_fused_rounds(1, vector.nbytes)
-        return part_of(len(vector), self.size, self.rank, vector.itemsize)
+        self.record_fused_rounds(1, vector)
 
     def broadcast_(self, vector: Vector, root: int = 0) -> None:
         """Copy the vector of ``root``."""
