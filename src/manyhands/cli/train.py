@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import sys
 import textwrap
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from manyhands.cli import jobs
@@ -15,9 +15,8 @@ from manyhands.core.errors import OutputError
 if TYPE_CHECKING:
     from tqdm import tqdm
 
+    from manyhands.core.callbacks import Callback
     from manyhands.data.dataset import Dataset
-    from manyhands.training.events import Listener
-    from manyhands.training.loggers import Told
     from manyhands.training.plan import Plan
     from manyhands.training.result import TrainingResult
 
@@ -89,14 +88,15 @@ def run(options: argparse.Namespace) -> int:
         _introduce(plan, dataset)
     if not (options.out or options.json or options.log or options.tensorboard):
         jobs.check_spoken()  # nothing would come of it
-    with Logs(*((options.log, options.tensorboard) if leads else ())) as logs, logs(plan) as told:
-        result = _run_with_progress(plan, dataset, told.listeners, quiet=options.quiet or not leads)
+    files = (options.log, options.tensorboard) if leads else ()
+    with Logs(*files, rounds=options.log_rounds) as logs, logs(plan) as logger:
+        result = _run_with_progress(plan, dataset, logger, quiet=options.quiet or not leads)
         if leads:
-            _deliver(result, dataset, told, options)
+            _deliver(result, dataset, options)
     return 0
 
 
-def _deliver(result: TrainingResult, dataset: Dataset, told: Told, options: argparse.Namespace) -> None:
+def _deliver(result: TrainingResult, dataset: Dataset, options: argparse.Namespace) -> None:
     """Write and print what the run has come to. A disk can fail, and a terminal: neither takes the other's with it.
 
     Raises
@@ -104,7 +104,6 @@ def _deliver(result: TrainingResult, dataset: Dataset, told: Told, options: argp
     OutputError
         If a file could not be written; everything else is there by then.
     """
-    told.end(result)
     writers: list[Callable[[], None]] = []
     if options.out:
         writers.append(lambda: result.save(options.out))
@@ -128,16 +127,16 @@ def _introduce(plan: Plan, dataset: Dataset) -> None:
         jobs.speak(textwrap.fill(text, 100, initial_indent=f"{word:10}", subsequent_indent=" " * 10))
 
 
-def _run_with_progress(plan: Plan, dataset: Dataset, listeners: Sequence[Listener], *, quiet: bool) -> TrainingResult:
+def _run_with_progress(plan: Plan, dataset: Dataset, logger: Callback, *, quiet: bool) -> TrainingResult:
     """Train under a progress bar, which is silent where there is no terminal."""
     from tqdm import tqdm
 
     from manyhands.training.run import run as run_plan
 
     if quiet or not sys.stderr.isatty():
-        return run_plan(plan, dataset, listeners=listeners)
+        return run_plan(plan, dataset, callbacks=[logger])
     with tqdm(total=plan.total_steps, unit="step", leave=False, dynamic_ncols=True, file=sys.stderr) as bar:
-        return run_plan(plan, dataset, progress=lambda steps: _advance(bar, steps), listeners=listeners)
+        return run_plan(plan, dataset, progress=lambda steps: _advance(bar, steps), callbacks=[logger])
 
 
 def _advance(bar: tqdm[Any], steps: int) -> None:

@@ -17,14 +17,14 @@ from manyhands.core.learner import Learner
 from manyhands.core.randomness import generator
 from manyhands.core.strategy import Strategy
 from manyhands.data.dataset import Dataset
-from manyhands.estimators.course import Course, Progress
+from manyhands.estimators.history import History, HistoryCallback
 from manyhands.estimators.rows import Rows, make_dataset, needs_doubles
 from manyhands.estimators.solver import SGD_FAMILY, InverseScaling, settings_of
 from manyhands.estimators.workers import make_alike, same_for_all, strategy_for, with_rows, workers_and_team
 from manyhands.learners import make_learner
 from manyhands.teams.agreement import together
 from manyhands.teams.launch import job_rank
-from manyhands.training.plan import Plan, make_plan
+from manyhands.training.plan import Plan, check_synchronized, make_plan
 from manyhands.training.run import run
 
 State = dict[str, NDArray[Any]]
@@ -184,7 +184,7 @@ class _Fit:
             self.settings = replace(self.settings, dtype="float64")
         self.learner = self._make_learner()
         self.state = self._begin(kept)
-        self.progress = self._progress_before()
+        self.history = self._history_before()
         self.score: Any = None
         self.finished = False
         """Whether training has ended before the last epoch that was planned, or just then, for a reason."""
@@ -213,14 +213,14 @@ class _Fit:
         state = learner.state()
         return state if kept is not None else {**fresh, "parameters": state["parameters"]}
 
-    def _progress_before(self) -> Progress:
+    def _history_before(self) -> History:
         """Return what earlier calls have come to, if this one goes on."""
         estimator, parameters = self.estimator, self.state["parameters"]
         if self.first:
-            return Progress(best=parameters)
+            return History(best=parameters)
         loss, score = getattr(estimator, "best_loss_", None), getattr(estimator, "best_validation_score_", None)
         best = getattr(estimator, "_best", None)
-        return Progress(
+        return History(
             best_loss=np.inf if loss is None else loss,
             best_score=-np.inf if score is None else score,
             failures=getattr(estimator, "_no_improvement_count", 0),
@@ -230,9 +230,9 @@ class _Fit:
     def train(self) -> None:
         """Go through all epochs, in one run unless the learning rate is adaptive."""
         epochs = self.epochs
-        while not self.finished and len(self.progress.losses) < epochs:
-            self._run(min(epochs - len(self.progress.losses), _AT_ONCE))
-            if not self.finished and self.progress.failures > self.estimator.n_iter_no_change:
+        while not self.finished and len(self.history.losses) < epochs:
+            self._run(min(epochs - len(self.history.losses), _AT_ONCE))
+            if not self.finished and self.history.failures > self.estimator.n_iter_no_change:
                 self._lose_patience()
         if not self.incremental and not self.finished:
             warnings.warn(
@@ -247,10 +247,10 @@ class _Fit:
         """How many there are at most."""
         return 1 if self.incremental else int(self.estimator.max_iter)
 
-    def plan(self, epochs: int, course: Course | None = None, schedule: InverseScaling | None = None) -> Plan:
+    def plan(self, epochs: int, schedule: InverseScaling | None = None) -> Plan:
         """Return the plan of the next run, of so many epochs at most."""
         workers = self.workers
-        return make_plan(
+        plan = make_plan(
             self.dataset,
             strategy=workers.strategy,
             workers=workers.number,
@@ -261,47 +261,50 @@ class _Fit:
             sharding=self.estimator.sharding,
             seed=self.seed,
             schedule=schedule,
-            stop=course or self._course(),
-            first_epoch=self.epochs_before + len(self.progress.losses),
+            first_epoch=self.epochs_before + len(self.history.losses),
             shuffle=bool(self.estimator.shuffle),
         )
+        if self.score is not None:
+            check_synchronized(plan, "early_stopping")
+        return plan
 
     def _run(self, epochs: int) -> None:
         """Train for so many epochs at most, from the present state."""
-        workers, before = self.workers, len(self.progress.losses)
-        course = self._course()
+        workers, before = self.workers, len(self.history.losses)
+        follower = self._follower()
         schedule = self._schedule()
-        plan = self.plan(epochs, course, schedule)
+        plan = self.plan(epochs, schedule)
         own_starts = plan.strategy.own_starts and self.first and not before
         try:
-            self.state = run(plan, self.dataset, start=None if own_starts else self.state).model.learner.state()
+            start = None if own_starts else self.state
+            self.state = run(plan, self.dataset, callbacks=[follower], start=start).model.learner.state()
             make_alike(self.state, workers.team)
         except DivergedError as error:
-            self._give_up(course, epochs, error)
+            self._give_up(follower, epochs, error)
         except WorkerLost as error:
             if DIVERGED in error.reason:  # the same error in all processes
                 raise ValueError(NOT_FINITE) from error
             raise
         except KeyboardInterrupt:
-            self._keep(course)
-        self.progress = self.progress if self.finished else course.progress
+            self._keep(follower)
+        self.history = self.history if self.finished else follower.history
         if schedule is not None:
-            self.rate = schedule.rate_after(len(self.progress.losses) - before)
+            self.rate = schedule.rate_after(len(self.history.losses) - before)
 
-    def _course(self) -> Course:
-        """Return the rule for the next run."""
+    def _follower(self) -> HistoryCallback:
+        """Return what follows the next run."""
         estimator, team = self.estimator, self.workers.team
-        return Course(
-            replace(self.progress, learner=None),
+        return HistoryCallback(
+            replace(self.history, learner=None),
             tol=estimator.tol,
             patience=estimator.n_iter_no_change,
             score=self.score,
-            speaks=self._speaks,
+            verbose=self._verbose,
             processes=team == "mpi",
         )
 
     @property
-    def _speaks(self) -> bool:
+    def _verbose(self) -> bool:
         return bool(self.estimator.verbose) and (self.workers.team != "mpi" or job_rank() == 0)
 
     def _schedule(self) -> InverseScaling | None:
@@ -311,7 +314,7 @@ class _Fit:
             return None
         rows = self.dataset.rows
         seen = 0 if self.first else getattr(estimator, "t_", 0)
-        done = len(self.progress.losses)
+        done = len(self.history.losses)
         return InverseScaling(
             power=float(estimator.power_t),
             seen=seen + done * rows,
@@ -332,42 +335,43 @@ class _Fit:
             self.finished, told = True, f"{told} Learning rate too small. Stopping."
         else:
             self.rate /= 5.0
-            self.progress.failures = 0
+            self.history.failures = 0
             told = f"{told} Setting learning rate to {self.rate:f}"
-        if self._speaks:
+        if self._verbose:
             print(told)
 
-    def _give_up(self, course: Course, epochs: int, error: DivergedError) -> None:
+    def _give_up(self, follower: HistoryCallback, epochs: int, error: DivergedError) -> None:
         """After a loss that is no number: end with the best weights, if they are known."""
         if not self.estimator.early_stopping or self.workers.team == "mpi":  # of processes, the others have ended
             raise ValueError(NOT_FINITE) from error
-        done, self.progress = len(course.before.losses), course.progress
-        if len(self.progress.losses) < done + epochs:
-            self.progress.losses.append(float("nan"))
-            self.progress.scores.append(float("nan"))
+        done, self.history = len(follower.before.losses), follower.history
+        if len(self.history.losses) < done + epochs:
+            self.history.losses.append(float("nan"))
+            self.history.scores.append(float("nan"))
         self.finished = True
 
-    def _keep(self, course: Course) -> None:
+    def _keep(self, follower: HistoryCallback) -> None:
         """After Ctrl-C: keep what there is."""
         if self.workers.team == "mpi":
             raise KeyboardInterrupt  # no process knows how far the others are
-        self.progress, learner = course.progress, course.progress.learner
+        self.history = follower.history
+        learner = self.history.learner
         if learner is not None:
             self.state = learner.state()
-        elif self.workers.number == 1 and course.begun is not None:
-            self.state["parameters"] = course.begun.copy()
-        elif self.progress.alike is not None:  # of the optimizer's vectors each worker may know a part only
+        elif self.workers.number == 1 and follower.begun is not None:
+            self.state["parameters"] = follower.begun.copy()
+        elif self.history.synchronized is not None:  # of the optimizer's vectors each worker may know a part only
             self.learner.initialize(generator(self.seed, "init"))
-            self.state = {**self.learner.state(), "parameters": self.progress.alike}
+            self.state = {**self.learner.state(), "parameters": self.history.synchronized}
         self.finished = True
         warnings.warn("Training interrupted by user.", stacklevel=6)
 
     def store(self, dtype: Any) -> None:
         """Set the estimator's fitted attributes."""
-        estimator, progress = self.estimator, self.progress
+        estimator, history = self.estimator, self.history
         if estimator.early_stopping:
-            assert progress.best is not None  # the start, if nothing better
-            estimator._best = self.state["parameters"] = progress.best
+            assert history.best is not None  # the start, if nothing better
+            estimator._best = self.state["parameters"] = history.best
         self.learner.load_state(self.state)
         blocks = self.learner.weights()
         if not all(np.isfinite(block).all() for block in blocks.values()):
@@ -379,25 +383,25 @@ class _Fit:
         estimator._seed, estimator.n_workers_ = self.seed, self.workers.number
         estimator.n_layers_, estimator.n_outputs_ = len(layers) + 1, len(estimator.intercepts_[-1])
         estimator.out_activation_ = estimator._out_activation
-        self._store_progress()
+        self._store_history()
 
-    def _store_progress(self) -> None:
-        """Set what tells about the course of the training."""
-        estimator, progress, first = self.estimator, self.progress, self.first
-        done = len(progress.losses)
+    def _store_history(self) -> None:
+        """Set the attributes about the course of the training."""
+        estimator, history, first = self.estimator, self.history, self.first
+        done = len(history.losses)
         estimator.n_iter_, estimator._epochs = done, self.epochs_before + done
         estimator.t_ = (0 if first else getattr(estimator, "t_", 0)) + self.dataset.rows * done
         before = [] if first else getattr(estimator, "loss_curve_", None) or []
-        estimator.loss_curve_ = [*before, *progress.losses]
+        estimator.loss_curve_ = [*before, *history.losses]
         if done:
-            estimator.loss_ = progress.losses[-1]
-        estimator._no_improvement_count = progress.failures
+            estimator.loss_ = history.losses[-1]
+        estimator._no_improvement_count = history.failures
         if estimator.early_stopping:
             before = [] if first else getattr(estimator, "validation_scores_", None) or []
-            estimator.validation_scores_ = [*before, *progress.scores]
-            estimator.best_validation_score_, estimator.best_loss_ = progress.best_score, None
+            estimator.validation_scores_ = [*before, *history.scores]
+            estimator.best_validation_score_, estimator.best_loss_ = history.best_score, None
         else:
-            estimator.best_loss_ = progress.best_loss
+            estimator.best_loss_ = history.best_loss
             estimator.validation_scores_ = estimator.best_validation_score_ = None
 
 
