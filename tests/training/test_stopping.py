@@ -1,6 +1,7 @@
 """Early stopping: it counts as scikit-learn does, all workers decide together, and it leaves the merged model."""
 
 import contextlib
+import itertools
 import subprocess
 import sys
 import threading
@@ -274,6 +275,11 @@ def bits(result):
     return result.model.learner.parameters.tobytes()
 
 
+def taking_turns(cases, *rules):
+    """Return the cases, each with the next of the rules."""
+    return [(*case, rule) for case, rule in zip(cases, itertools.cycle(rules), strict=False)]
+
+
 # The loss of these runs always falls by less than 0.2 an epoch: the first one is no failure, the next three are.
 EARLY, RUN = "loss:0.2,patience=2", 4
 
@@ -324,8 +330,7 @@ def test_stopping_early_gives_the_same_bits_twice_and_with_callbacks(blobs, surv
         assert (other.examples, other.bytes_sent) == (once.examples, once.bytes_sent)
 
 
-@pytest.mark.parametrize("rule", ["loss:0,patience=1000", "unchanged"])
-@pytest.mark.parametrize(("strategy", "workers"), SAME_BITS)
+@pytest.mark.parametrize(("strategy", "workers", "rule"), taking_turns(SAME_BITS, "loss:0,patience=1000", "unchanged"))
 def test_a_rule_that_never_applies_changes_no_bit(blobs, survives, strategy, workers, rule):
     ruled, free = (run(plan_for(blobs, strategy, workers, stop=stop, epochs=22), blobs) for stop in (rule, None))
     assert bits(ruled) == bits(free)
@@ -348,8 +353,9 @@ def vectors(monkeypatch):
     return found
 
 
-@pytest.mark.parametrize("rule", [EARLY, "unchanged:1e9"])
-@pytest.mark.parametrize(("strategy", "workers"), SAME_BITS + NO_TWO_ALIKE)
+@pytest.mark.parametrize(
+    ("strategy", "workers", "rule"), taking_turns(SAME_BITS + NO_TWO_ALIKE, EARLY, "unchanged:1e9")
+)
 def test_after_an_early_stop_all_workers_hold_the_merged_model(blobs, survives, vectors, strategy, workers, rule):
     result = run(plan_for(blobs, strategy, workers, stop=rule), blobs)
     assert len(result.losses) < 10

@@ -18,6 +18,7 @@ from manyhands.core.randomness import generator
 from manyhands.core.strategy import Strategy
 from manyhands.data.dataset import Dataset
 from manyhands.estimators.history import History, HistoryCallback
+from manyhands.estimators.layers import State, blocks_of, holds, same_shapes, start_as_theirs
 from manyhands.estimators.rows import Rows, make_dataset, needs_doubles
 from manyhands.estimators.solver import SGD_FAMILY, InverseScaling, settings_of
 from manyhands.estimators.workers import make_alike, same_for_all, strategy_for, with_rows, workers_and_team
@@ -26,9 +27,6 @@ from manyhands.teams.agreement import together
 from manyhands.teams.launch import job_rank
 from manyhands.training.plan import Plan, check_synchronized, make_plan
 from manyhands.training.run import run
-
-State = dict[str, NDArray[Any]]
-"""What `Learner.state` returns."""
 
 NOT_FINITE = (
     "Solver produced non-finite parameter weights. The input data may contain large values and need to be preprocessed."
@@ -205,11 +203,11 @@ class _Fit:
             return learner.state()
         fresh = learner.state()
         before: Optimizer | None = getattr(estimator, "_optimizer", None)
-        fits = before is not None and before.kind == self.settings.optimizer and _alike(before.state, fresh)
+        fits = before is not None and before.kind == self.settings.optimizer and same_shapes(before.state, fresh)
         if before is not None and fits:
             learner.load_state(before.state)
-        if not fits or not _holds(learner, estimator.coefs_, estimator.intercepts_):
-            learner.load_weights(_blocks(estimator.coefs_, estimator.intercepts_))
+        if not fits or not holds(learner, estimator.coefs_, estimator.intercepts_):
+            learner.load_weights(blocks_of(estimator.coefs_, estimator.intercepts_))
         state = learner.state()
         return state if kept is not None else {**fresh, "parameters": state["parameters"]}
 
@@ -415,47 +413,3 @@ def _mean_weight(weights: NDArray[Any] | None, which: str) -> float:
     if not mean > 0:
         raise DataError(f"the sample weights of the rows {which} add up to nothing; give some rows a weight above 0")
     return mean
-
-
-def start_as_theirs(blocks: State, activation: str, seed: int) -> State:
-    """Return the numbers that scikit-learn's estimator begins with if ``random_state=seed``.
-
-    Parameters
-    ----------
-    blocks
-        Layers of the right shapes, in order: weights, then biases.
-    activation
-        Of the hidden neurons.
-    seed
-        Of its generator.
-    """
-    rng, drawn, bound = np.random.RandomState(seed), {}, 0.0
-    for name, block in blocks.items():
-        if block.ndim == 2:
-            bound = np.sqrt((2.0 if activation == "logistic" else 6.0) / sum(block.shape))
-        drawn[name] = rng.uniform(-bound, bound, block.shape)
-    return drawn
-
-
-def _blocks(coefs: Any, intercepts: Any) -> State:
-    """Return layers by the names that learners use."""
-    named: State = {}
-    for layer, (weights, biases) in enumerate(zip(coefs, intercepts, strict=True)):
-        named[f"weights.{layer}"], named[f"biases.{layer}"] = np.asarray(weights), np.asarray(biases)
-    return named
-
-
-def _holds(learner: Learner, coefs: Any, intercepts: Any) -> bool:
-    """Tell whether the learner's parameters are these, but for the dtype they are shown in."""
-    blocks = _blocks(coefs, intercepts)
-    return all(
-        name in blocks
-        and blocks[name].shape == own.shape
-        and np.array_equal(own.astype(blocks[name].dtype), blocks[name])
-        for name, own in learner.weights().items()
-    )
-
-
-def _alike(one: State, other: State) -> bool:
-    """Tell whether two states have the same names and shapes."""
-    return one.keys() == other.keys() and all(one[name].shape == other[name].shape for name in one)
