@@ -4,8 +4,9 @@ PIP := .venv/bin/python -m pip --disable-pip-version-check
 STAMP := .venv/.ready
 TESTS := .venv/.ready-for-tests
 PEERS := .venv-peers/.ready
+DOCS := .venv-docs/.ready
 
-.PHONY: help env compare study study-strategies study-networks lint test test-all bench clean
+.PHONY: help env compare study study-strategies study-networks lint test test-all bench docs clean
 
 help:
 	@echo "make compare   set up, then compare strategies and numbers of workers on real handwriting"
@@ -15,6 +16,7 @@ help:
 	@echo "make test      set up, then lint, types and tests (under 10 minutes)"
 	@echo "make test-all  the same with the slow tests"
 	@echo "make bench     set up, then race against peers (about 20 minutes); benchmarks/RESULTS.md"
+	@echo "make docs      set up, then the documentation as a site: site/index.html"
 	@echo "make clean     remove .venv and caches"
 
 $(STAMP): pyproject.toml constraints.txt
@@ -67,6 +69,16 @@ $(PEERS): benchmarks/peers-requirements.txt
 bench: $(STAMP) $(PEERS)
 	.venv/bin/python benchmarks/race.py
 
+# The site's environment is its own, too: Sphinx and its theme are nobody's dependency.
+$(DOCS): pyproject.toml constraints.txt
+	$(PYTHON) -m venv --clear .venv-docs
+	.venv-docs/bin/python -m pip --disable-pip-version-check install --quiet --constraint constraints.txt --editable '.[docs]'
+	@touch $@
+
+docs: $(DOCS)
+	.venv-docs/bin/python -m sphinx -q -W --keep-going -b html docs site
+	@echo site/index.html
+
 clean:
-	rm -rf .venv .venv-peers .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf .venv .venv-peers .venv-docs site .mypy_cache .ruff_cache .pytest_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from manyhands.core.events import Event, Granularity
-from manyhands.core.learner import Learner
+from manyhands.core.learner import Model
 from manyhands.core.samples import Samples
 from manyhands.core.team import Team
 
@@ -51,23 +51,25 @@ class Callback:
 
 
 class RunView(Protocol):
-    """What a callback inside a worker can know about its worker's run.
-
-    Attributes
-    ----------
-    team : Team
-    learner : Learner
-        This worker's.
-    validation : Samples or None
-        Rows that no training sees.
-    """
-
-    team: Team
-    learner: Learner
-    validation: Samples | None
+    """What a callback inside a worker can know about its worker's run."""
 
     @property
-    def model(self) -> Learner:
+    def team(self) -> Team:
+        """The workers."""
+        ...
+
+    @property
+    def learner(self) -> Model:
+        """The worker's learner."""
+        ...
+
+    @property
+    def validation(self) -> Samples | None:
+        """Rows that no training sees, if there are any."""
+        ...
+
+    @property
+    def model(self) -> Model:
         """What the run would result in: the learner, or the networks of all workers in one."""
         ...
 
@@ -92,7 +94,7 @@ class RunView(Protocol):
         ...
 
     @property
-    def rounds_in_steps(self) -> bool:
+    def syncs_gradients(self) -> bool:
         """Whether every step holds a round between its gradient and its update."""
         ...
 

@@ -13,7 +13,7 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils import check_random_state
 
 from manyhands.core.errors import DIVERGED, DataError, DivergedError, WorkerLost
-from manyhands.core.learner import Learner
+from manyhands.core.learner import Model
 from manyhands.core.randomness import generator
 from manyhands.core.strategy import Strategy
 from manyhands.data.dataset import Dataset
@@ -187,7 +187,7 @@ class _Fit:
         self.finished = False
         """Whether training has ended before the last epoch that was planned, or just then, for a reason."""
 
-    def _make_learner(self) -> Learner:
+    def _make_learner(self) -> Model:
         """Return a learner to bring parameters from vectors into layers and back."""
         targets = self.dataset.train.targets
         outputs = len(self.dataset.classes) if targets is None else targets.shape[1]
@@ -272,7 +272,7 @@ class _Fit:
         follower = self._follower()
         schedule = self._schedule()
         plan = self.plan(epochs, schedule)
-        own_starts = plan.strategy.own_starts and self.first and not before
+        own_starts = plan.strategy.needs.independent_init and self.first and not before
         try:
             start = None if own_starts else self.state
             self.state = run(plan, self.dataset, callbacks=[follower], start=start).model.learner.state()

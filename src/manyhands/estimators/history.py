@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from manyhands.core.callbacks import EpochSummary, RunView, WorkerCallback
-from manyhands.core.learner import Learner
+from manyhands.core.learner import Model
 from manyhands.core.samples import Samples
 from manyhands.core.team import Team
 from manyhands.core.types import Vector
@@ -49,7 +49,7 @@ class History:
     scores: list[float] = field(default_factory=list)
     best: Vector | None = None
     synchronized: Vector | None = None
-    learner: Learner | None = None
+    learner: Model | None = None
 
     def copy(self) -> History:
         """Return one that goes on alone."""

@@ -7,10 +7,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from manyhands.core.learner import Learner
+from manyhands.core.learner import Model
 
 State = dict[str, NDArray[Any]]
-"""What `Learner.state` and `Learner.weights` return."""
+"""What `Model.state` and `Model.weights` return."""
 
 
 def start_as_theirs(blocks: State, activation: str, seed: int) -> State:
@@ -41,7 +41,7 @@ def blocks_of(coefs: Any, intercepts: Any) -> State:
     return named
 
 
-def holds(learner: Learner, coefs: Any, intercepts: Any) -> bool:
+def holds(learner: Model, coefs: Any, intercepts: Any) -> bool:
     """Tell whether the learner's parameters are these, but for the dtype they are shown in."""
     blocks = blocks_of(coefs, intercepts)
     return all(

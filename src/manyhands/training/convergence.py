@@ -43,7 +43,7 @@ class Convergence(WorkerCallback):
     @property
     def granularity(self) -> Granularity:  # type: ignore[override]
         """The ends of epochs where every step has a round: between steps there is nothing else to see."""
-        return "epoch" if self._run is not None and self._run.rounds_in_steps else "round"
+        return "epoch" if self._run is not None and self._run.syncs_gradients else "round"
 
     def after_round(self, run: RunView) -> None:
         """Measure."""

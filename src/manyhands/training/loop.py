@@ -13,14 +13,14 @@ from numpy.typing import NDArray
 
 from manyhands.core.callbacks import reaches
 from manyhands.core.errors import DivergedError, ManyhandsError
-from manyhands.core.learner import Rounds
+from manyhands.core.learner import FitLearner, Rounds
 from manyhands.core.samples import Control, Order
-from manyhands.core.strategy import RoundContext
+from manyhands.core.strategy import GradientRule, LocalRule, RoundContext
 from manyhands.core.types import Vector
 from manyhands.data.sampler import BatchSampler
 from manyhands.runtime.memory import aligned_zeros
 from manyhands.strategies.base import average_state_
-from manyhands.training.merge_services import TrainingHelper
+from manyhands.training.merge_services import RunServices
 from manyhands.training.plan import PlannedStage
 from manyhands.training.tally import Tally, weights_of
 from manyhands.training.worker_run import SinceRound, WorkerRun
@@ -45,8 +45,8 @@ class _Now:
 
     stage: PlannedStage
     schedule: BatchSampler
-    memory: dict[str, Vector]
-    helper: TrainingHelper
+    state: Any
+    services: RunServices
 
 
 class Loop:
@@ -67,6 +67,8 @@ class Loop:
     ) -> None:
         self.worker, self.control = worker, control
         self.team, self.learner, self.plan = worker.team, worker.learner, worker.plan
+        if not isinstance(worker.learner, FitLearner):
+            self._stepper = worker.learner
         self.table, self.clock = worker.table, worker.clock
         self._schedule_for = schedule_for
         self._gradient: Vector = aligned_zeros(self.learner.size, self.learner.dtype)
@@ -86,8 +88,8 @@ class Loop:
         self.worker.begin()
         for stage in self.plan.stages:
             self._begin(stage)
-            if self.learner.whole_runs:
-                self._whole_run()
+            if isinstance(self.learner, FitLearner):
+                self._fit(self.learner)
             else:
                 self._go_through_stage()
             if self.worker.stopped:
@@ -98,15 +100,16 @@ class Loop:
     def _begin(self, stage: PlannedStage) -> None:
         """Get ready for a stage: all workers are synchronized."""
         schedule, validation = self._schedule_for(stage), self.worker.validation
-        helper = TrainingHelper(self.plan, self.team, self.learner, self.table, schedule, self.control, validation)
-        if self._local and stage.strategy.talks_inside_steps:
+        services = RunServices(self.plan, self.team, self.learner, self.table, schedule, self.control, validation)
+        syncs_gradients = isinstance(stage.rule, GradientRule)
+        if self._local and syncs_gradients:
             # Workers that apply the same gradient stay synchronized only if their optimizers are.
             average_state_(self.team, self.learner)
-        self._local = not stage.strategy.talks_inside_steps
-        memory = stage.strategy.begin_(self.team, self.learner)
-        self._now = _Now(stage, schedule, memory, helper)
+        self._local = not syncs_gradients
+        state = stage.rule.begin_(self.team, self.learner)
+        self._now = _Now(stage, schedule, state, services)
         self._rates_from, self._known_rates = 0, np.zeros(0)
-        self.worker.begin_stage(stage, memory)
+        self.worker.begin_stage(stage, services)
 
     def _go_through_stage(self) -> None:
         """Train through all epochs of the stage, or until a callback ends the run."""
@@ -131,7 +134,7 @@ class Loop:
         if not reaches(self.worker.granularity, "round"):
             return False
         at, per_epoch = self.worker.step_in_stage, self._now.stage.steps_per_epoch
-        return self.worker.rounds_in_steps or bool((self._due(at, at + per_epoch) % per_epoch).any())
+        return self.worker.syncs_gradients or bool((self._due(at, at + per_epoch) % per_epoch).any())
 
     def _complete_optimizers(self) -> None:
         """Give everyone the parts of the optimizers' vectors that others have worked on.
@@ -146,7 +149,7 @@ class Loop:
     @property
     def _holds_rounds(self) -> bool:
         """Whether rounds change anything."""
-        return self.team.size > 1 or self._now.stage.strategy.alone
+        return self.team.size > 1 or self._now.stage.rule.needs.acts_on_single_worker
 
     def _rates(self, start: int, stop: int) -> NDArray[np.float64]:
         """Return the learning rates of steps of the stage; an epoch's are computed at once, a long run's never all."""
@@ -155,11 +158,11 @@ class Loop:
             self._rates_from, self._known_rates = start, self.plan.rates(self._now.stage, start, end)
         return self._known_rates[start - self._rates_from : stop - self._rates_from]
 
-    def _whole_run(self) -> None:
-        """Let the learner go through all epochs, as many as it wants, and hold the round at the end."""
+    def _fit(self, learner: FitLearner) -> None:
+        """Let the learner train from beginning to end, and hold the round at the end."""
         order, rates = self._now.schedule.epoch(0), self.plan.rates(self._now.stage)
         with self.clock.phase("compute"):
-            losses = self.learner.run(self.table, order, rates, self.control).losses
+            losses = learner.fit(self.table, order, rates, self.control).losses
         if self.control.stop[0]:
             raise StoppedError
         for epoch in range(len(losses) // order.steps):
@@ -172,11 +175,11 @@ class Loop:
 
     def _meeting(self) -> Any:
         """Return a way for the learner to hold the rounds itself, if learner, team and strategy allow it."""
-        strategy = self._now.stage.strategy
-        if self.team.size == 1 or not self.learner.holds_rounds or not strategy.plain or len(self.learner.buffers):
+        rule = self._now.stage.rule
+        if self.team.size == 1 or not self._stepper.holds_rounds or not rule.fusable or len(self.learner.buffers):
             return None
-        if strategy.talks_inside_steps:
-            divisible = self.learner.divisible  # else everyone needs the whole gradient
+        if isinstance(rule, GradientRule):
+            divisible = self._stepper.divisible  # else everyone needs the whole gradient
             return self.team.shared_reduction(self._gradient, self.learner.parameters) if divisible else None
         return self.team.shared_reduction(self.learner.parameters)
 
@@ -186,18 +189,18 @@ class Loop:
         began = time.perf_counter()
         order = self._now.schedule.epochs(first, count)
         rounds, due = None, 0
-        if meeting is not None and worker.rounds_in_steps:
+        if meeting is not None and worker.syncs_gradients:
             rounds, due = Rounds(meeting, np.zeros(0, np.int64), gradient=self._gradient), order.steps
             self._divided = True
         elif meeting is not None:
             rounds = Rounds(meeting, self._due(at, at + order.steps) - at, worker.since.examples)
             due = len(rounds.due)
         given = () if rounds is None else (rounds,)
-        outcome = self.learner.run(self.table, order, self._rates(at, at + order.steps), self.control, *given)
+        outcome = self._stepper.run(self.table, order, self._rates(at, at + order.steps), self.control, *given)
         if len(outcome.losses) < order.steps:
             raise StoppedError
         self._check_held(outcome.rounds, due)
-        seconds = self.team.settle(outcome.rounds, self.learner.parameters)
+        seconds = self.team.record_fused_rounds(outcome.rounds, self.learner.parameters)
         self.clock.add("compute", time.perf_counter() - began - seconds)
         worker.count(order, outcome.losses)
         worker.tally.rounds += outcome.rounds
@@ -226,7 +229,7 @@ class Loop:
     def _due(self, step: int, end: int) -> NDArray[np.int64]:
         """Return the steps of the stage after which rounds are due, behind ``step`` and up to ``end``."""
         stage, steps = self._now.stage, []
-        while (step := stage.strategy.next_round(step, stage.steps_per_epoch, stage.steps)) <= end:
+        while (step := stage.next_round(step)) <= end:
             steps.append(step)
             if step == stage.steps:
                 break
@@ -240,11 +243,11 @@ class Loop:
         losses = np.zeros(order.steps)
         at = 0
         while at < order.steps:
-            due = stage.strategy.next_round(worker.step_in_stage, stage.steps_per_epoch, stage.steps)
+            due = stage.next_round(worker.step_in_stage)
             end = min(at + due - worker.step_in_stage, order.steps)
-            if worker.rounds_in_steps:
+            if isinstance(stage.rule, GradientRule):
                 for number in range(at, end):
-                    losses[number] = self._talking_step(order.part(number, number + 1))
+                    losses[number] = self._synced_step(stage.rule, order.part(number, number + 1))
             else:
                 end = at + 1 if worker.granularity == "step" else end
                 losses[at:end] = self._local_steps(order.part(at, end))
@@ -257,28 +260,28 @@ class Loop:
         """Let the learner run alone."""
         at = self.worker.step_in_stage
         with self.clock.phase("compute"):
-            losses = self.learner.run(self.table, order, self._rates(at, at + order.steps), self.control).losses
+            losses = self._stepper.run(self.table, order, self._rates(at, at + order.steps), self.control).losses
         if len(losses) < order.steps:
             raise StoppedError
         self.worker.count(order, losses)
         self.worker.report_step(float(losses[-1]))
         return losses
 
-    def _talking_step(self, order: Order) -> float:
+    def _synced_step(self, rule: GradientRule[Any], order: Order) -> float:
         """Take one step with a round between its gradient and its update."""
         if self.control.stop[0]:
             raise StoppedError
         at = self.worker.step_in_stage
         rate = float(self._rates(at, at + 1)[0])
         with self.clock.phase("compute"):
-            loss = self.learner.gradient(self.table, order, self._gradient)
+            loss = self._stepper.gradient(self.table, order, self._gradient)
         self._check_finite(loss)
         counts: float = order.examples
         if self.table.weights is not None and order.examples:  # the least there is to divide by, if they have none
             counts = max(float(weights_of(self.table.weights, order)[0]), _TINY)
-        self._now.stage.strategy.merge_gradient_(self.team, self._gradient, counts, self._now.memory)
+        rule.merge_gradient_(self.team, self._gradient, counts, self._now.state)
         with self.clock.phase("compute"):
-            loss += self.learner.apply(self._gradient, rate, int(order.global_rows[0]), self.team.size)
+            loss += self._stepper.apply(self._gradient, rate, int(order.global_rows[0]), self.team.size)
         self._check_finite(loss)
         self.control.progress[0] += 1
         self.worker.count(order, np.array([loss]))
@@ -294,30 +297,34 @@ class Loop:
 
     def _round(self, *, last: bool) -> None:
         """Hold the round that is due, if it changes anything."""
-        strategy, worker = self._now.stage.strategy, self.worker
-        if self._holds_rounds:
-            at = worker.step_in_stage
-            steps = min(max(worker.since.steps, 1), _STEPS_AVERAGED)
-            rate = float(self._rates(at - steps, at).mean())
-            memory, helper = self._now.memory, self._now.helper
-            strategy.hold_round_(
-                RoundContext(self.team, self.learner, worker.since.examples, rate, last, memory, helper)
-            )
-            if self.control.stop[0]:  # a merge that trains was stopped
-                raise StoppedError
-            worker.tally.examples += self._now.helper.settle()
-        if last or not strategy.shared_memory:  # who does not wait for the others is not synchronized either
+        rule, worker = self._now.stage.rule, self.worker
+        merges = isinstance(rule, LocalRule) and self._holds_rounds
+        if isinstance(rule, LocalRule) and merges:
+            self._merge(rule, last=last)
+        elif self.team.size > 1 and len(self.learner.buffers):  # they come from local batches, unlike the parameters
+            self.team.mean_(self.learner.buffers, worker.since.examples)
+        if last or not rule.needs.shared_memory:  # workers that do not wait for the others differ until the end
             worker.note_synchronized()
-        if self._holds_rounds and not worker.rounds_in_steps:
-            worker.tally.rounds += 1
+        if merges:
             worker.report_round(worker.since.mean_loss)
         worker.since = SinceRound()
+
+    def _merge(self, rule: LocalRule[Any], *, last: bool) -> None:
+        """Let the rule hold its round."""
+        worker, services = self.worker, self._now.services
+        at, steps = worker.step_in_stage, min(max(worker.since.steps, 1), _STEPS_AVERAGED)
+        rate, examples = float(self._rates(at - steps, at).mean()), worker.since.examples
+        rule.hold_round_(RoundContext(self.team, self.learner, examples, rate, last, self._now.state, services))
+        if self.control.stop[0]:  # a merge that trains was stopped
+            raise StoppedError
+        worker.tally.examples += services.pop_examples()
+        worker.tally.rounds += 1
 
     def _close_epoch(self, epoch: int, order: Order, losses: NDArray[np.float64]) -> None:
         """Close the epoch; if it ends the run, hold the last round, unless it has just been held."""
         self.worker.close_epoch(epoch, order, losses)
-        strategy = self._now.stage.strategy
-        due = self.worker.changed_since_round or strategy.shared_memory or len(self.learner.buffers)
+        shared_memory = self._now.stage.rule.needs.shared_memory
+        due = self.worker.changed_since_round or shared_memory or len(self.learner.buffers)
         if self.worker.stopped and due:
-            self._now.helper.epochs = len(self.worker.tally.losses)
+            self._now.services.epochs = len(self.worker.tally.losses)
             self._round(last=True)

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from manyhands.core.callbacks import Callback, CallbackLike, WorkerCallback, as_callbacks
 from manyhands.core.errors import DivergedError, SettingsError
-from manyhands.core.learner import Learner
+from manyhands.core.learner import FitLearner, Learner, Model
 from manyhands.core.randomness import generator
 from manyhands.core.samples import Control
 from manyhands.core.strategy import Strategy
@@ -177,7 +177,7 @@ class Runner:
         return result
 
 
-def _result(plan: Plan, dataset: Dataset, learner: Learner, reports: Sequence[dict[str, Any]]) -> TrainingResult:
+def _result(plan: Plan, dataset: Dataset, learner: Model, reports: Sequence[dict[str, Any]]) -> TrainingResult:
     """Make one result of what all workers report."""
     tallies = [Tally(**report["tally"]) for report in reports]
     return TrainingResult(
@@ -199,7 +199,7 @@ class _Outcome:
     """One worker's end."""
 
     rank: int
-    learner: Learner
+    learner: Model
     tally: Tally
     bytes_sent: int
     clock: PhaseClock
@@ -221,7 +221,7 @@ class _Outcome:
         }
 
 
-def _make_learner(plan: Plan, dataset: Dataset, rank: int) -> Learner:
+def _make_learner(plan: Plan, dataset: Dataset, rank: int) -> Learner | FitLearner:
     targets = dataset.train.targets
     outputs = len(dataset.classes) if targets is None else targets.shape[1]
     return make_learner(plan.learner, plan.settings, dataset.features, outputs, rank=rank, seed=plan.seed)
@@ -230,7 +230,7 @@ def _make_learner(plan: Plan, dataset: Dataset, rank: int) -> Learner:
 def _prepare(plan: Plan, dataset: Dataset, *, adds: bool) -> None:
     """Compile everything before any clock starts; callbacks that add something up do it in double precision."""
     learner = _make_learner(plan, dataset, 0)
-    plain = not adds and all(stage.strategy.plain for stage in plan.stages)
+    plain = not adds and all(rule.fusable for rule in plan.strategy.rules)
     others = [] if plain else [np.dtype(np.float64)]  # scores, weights and losses are added in double precision
     prepare(plan.team, plan.workers, [learner.dtype, *others], lambda: learner.prepare(dataset.train))
 
@@ -257,7 +257,7 @@ def _work(
 
     def schedule_for(stage: PlannedStage) -> BatchSampler:
         place = plan.rows, stage.batch, team.rank, team.size, plan.sharding, plan.seed, dataset.first_row
-        return BatchSampler(*place, stage.strategy.passes, share, plan.first_epoch, plan.shuffle)
+        return BatchSampler(*place, stage.rule.needs.passes, share, plan.first_epoch, plan.shuffle)
 
     convergence = Convergence(dataset.test, clock)
     called = [*callbacks, *([plan.stop] if plan.stop else []), *([convergence] if plan.convergence else [])]
@@ -271,7 +271,7 @@ def _work(
         team.broadcast_(learner.parameters)
         if len(learner.buffers):
             team.broadcast_(learner.buffers)
-    if plan.strategy.own_starts and team.rank and start is None:
+    if plan.strategy.needs.independent_init and team.rank and start is None:
         learner.initialize(generator(plan.seed, f"init of worker {team.rank}"))
     team.barrier()
     clock.forget("communicate", "merge")

@@ -10,11 +10,12 @@ from numpy.typing import NDArray
 
 from manyhands.core.callbacks import Callback, EpochSummary, WorkerCallback, finest, reaches, send
 from manyhands.core.events import EpochEnded, Event, Granularity, RoundHeld, StepTaken
-from manyhands.core.learner import Learner
+from manyhands.core.learner import FitLearner, Learner
 from manyhands.core.samples import Order, Samples
+from manyhands.core.strategy import GradientRule
 from manyhands.core.team import Team
-from manyhands.core.types import Vector
 from manyhands.training.clock import PhaseClock
+from manyhands.training.merge_services import RunServices
 from manyhands.training.plan import Plan, PlannedStage
 from manyhands.training.tally import Tally, weights_of
 
@@ -65,8 +66,6 @@ class WorkerRun:
         What has been done since the last round.
     stage : PlannedStage
         Where the run is.
-    memory : dict of str to ndarray
-        What the strategy remembers.
     granularity : {"step", "round", "epoch", "end"}
         How finely callbacks want to be called in this stage.
     stopped : bool
@@ -74,13 +73,12 @@ class WorkerRun:
     """
 
     stage: PlannedStage
-    memory: dict[str, Vector]
     granularity: Granularity
 
     def __init__(
         self,
         team: Team,
-        learner: Learner,
+        learner: Learner | FitLearner,
         plan: Plan,
         table: Samples,
         clock: PhaseClock,
@@ -101,18 +99,20 @@ class WorkerRun:
             each.for_worker(self) if isinstance(each, WorkerCallback) else each for each in self._callbacks
         ]
 
-    def begin_stage(self, stage: PlannedStage, memory: dict[str, Vector]) -> None:
+    def begin_stage(self, stage: PlannedStage, services: RunServices) -> None:
         """Go on to a stage: all workers are synchronized."""
-        self.stage, self.memory = stage, memory
+        self.stage, self._services = stage, services
         self.granularity = finest(self._callbacks)
         self.note_synchronized()
         self.since = SinceRound()
 
     @property
-    def model(self) -> Learner:
-        """What has been learned: the learner itself, or the networks of all workers side by side."""
-        members = self.memory.get("members")
-        return self.learner if members is None else self.learner.side_by_side(members.reshape(self.team.size, -1))
+    def model(self) -> Learner | FitLearner:
+        """What has been learned: the learner itself, or the ensemble of all workers' networks."""
+        members = self._services.ensemble
+        if members is None or isinstance(self.learner, FitLearner):
+            return self.learner
+        return self.learner.side_by_side(members)
 
     @property
     def step(self) -> int:
@@ -135,14 +135,14 @@ class WorkerRun:
         return self.tally.rounds
 
     @property
-    def rounds_in_steps(self) -> bool:
+    def syncs_gradients(self) -> bool:
         """Whether every step holds a round between its gradient and its update."""
-        return self.stage.strategy.talks_inside_steps
+        return isinstance(self.stage.rule, GradientRule)
 
     @property
     def synchronized(self) -> bool:
         """Whether all workers have the same parameters."""
-        return self.team.size == 1 or self.rounds_in_steps or not self.changed_since_round
+        return self.team.size == 1 or self.syncs_gradients or not self.changed_since_round
 
     @property
     def changed_since_round(self) -> bool:
