@@ -6,15 +6,16 @@ TESTS := .venv/.ready-for-tests
 PEERS := .venv-peers/.ready
 DOCS := .venv-docs/.ready
 
-.PHONY: help env compare study study-strategies study-networks lint test test-all bench docs clean
+.PHONY: help env compare study study-strategies study-networks lint test test-all mutation bench docs clean
 
 help:
 	@echo "make compare   set up, then compare strategies and numbers of workers on real handwriting"
 	@echo "make study     set up, then repeat the published study with our learner; report/report.html"
 	@echo "make study-strategies   set up, then every strategy and merge; docs/strategies-table.md (resumable)"
 	@echo "make study-networks     set up, then what every setting of a network changes (resumable)"
-	@echo "make test      set up, then lint, types and tests (under 10 minutes)"
+	@echo "make test      set up, then lint, types and tests (under 5 minutes)"
 	@echo "make test-all  the same with the slow tests"
+	@echo "make mutation  set up, then change the source in 70 places: tests should notice (half an hour)"
 	@echo "make bench     set up, then race against peers (about 20 minutes); benchmarks/RESULTS.md"
 	@echo "make docs      set up, then the documentation as a site: site/index.html"
 	@echo "make clean     remove .venv and caches"
@@ -54,11 +55,17 @@ lint: $(STAMP)
 CHECK = .venv/bin/python tests/compile_kernels.py & kernels=$$!; \
 	$(MAKE) --no-print-directory $(TESTS) lint && wait $$kernels
 
+# Three at a time, because one of them mostly waits for processes to end; tests/conftest.py says which belong together.
+PYTEST = .venv/bin/python -m pytest --numprocesses 3 --dist loadgroup --no-loadscope-reorder
+
 test: $(STAMP)
-	$(CHECK) && .venv/bin/python -m pytest -m "not slow"
+	$(CHECK) && $(PYTEST) -m "not slow"
 
 test-all: $(STAMP)
-	$(CHECK) && .venv/bin/python -m pytest
+	$(CHECK) && $(PYTEST)
+
+mutation: $(TESTS)
+	.venv/bin/python tests/mutation/mutate.py
 
 # The peers have an environment of their own: nothing of ours depends on them.
 $(PEERS): benchmarks/peers-requirements.txt

@@ -21,10 +21,11 @@ from manyhands.estimators.history import History, HistoryCallback
 from manyhands.estimators.layers import State, blocks_of, holds, same_shapes, start_as_theirs
 from manyhands.estimators.rows import Rows, make_dataset, needs_doubles
 from manyhands.estimators.solver import SGD_FAMILY, InverseScaling, settings_of
-from manyhands.estimators.workers import make_alike, same_for_all, strategy_for, with_rows, workers_and_team
+from manyhands.estimators.workers import strategy_for, with_rows, workers_and_team
 from manyhands.learners import make_learner
 from manyhands.teams.agreement import together
-from manyhands.teams.launch import job_rank
+from manyhands.teams.job import broadcast_arrays, from_rank_0, leads
+from manyhands.teams.registry import kind_of
 from manyhands.training.plan import Plan, check_synchronized, make_plan
 from manyhands.training.run import run
 
@@ -128,7 +129,7 @@ def _prepare(
     dataset = make_dataset(train, held, "float64" if doubles else estimator.dtype, classes=softmax)
     one = _Fit(estimator, dataset, workers, hidden, seed, batch, first=first, incremental=incremental, doubles=doubles)
     one.score = None if held is None else estimator._score_of(held)
-    if team == "mpi":
+    if kind_of(team).processes:
         one.plan(one.epochs)  # what it refuses, it refuses before the workers meet
     return one
 
@@ -137,9 +138,9 @@ def _seed(estimator: Any, team: str, first: bool) -> int:
     """Return the seed of everything random: ``random_state`` itself, or a draw that is kept as long as the model is."""
     given = estimator.random_state
     if isinstance(given, (int, np.integer)):
-        return same_for_all(int(given), team)
+        return from_rank_0(team, int(given))
     if first or not hasattr(estimator, "_seed"):
-        return same_for_all(int(check_random_state(given).randint(2**31 - 1)), team)
+        return from_rank_0(team, int(check_random_state(given).randint(2**31 - 1)))
     return int(estimator._seed)
 
 
@@ -276,7 +277,7 @@ class _Fit:
         try:
             start = None if own_starts else self.state
             self.state = run(plan, self.dataset, callbacks=[follower], start=start).model.learner.state()
-            make_alike(self.state, workers.team)
+            broadcast_arrays(workers.team, self.state)
         except DivergedError as error:
             self._give_up(follower, epochs, error)
         except WorkerLost as error:
@@ -298,12 +299,12 @@ class _Fit:
             patience=estimator.n_iter_no_change,
             score=self.score,
             verbose=self._verbose,
-            processes=team == "mpi",
+            processes=kind_of(team).processes,
         )
 
     @property
     def _verbose(self) -> bool:
-        return bool(self.estimator.verbose) and (self.workers.team != "mpi" or job_rank() == 0)
+        return bool(self.estimator.verbose) and leads(self.workers.team)
 
     def _schedule(self) -> InverseScaling | None:
         """Return how the learning rate changes within the next run, if it does."""
@@ -340,7 +341,9 @@ class _Fit:
 
     def _give_up(self, follower: HistoryCallback, epochs: int, error: DivergedError) -> None:
         """After a loss that is no number: end with the best weights, if they are known."""
-        if not self.estimator.early_stopping or self.workers.team == "mpi":  # of processes, the others have ended
+        if (
+            not self.estimator.early_stopping or kind_of(self.workers.team).processes
+        ):  # of processes, the others have ended
             raise ValueError(NOT_FINITE) from error
         done, self.history = len(follower.before.losses), follower.history
         if len(self.history.losses) < done + epochs:
@@ -350,7 +353,7 @@ class _Fit:
 
     def _keep(self, follower: HistoryCallback) -> None:
         """After Ctrl-C: keep what there is."""
-        if self.workers.team == "mpi":
+        if kind_of(self.workers.team).processes:
             raise KeyboardInterrupt  # no process knows how far the others are
         self.history = follower.history
         learner = self.history.learner

@@ -200,7 +200,7 @@ class Loop:
         if len(outcome.losses) < order.steps:
             raise StoppedError
         self._check_held(outcome.rounds, due)
-        seconds = self.team.record_fused_rounds(outcome.rounds, self.learner.parameters)
+        seconds = self.team.record_fused_rounds(outcome.rounds, self.learner.parameters.nbytes)
         self.clock.add("compute", time.perf_counter() - began - seconds)
         worker.count(order, outcome.losses)
         worker.tally.rounds += outcome.rounds

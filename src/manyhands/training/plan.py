@@ -20,7 +20,8 @@ from manyhands.data.sampler import check_batch
 from manyhands.learners import LEARNERS
 from manyhands.learners.mlp.settings import MLPSettings, check_room, wider
 from manyhands.strategies import parse_strategy
-from manyhands.teams.launch import check_team, in_job, job_size, processes_announced
+from manyhands.teams.job import check_started_once, is_member, job_size
+from manyhands.teams.registry import SOLO, check_team, kind_of
 from manyhands.training.auto import Asked, choose
 from manyhands.training.given import check_targets, read
 from manyhands.training.inputs import check_inputs
@@ -310,7 +311,7 @@ def make_plan(
     if chosen.needs.one_worker_only:
         if number != 1:
             raise SettingsError(f"the sequential strategy has one worker, not {number}; choose another strategy")
-        team = "solo"
+        team = SOLO
     check_team(team, number)
     _check_fit(dataset, chosen, team, shares is not None, sharding, convergence)
     if rule is not None and rule.validates and dataset.validation is None:
@@ -407,10 +408,9 @@ def _check_fit(
     dataset: Dataset, strategy: Strategy, team: str, shares: bool, sharding: Sharding | None, convergence: bool
 ) -> None:
     """Check that strategy, team, data and shares go together."""
-    if strategy.needs.shared_memory and team == "mpi":
+    if strategy.needs.shared_memory and not kind_of(team).shared_memory:
         raise SettingsError(
-            f"{strategy.name} needs workers that share memory, and the processes of the team mpi do not; "
-            "use --team threads"
+            f"{strategy.name} needs workers that share memory, and those of the team {team} do not; use --team threads"
         )
     if strategy.needs.uses_validation and dataset.validation is None:
         raise SettingsError(f"{strategy.name} looks at validation rows, and the data set has none; {_ADD_VALIDATION}")
@@ -472,12 +472,8 @@ def rows_validated(
 
 def _number_of_workers(team: str, workers: int | None) -> int:
     """Return the number of workers, which in an MPI job is the number of its processes."""
-    if team == "threads" and processes_announced() > 1:
-        raise SettingsError(
-            f"{processes_announced()} processes have been started (by mpiexec or srun), and each of them would do the "
-            f"same with the team {team}; add --team mpi, or start a single one without mpiexec"
-        )
-    size = job_size() if team == "mpi" else None
+    check_started_once(team)
+    size = job_size() if is_member(team) else None
     if size is not None and workers not in (None, size):
         raise SettingsError(
             f"this MPI job has {size} process{'es' if size > 1 else ''}, but {workers} workers were asked for; start "
@@ -533,7 +529,7 @@ def _check_order(strategy: Strategy, learner: str, first_epoch: int, shuffle: bo
 def _check_room(plan: Plan, dataset: Dataset) -> None:
     """Check that the networks of all workers of this process, or of a job that it starts, fit into memory."""
     outputs = len(dataset.classes) if dataset.train.targets is None else dataset.train.targets.shape[1]
-    here = 1 if plan.team == "mpi" and in_job() else plan.workers
+    here = 1 if is_member(plan.team) else plan.workers
     rows = -(-max(stage.batch for stage in plan.stages) // plan.workers)
     check_room(plan.settings, dataset.features, outputs, here, rows)
     if plan.model_settings is not plan.settings:

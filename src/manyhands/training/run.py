@@ -31,7 +31,9 @@ from manyhands.runtime.affinity import warn_if_oversubscribed
 from manyhands.runtime.memory import memory_errors_explained
 from manyhands.teams.agreement import calling_off, together
 from manyhands.teams.exit_hooks import report_uncaught_errors
-from manyhands.teams.launch import alone, in_job, launch, prepare, share
+from manyhands.teams.job import all_gather_texts, is_member, needs_job
+from manyhands.teams.launch import launch, prepare
+from manyhands.teams.registry import kind_of
 from manyhands.training.clock import PhaseClock, slowest
 from manyhands.training.convergence import Convergence
 from manyhands.training.evaluation import evaluate
@@ -99,7 +101,7 @@ def run(
     KeyboardInterrupt
         On Ctrl-C; all workers have ended then.
     """
-    if plan.team == "mpi" and not in_job():
+    if needs_job(plan.team):
         if start is not None:
             raise SettingsError("a run that starts processes of its own begins at random: use threads, or mpiexec")
         with Runner(dataset) as runner:
@@ -117,7 +119,7 @@ def run(
         def work(team: Team) -> _Outcome:
             return _work(team, plan, dataset, controls[team.rank], clocks[team.rank], launched, called, start)
 
-        slowest_of = min if alone(plan.team) else max  # of an MPI job, this process sees its own steps only
+        slowest_of = max if kind_of(plan.team).processes else min  # of an MPI job, this process sees its own steps only
         tick = None if progress is None else lambda: progress(slowest_of(int(each.progress[0]) for each in controls))
         outcomes = launch(plan.team, clocks, controls, work, tick, pinned=plan.placement.pin)
         if not np.isfinite(outcomes[0].learner.parameters).all():  # on every process alike: they are merged
@@ -126,7 +128,7 @@ def run(
             dataset.check_unchanged()  # before the test rows are looked at, and after
             score = outcomes[0].evaluated(dataset) if outcomes[0].rank == 0 else 0.0
             dataset.check_unchanged()
-            texts = share(plan.team, [json.dumps(outcome.report(score)) for outcome in outcomes])
+            texts = all_gather_texts(plan.team, [json.dumps(outcome.report(score)) for outcome in outcomes])
     result = _result(plan, dataset, outcomes[0].learner, [json.loads(text) for text in texts])
     for callback in called:
         callback.end(result)
@@ -163,7 +165,7 @@ class Runner:
         self, plan: Plan, progress: Progress | None = None, callbacks: Sequence[CallbackLike] = ()
     ) -> TrainingResult:
         """Carry out a plan; see `run`."""
-        if plan.team != "mpi" or in_job():
+        if not needs_job(plan.team):
             return run(plan, self.dataset, progress=progress, callbacks=callbacks)
         if plan.workers not in self._jobs:
             from manyhands.training.jobs.client import Job
@@ -394,7 +396,7 @@ def train(
 
 def warn_if_oversubscribed_here(workers: int, team: str) -> None:
     """Say so if this machine has far fewer cores than workers; those of a job that others started may be on several."""
-    if team != "mpi" or not in_job():
+    if not is_member(team):
         warn_if_oversubscribed(workers)
 
 

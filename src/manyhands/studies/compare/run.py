@@ -15,14 +15,14 @@ from manyhands.core.strategy import Strategy
 from manyhands.core.types import Sharding
 from manyhands.data.catalog import DataRequest, load
 from manyhands.data.dataset import Dataset
-from manyhands.data.split import head, resplit
+from manyhands.data.resplit import head, resplit
 from manyhands.learners.mlp.settings import MLPSettings
 from manyhands.records.environment import describe_environment
 from manyhands.records.statistics import DEFAULT_MARGIN, check_margin
 from manyhands.runtime.memory import memory_errors_explained
 from manyhands.strategies import parse_strategy
 from manyhands.studies.compare.results import Comparison, run_record
-from manyhands.teams.launch import check_alone
+from manyhands.teams.job import check_can_start_jobs
 from manyhands.training.loggers import RunLog, no_log
 from manyhands.training.placement import Placement
 from manyhands.training.plan import DEFAULT_BATCH, Plan, is_automatic, make_plan, rows_validated
@@ -120,7 +120,7 @@ class CompareStudy:
     """
 
     def __init__(self, dataset: Dataset, request: CompareRequest) -> None:
-        check_alone(request.team)
+        check_can_start_jobs(request.team)
         _check(dataset, request)
         self.dataset, self.request = dataset, request
         self.plans = list(_plans(dataset, request))

@@ -36,7 +36,7 @@ from manyhands.studies.networks.request import AXES, Network, NetworksRequest, n
 from manyhands.studies.networks.results import Networks
 from manyhands.studies.networks.symmetry import distinct_neurons
 from manyhands.studies.networks.text import networks_text
-from manyhands.teams.launch import check_alone
+from manyhands.teams.job import check_can_start_jobs
 from manyhands.training.model import accuracy
 from manyhands.training.plan import Plan, is_automatic, make_plan
 from manyhands.training.result import TrainingResult
@@ -86,7 +86,7 @@ class NetworksStudy:
     """
 
     def __init__(self, dataset: Dataset, request: NetworksRequest, journal: str | Path | None = None) -> None:
-        check_alone("threads")
+        check_can_start_jobs("threads")
         _check(request)
         self.dataset, self.request, self._journal_path = dataset, request, journal
         self.networks = networks_of(request, dataset.rows)
