@@ -239,10 +239,12 @@ class TestConvergence:
         assert f"'{target}' is not an accuracy above 0 and up to 1" in message
         assert ("write 0.93 for 93 %" in message) == (target == "93")
 
-    def test_logs_of_a_run(self, tmp_path, capsys):
-        assert call(*self.WORDS, "--epochs", 2, "--log", tmp_path / "log", "--tensorboard", tmp_path / "board") == 0
+    @pytest.mark.parametrize(("more", "events"), [([], ["epoch"]), (["--log-rounds"], ["round", "epoch"])])
+    def test_logs_of_a_run(self, tmp_path, capsys, more, events):
+        files = ["--log", tmp_path / "log", "--tensorboard", tmp_path / "board"]
+        assert call(*self.WORDS, "--epochs", 2, *files, *more) == 0
         lines = [json.loads(line) for line in (tmp_path / "log").read_text().splitlines()]
-        assert [line["event"] for line in lines] == ["begin", *["round", "epoch"] * 2, "end"]
+        assert [line["event"] for line in lines] == ["begin", *events * 2, "end"]
         assert percent(capsys.readouterr().out)[0] == f"{100 * lines[-1]['accuracy']:.2f}"
         assert [path.name for path in (tmp_path / "board").iterdir()] == ["000-periodic-1epoch-n2-seed0"]
 
