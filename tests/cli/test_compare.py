@@ -125,7 +125,7 @@ class TestOutput:
 
     def test_options_reach_the_runs(self, tmp_path):
         path = tmp_path / "result.json"
-        options = "--workers 3 --strategy one-shot --seed 11 --train 500 --batch 50 --sharding global --scale 255"
+        options = "--workers 3 --strategy one-shot --seed 11 --train-size 500 --batch 50 --sharding global --scale 255"
         network = "--activation tanh --optimizer momentum --learning-rate 0.05 --l2 0.01 --momentum 0.5"
         assert call(*SMALL, *options.split(), *network.split(), "--dtype", "float64", "--json", path)[0] == 0
         record = json.loads(path.read_text())
@@ -176,8 +176,8 @@ class TestRefusals:
             ("--workers 1,201", 2, "201 workers cannot share a global batch of 200 rows"),
             ("--workers 0", 2, "'0' is not a whole number from 1 on"),
             ("--batch 1438", 2, "between 1 and the 1437 training rows, not 1438"),
-            ("--train 1438", 2, "--train 1438: digits has 1437 training rows"),
-            ("--train 100 --batch 200", 2, "between 1 and the 100 training rows"),
+            ("--train-size 1438", 2, "--train-size 1438: digits has 1437 training rows"),
+            ("--train-size 100 --batch 200", 2, "between 1 and the 100 training rows"),
             ("--seeds 0", 2, "'0' is not a whole number from 1 on"),
             ("--seed -1", 2, "the seed must be at least 0"),
             ("--epochs 0", 2, "'0' is not a whole number from 1 on"),
@@ -209,8 +209,8 @@ class TestRefusals:
             ("--target 93", 2, "'93' is not an accuracy above 0 and up to 1; write 0.93 for 93 %"),
             ("--target nan", 2, "'nan' is not an accuracy above 0 and up to 1"),
             ("--target much", 2, "'much' is not an accuracy above 0 and up to 1"),
-            ("--scaled --train 400", 2, "digits has 1437 training rows"),
-            ("--scaled --train 100 --batch 101", 2, "between 1 and the 100 training rows, not 101"),
+            ("--scaled --train-size 400", 2, "digits has 1437 training rows"),
+            ("--scaled --train-size 100 --batch 101", 2, "between 1 and the 100 training rows, not 101"),
             ("--strategy minibatch:0", 2, "minibatch:0: the local epochs on a mini-batch are a whole number"),
             ("--log no/such/folder/x.jsonl", 1, "there is no folder no/such/folder"),
             ("--json no-such.txt --log no-such.txt", 2, "two results cannot go to the same file no-such.txt"),
@@ -243,7 +243,7 @@ class TestRefusals:
     def test_a_scaled_comparison_says_how_many_rows_a_worker_can_have(self):
         # Nothing is asked for, so all 1,437 are for one worker.
         _, _, err = call(*SMALL, "--scaled", "--workers", "1,4")
-        assert "4 workers with 1437 rows each need 5748: lower --train" in err
+        assert "4 workers with 1437 rows each need 5748: lower --train-size" in err
 
     def test_a_report_without_matplotlib_fails_before_training(self, monkeypatch, tmp_path):
         monkeypatch.setattr("manyhands.training.run.Runner.run", lambda *_a, **_o: pytest.fail("a run was started"))
@@ -288,7 +288,7 @@ class TestStatistics:
         assert "within ±99 points" in out
 
     def test_scaled_takes_the_named_rows_for_each_worker(self, tmp_path):
-        out, record = self.saved(tmp_path, "--seeds", "1", "--scaled", "--train", "500")
+        out, record = self.saved(tmp_path, "--seeds", "1", "--scaled", "--train-size", "500")
         assert [run["rows"] for run in record["runs"]] == [500, 1000]
         row = record["summary"][1]
         assert row["scaled_speedup"] == pytest.approx(2 * row["speedup"])

@@ -12,8 +12,8 @@ from manyhands.cli import main, options
 from manyhands.core.errors import DataError, DivergedError, OutputError, SettingsError
 
 COMPARE_OPTIONS = (
-    "--data --train-csv --test-csv --label-column --train --scale --hidden --activation --optimizer --learning-rate "
-    "--batch --epochs --workers --strategy --team --sharding --seeds --seed --json --quiet --debug"
+    "--data --train-csv --test-csv --label-column --train-size --scale --hidden --activation --optimizer "
+    "--learning-rate --batch --epochs --workers --strategy --team --sharding --seeds --seed --json --quiet --debug"
 )
 
 

@@ -133,7 +133,9 @@ class TestW1:
     def test_as_published(self, tmp_path, capsys):
         pytest.importorskip("mpi4py")
         path, folder = tmp_path / "w1.json", tmp_path / "report"
-        words = "study w1 --data digits --train 1436 --as-published --hidden 4,6 --epochs 2,3 --runs 2 --workers 1,2"
+        words = (
+            "study w1 --data digits --train-size 1436 --as-published --hidden 4,6 --epochs 2,3 --runs 2 --workers 1,2"
+        )
         assert call(*words.split(), "--json", path, "--report", folder) == 0
         printed = capsys.readouterr()
         for title in ("Table I: ", "Table II: without communication", "Table III: with communication"):

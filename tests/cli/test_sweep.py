@@ -122,7 +122,7 @@ class TestOutput:
         capsys.readouterr()
 
     def test_splits_and_validation_rows(self, tmp_path, capsys):
-        words = ["--splits", 2, "--validation", 100, "--train", 500, "--quiet", "--json", tmp_path / "f"]
+        words = ["--splits", 2, "--validation", 100, "--train-size", 500, "--quiet", "--json", tmp_path / "f"]
         assert call(*SMALL[:-2], *words) == 0
         record = json.loads((tmp_path / "f").read_text())
         data = record["settings"]["data"]

@@ -111,7 +111,7 @@ class TestRoundTrip:
     def test_parallel_run_on_real_handwriting(self, data_folder, tmp_path, capsys):
         files = ["--out", tmp_path / "m", "--json", tmp_path / "m.json"]
         how = ["--strategy", "periodic:1epoch", "--workers", 2, "--epochs", 5]
-        assert call("train", "--data", data_folder / "mnist", "--train", 6000, *how, *files) == 0
+        assert call("train", "--data", data_folder / "mnist", "--train-size", 6000, *how, *files) == 0
         told = percent(capsys.readouterr().out)
         assert float(told[0]) > 90
         assert told[1] == "10000"
@@ -181,7 +181,7 @@ class TestTrainRefuses:
             ("--workers 2", 2, "sequential strategy has one worker, not 2"),
             ("--workers 201 --strategy gradient", 2, "201 workers cannot share"),
             ("--strategy telepathy", 2, "unknown strategy"),
-            ("--train 1438", 2, "digits has 1437 training rows"),
+            ("--train-size 1438", 2, "digits has 1437 training rows"),
         ],
     )
     def test_what_cannot_work_before_training(self, capsys, arguments, status, words):

@@ -13,10 +13,11 @@ from manyhands.teams.launch import launch
 from manyhands.training import run as running
 from manyhands.training.clock import PhaseClock
 from manyhands.training.events import EpochEnded
-from manyhands.training.plan import make_plan
-from manyhands.training.run import network_settings, run
+from manyhands.training.resolve import resolve
+from manyhands.training.run import run
+from manyhands.training.spec import RunSpec
 
-SMALL = {"settings": network_settings(hidden=(12,), learning_rate=0.01), "batch": 25, "seed": 3}
+SMALL = {"network": MLPSettings(hidden=(12,), learning_rate=0.01), "batch": 25, "seed": 3}
 
 
 def together(size, work, team="threads"):
@@ -113,7 +114,7 @@ def test_easgd_pulls_each_worker_by_its_formula_in_any_order():
 
 @pytest.mark.parametrize("workers", [2, 4])
 def test_the_centre_ends_in_everyone(blobs, learners, workers):
-    result = run(make_plan(blobs, strategy="easgd:7", workers=workers, epochs=6, **SMALL), blobs)
+    result = run(resolve(RunSpec(strategy="easgd:7", workers=workers, epochs=6, **SMALL), blobs), blobs)
     assert len(learners) == workers
     assert {learner.parameters.tobytes() for learner in learners.values()} == {
         result.model.learner.parameters.tobytes()
@@ -130,7 +131,7 @@ def test_before_the_end_easgd_workers_are_not_alike(blobs, learners):
         if isinstance(event, EpochEnded) and event.rank == 1 and event.epoch < 6:
             apart.append(np.abs(learners[1].parameters - learners[0].parameters).max())
 
-    run(make_plan(blobs, strategy="easgd:1epoch", workers=2, epochs=6, **SMALL), blobs, listeners=[listener])
+    run(resolve(RunSpec(strategy="easgd:1epoch", workers=2, epochs=6, **SMALL), blobs), blobs, listeners=[listener])
     assert len(apart) == 5
     assert min(apart) > 0
 
@@ -172,7 +173,7 @@ def test_a_hogwild_run_trains_one_vector(blobs, learners, workers):
         if isinstance(event, EpochEnded) and event.epoch < 6:
             addresses[event.rank].add(learners[event.rank].parameters.ctypes.data)
 
-    plan = make_plan(blobs, strategy="hogwild", workers=workers, epochs=6, **SMALL)
+    plan = resolve(RunSpec(strategy="hogwild", workers=workers, epochs=6, **SMALL), blobs)
     result = run(plan, blobs, listeners=[listener])
     assert len(set.union(*addresses.values())) == 1
     assert len({learner.parameters.ctypes.data for learner in learners.values()}) == workers
@@ -194,7 +195,8 @@ def test_hogwild_steps_are_shorter_the_more_take_them():
 @pytest.mark.parametrize("strategy", ["easgd:10", "hogwild"])
 def test_one_worker_is_sequential_to_the_bit(blobs, strategy):
     alone, sequential = (
-        run(make_plan(blobs, strategy=text, workers=1, epochs=4, **SMALL), blobs) for text in (strategy, "sequential")
+        run(resolve(RunSpec(strategy=text, workers=1, epochs=4, **SMALL), blobs), blobs)
+        for text in (strategy, "sequential")
     )
     assert alone.model.learner.parameters.tobytes() == sequential.model.learner.parameters.tobytes()
     assert alone.losses == sequential.losses
@@ -203,7 +205,7 @@ def test_one_worker_is_sequential_to_the_bit(blobs, strategy):
 @pytest.mark.parametrize("strategy", ["easgd:4", "hogwild", "hogwild@50% then easgd:4", "easgd:4@50% then hogwild"])
 @pytest.mark.parametrize("workers", [2, 3])
 def test_it_learns(blobs, strategy, workers):
-    result = run(make_plan(blobs, strategy=strategy, workers=workers, epochs=80, **SMALL), blobs)
+    result = run(resolve(RunSpec(strategy=strategy, workers=workers, epochs=80, **SMALL), blobs), blobs)
     assert result.accuracy > 0.9
     assert result.losses[-1] < 0.7 * result.losses[0]
 
@@ -212,5 +214,5 @@ def test_it_learns(blobs, strategy, workers):
     "strategy", ["easgd:10", "hogwild", "gradient@20% then hogwild", "easgd:3@20% then periodic:1epoch"]
 )
 def test_processes_share_no_memory(blobs, strategy):
-    with pytest.raises(SettingsError, match=r"share memory.*use --team threads"):
-        make_plan(blobs, strategy=strategy, workers=2, team="mpi", epochs=10)
+    with pytest.raises(SettingsError, match=r"share memory.*use team='threads'"):
+        resolve(RunSpec(strategy=strategy, workers=2, team="mpi", epochs=10), blobs)

@@ -9,9 +9,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from manyhands.learners.mlp.settings import MLPSettings
 from manyhands.training.events import EVENTS, EpochEnded, Measured, RoundHeld, as_record, from_record
-from manyhands.training.plan import make_plan
-from manyhands.training.run import network_settings, run
+from manyhands.training.resolve import resolve
+from manyhands.training.run import run
+from manyhands.training.spec import RunSpec
 
 COUNTS, NUMBERS = st.integers(0, 10**18), st.floats(allow_nan=False)
 
@@ -101,8 +103,10 @@ def test_rank_0_tells_what_happens_in_its_order(blobs, strategy, workers, expect
         with lock:
             heard.append(event)
 
-    settings = network_settings(hidden=(8,))
-    plan = make_plan(blobs, strategy=strategy, workers=workers, settings=settings, batch=25, epochs=2, convergence=True)
+    settings = MLPSettings(hidden=(8,))
+    plan = resolve(
+        RunSpec(strategy=strategy, workers=workers, network=settings, batch=25, epochs=2, convergence=True), blobs
+    )
     result = run(plan, blobs, listeners=[listener])
     names = {EpochEnded: ("epoch", "epoch"), RoundHeld: ("round", "step"), Measured: ("measured", "step")}
     told = [(names[type(event)][0], getattr(event, names[type(event)][1])) for event in heard if event.rank == 0]
@@ -123,11 +127,13 @@ def test_rank_0_tells_what_happens_in_its_order(blobs, strategy, workers, expect
 def test_the_loss_of_a_round_is_the_mean_since_the_last_one(blobs):
     # The rate is so small that the weights stay as they are: a round after every step tells the losses of single steps,
     # and what other rounds tell must be their means, be it across the end of an epoch (after step 5).
-    settings = network_settings(hidden=(8,), optimizer="sgd", learning_rate=1e-9, l2=0.0, dtype="float64")
+    settings = MLPSettings(hidden=(8,), optimizer="sgd", learning_rate=1e-9, l2=0.0, dtype="float64")
 
     def losses(strategy):
         heard = []
-        plan = make_plan(blobs, strategy=strategy, workers=2, settings=settings, batch=25, epochs=2, sharding="global")
+        plan = resolve(
+            RunSpec(strategy=strategy, workers=2, network=settings, batch=25, epochs=2, sharding="global"), blobs
+        )
         run(plan, blobs, listeners=[lambda event: heard.append(event) if event.rank == 0 else None])
         return [event.loss for event in heard if isinstance(event, RoundHeld)]
 

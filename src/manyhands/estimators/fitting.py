@@ -24,8 +24,10 @@ from manyhands.estimators.workers import make_alike, same_for_all, strategy_for,
 from manyhands.learners import make_learner
 from manyhands.teams.agreement import together
 from manyhands.teams.launch import job_rank
-from manyhands.training.plan import Plan, make_plan
+from manyhands.training.plan import Plan
+from manyhands.training.resolve import resolve
 from manyhands.training.run import run
+from manyhands.training.spec import RunSpec
 
 State = dict[str, NDArray[Any]]
 """What `Learner.state` returns."""
@@ -250,12 +252,11 @@ class _Fit:
     def plan(self, epochs: int, course: Course | None = None, schedule: InverseScaling | None = None) -> Plan:
         """Return the plan of the next run, of so many epochs at most."""
         workers = self.workers
-        return make_plan(
-            self.dataset,
+        spec = RunSpec(
             strategy=workers.strategy,
             workers=workers.number,
             team=workers.team,
-            settings=replace(self.settings, learning_rate=self.rate),
+            network=replace(self.settings, learning_rate=self.rate),
             batch=self.batch,
             epochs=epochs,
             sharding=self.estimator.sharding,
@@ -265,6 +266,7 @@ class _Fit:
             first_epoch=self.epochs_before + len(self.progress.losses),
             shuffle=bool(self.estimator.shuffle),
         )
+        return resolve(spec, self.dataset)
 
     def _run(self, epochs: int) -> None:
         """Train for so many epochs at most, from the present state."""

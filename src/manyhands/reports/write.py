@@ -91,7 +91,7 @@ def read_record(path: str | Path) -> dict[str, Any]:
     try:
         content = _content(Path(path))
     except FileNotFoundError as error:
-        raise MissingDataError("no such file; give one that was written with --json", path=path) from error
+        raise MissingDataError("no such file; give the JSON file of a finished command or study", path=path) from error
     except IsADirectoryError as error:
         raise MissingDataError("it is a folder; give the JSON file of a study", path=path) from error
     except (OSError, ValueError) as error:  # ValueError: a path that no file can have
@@ -101,7 +101,8 @@ def read_record(path: str | Path) -> dict[str, Any]:
         record = json.loads(content)
     except (ValueError, RecursionError) as error:
         raise FormatError(
-            f"it is not JSON ({error or 'nested too deep'}); give a file that was written with --json", path=path
+            f"it is not JSON ({error or 'nested too deep'}); give the JSON file of a finished command or study",
+            path=path,
         ) from error
     try:
         found: dict[str, Any] = unsealed(record)

@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from manyhands.core.errors import SettingsError
 from manyhands.core.learner import Learner
 from manyhands.core.lengths import Length
+from manyhands.core.parameters import parameter
 from manyhands.core.strategy import RoundContext, Stage
 from manyhands.core.team import Team
 from manyhands.core.types import Vector
@@ -67,7 +68,7 @@ class Gradient(OneStage):
         """
         if warmup is not None and scale == "none":
             raise SettingsError(
-                "gradient:warmup=...: it goes with scale=linear or scale=sqrt; for others use --schedule"
+                f"gradient:warmup=...: it goes with scale=linear or scale=sqrt; for others use {parameter('schedule')}"
             )
         return cls(scale, _WARM_UP if warmup is None else Length.parse(warmup, "gradient:warmup"), send)
 

@@ -16,7 +16,8 @@ from manyhands.studies.base.journal import Journal
 from manyhands.studies.base.ledger import Ledger
 from manyhands.studies.networks.request import AXES, NetworksRequest, networks_of
 from manyhands.studies.networks.run import NetworksStudy, networks
-from manyhands.training.run import train
+from manyhands.training.api import train
+from manyhands.training.spec import RunSpec
 
 AXES_HERE = {"activation": ("relu", "tanh"), "optimizer": ("adam", "sgd"), "hidden": ((8,),)}
 SMALL = NetworksRequest(
@@ -24,9 +25,9 @@ SMALL = NetworksRequest(
     axes=AXES_HERE,
     workers=(1, 2),
     strategies=("periodic:1epoch",),
-    epochs=3,
     seeds=3,
     targets=(0.2, 0.3, 1.0),
+    spec=RunSpec(epochs=3),
 )
 NETWORKS = ["relu adam", "relu sgd", "tanh adam", "tanh sgd"]
 RUNS = 4 * (3 + 3 * 2)
@@ -81,7 +82,7 @@ def done(rows):
 def alike(rows):
     """A study of starts."""
     axes = {"weight_init": ("ones", "zeros", "auto"), "bias_init": ("zeros", "auto"), "hidden": ((9, 7),)}
-    request = NetworksRequest(axes, workers=(1, 2), strategies=("one-shot",), epochs=4, seeds=1)
+    request = NetworksRequest(axes, workers=(1, 2), strategies=("one-shot",), seeds=1, spec=RunSpec(epochs=4))
     return NetworksStudy(rows, request).run()
 
 
@@ -298,7 +299,7 @@ class TestSymmetry:
 
     def test_dropout_tells_them_apart(self, rows):
         axes = {"weight_init": ("constant:0.1",), "bias_init": ("zeros",), "hidden": ((9,),), "dropout": (0.0, 0.5)}
-        request = NetworksRequest({**axes, "activation": ("tanh",)}, workers=(1,), epochs=4, seeds=1)
+        request = NetworksRequest({**axes, "activation": ("tanh",)}, workers=(1,), seeds=1, spec=RunSpec(epochs=4))
         assert [row.distinct for row in NetworksStudy(rows, request).run().summary] == [[1], [9]]
 
 
@@ -324,7 +325,7 @@ class TestDivergence:
         real = module.run
 
         def run(plan, dataset):
-            if (plan.workers, plan.seed, plan.settings.activation) == (1, 1, "tanh"):
+            if (plan.workers, plan.seed, plan.network.activation) == (1, 1, "tanh"):
                 raise DivergedError(7, 0, float("nan"))
             return real(plan, dataset)
 
@@ -481,7 +482,7 @@ class TestJournal:
         carried_out.clear()
         outcome = NetworksStudy(rows, SMALL, tmp_path / "journal").run()
         assert len(carried_out) == RUNS // 2 + 2 * 2
-        assert {plan.seed for plan in carried_out if plan.settings.activation == "relu"} == {2}
+        assert {plan.seed for plan in carried_out if plan.network.activation == "relu"} == {2}
         assert [network["name"] for network in outcome.networks] == NETWORKS
 
     def test_the_journal_is_another_studys(self, rows, tmp_path, no_training):
@@ -574,4 +575,4 @@ class TestText:
 def test_from_python(rows, tmp_path):
     found = networks(rows, axes={"hidden": ((8,), ())}, seeds=1, epochs=2, workers=(1,), journal=tmp_path / "j")
     assert [found.networks[row.network]["name"] for row in found.summary] == ["hidden 8", "hidden none"]
-    assert networks("digits", axes={"hidden": ((4,),)}, rows=100, seeds=1, epochs=1, workers=(1,)).runs
+    assert networks("digits", axes={"hidden": ((4,),)}, train_size=100, seeds=1, epochs=1, workers=(1,)).runs

@@ -8,12 +8,13 @@ import pytest
 
 from manyhands.core.errors import ManyhandsError, SettingsError
 from manyhands.data.catalog import DataRequest
+from manyhands.learners.mlp.settings import MLPSettings
 from manyhands.records.seal import unsealed
 from manyhands.studies.compare.run import CompareRequest
 from manyhands.studies.replications.w1_w4 import SCHEMA, W4_STRATEGIES, W1Study, W4Study, accuracies_text
 from manyhands.studies.sweep.run import SweepRequest
 from manyhands.training.events import RoundHeld
-from manyhands.training.run import network_settings
+from manyhands.training.spec import RunSpec
 
 DIGITS = DataRequest("digits")
 GRID = {"hidden": ((4,), (12,)), "epochs": (2, 20), "runs": 2}
@@ -188,7 +189,7 @@ class TestInterruptedW1:
         journal, trained, really = tmp_path / "journal", [], module.run
 
         def counted(plan, *arguments, **options):
-            trained.append((plan.settings.hidden, plan.epochs, plan.seed))
+            trained.append((plan.network.hidden, plan.epochs, plan.seed))
             return really(plan, *arguments, **options)
 
         monkeypatch.setattr(module, "run", counted)
@@ -206,7 +207,7 @@ class TestInterruptedW1:
     def test_a_target_out_of_reach_says_so_and_another_needs_no_new_sessions(self, tmp_path, monkeypatch):
         journal = tmp_path / "journal"
         study = w1(journal, grid={"target": 1.0})
-        with pytest.raises(SettingsError, match=r"no classifier reaches 100 % on the validation rows; .*--target"):
+        with pytest.raises(SettingsError, match=r"no classifier reaches 100 % on the validation rows; lower target"):
             study.run()
         assert study.outcome.interrupted
         assert study.outcome.comparison is None
@@ -248,7 +249,7 @@ class TestRefused:
 def outcome(digits):
     """A finished study w4."""
     request = CompareRequest(
-        W4_STRATEGIES, (1, 2), network=network_settings(hidden=(12,)), epochs=6, splits=3, seed=5, batch=50
+        W4_STRATEGIES, (1, 2), splits=3, spec=RunSpec(network=MLPSettings(hidden=(12,)), epochs=6, seed=5, batch=50)
     )
     return W4Study(digits, request).run()
 
@@ -292,7 +293,9 @@ class TestW4:
         assert record["compare"]["settings"]["splits"] == 3
 
     def test_interrupted(self, digits):
-        request = CompareRequest(W4_STRATEGIES, (1,), network=network_settings(hidden=(4,)), epochs=2, splits=2)
+        request = CompareRequest(
+            W4_STRATEGIES, (1,), splits=2, spec=RunSpec(network=MLPSettings(hidden=(4,)), epochs=2)
+        )
         study = W4Study(digits, request)
 
         def stage(name, part, whole):

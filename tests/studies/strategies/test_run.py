@@ -13,6 +13,7 @@ import manyhands.studies.strategies.run as module
 from manyhands import merges
 from manyhands.core.errors import DivergedError, FormatError, ManyhandsError, SettingsError
 from manyhands.data.catalog import DataRequest, load
+from manyhands.learners.mlp.settings import MLPSettings
 from manyhands.strategies import STRATEGIES, parse_strategy
 from manyhands.strategies.base import SENDS
 from manyhands.studies.base.journal import Journal
@@ -24,17 +25,16 @@ from manyhands.studies.strategies.run import (
     methods_markdown,
     methods_text,
 )
-from manyhands.training.run import network_settings, train
+from manyhands.training.api import train
+from manyhands.training.spec import RunSpec
 
-NETWORK = network_settings(hidden=(8,))
+NETWORK = MLPSettings(hidden=(8,))
 SMALL = MethodsRequest(
     strategies=("periodic:1epoch", "one-shot:merge=soup"),
     workers=(2,),
     rates=(1.0, 0.001, 0.1),
-    network=NETWORK,
-    epochs=4,
-    schedule="cosine",
     seeds=2,
+    spec=RunSpec(network=NETWORK, epochs=4, schedule="cosine"),
 )
 CASES = [("sequential", 1), ("periodic:1epoch", 2), ("one-shot:merge=soup", 2)]
 RUNS = 3 * (3 + 2)
@@ -133,7 +133,7 @@ def scores(monkeypatch):
 
     def record(result):
         plan, _ = result
-        rate = plan.settings.learning_rate
+        rate = plan.network.learning_rate
         return {
             "strategy": plan.label,
             "workers": plan.workers,
@@ -443,7 +443,7 @@ class TestJournal:
         carried_out.clear()
         request = replace(SMALL, strategies=(*SMALL.strategies, "gradient"))
         outcome = MethodsStudy(rows, request, tmp_path / "journal").run()
-        old = [(plan.settings.learning_rate, plan.seed) for plan in carried_out if plan.label != "gradient"]
+        old = [(plan.network.learning_rate, plan.seed) for plan in carried_out if plan.label != "gradient"]
         assert old == [(1.0, 1000), (0.1, 1)] * 3
         assert len(carried_out) == 2 * 3 + 5
         assert methods_text(outcome) == methods_text(MethodsStudy(rows, request).run())
@@ -456,7 +456,7 @@ class TestJournal:
             ({"epochs": 5}, "epochs: 4 there, 5 now"),
             ({"batch": 100}, "batch: 200 there, 100 now"),
             ({"schedule": "constant"}, "schedule: cosine there, constant now"),
-            ({"network": network_settings(hidden=(9,))}, "network hidden: [8] there, [9] now"),
+            ({"network": MLPSettings(hidden=(9,))}, "network hidden: [8] there, [9] now"),
         ):
             with pytest.raises(SettingsError, match=re.escape(f"a study with other settings ({message})")):
                 MethodsStudy(rows, replace(SMALL, **changes), journal)

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from manyhands.core.choices import ACTIVATIONS, LOSSES, OPTIMIZERS
 from manyhands.core.errors import DivergedError, SettingsError, WorkerLost
 from manyhands.core.learner import Rounds, RunOutcome
 from manyhands.core.samples import Control, Order, Samples
@@ -15,7 +16,7 @@ from manyhands.core.types import Vector
 from manyhands.learners.mlp import kernel_args, kernels, tiles
 from manyhands.learners.mlp.layout import Layout, initialize
 from manyhands.learners.mlp.optimizers import MOMENTUM_DECAY
-from manyhands.learners.mlp.settings import ACTIVATIONS, LOSSES, OPTIMIZERS, MLPSettings, check_room, wider
+from manyhands.learners.mlp.settings import MLPSettings, check_room, wider
 from manyhands.runtime.jit import gc_paused
 from manyhands.runtime.memory import aligned_zeros
 from manyhands.runtime.partition import bounds_of

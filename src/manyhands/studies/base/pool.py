@@ -18,6 +18,7 @@ import numpy as np
 
 from manyhands.core.checks import whole
 from manyhands.core.errors import ManyhandsError, SettingsError
+from manyhands.core.parameters import parameter
 from manyhands.runtime.affinity import warn_if_oversubscribed
 
 if TYPE_CHECKING:
@@ -92,14 +93,14 @@ def check_pool(team: str, workers: int | None) -> int:
         if processes_announced() > 1:
             raise SettingsError(
                 f"{processes_announced()} processes have been started (by mpiexec or srun), and each of them would do "
-                f"the same with the team {team}; add --team mpi"
+                f"the same with the team {team}; add {parameter('team', 'mpi')}"
             )
         return 1 if workers is None else whole("the number of workers", workers, least=1)
     size = job_size() if in_job() else None
     if size is None:
         raise SettingsError(
-            f"sessions on MPI ranks: start them with mpiexec -n {workers or 2} manyhands ... --team mpi, or leave "
-            "--team mpi out for threads"
+            f"sessions on MPI ranks: start them with mpiexec -n {workers or 2} ..., or leave "
+            f"{parameter('team', 'mpi')} out for threads"
         )
     if workers not in (None, size):
         raise SettingsError(f"this MPI job has {size} processes, but {workers} workers were asked for")

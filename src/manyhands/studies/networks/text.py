@@ -6,6 +6,7 @@ import itertools
 import textwrap
 from collections.abc import Iterator, Sequence
 
+from manyhands.core.parameters import parameter
 from manyhands.records.axes import AXIS_TITLES
 from manyhands.records.statistics import Estimate
 from manyhands.studies.compare.text import seconds_text, with_interval
@@ -125,7 +126,9 @@ def _notes(study: Networks, rows: Sequence[NetworkRow]) -> list[str]:
         )
         at_edge = sum(_at_edge(study, row) for row in rows if row.row.workers == 1)
         if at_edge:
-            notes.append(f"The best rate is the lowest or the highest tried for {at_edge} of them; see --multiples.")
+            notes.append(
+                f"The best rate is the lowest or the highest tried for {at_edge} of them; see {parameter('multiples')}."
+            )
     notes.append(
         "confidence: mean probability of the predicted class; calibration error: how far confidence and accuracy are "
         "apart, over 15 bins."
@@ -138,7 +141,7 @@ def _notes(study: Networks, rows: Sequence[NetworkRow]) -> list[str]:
     if settings["targets"]:
         notes.append(
             "Accuracy was measured on the way: no clock counts it, but runs of several workers take longer by it "
-            "(docs/studies.md). --targets none leaves it out."
+            f"(docs/studies.md). {parameter('targets', ())} leaves it out."
         )
     if any(row.row.oversubscribed for row in rows):
         notes.append(f"* more workers than the {study.environment['cores']} usable cores: these times say nothing.")

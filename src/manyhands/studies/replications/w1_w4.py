@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from manyhands.core.errors import SettingsError
+from manyhands.core.parameters import parameter
 from manyhands.data.catalog import DataRequest, load
 from manyhands.data.dataset import Dataset
 from manyhands.records.environment import describe_environment
@@ -35,7 +36,7 @@ from manyhands.studies.sweep.run import SweepStudy, load_for_sweep
 from manyhands.studies.sweep.text import sweep_text
 from manyhands.teams.launch import check_alone
 from manyhands.training.loggers import RunLog, no_log
-from manyhands.training.plan import Plan, rows_validated
+from manyhands.training.plan import Plan
 
 SCHEMA = "manyhands.study/1"
 W4_STRATEGIES = ("sequential", "minibatch:5epochs", "periodic:1epoch")
@@ -178,11 +179,11 @@ class W1Study:
     ) -> None:
         if sweep.splits is not None or compare.splits is not None:
             raise SettingsError("random splits of all rows would test on rows that the sweep has chosen by")
-        if rows_validated(compare.strategies, None) is not None:
+        if any(replace(compare.spec, strategy=each).needs.validation for each in compare.strategies):
             raise SettingsError("the comparison trains on all rows, so its merges have no validation rows to look at")
         if sweep.team == "mpi":
             raise SettingsError("a study starts MPI jobs of its own; its sweep runs on threads")
-        check_alone("mpi" if published else compare.team)
+        check_alone("mpi" if published else compare.spec.team)
         self.data, self.compare, self.published = data, compare, published
         self.dataset = load_for_sweep(data, published=published)
         self._whole = self.dataset if published else load(replace(data, validation=None))
@@ -194,13 +195,11 @@ class W1Study:
     def _next(self, dataset: Dataset, hidden: tuple[int, ...], epochs: int) -> CompareStudy | PublishedStudy:
         """Return what follows the choice."""
         request = self.compare
-        network = replace(request.network, hidden=hidden)
+        spec = request.spec.changed(hidden=hidden, epochs=epochs)
         if not self.published:
-            return CompareStudy(dataset, replace(request, network=network, epochs=epochs))
-        network = replace(network, dtype="float64")
-        return PublishedStudy(
-            PublishedRequest(self.data, request.workers, network, epochs, request.seeds, request.seed)
-        )
+            return CompareStudy(dataset, replace(request, spec=spec))
+        spec = spec.changed(dtype="float64")
+        return PublishedStudy(PublishedRequest(self.data, request.workers, spec, request.seeds))
 
     def run(self, stage: Stage | None = None, log: RunLog = no_log) -> Study:
         """Carry out the whole study.
@@ -216,7 +215,7 @@ class W1Study:
         self._sweep.run(None if stage is None else lambda done, whole: stage("sweep", done, whole))
         best = self._sweep.outcome.best
         if best is None:
-            raise SettingsError(f"{self._sweep.outcome.reason}; lower --target, or sweep over others")
+            raise SettingsError(f"{self._sweep.outcome.reason}; lower {parameter('target')}, or sweep over others")
         following = self._next(self._whole, best.hidden, best.epochs)
         if isinstance(following, CompareStudy):
             self.outcome.comparison = following.outcome
@@ -248,7 +247,7 @@ class W4Study:
         if compare.splits is None:
             raise SettingsError("the study w4 needs a number of random splits")
         self.dataset = dataset
-        self._study = CompareStudy(dataset, replace(compare, convergence=True))
+        self._study = CompareStudy(dataset, replace(compare, spec=replace(compare.spec, convergence=True)))
         self.outcome = Study("w4", comparison=self._study.outcome)
 
     def run(self, stage: Stage | None = None, log: RunLog = no_log) -> Study:

@@ -6,6 +6,7 @@ import textwrap
 from collections.abc import Sequence
 from typing import Any
 
+from manyhands.core.parameters import parameter
 from manyhands.records.todorov2021 import published_sweep
 from manyhands.studies.compare.text import seconds_text
 from manyhands.studies.sweep.results import Sweep, SweepRow, impact_text
@@ -75,7 +76,7 @@ def _notes(sweep: Sweep, rows: Sequence[SweepRow], *, beside: bool) -> list[str]
         f"s1 = {settings['s1']:g}, s2 = {settings['s2']:g}: they rescale it and never change the order."
     ]
     if settings["target"] is None:
-        notes[0] += " A trade-off that does: --target A, the fastest with at least that accuracy."
+        notes[0] += f" A trade-off that does: {parameter('target')}, the fastest with at least that accuracy."
     if settings["chosen_on"] == "test":
         notes.append(
             "As published, the best is chosen on the test rows, so its accuracy there is a little too good to be true."
@@ -90,7 +91,7 @@ def _notes(sweep: Sweep, rows: Sequence[SweepRow], *, beside: bool) -> list[str]
         side = max(record["side_by_side"] for record in sweep.runs)
         notes.append(
             f"~ measured while up to {side} sessions ran side by side, which falsifies times, impact and what is "
-            "chosen by them. --retime measures again, one alone at a time."
+            f"chosen by them. {parameter('retime')} measures again, one alone at a time."
         )
     if beside:
         notes.append("Published times: a six-core Intel i7-9750H, raw pixels, accuracy on the test rows.")

@@ -28,6 +28,7 @@ import numpy as np
 
 from manyhands.core import errors
 from manyhands.core.errors import ManyhandsError, OutOfMemoryError, OutputError, WorkerLost
+from manyhands.core.parameters import rendered
 from manyhands.core.samples import Control
 from manyhands.data.catalog import DataRequest
 from manyhands.data.dataset import Dataset
@@ -209,7 +210,7 @@ class Job:
         told = _Telling(events_file(self.folder, self._runs), listeners)
         try:
             self._cells[:] = 0
-            self._put(f"order-{self._runs}.json", {**plan.describe(), LISTENED: bool(listeners)})
+            self._put(f"order-{self._runs}.json", {**plan.to_json(), LISTENED: bool(listeners)})
 
             def tick() -> None:
                 told.tell()
@@ -452,4 +453,4 @@ def revive(record: dict[str, Any]) -> ManyhandsError:
     kind = getattr(errors, str(record.get("type")), ManyhandsError)
     if not (isinstance(kind, type) and issubclass(kind, ManyhandsError)):
         kind = ManyhandsError
-    return kind(*record["arguments"])
+    return kind(*(rendered(each) if isinstance(each, str) else each for each in record["arguments"]))

@@ -55,7 +55,7 @@ def serve(folder: Path, world: World) -> None:
     number = 0
     while (order := _next(folder, number, world)) is not None:
         with _listeners(folder, number, order, world) as listeners:
-            result = run(Plan.from_description(order), dataset, controls=controls, listeners=listeners)
+            result = run(Plan.from_json(order), dataset, controls=controls, listeners=listeners)
         if world.rank == 0:
             _write(folder, number, result)
         number += 1
