@@ -369,11 +369,14 @@ class TestMistakes:
             (["--strategy", "auto", "--schedule", "cosine:to=2"], "to=2: it must be a number from 0 to 1"),
             (["--strategy", "gradient", "--stop", "soon"], "unknown stop 'soon'; examples: loss, "),
             (["--strategy", "gradient", "--stop", "loss:patience=x"], "it must be a whole number of epochs"),
-            (["--strategy", "gradient", "--partition", "fair"], "unknown shares 'fair'; choose one of stored, iid, "),
+            (
+                ["--strategy", "gradient", "--partition", "fair"],
+                "unknown partition 'fair'; choose one of stored, iid, ",
+            ),
             (["--strategy", "gradient", "--partition", "dirichlet:0"], "alpha is a number from 1e-6"),
             (
                 ["--strategy", "gradient", "--partition", "iid", "--sharding", "global"],
-                "do not go with --sharding global",
+                "leave --sharding global out",
             ),
             (["--strategy", "gradient", "--validation", "0"], "--validation: '0' is not a whole number from 1 on"),
             (["--strategy", "gradient", "--validation", "many"], "'many' is not a whole number from 1 on"),
@@ -472,9 +475,9 @@ class TestHelp:
     @pytest.mark.parametrize(
         ("command", "expected"),
         [
-            ("train", ("--strategy S", "auto,", "--schedule S", "--stop S", "--partition S", "--validation V")),
-            ("compare", ("--strategy S", "auto,", "--schedule S", "--stop S", "--partition S", "--validation V")),
-            ("study w4", ("--schedule S", "--stop S", "--partition S", "--validation V")),
+            ("train", ("--strategy S", "auto,", "--schedule S", "--stop S", "--partition P", "--validation V")),
+            ("compare", ("--strategy S", "auto,", "--schedule S", "--stop S", "--partition P", "--validation V")),
+            ("study w4", ("--schedule S", "--stop S", "--partition P", "--validation V")),
             ("study", ("strategies", "every strategy and merge")),
             (
                 "study strategies",

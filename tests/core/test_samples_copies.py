@@ -153,7 +153,7 @@ def test_what_rank_0_has_read(dataset, sharding):
 def test_data_sets_differ_if_any_array_does(dataset, part, name):
     table = dataset.tables[part]
     other = replace(dataset, **{part: table.with_arrays({name: table.arrays()[name][::-1].copy()})})
-    plan = SimpleNamespace(describe=lambda: {"network": {}})
+    plan = SimpleNamespace(to_json=lambda: {"network": {}})
     assert other.identity != dataset.identity
     assert facts_of(plan, other) != facts_of(plan, dataset)
 

@@ -274,8 +274,10 @@ def idx_folder(folder, dtype=np.uint8, code=8):
 
 
 def small(data, **changes):
-    chosen = {"network": MLPSettings(hidden=(4,), dtype="float64"), "epochs": 2, "workers": (1, 3), **changes}
-    return PublishedRequest(data, **chosen)
+    """A request; seed and epochs are those of its spec."""
+    settings = {name: changes.pop(name) for name in ("epochs", "seed") if name in changes}
+    spec = RunSpec(network=MLPSettings(hidden=(4,), dtype="float64"), **{"epochs": 2, **settings})
+    return PublishedRequest(data, **{"workers": (1, 3), "spec": spec, **changes})
 
 
 def test_rank_0_reads_csv_files_with_the_rows_of_the_idx_files(jobs, tmp_path):
@@ -373,8 +375,8 @@ def test_a_job_that_fails_leaves_the_finished_runs_and_no_files(jobs, monkeypatc
 
 def test_the_papers_own_settings_are_the_default():
     request = PublishedRequest(DataRequest())
-    assert (request.workers, request.epochs, request.seeds, request.seed) == ((1, 2, 4, 6), 75, 1, 0)
-    chosen = request.network
+    assert (request.workers, request.spec.epochs, request.seeds, request.spec.seed) == ((1, 2, 4, 6), 75, 1, 0)
+    chosen = request.spec.network
     assert (chosen.hidden, chosen.activation, chosen.optimizer, chosen.dtype) == ((75,), "relu", "adam", "float64")
     default = MLPClassifier()
     assert (chosen.learning_rate, chosen.l2, chosen.beta_1, chosen.beta_2, chosen.epsilon) == (

@@ -2,6 +2,7 @@
 
 import json
 import re
+from dataclasses import fields
 
 import numpy as np
 import pytest
@@ -22,7 +23,10 @@ GRID = {"hidden": ((4,), (12,)), "epochs": (2, 20), "runs": 2}
 
 def w1(journal=None, *, grid=None, **comparison):
     chosen = {"strategies": ("one-shot", "periodic:1epoch"), "workers": (1, 2), "seeds": 2, **comparison}
-    return W1Study(DIGITS, SweepRequest(**{**GRID, **(grid or {})}), CompareRequest(**chosen), journal=journal)
+    names = {each.name for each in fields(CompareRequest)}
+    spec = RunSpec().changed(**{name: value for name, value in chosen.items() if name not in names})
+    request = CompareRequest(spec=spec, **{name: value for name, value in chosen.items() if name in names})
+    return W1Study(DIGITS, SweepRequest(**{**GRID, **(grid or {})}), request, journal=journal)
 
 
 def strictly(record):

@@ -172,7 +172,7 @@ def _check(dataset: Dataset, request: CompareRequest) -> None:
     if not request.workers:
         raise SettingsError("give at least one number of workers")
     for workers in request.workers:
-        whole("the number of workers", workers, least=1)
+        whole(parameter("workers"), workers, least=1)
     check_margin(request.margin)
     if request.splits is not None and dataset.validation is not None:
         raise SettingsError(
