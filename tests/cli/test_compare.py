@@ -9,6 +9,7 @@ import pytest
 import tqdm
 
 from manyhands.cli import main
+from manyhands.cli.options import spec_of
 from manyhands.cli.program import _parser
 from manyhands.data.catalog import DataRequest
 from manyhands.runtime.affinity import usable_cores
@@ -16,6 +17,7 @@ from manyhands.studies.compare.results import SCHEMA
 from manyhands.studies.compare.run import DEFAULT_SEEDS
 from manyhands.studies.replications.todorov2021 import PublishedRequest
 from manyhands.training.run import Runner
+from manyhands.training.spec import RunSpec
 
 SMALL = ["compare", "--data", "digits", "--hidden", "8", "--epochs", "2", "--seeds", "2"]
 
@@ -151,12 +153,9 @@ class TestOutput:
 class TestDefaults:
     def test_they_are_the_published_protocol(self):
         options = _parser().parse_args(["compare"])
-        assert (options.hidden, options.epochs, options.workers) == ((75,), 75, (1, 2, 4, 6))
-        assert (options.seeds, options.seed) == (None, 0)
+        assert spec_of(options) == RunSpec()
+        assert (options.workers, options.seeds, options.data, options.json) == ((1, 2, 4, 6), None, "auto", None)
         assert (DEFAULT_SEEDS, PublishedRequest(DataRequest()).seeds) == (5, 1)
-        assert (options.data, options.scale, options.train, options.batch) == ("auto", "auto", None, None)
-        assert (options.activation, options.optimizer, options.learning_rate) == ("relu", "adam", None)
-        assert (options.team, options.sharding, options.json) == ("threads", None, None)
         assert (options.splits, options.margin, options.scaled) == (None, None, False)
         assert (options.convergence, options.target, options.log, options.tensorboard) == (False, None, None, None)
         assert options.report is None

@@ -121,10 +121,6 @@ class TestStatus:
 
 
 class TestOptions:
-    @pytest.mark.parametrize(("text", "values"), [("75", (75,)), ("512,128", (512, 128)), ("none", ())])
-    def test_widths(self, text, values):
-        assert options.widths(text) == values
-
     @pytest.mark.parametrize("text", ["", "0", "-4", "4,,5", "4,", "4.5", "four", "1e3"])
     def test_numbers_that_are_none(self, capsys, text):
         with pytest.raises(SystemExit):

@@ -25,6 +25,7 @@ from manyhands.studies.replications import todorov2021
 from manyhands.studies.replications.todorov2021 import SCHEMA, PublishedRequest, PublishedStudy, Repetition, tables_text
 from manyhands.training.clock import PHASES
 from manyhands.training.run import run
+from manyhands.training.spec import RunSpec
 
 # ---------------------------------------------------------------- the published numbers
 
