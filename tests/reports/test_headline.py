@@ -108,9 +108,6 @@ class TestComparison:
     def test_splits_are_named(self, records):
         assert "8 random splits" in answer(records.w4())[1]
 
-    def test_older_file(self, records):
-        assert answer(records.older(records.compare())) == answer(records.compare())
-
 
 class TestScaled:
     def test_time_beside_rows(self, records):

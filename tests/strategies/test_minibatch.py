@@ -5,12 +5,11 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from manyhands.core.errors import SettingsError
+from manyhands.core.strategy import Needs
 from manyhands.data.sampler import BatchSampler
 from manyhands.learners.mlp.settings import MLPSettings
 from manyhands.strategies import parse_strategy
 from manyhands.strategies.minibatch import Minibatch
-from manyhands.training.plan import Plan
 from manyhands.training.resolve import resolve
 from manyhands.training.run import run
 from manyhands.training.spec import RunSpec
@@ -23,20 +22,8 @@ def parameters(result):
 
 
 def test_five_epochs_on_fixed_shares_are_the_papers():
-    strategy = Minibatch()
-    assert (strategy.passes, strategy.sharding, strategy.parallel) == (5, "fixed", True)
-    assert strategy == parse_strategy("minibatch")
-
-
-def test_a_message_says_what_would_do():
-    with pytest.raises(SettingsError, match=r"minibatch:often: .* whole number from 1 on, as in minibatch:5epochs"):
-        parse_strategy("minibatch:often")
-
-
-def test_a_plan_keeps_it_through_its_description(blobs):
-    plan = resolve(RunSpec(strategy="minibatch:3", workers=2, **SMALL), blobs)
-    assert Plan.from_json(plan.to_json()) == plan
-    assert plan.strategy.name == "minibatch:3epochs"
+    assert parse_strategy("minibatch").rules == (Minibatch(),)
+    assert Minibatch().needs == Needs(fixed_shards=True, passes=5)
 
 
 @pytest.mark.parametrize("workers", [2, 3])

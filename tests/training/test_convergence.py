@@ -18,7 +18,7 @@ from manyhands.learners.mlp.settings import MLPSettings
 from manyhands.training.model import scores
 from manyhands.training.resolve import resolve
 from manyhands.training.result import TrainingResult
-from manyhands.training.run import Runner, run
+from manyhands.training.run import run
 from manyhands.training.spec import RunSpec
 
 pytest.importorskip("mpi4py")
@@ -40,11 +40,9 @@ WORKERS = [1, 2, 4]
 CASES = [(strategy, n) for strategy in STEPS for n in WORKERS if strategy != "sequential" or n == 1]
 
 
-@pytest.fixture(scope="module")
-def runner(blobs):
-    """Carries out all runs on the blobs, those of the team mpi in jobs that stay until the module's end."""
-    with Runner(blobs) as one:
-        yield one
+@pytest.fixture
+def runner(blobs_runner):
+    return blobs_runner
 
 
 def plan_for(dataset, strategy, workers, team="threads", **changes):

@@ -26,7 +26,7 @@ from manyhands.training.events import EpochEnded, RoundHeld
 from manyhands.training.loop import Loop
 from manyhands.training.model import accuracy
 from manyhands.training.resolve import resolve
-from manyhands.training.run import Runner, run
+from manyhands.training.run import run
 from manyhands.training.spec import RunSpec
 from manyhands.training.stopping import EXAMPLES, STOPS, AccuracyStop, Epoch, LossStop, UnchangedStop, parse_stop
 
@@ -209,7 +209,7 @@ import numpy as np
 from manyhands.data.dataset import Examples, make_dataset
 from manyhands.training.resolve import resolve
 from manyhands.training.spec import RunSpec
-from manyhands.training.run import run
+from manyhands.training.run import MLPSettings, run
 
 rows = Examples(np.random.default_rng(0).integers(0, 256, (103, 7)).astype(np.uint8), np.arange(103) % 3)
 dataset = make_dataset("noise", rows, rows)
@@ -278,15 +278,15 @@ def test_a_run_that_stops_in_its_first_part_never_comes_to_the_second(blobs, sur
     assert (bits(early), early.rounds) == (bits(planned), planned.rounds)
 
 
-def test_processes_stop_where_threads_do(blobs, survives):
-    with Runner(blobs) as runner:
-        for strategy in ("one-shot", "periodic:7", "gradient"):
-            threads, mpi = (
-                runner.run(plan_for(blobs, strategy, 2, team=team, stop=EARLY)) for team in ("threads", "mpi")
-            )
-            assert len(mpi.losses) == RUN
-            assert (bits(mpi), mpi.losses, mpi.rounds) == (bits(threads), threads.losses, threads.rounds)
-            assert mpi.bytes_sent == threads.bytes_sent
+def test_processes_stop_where_threads_do(blobs_runner, survives):
+    for strategy in ("one-shot", "periodic:7", "gradient"):
+        threads, mpi = (
+            blobs_runner.run(plan_for(blobs_runner.dataset, strategy, 2, team=team, stop=EARLY))
+            for team in ("threads", "mpi")
+        )
+        assert len(mpi.losses) == RUN
+        assert (bits(mpi), mpi.losses, mpi.rounds) == (bits(threads), threads.losses, threads.rounds)
+        assert mpi.bytes_sent == threads.bytes_sent
 
 
 @pytest.mark.parametrize(("strategy", "workers"), SAME_BITS)
@@ -681,7 +681,7 @@ def test_validation_rows_are_set_aside_unasked(split):
 
 
 def test_without_validation_rows_it_is_refused(digits):
-    with pytest.raises(SettingsError, match=r"stop accuracy:98\.2% evaluates on validation rows.*validation='auto'"):
+    with pytest.raises(SettingsError, match=r"stop accuracy:98\.2% looks at validation rows.*--validation auto"):
         resolve(RunSpec(strategy="gradient", workers=2, stop="accuracy:98.2%"), digits)
     assert resolve(RunSpec(strategy="gradient", workers=2, stop="loss"), digits).stop == LossStop()
 

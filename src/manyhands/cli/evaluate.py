@@ -114,9 +114,10 @@ def _report(
 ) -> Iterator[Callable[[], None]]:
     """Yield the steps of a report: write its record, print what the model gets wrong, write the page."""
     from manyhands.evaluation.text import diagnosis_text
-    from manyhands.reports.model_page import left_out, write_diagnosis, write_evaluation
+    from manyhands.reports.model_page import EVALUATION, left_out, write_diagnosis
+    from manyhands.reports.write import write_numbers
 
-    yield lambda: write_evaluation(record, options.report)
+    yield lambda: write_numbers(record, options.report, EVALUATION)
     if not options.quiet:
         text = f"{diagnosis_text(found, shutil.get_terminal_size().columns)}\n"
         missing = left_out(found, examples)

@@ -13,7 +13,7 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils import check_random_state
 
 from manyhands.core.errors import DIVERGED, DataError, DivergedError, WorkerLost
-from manyhands.core.learner import Learner
+from manyhands.core.learner import Model
 from manyhands.core.randomness import generator
 from manyhands.core.strategy import Strategy
 from manyhands.data.dataset import Dataset
@@ -30,7 +30,7 @@ from manyhands.training.run import run
 from manyhands.training.spec import RunSpec
 
 State = dict[str, NDArray[Any]]
-"""What `Learner.state` returns."""
+"""What `Model.state` returns."""
 
 NOT_FINITE = (
     "Solver produced non-finite parameter weights. The input data may contain large values and need to be preprocessed."
@@ -191,7 +191,7 @@ class _Fit:
         self.finished = False
         """Whether training has ended before the last epoch that was planned, or just then, for a reason."""
 
-    def _make_learner(self) -> Learner:
+    def _make_learner(self) -> Model:
         """Return a learner to bring parameters from vectors into layers and back."""
         targets = self.dataset.train.targets
         outputs = len(self.dataset.classes) if targets is None else targets.shape[1]
@@ -274,7 +274,7 @@ class _Fit:
         course = self._course()
         schedule = self._schedule()
         plan = self.plan(epochs, course, schedule)
-        own_starts = plan.strategy.own_starts and self.first and not before
+        own_starts = plan.strategy.needs.independent_init and self.first and not before
         try:
             self.state = run(plan, self.dataset, start=None if own_starts else self.state).model.learner.state()
             make_alike(self.state, workers.team)
@@ -443,7 +443,7 @@ def _blocks(coefs: Any, intercepts: Any) -> State:
     return named
 
 
-def _holds(learner: Learner, coefs: Any, intercepts: Any) -> bool:
+def _holds(learner: Model, coefs: Any, intercepts: Any) -> bool:
     """Tell whether the learner's parameters are these, but for the dtype they are shown in."""
     blocks = _blocks(coefs, intercepts)
     return all(

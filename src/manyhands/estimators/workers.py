@@ -122,16 +122,16 @@ def strategy_for(strategy: str | Strategy, team: str) -> Strategy:
     chosen = strategy
     if isinstance(chosen, str):
         chosen = parse_strategy(_AUTO[team] if chosen.strip() == "auto" else chosen)
-    if chosen.side_by_side:
+    if chosen.needs.builds_ensemble:
         raise SettingsError(
             f"strategy {chosen.name}: its result is a wider network than hidden_layer_sizes says; choose another merge"
         )
-    if chosen.validates:
+    if chosen.needs.uses_validation:
         raise SettingsError(
             f"strategy {chosen.name}: its merge looks at validation rows, which a fit does not have; choose "
             "another, such as merge=mean"
         )
-    if chosen.revisits_rows:
+    if chosen.needs.revisits_rows:
         raise SettingsError(
             f"strategy {chosen.name}: its merge computes on training rows again, which a fit does not do; choose "
             "another, such as merge=mean"

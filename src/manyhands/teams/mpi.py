@@ -64,8 +64,8 @@ class MPITeam:
     def shared_reduction(self, vector: Vector, target: Vector | None = None) -> None:
         """Return nothing: compiled code cannot send messages."""
 
-    def settle(self, rounds: int, vector: Vector) -> float:
-        """Account for nothing."""
+    def record_fused_rounds(self, rounds: int, vector: Vector) -> float:
+        """Record nothing: no kernel holds rounds."""
         return 0.0
 
     def mean_(self, vector: Vector, weight: float = 1.0) -> None:
@@ -80,11 +80,7 @@ class MPITeam:
         self.all_gather_(vector)
         self.bytes_sent -= vector.nbytes
 
-    def reduce_scatter_(self, vector: Vector) -> slice:
-        """Sum into this worker's part."""
-        return self._reduce(vector, 1.0, normalize=False)
-
-    def _reduce(self, vector: Vector, weight: float, *, normalize: bool) -> slice:
+    def _reduce(self, vector: Vector, weight: float, *, normalize: bool) -> None:
         """Receive everyone's vector in this worker's part, and combine them there."""
         self._bring(vector)
         mine, comm = self._mine, self.world.comm
@@ -96,7 +92,6 @@ class MPITeam:
         with self.clock.phase("merge"):
             shared_reduce.combine_here(self._meeting, normalize, vector[mine])
         self.bytes_sent += vector.nbytes
-        return mine
 
     def _bring(self, vector: Vector) -> None:
         """Make room for the others' parts of such a vector; the same one as last time costs nothing."""

@@ -163,16 +163,6 @@ class World:
             source = [np.ascontiguousarray(array).reshape(-1).view(np.uint8), [count * width for count in rows]]
         self.wait(self.comm.Iscatterv(source, like.reshape(-1).view(np.uint8)))
 
-    def all_gather(self, array: NDArray[Any]) -> NDArray[Any]:
-        """Join everyone's rows, in rank order; all arrays have the same dtype and the same row shape."""
-        counts = [int(text) for text in self.share(str(len(array)))]
-        joined = np.zeros((sum(counts), *array.shape[1:]), array.dtype)
-        width = array.dtype.itemsize * int(np.prod(array.shape[1:]))
-        sizes = [count * width for count in counts]
-        mine = np.ascontiguousarray(array).reshape(-1).view(np.uint8)
-        self.wait(self.comm.Iallgatherv(mine, [joined.reshape(-1).view(np.uint8), sizes]))
-        return joined
-
     def abort(self, status: int) -> None:
         """End all processes of the job now."""
         abort(status)

@@ -35,8 +35,8 @@ class Solo:
     def shared_reduction(self, vector: Vector, target: Vector | None = None) -> None:
         """Return nothing: there is nobody to meet."""
 
-    def settle(self, rounds: int, vector: Vector) -> float:
-        """Account for nothing."""
+    def record_fused_rounds(self, rounds: int, vector: Vector) -> float:
+        """Record nothing: no kernel holds rounds."""
         return 0.0
 
     def mean_(self, vector: Vector, weight: float = 1.0) -> None:
@@ -47,10 +47,6 @@ class Solo:
 
     def broadcast_(self, vector: Vector, root: int = 0) -> None:
         """Leave the vector."""
-
-    def reduce_scatter_(self, vector: Vector) -> slice:
-        """Leave the vector; all of it is this worker's part."""
-        return slice(0, len(vector))
 
     def all_gather_(self, vector: Vector) -> None:
         """Leave the vector."""

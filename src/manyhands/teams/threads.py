@@ -48,7 +48,7 @@ class ThreadGroup:
     partials: NDArray[np.float64] = field(init=False)
 
     def __post_init__(self) -> None:
-        self.cells = shared_reduce.new_cells(self.size)
+        self.cells = shared_reduce.new_barrier_state(self.size)
         self.vectors = [np.zeros(0)] * self.size
         self.addresses = np.zeros(self.size, np.uintp)
         self.weights = np.zeros(self.size)
@@ -94,13 +94,13 @@ class ThreadTeam:
         return nullcontext()
 
     def shared_reduction(self, vector: Vector, target: Vector | None = None) -> shared_reduce.SharedReduction:
-        """Return what a kernel needs to average ``vector`` in rounds of its own; see `settle`."""
+        """Return what a kernel needs to average ``vector`` in rounds of its own; see `record_fused_rounds`."""
         self._bring(vector)
         self.room.targets[self.rank] = (vector if target is None else target).ctypes.data
         return self._meeting._replace(bounds=bounds_of(len(vector), self.size, vector.itemsize))
 
-    def settle(self, rounds: int, vector: Vector) -> float:
-        """Account for rounds that a kernel has held; return their seconds, which were no computing."""
+    def record_fused_rounds(self, rounds: int, vector: Vector) -> float:
+        """Add bytes and seconds of rounds that a kernel has held to the counts; return the seconds."""
         self.bytes_sent += rounds * vector.nbytes
         waited, combined = (1e-9 * float(value) for value in self._meeting.nanoseconds)
         self._meeting.nanoseconds[:] = 0
@@ -110,26 +110,20 @@ class ThreadTeam:
 
     def mean_(self, vector: Vector, weight: float = 1.0) -> None:
         """Replace ``vector`` on all workers by the weighted mean."""
-        self._reduce(vector, weight, normalize=True, everyone=True)
+        self._reduce(vector, weight, normalize=True)
 
     def sum_(self, vector: Vector) -> None:
         """Replace ``vector`` on all workers by the sum."""
-        self._reduce(vector, 1.0, normalize=False, everyone=True)
+        self._reduce(vector, 1.0, normalize=False)
 
-    def reduce_scatter_(self, vector: Vector) -> slice:
-        """Sum into this worker's part."""
-        # No second array is needed: each element is read and written by one worker only.
-        return self._reduce(vector, 1.0, normalize=False, everyone=False)
-
-    def _reduce(self, vector: Vector, weight: float, *, normalize: bool, everyone: bool) -> slice:
-        """Compute this worker's part of the weighted sum, for everyone or for itself; return its place."""
+    def _reduce(self, vector: Vector, weight: float, *, normalize: bool) -> None:
+        """Compute this worker's part of the weighted sum, for all workers."""
         meeting = self.shared_reduction(vector)
         self.room.weights[self.rank] = weight
-        lost = shared_reduce.reduce(meeting, normalize, vector, everyone)
+        lost = shared_reduce.reduce(meeting, normalize, vector)
         if lost:
             raise WorkerLost(lost - 1)
-        self.settle(1, vector)
-        return part_of(len(vector), self.size, self.rank, vector.itemsize)
+        self.record_fused_rounds(1, vector)
 
     def broadcast_(self, vector: Vector, root: int = 0) -> None:
         """Copy the vector of ``root``."""

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from manyhands.core.strategy import Strategy
+from manyhands.core.strategy import LocalRule, Rule, Strategy
 from manyhands.core.types import Sharding
 from manyhands.data.partitioning import Partition
 from manyhands.learners.mlp.settings import MLPSettings, wider
@@ -20,12 +20,12 @@ from manyhands.training.stopping import Stop
 
 @dataclass(frozen=True)
 class PlannedStage:
-    """A part of a run, whole epochs, in which one strategy holds.
+    """Whole epochs of a run in which one rule holds.
 
     Attributes
     ----------
-    strategy
-        Which.
+    rule
+        The rule.
     first_epoch, epochs
         Where it begins, and how long it lasts.
     batch
@@ -36,7 +36,7 @@ class PlannedStage:
         Steps before it.
     """
 
-    strategy: Strategy
+    rule: Rule[Any]
     first_epoch: int
     epochs: int
     batch: int
@@ -47,6 +47,12 @@ class PlannedStage:
     def steps(self) -> int:
         """Optimizer steps of every worker in the stage."""
         return self.steps_per_epoch * self.epochs
+
+    def next_round(self, step: int) -> int:
+        """Return after how many steps of the stage the first round between steps, behind ``step``, is due."""
+        if isinstance(self.rule, LocalRule):
+            return self.rule.next_round(step, self.steps_per_epoch, self.steps)
+        return self.steps
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -78,13 +84,13 @@ class Plan(RunSpec):
 
     @cached_property
     def stages(self) -> tuple[PlannedStage, ...]:
-        """The strategies that hold one after the other, in whole epochs."""
+        """The stages of the strategy."""
         planned: list[PlannedStage] = []
         epoch = step = 0
-        for stage in self.strategy.stages(self.epochs, self.workers, self.schedule.first_decay(self.epochs)):
-            batch = min(self.batch * stage.batch_factor, self.rows)
+        for stage in self.strategy.stages(self.epochs, self.schedule.first_decay(self.epochs)):
+            batch = min(self.batch * stage.rule.batch_factor(self.workers), self.rows)
             steps_per_epoch = -(-self.rows // batch)
-            planned.append(PlannedStage(stage.strategy, epoch, stage.epochs, batch, steps_per_epoch, step))
+            planned.append(PlannedStage(stage.rule, epoch, stage.epochs, batch, steps_per_epoch, step))
             epoch += stage.epochs
             step += steps_per_epoch * stage.epochs
         return tuple(planned)
@@ -95,13 +101,13 @@ class Plan(RunSpec):
         at = stage.first_epoch + steps / stage.steps_per_epoch
         growth = stage.batch / self.batch
         place = self.workers, growth, stage.steps_per_epoch, stage.steps
-        factors = stage.strategy.rate_factors(steps, *place)
+        factors = stage.rule.rate_factors(steps, *place)
         return self.network.learning_rate * self.schedule.factors(at, self.epochs) * factors
 
     @property
     def model_settings(self) -> MLPSettings:
         """The network that the run results in."""
-        joined = self.stages[-1].strategy.side_by_side and self.workers > 1
+        joined = self.strategy.needs.builds_ensemble and self.workers > 1
         return wider(self.network, self.workers) if joined else self.network
 
     @property

@@ -7,14 +7,12 @@ from dataclasses import fields, replace
 from manyhands.core.checks import LARGEST
 from manyhands.core.errors import SettingsError
 from manyhands.core.parameters import parameter
-from manyhands.core.strategy import Strategy
+from manyhands.core.strategy import GradientRule, Strategy
 from manyhands.core.types import Sharding
 from manyhands.data.dataset import Dataset
 from manyhands.data.partitioning import Partition
 from manyhands.data.sampler import check_batch
 from manyhands.learners.mlp.settings import check_room
-from manyhands.strategies.one_shot import OneShot
-from manyhands.strategies.sequential import Sequential
 from manyhands.teams.launch import check_team, in_job, job_size, processes_announced
 from manyhands.training.auto import Asked, choose
 from manyhands.training.given import check_targets
@@ -46,7 +44,7 @@ def resolve(spec: RunSpec, dataset: Dataset) -> Plan:
     workers = _number_of_workers(spec.team, spec.workers)
     check_team(spec.team, workers)
     strategy, asked = _strategy_of(spec, dataset.rows, workers)
-    if isinstance(strategy, Sequential):
+    if strategy.needs.one_worker_only:
         if workers != 1:
             raise SettingsError(f"the sequential strategy has one worker, not {workers}; choose another strategy")
         spec = replace(spec, team="solo")
@@ -103,23 +101,23 @@ def _strategy_of(spec: RunSpec, rows: int, workers: int) -> tuple[Strategy, Aske
 
 def _check_fit(spec: RunSpec, strategy: Strategy, dataset: Dataset) -> None:
     """Check that strategy, team, data and shards go together."""
-    if strategy.shared_memory and spec.team == "mpi":
+    if strategy.needs.shared_memory and spec.team == "mpi":
         raise SettingsError(
             f"{strategy.name} needs workers that share memory, and the processes of the team mpi do not; "
             f"use {parameter('team', 'threads')}"
         )
-    if strategy.shared_memory and spec.convergence:
+    if strategy.needs.shared_memory and spec.convergence:
         raise SettingsError(
             f"{parameter('convergence')} is not possible with {strategy.name}: its workers have the same parameters at "
             "the end only"
         )
-    stop = spec.parsed.stop
-    for name in [strategy.name] * strategy.validates + ([f"stop {stop.name}"] if stop and stop.validates else []):
-        if dataset.validation is None:
-            raise SettingsError(
-                f"{name} evaluates on validation rows, and the data set has none; add {parameter('validation', 'auto')}"
-                ", or make it with make_dataset(..., validation='auto')"
-            )
+    if spec.needs.validation and dataset.validation is None:
+        stop = spec.parsed.stop
+        name = strategy.name if stop is None or strategy.needs.uses_validation else f"stop {stop.name}"
+        raise SettingsError(
+            f"{name} evaluates on validation rows, and the data set has none; add {parameter('validation', 'auto')}, "
+            "or make it with make_dataset(..., validation='auto')"
+        )
     if spec.partition is not None and spec.sharding == "global":
         raise SettingsError(f"{parameter('partition')} is of fixed shards: leave {parameter('sharding', 'global')} out")
     if spec.partition is not None and dataset.train.rows != dataset.rows:
@@ -131,13 +129,13 @@ def _division_of(spec: RunSpec, strategy: Strategy, batch: int | None, rows: int
     if spec.needs.one_call:
         _check_published(spec, strategy, rows, workers)
         return "fixed", min(DEFAULT_BATCH, rows // workers) * workers
-    sharding = "fixed" if spec.partition is not None else spec.sharding or strategy.sharding
-    return sharding, min(DEFAULT_BATCH, rows) if batch is None else batch
+    own: Sharding = "fixed" if strategy.needs.fixed_shards or spec.partition is not None else "global"
+    return spec.sharding or own, min(DEFAULT_BATCH, rows) if batch is None else batch
 
 
 def _check_published(spec: RunSpec, strategy: Strategy, rows: int, workers: int) -> None:
     """Check that the learner `published` can do this by the rules of its paper."""
-    if strategy not in (OneShot(), Sequential()):
+    if strategy.name not in ("one-shot", "sequential"):
         raise SettingsError(
             f"the learner published trains alone from beginning to end, so it cannot follow {strategy.name}; "
             "choose one-shot or sequential"
@@ -163,7 +161,7 @@ def _check_order(spec: RunSpec, strategy: Strategy) -> None:
     """Check that the rows can be had in this order."""
     if spec.needs.one_call and (spec.first_epoch or not spec.shuffle):
         raise SettingsError("the learner published shuffles by itself, and begins with epoch 0")
-    if not spec.shuffle and strategy.passes > 1:
+    if not spec.shuffle and strategy.needs.passes > 1:
         raise SettingsError(
             f"{strategy.name} draws a part of the rows in every epoch: without shuffling it would always be the same"
         )
@@ -184,11 +182,11 @@ def _check_course(plan: Plan) -> None:
 
 def _synchronized_before_its_end(stage: PlannedStage) -> bool:
     """Tell whether the workers have the same parameters at the end of some epoch, before the last step of the stage."""
-    strategy, step = stage.strategy, 0
-    if strategy.talks_inside_steps or stage.epochs == 1:
+    step = 0
+    if isinstance(stage.rule, GradientRule) or stage.epochs == 1:
         return True
-    while not strategy.shared_memory:
-        step = strategy.next_round(step, stage.steps_per_epoch, stage.steps)
+    while not stage.rule.needs.shared_memory:
+        step = stage.next_round(step)
         if step >= stage.steps:
             break
         if step % stage.steps_per_epoch == 0:

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from manyhands.core.errors import DivergedError, SettingsError
-from manyhands.core.learner import Learner
+from manyhands.core.learner import FitLearner, Learner, Model
 from manyhands.core.randomness import generator
 from manyhands.core.samples import Control
 from manyhands.core.team import Team
@@ -155,7 +155,7 @@ class Runner:
         return self._jobs[plan.workers].run(plan, progress, listeners)
 
 
-def _result(plan: Plan, dataset: Dataset, learner: Learner, reports: Sequence[dict[str, Any]]) -> TrainingResult:
+def _result(plan: Plan, dataset: Dataset, learner: Model, reports: Sequence[dict[str, Any]]) -> TrainingResult:
     """Make one result of what all workers report."""
     tallies = [Tally(**report["tally"]) for report in reports]
     return TrainingResult(
@@ -177,7 +177,7 @@ class _Outcome:
     """One worker's end."""
 
     rank: int
-    learner: Learner
+    learner: Model
     tally: Tally
     bytes_sent: int
     clock: PhaseClock
@@ -197,7 +197,7 @@ class _Outcome:
         }
 
 
-def _make_learner(plan: Plan, dataset: Dataset, rank: int) -> Learner:
+def _make_learner(plan: Plan, dataset: Dataset, rank: int) -> Learner | FitLearner:
     targets = dataset.train.targets
     outputs = len(dataset.classes) if targets is None else targets.shape[1]
     return make_learner(plan.learner, plan.network, dataset.features, outputs, rank=rank, seed=plan.seed)
@@ -206,7 +206,7 @@ def _make_learner(plan: Plan, dataset: Dataset, rank: int) -> Learner:
 def _prepare(plan: Plan, dataset: Dataset) -> None:
     """Compile everything before any clock starts."""
     learner = _make_learner(plan, dataset, 0)
-    plain = plan.stop is None and all(stage.strategy.plain for stage in plan.stages)
+    plain = plan.stop is None and all(rule.fusable for rule in plan.strategy.rules)
     others = [] if plain else [np.dtype(np.float64)]  # scores, weights and losses are added in double precision
     prepare(plan.team, plan.workers, [learner.dtype, *others], lambda: learner.prepare(dataset.train))
 
@@ -224,7 +224,7 @@ def _samplers(plan: Plan, dataset: Dataset, team: Team) -> Callable[[PlannedStag
         sharding=plan.sharding,
         seed=plan.seed,
         first_row=dataset.first_row,
-        passes=stage.strategy.passes,
+        passes=stage.rule.needs.passes,
         share=shard,
         first_epoch=plan.first_epoch,
         shuffle=plan.shuffle,
@@ -268,7 +268,7 @@ def _work(
         team.broadcast_(learner.parameters)
         if len(learner.buffers):
             team.broadcast_(learner.buffers)
-    if plan.strategy.own_starts and team.rank and start is None:
+    if plan.strategy.needs.independent_init and team.rank and start is None:
         learner.initialize(generator(plan.seed, f"init of worker {team.rank}"))
     team.barrier()
     clock.forget("communicate", "merge")

@@ -49,7 +49,7 @@ class Parsed(NamedTuple):
     partition: Partition | None
 
 
-class Needs(NamedTuple):
+class RunNeeds(NamedTuple):
     """What a run needs of data, workers and learner.
 
     Attributes
@@ -58,15 +58,12 @@ class Needs(NamedTuple):
         Whether merges or the stopping rule evaluate on validation samples.
     fixed_shards
         Whether every worker trains on one fixed shard, so that a process needs no other samples.
-    shared_memory
-        Whether workers write into each other's parameters.
     one_call
         Whether the learner is trained in one call, so that nothing can happen in between.
     """
 
     validation: bool
     fixed_shards: bool
-    shared_memory: bool
     one_call: bool
 
 
@@ -219,7 +216,7 @@ class RunSpec:
             value = getattr(self, name)
             return None if value is None else read(parse, value, part, name)
 
-        strategy = None if self.automatic else given("strategy", parse_strategy, "next_round")
+        strategy = None if self.automatic else given("strategy", parse_strategy, "stages")
         return Parsed(
             strategy,
             given("schedule", parse_schedule, "factors"),
@@ -233,7 +230,7 @@ class RunSpec:
         return isinstance(self.strategy, str) and self.strategy.strip() == AUTO
 
     @cached_property
-    def needs(self) -> Needs:
+    def needs(self) -> RunNeeds:
         """What the run needs, as its strategy, stopping rule and learner say.
 
         Raises
@@ -243,11 +240,12 @@ class RunSpec:
         """
         strategy, _, stop, partition = self.parsed
         one_call = self.learner == "published"
-        fixed = one_call or (self.sharding or (None if strategy is None else strategy.sharding)) == "fixed"
-        return Needs(
-            validation=(strategy is not None and strategy.validates) or (stop is not None and stop.validates),
+        own = strategy is not None and strategy.needs.fixed_shards
+        fixed = one_call or (own if self.sharding is None else self.sharding == "fixed")
+        return RunNeeds(
+            validation=(strategy is not None and strategy.needs.uses_validation)
+            or (stop is not None and stop.validates),
             fixed_shards=fixed and partition is None and strategy is not None,
-            shared_memory=strategy is not None and strategy.shared_memory,
             one_call=one_call,
         )
 

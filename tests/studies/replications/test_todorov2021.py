@@ -56,7 +56,7 @@ def test_the_tables_are_part_of_the_package():
 @pytest.mark.skipif(
     None in map(importlib.util.find_spec, ("build", "hatchling")), reason="needs the packages build and hatchling"
 )
-def test_the_tables_are_in_the_wheel(tmp_path):
+def test_tables_and_templates_are_in_the_wheel(tmp_path):
     root = Path(manyhands.__file__).parents[2]
     if not (root / "pyproject.toml").exists():
         pytest.skip("not in a source tree")
@@ -64,7 +64,9 @@ def test_the_tables_are_in_the_wheel(tmp_path):
     subprocess.run(command, check=True, capture_output=True, timeout=200)
     (wheel,) = tmp_path.glob("*.whl")
     names = zipfile.ZipFile(wheel).namelist()
-    assert {f"manyhands/records/published_tables/table{number}.csv" for number in (1, 2, 3)} <= set(names)
+    templates = [f"reports/templates/{name}" for name in ("page.html", "glossary.html", "style.css")]
+    tables = [f"records/published_tables/table{number}.csv" for number in (1, 2, 3)]
+    assert {f"manyhands/{name}" for name in (*tables, *templates)} <= set(names)
 
 
 # ---------------------------------------------------------------- tables of made-up runs

@@ -190,7 +190,7 @@ def _plans(dataset: Dataset, request: CompareRequest) -> Iterator[Plan]:
     """Yield every run, seed by seed."""
     specs = [replace(request.spec, strategy=each) for each in request.strategies]
     strategies: list[str | Strategy] = [each.parsed.strategy or "auto" for each in specs]
-    parallel = [each for each in dict.fromkeys(strategies) if isinstance(each, str) or each.parallel]
+    parallel = [each for each in dict.fromkeys(strategies) if isinstance(each, str) or not each.needs.one_worker_only]
     cases: list[tuple[str | Strategy, int]] = [("sequential", 1)]
     cases += [(strategy, workers) for strategy in parallel for workers in dict.fromkeys(request.workers)]
     each = dataset.rows // max(request.workers)

@@ -327,7 +327,7 @@ def _line(row: SummaryRow, first: dict[str, Any], whole: int) -> tuple[str, ...]
         str(row.workers),
         f"{first['learning_rate']:g}",
         str(first["rounds"]),
-        "shared" if parse_strategy(row.strategy).shared_memory else f"{first['bytes_sent'] / 1000:.0f}",
+        "shared" if parse_strategy(row.strategy).needs.shared_memory else f"{first['bytes_sent'] / 1000:.0f}",
         f"{first['examples'] / whole:.3f}",
         with_interval(row.accuracy.times(100), "{:.2f}"),
         "" if row.delta is None else with_interval(row.delta, "{:+.2f}"),
