@@ -255,5 +255,30 @@ class TestFloors:
     def test_rule_lets_pass_what_is_allowed(self, module, source):
         assert violations(source, module) == []
 
+    def test_no_modules_import_each_other_in_a_circle(self):
+        """Those of a function count: it would be a circle as soon as it moved to the top."""
+        graph = {
+            module: {name for name in MODULES if any(each == name or each.startswith(f"{name}.") for each in found)}
+            for module, path in MODULES.items()
+            for found in [list(imports(path.read_text(), module, is_package=path.name == "__init__.py"))]
+        }
+        below = {module: {name for name in found if name.count(".") > 1} for module, found in graph.items()}
+        assert [cycle for module in below if (cycle := circle(module, below))] == []
+
     def test_nothing_is_loose_at_the_root(self):
         assert {path.name for path in PACKAGE.iterdir() if path.is_file()} == {"__init__.py", "__main__.py", "py.typed"}
+
+
+def circle(start: str, below: dict[str, set[str]]) -> list[str]:
+    """Return a way from a module back to itself, or nothing."""
+    ways = [[start]]
+    seen = {start}
+    while ways:
+        way = ways.pop()
+        for name in below.get(way[-1], ()):
+            if name == start:
+                return [*way, name]
+            if name not in seen:
+                seen.add(name)
+                ways.append([*way, name])
+    return []

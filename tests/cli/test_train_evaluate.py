@@ -32,7 +32,7 @@ def process(*command):
 
 
 def percent(text):
-    return re.search(r"^accuracy  (\d+\.\d\d) % of (\d+) test rows$", text, re.MULTILINE).groups()
+    return re.search(r"^accuracy  (\d+\.\d\d) % of (\d+) test samples$", text, re.MULTILINE).groups()
 
 
 @pytest.fixture(scope="module")

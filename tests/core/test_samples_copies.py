@@ -9,8 +9,8 @@ import pytest
 from manyhands.core.errors import DataError
 from manyhands.core.samples import Samples
 from manyhands.data.dataset import Dataset, Examples, make_dataset
+from manyhands.data.resplit import head, resplit
 from manyhands.data.scaling import Scaling
-from manyhands.data.split import head, resplit
 from manyhands.learners.mlp.settings import MLPSettings
 from manyhands.training.jobs import client
 from manyhands.training.jobs.dataset_files import map_dataset, write_dataset

@@ -99,10 +99,11 @@ def texts_and_arrays(world):
     """Return what World's own collectives give this process, as plain data."""
     mine = np.arange(12, dtype=np.uint8).reshape(4, 3) + 100 * (world.rank == 1)
     found = {
-        "share": world.share(TEXTS[world.rank]),
-        "share nothing": world.share(""),
-        "tell": [
-            world.tell(text if world.rank == 0 else "not heard", idle=index == 1) for index, text in enumerate(TEXTS)
+        "texts": world.all_gather_texts(TEXTS[world.rank]),
+        "texts of nothing": world.all_gather_texts(""),
+        "broadcast text": [
+            world.broadcast_text(text if world.rank == 0 else "not heard", idle=index == 1)
+            for index, text in enumerate(TEXTS)
         ],
     }
     for root in range(world.size):
@@ -285,12 +286,12 @@ def test_waiting_is_charged_as_communication(answers):
 
 
 def test_texts_are_shared_in_rank_order(answers):
-    assert answers.world("share") == [TEXTS[: answers.size]] * answers.size
-    assert answers.world("share nothing") == [[""] * answers.size] * answers.size
+    assert answers.world("texts") == [TEXTS[: answers.size]] * answers.size
+    assert answers.world("texts of nothing") == [[""] * answers.size] * answers.size
 
 
 def test_rank_0_tells_all(answers):
-    assert answers.world("tell") == [TEXTS] * answers.size
+    assert answers.world("broadcast text") == [TEXTS] * answers.size
 
 
 def test_arrays_of_any_dtype_are_broadcast(answers):
@@ -318,7 +319,8 @@ def test_outside_of_any_job_a_process_is_alone(tmp_path):
         "assert joined() is None\n"
         "world = join()\n"
         "assert join() is world is joined()\n"
-        "print(world.rank, world.size, world.watch, world.share('é'), world.tell('ü'), world.call_off(0, 'fails'))"
+        "texts = world.all_gather_texts('é'), world.broadcast_text('ü')\n"
+        "print(world.rank, world.size, world.watch, *texts, world.call_off(0, 'fails'))"
     )
     environment = mpi_environment.job_environment(mpi_environment.kind_of(worlds.library())) | {
         "PYTHONIOENCODING": "utf-8"

@@ -6,7 +6,7 @@ import time
 import numpy as np
 import pytest
 
-from manyhands.core.errors import SettingsError, WorkerLost
+from manyhands.core.errors import WorkerLost
 from manyhands.core.samples import Control
 from manyhands.runtime.partition import part_of
 from manyhands.teams import launch as launching
@@ -218,9 +218,3 @@ def test_the_caller_is_ticked_while_workers_run(monkeypatch):
     ticks = []
     launch("solo", [PhaseClock()], controls(1), lambda _team: time.sleep(0.2), lambda: ticks.append(1))
     assert len(ticks) > 3
-
-
-@pytest.mark.parametrize(("name", "size"), [("mesh", 1), ("threads", 0), ("solo", 2)])
-def test_impossible_teams_are_refused(name, size):
-    with pytest.raises(SettingsError):
-        launching.check_team(name, size)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from manyhands.cli import options as shared
 from manyhands.cli import study_runner
 from manyhands.core.errors import SettingsError
+from manyhands.runtime.terminal import progress_bar
 
 if TYPE_CHECKING:
     from manyhands.studies.compare.run import CompareRequest, CompareStudy
@@ -68,9 +69,9 @@ def register(commands: Any) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Carry out the command."""
-    from manyhands.teams.launch import check_alone
+    from manyhands.teams.job import check_can_start_jobs
 
-    check_alone("mpi" if options.as_published else shared.spec_of(options).team)
+    check_can_start_jobs("mpi" if options.as_published else shared.spec_of(options).team)
     study_runner.check_output(options)
     if options.as_published:
         published = _published_study(options)
@@ -141,7 +142,7 @@ def _introduce(study: Study, *, quiet: bool) -> None:
     plan = study.plans[0]
     network = study_runner.network_text(study.dataset, "-".join(map(str, plan.network.hidden)), plan.network)
     lines = [f"{_training(plan)}, {len(study.plans)} runs", *_chosen(study.plans)]
-    study_runner.introduce(study.dataset, study.outcome.environment, network, f"\n{' ' * 10}".join(lines))
+    study_runner.introduce(study.dataset, study.outcome.environment, network, "\n".join(lines))
 
 
 def _training(plan: Plan) -> str:
@@ -164,7 +165,7 @@ def _chosen(plans: Sequence[Plan]) -> list[str]:
 
 def _run(study: Study, options: argparse.Namespace, *logs: Any) -> None:
     """Run the study under a progress bar, which is silent where there is no terminal."""
-    with study_runner.progress_bar(quiet=options.quiet) as advance:
+    with progress_bar(quiet=options.quiet) as advance:
         if advance is None:
             study.run(None, *logs)
             return

@@ -145,20 +145,23 @@ def add_grid_options(parser: argparse.ArgumentParser) -> None:
         "--runs",
         type=positive,
         metavar="R",
-        help=f"sessions of each classifier (default: {DEFAULT_RUNS})",
+        help=f"sessions for each classifier (default: {DEFAULT_RUNS})",
     )
     group.add_argument(
-        "--s1", type=amount, default=1.0, metavar="X", help="weight of the accuracy in the impact factor"
+        "--s1", type=amount, default=1.0, metavar="X", help="weight of the accuracy in the impact factor (default: 1)"
     )
     group.add_argument(
         "--s2",
         type=amount,
         default=1.0,
         metavar="X",
-        help="weight of the time; both rescale, neither changes the order",
+        help="weight of the time in the impact factor (default: 1); both weights rescale it, neither changes the order",
     )
     group.add_argument(
-        "--target", type=share, metavar="A", help="best is the fastest with at least this accuracy, e.g. 0.93, instead"
+        "--target",
+        type=share,
+        metavar="A",
+        help="choose the fastest classifier with at least this accuracy, e.g. 0.93, instead of the best trade-off",
     )
     group.add_argument(
         "--retime",
@@ -166,12 +169,14 @@ def add_grid_options(parser: argparse.ArgumentParser) -> None:
         type=positive,
         const=0,
         metavar="K",
-        help="time sessions that ran side by side again, alone: all, or K of each classifier",
+        help="repeat sessions that ran side by side one at a time, to measure their times: all, or K of each "
+        "classifier",
     )
     group.add_argument(
         "--journal",
         metavar="F",
-        help="keep finished sessions here, and go on from there (default: beside --report or --json, until the end)",
+        help="keep finished sessions in this file and resume from it (default: a file beside --report or --json, "
+        "deleted at the end)",
     )
 
 
@@ -190,7 +195,7 @@ def add_margin_option(parser: argparse.ArgumentParser) -> None:
         "--margin",
         type=amount,
         metavar="P",
-        help="points of accuracy that count as no difference (default: 0.25)",
+        help="differences of accuracy up to this many percentage points count as none (default: 0.25)",
     )
 
 
@@ -201,7 +206,7 @@ def add_splits_option(parser: argparse.ArgumentParser, *, default: int | None = 
         "--splits",
         type=positive,
         metavar="N",
-        help="N random training/test splits, each with its seed"
+        help="N random training/test splits, each with a seed of its own"
         + (", instead of seeds" if default is None else f" (default: {default})"),
     )
 
@@ -211,15 +216,15 @@ def add_report_option(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--report",
         metavar="DIR",
-        help="write report.html with all figures (PNG, SVG) and raw data (CSV) into this folder",
+        help="write report.html, its figures (PNG, SVG) and the raw data (CSV) into this folder",
     )
 
 
 def add_output_options(parser: argparse.ArgumentParser) -> None:
     """Add what says what is printed and written."""
     group = parser.add_argument_group("output")
-    group.add_argument("--json", metavar="F", help="also write the results to this file")
-    group.add_argument("--quiet", action="store_true", help="print the result only")
+    group.add_argument("--json", metavar="F", help="also write the results to this file, as JSON")
+    group.add_argument("--quiet", action="store_true", help="print only the results")
     group.add_argument("--debug", action="store_true", help="show the traceback of an error")
 
 

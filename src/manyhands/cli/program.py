@@ -17,6 +17,7 @@ from manyhands.core.parameters import parameters_named
 from manyhands.core.version import __version__
 from manyhands.runtime import signals
 from manyhands.runtime.memory import memory_errors_explained
+from manyhands.teams.job import is_first_process
 from manyhands.teams.mpi_environment import announced, check_reachable
 from manyhands.training.jobs.deferred import closing_deferred
 
@@ -84,7 +85,7 @@ def _show_notices() -> None:
 
     logger = logging.getLogger("manyhands")
     if not logger.handlers:
-        handler = logging.StreamHandler() if jobs.first() else logging.NullHandler()  # of several, one says it
+        handler = logging.StreamHandler() if is_first_process() else logging.NullHandler()  # of several, one says it
         handler.setFormatter(logging.Formatter("manyhands: %(message)s"))
         logger.addHandler(handler)
         logger.setLevel(logging.INFO)
@@ -93,7 +94,7 @@ def _show_notices() -> None:
 
 def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     """Read the command line; of several processes that are given the same one, the first says what is wrong with it."""
-    if jobs.first():
+    if is_first_process():
         return _parser().parse_args(arguments)
     said = io.StringIO()
     try:

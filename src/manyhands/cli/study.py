@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from manyhands.cli import compare, study_networks, study_runner, study_strategies, sweep
 from manyhands.cli import options as shared
+from manyhands.runtime.terminal import progress_bar
 from manyhands.training.spec import RunSpec
 
 if TYPE_CHECKING:
@@ -20,9 +21,9 @@ def register(commands: Any) -> None:
     """Add the command, with one command of its own for each study."""
     parser = commands.add_parser(
         "study",
-        help="carry out a study: w1 (Todorov et al. 2021), w2 (Kalwarowskyj & Schikuta), w4 (Alowaisheq & Dhami), "
+        help="run a study: w1 (Todorov et al. 2021), w2 (Kalwarowskyj & Schikuta), w4 (Alowaisheq & Dhami), "
         "strategies (all of them)",
-        description="Carry out a whole study on any data, with statistics.",
+        description="Run a complete study on any data, with statistics.",
     )
     names = parser.add_subparsers(dest="study", required=True, metavar="STUDY")
     _register_w1(names)
@@ -51,12 +52,12 @@ def _register_w1(names: Any) -> None:
     )
     group.add_argument("--seeds", type=shared.positive, metavar="K", help="seeds of the comparison (default: 5)")
     group.add_argument(
-        "--sessions", type=shared.positive, metavar="N", help="sessions of the sweep side by side (default: 1)"
+        "--sessions", type=shared.positive, metavar="N", help="sessions of the sweep that run side by side (default: 1)"
     )
     group.add_argument(
         "--as-published",
         action="store_true",
-        help="to the letter: MLPClassifiers on raw pixels, chosen on the test rows, in MPI processes",
+        help="to the letter: MLPClassifiers on raw pixels, chosen on the test samples, in MPI processes",
     )
     shared.add_margin_option(parser)
     _add_logs(parser)
@@ -68,8 +69,7 @@ def _register_w4(names: Any) -> None:
         "w4",
         help="Alowaisheq & Dhami: mini-batch model averaging on random splits",
         description="Train sequentially and in parallel on random training/test splits; each worker draws a "
-        "mini-batch, goes through it five times, and all models are averaged. Prints accuracies and how "
-        "fast they come.",
+        "mini-batch and trains on it for five epochs, then all models are averaged. Prints accuracies and convergence.",
     )
     shared.add_data_options(parser)
     group = parser.add_argument_group("study")
@@ -155,7 +155,7 @@ def run_w4(options: argparse.Namespace) -> int:
 
 def _carry_out(options: argparse.Namespace, study: W1Study | W4Study, logs: Logs) -> int:
     def run() -> None:
-        with study_runner.progress_bar(quiet=options.quiet, unit="") as advance:
+        with progress_bar(quiet=options.quiet, unit="") as advance:
             study.run(advance, logs)
 
     return study_runner.carry_out(options, study.outcome, run, study.outcome.text)

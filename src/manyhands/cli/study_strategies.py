@@ -9,6 +9,7 @@ from typing import Any
 from manyhands.cli import options as shared
 from manyhands.cli import study_runner
 from manyhands.core.errors import SettingsError
+from manyhands.runtime.terminal import progress_bar
 from manyhands.training.spec import RunSpec
 
 RATES = (0.001, 0.004, 0.012)
@@ -21,12 +22,12 @@ def register(names: Any) -> None:
         "strategies",
         help="every strategy and merge: accuracy, workers, rounds, bytes",
         description="Run every strategy, merge and option at several numbers of workers, each at the learning rate "
-        "that is best for it on validation rows, and print accuracy, rounds and bytes beside the sequential run's.",
+        "that is best for it on validation samples, and print accuracy, rounds and bytes beside the sequential run's.",
     )
     shared.add_data_options(parser)
     group = parser.add_argument_group("study")
     group.add_argument(
-        "--strategy", action="append", dest="strategies", metavar="S", help="once per strategy (default: all of them)"
+        "--strategy", action="append", dest="strategies", metavar="S", help="may be repeated (default: all strategies)"
     )
     group.add_argument("--workers", type=shared.numbers, default=WORKERS, metavar="N[,N...]", help="default: 2,8")
     group.add_argument(
@@ -34,12 +35,16 @@ def register(names: Any) -> None:
         type=_rates,
         default=RATES,
         metavar="R[,R...]",
-        help="to choose from (default: 0.001,0.004,0.012)",
+        help="learning rates to choose from (default: 0.001,0.004,0.012)",
     )
-    group.add_argument("--tuning", type=shared.positive, metavar="K", help="runs for each of them (default: 1)")
-    group.add_argument("--seeds", type=shared.positive, metavar="K", help="runs that are reported (default: 5)")
     group.add_argument(
-        "--journal", metavar="F", help="keep finished runs here, and go on from there (default: beside --json)"
+        "--tuning", type=shared.positive, metavar="K", help="runs for each learning rate that is tried (default: 1)"
+    )
+    group.add_argument("--seeds", type=shared.positive, metavar="K", help="seeds of the reported runs (default: 5)")
+    group.add_argument(
+        "--journal",
+        metavar="F",
+        help="keep finished runs in this file and resume from it (default: a file beside --json)",
     )
     group.add_argument("--markdown", metavar="F", help="also write the table to this file, as Markdown")
     base = RunSpec(schedule="linear:hold=50%", validation="auto")
@@ -56,12 +61,13 @@ def run(options: argparse.Namespace) -> int:
     from manyhands.records.statistics import DEFAULT_MARGIN
     from manyhands.runtime.atomic_files import write_whole
     from manyhands.studies.strategies import run as methods
+    from manyhands.studies.strategies.text import methods_markdown
 
     journal = options.journal or (f"{options.json}.journal" if options.json else None)
     study_runner.check_output(options)
     shared.check_output(options.markdown, options.json, journal)
     if "learning_rate" in options:
-        raise SettingsError("the study chooses learning rates itself: give those to choose from with --rates")
+        raise SettingsError("the study chooses the learning rate itself; give the rates to choose from with --rates")
     request = methods.MethodsRequest(
         strategies=tuple(options.strategies or methods.METHODS),
         workers=options.workers,
@@ -80,12 +86,12 @@ def run(options: argparse.Namespace) -> int:
         study_runner.introduce(study.dataset, study.outcome.environment, network, plan)
 
     def carry_out() -> None:
-        with study_runner.progress_bar(quiet=options.quiet, unit="run") as advance:
+        with progress_bar(quiet=options.quiet, unit="runs") as advance:
             study.run(advance)
 
     def markdown() -> None:
         if options.markdown and not study.outcome.interrupted:
-            write_whole(options.markdown, methods.methods_markdown(study.outcome).encode())
+            write_whole(options.markdown, methods_markdown(study.outcome).encode())
 
     status = study_runner.carry_out(options, study.outcome, carry_out, study.text, answers=False, more=markdown)
     if status == 0 and journal is not None and not options.journal:

@@ -6,9 +6,10 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from manyhands.cli import jobs, study_runner
 from manyhands.cli import options as shared
+from manyhands.cli import study_runner
 from manyhands.core.errors import SettingsError
+from manyhands.runtime.terminal import progress_bar
 
 if TYPE_CHECKING:
     from manyhands.studies.sweep.request import SweepRequest
@@ -19,21 +20,21 @@ def register(commands: Any) -> None:
     """Add the command to the program's parser."""
     parser = commands.add_parser(
         "sweep",
-        help="train many networks for many epochs: time, accuracy, the best trade-off",
+        help="train several networks for several numbers of epochs: time, accuracy, the best trade-off",
         description="Train every network with every number of epochs, several runs each, and print time, accuracy and "
-        "impact factor (Table I of Todorov et al. 2021) with the best trade-off, chosen on validation rows.",
+        "impact factor (Table I of Todorov et al. 2021) with the best trade-off, chosen on validation samples.",
     )
     shared.add_data_options(parser)
     shared.add_settings(parser, groups=("data", "network", "team"), also=("batch", "seed"), without=("hidden",))
     shared.add_grid_options(parser)
     group = shared.group_of(parser, "training")
     group.add_argument(
-        "--splits", type=shared.positive, metavar="N", help="N random splits of the rows instead of runs"
+        "--splits", type=shared.positive, metavar="N", help="N random splits of the samples instead of runs"
     )
     group.add_argument(
         "--as-published",
         action="store_true",
-        help="as Todorov et al. (2021): scikit-learn's MLPClassifiers on raw pixels, chosen on the test rows",
+        help="as Todorov et al. (2021): scikit-learn's MLPClassifiers on raw pixels, chosen on the test samples",
     )
     group = parser.add_argument_group("side by side")
     group.add_argument(
@@ -52,11 +53,12 @@ def run(options: argparse.Namespace) -> int:
     from manyhands.studies.base.pool import check_pool
     from manyhands.studies.sweep.run import SweepStudy, load_for_sweep
     from manyhands.studies.sweep.text import sweep_text
+    from manyhands.teams import job
     from manyhands.teams.agreement import together
 
     team = shared.spec_of(options).team
     check_pool(team, options.workers)
-    leads = jobs.leads(team)
+    leads = job.leads(team)
     with together(team) as step:
         if leads:
             study_runner.check_output(options)
@@ -83,7 +85,7 @@ def request_of(options: argparse.Namespace, **changes: Any) -> SweepRequest:
     from manyhands.studies.sweep.request import DEFAULT_RUNS, SweepRequest, as_published
 
     if options.splits is not None and options.runs is not None:
-        raise SettingsError("--splits N stands for N runs: leave --runs out")
+        raise SettingsError("--splits N replaces --runs; give only one of them")
     spec = shared.spec_of(options, **({"dtype": "float64"} if options.as_published else {}))
     values = {
         "hidden": options.hidden,
@@ -123,7 +125,7 @@ def forget_journal(options: argparse.Namespace) -> None:
 
 
 def _introduce(study: SweepStudy) -> None:
-    """Say what will be run on what."""
+    """Print the data, the networks, the plan and the machine."""
     settings = study.outcome.settings
     hidden = [",".join("-".join(map(str, widths)) or "none" for widths in settings["hidden"])]
     network = study_runner.network_text(study.dataset, f"({hidden[0]})", study.request.spec.network)
@@ -136,5 +138,5 @@ def _introduce(study: SweepStudy) -> None:
 
 def _run(study: SweepStudy, *, quiet: bool) -> None:
     """Run the sweep under a progress bar."""
-    with study_runner.progress_bar(quiet=quiet, unit="session") as advance:
+    with progress_bar(quiet=quiet, unit="sessions") as advance:
         study.run(None if advance is None else lambda done, whole: advance("sweep", done, whole))

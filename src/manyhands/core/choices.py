@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-TEAMS = ("threads", "mpi")
 LEARNERS = ("mlp", "published")
 SHARDINGS = ("global", "fixed")
 SCALINGS = ("auto", "255", "standard", "none")

@@ -72,7 +72,7 @@ def _trained(compare: Record, row: Record) -> str:
     interval = f" (95 % interval {span(row['speedup_ci95'])})" if row["speedup_ci95"] else ""
     text = f"{queries.named(row)} trained {decimal(row['speedup'])} times as fast{interval}"
     if row["oversubscribed"]:
-        text += f", though on {queries.cores(compare)} only, so that this time says nothing about more cores,"
+        text += f", though on {queries.cores(compare)} only (this timing is not meaningful for more cores),"
     return text
 
 

@@ -73,7 +73,7 @@ class EASGD(LocalRule[EASGDState]):
 
     def begin_(self, team: Team, learner: Model) -> EASGDState:
         """Return a centre that all workers share."""
-        return EASGDState(team.share(learner.parameters.copy()))
+        return EASGDState(team.shared_vector(learner.parameters.copy()))
 
     def hold_round_(self, context: RoundContext[EASGDState]) -> None:
         """Pull this worker and the centre together; at the end, copy the centre."""

@@ -81,7 +81,7 @@ class Hogwild(LocalRule[HogwildState]):
     def begin_(self, team: Team, learner: Model) -> HogwildState:
         """Bind all learners to rank 0's vector."""
         own = learner.parameters
-        learner.bind(team.share(own))
+        learner.bind(team.shared_vector(own))
         return HogwildState(own)
 
     def hold_round_(self, context: RoundContext[HogwildState]) -> None:

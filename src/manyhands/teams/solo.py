@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import contextlib
+from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from typing import Any
 
+import numpy as np
 from numpy.typing import NDArray
 
+from manyhands.core.samples import Control
 from manyhands.core.team import Clock
 from manyhands.core.types import Vector
+from manyhands.teams.crew import Crew
 
 
 class Solo:
@@ -35,7 +39,7 @@ class Solo:
     def shared_reduction(self, vector: Vector, target: Vector | None = None) -> None:
         """Return nothing: there is nobody to meet."""
 
-    def record_fused_rounds(self, rounds: int, vector: Vector) -> float:
+    def record_fused_rounds(self, count: int, nbytes: int) -> float:
         """Record nothing: no kernel holds rounds."""
         return 0.0
 
@@ -55,7 +59,7 @@ class Solo:
         """Return the vector as the only row; all of it is this worker's part."""
         return slice(0, len(vector)), vector[None, :].copy()
 
-    def share(self, vector: Vector) -> Vector:
+    def shared_vector(self, vector: Vector) -> Vector:
         """Return the vector."""
         return vector
 
@@ -65,3 +69,12 @@ class Solo:
 
     def barrier(self) -> None:
         """Go on."""
+
+
+def warm_up(dtype: np.dtype[Any]) -> None:
+    """Compile nothing: there are no rounds."""
+
+
+def make_crew(clocks: Sequence[Clock], controls: Sequence[Control]) -> Crew:
+    """Return the one worker."""
+    return Crew([Solo(clocks[0])])

@@ -12,7 +12,7 @@ from manyhands.data.dataset import Dataset
 from manyhands.runtime.affinity import warn_if_oversubscribed
 from manyhands.runtime.memory import memory_errors_explained
 from manyhands.teams.agreement import together
-from manyhands.teams.launch import in_job
+from manyhands.teams.job import is_member
 from manyhands.training.events import Listener
 from manyhands.training.jobs.distributed_read import facts_of, facts_of_request, load_for
 from manyhands.training.plan import Plan
@@ -113,5 +113,5 @@ def load_and_resolve(call: str, spec: RunSpec, request: DataRequest | Dataset) -
 
 def warn_if_oversubscribed_here(workers: int, team: str) -> None:
     """Say so if this machine has far fewer cores than workers; those of a job that others started may be on several."""
-    if team != "mpi" or not in_job():
+    if not is_member(team):
         warn_if_oversubscribed(workers)

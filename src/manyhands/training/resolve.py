@@ -13,7 +13,8 @@ from manyhands.data.dataset import Dataset
 from manyhands.data.partitioning import Partition
 from manyhands.data.sampler import check_batch
 from manyhands.learners.mlp.settings import check_room
-from manyhands.teams.launch import check_team, in_job, job_size, processes_announced
+from manyhands.teams.job import check_started_once, is_member, job_size
+from manyhands.teams.registry import SOLO, check_team, kind_of
 from manyhands.training.auto import Asked, choose
 from manyhands.training.given import check_targets
 from manyhands.training.inputs import check_inputs
@@ -47,7 +48,7 @@ def resolve(spec: RunSpec, dataset: Dataset) -> Plan:
     if strategy.needs.one_worker_only:
         if workers != 1:
             raise SettingsError(f"the sequential strategy has one worker, not {workers}; choose another strategy")
-        spec = replace(spec, team="solo")
+        spec = replace(spec, team=SOLO)
     _check_fit(spec, strategy, dataset)
     sharding, batch = _division_of(spec, strategy, asked.batch, dataset.rows, workers)
     check_batch(dataset.rows, batch, workers)
@@ -73,12 +74,8 @@ def resolve(spec: RunSpec, dataset: Dataset) -> Plan:
 
 def _number_of_workers(team: str, workers: int | None) -> int:
     """Return the number of workers, which in an MPI job is the number of its processes."""
-    if team == "threads" and processes_announced() > 1:
-        raise SettingsError(
-            f"{processes_announced()} processes have been started (by mpiexec or srun), and each of them would do the "
-            f"same with the team {team}; add {parameter('team', 'mpi')}, or start a single one without mpiexec"
-        )
-    size = job_size() if team == "mpi" else None
+    check_started_once(team)
+    size = job_size() if is_member(team) else None
     if size is not None and workers not in (None, size):
         raise SettingsError(
             f"this MPI job has {size} process{'es' if size > 1 else ''}, but {workers} workers were asked for; start "
@@ -101,10 +98,10 @@ def _strategy_of(spec: RunSpec, rows: int, workers: int) -> tuple[Strategy, Aske
 
 def _check_fit(spec: RunSpec, strategy: Strategy, dataset: Dataset) -> None:
     """Check that strategy, team, data and shards go together."""
-    if strategy.needs.shared_memory and spec.team == "mpi":
+    if strategy.needs.shared_memory and not kind_of(spec.team).shared_memory:
         raise SettingsError(
-            f"{strategy.name} needs workers that share memory, and the processes of the team mpi do not; "
-            f"use {parameter('team', 'threads')}"
+            f"{strategy.name} needs workers that share memory, and those of the team {spec.team} do not; use "
+            f"{parameter('team', 'threads')}"
         )
     if strategy.needs.shared_memory and spec.convergence:
         raise SettingsError(
@@ -197,7 +194,7 @@ def _synchronized_before_its_end(stage: PlannedStage) -> bool:
 def _check_room(plan: Plan, dataset: Dataset) -> None:
     """Check that the networks of all workers of this process, or of a job that it starts, fit into memory."""
     outputs = len(dataset.classes) if dataset.train.targets is None else dataset.train.targets.shape[1]
-    here = 1 if plan.team == "mpi" and in_job() else plan.workers
+    here = 1 if is_member(plan.team) else plan.workers
     rows = -(-max(stage.batch for stage in plan.stages) // plan.workers)
     check_room(plan.network, dataset.features, outputs, here, rows)
     if plan.model_settings is not plan.network:

@@ -24,7 +24,9 @@ from manyhands.learners import make_learner
 from manyhands.runtime.memory import memory_errors_explained
 from manyhands.teams.agreement import calling_off
 from manyhands.teams.exit_hooks import report_uncaught_errors
-from manyhands.teams.launch import alone, in_job, launch, prepare, share
+from manyhands.teams.job import all_gather_texts, needs_job
+from manyhands.teams.launch import launch, prepare
+from manyhands.teams.registry import kind_of
 from manyhands.training.clock import PhaseClock, slowest
 from manyhands.training.evaluation import evaluate
 from manyhands.training.events import Listener
@@ -87,7 +89,7 @@ def run(
     KeyboardInterrupt
         On Ctrl-C; all workers have ended then.
     """
-    if plan.team == "mpi" and not in_job():
+    if needs_job(plan.team):
         if start is not None:
             raise SettingsError("a run that starts processes of its own begins at random: use threads, or mpiexec")
         with Runner(dataset) as runner:
@@ -104,7 +106,7 @@ def run(
         def work(team: Team) -> _Outcome:
             return _work(team, plan, dataset, controls[team.rank], clocks[team.rank], launched, listeners, start)
 
-        slowest_of = min if alone(plan.team) else max  # of an MPI job, this process sees its own steps only
+        slowest_of = max if kind_of(plan.team).processes else min  # of an MPI job, this process sees its own steps only
         tick = None if progress is None else lambda: progress(slowest_of(int(each.progress[0]) for each in controls))
         outcomes = launch(plan.team, clocks, controls, work, tick, pinned=plan.pin)
         if not np.isfinite(outcomes[0].learner.parameters).all():  # on every process alike: they are merged
@@ -113,7 +115,7 @@ def run(
             dataset.check_unchanged()  # before the test rows are looked at, and after
             score = outcomes[0].evaluated(dataset) if outcomes[0].rank == 0 else 0.0
             dataset.check_unchanged()
-            texts = share(plan.team, [json.dumps(outcome.report(score)) for outcome in outcomes])
+            texts = all_gather_texts(plan.team, [json.dumps(outcome.report(score)) for outcome in outcomes])
     return _result(plan, dataset, outcomes[0].learner, [json.loads(text) for text in texts])
 
 
@@ -145,7 +147,7 @@ class Runner:
 
     def run(self, plan: Plan, progress: Progress | None = None, listeners: Sequence[Listener] = ()) -> TrainingResult:
         """Carry out a plan; see `run`."""
-        if plan.team != "mpi" or in_job():
+        if not needs_job(plan.team):
             return run(plan, self.dataset, progress=progress, listeners=listeners)
         if plan.workers not in self._jobs:
             from manyhands.training.jobs.client import Job

@@ -10,7 +10,7 @@ from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Self
 
 from manyhands.core.checks import truth, whole
-from manyhands.core.choices import LEARNERS, SCALINGS, SHARDINGS, TEAMS
+from manyhands.core.choices import LEARNERS, SCALINGS, SHARDINGS
 from manyhands.core.errors import SettingsError
 from manyhands.core.settings import (
     check_names,
@@ -22,6 +22,7 @@ from manyhands.core.settings import (
     threshold,
 )
 from manyhands.learners.mlp.settings import MLPSettings
+from manyhands.teams.registry import CHOICES, SOLO
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -111,7 +112,7 @@ class RunSpec:
         None, "GLOBAL batch, shared by all workers (default: 200)", "training", metavar="B", **_ONE_OR_MORE
     )
     epochs: int = setting(75, "passes over the training rows", "training", metavar="E", **_ONE_OR_MORE)
-    team: str = setting("threads", "how workers talk", "team", choices=TEAMS, hidden_choices=("solo",))
+    team: str = setting("threads", "how workers talk", "team", choices=CHOICES, hidden_choices=(SOLO,))
     learner: str = setting(
         "mlp",
         "mlp, our own, or published: scikit-learn's MLPClassifier as in Todorov et al. 2021",

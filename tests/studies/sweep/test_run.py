@@ -22,7 +22,7 @@ from threadpoolctl import threadpool_limits
 import manyhands.studies.sweep.run as module
 from manyhands.core.errors import DataError, FormatError, ManyhandsError, OutputError, SettingsError
 from manyhands.data.catalog import DataRequest, load
-from manyhands.data.split import resplit
+from manyhands.data.resplit import resplit
 from manyhands.learners.mlp.settings import MLPSettings
 from manyhands.records.runs import SECONDS
 from manyhands.records.seal import unsealed

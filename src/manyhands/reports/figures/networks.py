@@ -86,7 +86,7 @@ def _compared(study: Record, axis: str, members: Sequence[int], name: str) -> Pi
 def _crowd(study: Record, rows: Sequence[Record]) -> str:
     if not any(row["oversubscribed"] for row in rows):
         return ""
-    return f" Hollow: more workers than the {queries.cores(study)}, whose times say nothing."
+    return f" Hollow: more workers than the {queries.cores(study)}, whose timings are not meaningful."
 
 
 Value = tuple[float, list[float] | None]
@@ -272,7 +272,7 @@ def _certainty(study: Record) -> Picture:
     panels[1].set_xlim(low - room, max(x for x, _ in near) + room)
     panels[1].set_ylim(bottom - 0.06 * (top - bottom) - 0.3, min(top + 0.06 * (top - bottom) + 0.3, 100.5))
     for panel in panels:
-        panel.plot([0, 100], [0, 100], color=GREY, linewidth=1, linestyle=(0, (4, 2)), label="as sure as right")
+        panel.plot([0, 100], [0, 100], color=GREY, linewidth=1, linestyle=(0, (4, 2)), label="perfectly calibrated")
         for name, look in styles.items():
             mine = [(x, y) for x, y, row in points if networks.who(row) == name]
             text = "one worker" if name == queries.SEQUENTIAL else label(name)

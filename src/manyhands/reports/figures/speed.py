@@ -39,7 +39,7 @@ def hollow_note(compare: Record) -> str:
     """Return what hollow points mean, as a sentence; nothing if there is none."""
     if not queries.crowded(compare):
         return ""
-    return f" Hollow, *: more workers than the {queries.cores(compare)}; these times say nothing about more cores."
+    return f" Hollow, *: more workers than the {queries.cores(compare)}; timings are not meaningful for more cores."
 
 
 def training_time(compare: Record) -> Picture:

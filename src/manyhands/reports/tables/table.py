@@ -80,4 +80,4 @@ def verdict_cell(row: Record) -> str:
 
 def crowd_note(record: Record) -> str:
     """Return the note about rows with more workers than cores."""
-    return f"* More workers than the {queries.cores(record)}: these times say nothing about more cores."
+    return f"* More workers than the {queries.cores(record)}: timings are not meaningful for more cores."

@@ -20,6 +20,8 @@ from manyhands.core.checks import whole
 from manyhands.core.errors import ManyhandsError, SettingsError
 from manyhands.core.parameters import parameter
 from manyhands.runtime.affinity import warn_if_oversubscribed
+from manyhands.teams.job import check_started_once, job_size
+from manyhands.teams.registry import CHOICES, kind_of
 
 if TYPE_CHECKING:
     from manyhands.teams.mpi_world import World
@@ -30,7 +32,7 @@ Deliver = Callable[[int, str], None]
 """Takes the result of a task, one at a time, in the order in which they are done."""
 
 _LOOK_SECONDS = 0.2
-_CLERK_NAP = 0.005
+_POLL_SECONDS = 0.005
 _REPORT, _ORDER = 3, 4
 _NOTHING = -1
 
@@ -69,12 +71,12 @@ def map_unordered(
     KeyboardInterrupt
         On Ctrl-C.
     """
-    if team == "mpi":
+    if kind_of(team).processes:
         from manyhands.teams.mpi_world import join
 
-        _spread_over_job(join(), tasks, work, deliver, stop)
+        _map_over_job(join(), tasks, work, deliver, stop)
     else:
-        _spread_over_threads(workers, tasks, work, deliver, stop)
+        _map_over_threads(workers, tasks, work, deliver, stop)
 
 
 def check_pool(team: str, workers: int | None) -> int:
@@ -85,18 +87,12 @@ def check_pool(team: str, workers: int | None) -> int:
     SettingsError
         If the team is mpi and this process is in no job, or the job has another size.
     """
-    from manyhands.teams.launch import in_job, job_size, processes_announced
-
-    if team not in ("threads", "mpi"):
-        raise SettingsError(f"sessions side by side need the team threads or mpi, not {team!r}")
-    if team != "mpi":
-        if processes_announced() > 1:
-            raise SettingsError(
-                f"{processes_announced()} processes have been started (by mpiexec or srun), and each of them would do "
-                f"the same with the team {team}; add {parameter('team', 'mpi')}"
-            )
+    if team not in CHOICES:
+        raise SettingsError(f"sessions side by side need the team {' or '.join(CHOICES)}, not {team!r}")
+    check_started_once(team)
+    if not kind_of(team).processes:
         return 1 if workers is None else whole("the number of workers", workers, least=1)
-    size = job_size() if in_job() else None
+    size = job_size()
     if size is None:
         raise SettingsError(
             f"sessions on MPI ranks: start them with mpiexec -n {workers or 2} ..., or leave "
@@ -107,7 +103,7 @@ def check_pool(team: str, workers: int | None) -> int:
     return size
 
 
-def _spread_over_threads(
+def _map_over_threads(
     workers: int, tasks: Sequence[int], work: Task, deliver: Deliver, stop: Callable[[], None]
 ) -> None:
     """Let threads take tasks; this thread delivers, and is free to receive Ctrl-C."""
@@ -119,7 +115,7 @@ def _spread_over_threads(
         waiting.put(task)
     ended = threading.Event()
 
-    def labour() -> None:
+    def worker_loop() -> None:
         while not ended.is_set():
             try:
                 task = waiting.get_nowait()
@@ -133,7 +129,7 @@ def _spread_over_threads(
 
     warn_if_oversubscribed(min(workers, len(tasks)))
     threads = [
-        threading.Thread(target=labour, name=f"manyhands-session-{number}", daemon=True)
+        threading.Thread(target=worker_loop, name=f"manyhands-session-{number}", daemon=True)
         for number in range(min(workers, len(tasks)))
     ]
     try:
@@ -171,34 +167,32 @@ def _next_done(done: queue.SimpleQueue[tuple[int, str | BaseException]]) -> tupl
             continue
 
 
-def _spread_over_job(
-    world: World, tasks: Sequence[int], work: Task, deliver: Deliver, stop: Callable[[], None]
-) -> None:
+def _map_over_job(world: World, tasks: Sequence[int], work: Task, deliver: Deliver, stop: Callable[[], None]) -> None:
     """Let every process take tasks from rank 0, which does some itself while a thread of it keeps the list."""
-    counter = _Counter(world, tasks, deliver, stop) if world.rank == 0 else None
+    server = _TaskServer(world, tasks, deliver, stop) if world.rank == 0 else None
     try:
         last: tuple[int, str] | None = None
-        while (task := _ask(world, last) if counter is None else counter.exchange(last)) != _NOTHING:
+        while (task := _ask(world, last) if server is None else server.exchange(last)) != _NOTHING:
             last = task, work(task)
-        if counter is not None:
-            counter.finish()
+        if server is not None:
+            server.finish()
     except BaseException:
-        if counter is not None:
-            counter.closed.set()
-            counter.check()  # a task that was stopped is not what is wrong
+        if server is not None:
+            server.closed.set()
+            server.check()  # a task that was stopped is not what is wrong
         raise
     world.barrier()
 
 
-class _Counter:
-    """Rank 0's list of what is to be done: a thread answers the other processes.
+class _TaskServer:
+    """Rank 0's list of the tasks: a thread of rank 0 answers the other processes.
 
     Parameters
     ----------
     world
         The job.
     tasks, deliver
-        See `spread`.
+        See `map_unordered`.
     """
 
     def __init__(self, world: World, tasks: Sequence[int], deliver: Deliver, stop: Callable[[], None]) -> None:
@@ -209,7 +203,7 @@ class _Counter:
         self._busy = world.size - 1  # processes that have not been told yet that nothing is left
         self._error: BaseException | None = None
         self.closed = threading.Event()
-        self._thread = threading.Thread(target=self._serve, name="manyhands-counter", daemon=True)
+        self._thread = threading.Thread(target=self._serve, name="manyhands-server", daemon=True)
         self._thread.start()
 
     def exchange(self, done: tuple[int, str] | None) -> int:
@@ -230,7 +224,7 @@ class _Counter:
         try:
             while self._busy and not self.closed.is_set():
                 if not self._answer():
-                    time.sleep(_CLERK_NAP)
+                    time.sleep(_POLL_SECONDS)
         except BaseException as error:
             self._error = error
             self._stop()  # rank 0 is the one to say what is wrong, and not in hours
@@ -266,22 +260,3 @@ def _ask(world: World, done: tuple[int, str] | None) -> int:
     order = np.zeros(1, np.int64)
     world.wait(world.comm.Isend(content, dest=0, tag=_REPORT), world.comm.Irecv(order, source=0, tag=_ORDER), idle=True)
     return int(order[0])
-
-
-def on_first(team: str, work: Callable[[], None]) -> None:
-    """Let rank 0 do something alone; the others wait, and leave their cores to it.
-
-    Raises
-    ------
-    WorkerLost
-        If rank 0 fails, on the others.
-    """
-    if team != "mpi":
-        work()
-        return
-    from manyhands.teams.mpi_world import join
-
-    world = join()
-    if world.rank == 0:
-        work()
-    world.tell("", idle=True)

@@ -16,12 +16,12 @@ from manyhands.core.settings import takes_settings
 from manyhands.core.strategy import Strategy
 from manyhands.data.catalog import DataRequest, load
 from manyhands.data.dataset import Dataset
-from manyhands.data.split import head, resplit
+from manyhands.data.resplit import head, resplit
 from manyhands.records.environment import describe_environment
 from manyhands.records.statistics import DEFAULT_MARGIN, check_margin
 from manyhands.runtime.memory import memory_errors_explained
 from manyhands.studies.compare.results import Comparison, run_record
-from manyhands.teams.launch import check_alone
+from manyhands.teams.job import check_can_start_jobs
 from manyhands.training.api import warn_if_oversubscribed_here
 from manyhands.training.loggers import RunLog, no_log
 from manyhands.training.plan import Plan
@@ -104,7 +104,7 @@ class CompareStudy:
     """
 
     def __init__(self, dataset: Dataset, request: CompareRequest) -> None:
-        check_alone(request.spec.team)
+        check_can_start_jobs(request.spec.team)
         _check(dataset, request)
         self.dataset, self.request = dataset, request
         self.plans = list(_plans(dataset, request))

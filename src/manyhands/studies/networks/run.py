@@ -48,7 +48,7 @@ from manyhands.studies.networks.request import (
 from manyhands.studies.networks.results import Networks
 from manyhands.studies.networks.symmetry import distinct_neurons
 from manyhands.studies.networks.text import networks_text
-from manyhands.teams.launch import check_alone
+from manyhands.teams.job import check_can_start_jobs
 from manyhands.training.model import accuracy
 from manyhands.training.plan import Plan
 from manyhands.training.resolve import resolve
@@ -100,7 +100,7 @@ class NetworksStudy:
     """
 
     def __init__(self, dataset: Dataset, request: NetworksRequest, journal: str | Path | None = None) -> None:
-        check_alone("threads")
+        check_can_start_jobs("threads")
         _check(request)
         self.dataset, self.request, self._journal_path = dataset, request, journal
         self.networks = networks_of(request, dataset.rows)

@@ -8,7 +8,6 @@ test rows. Like the paper, this looks at the test rows only; nothing is chosen b
 from __future__ import annotations
 
 import statistics
-import textwrap
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
@@ -24,9 +23,10 @@ from manyhands.records.environment import describe_environment
 from manyhands.records.seal import write_record
 from manyhands.records.statistics import Estimate, estimate
 from manyhands.records.todorov2021 import WHAT_DIFFERS, PublishedRow, processes_table, published_table
+from manyhands.runtime.terminal import Group, paragraph, text_table
 from manyhands.studies.compare.results import run_record
 from manyhands.studies.compare.run import StudyProgress
-from manyhands.teams.launch import check_alone
+from manyhands.teams.job import check_can_start_jobs
 from manyhands.training.jobs import deferred
 from manyhands.training.jobs.client import Job
 from manyhands.training.jobs.folder import temporary_folder
@@ -143,7 +143,7 @@ class PublishedStudy:
     """
 
     def __init__(self, request: PublishedRequest) -> None:
-        check_alone("mpi")
+        check_can_start_jobs("mpi")
         if request.data.binarize is not None:
             raise SettingsError("as published, pixels are raw: leave binarize out")
         self.request = request
@@ -219,7 +219,7 @@ def _as_csv(request: DataRequest, dataset: Dataset, folder: Path) -> DataRequest
 
 
 def tables_text(repetition: Repetition) -> str:
-    """Return Tables II and III, ours beside the published ones, and what differs, as text of at most 80 columns."""
+    """Return Tables II and III, ours beside the published ones, and what differs, as text that fits the terminal."""
     if not repetition.runs:
         return "No run was finished."
     cores = repetition.environment["cores"]
@@ -227,8 +227,7 @@ def tables_text(repetition: Repetition) -> str:
         table_text("Table II: without communication", repetition.table(2), published_table(2), cores),
         table_text("Table III: with communication", repetition.table(3), published_table(3), cores),
     ]
-    notes = [textwrap.fill(note, 80) for note in [*_notes(repetition), WHAT_DIFFERS]]
-    return "\n\n".join([*blocks, "\n".join(notes)])
+    return "\n\n".join([*blocks, "\n".join(map(paragraph, [*_notes(repetition), WHAT_DIFFERS]))])
 
 
 def _notes(repetition: Repetition) -> list[str]:
@@ -262,20 +261,18 @@ def other_than_published(settings: dict[str, Any]) -> list[str]:
 
 def table_text(title: str, here: Sequence[PublishedRow], published: Sequence[PublishedRow], cores: int) -> str:
     """Return one table, ours at the left, as text."""
-    theirs = {row.processes: row for row in published}
-    cells = [("time s", "accuracy %", "impact", "time s", "accuracy %", "impact")]
-    for row in here:
-        other = theirs.get(row.processes)
-        cells.append((*_cells(row, 3), *(("", "", "") if other is None else _cells(other, 2))))
-    names = ["processes", *(f"{row.processes}{'*' if row.processes > cores else ''}" for row in here)]
-    widths = [max(len(line[column]) for line in cells) for column in range(len(cells[0]))]
-    left, right = sum(widths[:3]) + 4, sum(widths[3:]) + 4
-    lines = [title, f"{'':9}   {'here':>{left}}   {'published (MIPRO 2021)':>{right}}"]
-    for name, line in zip(names, cells, strict=True):
-        columns = [cell.rjust(width) for cell, width in zip(line, widths, strict=True)]
-        lines.append(f"{name:<9}   {'  '.join(columns[:3])}   {'  '.join(columns[3:])}".rstrip())
-    lines.insert(3, "-" * len(lines[2]))
-    return "\n".join(lines)
+    theirs = {row.processes: _cells(row, 2) for row in published}
+    heads = ("time s", "accuracy %", "impact")
+    rows = [
+        (
+            f"{row.processes}{'*' if row.processes > cores else ''}",
+            *_cells(row, 3),
+            *theirs.get(row.processes, ("", "", "")),
+        )
+        for row in here
+    ]
+    groups = [Group(heads, "here"), Group(heads, "published (MIPRO 2021)")]
+    return f"{title}\n{text_table(['processes'], groups, rows)}"
 
 
 def _cells(row: PublishedRow, decimals: int) -> tuple[str, str, str]:

@@ -6,7 +6,6 @@
 
 from __future__ import annotations
 
-import textwrap
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -19,6 +18,7 @@ from manyhands.data.dataset import Dataset
 from manyhands.records.environment import describe_environment
 from manyhands.records.seal import write_record
 from manyhands.records.todorov2021 import processes_table, published_table
+from manyhands.runtime.terminal import Group, paragraph, text_table
 from manyhands.studies.compare.results import Comparison
 from manyhands.studies.compare.run import CompareRequest, CompareStudy, StudyProgress
 from manyhands.studies.compare.text import comparison_table
@@ -34,7 +34,8 @@ from manyhands.studies.sweep.request import SweepRequest
 from manyhands.studies.sweep.results import Sweep
 from manyhands.studies.sweep.run import SweepStudy, load_for_sweep
 from manyhands.studies.sweep.text import sweep_text
-from manyhands.teams.launch import check_alone
+from manyhands.teams.job import check_can_start_jobs
+from manyhands.teams.registry import kind_of
 from manyhands.training.loggers import RunLog, no_log
 from manyhands.training.plan import Plan
 
@@ -127,18 +128,21 @@ def _published_tables(comparison: Comparison) -> list[str]:
                 tables.append(table_text(f"{title}, {strategy}", here, published_table(number), cores))
     notes = ["Published: raw pixels, one mean at the end, a six-core Intel i7-9750H."]
     notes += other_than_published(comparison.settings)
-    return [*tables, "\n".join(textwrap.fill(note, 80) for note in notes)] if tables else []
+    return [*tables, "\n".join(map(paragraph, notes))] if tables else []
 
 
 def accuracies_text(comparison: Comparison) -> str:
     """Return the accuracy on each random split, as the master of Alowaisheq & Dhami reports it."""
-    lines = ["accuracy on each random split, %"]
-    groups: dict[tuple[str, int], list[float]] = {}
+    groups: dict[tuple[str, int], list[str]] = {}
     for record in comparison.runs:
-        groups.setdefault((record["strategy"], record["workers"]), []).append(100 * record["accuracy"])
-    for (strategy, workers), scores in groups.items():
-        lines.append(f"  {strategy:<17} n={workers}  {'  '.join(f'{score:.2f}' for score in scores)}")
-    return "\n".join(lines)
+        groups.setdefault((record["strategy"], record["workers"]), []).append(f"{100 * record['accuracy']:.2f}")
+    splits = max(map(len, groups.values()))
+    rows = [
+        (strategy, str(workers), *scores, *[""] * (splits - len(scores)))
+        for (strategy, workers), scores in groups.items()
+    ]
+    table = text_table(["strategy", "n"], [Group([str(number + 1)]) for number in range(splits)], rows)
+    return f"accuracy on each random split, %\n{table}"
 
 
 class W1Study:
@@ -181,9 +185,9 @@ class W1Study:
             raise SettingsError("random splits of all rows would test on rows that the sweep has chosen by")
         if any(replace(compare.spec, strategy=each).needs.validation for each in compare.strategies):
             raise SettingsError("the comparison trains on all rows, so its merges have no validation rows to look at")
-        if sweep.team == "mpi":
+        if kind_of(sweep.team).processes:
             raise SettingsError("a study starts MPI jobs of its own; its sweep runs on threads")
-        check_alone("mpi" if published else compare.spec.team)
+        check_can_start_jobs("mpi" if published else compare.spec.team)
         self.data, self.compare, self.published = data, compare, published
         self.dataset = load_for_sweep(data, published=published)
         self._whole = self.dataset if published else load(replace(data, validation=None))

@@ -8,8 +8,7 @@ is finished is kept in a journal, so that the study can be stopped and goes on w
 from __future__ import annotations
 
 import itertools
-import textwrap
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
@@ -25,15 +24,15 @@ from manyhands.strategies import parse_strategy
 from manyhands.studies.base.journal import Journal
 from manyhands.studies.base.ledger import Ledger
 from manyhands.studies.base.tuning import FIRST_TUNING_SEED, best_rate, check_seeds, tried_on_validation
-from manyhands.studies.compare.results import Comparison, SummaryRow, run_record
-from manyhands.studies.compare.text import with_interval
-from manyhands.teams.launch import check_alone
+from manyhands.studies.compare.results import run_record
+from manyhands.studies.strategies.results import Methods
+from manyhands.studies.strategies.text import methods_text
+from manyhands.teams.job import check_can_start_jobs
 from manyhands.training.plan import Plan
 from manyhands.training.resolve import resolve
 from manyhands.training.run import run
 from manyhands.training.spec import RunSpec
 
-SCHEMA = "manyhands.methods/1"
 METHODS = (
     "gradient",
     "gradient:scale=sqrt",
@@ -109,26 +108,6 @@ class MethodsRequest:
     margin: float = DEFAULT_MARGIN
 
 
-@dataclass
-class Methods(Comparison):
-    """What the study has come to: a comparison of accuracies. Its runs were not timed side by side.
-
-    Attributes
-    ----------
-    diverged
-        Runs whose training diverged; they are in no mean.
-    """
-
-    diverged: list[str] = field(default_factory=list)
-
-    def record(self) -> dict[str, Any]:
-        """Return everything as the JSON file has it, without what would compare times."""
-        timed = ("speedup", "speedup_ci95", "efficiency", "impact", "impact_with_communication", "scaled_speedup")
-        whole = super().record()
-        summary = [{name: value for name, value in row.items() if name not in timed} for row in whole["summary"]]
-        return {**whole, "schema": SCHEMA, "summary": summary, "laws": [], "diverged": self.diverged}
-
-
 @dataclass(frozen=True)
 class _Case:
     """A method at one number of workers."""
@@ -164,7 +143,7 @@ class MethodsStudy:
     """
 
     def __init__(self, dataset: Dataset, request: MethodsRequest, journal: str | Path | None = None) -> None:
-        check_alone(request.spec.team)
+        check_can_start_jobs(request.spec.team)
         _check(request)
         self.dataset, self.request, self._journal_path = dataset, request, journal
         self._tried = tried_on_validation(dataset)
@@ -308,79 +287,3 @@ def _cases(request: MethodsRequest) -> Iterator[_Case]:
     for name in dict.fromkeys(parse_strategy(text).name for text in request.strategies):
         if name != "sequential":
             yield from (_Case(name, workers) for workers in dict.fromkeys(request.workers))
-
-
-_HEADER = ("strategy", "n", "rate", "rounds", "KB sent", "examples", "accuracy %", "vs sequential", "verdict")
-
-
-def _cells(comparison: Methods, rows: Sequence[SummaryRow]) -> list[tuple[str, ...]]:
-    """Return the table's cells, a row for each method and number of workers."""
-    base = next(row for row in rows if row.strategy == "sequential")
-    whole = _runs(comparison, base)[0]["examples"]
-    return [_line(row, _runs(comparison, row)[0], whole) for row in rows]
-
-
-def _line(row: SummaryRow, first: dict[str, Any], whole: int) -> tuple[str, ...]:
-    """Return the cells of one row; its runs differ in nothing but seed, accuracy and time."""
-    return (
-        row.strategy,
-        str(row.workers),
-        f"{first['learning_rate']:g}",
-        str(first["rounds"]),
-        "shared" if parse_strategy(row.strategy).needs.shared_memory else f"{first['bytes_sent'] / 1000:.0f}",
-        f"{first['examples'] / whole:.3f}",
-        with_interval(row.accuracy.times(100), "{:.2f}"),
-        "" if row.delta is None else with_interval(row.delta, "{:+.2f}"),
-        "" if row.verdict is None else row.verdict.word,
-    )
-
-
-def _runs(comparison: Methods, row: SummaryRow) -> list[dict[str, Any]]:
-    """Return a row's runs."""
-    key = (row.strategy, row.workers)
-    return [record for record in comparison.runs if (record["strategy"], record["workers"]) == key]
-
-
-def methods_text(comparison: Methods) -> str:
-    """Return the table as text for a terminal."""
-    rows = comparison.summary
-    if not rows:
-        return "No run was finished."
-    lines: list[tuple[str, ...]] = [_HEADER, *_cells(comparison, rows)]
-    widths = [max(len(line[column]) for line in lines) for column in range(len(_HEADER))]
-    text = [
-        "  ".join([line[0].ljust(widths[0]), *(cell.rjust(w) for cell, w in zip(line[1:], widths[1:], strict=True))])
-        for line in lines
-    ]
-    text.insert(1, "-" * len(text[0]))
-    notes = (textwrap.fill(note, 100, break_on_hyphens=False) for note in _notes(comparison))
-    return "\n".join([*(line.rstrip() for line in text), "", *notes])
-
-
-def methods_markdown(comparison: Methods) -> str:
-    """Return the table as Markdown, for the documentation."""
-    if not comparison.summary:
-        return "No run was finished.\n"
-    rule = ("---", *("---:" for _ in _HEADER[2:]), "---")
-    lines: list[Sequence[str]] = [_HEADER, rule, *_cells(comparison, comparison.summary)]
-    table = [f"| {' | '.join(line)} |" for line in lines]
-    return "\n".join([*table, "", *_notes(comparison), ""])
-
-
-def _notes(comparison: Methods) -> list[str]:
-    """Say what was measured, and how."""
-    settings, data = comparison.settings, comparison.settings["data"]
-    rates = ", ".join(f"{rate:g}" for rate in settings["rates"])
-    hidden = "-".join(map(str, settings["network"]["hidden"])) or "none"
-    notes = [
-        f"{data['name']}, {data['train_rows']} training, {data['validation_rows']} validation and {data['test_rows']} "
-        f"test rows; hidden {hidden}, {settings['network']['optimizer']}, global batch {settings['batch']}, "
-        f"{settings['epochs']} epochs, schedule {settings['schedule']}; {settings['seeds']} seeds.",
-        f"rate: the best of {rates} on the validation rows, over {settings['tuning']} other "
-        f"seed{'s' if settings['tuning'] > 1 else ''}, for every line by itself.",
-        "rounds, KB sent: of one worker, one vector for a round (shared: written in place); examples: its share of the "
-        "sequential run's. ± is the 95 % interval: of twenty intervals, one misses.",
-        "Merges that look at validation rows have chosen their rate by the same rows.",
-        *(f"diverged: {what}" for what in comparison.diverged),
-    ]
-    return notes + (["Interrupted: only finished runs are counted."] if comparison.interrupted else [])

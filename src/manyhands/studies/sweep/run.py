@@ -25,14 +25,14 @@ from manyhands.core.settings import takes_settings
 from manyhands.core.version import __version__
 from manyhands.data.catalog import DataRequest, load
 from manyhands.data.dataset import Dataset
-from manyhands.data.split import resplit
+from manyhands.data.resplit import resplit
 from manyhands.learners import make_learner
 from manyhands.records.environment import describe_environment
 from manyhands.records.fields import whole_number
 from manyhands.records.runs import SESSION, TIME, check_fields
 from manyhands.runtime.signals import uninterrupted
 from manyhands.studies.base.journal import Journal
-from manyhands.studies.base.pool import check_pool, map_unordered, on_first
+from manyhands.studies.base.pool import check_pool, map_unordered
 from manyhands.studies.sweep.request import (
     DEFAULT_EPOCHS,
     DEFAULT_HIDDEN,
@@ -45,7 +45,8 @@ from manyhands.studies.sweep.request import (
 )
 from manyhands.studies.sweep.results import Sweep
 from manyhands.teams.agreement import CALL, Facts, as_facts, together
-from manyhands.teams.launch import job_rank, prepare
+from manyhands.teams.job import leads, on_rank_0
+from manyhands.teams.launch import prepare
 from manyhands.training.model import accuracy
 from manyhands.training.plan import Plan
 from manyhands.training.resolve import resolve
@@ -86,7 +87,7 @@ class SweepStudy:
         self.sessions = list(sessions_of(request))
         for session in self.sessions[:: request.splits or request.runs]:
             self._plan(session, dataset)
-        self._leads = request.team != "mpi" or job_rank() == 0
+        self._leads = leads(request.team)
         self._journal_path = journal if self._leads else None
         if self._journal_path is not None:
             with Journal(self._journal_path, self._identity()):
@@ -115,7 +116,7 @@ class SweepStudy:
             stack.enter_context(threadpool_limits(1))  # of all sessions: each would restore what another has set
             self._compile()
             self._carry_out(journal, progress)
-            on_first(self.request.team, lambda: self._retime(journal))
+            on_rank_0(self.request.team, lambda: self._retime(journal))
         self.outcome.interrupted = False
         return self.outcome
 

@@ -1,0 +1,81 @@
+"""The table of the study of strategies: for the terminal, and as Markdown."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from manyhands.runtime.terminal import Group, paragraph, text_table
+from manyhands.strategies import parse_strategy
+from manyhands.studies.compare.results import SummaryRow
+from manyhands.studies.compare.text import with_interval
+from manyhands.studies.strategies.results import Methods
+
+_HEADER = ("strategy", "n", "rate", "rounds", "KB sent", "samples", "accuracy %", "vs sequential", "verdict")
+
+
+def _cells(comparison: Methods, rows: Sequence[SummaryRow]) -> list[tuple[str, ...]]:
+    """Return the table's cells, a row for each method and number of workers."""
+    base = next(row for row in rows if row.strategy == "sequential")
+    whole = _runs(comparison, base)[0]["examples"]
+    return [_line(row, _runs(comparison, row)[0], whole) for row in rows]
+
+
+def _line(row: SummaryRow, first: dict[str, Any], whole: int) -> tuple[str, ...]:
+    """Return the cells of one row; its runs differ in nothing but seed, accuracy and time."""
+    return (
+        row.strategy,
+        str(row.workers),
+        f"{first['learning_rate']:g}",
+        str(first["rounds"]),
+        "shared" if parse_strategy(row.strategy).needs.shared_memory else f"{first['bytes_sent'] / 1000:.0f}",
+        f"{first['examples'] / whole:.3f}",
+        with_interval(row.accuracy.times(100), "{:.2f}"),
+        "" if row.delta is None else with_interval(row.delta, "{:+.2f}"),
+        "" if row.verdict is None else row.verdict.word,
+    )
+
+
+def _runs(comparison: Methods, row: SummaryRow) -> list[dict[str, Any]]:
+    """Return a row's runs."""
+    key = (row.strategy, row.workers)
+    return [record for record in comparison.runs if (record["strategy"], record["workers"]) == key]
+
+
+def methods_text(comparison: Methods) -> str:
+    """Return the table as text for the terminal."""
+    rows = comparison.summary
+    if not rows:
+        return "No run was finished."
+    keys, *heads = _HEADER[:2], _HEADER[2:6], _HEADER[6:]
+    table = text_table(keys, [Group(each) for each in heads], _cells(comparison, rows))
+    return "\n".join([table, "", *map(paragraph, _notes(comparison))])
+
+
+def methods_markdown(comparison: Methods) -> str:
+    """Return the table as Markdown, for the documentation."""
+    if not comparison.summary:
+        return "No run was finished.\n"
+    rule = ("---", *("---:" for _ in _HEADER[2:]), "---")
+    lines: list[Sequence[str]] = [_HEADER, rule, *_cells(comparison, comparison.summary)]
+    table = [f"| {' | '.join(line)} |" for line in lines]
+    return "\n".join([*table, "", *_notes(comparison), ""])
+
+
+def _notes(comparison: Methods) -> list[str]:
+    """Return what was measured, and how."""
+    settings, data = comparison.settings, comparison.settings["data"]
+    rates = ", ".join(f"{rate:g}" for rate in settings["rates"])
+    hidden = "-".join(map(str, settings["network"]["hidden"])) or "none"
+    notes = [
+        f"{data['name']}, {data['train_rows']} training, {data['validation_rows']} validation and {data['test_rows']} "
+        f"test samples; hidden {hidden}, {settings['network']['optimizer']}, global batch {settings['batch']}, "
+        f"{settings['epochs']} epochs, schedule {settings['schedule']}; {settings['seeds']} seeds.",
+        f"rate: the best of {rates} on the validation samples, over {settings['tuning']} other "
+        f"seed{'s' if settings['tuning'] > 1 else ''}, for every row of the table by itself.",
+        "rounds, KB sent: of one worker, which sends one vector in each round (shared: it writes shared memory "
+        "instead); samples: its share of the sequential run's. ± is the 95 % interval, which one of twenty misses.",
+        "The rates of merges that use validation samples were chosen on the same samples.",
+        *(f"diverged: {what}" for what in comparison.diverged),
+    ]
+    return notes + (["Interrupted: only finished runs are counted."] if comparison.interrupted else [])
