@@ -119,7 +119,7 @@ def shown_by(words):
 
 
 def test_command_lines(campaign, folder, monkeypatch):
-    monkeypatch.delenv("MANYHANDS_PATIENCE", raising=False)
+    monkeypatch.delenv("MANYHANDS_HANG_TIMEOUT", raising=False)
     statuses = dict.fromkeys(itertools.chain(range(3)), 0)
 
     def case(rng):

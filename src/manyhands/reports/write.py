@@ -93,7 +93,9 @@ def read_record(path: str | Path) -> dict[str, Any]:
         content = Path(path).read_bytes()
     except (OSError, ValueError) as error:  # ValueError: a path that no file can have
         reason = getattr(error, "strerror", None) or error
-        raise MissingDataError(f"it cannot be read ({reason}); give a file written with --json", path=path) from error
+        raise MissingDataError(
+            f"it cannot be read ({reason}); give the JSON file of a finished command or study", path=path
+        ) from error
     try:
         record = json.loads(content)
     except (ValueError, RecursionError) as error:

@@ -365,7 +365,9 @@ class _Stopped:
                 raise self._lost(pid, now - since)
 
     def _lost(self, pid: int, seconds: float) -> ManyhandsError:
-        words = f"has been stopped for {seconds:.0f} s (SIGSTOP or Ctrl-Z; MANYHANDS_PATIENCE sets another patience)"
+        words = (
+            f"has been stopped for {seconds:.0f} s (SIGSTOP or Ctrl-Z; MANYHANDS_HANG_TIMEOUT sets another patience)"
+        )
         if pid == self._mpiexec:
             return ManyhandsError(f"the MPI job does not come up: mpiexec (process {pid}) {words}")
         rank = self._workers.index(pid) if pid in self._workers else startup_watchdog.rank_of(pid)
