@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import itertools
-import math
 import struct
 import sys
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple, cast
 
-from manyhands.core.checks import real, shortened, whole
+from manyhands.core.checks import positive_real, real, shortened, whole
 from manyhands.core.choices import ACTIVATIONS, DTYPES, LOSSES, OPTIMIZERS
 from manyhands.core.errors import SettingsError
 from manyhands.core.parameters import parameter
@@ -122,8 +121,7 @@ class MLPSettings:
         return replace(self, **settings)
 
     def _check_numbers(self) -> None:
-        if not (math.isfinite(self.learning_rate) and self.learning_rate > 0):
-            raise SettingsError(f"{parameter('learning_rate')} must be a number above 0, not {self.learning_rate}")
+        positive_real(parameter("learning_rate"), self.learning_rate)
         least, largest = _LIMITS[self.dtype]
         for name in ("l2", "weight_decay"):
             if not 0 <= getattr(self, name) <= largest:
