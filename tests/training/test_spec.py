@@ -3,6 +3,7 @@
 import argparse
 import inspect
 import json
+import os
 from dataclasses import fields
 
 import pytest
@@ -19,6 +20,8 @@ from manyhands.learners.mlp.settings import DEFAULTS, MLPSettings
 from manyhands.strategies import parse_strategy
 from manyhands.studies.compare.run import compare
 from manyhands.studies.sweep.run import sweep
+from manyhands.training.resolve import resolve
+from manyhands.training.run import run
 from manyhands.training.spec import RunSpec
 
 TEXTS = {
@@ -34,6 +37,7 @@ NUMBERS = {
     "binarize": st.floats(allow_nan=False, allow_infinity=False) | st.just("auto"),
     "validation": st.integers(1, 2**40) | st.just("auto"),
     "hidden": st.lists(st.integers(1, 5000), max_size=4).map(tuple),
+    "hang_timeout": st.floats(1e-3, 1e9),
     "learning_rate": st.floats(1e-9, 1e9),
     "l2": st.floats(0, 1),
     "epsilon": st.floats(1e-30, 1),
@@ -187,3 +191,29 @@ def test_validation_rows_are_loaded_for_those_that_need_them(chosen, rows):
 def test_what_cannot_be_is_refused(changes, message):
     with pytest.raises(SettingsError, match=message):
         RunSpec(**changes)
+
+
+def test_a_job_has_the_hang_timeout_of_its_plan(monkeypatch, blobs):
+    """Also where processes have been given another one."""
+    seen = []
+
+    class Job:
+        def __init__(self, *_):
+            seen.append(os.environ["MANYHANDS_HANG_TIMEOUT"])
+
+        def __enter__(self):
+            raise KeyError
+
+        def __exit__(self, *_):
+            pass
+
+    monkeypatch.setattr("manyhands.training.jobs.client.Job", Job)
+    plan = resolve(RunSpec(strategy="gradient", workers=2, team="mpi", hang_timeout=7), blobs)
+    for before in (None, "30"):
+        monkeypatch.delenv("MANYHANDS_HANG_TIMEOUT", raising=False)
+        if before is not None:
+            monkeypatch.setenv("MANYHANDS_HANG_TIMEOUT", before)
+        with pytest.raises(KeyError):
+            run(plan, blobs)
+        assert os.environ.get("MANYHANDS_HANG_TIMEOUT") == before
+    assert seen == ["7.0", "7.0"]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import io
+import os
 import sys
 import traceback
 from collections.abc import Sequence
@@ -33,6 +34,8 @@ def run(arguments: Sequence[str] | None) -> int:
         return _USAGE
     options = _parse(arguments)
     _show_notices()
+    if "hang_timeout" in options:
+        os.environ["MANYHANDS_HANG_TIMEOUT"] = str(options.hang_timeout)  # the processes of a job have it from here
     prefix = f"manyhands {options.command}"
     try:
         with (

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 import time
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -153,8 +154,23 @@ class Runner:
             from manyhands.training.jobs.client import Job
 
             deferred.close_others()
-            self._jobs[plan.workers] = self._open.enter_context(Job(plan.workers, self.dataset))
+            with _hang_timeout(plan.hang_timeout):
+                self._jobs[plan.workers] = self._open.enter_context(Job(plan.workers, self.dataset))
         return self._jobs[plan.workers].run(plan, progress, listeners)
+
+
+@contextmanager
+def _hang_timeout(seconds: float | None) -> Iterator[None]:
+    """Let jobs that begin in this block have this hang timeout."""
+    name = "MANYHANDS_HANG_TIMEOUT"
+    before = os.environ.get(name)
+    os.environ |= {} if seconds is None else {name: str(seconds)}
+    try:
+        yield
+    finally:
+        os.environ |= {} if before is None else {name: before}
+        if before is None:
+            os.environ.pop(name, None)
 
 
 def _result(plan: Plan, dataset: Dataset, learner: Model, reports: Sequence[dict[str, Any]]) -> TrainingResult:

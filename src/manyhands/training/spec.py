@@ -9,10 +9,11 @@ from dataclasses import dataclass, field, fields, replace
 from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Self
 
-from manyhands.core.checks import truth, whole
+from manyhands.core.checks import positive_real, truth, whole
 from manyhands.core.choices import LEARNERS, SCALINGS, SHARDINGS
 from manyhands.core.errors import SettingsError
 from manyhands.core.settings import (
+    amount,
     check_names,
     check_settings,
     positive,
@@ -113,6 +114,15 @@ class RunSpec:
     )
     epochs: int = setting(75, "passes over the training rows", "training", metavar="E", **_ONE_OR_MORE)
     team: str = setting("threads", "how workers talk", "team", choices=CHOICES, hidden_choices=(SOLO,))
+    hang_timeout: float | None = setting(
+        None,
+        "with the team mpi: end the job when a worker takes no step for S seconds (default: 100 measured steps, at "
+        "least 4 s)",
+        "team",
+        metavar="S",
+        read=amount,
+        check=positive_real,
+    )
     learner: str = setting(
         "mlp",
         "mlp, our own, or published: scikit-learn's MLPClassifier as in Todorov et al. 2021",
