@@ -14,6 +14,7 @@ import io
 import os
 import re
 import shlex
+import signal
 import subprocess
 import sys
 from dataclasses import dataclass
@@ -153,7 +154,7 @@ def runnable(language: str, slow: bool) -> list[object]:
         pytest.param(chosen, id=str(path.relative_to(ROOT)), marks=[pytest.mark.slow] if slow else [])
         for path in DOCUMENTS
         if (chosen := [each for each in BLOCKS if each.path == path and each.language == language and each.is_run])
-        and (not slow or any(map(is_expensive, chosen)))
+        and any(is_expensive(block) == slow for block in chosen)
     ]
 
 
@@ -193,20 +194,39 @@ def run_commands(blocks: list[Block], slow: bool) -> None:
     for block in blocks:
         if slow or not is_expensive(block):
             script = "\n".join(["set -e", *block.commands])
-            done = subprocess.run(["bash", "-c", script], capture_output=True, text=True, stdin=subprocess.DEVNULL)
-            assert done.returncode == 0, f"{block.name}:\n{script}\n{done.stdout}{done.stderr}"
+            status, said = run_script(script)
+            assert status == 0, f"{block.name}:\n{script}\n{said}"
+
+
+def run_script(script: str) -> tuple[int, str]:
+    """Run a script for a shell; return its status and what it printed. All its processes end with the test."""
+    with subprocess.Popen(
+        ["bash", "-c", script],
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        start_new_session=True,
+    ) as process:
+        try:
+            said = process.communicate()[0]
+        finally:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGTERM)
+    return process.returncode, said
 
 
 @pytest.mark.filterwarnings("ignore")
 @pytest.mark.usefixtures("elsewhere")
+@pytest.mark.parametrize("blocks", runnable("python", slow=False))
 def test_python_runs(blocks, request):
     needs_real_data(blocks, request)
     run_python(blocks, slow=False)
 
 
-@pytest.mark.parametrize("blocks", runnable("python", slow=True))
 @pytest.mark.filterwarnings("ignore")
 @pytest.mark.usefixtures("elsewhere")
+@pytest.mark.parametrize("blocks", runnable("python", slow=True))
 def test_all_python_runs(blocks, request):
     needs_real_data(blocks, request)
     run_python(blocks, slow=True)

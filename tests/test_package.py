@@ -49,13 +49,13 @@ class TestImport:
         ],
     )
     def test_it_is_cheap(self, code):
-        """No heavy package, and under 0.3 s of CPU time."""
-        report = "import json, sys, time\nprint(json.dumps([sorted(sys.modules), time.process_time()]))"
+        """No heavy package, and few modules in all."""
+        report = "import json, sys\nprint(json.dumps(sorted(sys.modules)))"
         out = subprocess.run([sys.executable, "-c", f"{code}\n{report}"], capture_output=True, text=True, check=True)
-        modules, seconds = json.loads(out.stdout.splitlines()[-1])
+        modules = json.loads(out.stdout.splitlines()[-1])
         assert "manyhands" in modules
         assert [name for name in HEAVY if name in modules] == []
-        assert seconds < 0.3
+        assert len(modules) < 250  # about 140
 
     def test_a_program_of_the_present_folder_is_not_run(self, tmp_path):
         """Not even if the package lies below that folder, as the environment of a project does."""

@@ -226,14 +226,14 @@ def noticed_before(tree: Path, path: Path) -> list[Mutant]:
     return found
 
 
-def try_out(folder: Path, mutant: Mutant) -> dict[str, object]:
+def try_out(folder: Path, mutant: Mutant, tests: list[str]) -> dict[str, object]:
     """Change the copy, run the tests, and change it back."""
     path = folder / mutant.file
     content = path.read_bytes()
     began = time.monotonic()
     path.write_bytes(applied(mutant, content))
     try:
-        result, first = run_tests(folder, tests_for(mutant.file, folder))
+        result, first = run_tests(folder, tests)
     finally:
         path.write_bytes(content)
     print(f"{result:7}{time.monotonic() - began:6.0f} s  {mutant.name}  {first}", flush=True)
@@ -247,19 +247,20 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=1, help="of the sample")
     parser.add_argument("--tree", type=Path, default=ROOT, help="another working tree than this one")
     parser.add_argument("--json", type=Path, help="where to keep the list")
+    parser.add_argument("--tests", nargs="+", metavar="PATH", help="instead of those that concern each file")
     parser.add_argument("--again", type=Path, metavar="FILE", help="only the changes that were noticed in this list")
     arguments = parser.parse_args()
     tree = arguments.tree.resolve()
     again = arguments.again is not None
     mutants = noticed_before(tree, arguments.again) if again else chosen(tree, arguments.count, arguments.seed)
-    done: list[dict[str, object]] = []
+    done, missed = [], []
     with tempfile.TemporaryDirectory(prefix="manyhands-mutation-") as name:
         copy_tree(tree, Path(name))
-        everything = sorted({test for tests in TARGETS.values() for test in tests})
+        everything = arguments.tests or sorted({test for tests in TARGETS.values() for test in tests})
         if run_tests(Path(name), everything)[0] != "passed":
             sys.exit("the tests fail without any change")
         for mutant in mutants:
-            done.append(try_out(Path(name), mutant))
+            done.append(try_out(Path(name), mutant, arguments.tests or tests_for(mutant.file, Path(name))))
             missed = [entry for entry in done if entry["result"] == "passed"]
             if arguments.json is not None:
                 summary = {"noticed": len(done) - len(missed), "tried": len(done), "mutants": done}

@@ -282,9 +282,7 @@ class Loop:
         if rounds is not None and len(rounds.due):
             self._examples_since_round = int(order.bounds[-1] - order.bounds[rounds.due[-1]])
             self._last_round = step + int(rounds.due[-1])
-        self.clock.add(
-            "compute", time.perf_counter() - began - self.team.record_fused_rounds(outcome.rounds, vector.nbytes)
-        )
+        self.clock.add("compute", time.perf_counter() - began - self.team.record_fused_rounds(outcome.rounds, vector))
         per_epoch = now.stage.steps_per_epoch
         for number in range(count):
             part = order.part(number * per_epoch, (number + 1) * per_epoch)
