@@ -11,8 +11,10 @@ from manyhands.cli import study_runner
 from manyhands.core.errors import SettingsError
 
 if TYPE_CHECKING:
-    from manyhands.studies.compare.run import CompareRequest, CompareStudy
+    from manyhands.studies.compare.request import CompareRequest
+    from manyhands.studies.compare.run import CompareStudy
     from manyhands.studies.replications.todorov2021 import PublishedStudy
+    from manyhands.training.loggers import Logs
     from manyhands.training.plan import Plan
 
     Study = CompareStudy | PublishedStudy
@@ -62,6 +64,7 @@ def register(commands: Any) -> None:
     shared.add_training_options(parser)
     shared.add_placement_options(parser)
     shared.add_convergence_options(parser)
+    study_runner.add_checkpoint_option(parser)
     shared.add_output_options(parser)
     shared.add_report_option(parser)
     parser.set_defaults(run=run)
@@ -76,17 +79,17 @@ def run(options: argparse.Namespace) -> int:
     if options.as_published:
         published = _published_study(options)
         _introduce(published, quiet=options.quiet)
-        return study_runner.carry_out(options, published.outcome, lambda: _run(published, options), published.text)
+        return study_runner.run_study(options, published)
     with study_runner.open_logs(options) as logs:
-        study = _compare_study(options)
+        study = _compare_study(options, logs)
         _introduce(study, quiet=options.quiet)
-        return study_runner.carry_out(options, study.outcome, lambda: _run(study, options, logs), study.text)
+        return study_runner.run_study(options, study)
 
 
 def request_of(options: argparse.Namespace, **changes: Any) -> CompareRequest:
     """Translate the options of a comparison."""
     from manyhands.records.statistics import DEFAULT_MARGIN
-    from manyhands.studies.compare.run import DEFAULT_SEEDS, DEFAULT_STRATEGIES, CompareRequest
+    from manyhands.studies.compare.request import DEFAULT_SEEDS, DEFAULT_STRATEGIES, CompareRequest
     from manyhands.training.run import network_settings
 
     if options.splits is not None and options.seeds is not None:
@@ -112,12 +115,13 @@ def request_of(options: argparse.Namespace, **changes: Any) -> CompareRequest:
     return CompareRequest(**{**values, **changes})
 
 
-def _compare_study(options: argparse.Namespace) -> CompareStudy:
+def _compare_study(options: argparse.Namespace, logs: Logs) -> CompareStudy:
     from manyhands.studies.compare.run import CompareStudy, load_scaled
 
     request = request_of(options, scaled=options.scaled)
     data = shared.data_request(options, request.strategies)
-    return CompareStudy(load_scaled(data, request.workers if request.scaled else (1,)), request)
+    dataset = load_scaled(data, request.workers if request.scaled else (1,))
+    return CompareStudy(dataset, request, options.checkpoint, logs)
 
 
 def _published_study(options: argparse.Namespace) -> PublishedStudy:
@@ -151,7 +155,7 @@ def _published_study(options: argparse.Namespace) -> PublishedStudy:
         seeds=options.seeds or 1,
         seed=options.seed,
     )
-    return PublishedStudy(request)
+    return PublishedStudy(request, options.checkpoint)
 
 
 def _introduce(study: Study, *, quiet: bool) -> None:
@@ -180,19 +184,3 @@ def _chosen(plans: Sequence[Plan]) -> list[str]:
         f"{plan.schedule.name}, global batch {plan.batch}"
         for workers, plan in chosen.items()
     ]
-
-
-def _run(study: Study, options: argparse.Namespace, *logs: Any) -> None:
-    """Run the study under a progress bar, which is silent where there is no terminal."""
-    with study_runner.progress_bar(quiet=options.quiet) as advance:
-        if advance is None:
-            study.run(None, *logs)
-            return
-        whole = sum(plan.total_steps for plan in study.plans)
-        done: dict[int, int] = {}
-
-        def progress(plan: Plan, steps: int) -> None:
-            done[id(plan)] = steps
-            advance(f"{plan.label} n={plan.workers} seed {plan.seed}", sum(done.values()), whole)
-
-        study.run(progress, *logs)

@@ -226,7 +226,10 @@ def add_grid_options(parser: argparse.ArgumentParser) -> None:
         help="weight of the time; both rescale, neither changes the order",
     )
     group.add_argument(
-        "--target", type=share, metavar="A", help="best is the fastest with at least this accuracy, e.g. 0.93, instead"
+        "--min-accuracy",
+        type=share,
+        metavar="A",
+        help="best is the fastest with at least this accuracy, e.g. 0.93, instead",
     )
     group.add_argument(
         "--retime",
@@ -235,11 +238,6 @@ def add_grid_options(parser: argparse.ArgumentParser) -> None:
         const=0,
         metavar="K",
         help="time sessions that ran side by side again, alone: all, or K of each classifier",
-    )
-    group.add_argument(
-        "--journal",
-        metavar="F",
-        help="keep finished sessions here, and go on from there (default: beside --report or --json, until the end)",
     )
 
 

@@ -1,11 +1,10 @@
-"""``manyhands study w2``: what the settings of a network change, with one worker and with several."""
+"""``manyhands study networks``: what the settings of a network change, with one worker and with several."""
 
 from __future__ import annotations
 
 import argparse
 import textwrap
 from collections.abc import Callable
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from manyhands.cli import options as shared
@@ -21,15 +20,15 @@ AXES = (
 WORKERS = (1, 2, 4)
 STRATEGIES = ("periodic:1epoch", "one-shot")
 TARGETS = (0.85, 0.9, 0.92)
-MULTIPLES = (0.25, 1.0, 4.0, 16.0)
+LR_MULTIPLIERS = (0.25, 1.0, 4.0, 16.0)
 EPOCHS = 20
 
 
 def register(names: Any) -> None:
     """Add the study to those of ``manyhands study``."""
     parser = names.add_parser(
-        "w2",
-        help="Kalwarowskyj & Schikuta: what every setting of a network changes, with one worker and several",
+        "networks",
+        help="Kalwarowskyj & Schikuta 2023: what every setting of a network changes, with one worker and several",
         description="Train many networks, each with one worker and with several, and print time, accuracy, confidence, "
         "calibration, learning speed, and whether the accuracy survives parallel averaging. Axes that are given are "
         "crossed; with none of them, every axis is varied in turn around 75 relu neurons with adam and batch 200.",
@@ -39,6 +38,7 @@ def register(names: Any) -> None:
     _add_workers(parser)
     _add_runs(parser)
     shared.add_margin_option(parser)
+    study_runner.add_checkpoint_option(parser, "beside --report or --json")
     shared.add_output_options(parser)
     shared.add_report_option(parser)
     parser.set_defaults(run=run)
@@ -66,7 +66,7 @@ def _add_axes(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--dropout", type=_list_of(_chance), metavar="P,...", help="chances from 0, below 1")
     group.add_argument("--hidden", type=shared.networks, metavar="H,...", help="widths, as in 75,128-64,none")
     group.add_argument(
-        "--in-turn",
+        "--one-at-a-time",
         action="store_true",
         help="vary one axis at a time, around the network of the first values, instead of all with all",
     )
@@ -103,9 +103,9 @@ def _add_runs(parser: argparse.ArgumentParser) -> None:
         help="how soon is each accuracy reached? or none, to measure nothing on the way (default: 0.85,0.9,0.92)",
     )
     group.add_argument(
-        "--multiples",
+        "--lr-multipliers",
         type=_list_of(shared.amount),
-        default=MULTIPLES,
+        default=LR_MULTIPLIERS,
         metavar="X,...",
         help="of the optimizer's own learning rate, to choose tuned ones from (default: 0.25,1,4,16)",
     )
@@ -121,11 +121,6 @@ def _add_runs(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--momentum", type=float, metavar="M", help="of momentum, nesterov and lars (default: 0.9)")
     group.add_argument("--weight-decay", type=float, metavar="D", help="of adamw, lamb and lars (default: their own)")
     group.add_argument("--dtype", choices=("float32", "float64"), help="default: float32")
-    group.add_argument(
-        "--journal",
-        metavar="F",
-        help="keep finished runs here, and go on from there (default: beside --report or --json, until the end)",
-    )
 
 
 def run(options: argparse.Namespace) -> int:
@@ -134,20 +129,11 @@ def run(options: argparse.Namespace) -> int:
     from manyhands.studies.networks.run import NetworksStudy
 
     study_runner.check_output(options)
-    journal = _journal_of(options)
-    shared.check_output(options.json, None if journal is None else str(journal))
-    study = NetworksStudy(load(shared.data_request(options)), request_of(options), journal)
+    checkpoint = study_runner.checkpoint_of(options, "networks")
+    study = NetworksStudy(load(shared.data_request(options)), request_of(options), checkpoint)
     if not options.quiet:
         _introduce(study)
-
-    def carry_out() -> None:
-        with study_runner.progress_bar(quiet=options.quiet, unit="run") as advance:
-            study.run(advance)
-
-    status = study_runner.carry_out(options, study.outcome, carry_out, study.text)
-    if status == 0 and journal is not None and not options.journal:
-        journal.unlink(missing_ok=True)
-    return status
+    return study_runner.run_study(options, study)
 
 
 def request_of(options: argparse.Namespace) -> NetworksRequest:
@@ -158,7 +144,7 @@ def request_of(options: argparse.Namespace) -> NetworksRequest:
     network = {name: getattr(options, name) for name in ("l2", "momentum", "weight_decay", "dtype")}
     return space.NetworksRequest(
         axes={axis: getattr(options, axis) for axis in AXES if getattr(options, axis) is not None},
-        in_turn=options.in_turn,
+        one_at_a_time=options.one_at_a_time,
         skip=options.skip_impossible,
         workers=options.workers,
         strategies=tuple(options.strategies or STRATEGIES),
@@ -167,20 +153,11 @@ def request_of(options: argparse.Namespace) -> NetworksRequest:
         schedule=options.schedule,
         seeds=options.seeds or space.DEFAULT_SEEDS,
         seed=options.seed,
-        multiples=options.multiples,
+        lr_multipliers=options.lr_multipliers,
         tuning=options.tuning or 1,
         targets=options.targets,
         margin=DEFAULT_MARGIN if options.margin is None else options.margin,
     )
-
-
-def _journal_of(options: argparse.Namespace) -> Path | None:
-    """Return where finished runs are kept: as the user says, or beside the results."""
-    if options.journal:
-        return Path(options.journal)
-    if options.report:
-        return Path(options.report) / "networks.journal"
-    return Path(f"{options.json}.journal") if options.json else None
 
 
 def _introduce(study: NetworksStudy) -> None:

@@ -1,9 +1,8 @@
-"""``manyhands study strategies``: every method's accuracy, workers and bytes in one table."""
+"""``manyhands study strategies``: every strategy's accuracy, workers and bytes in one table."""
 
 from __future__ import annotations
 
 import argparse
-from pathlib import Path
 from typing import Any
 
 from manyhands.cli import options as shared
@@ -51,11 +50,9 @@ def register(names: Any) -> None:
         help="training rows to choose on (default: up to 10,000 that training does not use, or a sixth)",
     )
     group.add_argument("--seed", type=int, default=0, metavar="S", help="of everything random (default: 0)")
-    group.add_argument(
-        "--journal", metavar="F", help="keep finished runs here, and go on from there (default: beside --json)"
-    )
     group.add_argument("--markdown", metavar="F", help="also write the table to this file, as Markdown")
     shared.add_margin_option(parser)
+    study_runner.add_checkpoint_option(parser, "beside --json")
     shared.add_output_options(parser)
     parser.set_defaults(run=run, team="threads", report=None)
 
@@ -65,46 +62,41 @@ def run(options: argparse.Namespace) -> int:
     from manyhands.data.catalog import load
     from manyhands.records.statistics import DEFAULT_MARGIN
     from manyhands.runtime.atomic_files import write_whole
-    from manyhands.studies.strategies import run as methods
+    from manyhands.studies.strategies import request as defaults
+    from manyhands.studies.strategies.run import StrategiesStudy
+    from manyhands.studies.strategies.text import strategies_markdown
     from manyhands.training.run import network_settings
 
-    journal = options.journal or (f"{options.json}.journal" if options.json else None)
     study_runner.check_output(options)
-    shared.check_output(options.markdown, options.json, journal)
+    checkpoint = study_runner.checkpoint_of(options, "strategies")
+    shared.check_output(options.markdown, options.json, None if checkpoint is None else str(checkpoint))
     if options.learning_rate is not None:
         raise SettingsError("the study chooses learning rates itself: give those to choose from with --rates")
-    request = methods.MethodsRequest(
-        strategies=tuple(options.strategies or methods.METHODS),
+    request = defaults.StrategiesRequest(
+        strategies=tuple(options.strategies or defaults.DEFAULT_STRATEGIES),
         workers=options.workers,
         rates=options.rates,
         network=network_settings(**shared.network_options(options)),
         batch=options.batch,
         epochs=options.epochs,
         schedule=options.schedule,
-        seeds=options.seeds or methods.DEFAULT_SEEDS,
+        seeds=options.seeds or defaults.DEFAULT_SEEDS,
         seed=options.seed,
-        tuning=options.tuning or methods.TUNING_SEEDS,
+        tuning=options.tuning or defaults.TUNING_SEEDS,
         margin=DEFAULT_MARGIN if options.margin is None else options.margin,
     )
-    study = methods.MethodsStudy(load(shared.data_request(options)), request, journal)
+    study = StrategiesStudy(load(shared.data_request(options)), request, checkpoint)
     if not options.quiet:
         hidden = "-".join(map(str, request.network.hidden))
         network = study_runner.network_text(study.dataset, hidden, request.network)
         plan = f"{len(study.outcome.settings['strategies'])} strategies, {request.epochs} epochs, {request.schedule}"
         study_runner.introduce(study.dataset, study.outcome.environment, network, plan)
 
-    def carry_out() -> None:
-        with study_runner.progress_bar(quiet=options.quiet, unit="run") as advance:
-            study.run(advance)
-
     def markdown() -> None:
         if options.markdown and not study.outcome.interrupted:
-            write_whole(options.markdown, methods.methods_markdown(study.outcome).encode())
+            write_whole(options.markdown, strategies_markdown(study.outcome).encode())
 
-    status = study_runner.carry_out(options, study.outcome, carry_out, study.text, answers=False, more=markdown)
-    if status == 0 and journal is not None and not options.journal:
-        Path(journal).unlink(missing_ok=True)
-    return status
+    return study_runner.run_study(options, study, answers=False, more=markdown)
 
 
 def _rates(text: str) -> tuple[float, ...]:

@@ -1,4 +1,4 @@
-"""Whether the record of a run, as a journal has it, is whole: types and ranges of all that its study will use."""
+"""Whether the record of a run, as a checkpoint has it, is whole: types and ranges of all that its study will use."""
 
 from __future__ import annotations
 

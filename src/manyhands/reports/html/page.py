@@ -133,6 +133,8 @@ def _subject(record: Record) -> str:
         facts.append(environment["time"])
     if record["interrupted"]:
         facts.append("interrupted: only finished runs are counted")
+    if any(part.get("resumed") for part in vars(inside).values() if part is not None):
+        facts.append("resumed from a checkpoint: times come from more than one session")
     return f'<p class="subject">{escaped("; ".join(facts))}</p>' if facts else ""
 
 
@@ -143,7 +145,7 @@ def _rows(data: Record) -> str:
 
 def _figures(record: Record, pictures: Sequence[tuple[Picture, bytes]]) -> list[str]:
     """Return the figures with their numbers, and the numbers that they have in the paper which a study repeats."""
-    theirs = _IN_PAPER if record.get("study") == "w1" else {}
+    theirs = _IN_PAPER if record.get("study") == "exemplar" else {}
     found = []
     for number, (picture, svg) in enumerate(pictures, start=1):
         paper = f" (figure {theirs[picture.name]} of Todorov et al. 2021)" if picture.name in theirs else ""

@@ -30,7 +30,7 @@ def make_tables(record: Record) -> list[Table]:
         found += [_comparison(inside.compare), *_laws(inside.compare)]
     if inside.sweep is not None and inside.sweep["table"]:
         found.append(_table1(inside.sweep))
-    if inside.compare is not None and record.get("study") == "w1":
+    if inside.compare is not None and record.get("study") == "exemplar":
         found += _in_their_form(inside.compare)
     if inside.published is not None:
         found += [

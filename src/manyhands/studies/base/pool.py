@@ -1,7 +1,8 @@
-"""Independent tasks side by side: who is free takes the next one (dynamic assignment).
+"""A pool of workers for independent tasks: a free worker takes the next task (dynamic assignment).
 
 The coarsest level of parallelism of Pethick et al. (2003), training sessions: nothing is exchanged but a task's number
-and its result, one text. Workers are threads of this process, or the processes of the MPI job it belongs to.
+and its result, one text. Workers are threads of this process, or the processes of the MPI job it belongs to; rank 0
+works too, which mpi4py.futures does not let it do.
 """
 
 from __future__ import annotations
@@ -24,12 +25,13 @@ if TYPE_CHECKING:
     from manyhands.teams.mpi_world import World
 
 Task = Callable[[int], str]
-"""Carries out the task of a number and returns its result; called in a worker."""
+"""Does the task of a number and returns its result; called in a worker."""
 Deliver = Callable[[int, str], None]
 """Takes the result of a task, one at a time, in the order in which they are done."""
 
-_LOOK_SECONDS = 0.2
-_CLERK_NAP = 0.005
+_CHECK_SECONDS = 0.2
+"""Ctrl-C and lost workers are noticed between waits of this length."""
+_POLL_SECONDS = 0.005
 _REPORT, _ORDER = 3, 4
 _NOTHING = -1
 
@@ -42,7 +44,7 @@ def map_unordered(
     deliver: Deliver,
     stop: Callable[[], None],
 ) -> None:
-    """Carry out all tasks, in their order, by as many workers as there are.
+    """Do all tasks, in their order, with as many workers as there are.
 
     Parameters
     ----------
@@ -71,9 +73,9 @@ def map_unordered(
     if team == "mpi":
         from manyhands.teams.mpi_world import join
 
-        _spread_over_job(join(), tasks, work, deliver, stop)
+        _map_in_job(join(), tasks, work, deliver, stop)
     else:
-        _spread_over_threads(workers, tasks, work, deliver, stop)
+        _map_in_threads(workers, tasks, work, deliver, stop)
 
 
 def check_pool(team: str, workers: int | None) -> int:
@@ -106,9 +108,7 @@ def check_pool(team: str, workers: int | None) -> int:
     return size
 
 
-def _spread_over_threads(
-    workers: int, tasks: Sequence[int], work: Task, deliver: Deliver, stop: Callable[[], None]
-) -> None:
+def _map_in_threads(workers: int, tasks: Sequence[int], work: Task, deliver: Deliver, stop: Callable[[], None]) -> None:
     """Let threads take tasks; this thread delivers, and is free to receive Ctrl-C."""
     from manyhands.teams.launch import begin
 
@@ -118,7 +118,7 @@ def _spread_over_threads(
         waiting.put(task)
     ended = threading.Event()
 
-    def labour() -> None:
+    def worker_loop() -> None:
         while not ended.is_set():
             try:
                 task = waiting.get_nowait()
@@ -132,7 +132,7 @@ def _spread_over_threads(
 
     warn_if_oversubscribed(min(workers, len(tasks)))
     threads = [
-        threading.Thread(target=labour, name=f"manyhands-session-{number}", daemon=True)
+        threading.Thread(target=worker_loop, name=f"manyhands-session-{number}", daemon=True)
         for number in range(min(workers, len(tasks)))
     ]
     try:
@@ -165,39 +165,37 @@ def _next_done(done: queue.SimpleQueue[tuple[int, str | BaseException]]) -> tupl
     """Wait in short pieces: Ctrl-C is only noticed between them."""
     while True:
         try:
-            return done.get(timeout=_LOOK_SECONDS)
+            return done.get(timeout=_CHECK_SECONDS)
         except queue.Empty:
             continue
 
 
-def _spread_over_job(
-    world: World, tasks: Sequence[int], work: Task, deliver: Deliver, stop: Callable[[], None]
-) -> None:
-    """Let every process take tasks from rank 0, which does some itself while a thread of it keeps the list."""
-    counter = _Counter(world, tasks, deliver, stop) if world.rank == 0 else None
+def _map_in_job(world: World, tasks: Sequence[int], work: Task, deliver: Deliver, stop: Callable[[], None]) -> None:
+    """Let every process take tasks from rank 0, which does some itself while a thread of it serves the others."""
+    server = _TaskServer(world, tasks, deliver, stop) if world.rank == 0 else None
     try:
         last: tuple[int, str] | None = None
-        while (task := _ask(world, last) if counter is None else counter.exchange(last)) != _NOTHING:
+        while (task := _ask(world, last) if server is None else server.exchange(last)) != _NOTHING:
             last = task, work(task)
-        if counter is not None:
-            counter.finish()
+        if server is not None:
+            server.finish()
     except BaseException:
-        if counter is not None:
-            counter.closed.set()
-            counter.check()  # a task that was stopped is not what is wrong
+        if server is not None:
+            server.closed.set()
+            server.check()  # a task that was stopped is not what is wrong
         raise
     world.barrier()
 
 
-class _Counter:
-    """Rank 0's list of what is to be done: a thread answers the other processes.
+class _TaskServer:
+    """Rank 0's list of waiting tasks, with a thread that hands them out to the other processes.
 
     Parameters
     ----------
     world
         The job.
     tasks, deliver
-        See `spread`.
+        See `map_unordered`.
     """
 
     def __init__(self, world: World, tasks: Sequence[int], deliver: Deliver, stop: Callable[[], None]) -> None:
@@ -205,10 +203,10 @@ class _Counter:
         self._comm = world.comm
         self._waiting = list(reversed(tasks))
         self._lock = threading.Lock()
-        self._busy = world.size - 1  # processes that have not been told yet that nothing is left
+        self._busy = world.size - 1  # processes that do not know yet that nothing is left
         self._error: BaseException | None = None
         self.closed = threading.Event()
-        self._thread = threading.Thread(target=self._serve, name="manyhands-counter", daemon=True)
+        self._thread = threading.Thread(target=self._serve, name="manyhands-task-server", daemon=True)
         self._thread.start()
 
     def exchange(self, done: tuple[int, str] | None) -> int:
@@ -229,7 +227,7 @@ class _Counter:
         try:
             while self._busy and not self.closed.is_set():
                 if not self._answer():
-                    time.sleep(_CLERK_NAP)
+                    time.sleep(_POLL_SECONDS)
         except BaseException as error:
             self._error = error
             self._stop()  # rank 0 is the one to say what is wrong, and not in hours
@@ -254,7 +252,7 @@ class _Counter:
         """Wait until every process knows that nothing is left."""
         while self._thread.is_alive():
             self._world.check()
-            self._thread.join(_LOOK_SECONDS)
+            self._thread.join(_CHECK_SECONDS)
         if self._error is not None:
             raise self._error
 

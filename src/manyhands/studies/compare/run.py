@@ -3,100 +3,42 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any, Literal
 
-from manyhands.core.checks import real, whole
 from manyhands.core.errors import SettingsError
-from manyhands.core.strategy import Strategy
 from manyhands.core.types import Sharding
 from manyhands.data.catalog import DataRequest, load
 from manyhands.data.dataset import Dataset
 from manyhands.data.split import head, resplit
-from manyhands.learners.mlp.settings import MLPSettings
 from manyhands.records.environment import describe_environment
-from manyhands.records.statistics import DEFAULT_MARGIN, check_margin
+from manyhands.records.runs import FINISHED_RUN, check_fields
+from manyhands.records.statistics import DEFAULT_MARGIN
 from manyhands.runtime.memory import memory_errors_explained
-from manyhands.strategies import parse_strategy
+from manyhands.studies.base.ledger import Key, Record
+from manyhands.studies.base.study import Study, Task, TaskRunner, Tick
+from manyhands.studies.compare.request import (
+    DEFAULT_SEEDS,
+    DEFAULT_STRATEGIES,
+    DEFAULT_WORKERS,
+    CompareRequest,
+    check,
+    plans_of,
+)
 from manyhands.studies.compare.results import Comparison, run_record
+from manyhands.studies.compare.text import comparison_table
 from manyhands.teams.launch import check_alone
 from manyhands.training.loggers import RunLog, no_log
 from manyhands.training.placement import Placement
-from manyhands.training.plan import DEFAULT_BATCH, Plan, is_automatic, make_plan, rows_validated
+from manyhands.training.plan import Plan, rows_validated
 from manyhands.training.run import Runner, network_settings, warn_if_oversubscribed_here
 
-DEFAULT_STRATEGIES = ("sequential", "one-shot", "periodic:1epoch", "gradient")
-DEFAULT_SEEDS = 5
-_MOST_REPEATS = 10**6  # nobody has the time; and every run is planned before the first begins
-DEFAULT_WORKERS = (1, 2, 4, 6)  # as Todorov et al. 2021
 
-
-@dataclass(frozen=True)
-class CompareRequest:
-    """What to compare.
-
-    Attributes
-    ----------
-    strategies
-        As text, see `manyhands.strategies`; the sequential reference runs in any case.
-    workers
-        Numbers of workers.
-    team, learner, network, batch, epochs, sharding
-        See `manyhands.training.plan.make_plan`.
-    seeds, seed
-        Seeds seed .. seed + seeds - 1.
-    splits
-        If given, instead of ``seeds``: so many random training/test splits, each with a seed of its own (Alowaisheq &
-        Dhami).
-    convergence
-        Whether accuracy and loss on the test rows are measured on the way.
-    target
-        If given: also how long it takes to reach this accuracy, 0..1.
-    margin
-        Percentage points of accuracy that count as no difference.
-    scaled
-        Whether n workers train on n times the rows of one (Gustafson 1988). The data set then has the rows of the
-        largest n.
-    schedule, stop, shares
-        As text, see `manyhands.training.plan.make_plan`.
-    placement
-        Where the workers run.
-
-    If ``auto`` is among the strategies, everything else has the batch, the learning rate and the schedule that it
-    chooses for one worker. So the sequential reference has been tuned with the same effort; other strategies at n > 1,
-    with one worker's rate, have not.
-    """
-
-    strategies: tuple[str, ...] = DEFAULT_STRATEGIES
-    workers: tuple[int, ...] = DEFAULT_WORKERS
-    team: str = "threads"
-    learner: str = "mlp"
-    network: MLPSettings = field(default_factory=network_settings)
-    batch: int | None = None
-    epochs: int = 75
-    sharding: Sharding | None = None
-    seeds: int = DEFAULT_SEEDS
-    seed: int = 0
-    splits: int | None = None
-    convergence: bool = False
-    target: float | None = None
-    margin: float = DEFAULT_MARGIN
-    scaled: bool = False
-    schedule: str | None = None
-    stop: str | None = None
-    shares: str | None = None
-    placement: Placement = Placement()
-
-
-StudyProgress = Callable[[Plan, int], None]
-"""Told, a few times a second, the running plan and its steps done."""
-
-
-class CompareStudy:
-    """A comparison as it goes on: what is finished is in :attr:`outcome` at any time.
+class CompareStudy(Study[Comparison]):
+    """A comparison as it goes on; see `manyhands.studies.base.study.Study`.
 
     Parameters
     ----------
@@ -104,149 +46,134 @@ class CompareStudy:
         What to train on.
     request
         What to compare.
+    checkpoint
+        A file in which finished runs are kept; what it has already is not done again, whichever strategies, numbers of
+        workers and seeds are asked for.
+    log
+        Gives what listens to each run.
 
     Attributes
     ----------
     plans : list of Plan
         All runs in their order: for each seed first the sequential one, then every other, so that what is compared
         was measured close together.
-    outcome : Comparison
-        Grows run by run.
 
     Raises
     ------
     SettingsError
-        If any of the runs is not possible; before the first one starts.
+        If any of the runs is not possible, or the checkpoint is another study's; before the first one starts.
     """
 
-    def __init__(self, dataset: Dataset, request: CompareRequest) -> None:
+    kind = "compare"
+    unit = "step"
+
+    def __init__(
+        self,
+        dataset: Dataset,
+        request: CompareRequest,
+        checkpoint: str | Path | None = None,
+        log: RunLog = no_log,
+    ) -> None:
         check_alone(request.team)
-        _check(dataset, request)
-        self.dataset, self.request = dataset, request
-        self.plans = list(_plans(dataset, request))
+        check(dataset, request)
+        self.dataset, self.request, self._log = dataset, request, log
+        self.plans = list(plans_of(dataset, request))
         warn_if_oversubscribed_here(max(plan.workers for plan in self.plans), request.team)
-        self.outcome = Comparison(describe_environment(), _settings(dataset, request, self.plans))
+        super().__init__(Comparison(describe_environment(), _settings(dataset, request, self.plans)), checkpoint)
 
-    def run(self, progress: StudyProgress | None = None, log: RunLog = no_log) -> Comparison:
-        """Carry out all plans.
+    @property
+    def size(self) -> int:
+        """Steps of all runs."""
+        return sum(plan.total_steps for plan in self.plans)
 
-        Parameters
-        ----------
-        progress
-            Told about every run's steps.
-        log
-            Told about every run's events.
-
-        Raises
-        ------
-        KeyboardInterrupt
-            On Ctrl-C; :attr:`outcome` then holds the finished runs and says that it was interrupted.
-        """
-        self.outcome.interrupted = True  # until the last run is done
+    def perform(self, runner: TaskRunner) -> None:
+        """Do all plans; those of one split share what they need."""
         for split, plans in itertools.groupby(self.plans, self._split):
-            drawn = self.dataset if split is None else resplit(self.dataset, split)
-            with ExitStack() as stack:
-                runners: dict[int, Runner] = {}
+            with _Runners(self.dataset, split) as runners:
                 for plan in plans:
-                    if plan.rows not in runners:
-                        rows = drawn if plan.rows == drawn.rows else head(drawn, plan.rows)
-                        runners[plan.rows] = stack.enter_context(Runner(rows))
-                    self._carry_out(plan, runners[plan.rows], split, progress, log)
-        self.outcome.interrupted = False
-        return self.outcome
+                    runner.run(self._task(plan, split, runners))
 
     def _split(self, plan: Plan) -> int | None:
         """Return the number of the random split that a plan is for."""
         return None if self.request.splits is None else plan.seed
 
-    def _carry_out(
-        self, plan: Plan, runner: Runner, split: int | None, progress: StudyProgress | None, log: RunLog
-    ) -> None:
-        tick = None if progress is None else _bind(progress, plan)
-        with log(plan) as told:
-            result = runner.run(plan, tick, told.listeners)
-            told.end(result)
-        self.outcome.runs.append(run_record(result, split, self.request.target))
-        if progress is not None:
-            progress(plan, plan.total_steps)
+    def _task(self, plan: Plan, split: int | None, runners: _Runners) -> Task:
+        def work(tick: Tick) -> Record:
+            with self._log(plan) as told:
+                result = runners.get(plan.rows).run(plan, tick, told.listeners)
+                told.end(result)
+            return run_record(result, split, self.request.target)
+
+        return Task(
+            {"strategy": plan.label, "workers": plan.workers, "seed": plan.seed, "split": split},
+            f"{plan.label} n={plan.workers} seed {plan.seed}",
+            work,
+            lambda record: self.outcome.runs.append(record),
+            plan.total_steps,
+        )
+
+    def identity(self) -> dict[str, Any]:
+        """Return what makes runs interchangeable, beyond their keys: all that accuracies and times depend on."""
+        request, first = self.request, self.plans[0].describe()
+        names = ("learner", "batch", "epochs", "schedule", "stop", "convergence", "placement", "network")
+        return {
+            **{name: first[name] for name in names},
+            **{name: getattr(request, name) for name in ("team", "sharding", "shares", "target")},
+            "scaled": max(request.workers) if request.scaled else None,
+            "data": self.dataset.identity,
+        }
+
+    def check(self, key: Key, record: Mapping[str, Any]) -> None:
+        """Check a run that was read from a checkpoint."""
+        check_run(key, record)
 
     def text(self) -> str:
         """Return what is finished as a table."""
-        from manyhands.studies.compare.text import comparison_table
-
         return comparison_table(self.outcome)
 
 
-def _bind(progress: StudyProgress, plan: Plan) -> Callable[[int], None]:
-    return lambda steps: progress(plan, steps)
+def check_run(key: Key, record: Mapping[str, Any]) -> None:
+    """Check a run of a comparison that was read from a checkpoint.
+
+    Raises
+    ------
+    ValueError, KeyError
+        If it is no whole run, or not the one that its key names.
+    """
+    check_fields(record, FINISHED_RUN, same={**key, "workers": key["workers"], "seed": key["seed"]})
 
 
-def _check(dataset: Dataset, request: CompareRequest) -> None:
-    """Check what `make_plan` does not see."""
-    name, repeats = ("--seeds", request.seeds) if request.splits is None else ("--splits", request.splits)
-    whole(name, repeats, least=1, most=_MOST_REPEATS)
-    whole("the seed", request.seed, most=None)
-    if not request.workers:
-        raise SettingsError("give at least one number of workers")
-    for workers in request.workers:
-        whole("the number of workers", workers, least=1)
-    check_margin(request.margin)
-    if request.splits is not None and dataset.validation is not None:
-        raise SettingsError("random splits have no validation rows: use --seeds with merges that look at them")
-    if request.target is not None and not 0 < real("the target", request.target) <= 1:
-        raise SettingsError(f"the target is an accuracy above 0 and up to 1, such as 0.93, not {request.target:g}")
-    if request.scaled and dataset.rows < max(request.workers):
-        raise SettingsError(
-            f"{dataset.rows} training rows are too few to give each of {max(request.workers)} workers one"
-        )
+class _Runners:
+    """What carries out the plans of one random split, by their numbers of rows, made when the first run needs it.
 
+    Parameters
+    ----------
+    dataset
+        All rows.
+    split
+        Number of the random split, if the rows are drawn.
+    """
 
-def _plans(dataset: Dataset, request: CompareRequest) -> Iterator[Plan]:
-    """Yield every run, seed by seed."""
-    automatic = any(is_automatic(each) for each in request.strategies)
-    strategies = ["auto" if is_automatic(each) else parse_strategy(each) for each in request.strategies]
-    parallel = [each for each in dict.fromkeys(strategies) if isinstance(each, str) or each.parallel]
-    cases: list[tuple[str | Strategy, int]] = [("sequential", 1)]
-    cases += [(strategy, workers) for strategy in parallel for workers in dict.fromkeys(request.workers)]
-    each = dataset.rows // max(request.workers)
-    batch = request.batch
-    if request.scaled and batch is None and request.learner != "published":
-        batch = min(DEFAULT_BATCH, each)  # one for all, however many rows they have
-    parts = {workers: head(dataset, each * workers) if request.scaled else dataset for _, workers in cases}
-    tuned = _tuned(parts[1], request, batch) if automatic else {}
-    for seed in range(request.seed, request.seed + (request.splits or request.seeds)):
-        for strategy, workers in cases:
-            chosen: dict[str, Any] = {"settings": request.network, "batch": batch, "schedule": request.schedule}
-            yield make_plan(
-                parts[workers],
-                strategy=strategy,
-                workers=workers,
-                team=request.team,
-                learner=request.learner,
-                epochs=request.epochs,
-                sharding=request.sharding,
-                seed=seed,
-                convergence=request.convergence or request.target is not None,
-                stop=request.stop,
-                placement=request.placement,
-                shares=None if strategy == "sequential" else request.shares,
-                **(chosen if strategy == "auto" else chosen | tuned),
-            )
+    def __init__(self, dataset: Dataset, split: int | None) -> None:
+        self._dataset, self._split = dataset, split
+        self._drawn: Dataset | None = None
+        self._runners: dict[int, Runner] = {}
+        self._stack = ExitStack()
 
+    def __enter__(self) -> _Runners:
+        return self
 
-def _tuned(dataset: Dataset, request: CompareRequest, batch: int | None) -> dict[str, Any]:
-    """Return what `auto` chooses for one worker."""
-    plan = make_plan(
-        dataset,
-        strategy="auto",
-        workers=1,
-        settings=request.network,
-        batch=batch,
-        epochs=request.epochs,
-        schedule=request.schedule,
-        learner=request.learner,
-    )
-    return {"settings": plan.settings, "batch": plan.batch, "schedule": plan.schedule}
+    def __exit__(self, *failure: Any) -> None:
+        self._stack.__exit__(*failure)
+
+    def get(self, rows: int) -> Runner:
+        """Return what carries out plans with so many rows."""
+        if self._drawn is None:
+            self._drawn = self._dataset if self._split is None else resplit(self._dataset, self._split)
+        if rows not in self._runners:
+            dataset = self._drawn if rows == self._drawn.rows else head(self._drawn, rows)
+            self._runners[rows] = self._stack.enter_context(Runner(dataset))
+        return self._runners[rows]
 
 
 def _settings(dataset: Dataset, request: CompareRequest, plans: Sequence[Plan]) -> dict[str, Any]:
@@ -300,6 +227,7 @@ def compare(
     pin: bool = False,
     blas_threads: int = 1,
     binarize: float | Literal["auto"] | None = None,
+    checkpoint: str | Path | None = None,
     **network: Any,
 ) -> Comparison:
     """Compare strategies at several numbers of workers with the sequential run.
@@ -316,6 +244,8 @@ def compare(
         See `manyhands.train`.
     scaled
         Whether n workers train on n times the rows (those named by ``rows``).
+    checkpoint
+        See :class:`CompareStudy`.
 
     Returns
     -------
@@ -355,7 +285,7 @@ def compare(
         shares=shares,
         placement=Placement(pin, blas_threads),
     )
-    return CompareStudy(dataset, request).run()
+    return CompareStudy(dataset, request, checkpoint).run()
 
 
 def load_scaled(request: DataRequest, workers: Sequence[int]) -> Dataset:

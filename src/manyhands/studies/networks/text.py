@@ -125,7 +125,9 @@ def _notes(study: Networks, rows: Sequence[NetworkRow]) -> list[str]:
         )
         at_edge = sum(_at_edge(study, row) for row in rows if row.row.workers == 1)
         if at_edge:
-            notes.append(f"The best rate is the lowest or the highest tried for {at_edge} of them; see --multiples.")
+            notes.append(
+                f"The best rate is the lowest or the highest tried for {at_edge} of them; see --lr-multipliers."
+            )
     notes.append(
         "confidence: mean probability of the predicted class; calibration error: how far confidence and accuracy are "
         "apart, over 15 bins."

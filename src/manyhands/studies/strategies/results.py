@@ -1,0 +1,30 @@
+"""What a study of strategies has come to."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from manyhands.studies.compare.results import Comparison
+
+SCHEMA = "manyhands.strategies/1"
+
+
+@dataclass
+class StrategiesComparison(Comparison):
+    """What the study has come to: a comparison of accuracies. Its runs were not timed side by side.
+
+    Attributes
+    ----------
+    diverged
+        Runs whose training diverged; they are in no mean.
+    """
+
+    diverged: list[str] = field(default_factory=list)
+
+    def record(self) -> dict[str, Any]:
+        """Return everything as the JSON file has it, without what would compare times."""
+        timed = ("speedup", "speedup_ci95", "efficiency", "impact", "impact_with_communication", "scaled_speedup")
+        whole = super().record()
+        summary = [{name: value for name, value in row.items() if name not in timed} for row in whole["summary"]]
+        return {**whole, "schema": SCHEMA, "summary": summary, "laws": [], "diverged": self.diverged}

@@ -1,0 +1,87 @@
+"""A study of strategies as text and as Markdown."""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Sequence
+from typing import Any
+
+from manyhands.strategies import parse_strategy
+from manyhands.studies.compare.results import SummaryRow
+from manyhands.studies.compare.text import with_interval
+from manyhands.studies.strategies.results import StrategiesComparison
+
+_HEADER = ("strategy", "n", "rate", "rounds", "KB sent", "examples", "accuracy %", "vs sequential", "verdict")
+
+
+def _cells(comparison: StrategiesComparison, rows: Sequence[SummaryRow]) -> list[tuple[str, ...]]:
+    """Return the table's cells, a row for each strategy and number of workers."""
+    base = next(row for row in rows if row.strategy == "sequential")
+    whole = _runs(comparison, base)[0]["examples"]
+    return [_line(row, _runs(comparison, row)[0], whole) for row in rows]
+
+
+def _line(row: SummaryRow, first: dict[str, Any], whole: int) -> tuple[str, ...]:
+    """Return the cells of one row; its runs differ in nothing but seed, accuracy and time."""
+    return (
+        row.strategy,
+        str(row.workers),
+        f"{first['learning_rate']:g}",
+        str(first["rounds"]),
+        "shared" if parse_strategy(row.strategy).shared_memory else f"{first['bytes_sent'] / 1000:.0f}",
+        f"{first['examples'] / whole:.3f}",
+        with_interval(row.accuracy.times(100), "{:.2f}"),
+        "" if row.delta is None else with_interval(row.delta, "{:+.2f}"),
+        "" if row.verdict is None else row.verdict.word,
+    )
+
+
+def _runs(comparison: StrategiesComparison, row: SummaryRow) -> list[dict[str, Any]]:
+    """Return a row's runs."""
+    key = (row.strategy, row.workers)
+    return [record for record in comparison.runs if (record["strategy"], record["workers"]) == key]
+
+
+def strategies_text(comparison: StrategiesComparison) -> str:
+    """Return the table as text for a terminal."""
+    rows = comparison.summary
+    if not rows:
+        return "No run was finished."
+    lines: list[tuple[str, ...]] = [_HEADER, *_cells(comparison, rows)]
+    widths = [max(len(line[column]) for line in lines) for column in range(len(_HEADER))]
+    text = [
+        "  ".join([line[0].ljust(widths[0]), *(cell.rjust(w) for cell, w in zip(line[1:], widths[1:], strict=True))])
+        for line in lines
+    ]
+    text.insert(1, "-" * len(text[0]))
+    notes = (textwrap.fill(note, 100, break_on_hyphens=False) for note in _notes(comparison))
+    return "\n".join([*(line.rstrip() for line in text), "", *notes])
+
+
+def strategies_markdown(comparison: StrategiesComparison) -> str:
+    """Return the table as Markdown, for the documentation."""
+    if not comparison.summary:
+        return "No run was finished.\n"
+    rule = ("---", *("---:" for _ in _HEADER[2:]), "---")
+    lines: list[Sequence[str]] = [_HEADER, rule, *_cells(comparison, comparison.summary)]
+    table = [f"| {' | '.join(line)} |" for line in lines]
+    return "\n".join([*table, "", *_notes(comparison), ""])
+
+
+def _notes(comparison: StrategiesComparison) -> list[str]:
+    """Say what was measured, and how."""
+    settings, data = comparison.settings, comparison.settings["data"]
+    rates = ", ".join(f"{rate:g}" for rate in settings["rates"])
+    hidden = "-".join(map(str, settings["network"]["hidden"])) or "none"
+    notes = [
+        f"{data['name']}, {data['train_rows']} training, {data['validation_rows']} validation and {data['test_rows']} "
+        f"test rows; hidden {hidden}, {settings['network']['optimizer']}, global batch {settings['batch']}, "
+        f"{settings['epochs']} epochs, schedule {settings['schedule']}; {settings['seeds']} seeds.",
+        f"rate: the best of {rates} on the validation rows, over {settings['tuning']} other "
+        f"seed{'s' if settings['tuning'] > 1 else ''}, for every line by itself.",
+        "rounds, KB sent: of one worker, one vector for a round (shared: written in place); examples: its share of the "
+        "sequential run's. ± is the 95 % interval: of twenty intervals, one misses.",
+        "Merges that look at validation rows have chosen their rate by the same rows.",
+        *(f"diverged: {what}" for what in comparison.diverged),
+    ]
+    return notes + (["Interrupted: only finished runs are counted."] if comparison.interrupted else [])
