@@ -4,17 +4,20 @@ PIP := .venv/bin/python -m pip --disable-pip-version-check
 STAMP := .venv/.ready
 TESTS := .venv/.ready-for-tests
 PEERS := .venv-peers/.ready
+DOCS := .venv-docs/.ready
 
-.PHONY: help env compare study study-strategies study-networks lint test test-all bench clean
+.PHONY: help env compare study study-strategies study-networks lint test test-all mutation bench docs clean
 
 help:
 	@echo "make compare   set up, then compare strategies and numbers of workers on real handwriting"
 	@echo "make study     set up, then repeat the published study with our learner; report/report.html"
 	@echo "make study-strategies   set up, then every strategy and merge; docs/strategies-table.md (resumable)"
 	@echo "make study-networks     set up, then what every setting of a network changes (resumable)"
-	@echo "make test      set up, then lint, types and tests (under 10 minutes)"
+	@echo "make test      set up, then lint, types and tests (under 5 minutes)"
 	@echo "make test-all  the same with the slow tests"
+	@echo "make mutation  set up, then change the source in 70 places: tests should notice (half an hour)"
 	@echo "make bench     set up, then race against peers (about 20 minutes); benchmarks/RESULTS.md"
+	@echo "make docs      set up, then the documentation as a site: site/index.html"
 	@echo "make clean     remove .venv and caches"
 
 $(STAMP): pyproject.toml constraints.txt
@@ -52,11 +55,17 @@ lint: $(STAMP)
 CHECK = .venv/bin/python tests/compile_kernels.py & kernels=$$!; \
 	$(MAKE) --no-print-directory $(TESTS) lint && wait $$kernels
 
+# Three at a time, because one of them mostly waits for processes to end; tests/conftest.py says which belong together.
+PYTEST = .venv/bin/python -m pytest --numprocesses 3 --dist loadgroup --no-loadscope-reorder
+
 test: $(STAMP)
-	$(CHECK) && .venv/bin/python -m pytest -m "not slow"
+	$(CHECK) && $(PYTEST) -m "not slow"
 
 test-all: $(STAMP)
-	$(CHECK) && .venv/bin/python -m pytest
+	$(CHECK) && $(PYTEST)
+
+mutation: $(TESTS)
+	.venv/bin/python tests/mutation/mutate.py
 
 # The peers have an environment of their own: nothing of ours depends on them.
 $(PEERS): benchmarks/peers-requirements.txt
@@ -67,6 +76,16 @@ $(PEERS): benchmarks/peers-requirements.txt
 bench: $(STAMP) $(PEERS)
 	.venv/bin/python benchmarks/race.py
 
+# The site's environment is its own, too: Sphinx and its theme are nobody's dependency.
+$(DOCS): pyproject.toml constraints.txt
+	$(PYTHON) -m venv --clear .venv-docs
+	.venv-docs/bin/python -m pip --disable-pip-version-check install --quiet --constraint constraints.txt --editable '.[docs]'
+	@touch $@
+
+docs: $(DOCS)
+	.venv-docs/bin/python -m sphinx -q -W --keep-going -b html docs site
+	@echo site/index.html
+
 clean:
-	rm -rf .venv .venv-peers .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf .venv .venv-peers .venv-docs site .mypy_cache .ruff_cache .pytest_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

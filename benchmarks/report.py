@@ -180,7 +180,7 @@ def _header(results: Results) -> list[str]:
         "",
         *trial,
         "Written by `make bench`; do not edit. Absolute times hold for this machine and hour only; quote the ratios.",
-        "How it was measured: [README.md](README.md).",
+        "How it was measured: `README.md` beside it.",
         "",
         f"- command: `{environment['command']}`, {environment['time']}",
         f"- machine: {environment['cpu']}, {environment['cores']} usable cores, {environment['system']}",

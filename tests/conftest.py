@@ -4,6 +4,7 @@ import importlib.util
 import logging
 import os
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
 
@@ -16,6 +17,41 @@ from manyhands.data.dataset import Dataset, Examples, make_dataset
 from manyhands.learners import make_learner
 from manyhands.learners.mlp.settings import MLPSettings
 from manyhands.teams import mpi, threads
+from manyhands.training.run import Runner
+
+GROUPS = {
+    "tests/training/jobs/test_client.py": "violence",
+    "tests/teams/test_watchdog.py": "violence",
+    "tests/teams/test_exit_hooks.py": "violence",
+    "tests/training/test_contracts.py": "blobs",
+    "tests/training/test_convergence.py": "blobs",
+    "tests/training/test_stopping.py": "blobs",
+}
+"""Modules that run in the same process, one after the other, when tests run in parallel.
+
+Those that stop and kill processes wait for each other's; those of the blobs share the jobs of `blobs_runner`. Every
+other module is a group of its own, because its fixtures are made once.
+"""
+ROOMS = ["training/jobs", "teams", "training", "cli", "estimators", "studies", "reports", "fuzz"]
+FIRST = [f"tests/{room}" for room in ROOMS]
+"""Folders with long tests: they begin first, so that no process is left alone with one at the end."""
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Distribute whole modules, the long ones first."""
+
+    def group(item: pytest.Item) -> str:
+        name = item.path.relative_to(item.config.rootpath).as_posix()
+        return GROUPS.get(name, name)
+
+    def place(item: pytest.Item) -> tuple[int, str]:
+        ranks = [rank for rank, folder in enumerate(FIRST) if item.path.is_relative_to(item.config.rootpath / folder)]
+        return min(ranks, default=len(FIRST)), group(item)
+
+    for item in items:
+        item.add_marker(pytest.mark.xdist_group(group(item)))
+    items.sort(key=place)
 
 
 @pytest.fixture(scope="session")
@@ -92,3 +128,13 @@ def blobs() -> Dataset:
         return Examples(features, np.array([10, 20, 30])[labels])
 
     return make_dataset("blobs", examples(103), examples(60))
+
+
+@pytest.fixture(scope="session")
+def blobs_runner(blobs: Dataset) -> Iterator[Runner]:
+    """Whoever only needs a job uses this one's: it runs plans on the blobs, in MPI jobs that are started once.
+
+    The test rows serve for validation, too: nothing is claimed about accuracy here.
+    """
+    with Runner(replace(blobs, validation=blobs.test)) as runner:
+        yield runner

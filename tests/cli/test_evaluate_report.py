@@ -47,8 +47,8 @@ class TestPrinted:
         assert call("evaluate", model, "--data", "digits", "--report", tmp_path / "r", "--json", tmp_path / "e") == 0
         printed = capsys.readouterr()
         assert printed.err == ""
-        assert re.search(r"^accuracy  \d\d\.\d\d % of 360 test rows\ncertainty ", printed.out, re.MULTILINE)
-        assert re.search(r"^class  precision %  recall %   F1 %  rows$", printed.out, re.MULTILINE)
+        assert re.search(r"^accuracy  \d\d\.\d\d % of 360 test samples\ncertainty ", printed.out, re.MULTILINE)
+        assert re.search(r"^class  precision %  recall %   F1 %  samples$", printed.out, re.MULTILINE)
         assert re.search(r"^ +0 +1 +2 +3 +4 +5 +6 +7 +8 +9$", printed.out, re.MULTILINE)
         assert printed.out.endswith(f"\nreport    {tmp_path / 'r' / 'report.html'}\n")
         assert max(map(len, printed.out.splitlines()[1:-1])) <= 80
@@ -70,9 +70,9 @@ class TestPrinted:
         assert [line.split()[0] for line in lines] == ["accuracy", "report"]
 
     def test_columns_of_the_terminal(self, model, tmp_path, capsys, monkeypatch):
-        monkeypatch.setenv("COLUMNS", "19")
+        monkeypatch.setenv("COLUMNS", "30")
         assert call("evaluate", model, "--data", "digits", "--report", tmp_path) == 0
-        assert "the matrix of 10 x 10 confusions is wider than 19 columns" in capsys.readouterr().out
+        assert "The matrix of 10 x 10 confusions is wider than 30 columns." in capsys.readouterr().out
 
     def test_words_and_rows_that_are_no_images(self, words, tmp_path, capsys):
         assert call("evaluate", words / "m", "--test-csv", words / "test.csv", "--report", tmp_path) == 0

@@ -212,7 +212,7 @@ class TestCompare:
 class TestStudy:
     def test_says_what_is_run_on_what(self, studied):
         out = " ".join(studied[1].split())
-        assert "digits: 1198 training, 239 validation and 360 test rows" in out
+        assert "digits: 1198 training, 239 validation and 360 test samples" in out
         assert "64-8-10 relu" in out
         assert "plan 3 strategies, 4 epochs, cosine" in out
 
@@ -299,7 +299,10 @@ class TestMistakes:
             (["--strategy", "auto@20% then gradient"], "unknown strategy 'auto'"),
             (["--strategy", "gradient@20%"], "after @ and a length comes 'then'"),
             (["--strategy", "gradient then one-shot"], "how long is 'gradient'?"),
-            (["--strategy", "gradient@much then one-shot"], "'much' is no part of a run; write it as 20% or 15epochs"),
+            (
+                ["--strategy", "gradient@much then one-shot"],
+                "'much' is not a part of a run",
+            ),
             (["--strategy", "gradient@2epochs then sequential"], "sequential is for one worker"),
             (["--strategy", "gradient@9epochs then one-shot"], "would take 9 epochs of "),
             (["--strategy", "swap:75%", "--epochs", "1"], "would take 1 epochs of 1, and the last at least one"),

@@ -9,8 +9,8 @@ import pytest
 from manyhands.core.errors import DataError
 from manyhands.core.samples import Samples
 from manyhands.data.dataset import Dataset, Examples, make_dataset
+from manyhands.data.resplit import head, resplit
 from manyhands.data.scaling import Scaling
-from manyhands.data.split import head, resplit
 from manyhands.training.jobs import client
 from manyhands.training.jobs.dataset_files import map_dataset, write_dataset
 from manyhands.training.jobs.distributed_read import facts_of, scatter
@@ -121,7 +121,7 @@ class Taped:
             self._tape.append(thing)
         return thing if self.rank == 0 else self._tape.pop(0)
 
-    def tell(self, text):
+    def broadcast_text(self, text):
         return self._pass_on(text)
 
     def broadcast_(self, array, root):

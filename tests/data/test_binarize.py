@@ -10,7 +10,7 @@ import manyhands
 from manyhands.core.errors import DataError, SettingsError
 from manyhands.data.catalog import DataRequest, load, load_test
 from manyhands.data.dataset import Examples, make_dataset
-from manyhands.data.split import resplit
+from manyhands.data.resplit import resplit
 from manyhands.training.jobs.dataset_files import map_dataset, write_dataset
 from manyhands.training.plan import make_plan
 from manyhands.training.run import network_settings, run

@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 
 from manyhands.core.errors import DataError, SettingsError
 from manyhands.data.dataset import Dataset, Examples, make_dataset
-from manyhands.data.split import for_validation, head, resplit
+from manyhands.data.resplit import head, resplit
+from manyhands.data.split import for_validation
 
 quick = settings(deadline=None, max_examples=60)
 

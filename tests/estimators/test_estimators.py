@@ -397,7 +397,7 @@ class TestExchange:
         with pytest.raises(NotFittedError):
             from_sklearn(neural_network.MLPClassifier())
         theirs = neural_network.MLPRegressor(hidden_layer_sizes=(4,), max_iter=2).fit(X_IRIS, Y_IRIS)
-        with pytest.raises(SettingsError, match="MLPRegressor does not become MLPClassifier"):
+        with pytest.raises(SettingsError, match="takes a fitted MLPClassifier, not MLPRegressor"):
             MLPClassifier.from_sklearn(theirs)
 
     def test_parameters_are_theirs_and_ours(self):

@@ -76,7 +76,7 @@ def interrupted(wait_for, pause=0.0, **words):
 
 @pytest.mark.parametrize(
     "words",
-    [{}, {"n_workers": 2}, {"n_workers": 2, "strategy": "periodic:1epoch"}, {"n_workers": 2, "early_stopping": True}],
+    [{}, {"n_workers": 2}, {"n_workers": 2, "strategy": "periodic:1epoch", "early_stopping": True}],
     ids=str,
 )
 def test_after_some_epochs(words):

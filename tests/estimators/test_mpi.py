@@ -62,7 +62,7 @@ def main():
 
     warnings.simplefilter("ignore")
     told = json.dumps({name: story(words) for name, words in CASES.items()})
-    everyone = join().share(told)
+    everyone = join().all_gather_texts(told)
     if join().rank == 0:
         print("\nTOLD" + json.dumps([json.loads(each) for each in everyone]))
 

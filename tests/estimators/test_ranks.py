@@ -289,7 +289,7 @@ def main():
     for name, (words, change) in SHARDED.items():
         for data in ("sharded", "whole"):
             record[f"{data} {name}"] = outcome(lambda c=change, w=words, d=data: sharded(w, c)(rank, d))
-    everyone = join().share(json.dumps(record))
+    everyone = join().all_gather_texts(json.dumps(record))
     if rank == 0:
         print("\nTOLD" + json.dumps([json.loads(each) for each in everyone]))
 

@@ -14,6 +14,7 @@ from threadpoolctl import threadpool_limits
 
 from manyhands.cli import main
 from manyhands.core.errors import DataError, DivergedError, SettingsError
+from manyhands.core.learner import FitLearner
 from manyhands.core.samples import Control, Samples
 from manyhands.data.catalog import DataRequest, load
 from manyhands.data.dataset import Dataset, Examples, make_dataset
@@ -52,7 +53,7 @@ def fitted(dataset, epochs=7, seed=3, rank=0, size=1, control=None, order=None, 
     learner = make_learner("published", settings, dataset.features, len(dataset.classes), rank=rank, seed=seed)
     order = order or order_of(dataset, rank, size)
     with threadpool_limits(1):
-        outcome = learner.run(dataset.train, order, np.full(epochs * order.steps, np.nan), control or controls())
+        outcome = learner.fit(dataset.train, order, np.full(epochs * order.steps, np.nan), control or controls())
     return learner, outcome.losses
 
 
@@ -528,3 +529,9 @@ def test_a_model_file_says_what_the_classifier_says(two, tmp_path, capsys):
     assert 50 < percent < 100
     for text in (trained, evaluated):
         assert f"accuracy  {percent:.2f} % of 360 test rows" in text
+
+
+def test_it_fits_in_one_call_and_the_mlp_takes_steps():
+    settings = network_settings(hidden=(3,))
+    assert isinstance(make_learner("published", settings, 5, 3), FitLearner)
+    assert not isinstance(make_learner("mlp", settings, 5, 3), FitLearner)

@@ -6,11 +6,9 @@ import numpy as np
 import pytest
 
 import manyhands
-from manyhands.core.errors import SettingsError
 from manyhands.core.samples import Control
 from manyhands.core.strategy import RoundContext
 from manyhands.merges.bootstrap import RATIO, bootstrap_
-from manyhands.strategies import parse_strategy
 from manyhands.teams.launch import launch
 from manyhands.training.clock import PhaseClock
 
@@ -26,7 +24,7 @@ def merged(first, second, examples, dtype=np.float64):
             asked.append(fraction)
             return np.array(second[team.rank], dtype)
 
-        bootstrap_(RoundContext(team, learner, examples[team.rank], 0.1, True, {}, SimpleNamespace(retrain=retrain)))
+        bootstrap_(RoundContext(team, learner, examples[team.rank], 0.1, True, None, SimpleNamespace(retrain=retrain)))
         return learner.parameters
 
     clocks = [PhaseClock() for _ in range(size)]
@@ -123,8 +121,3 @@ def test_the_second_training_begins_where_the_first_did():
         train(strategy, **still).model.learner.parameters for strategy in ("one-shot", "one-shot:merge=bootstrap")
     )
     np.testing.assert_allclose(corrected, plain, atol=1e-6)
-
-
-def test_own_starts_are_refused():
-    with pytest.raises(SettingsError, match="one start"):
-        parse_strategy("one-shot:merge=bootstrap,starts=own")

@@ -1,5 +1,7 @@
 """Ensemble: networks side by side answer with the mean of their logits, in training, in memory and in a file."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 
@@ -10,7 +12,6 @@ from manyhands.core.strategy import RoundContext
 from manyhands.learners.mlp.learner import MLP
 from manyhands.learners.mlp.settings import ACTIVATIONS, MLPSettings
 from manyhands.merges.ensemble import ensemble_
-from manyhands.strategies import parse_strategy
 from manyhands.teams.launch import launch
 from manyhands.training.clock import PhaseClock
 from manyhands.training.plan import make_plan
@@ -122,13 +123,14 @@ def test_all_workers_end_with_all_members(size):
     def work(team):
         own = MLP(learner.settings, FEATURES, CLASSES, rank=team.rank)
         own.parameters[:] = vectors[team.rank]
-        context = RoundContext(team, own, 4, 0.1, True, {}, None)
-        ensemble_(context)
-        return context.memory["members"], own.parameters
+        kept = []
+        ensemble_(RoundContext(team, own, 4, 0.1, True, None, SimpleNamespace(keep_ensemble=kept.append)))
+        return kept[0], own.parameters
 
     controls = [Control(stop, np.zeros(1, np.int64))] * size
     for members, parameters in launch("threads", [PhaseClock() for _ in range(size)], controls, work):
         assert members.dtype == np.float32
+        assert members.shape == vectors.shape
         assert members.tobytes() == vectors.tobytes()
         assert parameters.tobytes() == vectors[0].tobytes()
 
@@ -205,8 +207,6 @@ def test_the_last_measurement_is_the_result_s():
     assert result.curve[-1]["accuracy"] == pytest.approx(result.accuracy, abs=1e-12)
 
 
-def test_who_joins_says_so(blobs):
-    assert parse_strategy("one-shot:merge=ensemble").side_by_side
-    assert not any(parse_strategy(text).side_by_side for text in ("one-shot", "periodic:1epoch", "gradient"))
+def test_the_learner_published_has_no_ensemble(blobs):
     with pytest.raises(SettingsError, match="published"):
         make_plan(blobs, strategy="one-shot:merge=ensemble", learner="published", workers=1)

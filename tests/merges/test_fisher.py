@@ -13,11 +13,11 @@ from manyhands.data.sampler import BatchSampler
 from manyhands.learners.mlp.learner import MLP
 from manyhands.learners.mlp.settings import MLPSettings
 from manyhands.merges.fisher import fisher_
-from manyhands.strategies.one_shot import OneShot
+from manyhands.strategies import parse_strategy
 from manyhands.teams.launch import launch
 from manyhands.teams.solo import Solo
 from manyhands.training.clock import PhaseClock
-from manyhands.training.merge_services import TrainingHelper
+from manyhands.training.merge_services import RunServices
 from manyhands.training.plan import Plan
 
 
@@ -27,8 +27,8 @@ def merged(vectors, informations, dtype=np.float64):
 
     def work(team):
         learner = SimpleNamespace(parameters=np.array(vectors[team.rank], dtype))
-        helper = SimpleNamespace(fisher=lambda: np.array(informations[team.rank], dtype))
-        fisher_(RoundContext(team, learner, 10, 0.1, True, {}, helper))
+        services = SimpleNamespace(fisher=lambda: np.array(informations[team.rank], dtype))
+        fisher_(RoundContext(team, learner, 10, 0.1, True, None, services))
         return learner.parameters
 
     return launch("threads", [PhaseClock() for _ in vectors], [Control(stop, np.zeros(1, np.int64))] * size, work)
@@ -53,14 +53,14 @@ def test_the_floor_is_a_millionth():
         np.testing.assert_allclose(parameters, [6.0], rtol=1e-12)
 
 
-def helper_of(learner, table, seed=4, sharding="global", rank=0, size=1):
+def services_of(learner, table, seed=4, sharding="global", rank=0, size=1):
     batch = min(table.rows, 10)
-    plan = Plan(OneShot(), size, "threads", learner.settings, batch, 1, sharding, seed, table.rows)
+    plan = Plan(parse_strategy("one-shot"), size, "threads", learner.settings, batch, 1, sharding, seed, table.rows)
     schedule = BatchSampler(table.rows, batch, rank, size, sharding, seed)
     control = Control(np.zeros(1, np.int64), np.zeros(1, np.int64))
     team = Solo(PhaseClock())
     team.rank = rank
-    return TrainingHelper(plan, team, learner, table, schedule, control, None)
+    return RunServices(plan, team, learner, table, schedule, control, None)
 
 
 def network(rows=30, hidden=(4,), dtype="float64", activation="tanh", seed=0):
@@ -104,7 +104,7 @@ def blocks_of(learner, vector):
 
 def test_the_information_is_the_mean_squared_gradient_of_the_drawn_answer():
     learner, table = network()
-    found = blocks_of(learner, helper_of(learner, table).fisher())
+    found = blocks_of(learner, services_of(learner, table).fisher())
     squares, p = gradients_of_all_classes(learner, table)
     # The same draws: one uniform number a row, in the order of the rows in epoch 0.
     rows = BatchSampler(30, 10, 0, 1, "global", 4).epoch(0).rows
@@ -120,7 +120,7 @@ def test_the_information_does_not_look_at_labels():
     # Those of the data would make it the "empirical" one, which is not what the paper has.
     learner, table = network()
     others = Samples(table.features, (table.labels + 1) % 3, table.scale, table.shift)
-    one, other = (helper_of(learner, each).fisher() for each in (table, others))
+    one, other = (services_of(learner, each).fisher() for each in (table, others))
     assert one.tobytes() == other.tobytes()
 
 
@@ -130,7 +130,7 @@ def test_over_many_rows_the_information_is_the_expectation():
     learner, table = network(rows=1)
     squares, p = gradients_of_all_classes(learner, table)
     many = Samples(np.repeat(table.features, 1000, axis=0), np.zeros(1000, np.int32), table.scale, table.shift)
-    for name, block in blocks_of(learner, helper_of(learner, many).fisher()).items():
+    for name, block in blocks_of(learner, services_of(learner, many).fisher()).items():
         expected = np.tensordot(p[0], squares[name][0] ** 2, 1)
         assert (np.abs(block - expected) < 0.285 * (squares[name][0] ** 2).max(axis=0) + 1e-15).all()
 
@@ -140,7 +140,7 @@ def test_a_thousand_rows_are_enough(monkeypatch):
     asked = []
     gradient = learner.gradient
     monkeypatch.setattr(learner, "gradient", lambda *given: (asked.append(given[1].examples), gradient(*given))[1])
-    helper_of(learner, table).fisher()
+    services_of(learner, table).fisher()
     assert asked == [1] * 1000
 
 
@@ -151,14 +151,14 @@ def test_the_rows_are_this_worker_s():
     changed[shares[0]] = 255 - changed[shares[0]]
     other = Samples(changed, table.labels, table.scale, table.shift)
     for rank, same in ((0, False), (1, True)):
-        found = [helper_of(learner, each, sharding="fixed", rank=rank, size=2).fisher() for each in (table, other)]
+        found = [services_of(learner, each, sharding="fixed", rank=rank, size=2).fisher() for each in (table, other)]
         assert (found[0].tobytes() == found[1].tobytes()) == same
 
 
 def test_asking_changes_nothing_and_gives_the_same_again():
     learner, table = network(dtype="float32", activation="relu")
-    before, helper = learner.state(), helper_of(learner, table)
-    found = [helper.fisher(), helper.fisher()]
+    before, services = learner.state(), services_of(learner, table)
+    found = [services.fisher(), services.fisher()]
     assert found[0].tobytes() == found[1].tobytes()
     assert found[0].dtype == np.float32
     assert (found[0] >= 0).all()
@@ -173,7 +173,7 @@ def test_padding_has_no_information_and_stays_zero():
     for block in blocks_of(learner, real).values():
         block[:] = True
     assert not real.all()  # 4 units are stored as 16
-    information = helper_of(learner, table).fisher()
+    information = services_of(learner, table).fisher()
     assert not information[~real].any()
     for parameters in merged([learner.parameters, 2 * learner.parameters], [information, information]):
         assert not parameters[~real].any()

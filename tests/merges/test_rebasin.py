@@ -57,7 +57,7 @@ def merged(merge_, learners, examples=None):
 
     def work(team):
         weight = 5 if examples is None else examples[team.rank]
-        merge_(RoundContext(team, learners[team.rank], weight, 0.1, True, {}, None))
+        merge_(RoundContext(team, learners[team.rank], weight, 0.1, True, None, None))
 
     launch("threads", [PhaseClock() for _ in learners], [Control(stop, np.zeros(1, np.int64))] * size, work)
 

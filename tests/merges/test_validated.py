@@ -1,4 +1,4 @@
-"""Merges that look at validation rows: weights by score, and the greedy soup against another way of cooking it."""
+"""Merges that look at validation rows: weights by score, and the greedy soup against a literal reading of the paper."""
 
 from types import SimpleNamespace
 
@@ -34,8 +34,8 @@ def merged(merge_, vectors, score, dtype=np.float64):
 
     def work(team):
         learner = SimpleNamespace(parameters=vectors[team.rank].copy())
-        helper = SimpleNamespace(validate=lambda: (0.0, score(learner.parameters)))
-        merge_(RoundContext(team, learner, 1 + team.rank, 0.1, True, {}, helper))
+        services = SimpleNamespace(validate=lambda: (0.0, score(learner.parameters)))
+        merge_(RoundContext(team, learner, 1 + team.rank, 0.1, True, None, services))
         return learner.parameters
 
     clocks = [PhaseClock() for _ in range(size)]

@@ -356,21 +356,6 @@ def interrupted(record):
     return found
 
 
-def older(record):
-    """A file of the first version, without what came later."""
-    found = copy.deepcopy(record)
-    del found["laws"]
-    for name in ("splits", "target", "margin", "scaled"):
-        del found["settings"][name]
-    for row in found["summary"]:
-        for name in ("speedup_ci95", "verdict", "more_seeds", "target_s", "target_reached", "scaled_speedup"):
-            del row[name]
-    for each in found["runs"]:
-        for name in ("target_s", "curve", "split", "rows"):
-            del each[name]
-    return found
-
-
 def nothing_finished():
     """A study that was stopped at once."""
     return {**w1(), "interrupted": True, "sweep": None, "compare": None, "published": None}

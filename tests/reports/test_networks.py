@@ -8,10 +8,10 @@ import pytest
 
 from manyhands.core.errors import FormatError
 from manyhands.reports.csv_files import csv_files
-from manyhands.reports.figures.all import make_figures
+from manyhands.reports.figures.registry import make_figures
 from manyhands.reports.headline import answer
 from manyhands.reports.schema import complete
-from manyhands.reports.tables.all import make_tables
+from manyhands.reports.tables.registry import make_tables
 from manyhands.reports.write import write_report
 
 

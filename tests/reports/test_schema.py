@@ -1,4 +1,4 @@
-"""What counts as a record, and what older or damaged ones become."""
+"""What counts as a record, and what is made of damaged ones."""
 
 import copy
 import json
@@ -13,13 +13,13 @@ from manyhands.reports.write import read_record
 
 
 def test_completing_twice_changes_nothing(records):
-    for record in (records.w1(), records.w4(), records.older(records.compare()), records.nothing_finished()):
+    for record in (records.w1(), records.w4(), records.nothing_finished()):
         once = complete(record)
         assert complete(once) == once
 
 
 def test_the_record_itself_is_left_alone(records):
-    record = records.older(records.compare(seeds=2))
+    record = records.compare(seeds=2)
     before = copy.deepcopy(record)
     complete(record)
     assert record == before
@@ -48,30 +48,12 @@ def test_a_part_without_environment_has_the_study_s(records):
     assert parts(complete(record)).compare["environment"] == complete(record)["environment"]
 
 
-class TestOlderFiles:
-    def test_verdict_is_derived_from_the_interval(self, records):
-        record = records.compare()
-        derived = complete(records.older(record))["summary"]
-        assert [row["verdict"] for row in derived] == [row["verdict"] for row in record["summary"]]
-
-    def test_interval_of_the_speedup_is_derived_from_the_runs(self, records):
-        # Sequential 4 s and 6 s, the other 2 s and 2 s: ratios 2 and 3, the medians of resampled pairs 2, 2.5 or 3.
-        runs = [
-            records.run("sequential", 1, 0, 0.9, 4.0),
-            records.run("gradient", 2, 0, 0.9, 2.0),
-            records.run("sequential", 1, 1, 0.9, 6.0),
-            records.run("gradient", 2, 1, 0.9, 2.0),
-        ]
-        record = {**records.compare(seeds=1), "runs": runs, "summary": records.summary(runs)}
-        row = complete(records.older({**record, "laws": []}))["summary"][1]
-        assert row["speedup_ci95"] == [2.0, 3.0]
-
-    def test_one_seed_has_no_interval_and_is_undecided(self, records):
-        for row in complete(records.older(records.compare(seeds=1)))["summary"][1:]:
-            assert (row["verdict"], row["speedup_ci95"]) == ("undecided", None)
-
-    def test_scaled_runs_get_no_verdict(self, records):
-        assert {row["verdict"] for row in complete(records.compare(scaled=True))["summary"]} == {None}
+def test_rows_that_were_compared_need_a_verdict(records):
+    assert {row["verdict"] for row in complete(records.compare(scaled=True))["summary"]} == {None}
+    record = records.compare()
+    record["summary"][2]["verdict"] = None
+    with pytest.raises(FormatError, match=r"^summary\[2\]\.verdict is missing"):
+        complete(record)
 
 
 class TestReading:

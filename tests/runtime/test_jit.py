@@ -116,7 +116,7 @@ def run_tiny(tmp_path, cache, more=""):
 
 def test_compiling_is_announced_once_and_reading_the_cache_is_not(tmp_path):
     told, result = run_tiny(tmp_path, tmp_path / "cache")
-    assert told.startswith("told: INFO compiling for this machine")
+    assert told.startswith("told: INFO compiling kernels for this CPU")
     assert result == "1.0 2.0"
     assert sorted(path.suffix for path in (tmp_path / "cache").rglob("*.nb?")) == [".nbc", ".nbc"]
     assert run_tiny(tmp_path, tmp_path / "cache") == ["1.0 2.0"]
@@ -127,12 +127,12 @@ def test_without_a_writable_cache_nothing_is_written_beside_the_sources(tmp_path
     sources = Path(manyhands.__file__).parent
     before = sorted(sources.rglob("*.nb?"))
     more = """
-from manyhands.runtime.shared_reduce import new_cells, wait
-print(wait(new_cells(), 1))
+from manyhands.runtime.shared_reduce import new_barrier_state, wait
+print(wait(new_barrier_state(), 1))
 """
     why, told, result, waited = run_tiny(tmp_path, tmp_path / "file" / "cache", more)
     assert why.startswith("told: WARNING compiled code is not kept")
-    assert told.startswith("told: INFO compiling for this machine")
+    assert told.startswith("told: INFO compiling kernels for this CPU")
     assert (result, waited) == ("1.0 2.0", "0")
     assert sorted(sources.rglob("*.nb?")) == before
     assert sorted(path.name for path in tmp_path.rglob("*") if path.name != "__pycache__") == ["file", "tiny.py"]

@@ -11,7 +11,7 @@ from hypothesis.extra.numpy import arrays
 
 from manyhands.runtime import shared_reduce
 from manyhands.runtime.jit import compiled
-from manyhands.runtime.partition import bounds_of, part_of
+from manyhands.runtime.partition import bounds_of
 from manyhands.runtime.shared_reduce import (
     ARRIVED,
     BLOCK,
@@ -19,7 +19,7 @@ from manyhands.runtime.shared_reduce import (
     LOST,
     arrive_and_wait,
     combine_here,
-    new_cells,
+    new_barrier_state,
     reduce,
     wait,
 )
@@ -72,10 +72,10 @@ def meetings_in(room, vectors):
 @pytest.fixture(scope="module", autouse=True)
 def compiled_before():
     """Compile, so that no time measured below is a compiler's."""
-    wait(new_cells(), 1)
+    wait(new_barrier_state(), 1)
     for dtype in (np.float32, np.float64):
         room = ThreadGroup(1)
-        reduce(meetings_in(room, [np.zeros(3, dtype)])[0], True, np.zeros(3, dtype), True)
+        reduce(meetings_in(room, [np.zeros(3, dtype)])[0], True, np.zeros(3, dtype))
 
 
 # Waiting.
@@ -83,7 +83,7 @@ def compiled_before():
 
 @pytest.mark.parametrize(("size", "times"), [(1, 100), (2, 4000), (5, 1000)])
 def test_nobody_is_released_before_all_are_there(size, times):
-    cells, arrived = new_cells(size), np.zeros((times, size), np.int64)
+    cells, arrived = new_barrier_state(size), np.zeros((times, size), np.int64)
 
     def work(rank):
         answers, missing = set(), 0
@@ -124,7 +124,7 @@ def test_generations_go_on_where_32_bits_end():
 
 def test_with_more_workers_than_cores_they_look_less_before_they_sleep(monkeypatch):
     monkeypatch.setattr(shared_reduce, "allowed_cores", lambda: {0, 1, 2})
-    looks = [int(new_cells(size)[shared_reduce._PATIENCE]) for size in (1, 3, 4, 100)]
+    looks = [int(new_barrier_state(size)[shared_reduce._PATIENCE]) for size in (1, 3, 4, 100)]
     assert looks[0] == looks[1] > looks[2] == looks[3]
 
 
@@ -151,12 +151,12 @@ def test_who_comes_to_a_team_called_off_is_told_at_once():
     assert [wait(room.cells, 2), wait(room.cells, 2)] == [1, 1]  # the first and the last to arrive
     vector = np.ones(5)
     meeting = meetings_in(ThreadGroup(2), [vector] * 2)[1]._replace(cells=room.cells)
-    assert reduce(meeting, True, vector, True) == 1
+    assert reduce(meeting, True, vector) == 1
     assert vector.tolist() == [1] * 5
 
 
 def test_waiting_for_who_is_late_takes_next_to_no_processor_time():
-    cells = new_cells(2)
+    cells = new_barrier_state(2)
 
     def work(rank):
         if rank == 1:
@@ -186,12 +186,12 @@ def rounds(draw):
     return vectors, weights
 
 
-def hold(vectors, weights, normalize, everyone):
+def hold(vectors, weights, normalize):
     """Hold a round over copies of the vectors; return the copies."""
     room, copies = ThreadGroup(len(vectors)), [vector.copy() for vector in vectors]
     meetings = meetings_in(room, copies)
     room.weights[:] = weights
-    answers = together(len(copies), lambda rank: reduce(meetings[rank], normalize, copies[rank], everyone))
+    answers = together(len(copies), lambda rank: reduce(meetings[rank], normalize, copies[rank]))
     assert answers == [0] * len(copies)
     return copies
 
@@ -206,40 +206,26 @@ def expected_of(vectors, weights, normalize):
 @given(rounds(), st.booleans())
 def test_everyone_gets_the_same_bits_of_the_weighted_mean_or_sum(drawn, normalize):
     vectors, weights = drawn
-    held = hold(vectors, weights, normalize, True)
+    held = hold(vectors, weights, normalize)
     scale = 1000 * (1 if normalize else sum(weights))
     np.testing.assert_allclose(held[0], expected_of(vectors, weights, normalize), rtol=1e-6, atol=1e-6 * scale)
     assert {vector.tobytes() for vector in held} == {held[0].tobytes()}
 
 
-@settings(deadline=None, max_examples=40)
-@given(rounds(), st.booleans())
-def test_else_everyone_gets_the_bits_of_its_own_part_only(drawn, normalize):
-    vectors, weights = drawn
-    whole, parts = (hold(vectors, weights, normalize, everyone) for everyone in (True, False))
-    for rank, (before, after) in enumerate(zip(vectors, parts, strict=True)):
-        expected = before.copy()
-        part = part_of(len(before), len(vectors), rank, before.itemsize)
-        expected[part] = whole[0][part]
-        assert after.tobytes() == expected.tobytes()
-
-
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
-@pytest.mark.parametrize("everyone", [True, False])
 @pytest.mark.parametrize("which", [0, 1, 2])
-def test_a_weight_of_zero_leaves_a_vector_out_nan_and_all(dtype, everyone, which):
+def test_a_weight_of_zero_leaves_a_vector_out_nan_and_all(dtype, which):
     vectors = [np.full(300, rank + 1, dtype) for rank in range(3)]
     vectors[which][:] = np.nan
     weights = [0.0 if rank == which else 2.0 for rank in range(3)]
     mean = sum(rank + 1 for rank in range(3) if rank != which) / 2
-    for rank, vector in enumerate(hold(vectors, weights, True, everyone)):
-        part = slice(None) if everyone else part_of(300, 3, rank, vector.itemsize)
-        assert (vector[part] == mean).all()
+    for vector in hold(vectors, weights, True):
+        assert (vector == mean).all()
 
 
 def test_a_vector_that_counts_shows_its_nan():
     vectors = [np.full(40, number, np.float32) for number in (1, np.nan)]
-    assert np.isnan(hold(vectors, [1.0, 0.5], True, True)).all()
+    assert np.isnan(hold(vectors, [1.0, 0.5], True)).all()
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
@@ -253,5 +239,5 @@ def test_who_has_all_vectors_gets_the_bits_that_a_team_gets(dtype):
         bounds=bounds_of(5000, 1, out.itemsize),
     )
     combine_here(alone, True, out)
-    assert out.tobytes() == hold(vectors, weights, True, True)[0].tobytes()
+    assert out.tobytes() == hold(vectors, weights, True)[0].tobytes()
     assert [vector.tobytes() for vector in brought] == [vector.tobytes() for vector in vectors]

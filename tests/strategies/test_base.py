@@ -1,15 +1,11 @@
-"""What local strategies share: what becomes of the optimizer's state, and which options are refused."""
+"""What rules with merges share: what becomes of the optimizer's state."""
 
 import numpy as np
-import pytest
 
-from manyhands.core.errors import SettingsError
 from manyhands.core.samples import Control
 from manyhands.learners.mlp.learner import MLP
 from manyhands.learners.mlp.settings import MLPSettings
-from manyhands.strategies.base import RoundOptions, average_state_
-from manyhands.strategies.easgd import EASGD
-from manyhands.strategies.hogwild import Hogwild
+from manyhands.strategies.base import average_state_
 from manyhands.teams.launch import launch
 from manyhands.training.clock import PhaseClock
 
@@ -30,9 +26,3 @@ def test_averaged_state_counts_the_steps_of_who_has_taken_most():
         assert learner.steps_taken == 9
         for vector in learner.optimizer_state.values():
             np.testing.assert_array_equal(vector, 2.25)
-
-
-@pytest.mark.parametrize("strategy", [EASGD, Hogwild])
-def test_who_holds_no_rounds_has_no_options_for_them(strategy):
-    with pytest.raises(SettingsError, match="merge=fisher"):
-        strategy(options=RoundOptions(merge="fisher"))

@@ -5,11 +5,11 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from manyhands.core.errors import SettingsError
+from manyhands.core.strategy import Needs
 from manyhands.data.sampler import BatchSampler
 from manyhands.strategies import parse_strategy
 from manyhands.strategies.minibatch import Minibatch
-from manyhands.training.plan import Plan, make_plan
+from manyhands.training.plan import make_plan
 from manyhands.training.run import network_settings, run
 
 SMALL = {"settings": network_settings(hidden=(12,), learning_rate=0.01), "batch": 25, "seed": 3}
@@ -20,20 +20,8 @@ def parameters(result):
 
 
 def test_five_epochs_on_fixed_shares_are_the_papers():
-    strategy = Minibatch()
-    assert (strategy.passes, strategy.sharding, strategy.parallel) == (5, "fixed", True)
-    assert strategy == parse_strategy("minibatch")
-
-
-def test_a_message_says_what_would_do():
-    with pytest.raises(SettingsError, match=r"minibatch:often: .* whole number from 1 on, as in minibatch:5epochs"):
-        parse_strategy("minibatch:often")
-
-
-def test_a_plan_keeps_it_through_its_description(blobs):
-    plan = make_plan(blobs, strategy="minibatch:3", workers=2, **SMALL)
-    assert Plan.from_description(plan.describe()) == plan
-    assert plan.strategy.name == "minibatch:3epochs"
+    assert parse_strategy("minibatch").rules == (Minibatch(),)
+    assert Minibatch().needs == Needs(fixed_shards=True, passes=5)
 
 
 @pytest.mark.parametrize("workers", [2, 3])

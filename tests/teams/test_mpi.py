@@ -58,8 +58,6 @@ def collectives(team):
             for root in range(team.size):
                 note(f"broadcast {root} {place}", team.broadcast_, vector_of(team.rank, length, dtype, 5), root)
             vector = vector_of(team.rank, length, dtype, 6)
-            part = note(f"reduce_scatter {place}", team.reduce_scatter_, vector)
-            found[f"part {place}"] = np.array([part.start, part.stop])
             note(f"all_gather {place}", team.all_gather_, vector)
             rows = note(f"gather {place}", team.gather, vector_of(team.rank, length, dtype, 7))
             if rows is not None:
@@ -101,10 +99,11 @@ def texts_and_arrays(world):
     """Return what World's own collectives give this process, as plain data."""
     mine = np.arange(12, dtype=np.uint8).reshape(4, 3) + 100 * (world.rank == 1)
     found = {
-        "share": world.share(TEXTS[world.rank]),
-        "share nothing": world.share(""),
-        "tell": [
-            world.tell(text if world.rank == 0 else "not heard", idle=index == 1) for index, text in enumerate(TEXTS)
+        "texts": world.all_gather_texts(TEXTS[world.rank]),
+        "texts of nothing": world.all_gather_texts(""),
+        "broadcast text": [
+            world.broadcast_text(text if world.rank == 0 else "not heard", idle=index == 1)
+            for index, text in enumerate(TEXTS)
         ],
     }
     for root in range(world.size):
@@ -127,7 +126,6 @@ def texts_and_arrays(world):
         share = np.full((rows[world.rank], *array.shape[1:]), -1, array.dtype)
         world.scatter(array if world.rank == 0 else None, rows, share)
         found[f"scatter {name}"] = share.tolist()
-        found[f"all_gather {name}"] = world.all_gather(share).tolist()
     return found
 
 
@@ -245,16 +243,11 @@ def test_a_broadcast_copies_the_vector_of_any_root(answers):
         assert all(arrays[f"broadcast {root} float32 1001"].tobytes() == sent for arrays in answers.arrays)
 
 
-def test_reduce_scatter_gives_each_process_its_part_and_all_gather_all_of_them(answers):
-    answers.same_bits("reduce_scatter", "all_gather", "part")
-    for rank, arrays in enumerate(answers.arrays):
-        mine, own = part_of(1001, answers.size, rank), vector_of(rank, 1001, np.float32, 6)
-        assert arrays["part float32 1001"].tolist() == [mine.start, mine.stop]
-        scattered, whole = arrays["reduce_scatter float32 1001"], arrays["all_gather float32 1001"]
-        assert scattered[mine].tobytes() == whole[mine].tobytes()
-        assert scattered[: mine.start].tobytes() == own[: mine.start].tobytes()
-        assert scattered[mine.stop :].tobytes() == own[mine.stop :].tobytes()
-        assert whole.tobytes() == answers.arrays[0]["all_gather float32 1001"].tobytes()
+def test_all_gather_gives_everyone_the_part_of_each(answers):
+    answers.same_bits("all_gather")
+    parts = [vector_of(rank, 1001, np.float32, 6)[part_of(1001, answers.size, rank)] for rank in range(answers.size)]
+    for arrays in answers.arrays:
+        assert arrays["all_gather float32 1001"].tobytes() == np.concatenate(parts).tobytes()
 
 
 def test_only_rank_0_gathers(answers):
@@ -273,7 +266,7 @@ def test_bytes_sent_counts_one_vector_per_round_as_with_threads(answers):
         for name in (name for name in threads if name.endswith(" sent")):
             assert arrays[name] == threads[name], name
     last = answers.arrays[-1]
-    for name in ("mean", "sum", "reduce_scatter", "all_gather", "gather"):
+    for name in ("mean", "sum", "all_gather", "gather"):
         assert last[f"{name} float32 1001 sent"] == 4004
     assert last[f"broadcast {answers.size - 1} float32 1001 sent"] == 4004
     assert last["broadcast 0 float32 1001 sent"] == 0
@@ -293,12 +286,12 @@ def test_waiting_is_charged_as_communication(answers):
 
 
 def test_texts_are_shared_in_rank_order(answers):
-    assert answers.world("share") == [TEXTS[: answers.size]] * answers.size
-    assert answers.world("share nothing") == [[""] * answers.size] * answers.size
+    assert answers.world("texts") == [TEXTS[: answers.size]] * answers.size
+    assert answers.world("texts of nothing") == [[""] * answers.size] * answers.size
 
 
 def test_rank_0_tells_all(answers):
-    assert answers.world("tell") == [TEXTS] * answers.size
+    assert answers.world("broadcast text") == [TEXTS] * answers.size
 
 
 def test_arrays_of_any_dtype_are_broadcast(answers):
@@ -311,14 +304,13 @@ def test_arrays_of_any_dtype_are_broadcast(answers):
     assert answers.world("broadcast nothing") == [[0, 3]] * answers.size
 
 
-def test_rows_are_scattered_and_gathered_whatever_their_shape_and_number(answers):
+def test_rows_are_scattered_whatever_their_shape_and_number(answers):
     rows = [0 if rank == 1 else rank + 1 for rank in range(answers.size)]
     ends = np.cumsum(rows)
     whole = np.arange(2.0 * sum(rows)).reshape(-1, 2)
     for name, array in (("table", whole), ("column", whole[:, 0].astype(int))):
         shares = [array[end - count : end].tolist() for end, count in zip(ends, rows, strict=True)]
         assert answers.world(f"scatter {name}") == shares
-        assert answers.world(f"all_gather {name}") == [array.tolist()] * answers.size
 
 
 def test_outside_of_any_job_a_process_is_alone(tmp_path):
@@ -327,7 +319,8 @@ def test_outside_of_any_job_a_process_is_alone(tmp_path):
         "assert joined() is None\n"
         "world = join()\n"
         "assert join() is world is joined()\n"
-        "print(world.rank, world.size, world.watch, world.share('é'), world.tell('ü'), world.call_off(0, 'fails'))"
+        "texts = world.all_gather_texts('é'), world.broadcast_text('ü')\n"
+        "print(world.rank, world.size, world.watch, *texts, world.call_off(0, 'fails'))"
     )
     environment = mpi_environment.job_environment(mpi_environment.kind_of(worlds.library())) | {
         "PYTHONIOENCODING": "utf-8"

@@ -11,6 +11,7 @@ import uuid
 import pytest
 
 from manyhands.teams import startup_watchdog
+from manyhands.teams.startup_watchdog import StartupCheck
 
 pytestmark = pytest.mark.skipif(not os.path.isdir("/proc/self"), reason="processes are found in /proc")  # noqa: PTH112
 
@@ -86,9 +87,41 @@ def test_a_process_that_waits_for_a_stopped_one_is_ended_with_the_reason(start):
 
 def test_who_waits_for_a_slow_one_is_left_alone(start):
     start(1, WAITS)
-    waiting = start(0, GUARDED, 2.5)
+    waiting = start(0, GUARDED, 0.2)
     out, said = waiting.communicate(timeout=60)
     assert (waiting.returncode, out, said) == (0, "came up\n", "")
+
+
+def looks(patience, *seen):
+    """Return what is said at each look of one second, at a job whose ranks 0 and 2 are here: (stopped, gone)."""
+    check = StartupCheck(patience, 100.0)
+    return [check.look(101.0 + second, stopped, gone, [2, 0]) for second, (stopped, gone) in enumerate(seen)]
+
+
+def test_a_stopped_one_is_waited_for_until_the_patience_is_over():
+    stopped, fine = ({1: 77}, None), ({}, None)
+    assert looks(3, stopped, stopped, fine, stopped, stopped, fine) == [None] * 6  # it went on in between
+    *before, said = looks(3, stopped, stopped, stopped)
+    assert before == [None] * 2
+    assert said.startswith("worker 1 (process 77) has been stopped for 3 s while the job was coming up")
+
+
+@pytest.mark.parametrize(
+    ("gone", "who"),
+    [([1], "worker 1 has"), ([1, 3], "workers 1, 3 have"), ([], "some of its workers on this machine have")],
+)
+def test_those_who_have_ended_are_waited_for_until_the_patience_is_over(gone, who):
+    *before, said = looks(3, ({}, None), ({}, gone), ({}, gone), ({}, gone))
+    assert before == [None] * 3
+    assert said.startswith(f"{who} ended without joining this MPI job")
+
+
+@pytest.mark.parametrize(("patience", "seconds"), [(8, 301), (400, 401)])
+def test_those_who_cannot_be_seen_are_waited_for_some_minutes(patience, seconds):
+    said = looks(patience, *[({}, None)] * seconds)
+    assert set(said[:-1]) == {None}
+    assert said[-1].startswith(f"MPI has not come up within {seconds} s")
+    assert "there are worker 0, 2 (" in said[-1]
 
 
 def call_it_launcher(monkeypatch, yes=True):

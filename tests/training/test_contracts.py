@@ -4,12 +4,13 @@ A new strategy, team or learner enters by one line. The MPI jobs, one for each n
 """
 
 import functools
+import itertools
 from dataclasses import replace
 
 import numpy as np
 import pytest
 
-from manyhands.core.errors import ManyhandsError, SettingsError
+from manyhands.core.errors import ManyhandsError
 from manyhands.core.learner import RunOutcome
 from manyhands.learners import LEARNERS as LEARNER_MAKERS
 from manyhands.learners import make_learner
@@ -51,33 +52,37 @@ FAMILY = [
     "one-shot:merge=rebasin,starts=own",
     "one-shot:merge=ensemble",
 ]
-"""Every other way to agree: with one learner, and with three workers or one."""
+"""All other strategies: with one learner, and with three workers or one."""
 ASYNCHRONOUS = ["easgd:3", "hogwild"]
 """No two runs are alike, and only workers that share memory can."""
 WORKERS = [1, 2, 3, 4]
-TEAMS = [(team, workers) for team in ("threads", "mpi") for workers in WORKERS]
 LEARNERS = {
     "relu-adam": {"hidden": (20,)},
     "tanh-sgd": {"hidden": (9, 6), "activation": "tanh", "optimizer": "sgd", "learning_rate": 0.05},
 }
 
 
-def cases(*teams, numbers=WORKERS, learners=tuple(LEARNERS)):
+def cases(team, numbers=WORKERS):
+    """Every strategy with every number of workers; learners take turns, so each meets every strategy and number."""
     return [
         pytest.param(strategy, team, workers, learner, id=f"{strategy}-{team}{workers}-{learner}")
-        for strategy in STRATEGIES
-        for team, workers in TEAMS
-        for learner in learners
-        if team in teams and workers in numbers and (strategy != "sequential" or workers == 1)
+        for place, strategy in enumerate(STRATEGIES)
+        for workers in numbers
+        for learner in [tuple(LEARNERS)[(place + workers) % 2]]
+        if strategy != "sequential" or workers == 1
     ]
 
 
-def family(*teams, workers=(3,)):
+def family(team):
+    return [pytest.param(strategy, team, 3, "relu-adam", id=f"{strategy}-{team}3") for strategy in FAMILY]
+
+
+def with_sharding(cases):
+    """Add a sharding to each case; two in a row have the same, so it meets every learner and number of workers."""
+    kinds = ("global", "global", "fixed", "fixed")
     return [
-        pytest.param(strategy, team, number, "relu-adam", id=f"{strategy}-{team}{number}")
-        for strategy in FAMILY
-        for team in teams
-        for number in workers
+        pytest.param(*case.values, kinds[place % 4], id=f"{case.id}-{kinds[place % 4]}")
+        for place, case in enumerate(cases)
     ]
 
 
@@ -97,14 +102,9 @@ FOREIGN = ["Softmax", "Moments"]
 """Learners of tests/learners/foreign.py: not the MLP, and not known to processes, so threads run them."""
 
 
-@pytest.fixture(scope="module")
-def runner(blobs):
-    """Carries out all runs on the blobs, those of the team mpi in jobs that stay until the module's end.
-
-    The test rows serve for validation, too: nothing is claimed about accuracy here.
-    """
-    with Runner(replace(blobs, validation=blobs.test)) as one:
-        yield one
+@pytest.fixture
+def runner(blobs_runner):
+    return blobs_runner
 
 
 def train(runner, strategy, team="threads", workers=1, learner="relu-adam", **changes):
@@ -125,9 +125,7 @@ def bits(result) -> bytes:
     return result.model.learner.parameters.tobytes()
 
 
-@pytest.mark.parametrize(
-    ("strategy", "team", "workers", "learner"), [*THREADS, *cases("mpi", numbers=[3]), *family("threads", "mpi")]
-)
+@pytest.mark.parametrize(("strategy", "team", "workers", "learner"), [*THREADS, *family("threads")])
 def test_same_seed_same_bits(runner, strategy, team, workers, learner):
     results = [how(runner, strategy, team, workers, learner) for how in (trained, train)]
     assert bits(results[0]) == bits(results[1])
@@ -135,14 +133,8 @@ def test_same_seed_same_bits(runner, strategy, team, workers, learner):
 
 
 @pytest.mark.parametrize(
-    ("strategy", "_team", "workers", "learner"),
-    [
-        *cases("mpi", learners=["relu-adam"]),
-        *cases("mpi", numbers=[2], learners=["tanh-sgd"]),
-        *family("mpi"),
-    ],
+    ("strategy", "_team", "workers", "learner", "sharding"), with_sharding([*cases("mpi"), *family("mpi")])
 )
-@pytest.mark.parametrize("sharding", ["global", "fixed"])
 def test_threads_and_mpi_end_with_the_same_bits(runner, strategy, _team, workers, learner, sharding):
     threads, mpi = (trained(runner, strategy, team, workers, learner, sharding) for team in ("threads", "mpi"))
     assert (threads.plan.team == "mpi", mpi.plan.team == "mpi") == (False, True)
@@ -188,12 +180,6 @@ def test_asynchronous_workers_do_their_part_and_learn(runner, strategy, workers)
     assert np.isfinite(result.model.learner.parameters).all()
 
 
-@pytest.mark.parametrize("strategy", ASYNCHRONOUS)
-def test_asynchronous_workers_need_common_memory(runner, strategy):
-    with pytest.raises(SettingsError, match="share memory"):
-        train(runner, strategy, "mpi", 2)
-
-
 @pytest.mark.parametrize(
     ("strategy", "team", "workers", "learner"),
     [
@@ -211,11 +197,13 @@ def test_it_learns(runner, strategy, team, workers, learner):
     assert result.losses[-1] < 0.7 * result.losses[0]
 
 
-@pytest.mark.parametrize("strategy", [*STRATEGIES[1:], *FAMILY, *ASYNCHRONOUS])
-@pytest.mark.parametrize("learner", LEARNERS)
+@pytest.mark.parametrize(
+    ("strategy", "learner"),
+    [*zip([*STRATEGIES[1:], *FAMILY, *ASYNCHRONOUS], itertools.cycle(LEARNERS)), ("gradient", "relu-adam")],
+)
 def test_one_worker_is_sequential_to_the_bit(runner, strategy, learner):
     parsed = parse_strategy(strategy)
-    if parsed.passes > 1 or parsed.alone:
+    if parsed.needs.passes > 1 or parsed.needs.acts_on_single_worker:
         pytest.skip("goes through its rows in another way, or has outer steps even alone, and says so")
     sequential = trained(runner, "sequential", learner=learner)
     # One-shot keeps fixed shares, and shuffles them in an order of its own; here everyone has the same.
@@ -260,9 +248,9 @@ def test_a_global_batch_smaller_than_the_team_leaves_workers_idle_but_correct(ru
     assert train(runner, "periodic:1epoch", workers=4, batch=4).steps == 26 * EPOCHS
 
 
-@pytest.mark.parametrize(("strategy", "team", "workers", "learner"), cases("threads"))
+@pytest.mark.parametrize(("strategy", "team", "workers", "learner"), THREADS)
 def test_rounds_in_the_kernel_give_the_bits_of_rounds_in_python(blobs, strategy, team, workers, learner, monkeypatch):
-    # Who listens is told between rounds, so nothing is fused then; 250 rows at once make calls of two epochs.
+    # Listeners are called between rounds, so nothing is fused then; 250 rows at once make calls of two epochs.
     # (The team mpi, whose listeners live in its processes, never fuses: compiled code sends no messages.)
     monkeypatch.setattr("manyhands.training.loop._ROWS_AT_ONCE", 250)
     settings = network_settings(**LEARNERS[learner])
@@ -279,12 +267,6 @@ def test_rounds_in_the_kernel_give_the_bits_of_rounds_in_python(blobs, strategy,
 def test_every_strategy_is_in_the_table():
     listed = {name.partition(":")[0].partition("@")[0] for name in [*STRATEGIES, *FAMILY, *ASYNCHRONOUS]}
     assert listed == set(MAKERS)
-
-
-@pytest.mark.parametrize("strategy", ["slowmo:7,beta=0.5", "diloco:1epoch"])
-def test_outer_steps_change_something_even_alone(runner, strategy):
-    assert parse_strategy(strategy).alone
-    assert bits(train(runner, strategy)) != bits(train(runner, "sequential"))
 
 
 def test_seeds_differ(runner):
@@ -321,9 +303,12 @@ def train_foreign(blobs, kind, strategy, workers=1, listeners=(), epochs=EPOCHS,
     return run(make_plan(blobs, strategy=strategy, workers=workers, **how), blobs, listeners=listeners, start=start)
 
 
-@pytest.mark.parametrize("kind", FOREIGN)
 @pytest.mark.parametrize(
-    ("strategy", "workers"), [("sequential", 1), *((each, n) for each in STRATEGIES[1:] for n in (1, 2, 3))]
+    ("strategy", "workers", "kind"),
+    [
+        *(("sequential", 1, kind) for kind in FOREIGN),
+        *((each, n, FOREIGN[(place + n) % 2]) for place, each in enumerate(STRATEGIES[1:]) for n in (1, 2, 3)),
+    ],
 )
 def test_learners_that_are_not_the_mlp_keep_the_contract(blobs, made, kind, strategy, workers):
     result = train_foreign(blobs, kind, strategy, workers)

@@ -17,7 +17,7 @@ from manyhands.learners.mlp.learner import MLP
 from manyhands.training.model import scores
 from manyhands.training.plan import make_plan
 from manyhands.training.result import TrainingResult
-from manyhands.training.run import Runner, network_settings, run
+from manyhands.training.run import network_settings, run
 
 pytest.importorskip("mpi4py")
 
@@ -38,11 +38,9 @@ WORKERS = [1, 2, 4]
 CASES = [(strategy, n) for strategy in STEPS for n in WORKERS if strategy != "sequential" or n == 1]
 
 
-@pytest.fixture(scope="module")
-def runner(blobs):
-    """Carries out all runs on the blobs, those of the team mpi in jobs that stay until the module's end."""
-    with Runner(blobs) as one:
-        yield one
+@pytest.fixture
+def runner(blobs_runner):
+    return blobs_runner
 
 
 def plan_for(dataset, strategy, workers, team="threads", **changes):

@@ -16,7 +16,7 @@ from manyhands.learners.mlp.settings import MLPSettings
 from manyhands.teams.solo import Solo
 from manyhands.training.clock import PhaseClock
 from manyhands.training.loop import StoppedError
-from manyhands.training.merge_services import TrainingHelper
+from manyhands.training.merge_services import RunServices
 from manyhands.training.plan import Plan, make_plan
 
 
@@ -72,16 +72,22 @@ def scene(dataset, rank=0, workers=2, epochs=4, batch=25, seed=3, validation=Non
     order = schedule.epoch(0)
     untold = Control(np.zeros(1, np.int64), np.zeros(1, np.int64))
     MLP.run(learner, dataset.train, order, np.full(order.steps, 0.01), untold)
-    helper = TrainingHelper(plan, team, learner, dataset.train, schedule, control, validation)
+    services = RunServices(plan, team, learner, dataset.train, schedule, control, validation)
     return SimpleNamespace(
-        plan=plan, learner=learner, team=team, schedule=schedule, control=control, helper=helper, table=dataset.train
+        plan=plan,
+        learner=learner,
+        team=team,
+        schedule=schedule,
+        control=control,
+        services=services,
+        table=dataset.train,
     )
 
 
 def test_the_learner_is_as_it_was_bit_for_bit(blobs):
     now = scene(blobs)
     before, bound = now.learner.state(), now.learner.parameters
-    second = now.helper.retrain(0.5)
+    second = now.services.retrain(0.5)
     after = now.learner.state()
     assert before.keys() == after.keys()
     assert all(after[name].tobytes() == value.tobytes() for name, value in before.items())
@@ -95,10 +101,10 @@ def test_the_learner_is_as_it_was_bit_for_bit(blobs):
 
 def test_the_same_again(blobs):
     now, other = scene(blobs), scene(blobs, seed=4)
-    one, again = (now.helper.retrain(0.5).tobytes() for _ in range(2))
+    one, again = (now.services.retrain(0.5).tobytes() for _ in range(2))
     assert one == again
-    assert scene(blobs).helper.retrain(0.5).tobytes() == one
-    assert other.helper.retrain(0.5).tobytes() != one
+    assert scene(blobs).services.retrain(0.5).tobytes() == one
+    assert other.services.retrain(0.5).tobytes() != one
 
 
 @pytest.mark.parametrize(("fraction", "rows", "steps"), [(0.1, 5, 1), (0.5, 26, 2), (0.01, 1, 1), (1.0, 51, 5)])
@@ -106,7 +112,7 @@ def test_the_rows_are_a_part_of_this_worker_s(blobs, fraction, rows, steps):
     # Worker 0 of 2 has rows 0..50: a tenth of 51 is 5, a half 26 (25.5, to even). 5 steps an epoch: 0.5, to even 0, but
     # at least one; 2.5, to even 2.
     now = scene(blobs)
-    now.helper.retrain(fraction)
+    now.services.retrain(fraction)
     kept = set(now.learner.orders[0].rows.tolist())
     assert len(now.learner.orders) == 4
     for order in now.learner.orders:
@@ -115,14 +121,14 @@ def test_the_rows_are_a_part_of_this_worker_s(blobs, fraction, rows, steps):
         assert order.steps == steps
         assert (np.diff(order.bounds) >= rows // steps).all()
         assert (order.global_rows == 25).all()
-    assert now.helper.settle() == 4 * rows
+    assert now.services.pop_examples() == 4 * rows
 
 
 def test_every_epoch_has_an_order_of_its_own_and_every_worker_rows_of_its_own(blobs):
     drawn = []
     for rank in range(2):
         now = scene(blobs, rank=rank)
-        now.helper.retrain(0.5)
+        now.services.retrain(0.5)
         orders = [tuple(order.rows.tolist()) for order in now.learner.orders]
         assert len(set(orders)) == 4
         drawn.append(set(orders[0]))
@@ -133,7 +139,7 @@ def test_every_epoch_has_an_order_of_its_own_and_every_worker_rows_of_its_own(bl
 def test_the_second_training_begins_at_the_run_s_start(blobs):
     # Run by hand: the same start, Adam from zero, the recorded rows.
     now = scene(blobs)
-    found = now.helper.retrain(0.5)
+    found = now.services.retrain(0.5)
     twin = MLP(now.learner.settings, blobs.features, 3)
     twin.initialize(generator(3, "init"))
     for order in now.learner.orders:
@@ -146,26 +152,26 @@ def test_the_rates_are_those_of_the_same_times(blobs):
     now = scene(blobs, epochs=2, batch=11)
     assert now.plan.steps_per_epoch == 10
     plan = Counting(**{each.name: getattr(now.plan, each.name) for each in fields(Plan)})
-    helper = TrainingHelper(plan, now.team, now.learner, now.table, now.schedule, now.control, None)
-    helper.retrain(0.5)
+    services = RunServices(plan, now.team, now.learner, now.table, now.schedule, now.control, None)
+    services.retrain(0.5)
     rates = np.round(1e4 * np.concatenate(now.learner.rates)).astype(int)
     assert rates.tolist() == [1, 3, 5, 7, 9, 11, 13, 15, 17, 19]
 
 
 def test_examples_are_counted_once(blobs):
     now = scene(blobs)
-    assert now.helper.settle() == 0
-    now.helper.retrain(0.1)
-    now.helper.retrain(0.5)
-    assert now.helper.settle() == 4 * (5 + 26)
-    assert now.helper.settle() == 0
+    assert now.services.pop_examples() == 0
+    now.services.retrain(0.1)
+    now.services.retrain(0.5)
+    assert now.services.pop_examples() == 4 * (5 + 26)
+    assert now.services.pop_examples() == 0
 
 
 def test_who_watches_the_steps_is_not_misled(blobs):
     # The watch of an MPI job takes a worker whose progress stands still for one that hangs, unless it is away or
     # waits for the others: in a second training either the run's own progress must go on, or the worker be away.
     now = scene(blobs)
-    now.helper.retrain(0.5)
+    now.services.retrain(0.5)
     goes_on = [control.progress is now.control.progress for control in now.learner.controls]
     assert all(each or away for each, away in zip(goes_on, now.learner.elsewhere, strict=True))
 
@@ -174,14 +180,14 @@ def test_a_second_training_ends_when_the_run_shall(blobs):
     now = scene(blobs)
     now.control.stop[0] = 1
     with contextlib.suppress(StoppedError):
-        now.helper.retrain(0.5)
+        now.services.retrain(0.5)
     assert now.learner.done == 0
 
 
 def test_a_second_training_that_diverges_says_so(blobs):
     now = scene(blobs, learning_rate=1e30)
     with pytest.raises(DivergedError, match="worker 0"):
-        now.helper.retrain(0.5)
+        now.services.retrain(0.5)
 
 
 # --- validation --------------------------------------------------------------------------------------------------
@@ -194,7 +200,7 @@ def test_validation_by_hand(blobs):
     now = scene(blobs, validation=rows, hidden=())
     now.learner.load_weights({"weights.0": np.zeros((7, 3)), "biases.0": np.log([1.0, 2.0, 5.0])})
     before = now.learner.state()
-    loss, accuracy = now.helper.validate()
+    loss, accuracy = now.services.validate()
     assert accuracy == 0.5
     assert loss == pytest.approx(1.101436, abs=1e-6)
     assert all(now.learner.state()[name].tobytes() == value.tobytes() for name, value in before.items())
@@ -202,27 +208,27 @@ def test_validation_by_hand(blobs):
 
 def test_validation_is_of_the_present_parameters(blobs):
     now = scene(blobs, validation=blobs.test)
-    trained = now.helper.validate()
+    trained = now.services.validate()
     now.learner.parameters[:] = 0
     # Without weights all classes are alike.
-    assert now.helper.validate()[0] == pytest.approx(np.log(3), rel=1e-6)
-    assert now.helper.validate() != trained
+    assert now.services.validate()[0] == pytest.approx(np.log(3), rel=1e-6)
+    assert now.services.validate() != trained
 
 
 def test_time_is_charged_where_it_is_spent(blobs):
     now = scene(blobs, validation=blobs.test)
-    now.helper.validate()
+    now.services.validate()
     assert {name for name, spent in now.team.clock.seconds.items() if spent} == {"merge"}
-    now.helper.retrain(0.1)
+    now.services.retrain(0.1)
     assert {name for name, spent in now.team.clock.seconds.items() if spent} == {"merge", "compute"}
 
 
 def test_training_goes_on_after_questions_as_if_none_had_been_asked(blobs):
     # The learner keeps scratch memory of the table it has seen last: questions are about other tables.
     asked, silent = scene(blobs, validation=blobs.test), scene(blobs)
-    asked.helper.validate()
-    asked.helper.fisher()
-    asked.helper.retrain(0.5)
+    asked.services.validate()
+    asked.services.fisher()
+    asked.services.retrain(0.5)
     order = silent.schedule.epoch(1)
     for now in (asked, silent):
         MLP.run(now.learner, now.table, order, np.full(order.steps, 0.01), now.control)

@@ -29,7 +29,7 @@ def plan_for(dataset, strategy="periodic:1epoch", **changes):
 
 def stages(plan):
     return [
-        (stage.strategy.name, stage.first_epoch, stage.epochs, stage.batch, stage.steps_per_epoch, stage.first_step)
+        (stage.rule.name, stage.first_epoch, stage.epochs, stage.batch, stage.steps_per_epoch, stage.first_step)
         for stage in plan.stages
     ]
 
@@ -234,7 +234,7 @@ def test_auto_says_so(blobs):
     assert plan.automatic
     assert plan.label == "auto"
     assert "(chosen by auto)" in str(plan)
-    assert plan.strategy.parallel
+    assert not plan.strategy.needs.one_worker_only
     assert plan_for(blobs, "auto", workers=1).strategy.name == "sequential"
 
 
@@ -311,13 +311,13 @@ def test_a_description_gives_the_plan_back(
     plan = plan_for(
         watched,
         strategy,
-        workers=workers if parsed.parallel else 1,
-        team="threads" if parsed.shared_memory else team,
+        workers=1 if parsed.needs.one_worker_only else workers,
+        team="threads" if parsed.needs.shared_memory else team,
         settings=MLPSettings(hidden=(5, 3), activation="tanh", learning_rate=rate, dtype="float64"),
         epochs=epochs,
         sharding=None if shares else sharding,
         seed=seed,
-        convergence=convergence and not parse_strategy(strategy).shared_memory,
+        convergence=convergence and not parsed.needs.shared_memory,
         schedule=schedule,
         stop=stop,
         shares=shares,
@@ -451,7 +451,7 @@ def test_shares_need_all_rows_here(blobs):
 
 
 def test_merges_that_look_at_validation_rows_are_possible_with_them(watched):
-    assert plan_for(watched, "one-shot:merge=soup").strategy.validates
+    assert plan_for(watched, "one-shot:merge=soup").strategy.needs.uses_validation
     assert plan_for(watched, "gradient@20% then periodic:7,merge=soup").rows == 90
 
 

@@ -25,7 +25,7 @@ from manyhands.training.events import EpochEnded, RoundHeld
 from manyhands.training.loop import Loop
 from manyhands.training.model import accuracy
 from manyhands.training.plan import make_plan
-from manyhands.training.run import Runner, network_settings, run
+from manyhands.training.run import network_settings, run
 from manyhands.training.stopping import EXAMPLES, STOPS, AccuracyStop, Epoch, LossStop, UnchangedStop, parse_stop
 
 NOTHING = np.zeros(3)
@@ -275,15 +275,15 @@ def test_a_run_that_stops_in_its_first_part_never_comes_to_the_second(blobs, sur
     assert (bits(early), early.rounds) == (bits(planned), planned.rounds)
 
 
-def test_processes_stop_where_threads_do(blobs, survives):
-    with Runner(blobs) as runner:
-        for strategy in ("one-shot", "periodic:7", "gradient"):
-            threads, mpi = (
-                runner.run(plan_for(blobs, strategy, 2, team=team, stop=EARLY)) for team in ("threads", "mpi")
-            )
-            assert len(mpi.losses) == RUN
-            assert (bits(mpi), mpi.losses, mpi.rounds) == (bits(threads), threads.losses, threads.rounds)
-            assert mpi.bytes_sent == threads.bytes_sent
+def test_processes_stop_where_threads_do(blobs_runner, survives):
+    for strategy in ("one-shot", "periodic:7", "gradient"):
+        threads, mpi = (
+            blobs_runner.run(plan_for(blobs_runner.dataset, strategy, 2, team=team, stop=EARLY))
+            for team in ("threads", "mpi")
+        )
+        assert len(mpi.losses) == RUN
+        assert (bits(mpi), mpi.losses, mpi.rounds) == (bits(threads), threads.losses, threads.rounds)
+        assert mpi.bytes_sent == threads.bytes_sent
 
 
 @pytest.mark.parametrize(("strategy", "workers"), SAME_BITS)

@@ -72,9 +72,9 @@ def register(commands: Any) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Carry out the command."""
-    from manyhands.teams.launch import check_alone
+    from manyhands.teams.job import check_can_start_jobs
 
-    check_alone("mpi" if options.as_published else options.team)
+    check_can_start_jobs("mpi" if options.as_published else options.team)
     study_runner.check_output(options)
     if options.as_published:
         published = _published_study(options)
@@ -165,7 +165,7 @@ def _introduce(study: Study, *, quiet: bool) -> None:
     plan = study.plans[0]
     network = study_runner.network_text(study.dataset, "-".join(map(str, plan.settings.hidden)), plan.settings)
     lines = [f"{_training(plan)}, {len(study.plans)} runs", *_chosen(study.plans)]
-    study_runner.introduce(study.dataset, study.outcome.environment, network, f"\n{' ' * 10}".join(lines))
+    study_runner.introduce(study.dataset, study.outcome.environment, network, "\n".join(lines))
 
 
 def _training(plan: Plan) -> str:

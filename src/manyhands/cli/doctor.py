@@ -1,4 +1,4 @@
-"""``manyhands doctor``: what this machine is, how fast, and what to do about what is slow or missing."""
+"""``manyhands doctor``: what this machine is, how fast it is, and what to do about what is slow or missing."""
 
 from __future__ import annotations
 
@@ -6,87 +6,61 @@ import argparse
 import json
 import os
 import sys
-import textwrap
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from manyhands.cli import jobs
-
-_WIDTH, _LABEL = 80, 10
+from manyhands.runtime.terminal import Group, labelled, paragraph, text_table
+from manyhands.teams.job import is_first_process
 
 
 def register(commands: Any) -> None:
     """Add the command to the program's parser."""
     parser = commands.add_parser(
         "doctor",
-        help="look at this machine: what is slow or missing, and what to do about it",
-        description="Look at this machine, measure it for about a second, and say what is slow or missing and what to "
-        "type. Advice is no failure: the exit status is 0.",
+        help="examine this machine: what is slow or missing, and what to do about it",
+        description="Examine this machine, measure its speed for about a second, and print what is slow or missing "
+        "with the commands that help. Advice is not a failure: the exit status is 0.",
     )
     parser.add_argument("--json", action="store_true", help="print everything as one JSON object instead")
-    parser.add_argument("--quick", action="store_true", help="measure nothing")
+    parser.add_argument("--quick", action="store_true", help="skip the measurements")
     parser.add_argument("--debug", action="store_true", help="show the traceback of an error")
     parser.set_defaults(run=run)
 
 
 def run(options: argparse.Namespace) -> int:
     """Carry out the command."""
-    if not jobs.first():  # one process speaks for a job
+    if not is_first_process():  # one process speaks for a job
         return 0
     from manyhands.doctor.examination import examine
     from manyhands.training.jobs.folder import remove_abandoned
 
     for folder in remove_abandoned():
-        print(f"manyhands doctor: removed {folder}, which a job had left that was killed", file=sys.stderr)
+        print(f"manyhands doctor: removed {folder}, left behind by a job that was killed", file=sys.stderr)
     record = examine(quick=options.quick)
-    print(json.dumps(record, indent=1) if options.json else "\n".join(lines(record)))
+    print(json.dumps(record, indent=1) if options.json else text(record))
     return 0
 
 
-def lines(record: dict[str, Any]) -> Iterator[str]:
-    """Yield the record as text of at most 80 columns; only a path or a command may be longer."""
-    for label, section, tell in _SECTIONS:
-        found = record[section]
-        told = (
-            [f"cannot be examined ({found['problem']})"]
-            if isinstance(found, dict) and set(found) == {"problem"}
-            else tell(record)
-        )
-        for text in told:
-            yield from _labelled(label, text)
-            label = ""
-    yield ""
-    yield from _advice(record["advice"])
+def text(record: dict[str, Any]) -> str:
+    """Return the record as text that fits the terminal; only a path or a command may be longer."""
+    blocks = [labelled(label, _section(record, name, describe)) for label, name, describe in _SECTIONS]
+    return "\n".join([*blocks, "", *_advice(record["advice"])])
 
 
-def _labelled(label: str, text: str) -> list[str]:
-    """Break a text into lines behind a label; what begins with a space is a line of a table."""
-    if text.startswith(" "):
-        return [f"{label:{_LABEL}}{text}"]
-    wrapper = textwrap.TextWrapper(
-        _WIDTH,
-        initial_indent=f"{label:{_LABEL}}",
-        subsequent_indent=" " * _LABEL,
-        break_long_words=False,
-        break_on_hyphens=False,
-    )
-    return wrapper.wrap(text)
+def _section(record: dict[str, Any], name: str, describe: Callable[[dict[str, Any]], Iterator[str]]) -> str:
+    found = record[name]
+    if isinstance(found, dict) and set(found) == {"problem"}:
+        return f"cannot be examined ({found['problem']})"
+    return "\n".join(describe(record))
 
 
 def _advice(advice: list[dict[str, str | None]]) -> Iterator[str]:
     if not advice:
-        yield "nothing to advise"
+        yield "no advice"
         return
     yield "advice"
     for number, each in enumerate(advice, 1):
-        yield from textwrap.wrap(
-            each["text"] or "",
-            _WIDTH,
-            initial_indent=f"{number:2}. ",
-            subsequent_indent="    ",
-            break_long_words=False,
-            break_on_hyphens=False,
-        )
+        yield paragraph(each["text"] or "", f"{number:2}. ")
         if each["command"] is not None:  # in one line, to be copied
             yield f"        {each['command']}"
 
@@ -94,7 +68,7 @@ def _advice(advice: list[dict[str, str | None]]) -> Iterator[str]:
 def _machine(record: dict[str, Any]) -> Iterator[str]:
     processor = record["processor"]
     yield f"{processor['model']}; {record['system']}"
-    vectors = ", ".join(processor["vectors"]) or "no vector instructions that we know"
+    vectors = ", ".join(processor["vectors"]) or "no known vector instructions"
     yield f"{vectors}; {'narrow layers use our own kernels' if processor['tiles'] else 'all layers use OpenBLAS'}"
 
 
@@ -154,13 +128,12 @@ def _rates(record: dict[str, Any]) -> Iterator[str]:
         return
     from manyhands.doctor.rates import SHAPES
 
-    yield "of one core, float32"
     rows = [("multiply-add in registers", rates["peak"])]
     for name, words in (("private", "private OpenBLAS"), ("numpy", "NumPy")):
         rows += [(f"{words}, {' x '.join(map(str, shape))}", rates[name][each]) for each, shape in SHAPES.items()]
-    for words, rate in rows:
-        yield f"  {words:38}{rate / 1e9:8.1f} GFLOP/s{100 * rate / rates['peak']:6.0f} %"
-    yield f"  {'copy in memory, read and written':38}{rates['copy'] / 1e9:8.1f} GB/s"
+    cells = [(words, f"{rate / 1e9:.1f}", f"{100 * rate / rates['peak']:.0f}") for words, rate in rows]
+    yield text_table(["of one core, float32"], [Group(("GFLOP/s", "% of peak"))], cells)
+    yield f"copy in memory, read and written: {rates['copy'] / 1e9:.1f} GB/s"
 
 
 def _threads(record: dict[str, Any]) -> Iterator[str]:

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import shutil
-import textwrap
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from manyhands.cli import options as shared
 from manyhands.cli import study_runner
 from manyhands.core.errors import DataError
+from manyhands.runtime.terminal import labelled
 
 if TYPE_CHECKING:
     import numpy as np
@@ -28,26 +27,28 @@ def register(commands: Any) -> None:
     """Add the command to the program's parser."""
     parser = commands.add_parser(
         "evaluate",
-        help="evaluate a model file on test rows",
-        description="Read a model written by manyhands train and print its accuracy on test rows; with --report, also "
-        "what it gets wrong and how sure it is.",
+        help="evaluate a model file on test samples",
+        description="Read a model written by manyhands train and print its accuracy on test samples; with --report, "
+        "also its errors and its calibration.",
     )
     parser.add_argument("model", metavar="MODEL", help="file written by manyhands train --out")
     parser.add_argument(
-        "--against", metavar="MODEL", help="another model: tests whether the two differ on these rows (McNemar)"
+        "--against",
+        metavar="MODEL",
+        help="another model file; McNemar's test shows whether the accuracies of the two differ",
     )
     shared.add_data_options(parser, training=False)
     shared.add_output_options(parser)
     parser.add_argument(
         "--report",
         metavar="DIR",
-        help="print precision, recall and confusions of the classes, and write report.html with figures (PNG, SVG) and "
+        help="print precision, recall and confusions of the classes, and write report.html, its figures (PNG, SVG) and "
         "CSV files into this folder",
     )
     parser.add_argument(
         "--transpose",
         action=argparse.BooleanOptionalAction,
-        help="whether images of the report are stored lying on their side (default: those in EMNIST's files are)",
+        help="transpose the images in the report (default: only those of EMNIST's files, which are stored transposed)",
     )
     parser.set_defaults(run=run)
 
@@ -75,9 +76,10 @@ def run(options: argparse.Namespace) -> int:
         right = _fitting(options.against, lambda: other.correct(examples))
         against = {"model": str(options.against), **_against(found.correct, right)}
     record = evaluation(found, str(options.model), against)
-    lines = [f"accuracy  {100 * found.accuracy:.2f} % of {len(examples.labels)} test rows"]
+    lines = [labelled("accuracy", f"{100 * found.accuracy:.2f} % of {len(examples.labels)} test samples")]
     if not options.quiet:
-        lines.insert(0, f"model     {options.model}, trained on {model.name}, {len(model.classes)} classes")
+        facts = f"{options.model}, trained on {model.name}, {len(model.classes)} classes"
+        lines.insert(0, labelled("model", facts))
     if against is not None:
         lines.append(_difference(against, options.against))
     study_runner.in_order(
@@ -114,14 +116,15 @@ def _report(
 ) -> Iterator[Callable[[], None]]:
     """Yield the steps of a report: write its record, print what the model gets wrong, write the page."""
     from manyhands.evaluation.text import diagnosis_text
-    from manyhands.reports.model_page import left_out, write_diagnosis, write_evaluation
+    from manyhands.reports.model_page import EVALUATION, left_out, write_diagnosis
+    from manyhands.reports.write import write_numbers
 
-    yield lambda: write_evaluation(record, options.report)
+    yield lambda: write_numbers(record, options.report, EVALUATION)
     if not options.quiet:
-        text = f"{diagnosis_text(found, shutil.get_terminal_size().columns)}\n"
+        text = f"{diagnosis_text(found)}\n"
         missing = left_out(found, examples)
         if missing:
-            text += "\n" + textwrap.fill(missing, 80, initial_indent="note      ", subsequent_indent=" " * 10)
+            text += f"\n{labelled('note', missing)}"
         yield lambda: print(text, flush=True)
     yield lambda: study_runner.print_page(
         lambda: write_diagnosis(
@@ -141,10 +144,11 @@ def _against(right: NDArray[np.bool_], other: NDArray[np.bool_]) -> dict[str, An
 
 
 def _difference(against: dict[str, Any], path: str) -> str:
-    """Say what the test has found."""
+    """Return what the test has found, in words."""
     first, second, p_value = against["only_first"], against["only_second"], against["p_value"]
-    return (
-        f"against   {path}: {100 * against['accuracy']:.2f} %; only the first is right on {first} rows, only the "
-        f"second on {second}\n"
-        f"          McNemar p = {p_value:.3g}: the two models {'differ' if p_value < 0.05 else 'may be equally good'}"
+    return labelled(
+        "against",
+        f"{path}: {100 * against['accuracy']:.2f} %; only the first model is right on {first} samples, only the second "
+        f"on {second}\n"
+        f"McNemar p = {p_value:.3g}: the two models {'differ' if p_value < 0.05 else 'may be equally good'}",
     )

@@ -12,34 +12,14 @@ from typing import TYPE_CHECKING
 from manyhands.cli.output import forget_output
 from manyhands.core.errors import Terminated, WorkerLost
 from manyhands.runtime import signals
-from manyhands.teams.mpi_environment import announced
+from manyhands.runtime.terminal import message
+from manyhands.teams.job import is_first_process
 
 if TYPE_CHECKING:
     from manyhands.teams.mpi_world import World
 
 _unspoken: list[OSError] = []
 _TURN_SECONDS, _SPOKEN_SECONDS, _FIRST_SECONDS, _KNOWN_SECONDS = 0.3, 0.1, 3.0, 3.0
-
-
-def leads(team: str) -> bool:
-    """Tell whether this process speaks for its job: rank 0 does, and whoever is in none.
-
-    Raises
-    ------
-    SettingsError
-        If the team is mpi and launcher and library do not belong to the same MPI.
-    """
-    if team != "mpi":
-        return first()
-    from manyhands.teams.launch import job_rank
-
-    return job_rank() == 0
-
-
-def first() -> bool:
-    """Tell whether the launcher calls this process the first, or there is none; no MPI is needed for that."""
-    told = announced()
-    return told is None or told.rank == 0
 
 
 def speak(text: str) -> None:
@@ -99,8 +79,8 @@ def end_all(prefix: str, error: BaseException, status: int) -> int:
     """
     world = _world()
     if world is None or world.size == 1:
-        if first():
-            print(f"{prefix}: {error}", file=sys.stderr, flush=True)
+        if is_first_process():
+            print(message(f"{prefix}: {error}"), file=sys.stderr, flush=True)
         else:
             let_first_speak(f"{prefix}: {error}")
         return status
@@ -113,7 +93,7 @@ def end_all(prefix: str, error: BaseException, status: int) -> int:
         time.sleep(_TURN_SECONDS)  # what all have met (a missing file, say), rank 0 says
     lost_here = isinstance(error, WorkerLost)  # then the message names the worker
     place = "" if world.rank == 0 or lost_here else f"worker {world.rank}: "
-    print(f"{prefix}: {place}{error}", file=sys.stderr, flush=True)
+    print(message(f"{prefix}: {place}{error}"), file=sys.stderr, flush=True)
     time.sleep(_SPOKEN_SECONDS)  # mpiexec passes the line on, before its own many about the abort
     world.abort(status)
     return status
@@ -121,7 +101,7 @@ def end_all(prefix: str, error: BaseException, status: int) -> int:
 
 def interrupted(prefix: str, error: KeyboardInterrupt) -> int:
     """Say that somebody has ended this process, and return the exit status."""
-    if first():
+    if is_first_process():
         signals.say(f"{prefix}: {str(error) or 'interrupted'}")
     status = signals.status_of(error)
     if isinstance(error, Terminated) and in_multiprocess_job():

@@ -208,28 +208,29 @@ def add_grid_options(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--epochs", type=numbers, default=GRID_EPOCHS, metavar="E[,E...]", help="default: 50,65,75,85,100"
     )
-    group.add_argument("--runs", type=positive, metavar="R", help="sessions of each classifier (default: 5)")
+    group.add_argument("--runs", type=positive, metavar="R", help="sessions for each classifier (default: 5)")
     group.add_argument(
         "--validation",
         type=positive,
         metavar="V",
-        help="rows of the training set to choose on (default: up to 10,000 that training does not use, or a sixth)",
+        help="training samples to hold out for the choice (default: up to 10,000 that training does not use, or a "
+        "sixth)",
     )
     group.add_argument(
-        "--s1", type=amount, default=1.0, metavar="X", help="weight of the accuracy in the impact factor"
+        "--s1", type=amount, default=1.0, metavar="X", help="weight of the accuracy in the impact factor (default: 1)"
     )
     group.add_argument(
         "--s2",
         type=amount,
         default=1.0,
         metavar="X",
-        help="weight of the time; both rescale, neither changes the order",
+        help="weight of the time in the impact factor (default: 1); both weights rescale it, neither changes the order",
     )
     group.add_argument(
         "--min-accuracy",
         type=share,
         metavar="A",
-        help="best is the fastest with at least this accuracy, e.g. 0.93, instead",
+        help="choose the fastest classifier with at least this accuracy, e.g. 0.93, instead of the best trade-off",
     )
     group.add_argument(
         "--retime",
@@ -237,7 +238,8 @@ def add_grid_options(parser: argparse.ArgumentParser) -> None:
         type=positive,
         const=0,
         metavar="K",
-        help="time sessions that ran side by side again, alone: all, or K of each classifier",
+        help="repeat sessions that ran side by side one at a time, to measure their times: all, or K of each "
+        "classifier",
     )
 
 
@@ -261,7 +263,7 @@ def add_margin_option(parser: argparse.ArgumentParser) -> None:
         "--margin",
         type=amount,
         metavar="P",
-        help="points of accuracy that count as no difference (default: 0.25)",
+        help="differences of accuracy up to this many percentage points count as none (default: 0.25)",
     )
 
 
@@ -272,7 +274,7 @@ def add_splits_option(parser: argparse.ArgumentParser, *, default: int | None = 
         "--splits",
         type=positive,
         metavar="N",
-        help="N random training/test splits, each with its seed"
+        help="N random training/test splits, each with a seed of its own"
         + (", instead of seeds" if default is None else f" (default: {default})"),
     )
 
@@ -282,15 +284,15 @@ def add_report_option(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--report",
         metavar="DIR",
-        help="write report.html with all figures (PNG, SVG) and raw data (CSV) into this folder",
+        help="write report.html, its figures (PNG, SVG) and the raw data (CSV) into this folder",
     )
 
 
 def add_output_options(parser: argparse.ArgumentParser) -> None:
     """Add what says what is printed and written."""
     group = parser.add_argument_group("output")
-    group.add_argument("--json", metavar="F", help="also write the results to this file")
-    group.add_argument("--quiet", action="store_true", help="print the result only")
+    group.add_argument("--json", metavar="F", help="also write the results to this file, as JSON")
+    group.add_argument("--quiet", action="store_true", help="print only the results")
     group.add_argument("--debug", action="store_true", help="show the traceback of an error")
 
 

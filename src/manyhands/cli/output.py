@@ -1,4 +1,4 @@
-"""The standard output, whose failures are told apart from those of other files; what the system refuses, in words."""
+"""The standard output, whose failures are distinguished from those of other files; messages for system errors."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _HINTS = {
     errno.EMFILE: ": this process may not open more; raise the limit (ulimit -n)",
     errno.ENFILE: ": the machine can open no more; close other programs",
     errno.ENOSPC: ": make room on that disk, or in TMPDIR",
-    errno.EDQUOT: ": your share of that disk is used up; make room",
+    errno.EDQUOT: ": your disk quota is used up; make room",
     errno.ENOMEM: ": use fewer workers or rows, or close other programs",
     errno.EAGAIN: ": no more processes or threads may be started; use fewer workers, or raise the limit (ulimit -u)",
     errno.EROFS: ": give a place that can be written to",

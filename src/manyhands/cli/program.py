@@ -16,6 +16,7 @@ from manyhands.core.errors import ManyhandsError, SettingsError
 from manyhands.core.version import __version__
 from manyhands.runtime import signals
 from manyhands.runtime.memory import memory_errors_explained
+from manyhands.teams.job import is_first_process
 from manyhands.teams.mpi_environment import announced, check_reachable
 from manyhands.training.jobs.deferred import closing_deferred
 
@@ -79,7 +80,7 @@ def _show_notices() -> None:
 
     logger = logging.getLogger("manyhands")
     if not logger.handlers:
-        handler = logging.StreamHandler() if jobs.first() else logging.NullHandler()  # of several, one says it
+        handler = logging.StreamHandler() if is_first_process() else logging.NullHandler()  # of several, one says it
         handler.setFormatter(logging.Formatter("manyhands: %(message)s"))
         logger.addHandler(handler)
         logger.setLevel(logging.INFO)
@@ -88,7 +89,7 @@ def _show_notices() -> None:
 
 def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     """Read the command line; of several processes that are given the same one, the first says what is wrong with it."""
-    if jobs.first():
+    if is_first_process():
         return _parser().parse_args(arguments)
     said = io.StringIO()
     try:

@@ -13,13 +13,13 @@ def register(commands: Any) -> None:
     """Add the command to the program's parser."""
     parser = commands.add_parser(
         "report",
-        help="make the report of saved results again, without training",
-        description="Read results that compare, sweep or study have written (--json, or results.json of a report), and "
-        "write report.html with all figures and raw data.",
+        help="write the report of saved results, without training",
+        description="Read results written by compare, sweep or study (--json, or results.json of a report), and write "
+        "report.html, its figures and the raw data.",
     )
     parser.add_argument("results", metavar="RESULTS", help="JSON file")
     parser.add_argument(
-        "--report", metavar="DIR", help="folder of the report (default: a folder named as the file, beside it)"
+        "--report", metavar="DIR", help="folder of the report (default: a folder with the name of the file, beside it)"
     )
     parser.add_argument("--quiet", action="store_true", help="print the report's path only")
     parser.add_argument("--debug", action="store_true", help="show the traceback of an error")

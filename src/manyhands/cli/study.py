@@ -17,7 +17,7 @@ def register(commands: Any) -> None:
         "study",
         help="run a study: exemplar (Todorov et al. 2021), networks (Kalwarowskyj & Schikuta 2023), minibatch "
         "(Alowaisheq & Dhami), strategies (all of them)",
-        description="Run a whole study on any data, with statistics.",
+        description="Run a complete study on any data, with statistics.",
     )
     names = parser.add_subparsers(dest="study", required=True, metavar="STUDY")
     _register_exemplar(names)
@@ -45,7 +45,7 @@ def _register_exemplar(names: Any) -> None:
     )
     group.add_argument("--seeds", type=shared.positive, metavar="K", help="seeds of the comparison (default: 5)")
     group.add_argument(
-        "--sessions", type=shared.positive, metavar="N", help="sessions of the sweep side by side (default: 1)"
+        "--sessions", type=shared.positive, metavar="N", help="sessions of the sweep that run side by side (default: 1)"
     )
     group.add_argument("--batch", type=shared.positive, metavar="B", help="GLOBAL batch (default: 200)")
     group.add_argument("--seed", type=int, default=0, metavar="S", help="of everything random (default: 0)")
@@ -55,7 +55,7 @@ def _register_exemplar(names: Any) -> None:
     group.add_argument(
         "--as-published",
         action="store_true",
-        help="to the letter: MLPClassifiers on raw pixels, chosen on the test rows, in MPI processes",
+        help="to the letter: MLPClassifiers on raw pixels, chosen on the test samples, in MPI processes",
     )
     shared.add_margin_option(parser)
     _add_logs(parser)
@@ -70,8 +70,7 @@ def _register_minibatch(names: Any) -> None:
         "minibatch",
         help="Alowaisheq & Dhami: mini-batch model averaging on random splits",
         description="Train sequentially and in parallel on random training/test splits; each worker draws a "
-        "mini-batch, goes through it five times, and all models are averaged. Prints accuracies and how "
-        "fast they come.",
+        "mini-batch and trains on it for five epochs, then all models are averaged. Prints accuracies and convergence.",
     )
     shared.add_data_options(parser)
     shared.add_network_options(parser)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import textwrap
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
@@ -28,7 +27,7 @@ def register(names: Any) -> None:
     """Add the study to those of ``manyhands study``."""
     parser = names.add_parser(
         "networks",
-        help="Kalwarowskyj & Schikuta 2023: what every setting of a network changes, with one worker and several",
+        help="Kalwarowskyj & Schikuta 2023: the effect of every setting of a network, with one worker and several",
         description="Train many networks, each with one worker and with several, and print time, accuracy, confidence, "
         "calibration, learning speed, and whether the accuracy survives parallel averaging. Axes that are given are "
         "crossed; with none of them, every axis is varied in turn around 75 relu neurons with adam and batch 200.",
@@ -52,18 +51,23 @@ def _add_axes(parser: argparse.ArgumentParser) -> None:
         "--learning-rate",
         type=_list_of(lambda text: text if text in ("own", "tuned") else shared.amount(text)),
         metavar="R,...",
-        help="numbers, own (the optimizer's own), tuned (chosen for each network on validation rows; default: tuned)",
+        help="numbers, own (the optimizer's own), tuned (chosen for each network on validation samples; "
+        "default: tuned)",
     )
     group.add_argument(
         "--batch",
         type=_list_of(lambda text: text if text == "all" else shared.positive(text)),
         metavar="B,...",
-        help="GLOBAL batches, or all (rows in one)",
+        help="GLOBAL batches, or all (one batch of all samples)",
     )
-    group.add_argument("--weight-init", type=_words, metavar="I,...", help="starts, see manyhands train --help")
-    group.add_argument("--bias-init", type=_words, metavar="I,...", help="starts, see manyhands train --help")
+    group.add_argument(
+        "--weight-init", type=_words, metavar="I,...", help="initializations, see manyhands train --help"
+    )
+    group.add_argument("--bias-init", type=_words, metavar="I,...", help="initializations, see manyhands train --help")
     group.add_argument("--loss", type=_words, metavar="L,...", help="see manyhands train --help")
-    group.add_argument("--dropout", type=_list_of(_chance), metavar="P,...", help="chances from 0, below 1")
+    group.add_argument(
+        "--dropout", type=_list_of(_chance), metavar="P,...", help="probabilities, at least 0 and below 1"
+    )
     group.add_argument("--hidden", type=shared.networks, metavar="H,...", help="widths, as in 75,128-64,none")
     group.add_argument(
         "--one-at-a-time",
@@ -73,7 +77,7 @@ def _add_axes(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--skip-impossible",
         action="store_true",
-        help="where a batch has fewer rows than there are workers, train with fewer workers, instead of refusing",
+        help="where a batch has fewer samples than there are workers, train with fewer workers instead of refusing",
     )
 
 
@@ -85,37 +89,40 @@ def _add_workers(parser: argparse.ArgumentParser) -> None:
         action="append",
         dest="strategies",
         metavar="S",
-        help="of two workers and more, once per strategy (default: periodic:1epoch and one-shot)",
+        help="strategy of several workers; may be repeated (default: periodic:1epoch and one-shot)",
     )
 
 
 def _add_runs(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group("runs")
     group.add_argument("--epochs", type=shared.positive, default=EPOCHS, metavar="E", help=f"default: {EPOCHS}")
-    group.add_argument("--schedule", default="constant", metavar="S", help="of the learning rate (default: constant)")
-    group.add_argument("--seeds", type=shared.positive, metavar="K", help="runs that are reported (default: 5)")
-    group.add_argument("--seed", type=int, default=0, metavar="S", help="of the first of them (default: 0)")
+    group.add_argument("--schedule", default="constant", metavar="S", help="learning-rate schedule (default: constant)")
+    group.add_argument("--seeds", type=shared.positive, metavar="K", help="seeds of the reported runs (default: 5)")
+    group.add_argument("--seed", type=int, default=0, metavar="S", help="first of these seeds (default: 0)")
     group.add_argument(
         "--targets",
         type=_targets,
         default=TARGETS,
         metavar="A,...",
-        help="how soon is each accuracy reached? or none, to measure nothing on the way (default: 0.85,0.9,0.92)",
+        help="accuracies whose epochs are counted, or none, to measure nothing during training (default: "
+        "0.85,0.9,0.92)",
     )
     group.add_argument(
         "--lr-multipliers",
         type=_list_of(shared.amount),
         default=LR_MULTIPLIERS,
         metavar="X,...",
-        help="of the optimizer's own learning rate, to choose tuned ones from (default: 0.25,1,4,16)",
+        help="multiples of the optimizer's own learning rate that tuning tries (default: 0.25,1,4,16)",
     )
-    group.add_argument("--tuning", type=shared.positive, metavar="K", help="runs for each of them (default: 1)")
+    group.add_argument(
+        "--tuning", type=shared.positive, metavar="K", help="runs for each learning rate that is tried (default: 1)"
+    )
     group.add_argument(
         "--validation",
         type=shared.validation,
         default="auto",
         metavar="V",
-        help="training rows to choose on (default: up to 10,000 that training does not use, or a sixth)",
+        help="training samples to hold out for tuning (default: up to 10,000 that training does not use, or a sixth)",
     )
     group.add_argument("--l2", type=float, metavar="L", help="weight penalty of all networks (default: 0.0001)")
     group.add_argument("--momentum", type=float, metavar="M", help="of momentum, nesterov and lars (default: 0.9)")
@@ -161,7 +168,7 @@ def request_of(options: argparse.Namespace) -> NetworksRequest:
 
 
 def _introduce(study: NetworksStudy) -> None:
-    """Say what will be run on what."""
+    """Print the data, the networks, the plan and the machine."""
     settings, count = study.outcome.settings, len(study.networks)
     how = "one axis at a time" if settings["in_turn"] else "all values with all others"
     axes = ", ".join(axis.replace("_", " ") for axis in settings["axes"])
@@ -169,8 +176,7 @@ def _introduce(study: NetworksStudy) -> None:
     seeds = f"{settings['seeds']} seed{'s' if settings['seeds'] > 1 else ''}"
     plan = f"{how} ({axes}); {study.size} runs of {settings['epochs']} epochs: {workers} workers, {seeds}"
     networks = f"{count} network{'s' if count > 1 else ''}"
-    text = textwrap.fill(plan, 90, subsequent_indent=" " * 10)
-    study_runner.introduce(study.dataset, study.outcome.environment, networks, text)
+    study_runner.introduce(study.dataset, study.outcome.environment, networks, plan)
 
 
 def _words(text: str) -> tuple[str, ...]:

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import argparse
 import sys
-import textwrap
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,10 +12,11 @@ from manyhands.cli import jobs
 from manyhands.cli import options as shared
 from manyhands.core.errors import DrawingError, ManyhandsError, joined
 from manyhands.runtime.signals import status_of
+from manyhands.runtime.terminal import labelled, message, paragraph, progress_bar
 
 if TYPE_CHECKING:
     from manyhands.data.dataset import Dataset
-    from manyhands.studies.base.study import Outcome, Progress, Study
+    from manyhands.studies.base.study import Outcome, Study
     from manyhands.training.loggers import Logs
 
 
@@ -31,9 +30,9 @@ def add_checkpoint_option(parser: argparse.ArgumentParser, kept: str = "") -> No
     kept
         Where they are kept if the user does not say; empty if nowhere.
     """
-    default = f" (default: {kept}, until the end)" if kept else ""
+    default = f" (default: a file {kept}, deleted at the end)" if kept else ""
     parser.add_argument_group("interruptions").add_argument(
-        "--checkpoint", metavar="FILE", help=f"keep finished runs in this file, and go on from there{default}"
+        "--checkpoint", metavar="FILE", help=f"keep finished runs in this file and resume from it{default}"
     )
 
 
@@ -120,7 +119,7 @@ def _finish_after_all(options: argparse.Namespace, *what: Any, **how: Any) -> No
     try:
         finish(options, *what, **how)
     except ManyhandsError as error:
-        print(f"manyhands {options.command}: {error}", file=sys.stderr, flush=True)
+        print(message(f"manyhands {options.command}: {error}"), file=sys.stderr, flush=True)
 
 
 def finish(
@@ -190,7 +189,7 @@ def print_page(write: Callable[[], Path], before: str = "") -> None:
 def _print_answer(outcome: Outcome) -> None:
     from manyhands.reports.headline import answer
 
-    print(f"\n{textwrap.fill(' '.join(answer(outcome.record())), 80, break_on_hyphens=False)}", flush=True)
+    print(f"\n{paragraph(' '.join(answer(outcome.record())))}", flush=True)
 
 
 def _write_numbers(options: argparse.Namespace, outcome: Outcome) -> None:
@@ -206,42 +205,33 @@ def _write_report(options: argparse.Namespace, outcome: Outcome) -> None:
 
 
 def introduce(dataset: Dataset, environment: dict[str, Any], network: str, plan: str) -> None:
-    """Say what will be run on what."""
+    """Print the data, the network, the plan and the machine.
+
+    Parameters
+    ----------
+    dataset
+        The samples.
+    environment
+        From `manyhands.records.environment.describe_environment`.
+    network, plan
+        Text of one or more lines.
+    """
     from manyhands.records.environment import headline
 
     facts = dataset.describe()
     held = f", {facts['validation_rows']} validation" if "validation_rows" in facts else ""
-    note = textwrap.fill(f"({facts['note']})", 100, initial_indent=" " * 10, subsequent_indent=" " * 10)
-    lines = [
-        f"data      {facts['name']}: {facts['train_rows']} training{held} and {facts['test_rows']} test rows\n{note}",
-        f"network   {network}, {shared.inputs(facts['scaling'])}",
-        f"plan      {plan}",
-    ]
-    for number, part in enumerate(headline(environment).split("; ")):
-        lines.append(f"{'machine' if number == 0 else '':9} {part}")
-    jobs.speak("\n".join(lines) + "\n")
+    machine = headline(environment).replace("; ", "\n")
+    rows = f"{facts['name']}: {facts['train_rows']} training{held} and {facts['test_rows']} test samples"
+    lines = {
+        "data": f"{rows}\n({facts['note']})",
+        "network": f"{network}, {shared.inputs(facts['scaling'])}",
+        "plan": plan,
+        "machine": machine,
+    }
+    jobs.speak("\n".join(labelled(label, text) for label, text in lines.items()) + "\n")
 
 
 def network_text(dataset: Dataset, hidden: str, settings: Any) -> str:
     """Say which network it is, and how it learns."""
     shape = "-".join(filter(None, [str(dataset.features), hidden, str(len(dataset.classes))]))
     return f"{shape} {settings.activation}, {settings.optimizer} {settings.learning_rate:g}"
-
-
-@contextmanager
-def progress_bar(*, quiet: bool, unit: str = "step") -> Iterator[Progress | None]:
-    """Yield what moves a progress bar; None without a terminal."""
-    if quiet or not sys.stderr.isatty():
-        yield None
-        return
-    from tqdm import tqdm
-
-    with tqdm(total=0, unit=unit, leave=False, dynamic_ncols=True, file=sys.stderr) as bar:
-
-        def advance(what: str, done: float, whole: float) -> None:
-            if bar.total != whole:
-                bar.reset(total=whole)
-            bar.set_description(what, refresh=False)
-            bar.update(done - bar.n)
-
-        yield advance

@@ -19,13 +19,13 @@ def register(names: Any) -> None:
         "strategies",
         help="every strategy and merge: accuracy, workers, rounds, bytes",
         description="Run every strategy, merge and option at several numbers of workers, each at the learning rate "
-        "that is best for it on validation rows, and print accuracy, rounds and bytes beside the sequential run's.",
+        "that is best for it on validation samples, and print accuracy, rounds and bytes beside the sequential run's.",
     )
     shared.add_data_options(parser)
     shared.add_network_options(parser)
     group = parser.add_argument_group("study")
     group.add_argument(
-        "--strategy", action="append", dest="strategies", metavar="S", help="once per strategy (default: all of them)"
+        "--strategy", action="append", dest="strategies", metavar="S", help="may be repeated (default: all strategies)"
     )
     group.add_argument("--workers", type=shared.numbers, default=WORKERS, metavar="N[,N...]", help="default: 2,8")
     group.add_argument(
@@ -33,12 +33,14 @@ def register(names: Any) -> None:
         type=_rates,
         default=RATES,
         metavar="R[,R...]",
-        help="to choose from (default: 0.001,0.004,0.012)",
+        help="learning rates to choose from (default: 0.001,0.004,0.012)",
     )
-    group.add_argument("--tuning", type=shared.positive, metavar="K", help="runs for each of them (default: 1)")
-    group.add_argument("--seeds", type=shared.positive, metavar="K", help="runs that are reported (default: 5)")
     group.add_argument(
-        "--schedule", default="linear:hold=50%", metavar="S", help="of the learning rate (default: linear:hold=50%%)"
+        "--tuning", type=shared.positive, metavar="K", help="runs for each learning rate that is tried (default: 1)"
+    )
+    group.add_argument("--seeds", type=shared.positive, metavar="K", help="seeds of the reported runs (default: 5)")
+    group.add_argument(
+        "--schedule", default="linear:hold=50%", metavar="S", help="learning-rate schedule (default: linear:hold=50%%)"
     )
     group.add_argument("--batch", type=shared.positive, metavar="B", help="GLOBAL batch (default: 200)")
     group.add_argument("--epochs", type=shared.positive, default=75, metavar="E", help="default: 75")
@@ -47,7 +49,7 @@ def register(names: Any) -> None:
         type=shared.validation,
         default="auto",
         metavar="V",
-        help="training rows to choose on (default: up to 10,000 that training does not use, or a sixth)",
+        help="training samples to hold out for tuning (default: up to 10,000 that training does not use, or a sixth)",
     )
     group.add_argument("--seed", type=int, default=0, metavar="S", help="of everything random (default: 0)")
     group.add_argument("--markdown", metavar="F", help="also write the table to this file, as Markdown")
@@ -71,7 +73,7 @@ def run(options: argparse.Namespace) -> int:
     checkpoint = study_runner.checkpoint_of(options, "strategies")
     shared.check_output(options.markdown, options.json, None if checkpoint is None else str(checkpoint))
     if options.learning_rate is not None:
-        raise SettingsError("the study chooses learning rates itself: give those to choose from with --rates")
+        raise SettingsError("the study chooses the learning rate itself; give the rates to choose from with --rates")
     request = defaults.StrategiesRequest(
         strategies=tuple(options.strategies or defaults.DEFAULT_STRATEGIES),
         workers=options.workers,

@@ -5,8 +5,8 @@ from __future__ import annotations
 import argparse
 from typing import TYPE_CHECKING, Any
 
-from manyhands.cli import jobs, study_runner
 from manyhands.cli import options as shared
+from manyhands.cli import study_runner
 from manyhands.core.errors import SettingsError
 
 if TYPE_CHECKING:
@@ -18,23 +18,23 @@ def register(commands: Any) -> None:
     """Add the command to the program's parser."""
     parser = commands.add_parser(
         "sweep",
-        help="train many networks for many epochs: time, accuracy, the best trade-off",
+        help="train several networks for several numbers of epochs: time, accuracy, the best trade-off",
         description="Train every network with every number of epochs, several runs each, and print time, accuracy and "
-        "impact factor (Table I of Todorov et al. 2021) with the best trade-off, chosen on validation rows.",
+        "impact factor (Table I of Todorov et al. 2021) with the best trade-off, chosen on validation samples.",
     )
     shared.add_data_options(parser)
     shared.add_network_options(parser, grid=True)
     shared.add_grid_options(parser)
     group = parser.add_argument_group("training")
     group.add_argument(
-        "--splits", type=shared.positive, metavar="N", help="N random splits of the rows instead of runs"
+        "--splits", type=shared.positive, metavar="N", help="N random splits of the samples instead of runs"
     )
     group.add_argument("--batch", type=shared.positive, metavar="B", help="batch (default: 200)")
     group.add_argument("--seed", type=int, default=0, metavar="S", help="of the first run (default: 0)")
     group.add_argument(
         "--as-published",
         action="store_true",
-        help="as Todorov et al. (2021): scikit-learn's MLPClassifiers on raw pixels, chosen on the test rows",
+        help="as Todorov et al. (2021): scikit-learn's MLPClassifiers on raw pixels, chosen on the test samples",
     )
     group = parser.add_argument_group("side by side")
     group.add_argument(
@@ -57,10 +57,11 @@ def run(options: argparse.Namespace) -> int:
     """Carry out the command."""
     from manyhands.studies.base.pool import check_pool
     from manyhands.studies.sweep.run import SweepStudy, load_for_sweep
+    from manyhands.teams import job
     from manyhands.teams.agreement import together
 
     check_pool(options.team, options.workers)
-    leads = jobs.leads(options.team)
+    leads = job.leads(options.team)
     with together(options.team) as step:
         if leads:
             study_runner.check_output(options)
@@ -79,7 +80,7 @@ def request_of(options: argparse.Namespace, **changes: Any) -> SweepRequest:
     from manyhands.training.run import network_settings
 
     if options.splits is not None and options.runs is not None:
-        raise SettingsError("--splits N stands for N runs: leave --runs out")
+        raise SettingsError("--splits N replaces --runs; give only one of them")
     network = {name: value for name, value in shared.network_options(options).items() if name != "hidden"}
     values = {
         "hidden": options.hidden,
@@ -110,7 +111,7 @@ def request_of(options: argparse.Namespace, **changes: Any) -> SweepRequest:
 
 
 def _introduce(study: SweepStudy) -> None:
-    """Say what will be run on what."""
+    """Print the data, the networks, the plan and the machine."""
     settings = study.outcome.settings
     hidden = [",".join("-".join(map(str, widths)) or "none" for widths in settings["hidden"])]
     network = study_runner.network_text(study.dataset, f"({hidden[0]})", study.request.network)

@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 import argparse
-import sys
-import textwrap
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from manyhands.cli import jobs
 from manyhands.cli import options as shared
 from manyhands.core.errors import OutputError
+from manyhands.runtime.terminal import labelled, progress_bar
 
 if TYPE_CHECKING:
-    from tqdm import tqdm
-
     from manyhands.data.dataset import Dataset
     from manyhands.training.events import Listener
     from manyhands.training.loggers import Told
@@ -49,13 +46,14 @@ def register(commands: Any) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Carry out the command."""
+    from manyhands.teams import job
     from manyhands.teams.agreement import together
     from manyhands.training.jobs.distributed_read import facts_of, facts_of_request, load_for
     from manyhands.training.loggers import Logs
     from manyhands.training.plan import make_plan, rows_needed
     from manyhands.training.run import network_settings, warn_if_oversubscribed_here
 
-    leads = jobs.leads(options.team)
+    leads = job.leads(options.team)
     with together(options.team) as step:
         if leads:  # results are written, and said, by one process
             shared.check_output(options.out, options.json, options.log)
@@ -122,45 +120,41 @@ def _deliver(result: TrainingResult, dataset: Dataset, told: Told, options: argp
 
 
 def _introduce(plan: Plan, dataset: Dataset) -> None:
-    """Say what will be trained on what."""
-    facts = f"{dataset.name}: {dataset.rows} training rows, {shared.inputs(dataset.scaling.name)} ({dataset.note})"
+    """Print the data and the plan."""
+    facts = f"{dataset.name}: {dataset.rows} training samples, {shared.inputs(dataset.scaling.name)} ({dataset.note})"
     for word, text in (("data", facts), ("plan", str(plan))):
-        jobs.speak(textwrap.fill(text, 100, initial_indent=f"{word:10}", subsequent_indent=" " * 10))
+        jobs.speak(labelled(word, text))
 
 
 def _run_with_progress(plan: Plan, dataset: Dataset, listeners: Sequence[Listener], *, quiet: bool) -> TrainingResult:
     """Train under a progress bar, which is silent where there is no terminal."""
-    from tqdm import tqdm
-
     from manyhands.training.run import run as run_plan
 
-    if quiet or not sys.stderr.isatty():
-        return run_plan(plan, dataset, listeners=listeners)
-    with tqdm(total=plan.total_steps, unit="step", leave=False, dynamic_ncols=True, file=sys.stderr) as bar:
-        return run_plan(plan, dataset, progress=lambda steps: _advance(bar, steps), listeners=listeners)
-
-
-def _advance(bar: tqdm[Any], steps: int) -> None:
-    bar.update(steps - bar.n)
+    with progress_bar(quiet=quiet) as advance:
+        progress = None if advance is None else lambda steps: advance("training", steps, plan.total_steps)
+        return run_plan(plan, dataset, progress=progress, listeners=listeners)
 
 
 def _report(result: TrainingResult, dataset: Dataset, out: str | None, target: float | None) -> None:
-    """Print what the run has come to."""
+    """Print the results of the run."""
     seconds = result.seconds
     parts = ", ".join(f"{name} {seconds[name]:.3f}" for name in ("compute", "communicate", "merge"))
     lines = [
-        f"accuracy  {100 * result.accuracy:.2f} % of {dataset.test.rows} test rows",
-        f"time      {seconds['train']:.3f} s training ({parts}); {seconds['total']:.3f} s with reading",
-        f"work      {result.steps} steps and {result.examples} examples per worker, {result.rounds} "
-        f"round{'s' if result.rounds != 1 else ''}, {result.bytes_sent} bytes sent",
+        ("accuracy", f"{100 * result.accuracy:.2f} % of {dataset.test.rows} test samples"),
+        ("time", f"{seconds['train']:.3f} s training ({parts}); {seconds['total']:.3f} s with reading"),
+        (
+            "work",
+            f"{result.steps} steps and {result.examples} samples per worker, {result.rounds} "
+            f"round{'s' if result.rounds != 1 else ''}, {result.bytes_sent} bytes sent",
+        ),
     ]
     if target is not None:
         seconds_to = result.seconds_to(target)
-        when = "never reached" if seconds_to is None else f"after {seconds_to:.3f} s of training"
-        lines.append(f"target    {100 * target:g} %: {when}")
+        when = "never reached" if seconds_to is None else f"reached after {seconds_to:.3f} s of training"
+        lines.append(("target", f"{100 * target:g} %: {when}"))
     if out:
-        lines.append(f"model     {out}")
-    jobs.speak("\n".join(lines))
+        lines.append(("model", out))
+    jobs.speak("\n".join(labelled(*line) for line in lines))
 
 
 def _write_json(result: TrainingResult, dataset: Dataset, path: str, target: float | None) -> None:

@@ -1,1 +1,1 @@
-"""Floor 0: contracts and what all floors share: samples, learner, team, strategy, errors, randomness."""
+"""Floor 0: the contracts (samples, learners, teams, strategies), and what all floors share (errors, randomness)."""

@@ -1,4 +1,4 @@
-"""What users give as numbers: whole ones where these are meant, and real ones that a computer can hold."""
+"""Checks of numbers and truth values that users pass."""
 
 from __future__ import annotations
 
@@ -9,20 +9,20 @@ from typing import Any
 from manyhands.core.errors import SettingsError
 
 LARGEST = 2**63 - 1
-"""What compiled code counts up to."""
+"""The largest number that compiled code can count to."""
 
 
 def whole(name: str, value: Any, *, least: int | None = None, most: int | None = LARGEST) -> int:
-    """Return a whole number as Python's own kind; True and False, 10.0 and "10" are none.
+    """Return a whole number as an int; True, False, 10.0 and "10" are refused.
 
     Parameters
     ----------
     name
-        What it is, as the subject of the message.
+        The subject of the message.
     value
         As the user gave it.
     least, most
-        Its limits, if it has any.
+        Its limits; None for no limit.
 
     Raises
     ------
@@ -40,7 +40,7 @@ def whole(name: str, value: Any, *, least: int | None = None, most: int | None =
 
 
 def real(name: str, value: Any) -> float:
-    """Return a number as Python's float; it may be infinite, or none (NaN).
+    """Return a number as a float; it may be infinite or NaN.
 
     Parameters
     ----------
@@ -50,7 +50,7 @@ def real(name: str, value: Any) -> float:
     Raises
     ------
     SettingsError
-        If it is no number, or one that no float can hold.
+        If it is not a number.
     """
     if not isinstance(value, Real) or isinstance(value, bool):
         raise SettingsError(f"{name} must be a number, not {shortened(value)}")
@@ -61,12 +61,12 @@ def real(name: str, value: Any) -> float:
 
 
 def truth(name: str, value: Any) -> bool:
-    """Return True or False; words and other numbers than 0 and 1 are neither.
+    """Return True or False; 1 and 0 are accepted, too.
 
     Raises
     ------
     SettingsError
-        If it is neither.
+        If it is anything else.
     """
     try:
         found = value in (0, 1)
@@ -78,7 +78,7 @@ def truth(name: str, value: Any) -> bool:
 
 
 def shortened(value: Any) -> str:
-    """Return a value as it is typed, without the middle if it is long."""
+    """Return a value as it is typed, for a message; the middle of a long one is left out."""
     text = f"{value:.3e}" if isinstance(value, int) and 10**18 < abs(value) < 10**300 else _typed(value)
     return text if len(text) <= 80 else f"{text[:50]}...{text[-20:]}"
 

@@ -1,7 +1,7 @@
-"""Every error that a user can cause or meet.
+"""All errors that a user can see.
 
-Each message says what was wrong, where (file, line, byte, rank, step) and what to do about it. The command
-line prints the message alone; a traceback appears only with ``--debug``.
+Each message says what is wrong, where (file, line, byte, rank, step) and what to do about it. The command line prints
+the message alone, and a traceback only with ``--debug``.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ _MOST_FILES = 3
 
 
 def shown(path: str | Path) -> str:
-    """Return a path as a message can show it: what no terminal should be sent, and no text can hold, is escaped."""
+    """Return a path for a message, with characters escaped that a terminal or a text file cannot show."""
     return "".join(
         each if each.isprintable() else each.encode("unicode_escape", "surrogatepass").decode() for each in str(path)
     )
@@ -69,7 +69,7 @@ class MissingDataError(DataError):
 
 
 class FormatError(DataError):
-    """A file is not what its format demands."""
+    """A file does not follow its format."""
 
 
 class ChecksumError(DataError):
@@ -113,7 +113,7 @@ class DrawingError(ManyhandsError, RuntimeError):
 
 
 def missing(reasons: Mapping[str, str]) -> str:
-    """Return what is missing and why, what has the same reason together."""
+    """Return what is missing and why, grouped by reason."""
     groups: dict[str, list[str]] = {}
     for name, reason in reasons.items():
         groups.setdefault(reason, []).append(name)
@@ -121,7 +121,7 @@ def missing(reasons: Mapping[str, str]) -> str:
 
 
 def joined(errors: Sequence[ManyhandsError]) -> ManyhandsError:
-    """Return one error for one or more: the only one, or one that says what all say, the first of many files."""
+    """Return the only error, or one with the messages of all (of many files, the first three)."""
     if len(errors) == 1:
         return errors[0]
     others = [str(error) for error in errors if not isinstance(error, OutputError)]
@@ -131,7 +131,7 @@ def joined(errors: Sequence[ManyhandsError]) -> ManyhandsError:
 
 
 DIVERGED = "training diverged"
-"""What the messages about it have in common: of an error in another process, the message is all there is."""
+"""Part of every message about divergence: of an error in another process, only the message is known."""
 
 
 class DivergedError(ManyhandsError, ArithmeticError):
@@ -142,7 +142,7 @@ class DivergedError(ManyhandsError, ArithmeticError):
     step
         1-based number of the optimizer step, counted over all epochs, whose loss was not finite.
     rank
-        The worker that met it.
+        The worker that computed it.
     loss
         That loss.
     """
@@ -168,7 +168,7 @@ class WorkerLost(ManyhandsError, RuntimeError):  # noqa: N818 - an event the des
     rank
         The worker that is gone.
     reason
-        What is known about it, as a half-sentence with the worker as its subject.
+        What is known about it: the end of a sentence whose subject is the worker.
     """
 
     def __init__(self, rank: int, reason: str = "ended before the round was complete") -> None:
@@ -181,9 +181,9 @@ class WorkerLost(ManyhandsError, RuntimeError):  # noqa: N818 - an event the des
 
 
 class RankError(ManyhandsError):
-    """What was done in all processes of an MPI job at the same time has failed on another rank, and so on all.
+    """A step that all processes of an MPI job take together has failed on another rank, and therefore on all.
 
-    It is also an error of the kind that was met there (`of`), so that the same ``except`` catches both.
+    It is also an error of the class that was raised there (`of`), so that the same ``except`` catches both.
 
     Parameters
     ----------
@@ -203,19 +203,19 @@ class RankError(ManyhandsError):
 
     @staticmethod
     def kinds_of(error: BaseException) -> list[str]:
-        """Return the names of an error's classes that any process knows, the closest first."""
+        """Return the names of an error's classes that every process knows, the most specific first."""
         return [kind.__name__ for kind in type(error).__mro__ if _KNOWN.get(kind.__name__) is kind]
 
     @staticmethod
     def of(rank: int, problem: str, kinds: tuple[str, ...]) -> RankError:
-        """Return an error for what has happened on another rank.
+        """Return an error for one that was raised on another rank.
 
         Parameters
         ----------
         rank, problem
             See the class.
         kinds
-            What `kinds_of` has named there.
+            The names that `kinds_of` returned there.
         """
         return _kind_of_rank_error(next((name for name in kinds if name in _KNOWN), ""))(rank, problem)
 

@@ -19,13 +19,13 @@ def split(text: str, kind: str, table: Mapping[str, Any], examples: str) -> tupl
     Parameters
     ----------
     text
-        What the user has written.
+        The text of the user.
     kind
-        What it should be, e.g. ``"strategy"``; for messages.
+        What the text names, e.g. ``"strategy"``; for messages.
     table
-        Has every possible name.
+        Its keys are the possible names.
     examples
-        For messages.
+        Valid texts, for messages.
 
     Raises
     ------
@@ -49,7 +49,7 @@ def split(text: str, kind: str, table: Mapping[str, Any], examples: str) -> tupl
             keys[key] = value
         elif values or keys:
             raise SettingsError(
-                f"{kind} {text!r}: {key!r} needs a name, as in key={key}; only the first argument may be a mere value; "
+                f"{kind} {text!r}: {key!r} needs a name, as in key={key}; only the first value may have none; "
                 f"examples: {examples}"
             )
         else:
@@ -65,7 +65,7 @@ def make(
     examples: str,
     others: Sequence[str] = (),
 ) -> Made:
-    """Call ``maker`` with the arguments, if it takes them.
+    """Call ``maker`` with the arguments.
 
     Parameters
     ----------
@@ -74,16 +74,16 @@ def make(
     values, keys
         The arguments.
     where
-        Begins a message.
+        The beginning of a message.
     examples
-        Ends it.
+        Valid texts, for the end of a message.
     others
         Names that may be given besides the maker's own parameters; for messages.
 
     Raises
     ------
     SettingsError
-        If it does not take them.
+        If the maker does not take these arguments.
     """
     signature = inspect.signature(maker)
     try:
@@ -96,17 +96,17 @@ def make(
 
 
 def number(value: float) -> str:
-    """Write a number with all its digits and no more, without an exponent: it is read again as the same."""
+    """Return the shortest text, without an exponent, that is read as the same number."""
     return str(np.format_float_positional(value, trim="-"))
 
 
 def fraction(text: str | float, name: str, strategy: str, *, below: float) -> float:
-    """Read a number from 0 on.
+    """Return the number in ``text``, which must be at least 0 and less than ``below``.
 
     Raises
     ------
     SettingsError
-        If it is none, or ``below`` or larger.
+        If it is not.
     """
     try:
         value = float(text)

@@ -1,10 +1,10 @@
-"""The contract of a learner: a model with its optimizer, whose parameters are one flat vector."""
+"""The contracts of learners: models whose parameters are one flat vector, and how they are trained."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,7 +15,7 @@ from manyhands.core.types import Vector
 
 @dataclass(frozen=True)
 class Rounds:
-    """Rounds that a learner's kernel holds itself: weighted means, by examples, of all workers' vectors.
+    """Rounds that a learner's kernel holds itself: means of all workers' vectors, weighted by examples.
 
     Attributes
     ----------
@@ -24,11 +24,11 @@ class Rounds:
     due : ndarray of shape (any,), int64
         After how many steps of the run the parameters are averaged; ascending.
     seen : int
-        Examples this worker has used since the last round, before the run.
+        Examples that this worker has used between the last round and the run.
     gradient : ndarray of shape (size,) or None
-        If given, gradients are averaged inside every step, in this vector, which the meeting is for; the parameters
-        are its target, as each worker updates its part of them for all. Of the optimizer's vectors, only that part is
-        known to this worker afterwards.
+        If given, gradients are averaged inside every step. ``meeting`` is then for this vector, with the parameters as
+        its target: each worker updates its part of them for all. Afterwards this worker's optimizer state is valid for
+        that part only.
     """
 
     meeting: Any
@@ -39,32 +39,29 @@ class Rounds:
 
 @dataclass(frozen=True)
 class RunOutcome:
-    """What :meth:`Learner.run` has done.
+    """What :meth:`Learner.run` or :meth:`FitLearner.fit` has done.
 
     Attributes
     ----------
     losses : ndarray of shape (steps done,)
         The loss of each step. Shorter than asked if ``control.stop`` ended the run.
     rounds : int
-        How many of the rounds that it was given the learner has held.
+        How many rounds the learner has held itself.
     """
 
     losses: NDArray[np.float64]
     rounds: int = 0
 
 
-class Learner(Protocol):
-    """A model with its optimizer; its parameters are one flat vector.
+class Model(Protocol):
+    """What all learners have: parameters in one flat vector, and predictions. A learner trains in one of two ways.
 
-    Capabilities (``divisible``, ``holds_rounds``, ``whole_runs``) are declared: a class that derives from this one has
-    none of them unless it says so, and no optimizer state.
+    `Learner` takes steps, `FitLearner` trains from beginning to end in one call.
 
     Attributes
     ----------
     size : int
         Number of parameters.
-    classes : int
-        Number of classes K.
     dtype : numpy.dtype
         Of parameters, gradients, optimizer state and probabilities.
     parameters : ndarray of shape (size,)
@@ -72,38 +69,12 @@ class Learner(Protocol):
     buffers : ndarray of shape (any,)
         What is averaged but not trained (BatchNorm statistics); may be empty.
     optimizer_state : mapping of str to ndarray of shape (size,)
-        E.g. Adam's moments, by name.
+        E.g. Adam's moments, by name. There is none unless a class says so.
     steps_taken : int
         The optimizer's own step count.
-    divisible : bool
-        Whether the optimizer's step may be taken part by part. False if the step of a parameter depends on others.
-    holds_rounds : bool
-        Whether :meth:`run` takes ``rounds`` and holds them. Other learners are called without: the training loop holds
-        all rounds between two calls.
-    whole_runs : bool
-        Whether it trains whole runs only: :meth:`run` is called once, with the order of one epoch, which says which
-        rows but not when, and the rates of all steps of the run. Fewer steps are then the learner's own decision
-        (unless ``control.stop`` is set), and there is no :meth:`gradient`. Usually False.
     """
 
     size: int
-    classes: int
-
-    @property
-    def divisible(self) -> bool:
-        """Whether the optimizer's step may be taken part by part."""
-        return False
-
-    @property
-    def holds_rounds(self) -> bool:
-        """Whether it can hold rounds itself, inside :meth:`run`."""
-        return False
-
-    @property
-    def whole_runs(self) -> bool:
-        """Whether it trains whole runs only."""
-        return False
-
     dtype: np.dtype[Any]
     parameters: Vector
     buffers: Vector
@@ -123,8 +94,58 @@ class Learner(Protocol):
         ...
 
     def prepare(self, table: Samples) -> None:
-        """Compile, or otherwise get ready for ``table``'s types, so that no later clock sees it."""
+        """Compile, or do whatever else ``table``'s dtypes require, before the clock of a run starts."""
         ...
+
+    def predict_proba(self, table: Samples) -> NDArray[Any]:
+        """Return class probabilities of shape (rows, K)."""
+        ...
+
+    def outputs(self, table: Samples) -> NDArray[Any]:
+        """Return the network's outputs without further steps, shape (rows, K); for classes, the probabilities."""
+        ...
+
+    def weights(self) -> dict[str, NDArray[Any]]:
+        """Return copies of the model's blocks by name, as they go into a model file."""
+        ...
+
+    def load_weights(self, blocks: Mapping[str, NDArray[Any]]) -> None:
+        """Write the blocks that :meth:`weights` returned into the parameters."""
+        ...
+
+    def state(self) -> dict[str, NDArray[Any]]:
+        """Return copies of all arrays needed to continue bit for bit."""
+        ...
+
+    def load_state(self, state: Mapping[str, NDArray[Any]]) -> None:
+        """Restore what :meth:`state` returned."""
+        ...
+
+
+class Learner(Model, Protocol):
+    """A model that is trained step by step.
+
+    Capabilities (``divisible``, ``holds_rounds``) are declared: a class that derives from this one has none of them
+    unless it says so.
+
+    Attributes
+    ----------
+    divisible : bool
+        Whether the optimizer's step may be taken part by part. False if the step of a parameter depends on others.
+    holds_rounds : bool
+        Whether :meth:`run` accepts ``rounds`` and holds them. Other learners are called without: the training loop
+        holds all rounds between two calls.
+    """
+
+    @property
+    def divisible(self) -> bool:
+        """Whether the optimizer's step may be taken part by part."""
+        return False
+
+    @property
+    def holds_rounds(self) -> bool:
+        """Whether it can hold rounds itself, inside :meth:`run`."""
+        return False
 
     def run(
         self,
@@ -158,35 +179,29 @@ class Learner(Protocol):
     def apply(self, gradient: Vector, rate: float, global_rows: int, workers: int = 1) -> float:
         """Take one optimizer step along ``gradient``, the mean over ``global_rows`` examples.
 
-        It has the bits of a step whose work so many ``workers`` have divided among them. Returns the penalty part of
-        the loss. With :meth:`gradient` this is one step of :meth:`run` in two halves.
+        The bits are those of a step that ``workers`` workers take part by part. Returns the penalty part of the loss.
+        :meth:`gradient` and this method together are one step of :meth:`run`.
         """
         ...
 
-    def predict_proba(self, table: Samples) -> NDArray[Any]:
-        """Return class probabilities of shape (rows, K)."""
-        ...
-
-    def outputs(self, table: Samples) -> NDArray[Any]:
-        """Return the network's outputs as they are, shape (rows, K); for classes, the probabilities."""
-        ...
-
     def side_by_side(self, members: NDArray[Any]) -> Learner:
-        """Return one wider learner that answers with the mean of the logits of ``members``, shape (n, size)."""
+        """Return one wider learner whose logits are the mean of those of ``members``, shape (n, size)."""
         ...
 
-    def weights(self) -> dict[str, NDArray[Any]]:
-        """Return copies of the model's blocks by name, as they go into a model file."""
-        ...
 
-    def load_weights(self, blocks: Mapping[str, NDArray[Any]]) -> None:
-        """Write the blocks that :meth:`weights` returned into the parameters."""
-        ...
+@runtime_checkable
+class FitLearner(Model, Protocol):
+    """A model that is trained from beginning to end in one call; strategies with a single round suit it."""
 
-    def state(self) -> dict[str, NDArray[Any]]:
-        """Return copies of all arrays needed to go on bit for bit."""
-        ...
+    def fit(self, table: Samples, order: Order, rates: NDArray[np.float64], control: Control) -> RunOutcome:
+        """Train for as many steps as there are ``rates``, or fewer if the learner itself decides so.
 
-    def load_state(self, state: Mapping[str, NDArray[Any]]) -> None:
-        """Take over what :meth:`state` returned."""
+        ``order`` is that of one epoch. It says which samples are this worker's; their order is the learner's choice.
+        If ``control.stop`` ends the call, no loss is returned.
+
+        Raises
+        ------
+        DivergedError
+            If a loss is not finite.
+        """
         ...

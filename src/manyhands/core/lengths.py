@@ -1,4 +1,4 @@
-"""Lengths in the grammar of strategies and schedules: periods between rounds, and parts of a run."""
+"""Lengths in the grammar of strategies and schedules: the time between two rounds, and the part of a run."""
 
 from __future__ import annotations
 
@@ -34,12 +34,12 @@ class Period:
         Raises
         ------
         SettingsError
-            If it is none of these, or 0.
+            If it is not one of these, or 0.
         """
         match = _PERIOD.fullmatch(text.strip())
         if match is None or int(match[1]) < 1:
             raise SettingsError(
-                f"{strategy}:{text}: the time between rounds is a whole number of steps or epochs from 1 on, "
+                f"{strategy}:{text}: the time between two rounds is a whole number of steps or epochs from 1 on, "
                 f"as in {strategy}:50 or {strategy}:1epoch"
             )
         return cls(int(match[1]), "epoch" if (match[2] or "").startswith("epoch") else "step")
@@ -60,7 +60,7 @@ class Length:
     Attributes
     ----------
     amount
-        How much.
+        Number of percents or epochs.
     unit
         ``"%"`` of the run or ``"epoch"``.
     """
@@ -75,11 +75,11 @@ class Length:
         Raises
         ------
         SettingsError
-            If it is none of these, or more than 100 %.
+            If it is not one of these, or more than 100 %.
         """
         match = _LENGTH.fullmatch(text.strip())
         if match is None or (match[2] == "%" and float(match[1]) > 100):
-            raise SettingsError(f"{where}: {text!r} is no part of a run; write it as 20% or 15epochs")
+            raise SettingsError(f"{where}: {text!r} is not a part of a run; write it as 20% or 15epochs")
         return cls(float(match[1]), "%" if match[2] == "%" else "epoch")
 
     def __str__(self) -> str:

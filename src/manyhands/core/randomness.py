@@ -1,8 +1,8 @@
 """The only place where random generators are made.
 
 Everything random is a function of (seed, purpose, epoch) and of nothing else: not of the number of workers, not of
-which worker asks, not of what was drawn before. That is what makes the order of the examples the same for every
-number of workers, and runs repeatable bit for bit.
+which worker draws, not of earlier draws. So the order of the samples is the same for every number of workers, and runs
+are repeatable bit for bit.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ def generator(seed: int, purpose: str, epoch: int = 0) -> np.random.Generator:
     purpose
         A fixed word such as ``"order"`` or ``"init"``. Different purposes get independent streams.
     epoch
-        Number of the epoch (or of the share) that the numbers are for.
+        Number of the epoch (or of the shard) that the numbers are for.
 
     Raises
     ------

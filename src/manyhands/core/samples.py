@@ -18,30 +18,30 @@ _PER_SAMPLE, _PER_FEATURE = {"per": "sample"}, {"per": "feature"}
 
 @dataclass(frozen=True)
 class Samples:
-    """Examples as they are stored, and how stored values become the network's inputs.
+    """Samples as they are stored, and how stored values become the network's inputs.
 
-    Whoever copies, cuts, sends or compares a table asks it for its arrays (:meth:`arrays`) and its other facts
-    (:meth:`facts`): a new field needs no other line.
+    Code that copies, splits, sends or compares samples uses :meth:`arrays` and :meth:`facts`, so that a new field needs
+    no other line.
 
     Attributes
     ----------
     features : ndarray of shape (rows, features), uint8, float32 or float64
         As read. Images stay uint8; a learner converts a batch when it uses it: ``(features - center) * scale + shift``.
     labels : ndarray of shape (rows,), int32
-        Number of each row's class, 0..K-1.
+        Class number of each sample, 0..K-1.
     scale, shift : ndarray of shape (features,), float64
         The scaling, per feature.
     targets : ndarray of shape (rows, outputs), float32 or float64, or None
-        What the network's outputs shall be, where that is not one class for each row: then ``labels`` say nothing.
+        Desired outputs, for models that do not predict one class for each sample; ``labels`` are unused then.
     weights : ndarray of shape (rows,), float32 or float64, or None
-        How much each row counts in the loss; None for all alike.
+        Weight of each sample in the loss; None for equal weights.
     first_row : int
-        Number of the first row, among those of all processes.
+        Number of the first sample, among those of all processes.
     center : ndarray of shape (features,), float64, or None
-        What is subtracted first, in double precision; None for nothing, as always from bytes.
+        Subtracted from the features first, in double precision; None for nothing, as always for bytes.
     sample_shape : tuple of int
-        Shape of one sample before it became a row, such as ``(1, 28, 28)`` for images (channels, height, width). If
-        it is not given, ``(features,)``.
+        Shape of one sample before it was flattened to a row, such as ``(1, 28, 28)`` for images (channels, height,
+        width). If it is not given, ``(features,)``.
 
     Raises
     ------
@@ -67,16 +67,16 @@ class Samples:
         object.__setattr__(self, "sample_shape", shape)
 
     def arrays(self) -> dict[str, NDArray[Any]]:
-        """Return the arrays that have an entry for each row, by field; those that exist."""
+        """Return the arrays that have an entry for each sample, by field name, without those that are None."""
         found = {each.name: getattr(self, each.name) for each in fields(self) if each.metadata == _PER_SAMPLE}
         return {name: array for name, array in found.items() if array is not None}
 
     def facts(self) -> dict[str, Any]:
-        """Return the fields that are no arrays, as plain data."""
+        """Return the fields that are not arrays, as plain data."""
         return {each.name: getattr(self, each.name) for each in fields(self) if not each.metadata}
 
     def with_arrays(self, arrays: Mapping[str, NDArray[Any]]) -> Samples:
-        """Return a table that has other arrays of rows in the place of some; everything else is the same."""
+        """Return samples with these arrays, by field name, in the place of their own; all else is the same."""
         changed: dict[str, Any] = dict(arrays)
         return replace(self, **changed)
 
@@ -86,9 +86,9 @@ class Samples:
         return np.asarray(values * self.scale + self.shift)
 
     def take(self, rows: slice | NDArray[Any]) -> Samples:
-        """Return some of the rows, with all that belongs to them, so that kernels have one form for both.
+        """Return some of the samples, with all arrays and facts.
 
-        Rows that follow each other keep their numbers (``first_row``). Others, chosen one by one, are numbered from 0.
+        Consecutive samples keep their numbers (``first_row``). Others, chosen one by one, are numbered from 0.
         """
         begin, _, step = rows.indices(self.rows) if isinstance(rows, slice) else (0, 0, 0)
         first = self.first_row + begin if step == 1 else 0
@@ -96,16 +96,16 @@ class Samples:
 
     @property
     def rows(self) -> int:
-        """Number of examples."""
+        """Number of samples."""
         return int(self.features.shape[0])
 
 
 @dataclass(frozen=True)
 class Order:
-    """The rows one worker uses, step by step.
+    """The samples that one worker uses, step by step.
 
-    Batches may differ in size (the last of an epoch; shares of a global batch that n does not divide), so they are
-    kept end to end.
+    Batches may differ in size (the last of an epoch; parts of a global batch that n does not divide), so they are
+    stored end to end.
 
     Attributes
     ----------
@@ -138,14 +138,14 @@ class Order:
 
 @dataclass(frozen=True)
 class Control:
-    """Two cells shared with whoever watches a run from outside.
+    """Two cells that a run shares with the code that supervises it.
 
     Attributes
     ----------
     stop : ndarray of shape (1,), int64
-        Becomes non-zero when the run shall end; looked at between any two steps.
+        Non-zero when the run must end; checked between any two steps.
     progress : ndarray of shape (1,), int64
-        Number of steps this worker has done; written after every step.
+        Number of steps that this worker has taken; written after every step.
     """
 
     stop: NDArray[np.int64]

@@ -1,4 +1,4 @@
-"""The contract of a team: the workers and the way they talk."""
+"""The contract of a team: the workers, and how they communicate."""
 
 from __future__ import annotations
 
@@ -11,19 +11,19 @@ from manyhands.core.types import Phase, Vector
 
 
 class Clock(Protocol):
-    """Adds up the wall-clock seconds of each phase, where it happens."""
+    """Adds up the wall-clock seconds of each phase."""
 
     def phase(self, name: Phase) -> AbstractContextManager[object]:
         """Return a context whose duration is added to the phase ``name``."""
         ...
 
     def add(self, name: Phase, seconds: float) -> None:
-        """Add seconds that compiled code has measured itself."""
+        """Add seconds that compiled code has measured."""
         ...
 
 
 class Team(Protocol):
-    """The workers and the way they talk.
+    """The workers, and how they communicate.
 
     A trailing underscore writes in place. Every worker calls the same collectives in the same order. Sums are taken
     in rank order and in double precision, so that every kind of team gives the same bits.
@@ -65,22 +65,18 @@ class Team(Protocol):
         """Replace ``vector`` on all workers by the one of ``root``."""
         ...
 
-    def reduce_scatter_(self, vector: Vector) -> slice:
-        """Sum, but each worker gets only its own part, whose place is returned; the rest keeps its values."""
-        ...
-
     def all_gather_(self, vector: Vector) -> None:
-        """Give every worker's own part (as in :meth:`reduce_scatter_`) to all."""
+        """Give every worker's own part of ``vector`` (`manyhands.runtime.partition.part_of`) to all."""
         ...
 
     def exchange(self, vector: Vector) -> tuple[slice, NDArray[Any]]:
-        """Return this worker's part, and all workers' elements of it, shape (n, its length).
+        """Return the place of this worker's part, and all workers' elements of it, shape (n, its length).
 
-        With :meth:`all_gather_`, for what cannot be summed as it stands. Elements may be of any fixed size.
+        With :meth:`all_gather_`, for elements of any fixed size that cannot be summed as they are.
         """
         ...
 
-    def share(self, vector: Vector) -> Vector:
+    def shared_vector(self, vector: Vector) -> Vector:
         """Return rank 0's vector itself: the same memory for all workers.
 
         Raises
@@ -95,21 +91,21 @@ class Team(Protocol):
         ...
 
     def barrier(self) -> None:
-        """Wait until all workers are here."""
+        """Wait for all workers."""
         ...
 
     def watchdog_paused(self) -> AbstractContextManager[object]:
-        """Return a context for what is no step of the training: standing still in it is no sign of hanging."""
+        """Return a context in which the hang watchdog is suspended for this worker (evaluation, merging)."""
         ...
 
     def shared_reduction(self, vector: Vector, target: Vector | None = None) -> Any:
-        """Return what a kernel can average ``vector`` with itself (`SharedReduction`), or None.
+        """Return the means for a kernel to average ``vector`` itself (`SharedReduction`), or None.
 
-        With a ``target`` of the same length, each worker may write its part of everyone's. None if this kind of team
-        cannot be entered from compiled code; rounds are then held by :meth:`mean_`.
+        With a ``target`` of the same length, each worker may write its part of the targets of all. None if compiled
+        code cannot communicate in this kind of team; rounds are then held by :meth:`mean_`.
         """
         ...
 
-    def settle(self, rounds: int, vector: Vector) -> float:
-        """Account for ``rounds`` rounds that a kernel has held with it; return their seconds."""
+    def record_fused_rounds(self, rounds: int, vector: Vector) -> float:
+        """Add bytes and seconds of ``rounds`` rounds that a kernel has held to the counts; return the seconds."""
         ...

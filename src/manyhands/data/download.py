@@ -7,7 +7,6 @@ import hashlib
 import os
 import queue
 import stat
-import sys
 import threading
 import time
 import urllib.parse
@@ -17,6 +16,7 @@ from typing import TYPE_CHECKING, BinaryIO, NamedTuple
 
 from manyhands.core.errors import ChecksumError, DownloadError, MissingDataError, shown
 from manyhands.runtime.atomic_files import atomic_writer, make_folder
+from manyhands.runtime.terminal import progress_bar
 
 if TYPE_CHECKING:
     import requests
@@ -124,21 +124,17 @@ def _fetch(name: str, published: Published, mirrors: Sequence[str], folder: Path
 
 def _stream(address: str, file: BinaryIO, name: str, published: Published, deadline: float) -> None:
     """Copy an address into ``file``, with progress on a terminal; refuse what is not the published file."""
-    from tqdm import tqdm
-
     digest, left = hashlib.sha256(), published.size
     pieces = _paced(_pieces(address, published), deadline)
-    with (
-        contextlib.closing(pieces),
-        tqdm(desc=name, unit="B", unit_scale=True, disable=None, leave=False, file=sys.stderr) as bar,
-    ):
+    with contextlib.closing(pieces), progress_bar(unit="KB") as advance:
         for piece in pieces:
             left -= len(piece)
             if left < 0:
                 raise _RefusedError(f"more than the {published.size} bytes that the file has")
             digest.update(piece)
             file.write(piece)
-            bar.update(len(piece))
+            if advance is not None:
+                advance(name, (published.size - left) / 1000, published.size / 1000)
     if digest.hexdigest() != published.sha256:
         raise _RefusedError(f"SHA-256 {digest.hexdigest()[:12]}... instead of {published.sha256[:12]}...")
 

@@ -1,4 +1,4 @@
-"""Other divisions of the same rows: validation rows beside the training rows, random training/test splits, heads.
+"""Which rows of a training set are kept for validation, and the division of rows that leaves every class in both parts.
 
 The test rows are for reporting. Whatever is chosen by looking at scores (a network, a number of epochs) is chosen on
 validation rows, which no training has seen either.
@@ -6,8 +6,7 @@ validation rows, which no training has seen either.
 
 from __future__ import annotations
 
-from dataclasses import replace
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,11 +14,6 @@ from numpy.typing import NDArray
 from manyhands.core.checks import whole
 from manyhands.core.errors import DataError, SettingsError
 from manyhands.core.randomness import generator
-from manyhands.core.samples import Samples
-from manyhands.data.scaling import make_scaling
-
-if TYPE_CHECKING:
-    from manyhands.data.dataset import Dataset
 
 _SHARE = 6
 """One row of so many is kept for validation, if the training set has no others to spare."""
@@ -64,57 +58,10 @@ def for_validation(
     if not 1 <= number < rows:
         possible = f"ask for 1 to {rows - 1}" if rows > 1 else "there is one row only"
         raise SettingsError(f"{number} of {rows} training rows cannot be kept for validation: {possible}")
-    return _divide(labels[:rows], number, "validation", 0)
+    return divide(labels[:rows], number, "validation", 0)
 
 
-def resplit(dataset: Dataset, number: int) -> Dataset:
-    """Return random split ``number`` of the data set: rows divided anew, every class alike, all parts of their size.
-
-    Training and test rows are drawn from both. If there are validation rows, something will be chosen: then training
-    and validation rows are drawn from both, and the test rows stay out of it.
-
-    Parameters
-    ----------
-    dataset
-        All of whose rows are here.
-    number
-        0 or larger; the split is a function of it alone.
-
-    Raises
-    ------
-    DataError
-        If a class has too few rows to be in both parts.
-    """
-    other = dataset.test if dataset.validation is None else dataset.validation
-    further = other.arrays()
-    joined = {name: np.concatenate([array, further[name]]) for name, array in dataset.train.arrays().items()}
-    everything = dataset.train.with_arrays(joined)
-    kept, drawn = _divide(everything.labels, other.rows, "split", number)
-    # Means and deviations belong to the rows they come from; what bytes are divided by does not.
-    scaling = (
-        make_scaling("standard", everything.features[kept]) if dataset.scaling.name == "standard" else dataset.scaling
-    )
-
-    def scaled(table: Samples) -> Samples:
-        return scaling.table(**table.arrays(), **table.facts())
-
-    second = scaled(everything.take(drawn))
-    return replace(
-        dataset,
-        train=scaled(everything.take(kept)),
-        validation=None if dataset.validation is None else second,
-        test=second if dataset.validation is None else scaled(dataset.test),
-        scaling=scaling,
-        note=f"{dataset.note}, random split {number}",
-    )
-
-
-def head(dataset: Dataset, rows: int) -> Dataset:
-    """Return the data set with its first ``rows`` training rows only, scaled as the whole."""
-    return replace(dataset, train=dataset.train.take(slice(rows)))
-
-
-def _divide(
+def divide(
     labels: NDArray[np.generic], second: int, purpose: str, number: int
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Divide rows at random into two parts, every class alike; return the row numbers of each, ascending."""

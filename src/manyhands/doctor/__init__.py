@@ -1,1 +1,1 @@
-"""What this machine is, how fast, and what is missing on it: the facts behind ``manyhands doctor``."""
+"""Facts about this machine, and advice that follows from them, for ``manyhands doctor``."""

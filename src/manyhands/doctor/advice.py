@@ -1,8 +1,7 @@
-"""From facts to advice: what is slow or missing, why it matters, and what to type.
+"""Rules that turn facts about a machine into advice: what is slow or missing, why it matters, and what to type.
 
-Each rule looks at a section or two of the record that `manyhands.doctor.examination` makes; a section that
-could not be examined gives none. Rules know nothing but the record, so that what another machine would be told can be
-tested on this one.
+A rule gets the record that `manyhands.doctor.examination` makes and the sections that it needs; it is left out if one
+of them could not be examined. Rules know nothing but the record, so that advice for any machine can be tested.
 """
 
 from __future__ import annotations
@@ -20,8 +19,11 @@ _TOLERATED_LOAD = 0.5
 _LITTLE_MEMORY = 1 << 30
 
 
+Section = dict[str, Any]
+
+
 class Advice(NamedTuple):
-    """One piece of advice: the section it is about, sentences, and what to type (None: the sentences say it)."""
+    """One piece of advice: its section, its sentences, and the command to type, if there is one."""
 
     topic: str
     text: str
@@ -30,18 +32,22 @@ class Advice(NamedTuple):
 
 def advice_for(record: dict[str, Any]) -> list[dict[str, str | None]]:
     """Return all advice that follows from a record, the most important first, as plain data."""
-    return [each._asdict() for rule in _RULES for each in rule(record)]
+    found: list[Advice] = []
+    for rule, names in _RULES:
+        sections = [_section(record, name) for name in names]
+        if None not in sections:
+            found += rule(record, *sections)
+    return [each._asdict() for each in found]
 
 
-def _section(record: dict[str, Any], name: str) -> dict[str, Any] | None:
+def _section(record: dict[str, Any], name: str) -> Any:
     """Return a section, or None if it was left out or could not be examined."""
     section = record.get(name)
     return None if section is None or "problem" in section else section
 
 
-def _load(record: dict[str, Any]) -> Iterator[Advice]:
-    load, cores = _section(record, "load"), _section(record, "cores")
-    if load is None or cores is None or load["one_minute"] is None:
+def _load(record: Section, load: Section, cores: Section) -> Iterator[Advice]:
+    if load["one_minute"] is None:
         return
     free = cores["total"] - load["one_minute"]
     if free < cores["usable"] - max(_TOLERATED_LOAD, 0.05 * cores["usable"]):
@@ -53,10 +59,7 @@ def _load(record: dict[str, Any]) -> Iterator[Advice]:
         )
 
 
-def _cores(record: dict[str, Any]) -> Iterator[Advice]:
-    cores = _section(record, "cores")
-    if cores is None:
-        return
+def _cores(record: Section, cores: Section) -> Iterator[Advice]:
     usable, physical = cores["usable"], cores["physical"]
     if usable == 1 and (_section(record, "mpi") or {}).get("launcher") is not None:
         return  # mpiexec gives every process a core of its own
@@ -78,7 +81,7 @@ def _cores(record: dict[str, Any]) -> Iterator[Advice]:
 
 
 def _limited(cores: dict[str, Any]) -> str:
-    """Say what limits the cores, and what lifts that."""
+    """Return what limits the cores, and how to lift the limit."""
     if cores["affinity"] == 1:
         return (
             "; this process is bound to that one: ask for more where it was started (taskset --cpu-list, Slurm's "
@@ -90,10 +93,7 @@ def _limited(cores: dict[str, Any]) -> str:
     )
 
 
-def _memory(record: dict[str, Any]) -> Iterator[Advice]:
-    memory = _section(record, "memory")
-    if memory is None:
-        return
+def _memory(record: Section, memory: Section) -> Iterator[Advice]:
     known = [memory[name] for name in ("available", "limit") if memory[name] is not None]
     if known and min(known) < _LITTLE_MEMORY:
         yield Advice(
@@ -104,9 +104,8 @@ def _memory(record: dict[str, Any]) -> Iterator[Advice]:
         )
 
 
-def _private_blas(record: dict[str, Any]) -> Iterator[Advice]:
-    blas = _section(record, "blas")
-    if blas is None or blas["override"] is None:
+def _private_blas(record: Section, blas: Section) -> Iterator[Advice]:
+    if blas["override"] is None:
         return
     used, fastest = blas["private"]["core_type"], blas["fastest"]
     if used.lower() != blas["override"].lower():
@@ -129,12 +128,9 @@ def _has_512(core_type: str) -> bool:
     return core_type.lower() in _AVX512_CORES
 
 
-def _numpys_blas(record: dict[str, Any]) -> Iterator[Advice]:
-    blas, rates = _section(record, "blas"), _section(record, "rates")
-    if blas is None:
-        return
-    variables = (_section(record, "threads") or {"variables": {}})["variables"]
-    told = variables.get("OPENBLAS_CORETYPE")
+def _numpys_blas(record: Section, blas: Section) -> Iterator[Advice]:
+    rates = _section(record, "rates")
+    chosen = _variables(record).get("OPENBLAS_CORETYPE")
     for copy in blas["numpy"]:
         used = copy["architecture"]
         if used is None or not _slower(used, blas, rates):
@@ -144,8 +140,8 @@ def _numpys_blas(record: dict[str, Any]) -> Iterator[Advice]:
             f"NumPy and SciPy multiply matrices with kernels for {used}{loss}. Our own training does not mind, but "
             "scikit-learn (--learner published) and your own programs do."
         )
-        if told is not None:
-            yield Advice("blas", f"OPENBLAS_CORETYPE is {told}: {effect}", "unset OPENBLAS_CORETYPE")
+        if chosen is not None:
+            yield Advice("blas", f"OPENBLAS_CORETYPE is {chosen}: {effect}", "unset OPENBLAS_CORETYPE")
         elif blas["fastest"] is not None:
             yield Advice(
                 "blas", f"OpenBLAS does not know this CPU: {effect}", f"export OPENBLAS_CORETYPE={blas['fastest']}"
@@ -154,7 +150,7 @@ def _numpys_blas(record: dict[str, Any]) -> Iterator[Advice]:
 
 
 def _slower(used: str, blas: dict[str, Any], rates: dict[str, Any] | None) -> bool:
-    """Tell whether NumPy's kernels are slower: other ones than ours, and by measurement where there is one."""
+    """Return whether NumPy's kernels are slower: other kernels than ours, and slower ones where rates were measured."""
     if used.lower() == blas["private"]["core_type"].lower() or (_has_512(used) and blas["fastest"] is not None):
         return False  # the same kernels: whatever was measured, it was noise
     if rates is None:
@@ -167,11 +163,10 @@ def _ratio(rates: dict[str, Any]) -> float:
     return float(rates["numpy"]["large"] / rates["private"]["large"])
 
 
-def _peak(record: dict[str, Any]) -> Iterator[Advice]:
-    rates = _section(record, "rates")
-    if rates is None or rates["private"]["large"] >= _FAR_FROM_PEAK * rates["peak"]:
-        return
+def _peak(record: Section, rates: Section) -> Iterator[Advice]:
     share = rates["private"]["large"] / rates["peak"]
+    if share >= _FAR_FROM_PEAK:
+        return
     yield Advice(
         "rates",
         f"Large matrix products of our own BLAS reach only {100 * share:.0f} % of what a core can do. Other work may "
@@ -180,11 +175,10 @@ def _peak(record: dict[str, Any]) -> Iterator[Advice]:
     )
 
 
-def _rates_failed(record: dict[str, Any]) -> Iterator[Advice]:
+def _rates_failed(record: Section) -> Iterator[Advice]:
     problem = (record.get("rates") or {}).get("problem")
     if problem is not None and "SIGILL" in problem:
-        variables = (_section(record, "threads") or {"variables": {}})["variables"]
-        names = [name for name in ("OPENBLAS_CORETYPE", "MANYHANDS_BLAS_CORE") if name in variables]
+        names = [name for name in ("OPENBLAS_CORETYPE", "MANYHANDS_BLAS_CORE") if name in _variables(record)]
         yield Advice(
             "rates",
             f"Matrix products use instructions that this CPU does not have ({problem}), so training and NumPy crash. "
@@ -193,10 +187,13 @@ def _rates_failed(record: dict[str, Any]) -> Iterator[Advice]:
         )
 
 
-def _threads(record: dict[str, Any]) -> Iterator[Advice]:
-    blas, cores = _section(record, "blas"), _section(record, "cores")
-    if blas is None or cores is None:
-        return
+def _variables(record: Section) -> Section:
+    """Return the variables about threads that are set."""
+    threads = _section(record, "threads")
+    return {} if threads is None else threads["variables"]
+
+
+def _threads(record: Section, blas: Section, cores: Section) -> Iterator[Advice]:
     threads = max((copy["threads"] or 1 for copy in blas["numpy"]), default=1)
     if threads > cores["usable"]:
         yield Advice(
@@ -208,10 +205,7 @@ def _threads(record: dict[str, Any]) -> Iterator[Advice]:
         )
 
 
-def _compiled(record: dict[str, Any]) -> Iterator[Advice]:
-    compiled = _section(record, "compiled")
-    if compiled is None:
-        return
+def _compiled(record: Section, compiled: Section) -> Iterator[Advice]:
     if not compiled["writable"]:
         yield Advice(
             "compiled",
@@ -228,10 +222,9 @@ def _compiled(record: dict[str, Any]) -> Iterator[Advice]:
         )
 
 
-def _mpi(record: dict[str, Any]) -> Iterator[Advice]:
-    mpi = _section(record, "mpi")
-    if mpi is None or mpi["mpi4py"] is None:  # then it is one of the packages that are missing
-        return
+def _mpi(record: Section, mpi: Section) -> Iterator[Advice]:
+    if mpi["mpi4py"] is None:
+        return  # it is one of the packages that are missing
     if mpi["library_problem"] is not None:
         yield Advice(
             "mpi",
@@ -243,10 +236,7 @@ def _mpi(record: dict[str, Any]) -> Iterator[Advice]:
         yield Advice("mpi", f"Without the right mpiexec, --team mpi cannot start processes: {mpi['mpiexec_problem']}.")
 
 
-def _data(record: dict[str, Any]) -> Iterator[Advice]:
-    data = _section(record, "data")
-    if data is None:
-        return
+def _data(record: Section, data: Section) -> Iterator[Advice]:
     if data["variable"] and not data["variable_is_folder"]:
         yield Advice(
             "data",
@@ -286,7 +276,7 @@ def _packed(data: dict[str, Any]) -> Iterator[Advice]:
     )
 
 
-def _packages(record: dict[str, Any]) -> Iterator[Advice]:
+def _packages(record: Section) -> Iterator[Advice]:
     packages = record.get("packages")
     for each in packages if isinstance(packages, list) else []:
         if each["version"] is None:
@@ -297,17 +287,18 @@ def _packages(record: dict[str, Any]) -> Iterator[Advice]:
             )
 
 
-_RULES: tuple[Callable[[dict[str, Any]], Iterator[Advice]], ...] = (
-    _load,
-    _cores,
-    _memory,
-    _rates_failed,
-    _private_blas,
-    _numpys_blas,
-    _peak,
-    _threads,
-    _compiled,
-    _mpi,
-    _data,
-    _packages,
+_RULES: tuple[tuple[Callable[..., Iterator[Advice]], tuple[str, ...]], ...] = (
+    (_load, ("load", "cores")),
+    (_cores, ("cores",)),
+    (_memory, ("memory",)),
+    (_rates_failed, ()),
+    (_private_blas, ("blas",)),
+    (_numpys_blas, ("blas",)),
+    (_peak, ("rates",)),
+    (_threads, ("blas", "cores")),
+    (_compiled, ("compiled",)),
+    (_mpi, ("mpi",)),
+    (_data, ("data",)),
+    (_packages, ()),
 )
+"""The rules, each with the sections that it needs."""

@@ -1,4 +1,4 @@
-"""Asking a process of its own: what hangs, or dies of an instruction that the CPU does not have, dies alone."""
+"""Answers from a process of its own, which may hang or die of an instruction that the CPU does not have."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ def answer_of(arguments: Sequence[str], seconds: float, task: str) -> dict[str, 
     Parameters
     ----------
     arguments
-        Of the Python interpreter.
+        The arguments of the Python interpreter.
     seconds
-        After which to give up.
+        The longest time to wait.
     task
-        What the process does, for messages: "the process that ..." is their beginning.
+        The task of the process, for messages that begin with "the process that ...".
 
     Raises
     ------

@@ -1,4 +1,4 @@
-"""Which data sets are on this machine, and how they are stored."""
+"""The data sets on this machine, and how they are stored."""
 
 from __future__ import annotations
 

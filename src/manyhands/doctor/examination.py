@@ -1,4 +1,4 @@
-"""The whole examination: every section of facts, then the advice that follows from them."""
+"""The examination of a machine: all sections of facts, then the advice that follows from them."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 
 from manyhands.core.errors import ManyhandsError
 from manyhands.core.version import __version__
-from manyhands.doctor import datasets, hardware, messages, rates, software
+from manyhands.doctor import datasets, hardware, mpi, rates, software
 from manyhands.doctor.advice import advice_for
 from manyhands.records.environment import versions
 from manyhands.runtime.hardware import memory
@@ -47,7 +47,7 @@ def examine(*, quick: bool = False) -> dict[str, Any]:
         # Before the rates are measured: that needs a little compiled code itself.
         "compiled": tried(software.compiled_code),
         "rates": None if quick else tried(rates.measured_rates),
-        "mpi": tried(messages.message_passing),
+        "mpi": tried(mpi.message_passing),
         "data": tried(datasets.data_sets),
         "versions": tried(versions),
         "packages": tried(software.optional_packages),

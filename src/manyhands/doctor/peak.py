@@ -1,4 +1,4 @@
-"""How fast this core can multiply and add at best: the limit that training is compared with."""
+"""The peak rate of multiply-adds on one core, with which training is compared."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How fast one core computes and copies, measured in about a second.
+"""Rates of arithmetic and copying on one core, measured in about a second.
 
 ``measured_rates`` measures in a process of its own (``python -m manyhands.doctor.rates``): kernels that
 someone has chosen by a variable may use instructions that this CPU does not have.
@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import time
+from collections.abc import Callable
 from typing import Any
 
 from manyhands.doctor.child import answer_of
@@ -16,7 +17,7 @@ SHAPES = {"batch": (200, 80, 784), "large": (2048, 2048, 2048)}
 """m, n, k of C = A B: a batch of 200 images and the first layer of 784-75-10 (75 padded to 80), and a large product."""
 
 _SECONDS = {"batch": 0.1, "large": 0.25}
-"""Enough for more than one large product: the first one also gets its memory from the system."""
+"""The seconds to measure: enough for several large products, as the first one also gets its memory."""
 _PATIENCE = 120.0
 _COPIED_BYTES = 1 << 26  # more than most caches hold
 
@@ -39,7 +40,7 @@ def measured_rates() -> dict[str, Any]:
 
 
 def measure() -> dict[str, Any]:
-    """Measure in this process; see `measured_rates`."""
+    """Return the rates that this process measures; see `measured_rates`."""
     from threadpoolctl import threadpool_limits
 
     from manyhands.doctor.peak import multiply_add_rate
@@ -53,16 +54,11 @@ def measure() -> dict[str, Any]:
 
 
 def numpy_product_rate(m: int, n: int, k: int, seconds: float) -> float:
-    """Return the float32 operations per second of NumPy's matrix product; as `matrix_product_rate` of our own."""
+    """Return the float32 operations per second of NumPy's matrix product, measured like `matrix_product_rate`."""
     import numpy as np
 
     a, b, c = np.full((m, k), 0.5, np.float32), np.full((k, n), 0.5, np.float32), np.zeros((m, n), np.float32)
-    best, end = float("inf"), time.perf_counter() + seconds
-    while best == float("inf") or time.perf_counter() < end:
-        began = time.perf_counter()
-        np.matmul(a, b, out=c)
-        best = min(best, time.perf_counter() - began)
-    return 2 * m * n * k / best
+    return 2 * m * n * k / _shortest(lambda: np.matmul(a, b, out=c), seconds)
 
 
 def copy_rate(seconds: float) -> float:
@@ -70,12 +66,17 @@ def copy_rate(seconds: float) -> float:
     import numpy as np
 
     source, target = np.ones(_COPIED_BYTES, np.uint8), np.zeros(_COPIED_BYTES, np.uint8)
+    return 2 * _COPIED_BYTES / _shortest(lambda: np.copyto(target, source), seconds)
+
+
+def _shortest(work: Callable[[], Any], seconds: float) -> float:
+    """Return the shortest time that ``work`` took, repeated for about that many seconds and at least once."""
     best, end = float("inf"), time.perf_counter() + seconds
     while best == float("inf") or time.perf_counter() < end:
         began = time.perf_counter()
-        np.copyto(target, source)
+        work()
         best = min(best, time.perf_counter() - began)
-    return 2 * _COPIED_BYTES / best
+    return best
 
 
 if __name__ == "__main__":

@@ -15,7 +15,7 @@ from manyhands.runtime.atomic_files import cache_folder
 PRIVATE_LIBRARY = "scipy_openblas32"
 
 _KERNELS = "kernels"
-"""The module with what training compiles; files of compiled code are named by module and function."""
+"""The module of the training kernels; files of compiled code are named by module and function."""
 
 # Package, the extra of pyproject.toml that brings it, what it is for.
 OPTIONAL = (
@@ -26,7 +26,7 @@ OPTIONAL = (
 
 
 def linear_algebra() -> dict[str, Any]:
-    """Return what our private BLAS has chosen, and why, and what NumPy's own has.
+    """Return which kernels our private BLAS has chosen, and why, and which NumPy's BLAS has.
 
     Returns
     -------
@@ -97,10 +97,10 @@ def _folders_in(folder: Path) -> list[Path]:
 
 
 def _writable(folder: Path) -> bool:
-    """Tell whether files can be made in a folder, or the folder itself can, leaving no trace."""
+    """Return whether files can be made in a folder, or the folder itself can, without leaving any behind."""
     try:
         if os.path.isdir(folder):  # noqa: PTH112 - Path.is_dir raises for a name too long
-            with tempfile.TemporaryFile(dir=folder):  # permissions alone do not tell: a disk may be full or read-only
+            with tempfile.TemporaryFile(dir=folder):  # permissions are not enough: a disk may be full or read-only
                 return True
         nearest = next(each for each in folder.parents if os.path.lexists(each))
         return nearest.is_dir() and os.access(nearest, os.W_OK | os.X_OK)

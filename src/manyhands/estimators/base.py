@@ -15,7 +15,7 @@ from sklearn.utils.validation import _check_sample_weight, validate_data
 
 from manyhands.core.checks import LARGEST, shortened, whole
 from manyhands.core.errors import SettingsError
-from manyhands.estimators import lbfgs
+from manyhands.estimators import lbfgs, sklearn_attributes
 from manyhands.estimators.consistency import Given, check_shard, facts_of, gather
 from manyhands.estimators.fitting import fit
 from manyhands.estimators.forward import forward
@@ -24,6 +24,7 @@ from manyhands.estimators.workers import check_place, strategy_for, workers_and_
 from manyhands.learners.mlp.settings import ACTIVATIONS, DTYPES, OPTIMIZERS
 from manyhands.runtime.memory import check_memory, memory_errors_explained
 from manyhands.teams.agreement import together
+from manyhands.teams.registry import CHOICES
 
 STORED = (np.float64, np.float32, np.uint8)
 """What rows are trained on as they are; anything else becomes the first of them."""
@@ -77,7 +78,7 @@ class BaseMLP(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no types
         "max_fun": [_COUNT],
         "n_workers": [_Number(Integral, 1, LARGEST, closed="both"), Options(Integral, {-1}), None],
         "strategy": [str, HasMethods(["next_round", "hold_round_"])],
-        "team": [StrOptions({"threads", "mpi"})],
+        "team": [StrOptions(set(CHOICES))],
         "data": [StrOptions({"whole", "sharded"})],
         "sharding": [StrOptions({"global", "fixed"}), None],
         "dtype": [StrOptions(set(DTYPES))],
@@ -242,9 +243,7 @@ class BaseMLP(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no types
         sklearn.exceptions.NotFittedError
             If there is no network yet.
         """
-        from manyhands.estimators.exchange import to_sklearn
-
-        return to_sklearn(self)
+        return sklearn_attributes.to_sklearn(self)
 
     @classmethod
     def from_sklearn(cls, fitted: Any, **parameters: Any) -> Self:
@@ -269,11 +268,7 @@ class BaseMLP(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no types
         sklearn.exceptions.NotFittedError
             If it has no network yet.
         """
-        from manyhands.estimators.exchange import from_sklearn
-
-        made = from_sklearn(fitted, **parameters)
-        if not isinstance(made, cls):
-            raise SettingsError(f"{type(fitted).__name__} does not become {cls.__name__}, but {type(made).__name__}")
+        made: Self = sklearn_attributes.from_sklearn(cls, fitted, parameters)
         return made
 
     def __sklearn_tags__(self) -> Any:

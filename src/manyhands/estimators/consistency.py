@@ -151,7 +151,7 @@ def gather(given: Given) -> Given:
         If labels have no common kind, or are objects that are neither text nor numbers.
     """
     world = join()
-    with calling_off("mpi"):
+    with calling_off():
         X, y = _gathered(world, given.X), _gathered(world, given.y)
         weights = None if given.weights is None else _gathered(world, given.weights)
     return replace(given, X=X, y=y, weights=weights)
@@ -178,7 +178,7 @@ def _everyones(world: World, array: NDArray[Any]) -> list[NDArray[Any]]:
         array = array.astype(np.str_)
     told = [array.dtype.str, list(array.shape), array.tolist() if array.dtype.hasobject else None]
     arrays = []
-    for rank, (dtype, shape, values) in enumerate(map(json.loads, world.share(json.dumps(told)))):
+    for rank, (dtype, shape, values) in enumerate(map(json.loads, world.all_gather_texts(json.dumps(told)))):
         if values is not None:
             each = np.empty(shape, object)
             each[...] = values

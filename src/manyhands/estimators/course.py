@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from manyhands.core.learner import Learner
+from manyhands.core.learner import Model
 from manyhands.core.samples import Samples
 from manyhands.core.team import Team
 from manyhands.core.types import Vector
@@ -48,7 +48,7 @@ class Progress:
     scores: list[float] = field(default_factory=list)
     best: Vector | None = None
     alike: Vector | None = None
-    learner: Learner | None = None
+    learner: Model | None = None
 
     def copy(self) -> Progress:
         """Return one that goes on alone."""

@@ -13,22 +13,23 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils import check_random_state
 
 from manyhands.core.errors import DIVERGED, DataError, DivergedError, WorkerLost
-from manyhands.core.learner import Learner
+from manyhands.core.learner import Model
 from manyhands.core.randomness import generator
 from manyhands.core.strategy import Strategy
 from manyhands.data.dataset import Dataset
 from manyhands.estimators.course import Course, Progress
 from manyhands.estimators.rows import Rows, make_dataset, needs_doubles
 from manyhands.estimators.solver import SGD_FAMILY, InverseScaling, settings_of
-from manyhands.estimators.workers import make_alike, same_for_all, strategy_for, with_rows, workers_and_team
+from manyhands.estimators.workers import strategy_for, with_rows, workers_and_team
 from manyhands.learners import make_learner
 from manyhands.teams.agreement import together
-from manyhands.teams.launch import job_rank
+from manyhands.teams.job import broadcast_arrays, from_rank_0, leads
+from manyhands.teams.registry import kind_of
 from manyhands.training.plan import Plan, make_plan
 from manyhands.training.run import run
 
 State = dict[str, NDArray[Any]]
-"""What `Learner.state` returns."""
+"""What `Model.state` returns."""
 
 NOT_FINITE = (
     "Solver produced non-finite parameter weights. The input data may contain large values and need to be preprocessed."
@@ -130,7 +131,7 @@ def _prepare(
     dataset = make_dataset(train, held, "float64" if doubles else estimator.dtype, classes=softmax)
     one = _Fit(estimator, dataset, workers, hidden, seed, batch, first=first, incremental=incremental, doubles=doubles)
     one.score = None if held is None else estimator._score_of(held)
-    if team == "mpi":
+    if kind_of(team).processes:
         one.plan(one.epochs)  # what it refuses, it refuses before the workers meet
     return one
 
@@ -139,9 +140,9 @@ def _seed(estimator: Any, team: str, first: bool) -> int:
     """Return the seed of everything random: ``random_state`` itself, or a draw that is kept as long as the model is."""
     given = estimator.random_state
     if isinstance(given, (int, np.integer)):
-        return same_for_all(int(given), team)
+        return from_rank_0(team, int(given))
     if first or not hasattr(estimator, "_seed"):
-        return same_for_all(int(check_random_state(given).randint(2**31 - 1)), team)
+        return from_rank_0(team, int(check_random_state(given).randint(2**31 - 1)))
     return int(estimator._seed)
 
 
@@ -189,7 +190,7 @@ class _Fit:
         self.finished = False
         """Whether training has ended before the last epoch that was planned, or just then, for a reason."""
 
-    def _make_learner(self) -> Learner:
+    def _make_learner(self) -> Model:
         """Return a learner to bring parameters from vectors into layers and back."""
         targets = self.dataset.train.targets
         outputs = len(self.dataset.classes) if targets is None else targets.shape[1]
@@ -272,10 +273,10 @@ class _Fit:
         course = self._course()
         schedule = self._schedule()
         plan = self.plan(epochs, course, schedule)
-        own_starts = plan.strategy.own_starts and self.first and not before
+        own_starts = plan.strategy.needs.independent_init and self.first and not before
         try:
             self.state = run(plan, self.dataset, start=None if own_starts else self.state).model.learner.state()
-            make_alike(self.state, workers.team)
+            broadcast_arrays(workers.team, self.state)
         except DivergedError as error:
             self._give_up(course, epochs, error)
         except WorkerLost as error:
@@ -297,12 +298,12 @@ class _Fit:
             patience=estimator.n_iter_no_change,
             score=self.score,
             speaks=self._speaks,
-            processes=team == "mpi",
+            processes=kind_of(team).processes,
         )
 
     @property
     def _speaks(self) -> bool:
-        return bool(self.estimator.verbose) and (self.workers.team != "mpi" or job_rank() == 0)
+        return bool(self.estimator.verbose) and leads(self.workers.team)
 
     def _schedule(self) -> InverseScaling | None:
         """Return how the learning rate changes within the next run, if it does."""
@@ -339,7 +340,9 @@ class _Fit:
 
     def _give_up(self, course: Course, epochs: int, error: DivergedError) -> None:
         """After a loss that is no number: end with the best weights, if they are known."""
-        if not self.estimator.early_stopping or self.workers.team == "mpi":  # of processes, the others have ended
+        if (
+            not self.estimator.early_stopping or kind_of(self.workers.team).processes
+        ):  # of processes, the others have ended
             raise ValueError(NOT_FINITE) from error
         done, self.progress = len(course.before.losses), course.progress
         if len(self.progress.losses) < done + epochs:
@@ -349,7 +352,7 @@ class _Fit:
 
     def _keep(self, course: Course) -> None:
         """After Ctrl-C: keep what there is."""
-        if self.workers.team == "mpi":
+        if kind_of(self.workers.team).processes:
             raise KeyboardInterrupt  # no process knows how far the others are
         self.progress, learner = course.progress, course.progress.learner
         if learner is not None:
@@ -441,7 +444,7 @@ def _blocks(coefs: Any, intercepts: Any) -> State:
     return named
 
 
-def _holds(learner: Learner, coefs: Any, intercepts: Any) -> bool:
+def _holds(learner: Model, coefs: Any, intercepts: Any) -> bool:
     """Tell whether the learner's parameters are these, but for the dtype they are shown in."""
     blocks = _blocks(coefs, intercepts)
     return all(

@@ -11,9 +11,11 @@ from sklearn.utils import check_random_state
 
 from manyhands.core.errors import SettingsError
 from manyhands.estimators.sklearn_attributes import check_activation, copy_fitted, their_class
-from manyhands.estimators.workers import same_for_all, workers_and_team
+from manyhands.estimators.workers import workers_and_team
 from manyhands.learners.mlp.settings import MLPSettings, check_room
 from manyhands.teams.agreement import together
+from manyhands.teams.job import from_rank_0
+from manyhands.teams.registry import kind_of
 
 Estimator = TypeVar("Estimator")
 
@@ -45,14 +47,15 @@ def fit(estimator: Estimator, X: Any, y: Any, sample_weight: Any) -> Estimator:
     """
     ours: Any = estimator
     _check_room(ours, X, y)
-    kind = their_class(ours)
+    kind = their_class(type(ours))
     names = kind().get_params()
     inner = kind(**{name: value for name, value in ours.get_params(deep=False).items() if name in names})
     _, team = workers_and_team(ours.n_workers, ours.team)
-    named = getattr(ours, "feature_names_in_", None) if team == "mpi" else None  # of rows that are checked already
-    if team == "mpi":
+    processes = kind_of(team).processes
+    named = getattr(ours, "feature_names_in_", None) if processes else None  # of rows that are checked already
+    if processes:
         seed = check_random_state(ours.random_state).randint(2**31 - 1)
-        inner.set_params(random_state=same_for_all(int(seed), team))
+        inner.set_params(random_state=from_rank_0(team, int(seed)))
     if ours.warm_start and hasattr(ours, "coefs_"):
         copy_fitted(ours, inner)
     words = {} if sample_weight is None else {"sample_weight": sample_weight}

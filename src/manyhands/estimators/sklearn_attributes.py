@@ -1,4 +1,4 @@
-"""The classes and fitted attributes that scikit-learn's estimators and ours have in common."""
+"""The classes and fitted attributes that scikit-learn's estimators and ours have in common, and copies of networks."""
 
 from __future__ import annotations
 
@@ -6,18 +6,25 @@ from typing import Any
 
 import numpy as np
 from sklearn import neural_network
+from sklearn.base import BaseEstimator
+from sklearn.utils.validation import check_is_fitted
 
 from manyhands.core.errors import SettingsError
 
 THEIR_ACTIVATIONS = ("identity", "logistic", "tanh", "relu")
 
 
-THEIRS: dict[str, Any] = {
+_THEIRS: dict[str, Any] = {
     "MLPClassifier": neural_network.MLPClassifier,
     "MLPRegressor": neural_network.MLPRegressor,
 }
 """scikit-learn's own classes, by the names that ours have, too."""
 
+
+_THEIR_SOLVERS: dict[str, dict[str, Any]] = {
+    "momentum": {"solver": "sgd", "nesterovs_momentum": False},
+    "nesterov": {"solver": "sgd", "nesterovs_momentum": True},
+}
 
 _FITTED = (
     "coefs_", "intercepts_", "n_layers_", "n_outputs_", "out_activation_", "n_features_in_", "feature_names_in_",
@@ -37,9 +44,9 @@ def copy_fitted(source: Any, target: Any) -> None:
             setattr(target, name, value.copy() if isinstance(value, np.ndarray) else value)
 
 
-def their_class(estimator: Any) -> Any:
-    """Return scikit-learn's class that an estimator of ours, or of a subclass, corresponds to."""
-    return next(THEIRS[kind.__name__] for kind in type(estimator).__mro__ if kind.__name__ in THEIRS)
+def their_class(ours: type) -> Any:
+    """Return scikit-learn's class that a class of ours, or a subclass, corresponds to."""
+    return next(_THEIRS[kind.__name__] for kind in ours.__mro__ if kind.__name__ in _THEIRS)
 
 
 def check_activation(activation: str, what: str) -> None:
@@ -52,3 +59,35 @@ def check_activation(activation: str, what: str) -> None:
     """
     if activation not in THEIR_ACTIVATIONS:
         raise SettingsError(f"{what} has no activation {activation!r}; those it has are {', '.join(THEIR_ACTIVATIONS)}")
+
+
+def to_sklearn(estimator: Any) -> BaseEstimator:
+    """Return scikit-learn's estimator with the network of one of ours; see its method of that name."""
+    check_is_fitted(estimator, "coefs_")
+    check_activation(estimator.activation, "scikit-learn")
+    kind = their_class(type(estimator))
+    names = kind().get_params()
+    words = {name: value for name, value in estimator.get_params(deep=False).items() if name in names}
+    words.update(_THEIR_SOLVERS.get(words["solver"], {}))
+    if words["solver"] not in ("lbfgs", "sgd", "adam"):
+        words["solver"] = "adam"
+    made = kind(**words)
+    copy_fitted(estimator, made)
+    # Copies, as its training writes into those it has.
+    made._best_coefs = [each.copy() for each in made.coefs_]
+    made._best_intercepts = [each.copy() for each in made.intercepts_]
+    return made
+
+
+def from_sklearn(ours: type[Any], fitted: Any, parameters: dict[str, Any]) -> Any:
+    """Return an estimator of a class of ours with scikit-learn's network; see its method of that name."""
+    theirs = their_class(ours)
+    if not isinstance(fitted, theirs):
+        raise SettingsError(
+            f"{ours.__name__}.from_sklearn takes a fitted {theirs.__name__}, not {type(fitted).__name__}"
+        )
+    check_is_fitted(fitted, "coefs_")
+    made = ours(**{**fitted.get_params(deep=False), **parameters})
+    copy_fitted(fitted, made)
+    made.n_workers_ = 1
+    return made

@@ -5,20 +5,15 @@ from __future__ import annotations
 import multiprocessing
 import os
 import warnings
-from collections.abc import Mapping
-from typing import Any
 
 from joblib.parallel import get_active_backend  # type: ignore[import-untyped]
-from numpy.typing import NDArray
 
 from manyhands.core.errors import SettingsError
 from manyhands.core.strategy import Strategy
 from manyhands.runtime.affinity import crowd, usable_cores
 from manyhands.strategies import parse_strategy
-from manyhands.teams.launch import in_job, job_size, share
-
-_AUTO = {"solo": "sequential", "threads": "gradient", "mpi": "periodic:1epoch"}
-"""Threads average gradients: the result of one worker up to rounding. Processes would wait for messages too often."""
+from manyhands.teams.job import is_member, job_size
+from manyhands.teams.registry import CHOICES, SOLO, kind_of
 
 
 def workers_and_team(n_workers: int | None, team: str) -> tuple[int, str]:
@@ -36,13 +31,13 @@ def workers_and_team(n_workers: int | None, team: str) -> tuple[int, str]:
     SettingsError
         If MPI workers are asked for that no job has.
     """
-    if team == "mpi":
-        return _in_job(n_workers)
+    if kind_of(team).processes:
+        return _in_job(n_workers, team)
     number = 1 if n_workers is None else usable_cores() if n_workers == -1 else int(n_workers)
     limit = _threads_of_joblib()
     if limit is not None:
         number = min(number, limit)
-    return number, "threads" if number > 1 else "solo"
+    return number, team if number > 1 else SOLO
 
 
 def check_place(team: str) -> None:
@@ -53,9 +48,9 @@ def check_place(team: str) -> None:
     SettingsError
         If it is: a process that joblib has started is none of the job's, and its threads would all talk at once.
     """
-    if team == "mpi" and in_job() and _threads_of_joblib() is not None:
+    if team in CHOICES and is_member(team) and _threads_of_joblib() is not None:
         raise SettingsError(
-            "team='mpi' cannot train inside a worker of joblib: set n_jobs=None, and all processes of the MPI job "
+            f"team={team!r} cannot train inside a worker of joblib: set n_jobs=None, and all processes of the MPI job "
             "train each network together, or team='threads'"
         )
 
@@ -65,26 +60,26 @@ def with_rows(number: int, team: str, batch: int) -> tuple[int, str]:
 
     In an MPI job nobody can stand aside, and the plan refuses.
     """
-    if team == "threads" and number > batch:
+    if not kind_of(team).processes and number > batch:
         warnings.warn(
             f"{number} workers cannot share batches of {batch} row{'s' if batch > 1 else ''}: {batch} train",
             stacklevel=2,
         )
-        number, team = batch, "threads" if batch > 1 else "solo"
-    said = crowd(number) if team == "threads" else None
+        number, team = batch, team if batch > 1 else SOLO
+    said = None if team == SOLO or kind_of(team).processes else crowd(number)
     if said is not None:
         warnings.warn(said, stacklevel=2)
     return number, team
 
 
-def _in_job(n_workers: int | None) -> tuple[int, str]:
+def _in_job(n_workers: int | None, team: str) -> tuple[int, str]:
     """Return size and team of the MPI job that this process is in."""
     size = job_size()
     if size is None:
         if n_workers in (None, 1):
-            return 1, "solo"
+            return 1, SOLO
         raise SettingsError(
-            f"team='mpi' with n_workers={n_workers} needs a program that mpiexec has started, and this one runs alone; "
+            f"team={team!r} with n_workers={n_workers} needs a program that mpiexec has started, and this one was not; "
             f"start it with mpiexec -n {n_workers if n_workers != -1 else usable_cores()}, or use team='threads'"
         )
     if n_workers not in (None, -1, size):
@@ -92,7 +87,7 @@ def _in_job(n_workers: int | None) -> tuple[int, str]:
             f"this MPI job has {size} process{'es' if size > 1 else ''}, not {n_workers}; start it with "
             f"mpiexec -n {n_workers}, or leave n_workers out"
         )
-    return size, "mpi" if size > 1 else "solo"
+    return size, team if size > 1 else SOLO
 
 
 def _threads_of_joblib() -> int | None:
@@ -111,6 +106,16 @@ def _threads_of_joblib() -> int | None:
     return 1
 
 
+def _automatic(team: str) -> str:
+    """Return the strategy ``"auto"`` for a team.
+
+    Threads average gradients: the result of one worker up to rounding. Processes would wait for messages too often.
+    """
+    if team == SOLO:
+        return "sequential"
+    return "periodic:1epoch" if kind_of(team).processes else "gradient"
+
+
 def strategy_for(strategy: str | Strategy, team: str) -> Strategy:
     """Return the strategy that an estimator's parameter means.
 
@@ -121,35 +126,19 @@ def strategy_for(strategy: str | Strategy, team: str) -> Strategy:
     """
     chosen = strategy
     if isinstance(chosen, str):
-        chosen = parse_strategy(_AUTO[team] if chosen.strip() == "auto" else chosen)
-    if chosen.side_by_side:
+        chosen = parse_strategy(_automatic(team) if chosen.strip() == "auto" else chosen)
+    if chosen.needs.builds_ensemble:
         raise SettingsError(
             f"strategy {chosen.name}: its result is a wider network than hidden_layer_sizes says; choose another merge"
         )
-    if chosen.validates:
+    if chosen.needs.uses_validation:
         raise SettingsError(
             f"strategy {chosen.name}: its merge looks at validation rows, which a fit does not have; choose "
             "another, such as merge=mean"
         )
-    if chosen.revisits_rows:
+    if chosen.needs.revisits_rows:
         raise SettingsError(
             f"strategy {chosen.name}: its merge computes on training rows again, which a fit does not do; choose "
             "another, such as merge=mean"
         )
     return chosen
-
-
-def same_for_all(number: int, team: str) -> int:
-    """Return rank 0's number, if the workers are the processes of an MPI job; else the number itself."""
-    if team != "mpi":
-        return number
-    return int(share(team, [str(number)])[0])
-
-
-def make_alike(arrays: Mapping[str, NDArray[Any]], team: str) -> None:
-    """Give every process of an MPI job rank 0's arrays, in place; do nothing for other teams."""
-    if team == "mpi":
-        from manyhands.teams.mpi_world import join
-
-        for _, array in sorted(arrays.items()):
-            join().broadcast_(array)

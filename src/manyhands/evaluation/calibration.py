@@ -1,4 +1,4 @@
-"""How sure a classifier is, and how far it is right to be so."""
+"""Confidence of a classifier, and how far it agrees with the accuracy."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from numpy.typing import NDArray
 from manyhands.core.errors import DataError, SettingsError
 
 DEFAULT_BINS = 15
-"""As in Guo et al. 2017."""
+"""The number of bins in Guo et al. 2017."""
 _ROUNDING = 1e-5
-"""How far beyond 0 and 1 a float32 softmax may be."""
+"""The largest rounding error of a probability that a float32 softmax gives."""
 
 
 @dataclass(frozen=True)
@@ -26,7 +26,7 @@ class Bin:
     low, high : float
         Ends of the bin; the first takes in its lower end, too.
     rows : int
-        How many there are.
+        The number of rows in the bin.
     confidence, accuracy : float or None
         Mean probability of the predicted class, and share classified correctly, 0..1; None without rows.
     """
@@ -44,7 +44,7 @@ def confidence(probabilities: NDArray[Any]) -> float:
     Parameters
     ----------
     probabilities : ndarray of shape (rows, K), floating
-        Of every class, for each row.
+        The probability of every class, for each row.
 
     Raises
     ------
@@ -64,11 +64,11 @@ def calibration_error(probabilities: NDArray[Any], labels: NDArray[Any], bins: i
     Parameters
     ----------
     probabilities : ndarray of shape (rows, K), floating
-        Of every class, for each row.
+        The probability of every class, for each row.
     labels : ndarray of shape (rows,), integer
         The number of each row's true class, 0..K-1.
     bins
-        How many, at least 1.
+        The number of bins, at least 1.
 
     Raises
     ------

@@ -1,4 +1,4 @@
-"""What a classifier gets wrong, and how sure it is: numbers of one model on one set of examples.
+"""Mistakes and calibration of one classifier on one set of samples.
 
 `manyhands.evaluation.text` makes text of them, `manyhands.reports.model_page` a page with pictures.
 """
@@ -22,18 +22,18 @@ from manyhands.training.model import TrainedModel, scores
 
 @dataclass(frozen=True)
 class ClassScores:
-    """How one class fares.
+    """The scores of one class.
 
     Attributes
     ----------
     label : bool, int, float or str
         The class.
     rows : int
-        How many rows belong to it (support).
+        The number of rows of this class (support).
     predicted : int
-        How many rows were taken for it.
+        The number of rows that were taken for this class.
     right : int
-        How many rows both belong to it and were taken for it.
+        The number of rows of this class that were taken for it.
     """
 
     label: Label
@@ -67,9 +67,9 @@ class Confusion:
     truth, predicted : bool, int, float or str
         The two classes.
     rows : int
-        How many.
+        The number of these rows.
     share : float
-        Of all rows of the true class, 0..1.
+        Their share of all rows of the true class, 0..1.
     """
 
     truth: Label
@@ -80,7 +80,7 @@ class Confusion:
 
 @dataclass(frozen=True, eq=False)
 class Diagnosis:
-    """What :func:`diagnose` found, for R rows and K classes.
+    """The result of :func:`diagnose` for R rows and K classes.
 
     Attributes
     ----------
@@ -89,7 +89,7 @@ class Diagnosis:
     truth, predicted : ndarray of shape (R,), int32
         Class numbers of every row.
     probability : ndarray of shape (R,), floating
-        Of the predicted class.
+        The probability of the predicted class.
     accuracy : float
         Share of the rows classified correctly, 0..1.
     loss : float
@@ -99,11 +99,11 @@ class Diagnosis:
     calibration_error : float
         See `manyhands.evaluation.calibration.calibration_error`, 0..1.
     bins : tuple of Bin
-        What that error is made of.
+        The bins of the calibration error.
     confusion : ndarray of shape (K, K), int64
-        How many rows of each class (row of the matrix) were taken for each (column).
+        The number of rows of each class (row of the matrix) that were taken for each (column).
     classes : tuple of ClassScores
-        How each class fares.
+        The scores of each class.
     """
 
     labels: NDArray[Any]
@@ -126,7 +126,7 @@ class Diagnosis:
 
     @cached_property
     def mistakes(self) -> NDArray[np.int64]:
-        """Numbers of the rows classified wrongly, those the model was surest of first."""
+        """Numbers of the wrongly classified rows, those with the highest probability first."""
         wrong = np.flatnonzero(~self.correct)
         found: NDArray[np.int64] = wrong[np.argsort(-self.probability[wrong], kind="stable")]
         return found
@@ -137,7 +137,7 @@ class Diagnosis:
         return {name: _mean(getattr(each, name) for each in self.classes) for name in ("precision", "recall", "f1")}
 
     def confusions(self, most: int | None = None) -> list[Confusion]:
-        """Return which classes were taken for which others, the most frequent first; at most so many."""
+        """Return which classes were taken for which others, the ``most`` most frequent first."""
         wrong = self.confusion.copy()
         np.fill_diagonal(wrong, 0)
         places = np.argsort(-wrong, axis=None, kind="stable")[: np.count_nonzero(wrong)][:most]
@@ -171,7 +171,7 @@ class Diagnosis:
 
 
 def diagnose(model: TrainedModel, examples: Examples) -> Diagnosis:
-    """Find out what a model gets wrong.
+    """Return the mistakes and the calibration of a model on some samples.
 
     Parameters
     ----------

@@ -2,43 +2,34 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 from manyhands.data.labels import Label
-from manyhands.evaluation.diagnostics import ClassScores, Confusion, Diagnosis
+from manyhands.evaluation.diagnostics import ClassScores, Diagnosis
+from manyhands.runtime.terminal import RULE, Group, Row, columns, labelled, text_table
 
 NOTHING = "-"
 _LONGEST_NAME, _MOST_CLASSES, _MOST_CONFUSIONS = 20, 60, 30
 
 
-def diagnosis_text(found: Diagnosis, width: int = 80) -> str:
-    """Return calibration, classes and confusions as text.
-
-    Parameters
-    ----------
-    found
-        From `manyhands.evaluation.diagnostics.diagnose`.
-    width
-        Columns of the terminal.
-    """
-    return "\n\n".join([calibration_text(found), classes_text(found), confusion_text(found, width)])
+def diagnosis_text(found: Diagnosis) -> str:
+    """Return calibration, classes and confusions, found by `manyhands.evaluation.diagnostics.diagnose`, as text."""
+    return "\n\n".join([calibration_text(found), classes_text(found), confusion_text(found)])
 
 
 def calibration_text(found: Diagnosis) -> str:
-    """Say how sure the model is, and how far it is right to be so."""
-    return (
-        f"certainty {percent(found.confidence)} % on average (mean probability of the predicted class)\n"
-        f"          {certainty(found)}\n"
-        f"          calibration error {percent(found.calibration_error)} points ({len(found.bins)} bins)"
+    """Return the model's confidence, and how far its accuracy is from it."""
+    return labelled(
+        "certainty",
+        f"{percent(found.confidence)} % on average (mean probability of the predicted class)\n{certainty(found)}\n"
+        f"calibration error {percent(found.calibration_error)} points ({len(found.bins)} bins)",
     )
 
 
 def certainty(found: Diagnosis) -> str:
-    """Say how certainty compares with accuracy."""
+    """Return how far the confidence is above or below the accuracy, in words."""
     gap = 100 * (found.confidence - found.accuracy)
     if abs(gap) < 0.005:
-        return "as sure as it is right"
-    return f"{abs(gap):.2f} points {'more' if gap > 0 else 'less'} sure than right"
+        return "neither over- nor underconfident"
+    return f"{'over' if gap > 0 else 'under'}confident by {abs(gap):.2f} points"
 
 
 def classes_text(found: Diagnosis) -> str:
@@ -47,14 +38,10 @@ def classes_text(found: Diagnosis) -> str:
     if len(shown) > _MOST_CLASSES:
         shown = sorted(shown, key=lambda each: -1.0 if each.f1 is None else each.f1)[:_MOST_CLASSES]
         note = f"the {_MOST_CLASSES} worst of {len(found.classes)} classes\n"
-    lines = [
-        ("class", "precision %", "recall %", "F1 %", "rows"),
-        *(class_cells(each) for each in shown),
-        ("mean", *(percent(value) for value in found.means.values()), str(len(found.truth))),
-    ]
-    text = _aligned([(name_text(name), *cells) for name, *cells in lines])
-    rule = "-" * max(map(len, text))
-    return note + "\n".join([text[0], rule, *text[1:-1], rule, text[-1]])
+    rows: list[Row] = [(name_text(each.label), *class_cells(each)[1:]) for each in shown]
+    mean = ("mean", *(percent(value) for value in found.means.values()), str(len(found.truth)))
+    scores = Group(("precision %", "recall %", "F1 %", "samples"))
+    return note + text_table(["class"], [scores], [*rows, RULE, mean])
 
 
 def class_cells(each: ClassScores) -> tuple[str, ...]:
@@ -73,46 +60,28 @@ def name_text(label: Label) -> str:
     return plain if len(plain) <= _LONGEST_NAME else plain[: _LONGEST_NAME - 3] + "..."
 
 
-def confusion_text(found: Diagnosis, width: int = 80) -> str:
-    """Return the confusion matrix; if it is wider than ``width`` columns, the most frequent confusions instead."""
+def confusion_text(found: Diagnosis) -> str:
+    """Return the confusion matrix; if the terminal is too narrow for it, the most frequent confusions instead."""
     names = [name_text(label) for label in found.labels.tolist()]
-    cells = [[str(number) if number else "." for number in row] for row in found.confusion.tolist()]
-    lines = _aligned([("", *names), *([name, *row] for name, row in zip(names, cells, strict=True))], gap=1)
-    if max(map(len, lines)) <= width:
-        return "\n".join(["confusions: a line for each true class, a column for each predicted one", *lines])
-    size = f"{len(names)} x {len(names)}"
-    return f"the matrix of {size} confusions is wider than {width} columns\n{frequent_text(found, width)}"
+    rows = [
+        (name, *(str(number) if number else "." for number in row))
+        for name, row in zip(names, found.confusion.tolist(), strict=True)
+    ]
+    matrix = text_table([""], [Group(names)], rows)
+    if max(map(len, matrix.splitlines())) <= columns():
+        return f"confusions: a row for each true class, a column for each predicted one\n{matrix}"
+    too_wide = f"The matrix of {len(names)} x {len(names)} confusions is wider than {columns()} columns."
+    return f"{too_wide}\n{frequent_text(found)}"
 
 
-def frequent_text(found: Diagnosis, width: int = 80) -> str:
-    """Return the most frequent confusions, in as many columns as fit."""
+def frequent_text(found: Diagnosis) -> str:
+    """Return the most frequent confusions."""
     confusions = found.confusions(_MOST_CONFUSIONS)
     if not confusions:
-        return "no row is taken for another class"
-    items = _aligned([_confusion_cells(each) for each in confusions], right=(False, False, False, True, True))
-    columns = max(1, (width + 4) // (len(items[0]) + 4))
-    height = -(-len(items) // columns)
-    padded = [each.ljust(max(map(len, items))) for each in items]
-    lines = ["    ".join(padded[line::height]).rstrip() for line in range(height)]
-    most = "most frequent: true class, what it was taken for, rows, share of its rows"
-    return "\n".join([most, *lines])
-
-
-def _confusion_cells(each: Confusion) -> tuple[str, ...]:
-    share = f"{100 * each.share:.1f} %"
-    return name_text(each.truth), "as", name_text(each.predicted), str(each.rows), share
-
-
-def _aligned(lines: Sequence[Sequence[str]], gap: int = 2, right: Sequence[bool] | None = None) -> list[str]:
-    """Join cells in columns: the first to the left and the others to the right, unless ``right`` says so."""
-    widths = [max(len(cell) for cell in column) for column in zip(*lines, strict=True)]
-    sides = [place > 0 for place in range(len(widths))] if right is None else right
-    return [
-        (" " * gap)
-        .join(
-            cell.rjust(width) if side else cell.ljust(width)
-            for cell, width, side in zip(line, widths, sides, strict=True)
-        )
-        .rstrip()
-        for line in lines
+        return "No sample is taken for another class."
+    rows = [
+        (name_text(each.truth), name_text(each.predicted), str(each.rows), f"{100 * each.share:.1f}")
+        for each in confusions
     ]
+    group = Group(("taken for", "samples", "% of its samples"))
+    return f"most frequent confusions\n{text_table(['true class'], [group], rows)}"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from manyhands.core.learner import Learner
+from manyhands.core.learner import FitLearner, Learner
 from manyhands.learners.mlp.settings import MLPSettings
 
 
@@ -15,19 +15,19 @@ def _mlp(*network: Any, **others: Any) -> Learner:
     return MLP(*network, **others)
 
 
-def _published(*network: Any, **others: Any) -> Learner:
+def _published(*network: Any, **others: Any) -> FitLearner:
     from manyhands.learners.sklearn_mlp import Published
 
     return Published(*network, **others)
 
 
-LEARNERS: dict[str, Callable[..., Learner]] = {"mlp": _mlp, "published": _published}
+LEARNERS: dict[str, Callable[..., Learner | FitLearner]] = {"mlp": _mlp, "published": _published}
 """The makers of all learners by name; their parameters are those of :func:`make_learner` behind the name."""
 
 
 def make_learner(
     name: str, settings: MLPSettings, features: int, classes: int, *, rank: int = 0, seed: int = 0
-) -> Learner:
+) -> Learner | FitLearner:
     """Return a new learner of one of :data:`LEARNERS`.
 
     Parameters

@@ -1,8 +1,8 @@
 """Learner `published`: scikit-learn's MLPClassifier, driven as Todorov et al. 2021 (sec. III) drive it.
 
-Every worker trains a classifier of its own on its share from beginning to end: batches of 200 rows of its share, the
-classifier's own order and its own stopping rule, from weights that all draw alike (one random_state). What the workers
-then average are the classifiers' weights, in one vector. Whatever the paper leaves open is scikit-learn's default.
+Every worker trains a classifier of its own on its shard from beginning to end: batches of 200 samples of its shard, the
+classifier's own order and its own stopping rule, from the same random weights (one random_state). The workers then
+average the classifiers' weights, in one vector. Whatever the paper leaves open is scikit-learn's default.
 """
 
 from __future__ import annotations
@@ -16,19 +16,19 @@ from numpy.typing import NDArray
 from sklearn.neural_network import MLPClassifier
 
 from manyhands.core.errors import DataError, DivergedError, SettingsError
-from manyhands.core.learner import Rounds, RunOutcome
+from manyhands.core.learner import FitLearner, RunOutcome
 from manyhands.core.samples import Control, Order, Samples
 from manyhands.core.types import Vector
 from manyhands.learners.mlp.settings import MLPSettings, check_room
 from manyhands.runtime.memory import aligned_zeros
 
 
-class _ToldToStopError(Exception):
-    """Leaves a fit that shall not go on."""
+class _StoppedError(Exception):
+    """Ends a fit when the run is stopped."""
 
 
 class _Counted(MLPClassifier):  # type: ignore[misc]
-    """A classifier that tells when an epoch is done: scikit-learn counts them in `n_iter_` and calls nobody."""
+    """A classifier with a callback after every epoch: scikit-learn has none, but counts epochs in `n_iter_`."""
 
     epoch_done: Callable[[int], None]
 
@@ -43,10 +43,8 @@ class _Counted(MLPClassifier):  # type: ignore[misc]
         self.epoch_done(epochs)
 
 
-class Published:
-    """The learner; see `manyhands.core.learner.Learner`.
-
-    It trains whole runs only: `run` takes all epochs at once, and there is no single step.
+class Published(FitLearner):
+    """The learner; see `manyhands.core.learner.FitLearner`.
 
     Parameters
     ----------
@@ -67,10 +65,6 @@ class Published:
         If there are fewer than 2 classes or no features.
     """
 
-    divisible = False
-    holds_rounds = False
-    whole_runs = True
-
     def __init__(self, settings: MLPSettings, features: int, classes: int, *, rank: int = 0, seed: int = 0) -> None:
         if features < 1 or classes < 2:
             raise SettingsError(
@@ -88,11 +82,6 @@ class Published:
         self.steps_taken = 0
         self.parameters = aligned_zeros(self.size, self.dtype)
 
-    @property
-    def optimizer_state(self) -> Mapping[str, Vector]:
-        """Nothing: it is the classifier's own, and gone when its fit ends."""
-        return {}
-
     def bind(self, vector: Vector) -> None:
         """Use ``vector`` as parameters from now on."""
         if vector.shape != (self.size,) or vector.dtype != self.dtype:
@@ -100,25 +89,18 @@ class Published:
         self.parameters = vector
 
     def initialize(self, rng: np.random.Generator) -> None:
-        """Leave the start to the classifier: its random_state is the same for all workers."""
+        """Set zeros: the classifier draws its own start, from a random_state that is the same for all workers."""
         self.parameters[:] = 0
         self.steps_taken = 0
 
     def prepare(self, table: Samples) -> None:
         """Do nothing: there is nothing to compile."""
 
-    def run(
-        self,
-        table: Samples,
-        order: Order,
-        rates: NDArray[np.float64],
-        control: Control,
-        rounds: Rounds | None = None,
-    ) -> RunOutcome:
-        """Fit a classifier on the rows that ``order`` names, in the table's order; see the protocol.
+    def fit(self, table: Samples, order: Order, rates: NDArray[np.float64], control: Control) -> RunOutcome:
+        """Fit a classifier on the samples that ``order`` names, in the table's order.
 
-        Which row comes when is the classifier's own choice, and it may stop early by its own rule. Each step's loss is
-        its epoch's.
+        The classifier shuffles them by itself, and may stop early by its own rule. The loss of a step is that of its
+        epoch.
 
         Raises
         ------
@@ -139,34 +121,34 @@ class Published:
         classifier = self._classifier(len(rates) // steps)
         classifier.epoch_done = self._supervise(classifier, steps, control)
         try:
-            with np.errstate(all="ignore"):  # what overflows is found below
+            with np.errstate(all="ignore"):  # overflows are detected below
                 classifier.fit(self._inputs(table.take(rows)), labels)
-        except _ToldToStopError:
+        except _StoppedError:
             return RunOutcome(np.zeros(0))
         except ValueError as error:
             if "non-finite" in str(error):
                 raise DivergedError(int(control.progress[0]), self.rank, float("nan")) from error
             raise
-        if not np.isfinite(classifier.loss_):  # the last epoch's, which nobody has looked at
+        if not np.isfinite(classifier.loss_):  # the last epoch's, which no callback has checked
             raise DivergedError(int(control.progress[0]), self.rank, float(classifier.loss_))
         self._take_over(classifier)
         self.steps_taken += classifier.n_iter_ * steps
         return RunOutcome(np.repeat(np.array(classifier.loss_curve_, np.float64), steps))
 
     def _supervise(self, classifier: _Counted, steps: int, control: Control) -> Callable[[int], None]:
-        """Return what is done after every epoch of ``steps`` steps."""
+        """Return the callback for epochs of ``steps`` steps."""
         before, epochs = int(control.progress[0]), classifier.max_iter
 
         def epoch_done(number: int) -> None:
             control.progress[0] = before + number * steps
             if control.stop[0]:
-                raise _ToldToStopError
+                raise _StoppedError
             loss = float(getattr(classifier, "loss_", 0.0))  # of the epoch before: this one's comes later
             if number > 1 and not np.isfinite(loss):
                 raise DivergedError(before + (number - 1) * steps, self.rank, loss)
             if number == epochs:
-                # All epochs used is what was asked for, and no reason for scikit-learn's ConvergenceWarning. Filters of
-                # warnings belong to the whole process, not to one of several threads.
+                # The run is meant to use all epochs, so that is no reason for scikit-learn's ConvergenceWarning.
+                # Filters of warnings belong to the whole process, not to one of several threads.
                 classifier.max_iter = epochs + 1
 
         return epoch_done
@@ -211,14 +193,6 @@ class Published:
             at = end
         return layers
 
-    def gradient(self, table: Samples, order: Order, out: Vector) -> float:
-        """Never called, as plans for this learner have no rounds inside steps."""
-        raise AssertionError("the learner published takes no single steps")
-
-    def apply(self, gradient: Vector, rate: float, global_rows: int, workers: int = 1) -> float:
-        """Never called, as plans for this learner have no rounds inside steps."""
-        raise AssertionError("the learner published takes no single steps")
-
     def predict_proba(self, table: Samples) -> NDArray[Any]:
         """Return class probabilities of shape (rows, K), by scikit-learn's own forward pass."""
         classifier = self._classifier(1)
@@ -235,18 +209,8 @@ class Published:
         """Return class probabilities: the classifier's outputs."""
         return self.predict_proba(table)
 
-    def side_by_side(self, members: NDArray[Any]) -> Published:
-        """Refuse: the paper's merge is the mean.
-
-        Raises
-        ------
-        SettingsError
-            Always.
-        """
-        raise SettingsError("the learner published has no merge but the paper's; use the learner mlp")
-
     def weights(self) -> dict[str, NDArray[Any]]:
-        """Return copies of all layers, named as by the learner `mlp`, which can go on with them.
+        """Return copies of all layers, named as by the learner `mlp`, which can continue from them.
 
         scikit-learn's single output z for two classes is the same as two outputs -z/2 and z/2.
         """
@@ -260,7 +224,7 @@ class Published:
         return blocks
 
     def load_weights(self, blocks: Mapping[str, NDArray[Any]]) -> None:
-        """Take over what :meth:`weights` returned.
+        """Restore what :meth:`weights` returned.
 
         Raises
         ------
@@ -277,7 +241,7 @@ class Published:
                 view[...] = block
 
     def state(self) -> dict[str, NDArray[Any]]:
-        """Return copies of parameters, buffers and step count; a fit cannot be interrupted and taken up again."""
+        """Return copies of parameters, buffers and step count; a fit cannot be interrupted and resumed."""
         return {
             "parameters": self.parameters.copy(),
             "buffers": self.buffers.copy(),
@@ -285,7 +249,7 @@ class Published:
         }
 
     def load_state(self, state: Mapping[str, NDArray[Any]]) -> None:
-        """Take over what :meth:`state` returned."""
+        """Restore what :meth:`state` returned."""
         self.parameters[:], self.buffers[:] = state["parameters"], state["buffers"]
         self.steps_taken = int(state["steps_taken"][0])
 

@@ -1,4 +1,4 @@
-"""Floor 2: how parameter vectors become one. One file per kind of merge.
+"""Floor 2: how the parameters of all workers become those of one model. One file per kind of merge.
 
 A merge is a function ``merge_(context)`` (`manyhands.core.strategy.RoundContext`) that ends with the same parameters
 on all workers.
@@ -7,6 +7,7 @@ on all workers.
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 from manyhands.core.strategy import RoundContext
 from manyhands.merges.bootstrap import bootstrap_
@@ -16,7 +17,7 @@ from manyhands.merges.mean import examples_, mean_
 from manyhands.merges.rebasin import rebasin_
 from manyhands.merges.validated import soup_, validation_
 
-MERGES: dict[str, Callable[[RoundContext], None]] = {
+MERGES: dict[str, Callable[[RoundContext[Any]], None]] = {
     "examples": examples_,
     "mean": mean_,
     "validation": validation_,
@@ -29,10 +30,10 @@ MERGES: dict[str, Callable[[RoundContext], None]] = {
 """Every merge by name."""
 
 VALIDATING = ("validation", "soup")
-"""Those that look at validation rows."""
+"""Merges that evaluate on validation samples."""
 
 REVISITING = ("fisher", "bootstrap")
-"""Those that compute on training rows again."""
+"""Merges that compute on training samples again."""
 
 ONCE = ("bootstrap", "ensemble")
-"""Those that end a run: they make no sense in a round that training goes on after."""
+"""Merges that end a run: no training can continue from their result."""

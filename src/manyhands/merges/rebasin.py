@@ -1,7 +1,7 @@
-"""Re-basin: number the hidden units of all workers alike before averaging (Ainsworth et al. 2022, arXiv 2209.04836).
+"""Re-basin: permute hidden units into one order before averaging (Ainsworth et al. 2022, arXiv 2209.04836).
 
-Networks that differ only in the order of their hidden units are the same function, so averaging unit by unit is
-meaningless unless like units meet. Weight matching (their algorithm 1): for one layer after the other, find the
+Networks that differ only in the order of their hidden units are the same function, so a mean unit by unit is
+meaningless unless the units correspond. Weight matching (their algorithm 1): for one layer after the other, find the
 permutation P of its units that maximizes
 
     <W_l, P W_l'> + <b_l, P b_l'> + <W_{l+1}, W_{l+1}' P^T>
@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from manyhands.core.learner import Learner
+from manyhands.core.learner import Model
 from manyhands.core.strategy import RoundContext
 from manyhands.core.types import Vector
 
@@ -24,7 +24,7 @@ Blocks = dict[str, NDArray[Any]]
 _ROUNDS = 100
 
 
-def rebasin_(context: RoundContext) -> None:
+def rebasin_(context: RoundContext[Any]) -> None:
     """Match this worker's hidden units to those of rank 0, then average the parameters."""
     team, learner = context.team, context.learner
     own, first = learner.parameters.copy(), learner.parameters.copy()
@@ -36,15 +36,15 @@ def rebasin_(context: RoundContext) -> None:
     team.mean_(learner.parameters, context.examples)
 
 
-def _adapt_(learner: Learner, first: Vector, own: Vector) -> None:
-    """Order the hidden units of ``own``, and of the optimizer's vectors, as those of ``first``."""
+def _adapt_(learner: Model, first: Vector, own: Vector) -> None:
+    """Permute the hidden units of ``own`` and of the optimizer's vectors into the order of ``first``."""
     orders = match(_blocks(learner, first), _blocks(learner, own))
     for vector in (own, *learner.optimizer_state.values()):
         _permute_(learner, vector, orders)
 
 
 def match(first: Blocks, second: Blocks) -> list[NDArray[np.int64]]:
-    """Return, for each hidden layer, which unit of ``second`` takes each place, so that it is most like ``first``.
+    """Return, for each hidden layer, the permutation of the units of ``second`` that is most similar to ``first``.
 
     Parameters
     ----------
@@ -60,13 +60,13 @@ def match(first: Blocks, second: Blocks) -> list[NDArray[np.int64]]:
     for _ in range(_ROUNDS):
         changed = False
         for layer in range(layers - 1):
-            # Everything but this layer's own order stays as it is.
+            # All layers but this one in the order found so far.
             like = permuted(second, [*orders[:layer], np.arange(len(orders[layer])), *orders[layer + 1 :]])
             gain = first[f"weights.{layer}"].T @ like[f"weights.{layer}"]
             gain = gain + np.outer(first[f"biases.{layer}"], like[f"biases.{layer}"])
             gain = gain + first[f"weights.{layer + 1}"] @ like[f"weights.{layer + 1}"].T
             if not np.isfinite(gain).all():
-                return orders  # diverged: found, and said, by who looks at the parameters
+                return orders  # diverged: whoever checks the parameters reports it
             order = linear_sum_assignment(gain, maximize=True)[1]
             better = gain[np.arange(len(order)), order].sum() > gain[np.arange(len(order)), orders[layer]].sum() + 1e-9
             if better:
@@ -77,7 +77,7 @@ def match(first: Blocks, second: Blocks) -> list[NDArray[np.int64]]:
 
 
 def permuted(blocks: Blocks, orders: list[NDArray[np.int64]]) -> Blocks:
-    """Return the layers with their hidden units in another order: the same function."""
+    """Return the layers with their hidden units in another order, which is the same function."""
     changed = dict(blocks)
     for layer, order in enumerate(orders):
         changed[f"weights.{layer}"] = changed[f"weights.{layer}"][:, order]
@@ -86,8 +86,8 @@ def permuted(blocks: Blocks, orders: list[NDArray[np.int64]]) -> Blocks:
     return changed
 
 
-def _blocks(learner: Learner, vector: Vector) -> Blocks:
-    """Return the layers in any vector of the learner's form."""
+def _blocks(learner: Model, vector: Vector) -> Blocks:
+    """Return the layers in any vector with the layout of the parameters."""
     bound = learner.parameters
     learner.bind(vector)
     try:
@@ -96,8 +96,8 @@ def _blocks(learner: Learner, vector: Vector) -> Blocks:
         learner.bind(bound)
 
 
-def _permute_(learner: Learner, vector: Vector, orders: list[NDArray[np.int64]]) -> None:
-    """Change the order of hidden units in any vector of the learner's form."""
+def _permute_(learner: Model, vector: Vector, orders: list[NDArray[np.int64]]) -> None:
+    """Change the order of hidden units in any vector with the layout of the parameters."""
     bound = learner.parameters
     learner.bind(vector)
     try:

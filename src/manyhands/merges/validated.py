@@ -1,9 +1,11 @@
-"""Merges that look at validation rows: weighted by score, and the greedy soup.
+"""Merges that evaluate on validation samples: the mean weighted by accuracy, and the greedy soup.
 
-A sequential run to compare with must have the same training rows, without those for validation.
+A fair comparison with a sequential run leaves the validation samples out of its training, too.
 """
 
 from __future__ import annotations
+
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,24 +15,25 @@ from manyhands.core.strategy import RoundContext
 _LEAST = 1e-6
 
 
-def _scores(context: RoundContext) -> NDArray[np.float64]:
-    """Return every worker's accuracy on the validation rows, shape (n,)."""
+def _scores(context: RoundContext[Any]) -> NDArray[np.float64]:
+    """Return every worker's accuracy on the validation samples, shape (n,)."""
     scores = np.zeros(context.team.size)
-    scores[context.team.rank] = context.helper.validate()[1]
+    scores[context.team.rank] = context.services.validate()[1]
     context.team.sum_(scores)
     return scores
 
 
-def validation_(context: RoundContext) -> None:
-    """Average the parameters, each worker's in proportion to its accuracy on the validation rows."""
-    score = context.helper.validate()[1]
+def validation_(context: RoundContext[Any]) -> None:
+    """Average the parameters, each worker's in proportion to its accuracy on the validation samples."""
+    score = context.services.validate()[1]
     context.team.mean_(context.learner.parameters, max(score, _LEAST))
 
 
-def soup_(context: RoundContext) -> None:
-    """Greedy soup: take workers in, best first, as long as the mean's validation accuracy does not fall.
+def soup_(context: RoundContext[Any]) -> None:
+    """Greedy soup: add workers, best first, to the mean as long as its validation accuracy does not fall.
 
-    Wortsman et al. 2022 (arXiv 2203.05482), algorithm 1. One worker cooks, the others wait.
+    Wortsman et al. 2022 (arXiv 2203.05482), algorithm 1. Rank 0 evaluates the candidates while the others
+    wait at the broadcast.
     """
     team, learner = context.team, context.learner
     scores = _scores(context)
@@ -41,7 +44,7 @@ def soup_(context: RoundContext) -> None:
         with team.watchdog_paused():
             for rank in order[1:]:
                 learner.parameters[:] = vectors[[*taken, rank]].mean(axis=0, dtype=np.float64)
-                score = context.helper.validate()[1]
+                score = context.services.validate()[1]
                 if score >= best:
                     taken, best = [*taken, rank], score
         learner.parameters[:] = vectors[taken].mean(axis=0, dtype=np.float64)

@@ -1,1 +1,1 @@
-"""What a measurement is and how it is written: sealed records, their fields, statistics, laws, environment."""
+"""Records of measurements: their fields, checksums, statistics, scaling laws and environment."""

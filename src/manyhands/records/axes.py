@@ -1,4 +1,4 @@
-"""How the axes of a study of networks are called in tables and figures."""
+"""The titles of the axes of a study of networks in tables and figures."""
 
 AXIS_TITLES = {
     "learning_rate": "learning rate",

@@ -1,4 +1,4 @@
-"""What machine and versions a measurement was made with."""
+"""The machine and the versions that a measurement was made with."""
 
 from __future__ import annotations
 

@@ -5,6 +5,7 @@ A check takes a value and where it stands, and returns it, or raises FormatError
 
 from __future__ import annotations
 
+import copy
 import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -73,38 +74,37 @@ def list_of(each: Check, length: int | None = None) -> Check:
     return check
 
 
-def object_of(required: Mapping[str, Check], optional: Mapping[str, Check]) -> Check:
-    """Return a check of an object, which keeps the fields that it does not know."""
+def object_of(
+    required: Mapping[str, Check], optional: Mapping[str, Check], defaults: Mapping[str, Any] | None = None
+) -> Check:
+    """Return a check of an object, which keeps the fields that it does not know.
+
+    Parameters
+    ----------
+    required
+        Checks of the fields that must have a value.
+    optional
+        Checks of the fields that may be missing, null or not finite; then they are None in what the check returns.
+    defaults
+        Values that optional fields have instead of None. They are checked, too: ``{}`` stands for an object in which
+        every field has its own default.
+    """
+    substitutes = defaults or {}
 
     def check(value: Any, where: str) -> dict[str, Any]:
         if not isinstance(value, dict):
             raise FormatError(f"{where or 'the record'} must be an object, not {kind_of(value)}; {ADVICE}")
         found = dict(value)
         for name, each in {**required, **optional}.items():
-            place = f"{where}.{name}".lstrip(".")
-            if not _is_nothing(value.get(name)):
-                found[name] = each(value[name], place)
-            elif name in required:
+            place, given = f"{where}.{name}".lstrip("."), value.get(name)
+            if given is None or (isinstance(given, float) and not math.isfinite(given)):
+                given = copy.copy(substitutes.get(name))
+            if given is None and name in required:
                 raise FormatError(f"{place} is missing; {ADVICE}")
-            else:
-                found[name] = None
+            found[name] = None if given is None else each(given, place)
         return found
 
     return check
-
-
-def _is_nothing(value: Any) -> bool:
-    return value is None or (isinstance(value, float) and not math.isfinite(value))
-
-
-def with_defaults(check: Check, defaults: Mapping[str, Callable[[], Any]]) -> Check:
-    """Return a check after which fields without a value have one."""
-
-    def filled(value: Any, where: str) -> dict[str, Any]:
-        found = check(value, where)
-        return {**found, **{name: make() for name, make in defaults.items() if found[name] is None}}
-
-    return filled
 
 
 def one_of(words: Sequence[str]) -> Check:
@@ -134,6 +134,6 @@ def interval_within(low: float, high: float) -> Check:
 TEXT, FLAG, ANY_OBJECT = typed(str, "a text"), typed(bool, "true or false"), typed(dict, "an object")
 AMOUNT = number_within(0)
 SHARE, PERCENT = number_within(0, 1), number_within(0, 100 + 1e-9)
-"""Accuracies and the like; percent allows for the rounding of 100 times a share."""
+"""Checks of accuracies; percent allows for the rounding of 100 times a share."""
 PROBABILITY = number_within(0, 1 + 1e-5)
-"""A mean of probabilities, which need not add up to 1 to the last bit."""
+"""The check of a mean of probabilities, which need not add up to 1 to the last bit."""

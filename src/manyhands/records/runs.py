@@ -1,4 +1,4 @@
-"""Whether the record of a run, as a checkpoint has it, is whole: types and ranges of all that its study will use."""
+"""Checks of the records of single runs in a study's file: types and ranges of all fields that the study uses."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ from manyhands.records.fields import (
 )
 
 SECONDS = ("startup", "read", "distribute", "compute", "communicate", "merge", "evaluate", "train", "total")
-"""Phases of a run."""
+"""The phases of a run whose seconds are recorded."""
 
 TIME = number_within(1e-12, LARGEST)
-"""Seconds that are divided by."""
+"""The check of seconds that are divisors."""
 SECONDS_OF_RUN = object_of({**dict.fromkeys(SECONDS, AMOUNT), "train": TIME, "total": TIME}, {})
 _POINT = object_of(
     {"step": whole_number(), "epoch": AMOUNT, "train_s": AMOUNT, "loss": number_within(), "accuracy": SHARE}, {}
@@ -52,13 +52,13 @@ SESSION = object_of(
     {"split": whole_number(), "validation_accuracy": SHARE, "retimed_s": TIME},
 )
 TRIAL = object_of({"accuracy": SHARE}, {})
-"""A run that chooses a learning rate."""
+"""The check of a run that chooses a learning rate."""
 DIVERGED = object_of({"step": whole_number(1)}, {})
 MEASURED = object_of(
     {**dict.fromkeys(("confidence", "calibration_error"), PROBABILITY), "distinct_neurons": list_of(whole_number())},
     {"validation_accuracy": SHARE},
 )
-"""What a run of the study of networks has beyond that."""
+"""The check of the further fields of a run in the study of networks."""
 
 
 def check_fields(record: Any, *checks: Check, same: Mapping[str, Any]) -> None:

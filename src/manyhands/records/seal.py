@@ -1,4 +1,4 @@
-"""A checksum over a record, so that a file that was changed is never taken for what was measured."""
+"""Checksums of records, so that a changed file is never taken for a measurement."""
 
 from __future__ import annotations
 

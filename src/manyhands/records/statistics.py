@@ -20,7 +20,7 @@ from manyhands.core.randomness import generator
 
 _FEWEST, _MOST = 3, 100_000
 DEFAULT_MARGIN = 0.25
-"""Percentage points of accuracy that count as no difference."""
+"""The margin of equivalence: smaller differences, in percentage points of accuracy, count as none."""
 
 
 @dataclass(frozen=True)
@@ -134,7 +134,7 @@ class Verdict:
     margin : float
         Differences smaller than this count as none.
     more_seeds : int or None
-        If undecided: about how many more pairs would tell; None if no number would, as with splits of too few rows.
+        If undecided: about how many more pairs would decide; None if no number would, as with splits of too few rows.
     """
 
     word: Word

@@ -24,13 +24,13 @@ class PublishedRow:
     Attributes
     ----------
     processes
-        Their number n.
+        The number of processes n.
     time_s
-        Seconds.
+        The time in seconds.
     accuracy_pct
-        Of the test rows, in percent.
+        The accuracy on the test rows, in percent.
     impact
-        accuracy_pct / time_s.
+        The impact factor, accuracy_pct / time_s.
     """
 
     processes: int

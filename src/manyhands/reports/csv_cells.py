@@ -1,4 +1,4 @@
-"""CSV text that tables in a report's folder are made of, and that a spreadsheet may open."""
+"""CSV text that a spreadsheet can open without computing any of its cells."""
 
 from __future__ import annotations
 

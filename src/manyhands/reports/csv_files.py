@@ -1,4 +1,4 @@
-"""The numbers of a report as CSV files: points for decimals, commas between, one header line."""
+"""The numbers of a report as CSV files with one header line, decimal points and commas between cells."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from manyhands.reports.schema import Record, parts
 
 _RUN = (
     *("strategy", "workers", "team", "learner", "sharding", "seed", "split", "rows", "accuracy", "loss", "steps"),
-    *("rounds", "bytes_sent", "examples", "target_s"),
+    *("rounds", "bytes_sent", "examples", "target_s", "seconds"),
 )
 _SUMMARY = (
     *("strategy", "workers", "accuracy_mean", "accuracy_ci95", "delta_pp", "delta_ci95", "train_s", "total_s"),
@@ -22,18 +22,10 @@ _SUMMARY = (
 )
 _SESSION = (
     *("hidden", "epochs", "seed", "split", "accuracy", "validation_accuracy", "epochs_run", "loss", "side_by_side"),
-    "retimed_s",
+    *("retimed_s", "seconds"),
 )
 _TABLE1 = (
-    "hidden",
-    "epochs",
-    "runs",
-    "time_s",
-    "time_falsified",
-    "accuracy_pct",
-    "accuracy_ci95",
-    "test_pct",
-    "impact",
+    *("hidden", "epochs", "runs", "time_s", "time_falsified", "accuracy_pct", "accuracy_ci95", "test_pct", "impact"),
 )
 _NETWORK = (
     *("axis", "name", "activation", "optimizer", "batch", "weight_init", "bias_init", "loss", "dropout", "hidden"),
@@ -61,12 +53,12 @@ def csv_files(record: Record) -> dict[str, bytes]:
         found |= _of_sweep(inside.sweep)
     if inside.compare is not None:
         compare = inside.compare
-        found["runs.csv"] = _runs(compare["runs"])
+        found["runs.csv"] = _written(_RUN, compare["runs"])
         found["summary.csv"] = _written(_SUMMARY, compare["summary"])
         found["curves.csv"] = _written((*_WHOSE, *_CURVE), _curves(compare["runs"]))
     if inside.published is not None:
         name = "runs.csv" if inside.compare is None else "published_runs.csv"
-        found[name] = _runs(inside.published["runs"])
+        found[name] = _written(_RUN, inside.published["runs"])
         for number in (2, 3):
             sides = inside.published["tables"][f"table{number}"]
             found[f"table{number}.csv"] = _written(_LINE, sides["here"])
@@ -82,14 +74,12 @@ def _of_networks(study: Record) -> dict[str, bytes]:
     def named(records: Iterable[Record]) -> Iterable[Record]:
         return ({**study["networks"][each["network"]], **each} for each in records)
 
-    seconds = [f"seconds_{name}" for name in SECONDS]
     targets = [
         f"{what}_to_{100 * target:g}" for target in study["settings"]["targets"] for what in ("epochs", "seconds")
     ]
     rows = ({**row, **_reached(row)} for row in named(study["summary"]))
-    runs = map(_flat, named(study["runs"]))
     return {
-        "runs.csv": _written((*_NETWORK, *_NETWORK_RUN, *_RUN, *seconds), runs),
+        "runs.csv": _written((*_NETWORK, *_NETWORK_RUN, *_RUN), named(study["runs"])),
         "networks.csv": _written((*_NETWORK, *_NETWORK_ROW, *targets), rows),
         "curves.csv": _written(("name", *_WHOSE, *_CURVE), _curves(named(study["runs"]), ("name", *_WHOSE))),
         "tried.csv": _written((*_NETWORK, "learning_rate", "seed", "validation_accuracy"), named(study["tried"])),
@@ -104,9 +94,8 @@ def _reached(row: Record) -> Record:
 
 
 def _of_sweep(sweep: Record) -> dict[str, bytes]:
-    seconds = [f"seconds_{name}" for name in SECONDS]
     found = {
-        "sessions.csv": _written((*_SESSION, *seconds), map(_flat, sweep["sessions"])),
+        "sessions.csv": _written(_SESSION, sweep["sessions"]),
         "table1.csv": _written(_TABLE1, sweep["table"]),
     }
     if comparable(sweep):
@@ -114,15 +103,6 @@ def _of_sweep(sweep: Record) -> dict[str, bytes]:
             ("hidden", "epochs", "time_s", "accuracy_pct", "impact"), published_rows()
         )
     return found
-
-
-def _runs(runs: Iterable[Record]) -> bytes:
-    return _written((*_RUN, *(f"seconds_{name}" for name in SECONDS)), map(_flat, runs))
-
-
-def _flat(run: Record) -> Record:
-    """Return a run whose seconds are fields of its own."""
-    return {**run, **{f"seconds_{name}": run["seconds"][name] for name in SECONDS}}
 
 
 def _curves(runs: Iterable[Record], whose: Sequence[str] = _WHOSE) -> Iterable[Record]:
@@ -140,13 +120,15 @@ def _written(columns: Sequence[str], rows: Iterable[Record]) -> bytes:
 
 
 def _names(column: str) -> list[str]:
+    if column == "seconds":
+        return [f"seconds_{name}" for name in SECONDS]
     return [f"{column}_low", f"{column}_high"] if column.endswith("_ci95") else [column]
 
 
 def _cells(column: str, value: Any) -> list[Any]:
-    """Return the cell, or the two cells, of a value; Python writes numbers so that they read back the same."""
+    """Return the cells of a value; Python writes numbers so that they read back the same."""
+    if column == "seconds":
+        return [value[name] for name in SECONDS]
     if column.endswith("_ci95"):
-        return ["", ""] if value is None else list(value)
-    if column in ("hidden", "distinct_neurons") and isinstance(value, list):
-        return [layers(value)]
-    return ["" if value is None else value]
+        return [None, None] if value is None else value
+    return [layers(value) if isinstance(value, list) else value]

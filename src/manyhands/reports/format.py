@@ -1,4 +1,4 @@
-"""Numbers and names as they are read: in sentences, tables and legends."""
+"""Numbers and names as text, for sentences, tables and legends."""
 
 from __future__ import annotations
 

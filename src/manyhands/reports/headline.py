@@ -49,7 +49,7 @@ def answers(record: Record) -> list[tuple[str, str]]:
 
 
 def _of_comparison(compare: Record) -> str:
-    """Answer with the fastest row that kept the accuracy; else say what is open; else what was lost."""
+    """Return the fastest row that kept the accuracy; else what is undecided; else what was lost."""
     rows = queries.parallel_rows(compare)
     if not compare["summary"]:
         return _NOTHING
@@ -72,7 +72,7 @@ def _trained(compare: Record, row: Record) -> str:
     interval = f" (95 % interval {span(row['speedup_ci95'])})" if row["speedup_ci95"] else ""
     text = f"{queries.named(row)} trained {decimal(row['speedup'])} times as fast{interval}"
     if row["oversubscribed"]:
-        text += f", though on {queries.cores(compare)} only, so that this time says nothing about more cores,"
+        text += f", though on {queries.cores(compare)} only (this timing is not meaningful for more cores),"
     return text
 
 
@@ -96,7 +96,7 @@ def _gain(compare: Record, row: Record) -> str:
 
 
 def _doubt(compare: Record, row: Record) -> str:
-    """Say what is not known yet: the accuracy, the speed or both, and how many more seeds would tell."""
+    """Return what is undecided, accuracy or speed, and how many more seeds would settle it."""
     fact = f"{_trained(compare, row)}{'' if row['oversubscribed'] else ','} but "
     if row["verdict"] != "undecided":
         return f"{fact}with {_kept(row)} accuracy {_evidence(compare, row)} it may be no faster at all"
@@ -113,7 +113,7 @@ def _kept(row: Record) -> str:
 
 
 def _loss(compare: Record, row: Record) -> str:
-    """Say what the fastest row lost, or that none was faster."""
+    """Return what the fastest row lost, or that none was faster."""
     change = {"lower": "a lower"}.get(row["verdict"], _kept(row))
     if row["speedup"] > 1:
         return (
@@ -123,7 +123,7 @@ def _loss(compare: Record, row: Record) -> str:
 
 
 def _of_scaled(compare: Record, rows: list[Record]) -> str:
-    """Answer for runs in which n workers train on n times the rows."""
+    """Return the answer for runs in which n workers train on n times the rows."""
     measured = [row for row in rows if row["scaled_speedup"]]
     if not measured:
         return f"No answer: no scaled speedup was measured{_unfinished(compare, '; ')}."
@@ -141,7 +141,7 @@ def _of_scaled(compare: Record, rows: list[Record]) -> str:
 
 
 def _of_published(published: Record) -> str:
-    """Answer for the repeated experiment: faster or not, and how much accuracy it cost."""
+    """Return whether the repeated experiment was faster, and how much accuracy it lost."""
     tables = published["tables"]
     here = {row["processes"]: row for row in tables["table2"]["here"]}
     others = [row for row in here.values() if row["processes"] > 1 and row["time_s"]]
@@ -175,14 +175,14 @@ def _their_facts(rows: list[Record], n: int) -> str:
 
 
 def _of_sweep(sweep: Record) -> str:
-    """Answer with the best classifier and why it is the best."""
+    """Return the best classifier and the reason why it is the best."""
     best = sweep["best"]
     if best is None:
         return f"{_none_able(sweep)}{_unfinished(sweep, '; ')}."
     reason = (best["reason"] or _highest(sweep, best)).strip().rstrip(".")
-    told = f"{layers(best['hidden'])} hidden" if best["hidden"] else "no hidden layer"
-    reason = reason.removeprefix(f"{told}, {best['epochs']} epochs: ")
-    name = f"{told}{' neurons' if best['hidden'] else ''}, {count(best['epochs'], 'epoch')}"
+    network = f"{layers(best['hidden'])} hidden" if best["hidden"] else "no hidden layer"
+    reason = reason.removeprefix(f"{network}, {best['epochs']} epochs: ")
+    name = f"{network}{' neurons' if best['hidden'] else ''}, {count(best['epochs'], 'epoch')}"
     return first_capital(f"{name}{': ' + reason if reason else ''}{_unfinished(sweep, '; ')}.")
 
 

@@ -1,4 +1,4 @@
-"""The report of one model: what it gets wrong and how sure it is, as a page with pictures and tables."""
+"""The report of one model: its mistakes and its calibration, as a page with figures and tables."""
 
 from __future__ import annotations
 
@@ -7,10 +7,11 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from manyhands.core.errors import missing as reasons_text
 from manyhands.data.dataset import Examples
 from manyhands.evaluation.diagnostics import Diagnosis, evaluation
 from manyhands.evaluation.text import NOTHING, certainty, class_cells, percent
-from manyhands.records.seal import sealed, write_record
+from manyhands.records.seal import sealed
 from manyhands.reports.csv_cells import csv_text
 from manyhands.reports.figures.model import (
     calibration_figure,
@@ -21,36 +22,17 @@ from manyhands.reports.figures.model import (
 )
 from manyhands.reports.figures.style import Draft, Picture
 from manyhands.reports.format import count, first_capital, layers
-from manyhands.reports.html.elements import (
-    definitions,
-    document,
-    escaped,
-    figure_html,
-    links,
-    missing_html,
-    origin,
-    section,
-    table_html,
-)
+from manyhands.reports.page import Page
 from manyhands.reports.publishing import publish
 from manyhands.reports.tables.table import Table
-from manyhands.reports.write import PAGE, make_folder
+from manyhands.reports.write import PAGE
+from manyhands.runtime.atomic_files import make_output_folder
 from manyhands.training.model import TrainedModel
 
 EVALUATION = "evaluation.json"
 _TRANSPOSED = ("emnist", "letters-")
 _WIDEST, _MOST_CONFUSIONS = 30, 20
 _QUESTION = "What does the model get wrong?"
-_WORDS = {
-    "accuracy": "share of the test rows classified correctly",
-    "precision": "share of the rows taken for a class that belong to it; a dash if no row was taken for it",
-    "recall": "share of a class's rows that were taken for it; a dash if it has no row here",
-    "F1": "harmonic mean of precision and recall",
-    "mean": "of the classes that have a value, each counting the same",
-    "certainty": "mean probability of the predicted class (confidence)",
-    "calibration error": "rows are put into bins of equal width by the probability of their predicted class; the mean "
-    "over all rows of how far accuracy and mean probability lie apart in their bin (Guo et al. 2017)",
-}
 
 
 def write_diagnosis(
@@ -66,30 +48,29 @@ def write_diagnosis(
 
     Beside the page stand the record, every figure as PNG and SVG, and CSV files of the classes, the confusion matrix,
     the bins of the calibration error and the wrongly classified rows. An older report of a model is replaced.
-    The numbers are written before anything is drawn, and the page is written last; figures that cannot be drawn,
-    whatever the reason, are missing in it, and nothing else is.
+    A figure that cannot be drawn is missing in the page, and nothing else is.
 
     Parameters
     ----------
     found, model, examples
-        The diagnosis, and what it is of.
+        The diagnosis, and the model and the test rows that it is about.
     folder
-        Where to.
+        The folder to write into.
     record
-        For the JSON file, from `manyhands.evaluation.diagnostics.evaluation`; None: made here.
+        The content of the JSON file (`manyhands.evaluation.diagnostics.evaluation`); None: it is made here.
     transpose
-        Whether images are stored lying on their side, as EMNIST publishes its own. None: if the file of the labels is
-        named like one of EMNIST's.
+        Whether images are stored lying on their side, as EMNIST publishes its own. None: whether the file of the
+        labels is named like one of EMNIST's.
 
     Returns
     -------
     Path
-        Of the page.
+        The path of the page.
 
     Raises
     ------
     DrawingError
-        If figures are missing, of which matplotlib may be the reason. The page is there, and says so.
+        If figures are missing, perhaps because matplotlib is. The page is written all the same, and names them.
     OutputError
         If files cannot be written; all others are, and each is whole or not there.
     """
@@ -97,23 +78,12 @@ def write_diagnosis(
     turned = is_transposed(examples) if transpose is None else transpose
     files = {EVALUATION: (json.dumps(sealed(whole), indent=1) + "\n").encode(), **_csv_files(found)}
     return publish(
-        make_folder(folder),
+        make_output_folder(folder),
         files,
         _drafts(found, model, examples, turned),
         lambda pictures, names, missing: _page(found, model, examples, whole, pictures, names, missing),
         PAGE,
     )
-
-
-def write_evaluation(record: Mapping[str, Any], folder: str | Path) -> None:
-    """Write the record of a report before the report itself is made: what can fail later costs the rest only.
-
-    Raises
-    ------
-    OutputError
-        If it cannot be written.
-    """
-    write_record(make_folder(folder) / EVALUATION, record)
 
 
 def is_transposed(examples: Examples) -> bool:
@@ -122,7 +92,7 @@ def is_transposed(examples: Examples) -> bool:
 
 
 def left_out(found: Diagnosis, examples: Examples) -> str:
-    """Say which pictures there cannot be, and why; nothing if all can."""
+    """Return which pictures are left out, and why; an empty text if none is."""
     if image_shape(examples) is None:
         shape = " x ".join(map(str, examples.features.shape[1:]))
         return (
@@ -160,31 +130,22 @@ def _page(
         f"{rows}; {record['environment']['time']}"
     )
     without = left_out(found, examples)
-    figures = [figure_html(each, vector, f"Figure {number}.") for number, (each, vector) in enumerate(pictures, 1)]
-    return document(
-        f"Manyhands: {_QUESTION}",
-        [
-            f"<h1>{escaped(_QUESTION)}</h1>",
-            f'<p class="answer">{escaped(_answer(found))}</p>',
-            f'<p class="subject">{escaped(subject)}</p>',
-            section(
-                "Figures",
-                [
-                    *figures,
-                    f'<p class="note">{escaped(first_capital(without))}.</p>' if without else "",
-                    missing_html(missing),
-                ],
-            ),
-            section("Tables", [table_html(each) for each in _tables(found)]),
-            section("What the words mean", [definitions(_WORDS)]),
-            *origin(record["environment"]),
-            section("Files", [links(files)]),
-        ],
-    )
+    notes = [f"{first_capital(without)}."] if without else []
+    return Page(
+        kind="model",
+        question=_QUESTION,
+        answer=_answer(found),
+        subject=subject,
+        environment=record["environment"],
+        figures=pictures,
+        tables=_tables(found),
+        files=files,
+        notes=[*notes, f"Not drawn: {reasons_text(missing)}."] if missing else notes,
+    ).html()
 
 
 def _answer(found: Diagnosis) -> str:
-    """Say what was found in one or two sentences."""
+    """Return the findings in one or two sentences."""
     wrong, rows = len(found.mistakes), len(found.truth)
     start = f"{wrong} of {count(rows, 'test row')} are taken for another class: accuracy {percent(found.accuracy)} %."
     worst = min((each for each in found.classes if each.f1 is not None), key=lambda each: each.f1 or 0.0)

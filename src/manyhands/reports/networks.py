@@ -1,4 +1,4 @@
-"""What the report of a study of networks is about: its groups of networks, and its answer."""
+"""Queries on a study of networks: its groups of networks, its rows, and its answer."""
 
 from __future__ import annotations
 
@@ -47,17 +47,17 @@ def alone(study: Record) -> dict[int, Record]:
 
 
 def who(row: Record) -> str:
-    """Return who trained a row's network, as in ``one-shot n=2``."""
+    """Return the strategy and the number of workers of a row, as in ``one-shot n=2``."""
     return queries.SEQUENTIAL if row["strategy"] == queries.SEQUENTIAL else f"{row['strategy']} n={row['workers']}"
 
 
 def trainers(study: Record) -> list[str]:
-    """Return everybody who trained, in the order of the rows."""
+    """Return all strategies and numbers of workers, in the order of the rows."""
     return list(dict.fromkeys(who(row) for row in study["summary"]))
 
 
 def answer(study: Record) -> str:
-    """Answer with the network that validation rows choose, and with what becomes of all by averaging."""
+    """Return the answer: the network that validation rows choose, and how averaging changes all networks."""
     if not study["summary"]:
         return NOTHING
     unfinished = " Interrupted: only finished runs are counted." if study["interrupted"] else ""
@@ -77,7 +77,7 @@ def _best(study: Record) -> str:
 
 
 def _survival(study: Record, trainer: str) -> str:
-    """Say what became of the accuracy of all networks."""
+    """Return how one way to train with several workers changes the accuracies of all networks."""
     rows = [row for row in study["summary"] if who(row) == trainer]
     phrases = []
     for verdict, text in (("same", "the same accuracy for"), ("higher", "higher for"), ("lower", "lower for")):

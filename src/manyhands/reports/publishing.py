@@ -1,10 +1,9 @@
-"""How a report gets into its folder: numbers first, then figures, the page last. Whatever fails costs itself only."""
+"""Writing a report into its folder: numbers first, then figures, the page last; a failure loses only what failed."""
 
 from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 
 from manyhands.core.errors import DrawingError, ManyhandsError, OutputError, joined
@@ -13,83 +12,67 @@ from manyhands.runtime.atomic_files import write_whole
 
 Drawn = Sequence[tuple[Picture, bytes]]
 """Pictures, each with its SVG."""
-Page = Callable[[Drawn, Sequence[str], Mapping[str, str]], str]
-"""Makes the HTML of pictures, names of the files beside it, and the figures that are missing, with the reasons."""
-_ENDINGS = ("png", "svg")
+MakePage = Callable[[Drawn, Sequence[str], Mapping[str, str]], str]
+"""Makes the HTML from pictures, the names of the files beside it, and the reasons why figures are missing."""
 
 
-@dataclass
-class _Folder:
-    """A report's folder, and what has been written into it."""
-
-    path: Path
-    files: list[str] = field(default_factory=list)
-    failures: list[ManyhandsError] = field(default_factory=list)
-
-    def write(self, name: str, content: bytes) -> None:
-        """Write a file, or remember why not."""
-        try:
-            write_whole(self.path / name, content)
-            self.files.append(name)
-        except OutputError as error:
-            self.failures.append(error)
-
-    def forget(self, stem: str) -> None:
-        """Delete the files of a figure that this report does not have: an older report's would be taken for its."""
-        for ending in _ENDINGS:
-            with contextlib.suppress(OSError):
-                (self.path / f"{stem}.{ending}").unlink()
-
-
-def publish(folder: Path, files: Mapping[str, bytes], drafts: Sequence[Draft], page: Page, name: str) -> Path:
-    """Write a report: what is in ``files``, then every figure as it is drawn, then the page.
+def publish(folder: Path, files: Mapping[str, bytes], drafts: Sequence[Draft], page: MakePage, name: str) -> Path:
+    """Write a report: the files, then every figure as soon as it is drawn, then the page.
 
     Parameters
     ----------
     folder
-        Exists.
+        A folder that exists. Files of an older report's figures, which this one does not have, are deleted.
     files
-        Contents by name.
+        Contents of files by their names.
     drafts
-        The figures. Files of an older report's, which this one does not have, are deleted.
-    page
-        Makes the page.
-    name
-        Of its file.
+        The figures.
+    page, name
+        The function that makes the page, and the page's file name.
 
     Returns
     -------
     Path
-        Of the page.
+        The path of the page.
 
     Raises
     ------
     DrawingError
-        If figures are missing. The page is there, and says so.
+        If figures are missing. The page is written all the same, and names them.
     OutputError
         If files could not be written; all others are, and each is whole or not there.
     """
-    target = _Folder(folder)
-    for each, content in files.items():
-        target.write(each, content)
+    written, failures = list[str](), list[ManyhandsError]()
+
+    def write(file: str, content: bytes) -> None:
+        try:
+            write_whole(folder / file, content)
+            written.append(file)
+        except OutputError as error:
+            failures.append(error)
+
+    for file, content in files.items():
+        write(file, content)
     drawn: list[tuple[Picture, bytes]] = []
     missing = {draft.name: "interrupted" for draft in drafts}
     try:
         for draft in drafts:
             made = _draw(draft, missing)
             if made is None:
-                target.forget(draft.name)
+                for ending in ("png", "svg"):
+                    with contextlib.suppress(OSError):
+                        (folder / f"{draft.name}.{ending}").unlink()
                 continue
             picture, vector, pixels = made
-            target.write(f"{draft.name}.png", pixels)
-            target.write(f"{draft.name}.svg", vector)
+            write(f"{draft.name}.png", pixels)
+            write(f"{draft.name}.svg", vector)
             drawn.append((picture, vector))
     finally:  # also after Ctrl-C: the page shows what there is
-        target.write(name, page(drawn, target.files, missing).encode(errors="replace"))
+        write(name, page(drawn, written, missing).encode(errors="replace"))
     if missing:
-        target.failures.append(DrawingError(missing, folder / name))
-    if target.failures:
-        raise joined(target.failures)
+        failures.append(DrawingError(missing, folder / name))
+    if failures:
+        raise joined(failures)
     return folder / name
 
 
@@ -99,7 +82,7 @@ def _draw(draft: Draft, missing: dict[str, str]) -> tuple[Picture, bytes, bytes]
         with plain_style():
             picture = draft.draw()
             made = None if picture is None else (picture, svg(picture), png(picture))
-    except Exception as error:  # whatever it is, the numbers are worth more than a figure
+    except Exception as error:  # the numbers are worth more than a figure
         missing[draft.name] = reason(error)
         return None
     del missing[draft.name]

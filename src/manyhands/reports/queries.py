@@ -1,4 +1,4 @@
-"""Which rows of a completed comparison matter, asked by the answer, the figures and the page alike."""
+"""Queries on a completed comparison, which the answer, the figures and the tables have in common."""
 
 from __future__ import annotations
 

@@ -1,8 +1,7 @@
-"""What a report is made from: records, checked once, so that everything after may rely on their fields."""
+"""The schema of the records that reports are made from: a record is checked once, and later code relies on it."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -25,10 +24,9 @@ from manyhands.records.fields import (
     object_of,
     one_of,
     whole_number,
-    with_defaults,
 )
 from manyhands.records.runs import SECONDS
-from manyhands.records.statistics import DEFAULT_MARGIN, ratio_interval
+from manyhands.records.statistics import DEFAULT_MARGIN
 
 Record = dict[str, Any]
 
@@ -52,8 +50,7 @@ class Parts:
 def complete(record: Any) -> Record:
     """Return a checked copy of a record in which every known field exists, None where it has no value.
 
-    Older files lack what later versions added: it is None here, or derived from what is there. Completing twice
-    changes nothing.
+    Completing a record twice changes nothing.
 
     Parameters
     ----------
@@ -93,11 +90,8 @@ def parts(record: Record) -> Parts:
     )
 
 
-_INTERVAL = interval_within(-LARGEST, LARGEST)
 _SHARES, _PERCENTS = interval_within(-1e4, 1e4), interval_within(-1e6, 1e6)
-"""Of shares and percents: Student's t knows nothing of the ends 0 and 1, and few and spread values reach far."""
-_POINTS = number_within(-100 - 1e-9, 100 + 1e-9)
-_VERDICTS = one_of(("same", "lower", "higher", "undecided"))
+"""Intervals of shares and percents by Student's t may reach far beyond 0 and 1 if values are few and spread."""
 _LAYERS = list_of(whole_number(1))
 
 _ENVIRONMENT = object_of(
@@ -108,86 +102,76 @@ _ENVIRONMENT = object_of(
         "cores": whole_number(1),
     },
 )
-_DATA = object_of({}, {"name": TEXT, "train_rows": whole_number()})
-_SETTINGS = with_defaults(
-    object_of(
-        {},
-        {
-            "data": _DATA,
-            "network": ANY_OBJECT,
-            "margin": number_within(1e-9),
-            "target": SHARE,
-            "splits": whole_number(),
-            "scaled": FLAG,
-            "chosen_on": TEXT,
-            "tradeoff": TEXT,
-        },
-    ),
-    {"data": lambda: _DATA({}, ""), "network": dict},
-)
-_COMPARE_SETTINGS = with_defaults(_SETTINGS, {"margin": lambda: DEFAULT_MARGIN, "scaled": lambda: False})
-_HEAD = {"environment": _ENVIRONMENT, "settings": _SETTINGS, "interrupted": FLAG}
-_HEAD_DEFAULTS: dict[str, Callable[[], Any]] = {
-    "environment": lambda: _ENVIRONMENT({}, ""),
-    "settings": lambda: _SETTINGS({}, ""),
-    "interrupted": lambda: False,
+_SETTINGS_FIELDS: dict[str, Check] = {
+    "data": object_of({}, {"name": TEXT, "train_rows": whole_number()}),
+    "network": ANY_OBJECT,
+    "margin": number_within(1e-9),
+    "target": SHARE,
+    "splits": whole_number(),
+    "scaled": FLAG,
+    **dict.fromkeys(("chosen_on", "tradeoff"), TEXT),
 }
+_EMPTY_SETTINGS: Record = {"data": {}, "network": {}}
+_HEAD: dict[str, Check] = {
+    "environment": _ENVIRONMENT,
+    "settings": object_of({}, _SETTINGS_FIELDS, _EMPTY_SETTINGS),
+    "interrupted": FLAG,
+}
+_EMPTY_HEAD: Record = {"environment": {}, "settings": {}, "interrupted": False}
 
+_WHO: dict[str, Check] = {"strategy": TEXT, "workers": whole_number(1)}
+_CLASSIFIER: dict[str, Check] = {"hidden": _LAYERS, "epochs": whole_number()}
 _SECONDS = object_of({}, dict.fromkeys(SECONDS, AMOUNT))
 _POINT = object_of({}, {"step": AMOUNT, "epoch": AMOUNT, "train_s": AMOUNT, "loss": number_within(), "accuracy": SHARE})
-_RUN = with_defaults(
-    object_of(
-        {"strategy": TEXT, "workers": whole_number(1)},
-        {
-            "seed": whole_number(-(10**17)),
-            **dict.fromkeys(("accuracy", "validation_accuracy"), SHARE),
-            **dict.fromkeys(("confidence", "calibration_error"), PROBABILITY),
-            "seconds": _SECONDS,
-            "target_s": AMOUNT,
-            "curve": list_of(_POINT),
-        },
-    ),
-    {"seconds": lambda: _SECONDS({}, "")},
+_RUN = object_of(
+    _WHO,
+    {
+        "seed": whole_number(-(10**17)),
+        **dict.fromkeys(("accuracy", "validation_accuracy"), SHARE),
+        **dict.fromkeys(("confidence", "calibration_error"), PROBABILITY),
+        "seconds": _SECONDS,
+        "target_s": AMOUNT,
+        "curve": list_of(_POINT),
+    },
+    {"seconds": {}},
 )
-_ROW = with_defaults(
-    object_of(
-        {"strategy": TEXT, "workers": whole_number(1), "accuracy_mean": SHARE, "train_s": AMOUNT, "speedup": AMOUNT},
-        {
-            "accuracy_ci95": _SHARES,
-            "delta_ci95": _PERCENTS,
-            "speedup_ci95": _INTERVAL,
-            **dict.fromkeys(("total_s", "efficiency", "impact", "impact_with_communication"), AMOUNT),
-            **dict.fromkeys(("target_s", "scaled_speedup"), AMOUNT),
-            **dict.fromkeys(("more_seeds", "target_reached"), whole_number()),
-            "delta_pp": _POINTS,
-            "oversubscribed": FLAG,
-            "verdict": _VERDICTS,
-        },
-    ),
-    {"oversubscribed": lambda: False},
+_COMPARED: dict[str, Check] = {
+    "accuracy_ci95": _SHARES,
+    "delta_pp": number_within(-100 - 1e-9, 100 + 1e-9),
+    "delta_ci95": _PERCENTS,
+    "speedup_ci95": interval_within(-LARGEST, LARGEST),
+    "verdict": one_of(("same", "lower", "higher", "undecided")),
+    "more_seeds": whole_number(),
+    "oversubscribed": FLAG,
+}
+"""Optional fields of every row of a summary."""
+_ROW = object_of(
+    {**_WHO, "accuracy_mean": SHARE, "train_s": AMOUNT, "speedup": AMOUNT},
+    {
+        **_COMPARED,
+        **dict.fromkeys(("total_s", "efficiency", "impact", "impact_with_communication"), AMOUNT),
+        **dict.fromkeys(("target_s", "scaled_speedup"), AMOUNT),
+        "target_reached": whole_number(),
+    },
+    {"oversubscribed": False},
 )
 _SERIAL = object_of({"serial_fraction": number_within(0, 1)}, {"oversubscribed": FLAG})
-_LAW = object_of(
-    {"strategy": TEXT},
-    {
-        "amdahl": _SERIAL,
-        "gustafson": _SERIAL,
-        "usl": object_of(
-            {"contention": AMOUNT, "coherency": AMOUNT},
-            {**dict.fromkeys(("best_workers", "peak_speedup"), AMOUNT), "oversubscribed": FLAG},
-        ),
-        "oversubscribed": FLAG,
-    },
+_USL = object_of(
+    {"contention": AMOUNT, "coherency": AMOUNT},
+    {**dict.fromkeys(("best_workers", "peak_speedup"), AMOUNT), "oversubscribed": FLAG},
 )
-_COMPARE = with_defaults(
-    object_of(
-        {"runs": list_of(_RUN), "summary": list_of(_ROW)},
-        {**_HEAD, "settings": _COMPARE_SETTINGS, "laws": list_of(_LAW)},
-    ),
-    {**_HEAD_DEFAULTS, "settings": lambda: _COMPARE_SETTINGS({}, ""), "laws": list},
+_LAW = object_of({"strategy": TEXT}, {"amdahl": _SERIAL, "gustafson": _SERIAL, "usl": _USL, "oversubscribed": FLAG})
+_COMPARE = object_of(
+    {"runs": list_of(_RUN), "summary": list_of(_ROW)},
+    {
+        **_HEAD,
+        "settings": object_of({}, _SETTINGS_FIELDS, {**_EMPTY_SETTINGS, "margin": DEFAULT_MARGIN, "scaled": False}),
+        "laws": list_of(_LAW),
+    },
+    {**_EMPTY_HEAD, "laws": []},
 )
 _CELL = object_of(
-    {"hidden": _LAYERS, "epochs": whole_number(), "time_s": AMOUNT, "accuracy_pct": PERCENT},
+    {**_CLASSIFIER, "time_s": AMOUNT, "accuracy_pct": PERCENT},
     {
         "runs": whole_number(),
         "time_falsified": FLAG,
@@ -196,95 +180,75 @@ _CELL = object_of(
         "impact": AMOUNT,
     },
 )
-_SESSION = with_defaults(
-    object_of(
-        {"hidden": _LAYERS, "epochs": whole_number()},
-        {
-            **dict.fromkeys(("accuracy", "validation_accuracy"), SHARE),
-            **dict.fromkeys(("epochs_run", "side_by_side"), whole_number()),
-            "retimed_s": AMOUNT,
-            "seconds": _SECONDS,
-        },
-    ),
-    {"seconds": lambda: _SECONDS({}, "")},
+_SESSION = object_of(
+    _CLASSIFIER,
+    {
+        **dict.fromkeys(("accuracy", "validation_accuracy"), SHARE),
+        **dict.fromkeys(("epochs_run", "side_by_side"), whole_number()),
+        "retimed_s": AMOUNT,
+        "seconds": _SECONDS,
+    },
+    {"seconds": {}},
 )
-_BEST = object_of({"hidden": _LAYERS, "epochs": whole_number()}, {"tradeoff": TEXT, "reason": TEXT})
-_SWEEP = with_defaults(
-    object_of({"table": list_of(_CELL)}, {**_HEAD, "sessions": list_of(_SESSION), "best": _BEST}),
-    {**_HEAD_DEFAULTS, "sessions": list},
+_SWEEP = object_of(
+    {"table": list_of(_CELL)},
+    {
+        **_HEAD,
+        "sessions": list_of(_SESSION),
+        "best": object_of(_CLASSIFIER, {"tradeoff": TEXT, "reason": TEXT}),
+    },
+    {**_EMPTY_HEAD, "sessions": []},
 )
 _LINE = object_of({"processes": whole_number(1), "time_s": AMOUNT, "accuracy_pct": PERCENT}, {"impact": AMOUNT})
 _TABLE = object_of({"here": list_of(_LINE), "published": list_of(_LINE)}, {})
-_PUBLISHED = with_defaults(
-    object_of(
-        {"tables": object_of({"table2": _TABLE, "table3": _TABLE}, {})},
-        {**_HEAD, "runs": list_of(_RUN)},
-    ),
-    {**_HEAD_DEFAULTS, "runs": list},
+_PUBLISHED = object_of(
+    {"tables": object_of({"table2": _TABLE, "table3": _TABLE}, {})},
+    {**_HEAD, "runs": list_of(_RUN)},
+    {**_EMPTY_HEAD, "runs": []},
 )
 
-_NETWORK = with_defaults(
-    object_of({"name": TEXT}, {"axis": TEXT, "batch": whole_number(1), "hidden": _LAYERS}),
-    {"axis": str, "hidden": list},
+_NETWORK = object_of(
+    {"name": TEXT}, {"axis": TEXT, "batch": whole_number(1), "hidden": _LAYERS}, {"axis": "", "hidden": []}
 )
 _RATE = number_within(0, 1e308)  # shown, never drawn
 _REACHED = object_of({"target": SHARE}, {"runs": whole_number(), "epochs": AMOUNT, "seconds": AMOUNT})
-_NETWORK_ROW = with_defaults(
-    object_of(
-        {
-            **dict.fromkeys(("confidence_mean", "calibration_error_mean"), PROBABILITY),
-            "accuracy_mean": SHARE,
-            **dict.fromkeys(("train_s", "speedup"), AMOUNT),
-            "network": whole_number(),
-            "strategy": TEXT,
-            "workers": whole_number(1),
-        },
-        {
-            **dict.fromkeys(("accuracy_ci95", "confidence_ci95", "calibration_error_ci95", "validation_ci95"), _SHARES),
-            "delta_ci95": _PERCENTS,
-            "speedup_ci95": _INTERVAL,
-            "validation_mean": SHARE,
-            "learning_rate": _RATE,
-            "delta_pp": _POINTS,
-            "verdict": _VERDICTS,
-            "more_seeds": whole_number(),
-            "oversubscribed": FLAG,
-            "reached": list_of(_REACHED),
-            "distinct_neurons": list_of(whole_number()),
-        },
-    ),
-    {"oversubscribed": lambda: False, "reached": list, "distinct_neurons": list},
+_NETWORK_ROW = object_of(
+    {
+        **_WHO,
+        "network": whole_number(),
+        "accuracy_mean": SHARE,
+        **dict.fromkeys(("confidence_mean", "calibration_error_mean"), PROBABILITY),
+        **dict.fromkeys(("train_s", "speedup"), AMOUNT),
+    },
+    {
+        **_COMPARED,
+        **dict.fromkeys(("confidence_ci95", "calibration_error_ci95", "validation_ci95"), _SHARES),
+        "validation_mean": SHARE,
+        "learning_rate": _RATE,
+        "reached": list_of(_REACHED),
+        "distinct_neurons": list_of(whole_number()),
+    },
+    {"oversubscribed": False, "reached": [], "distinct_neurons": []},
 )
-_NETWORKS_SETTINGS = with_defaults(
-    object_of(
-        {},
-        {
-            "data": _DATA,
-            "network": ANY_OBJECT,
-            "margin": number_within(1e-9),
-            "targets": list_of(SHARE),
-            "seeds": whole_number(),
-        },
-    ),
-    {"data": lambda: _DATA({}, ""), "network": dict, "margin": lambda: DEFAULT_MARGIN, "targets": list},
-)
-_NETWORKS = with_defaults(
-    object_of(
-        {"networks": list_of(_NETWORK), "runs": list_of(_RUN), "summary": list_of(_NETWORK_ROW)},
-        {
-            **_HEAD,
-            "settings": _NETWORKS_SETTINGS,
-            "best": whole_number(),
-            "tried": list_of(object_of({}, {"learning_rate": _RATE, "validation_accuracy": SHARE})),
-            "diverged": list_of(object_of({"strategy": TEXT, "workers": whole_number(1)}, {"learning_rate": _RATE})),
-        },
-    ),
-    {**_HEAD_DEFAULTS, "settings": lambda: _NETWORKS_SETTINGS({}, ""), "tried": list, "diverged": list},
+_NETWORKS = object_of(
+    {"networks": list_of(_NETWORK), "runs": list_of(_RUN), "summary": list_of(_NETWORK_ROW)},
+    {
+        **_HEAD,
+        "settings": object_of(
+            {},
+            {**_SETTINGS_FIELDS, "targets": list_of(SHARE), "seeds": whole_number()},
+            {**_EMPTY_SETTINGS, "margin": DEFAULT_MARGIN, "targets": []},
+        ),
+        "best": whole_number(),
+        "tried": list_of(object_of({}, {"learning_rate": _RATE, "validation_accuracy": SHARE})),
+        "diverged": list_of(object_of(_WHO, {"learning_rate": _RATE})),
+    },
+    {**_EMPTY_HEAD, "tried": [], "diverged": []},
 )
 
 
 def _networks(value: Any, where: str) -> Record:
-    """Check a study of networks: whatever names a network must name one of its own."""
+    """Check a study of networks; every number of a network must be that of one of its networks."""
     found: Record = _NETWORKS(value, where)
     number = len(found["networks"])
     named = [("best", found["best"]), *(("summary", row["network"]) for row in found["summary"])]
@@ -296,44 +260,12 @@ def _networks(value: Any, where: str) -> Record:
 
 
 def _compare(value: Any, where: str) -> Record:
-    """Check a comparison, and derive what older files lack."""
+    """Check a comparison; every row that was compared with the sequential run must have a verdict."""
     found: Record = _COMPARE(value, where)
-    if not found["settings"]["scaled"]:
-        margin = found["settings"]["margin"]
-        found["summary"] = [{**row, **_derived(row, found["runs"], margin)} for row in found["summary"]]
+    for place, row in enumerate(found["summary"]):
+        if row["verdict"] is None and row["strategy"] != "sequential" and not found["settings"]["scaled"]:
+            raise FormatError(f"{f'{where}.summary'.lstrip('.')}[{place}].verdict is missing; {ADVICE}")
     return found
-
-
-def _derived(row: Record, runs: list[Record], margin: float) -> Record:
-    """Return verdict and interval of the speedup of a row, derived if it has none."""
-    verdict, interval = row["verdict"], row["speedup_ci95"]
-    if row["strategy"] != "sequential":
-        verdict = verdict or _verdict(row["delta_ci95"], margin)
-        interval = interval or _speedup_interval(row, runs)
-    return {"verdict": verdict, "speedup_ci95": interval}
-
-
-def _verdict(interval: list[float] | None, margin: float) -> str:
-    """Return the word for an interval of differences; see `manyhands.records.statistics.verdict`."""
-    if interval is None:
-        return "undecided"
-    low, high = interval
-    if -margin < low and high < margin:
-        return "same"
-    return "lower" if high < 0 else "higher" if low > 0 else "undecided"
-
-
-def _speedup_interval(row: Record, runs: list[Record]) -> list[float] | None:
-    """Return the interval of the speedup from the runs' own times, paired by seed."""
-    base = {run["seed"]: run["seconds"]["train"] for run in runs if run["strategy"] == "sequential"}
-    pairs = [
-        (base[run["seed"]], run["seconds"]["train"])
-        for run in runs
-        if (run["strategy"], run["workers"]) == (row["strategy"], row["workers"])
-        and base.get(run["seed"])
-        and run["seconds"]["train"]
-    ]
-    return ratio_interval([reference for reference, _ in pairs], [time for _, time in pairs]) if pairs else None
 
 
 def _study(value: Any, where: str) -> Record:
@@ -359,16 +291,14 @@ _SCHEMAS: dict[str, Check] = {
     "manyhands.study/1": _study,
     "manyhands.study/2": _study,
 }
-_STUDY = with_defaults(
-    object_of(
-        {},
-        {
-            **_HEAD,
-            "study": TEXT,
-            "sweep": _part(_SWEEP, "manyhands.sweep/1"),
-            "compare": _part(_compare, "manyhands.compare/1"),
-            "published": _part(_PUBLISHED, "manyhands.published/1"),
-        },
-    ),
-    {**_HEAD_DEFAULTS, "study": lambda: "study"},
+_STUDY = object_of(
+    {},
+    {
+        **_HEAD,
+        "study": TEXT,
+        "sweep": _part(_SWEEP, "manyhands.sweep/1"),
+        "compare": _part(_compare, "manyhands.compare/1"),
+        "published": _part(_PUBLISHED, "manyhands.published/1"),
+    },
+    {**_EMPTY_HEAD, "study": "study"},
 )

@@ -1,7 +1,6 @@
-"""A study as a page for people: one HTML file, its figures, its numbers and the record they were made from.
+"""The report of a study: one HTML page, its figures, its numbers and the record that all of it is made from.
 
-A report is made from a record alone, so that a file read again gives the same as the run itself. matplotlib is needed
-to draw, and imported only then (`manyhands.reports.figures.style`).
+A report is made from a record alone, so that a record read from its file gives the same report as the run itself.
 """
 
 from __future__ import annotations
@@ -26,40 +25,40 @@ def write_report(record: Any, folder: str | Path) -> Path:
     """Write the report of a record into a folder, which is made if need be.
 
     Beside the page stand the record itself, every figure as PNG and SVG, and the numbers as CSV files. The same record
-    gives the same bytes. The numbers are written before anything is drawn, and the page is written last; figures that
-    cannot be drawn, whatever the reason, are missing in it, and nothing else is.
+    gives the same bytes. The numbers are written before anything is drawn, and the page is written last; a figure that
+    cannot be drawn is missing in it, and nothing else is.
 
     Parameters
     ----------
     record
-        Of a comparison, a sweep, the published experiment or a study, as loaded from JSON.
+        The record of a comparison, a sweep, the published experiment or a study, as loaded from JSON.
     folder
-        Where to.
+        The folder to write into.
 
     Returns
     -------
     Path
-        Of the page.
+        The path of the page.
 
     Raises
     ------
     FormatError
         If no report can be made of the record, or it is not the one that its checksum was made for.
     DrawingError
-        If figures are missing, of which matplotlib may be the reason. The page is there, and says so.
+        If figures are missing, perhaps because matplotlib is. The page is written all the same, and names them.
     OutputError
         If files cannot be written; all others are, and each is whole or not there.
     """
     from manyhands.reports.csv_files import csv_files
-    from manyhands.reports.figures.all import drafts
-    from manyhands.reports.html.page import make_page
+    from manyhands.reports.figures.registry import drafts
     from manyhands.reports.publishing import publish
+    from manyhands.reports.study_page import make_page
 
     whole = sealed(unsealed(record))  # a live run's record becomes what will be read from its file
     completed = complete(unsealed(whole))
     files = {RECORD: (json.dumps(whole, indent=1) + "\n").encode(), **csv_files(completed)}
     return publish(
-        make_folder(folder),
+        make_output_folder(folder),
         files,
         drafts(completed),
         lambda pictures, names, missing: make_page(completed, pictures, names, missing),
@@ -67,15 +66,15 @@ def write_report(record: Any, folder: str | Path) -> Path:
     )
 
 
-def write_numbers(record: Any, folder: str | Path) -> None:
-    """Write the record of a report before the report itself is made: what can fail later costs the rest only.
+def write_numbers(record: Any, folder: str | Path, name: str = RECORD) -> None:
+    """Write the record of a report before the report itself is made, so that a later failure does not lose it.
 
     Raises
     ------
     OutputError
         If it cannot be written.
     """
-    write_record(make_folder(folder) / RECORD, record)
+    write_record(make_output_folder(folder) / name, record)
 
 
 def read_record(path: str | Path) -> dict[str, Any]:
@@ -89,14 +88,12 @@ def read_record(path: str | Path) -> dict[str, Any]:
         If it is no JSON, or no record, lacks what a report needs, or was changed since it was written.
     """
     try:
-        content = _content(Path(path))
-    except FileNotFoundError as error:
-        raise MissingDataError("no such file; give one that was written with --json", path=path) from error
-    except IsADirectoryError as error:
-        raise MissingDataError("it is a folder; give the JSON file of a study", path=path) from error
+        size = Path(path).stat().st_size
+        check_memory(_TIMES_IN_MEMORY * size, f"the record {shown(path)}", "give the JSON file of a study")
+        content = Path(path).read_bytes()
     except (OSError, ValueError) as error:  # ValueError: a path that no file can have
         reason = getattr(error, "strerror", None) or error
-        raise MissingDataError(f"it cannot be read: {reason}", path=path) from error
+        raise MissingDataError(f"it cannot be read ({reason}); give a file written with --json", path=path) from error
     try:
         record = json.loads(content)
     except (ValueError, RecursionError) as error:
@@ -115,12 +112,6 @@ def read_record(path: str | Path) -> dict[str, Any]:
     return found
 
 
-def _content(path: Path) -> bytes:
-    """Return what a file holds, if it can be held with what it says."""
-    check_memory(_TIMES_IN_MEMORY * path.stat().st_size, f"the record {shown(path)}", "give the JSON file of a study")
-    return path.read_bytes()
-
-
 def check_possible(folder: str | Path) -> None:
     """Fail now, and not after an hour of training, if no report could be written; the folder is made.
 
@@ -134,17 +125,6 @@ def check_possible(folder: str | Path) -> None:
     from manyhands.reports.figures.style import require_matplotlib
 
     require_matplotlib()
-    target = make_folder(folder)
+    target = make_output_folder(folder)
     check_writable(target / PAGE)
     check_folder(target)
-
-
-def make_folder(folder: str | Path) -> Path:
-    """Make a report's folder if it is not there, and return it.
-
-    Raises
-    ------
-    OutputError
-        If it cannot be made.
-    """
-    return make_output_folder(folder)

@@ -154,7 +154,7 @@ class _FirstCompilation(event.Listener):  # type: ignore[misc]
         if not self._said:
             self._said = True
             logging.getLogger("manyhands").info(
-                "compiling for this machine, once for each kind of numbers: some seconds, which no clock counts"
+                "compiling kernels for this CPU (once per dtype, a few seconds, not included in any timing)"
             )
 
     def on_end(self, _event: event.Event) -> None:

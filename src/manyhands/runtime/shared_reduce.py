@@ -46,7 +46,7 @@ _FUTEX = {"x86_64": 202, "aarch64": 98}.get(platform.machine(), 0) if sys.platfo
 _WAIT_PRIVATE, _WAKE_PRIVATE = 128, 129
 
 
-def new_cells(size: int = 1) -> NDArray[np.int64]:
+def new_barrier_state(size: int = 1) -> NDArray[np.int64]:
     """Return the cells that one team of ``size`` workers shares."""
     cells = np.zeros(_CELLS, np.int64)
     cells[_PATIENCE] = _LOOKS if size <= len(allowed_cores()) else _LOOKS_CROWDED
@@ -224,7 +224,7 @@ class SharedReduction(NamedTuple):
 def no_peers() -> SharedReduction:
     """Return a meeting for kernels that hold no round: of the same types, and never entered."""
     return SharedReduction(
-        new_cells(),
+        new_barrier_state(),
         np.zeros(1, np.uintp),
         np.zeros(1),
         np.zeros(1, np.uintp),
@@ -287,8 +287,8 @@ def total_of(meeting: SharedReduction) -> float:
 
 
 @compiled
-def reduce(meeting: SharedReduction, normalize: bool, like: Any, everyone: bool) -> int:
-    """Hold a round from Python: meet, combine this worker's part, give it to ``everyone`` or keep it, meet again.
+def reduce(meeting: SharedReduction, normalize: bool, like: Any) -> int:
+    """Hold a round from Python: meet, combine this worker's part, give it to everyone, meet again.
 
     Returns as `wait` does.
     """
@@ -297,8 +297,7 @@ def reduce(meeting: SharedReduction, normalize: bool, like: Any, everyone: bool)
     if lost == 0:
         start, stop = meeting.bounds[meeting.rank], meeting.bounds[meeting.rank + 1]
         combine_range(meeting, normalize, like, start, stop)
-        if everyone:
-            spread_range(meeting, like, start, stop)
+        spread_range(meeting, like, start, stop)
         lost = arrive_and_wait(meeting)
     restore_denormals(before)
     return int(lost)

@@ -1,4 +1,4 @@
-"""Floor 2: when the workers talk and what they do then. One file per strategy, one table, one grammar.
+"""Floor 2: when and how the workers synchronize. One file per strategy, one table, one grammar.
 
 The grammar, the same on the command line and in Python::
 
@@ -15,11 +15,12 @@ from __future__ import annotations
 import inspect
 import re
 from collections.abc import Callable
+from typing import Any
 
 from manyhands.core import grammar
 from manyhands.core.errors import SettingsError
 from manyhands.core.lengths import Length
-from manyhands.core.strategy import Strategy
+from manyhands.core.strategy import Rule, Strategy
 from manyhands.strategies.base import OPTION_NAMES, RoundOptions
 from manyhands.strategies.diloco import DiLoCo
 from manyhands.strategies.easgd import EASGD
@@ -30,22 +31,22 @@ from manyhands.strategies.one_shot import OneShot
 from manyhands.strategies.periodic import Periodic
 from manyhands.strategies.sequential import Sequential
 from manyhands.strategies.slowmo import SlowMo
-from manyhands.strategies.stages import SWAP, Composed, PostLocal
+from manyhands.strategies.stages import compose, post_local, swap
 
-STRATEGIES: dict[str, Callable[..., Strategy]] = {
+STRATEGIES: dict[str, Callable[..., Rule[Any] | Strategy]] = {
     "sequential": Sequential.parse,
     "one-shot": OneShot.parse,
     "periodic": Periodic.parse,
     "gradient": Gradient.parse,
     "minibatch": Minibatch.parse,
-    "post-local": PostLocal.parse,
+    "post-local": post_local,
     "slowmo": SlowMo.parse,
     "diloco": DiLoCo.parse,
-    "swap": SWAP.parse,
+    "swap": swap,
     "easgd": EASGD.parse,
     "hogwild": Hogwild.parse,
 }
-"""Every strategy by name. Its maker takes the text after the colon: one value by position, the others by name."""
+"""The makers of all strategies by name. They take the text after the colon: one value by position, others by name."""
 
 EXAMPLES = (
     "sequential, one-shot, periodic:1epoch, periodic:50,send=int8, gradient, minibatch:5epochs, post-local:16, "
@@ -83,11 +84,16 @@ def parse_strategy(text: str) -> Strategy:
         lengths.append(Length.parse(length, f"strategy {text!r}"))
     if "@" in pieces[-1]:
         raise SettingsError(f"strategy {text!r}: the last part lasts to the end, so it has no @ and no length")
-    return Composed((*parts, _part(pieces[-1])), tuple(lengths))
+    return compose([*parts, _part(pieces[-1])], lengths)
 
 
 def _part(text: str) -> Strategy:
     """Return a strategy that is not composed."""
+    made = _make(text)
+    return made if isinstance(made, Strategy) else Strategy(made.name, (made,))
+
+
+def _make(text: str) -> Rule[Any] | Strategy:
     name, values, keys = grammar.split(text, "strategy", STRATEGIES, EXAMPLES)
     maker, where = STRATEGIES[name], f"strategy {text!r}"
     if "options" not in inspect.signature(maker).parameters:

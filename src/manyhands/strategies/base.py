@@ -1,19 +1,19 @@
-"""What strategies have in common: one stage, no rounds inside steps, and what a round does unless told otherwise."""
+"""Rules whose rounds merge parameters: the options that all of them take, and what a round does with them."""
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from dataclasses import dataclass, fields
-from typing import ClassVar
+from typing import ClassVar, TypeVar
 
 import numpy as np
-from numpy.typing import NDArray
 
 from manyhands import merges
 from manyhands.core.errors import SettingsError
-from manyhands.core.learner import Learner
-from manyhands.core.strategy import RoundContext, Stage
+from manyhands.core.learner import Model
+from manyhands.core.strategy import LocalRule, Needs, RoundContext
 from manyhands.core.team import Team
-from manyhands.core.types import Sharding, Vector
+from manyhands.core.types import Vector
 from manyhands.strategies import compression
 
 SENDS = ("full", *compression.CODECS)
@@ -29,20 +29,20 @@ _MEANS = ("examples", "mean")
 
 @dataclass(frozen=True)
 class RoundOptions:
-    """What a round of a local strategy does; the arguments that all of them take.
+    """What a round does; the arguments that all strategies with merges take.
 
     Attributes
     ----------
     merge
         One of `manyhands.merges.MERGES`.
     send
-        What numbers are sent as: ``"full"`` (as they are), or one of `manyhands.strategies.compression.CODECS`.
+        How numbers are sent: ``"full"`` (as they are), or one of `manyhands.strategies.compression.CODECS`.
     state
         What becomes of the optimizer's vectors: each worker keeps its own, they are averaged, or reset to zero.
     buffers
-        What is averaged but not trained (BatchNorm statistics): averaged in every round, or only in the last.
+        Whether buffers (BatchNorm statistics) are averaged in every round, or only in the last.
     starts
-        Whether all workers begin with the same random network or each with its own.
+        Whether all workers start from the same random parameters, or each from its own.
     """
 
     merge: str = "examples"
@@ -71,33 +71,28 @@ class RoundOptions:
 OPTION_NAMES = tuple(each.name for each in fields(RoundOptions))
 
 
-class OneStage:
-    """What strategies are unless they say otherwise: one stage, at the rates of the schedule."""
+@dataclass(frozen=True)
+class RoundState:
+    """What a rule keeps that needs to know where the last round ended.
 
-    parallel: ClassVar[bool] = True
-    sharding: ClassVar[Sharding] = "global"
-    alone: bool = False
-    shared_memory: ClassVar[bool] = False
-    validates: bool = False
-    revisits_rows: bool = False
-    own_starts: bool = False
-    side_by_side: bool = False
-    passes: int = 1
+    Attributes
+    ----------
+    reference : ndarray of shape (size,)
+        The parameters after the last round, which all workers have; compressed rounds send differences to them.
+    residuals
+        The rounding errors of compressed rounds; None if vectors are sent as they are.
+    """
 
-    def stages(self, epochs: int, workers: int, first_decay: int | None) -> tuple[Stage, ...]:
-        """One."""
-        return (Stage(self, epochs),)  # type: ignore[arg-type]  # subclasses are whole strategies
+    reference: Vector
+    residuals: compression.Residuals | None
 
-    def rate_factors(
-        self, at: NDArray[np.int64], workers: int, growth: float, steps_per_epoch: int, steps: int
-    ) -> NDArray[np.float64]:
-        """1."""
-        return np.ones(len(at))
+
+State = TypeVar("State", bound="RoundState | None")
 
 
 @dataclass(frozen=True)
-class LocalStrategy(OneStage):
-    """Workers train alone between rounds; subclasses say when a round is due.
+class MergeRule(LocalRule[State]):
+    """Local steps, and rounds that do what the options say; subclasses say when a round is due.
 
     Attributes
     ----------
@@ -106,71 +101,57 @@ class LocalStrategy(OneStage):
     """
 
     options: RoundOptions = RoundOptions()
-    talks_inside_steps: ClassVar[bool] = False
     once: ClassVar[bool] = False
+    """Whether its only round ends the run, so that merges are possible that no training can continue from."""
 
     def __post_init__(self) -> None:
         if self.options.merge in merges.ONCE and not self.once:
             raise SettingsError(f"merge={self.options.merge} ends a run: it goes with one-shot only")
 
-    def check_plain_options(self) -> None:
-        """Refuse options: for strategies that hold no rounds of that kind."""
-        if self.options != RoundOptions():
-            raise SettingsError(f"these workers hold no rounds that could have arguments ({self.options})")
-
     @property
-    def plain(self) -> bool:
-        """Whether a round is the mean, by examples, and nothing else."""
+    def fusable(self) -> bool:
+        """Whether all options that concern full vectors have their defaults."""
         return (self.options.merge, self.options.send, self.options.state) == ("examples", "full", "keep")
 
     @property
-    def validates(self) -> bool:  # type: ignore[override]
-        """Whether its merge looks at validation rows."""
-        return self.options.merge in merges.VALIDATING
+    def needs(self) -> Needs:
+        """What the options need."""
+        merge = self.options.merge
+        return Needs(
+            uses_validation=merge in merges.VALIDATING,
+            revisits_rows=merge in merges.REVISITING,
+            builds_ensemble=merge == "ensemble",
+            independent_init=self.options.starts == "own",
+        )
 
-    @property
-    def revisits_rows(self) -> bool:  # type: ignore[override]
-        """Whether its merge computes on training rows again."""
-        return self.options.merge in merges.REVISITING
-
-    @property
-    def own_starts(self) -> bool:  # type: ignore[override]
-        """Whether every worker has a random start of its own."""
-        return self.options.starts == "own"
-
-    @property
-    def side_by_side(self) -> bool:  # type: ignore[override]
-        """Whether the workers' networks are not merged but joined."""
-        return self.options.merge == "ensemble"
-
-    def begin_(self, team: Team, learner: Learner) -> dict[str, Vector]:
-        """Remember where compressed differences count from."""
-        return {} if self.options.send == "full" else {"base": learner.parameters.copy()}
-
-    def merge_gradient_(self, team: Team, gradient: Vector, examples: float, memory: dict[str, Vector]) -> None:
-        """Never called, as no step talks."""
-        raise AssertionError("a local strategy holds no rounds inside steps")
-
-    def hold_round_(self, context: RoundContext) -> None:
+    def hold_round_(self, context: RoundContext[State]) -> None:
         """Merge parameters and buffers, and do with the optimizer's state as the options say."""
+        learner, state = context.learner, context.state
         self._merge_(context)
-        if len(context.learner.buffers) and (self.options.buffers == "mean" or context.last):
-            context.team.mean_(context.learner.buffers, context.examples)
-        self._settle_state_(context)
+        self.outer_step_(context)
+        if state is not None:
+            state.reference[:] = learner.parameters
+        if len(learner.buffers) and (self.options.buffers == "mean" or context.last):
+            context.team.mean_(learner.buffers, context.examples)
+        self._update_optimizer_(context)
 
-    def _merge_(self, context: RoundContext) -> None:
-        """Make the parameters one."""
-        if self.options.send == "full":
+    @abstractmethod
+    def outer_step_(self, context: RoundContext[State]) -> None:
+        """Replace the parameters, which are those of the merge, by those that all workers continue from."""
+
+    def _merge_(self, context: RoundContext[State]) -> None:
+        """Give all workers the same parameters."""
+        state = context.state
+        if state is None or state.residuals is None:
             merges.MERGES[self.options.merge](context)
             return
-        parameters, base = context.learner.parameters, context.memory["base"]
-        parameters -= base
+        parameters = context.learner.parameters
+        parameters -= state.reference
         weight = context.examples if self.options.merge == "examples" else 1.0
-        compression.mean_(context.team, parameters, weight, self.options.send, context.memory)
-        parameters += base
-        base[:] = parameters
+        compression.mean_(context.team, parameters, weight, self.options.send, state.residuals)
+        parameters += state.reference
 
-    def _settle_state_(self, context: RoundContext) -> None:
+    def _update_optimizer_(self, context: RoundContext[State]) -> None:
         """Keep, average or reset the optimizer's state."""
         learner = context.learner
         if self.options.state == "mean":
@@ -181,11 +162,24 @@ class LocalStrategy(OneStage):
                 vector[:] = 0
 
 
-def average_state_(team: Team, learner: Learner, weight: float = 1.0) -> None:
+@dataclass(frozen=True)
+class DirectRule(MergeRule["RoundState | None"]):
+    """A rule after whose merge the workers continue from the merged parameters."""
+
+    def begin_(self, team: Team, learner: Model) -> RoundState | None:
+        """Return what compressed rounds need; for full vectors there is no state."""
+        residuals = compression.residuals_for(team, learner.parameters, self.options.send)
+        return None if residuals is None else RoundState(learner.parameters.copy(), residuals)
+
+    def outer_step_(self, context: RoundContext[RoundState | None]) -> None:
+        """Leave the merged parameters."""
+
+
+def average_state_(team: Team, learner: Model, weight: float = 1.0) -> None:
     """Give all workers the same optimizer state: the mean of its vectors, and the largest step count."""
     for vector in learner.optimizer_state.values():
         team.mean_(vector, weight)
     steps = np.zeros(team.size)
-    steps[team.rank] = learner.steps_taken  # who had no rows in a step has not taken it
+    steps[team.rank] = learner.steps_taken  # a worker without samples in a step has not counted it
     team.sum_(steps)
     learner.steps_taken = int(steps.max())

@@ -1,19 +1,20 @@
-"""Fewer bytes in a round: numbers in 16 or 8 bits, and what that loses is sent along the next time.
+"""Compressed rounds: numbers are sent in 16 or 8 bits, and rounding errors are added to what is sent next.
 
 - ``float16``, ``bfloat16``: each number rounded to 16 bits.
 - ``int8``: blocks of 256 numbers, each as a whole number from -127 to 127 times the block's scale (its largest
   magnitude / 127): 260 bytes instead of 1,024.
 
-A round is compressed in both of its halves: every worker sends the others their parts of its vector, and everyone's
-part of the mean comes back. What rounding has taken away is kept by who rounded, and added to what it sends next (error
+A round is compressed in both of its halves: every worker sends the others their parts of its vector, and receives the
+others' parts of the mean. The worker that has rounded keeps the error and adds it to what it sends next (error
 feedback: Seide et al. 2014, 1-bit SGD; Karimireddy et al. 2019, arXiv 1901.09847), so that nothing is lost for good.
-Parameters travel as differences to the last round's mean, which everyone has: these are small, and so are their
+Parameters are sent as differences to the last round's mean, which all workers have: these are small, and so are their
 rounding errors.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -21,6 +22,7 @@ from numpy.typing import NDArray
 
 from manyhands.core.team import Team
 from manyhands.core.types import Vector
+from manyhands.runtime.partition import part_of
 
 BLOCK = 256
 _INT8 = np.dtype([("scale", "<f4"), ("values", "i1", (BLOCK,))])
@@ -32,7 +34,7 @@ class Codec(NamedTuple):
     Attributes
     ----------
     elements
-        How many numbers stand in one element of the encoded vector.
+        How many numbers one element of the encoded vector holds.
     encode
         From float (any,) to elements.
     decode
@@ -45,7 +47,7 @@ class Codec(NamedTuple):
 
 
 def _to_float16(values: Vector) -> Vector:
-    with np.errstate(over="ignore"):  # beyond 65504: infinite, and found as such
+    with np.errstate(over="ignore"):  # beyond 65504: infinite, and detected later
         return values.astype(np.float16)
 
 
@@ -65,9 +67,9 @@ def _to_int8(values: Vector) -> Vector:
     blocks.reshape(-1)[: len(values)] = values
     encoded = np.zeros(len(blocks), _INT8)
     encoded["scale"] = np.abs(blocks).max(axis=1, initial=0) / np.float32(127)
-    # As whole numbers of the scale that is sent; a block without any size stays zero.
+    # Multiples of the scale that is sent; a block of zeros stays zero.
     scale = np.where(encoded["scale"] > 0, encoded["scale"], np.float32(1))
-    with np.errstate(invalid="ignore"):  # not finite: the scale says so, whatever the numbers become
+    with np.errstate(invalid="ignore"):  # not finite: the scale is not either, and the values do not matter
         encoded["values"] = np.clip(np.rint(blocks / scale[:, None]), -127, 127)
     return encoded
 
@@ -85,34 +87,59 @@ CODECS = {
 """Every way to send a vector, except as it is."""
 
 
-def mean_(team: Team, vector: Vector, weight: float, send: str, memory: dict[str, Vector]) -> None:
+@dataclass(frozen=True)
+class Residuals:
+    """The rounding errors that one worker still has to send.
+
+    Attributes
+    ----------
+    vector : ndarray of shape (size,)
+        Those of its own vector.
+    mean : ndarray of float64
+        Those of its part of the mean.
+    """
+
+    vector: Vector
+    mean: Vector
+
+
+def residuals_for(team: Team, vector: Vector, send: str) -> Residuals | None:
+    """Return residuals of zero for vectors like ``vector``; None if these are sent as they are."""
+    if send == "full":
+        return None
+    codec, nothing = CODECS[send], np.zeros_like(vector)
+    encoded = codec.encode(nothing)
+    part = part_of(len(encoded), team.size, team.rank, encoded.itemsize)
+    return Residuals(nothing, np.zeros((part.stop - part.start) * codec.elements))
+
+
+def mean_(team: Team, vector: Vector, weight: float, send: str, residuals: Residuals) -> None:
     """Replace ``vector`` on all workers by the weighted mean, sent in fewer bytes.
 
     Parameters
     ----------
     team
-        Who talks.
+        The workers.
     vector : ndarray of shape (size,)
         Each worker's own; afterwards the same bits everywhere.
     weight
-        How much this worker's counts.
+        Weight of this worker's vector in the mean.
     send
         One of :data:`CODECS`.
-    memory
-        Where rounding errors are kept from one round to the next.
+    residuals
+        From `residuals_for`; updated.
     """
-    with np.errstate(invalid="ignore", over="ignore"):  # what is not finite arrives as such, and is found as such
-        _mean_(team, vector, weight, CODECS[send], memory)
+    with np.errstate(invalid="ignore", over="ignore"):  # infinities and NaN are sent as such, and detected later
+        _mean_(team, vector, weight, CODECS[send], residuals)
 
 
-def _mean_(team: Team, vector: Vector, weight: float, codec: Codec, memory: dict[str, Vector]) -> None:
+def _mean_(team: Team, vector: Vector, weight: float, codec: Codec, residuals: Residuals) -> None:
     length = len(vector)
-    own = memory.setdefault("rounded off", np.zeros_like(vector))
     with team.clock.phase("merge"):
-        vector += own
-        # Who does not count in this round sends nothing of what it has kept.
+        vector += residuals.vector
+        # A worker of weight 0 keeps all of its residual for a round in which it counts.
         encoded = codec.encode(vector if weight else np.zeros_like(vector))
-        own[:] = vector - codec.decode(encoded)[:length]
+        residuals.vector[:] = vector - codec.decode(encoded)[:length]
 
     weights = np.zeros(team.size)
     weights[team.rank] = weight
@@ -123,10 +150,9 @@ def _mean_(team: Team, vector: Vector, weight: float, codec: Codec, memory: dict
         for row, each in zip(rows, weights / weights.sum(), strict=True):  # in rank order: the same bits on every team
             if each:
                 part += each * codec.decode(row)
-        kept = memory.setdefault("rounded off the mean", np.zeros_like(part))
-        part += kept
+        part += residuals.mean
         encoded[mine] = codec.encode(part)
-        kept[:] = part - codec.decode(encoded[mine])
+        residuals.mean[:] = part - codec.decode(encoded[mine])
     sent = team.bytes_sent
     team.all_gather_(encoded)
     team.bytes_sent = sent  # one round, not two: counted as any other mean

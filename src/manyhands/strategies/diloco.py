@@ -2,23 +2,23 @@
 
     D = x0 - mean(x);   m <- mu m + D;   x <- x0 - rate (D + mu m)
 
-The inner optimizer's state stays each worker's own. One worker has outer steps, too.
+Every worker keeps its own state of the inner optimizer. A single worker takes outer steps, too.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from manyhands.core.grammar import fraction, number
 from manyhands.core.lengths import Period
-from manyhands.core.strategy import RoundContext
+from manyhands.core.strategy import Needs, RoundContext
 from manyhands.strategies.base import RoundOptions
-from manyhands.strategies.outer import OuterStrategy
+from manyhands.strategies.outer import OuterRule, OuterState
 
 
 @dataclass(frozen=True)
-class DiLoCo(OuterStrategy):
-    """Local steps, and an outer Nesterov step.
+class DiLoCo(OuterRule):
+    """Local steps, and rounds with an outer Nesterov step.
 
     Attributes
     ----------
@@ -30,7 +30,6 @@ class DiLoCo(OuterStrategy):
 
     rate: float = 0.7
     momentum: float = 0.9
-    alone = True
 
     @classmethod
     def parse(cls, every: str = "1epoch", *, options: RoundOptions, rate: str = "0.7", momentum: str = "0.9") -> DiLoCo:
@@ -51,11 +50,17 @@ class DiLoCo(OuterStrategy):
         momentum = "" if self.momentum == 0.9 else f",momentum={number(self.momentum)}"
         return f"diloco:{self.every}{rate}{momentum}{self.options}"
 
-    def outer_step_(self, context: RoundContext) -> None:
+    @property
+    def needs(self) -> Needs:
+        """What the options need; a single worker takes outer steps, too."""
+        return replace(super().needs, acts_on_single_worker=True)
+
+    def outer_step_(self, context: RoundContext[OuterState]) -> None:
         """Take the step, from the mean."""
-        parameters, x0, momentum = context.learner.parameters, context.memory["x0"], context.memory["momentum"]
+        parameters, x0, momentum = context.learner.parameters, context.state.reference, context.state.momentum
         dtype = parameters.dtype.type
-        moved = x0 - parameters
-        momentum *= dtype(self.momentum)
-        momentum += moved
-        parameters[:] = x0 - dtype(self.rate) * (moved + dtype(self.momentum) * momentum)
+        with context.team.clock.phase("merge"):
+            moved = x0 - parameters
+            momentum *= dtype(self.momentum)
+            momentum += moved
+            parameters[:] = x0 - dtype(self.rate) * (moved + dtype(self.momentum) * momentum)

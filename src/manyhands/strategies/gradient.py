@@ -2,9 +2,9 @@
 
 All workers take the same steps, so the result is the sequential one up to rounding, whatever n is.
 
-With ``scale=linear`` every worker has a batch of its own instead of a part of one: the global batch is n times the
-plan's, there are n times fewer steps, and the learning rate is n times the schedule's (``scale=sqrt``: sqrt(n) times,
-as is usual for Adam: Krizhevsky 2014, arXiv 1404.5997), ramped up from 1 over the first epochs (Goyal et al. 2017,
+With ``scale=linear`` every worker has a whole batch instead of a part of one: the global batch is n times the plan's,
+there are n times fewer steps, and the learning rate is n times the schedule's (``scale=sqrt``: sqrt(n) times, as is
+usual for Adam: Krizhevsky 2014, arXiv 1404.5997), after a linear warm-up over the first epochs (Goyal et al. 2017,
 arXiv 1706.02677, sec. 2).
 """
 
@@ -12,43 +12,45 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from manyhands.core.errors import SettingsError
-from manyhands.core.learner import Learner
+from manyhands.core.learner import Model
 from manyhands.core.lengths import Length
-from manyhands.core.strategy import RoundContext, Stage
+from manyhands.core.strategy import GradientRule
 from manyhands.core.team import Team
 from manyhands.core.types import Vector
 from manyhands.strategies import compression
-from manyhands.strategies.base import SENDS, OneStage
+from manyhands.strategies.base import SENDS
+from manyhands.strategies.compression import Residuals
 
 SCALES = {"none": lambda times: 1.0, "linear": float, "sqrt": math.sqrt}
-"""What the learning rate is multiplied with when the batch is so many times as large."""
+"""What the learning rate is multiplied by, for a batch that is so many times as large."""
 _WARM_UP = Length(5, "%")
 
 
 @dataclass(frozen=True)
-class Gradient(OneStage):
+class Gradient(GradientRule["Residuals | None"]):
     """A round inside every step.
 
     Attributes
     ----------
     scale
-        One of :data:`SCALES`; unless it is ``"none"``, the batch grows with n.
+        How the learning rate grows with the batch, one of :data:`SCALES`.
     warmup
-        How long the rate rises to its scaled value, linearly.
+        How long the learning rate rises to its scaled value, linearly.
     send
-        What gradients are sent as; see `manyhands.strategies.compression`.
+        How gradients are sent; see `manyhands.strategies.compression`.
+    large_batch
+        Whether the batch grows with n even if ``scale`` is ``"none"``; it does with every other scale.
     """
 
     scale: str = "none"
     warmup: Length = _WARM_UP
     send: str = "full"
-    talks_inside_steps: ClassVar[bool] = True
+    large_batch: bool = False
 
     def __post_init__(self) -> None:
         if self.scale not in SCALES:
@@ -67,7 +69,7 @@ class Gradient(OneStage):
         """
         if warmup is not None and scale == "none":
             raise SettingsError(
-                "gradient:warmup=...: it goes with scale=linear or scale=sqrt; for others use --schedule"
+                "gradient:warmup=...: it goes with scale=linear or scale=sqrt; for others set a schedule"
             )
         return cls(scale, _WARM_UP if warmup is None else Length.parse(warmup, "gradient:warmup"), send)
 
@@ -79,39 +81,30 @@ class Gradient(OneStage):
         return f"gradient:{','.join(parts)}" if parts else "gradient"
 
     @property
-    def plain(self) -> bool:
+    def fusable(self) -> bool:
         """Whether gradients are sent as they are."""
         return self.send == "full"
 
-    def stages(self, epochs: int, workers: int, first_decay: int | None) -> tuple[Stage, ...]:
-        """One, whose batch may grow with the number of workers."""
-        return (Stage(self, epochs, 1 if self.scale == "none" else workers),)
+    def batch_factor(self, workers: int) -> int:
+        """Return the number of workers for large batches, else 1."""
+        return workers if self.large_batch or self.scale != "none" else 1
 
     def rate_factors(
         self, at: NDArray[np.int64], workers: int, growth: float, steps_per_epoch: int, steps: int
     ) -> NDArray[np.float64]:
-        """From 1 up to the scale, step by step, then the scale."""
+        """Return factors that rise from 1 to the scale during the warm-up, and are the scale then."""
         scale = SCALES[self.scale](growth)
         rising = self.warmup.epochs(steps // steps_per_epoch) * steps_per_epoch
         done = np.minimum((at + 1) / max(rising, 1), 1)
         return np.asarray(1 + (scale - 1) * done)
 
-    def next_round(self, step: int, steps_per_epoch: int, total_steps: int) -> int:
-        """At the end; the parameters are alike already."""
-        return total_steps
+    def begin_(self, team: Team, learner: Model) -> Residuals | None:
+        """Return the residuals of compressed gradients; for full ones there is no state."""
+        return compression.residuals_for(team, learner.parameters, self.send)
 
-    def begin_(self, team: Team, learner: Learner) -> dict[str, Vector]:
-        """Nothing: rounding errors come later."""
-        return {}
-
-    def merge_gradient_(self, team: Team, gradient: Vector, examples: float, memory: dict[str, Vector]) -> None:
-        """Average, each worker's gradient in proportion to the rows it is the mean of."""
-        if self.send == "full":
+    def merge_gradient_(self, team: Team, gradient: Vector, examples: float, state: Residuals | None) -> None:
+        """Average the gradients of all workers, weighted by their samples."""
+        if state is None:
             team.mean_(gradient, examples)
         else:
-            compression.mean_(team, gradient, examples, self.send, memory)
-
-    def hold_round_(self, context: RoundContext) -> None:
-        """Average the buffers alone: they come from local batches, unlike the parameters."""
-        if len(context.learner.buffers):
-            context.team.mean_(context.learner.buffers, context.examples)
+            compression.mean_(team, gradient, examples, self.send, state)

@@ -1,43 +1,53 @@
-"""Strategy `hogwild`: all workers change one vector, without locks and without waiting (Niu et al. 2011).
+"""Strategy `hogwild`: all workers update one vector, without locks and without waiting (Niu et al. 2011).
 
-arXiv 1106.5730. There are no rounds: every step of anyone is at once everyone's. A worker's steps are those of its part
-of the global batch, so n workers take n steps while one takes one; each is sqrt(n) times shorter
-(``scale=linear``: n times, ``scale=none``: not at all). Optimizer state stays each worker's own. No two runs are alike.
+arXiv 1106.5730. There are no rounds: all workers see every step at once. A worker's step is that of its part of the
+global batch, so n workers take n steps where a single one would take one; each is sqrt(n) times shorter
+(``scale=linear``: n times, ``scale=none``: not at all). Every worker keeps its own optimizer state. No two runs are
+equal.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from manyhands.core.errors import SettingsError
-from manyhands.core.learner import Learner
-from manyhands.core.strategy import RoundContext
+from manyhands.core.learner import Model
+from manyhands.core.strategy import LocalRule, Needs, RoundContext
 from manyhands.core.team import Team
 from manyhands.core.types import Vector
-from manyhands.strategies.base import LocalStrategy
 from manyhands.strategies.gradient import SCALES
 
 
 @dataclass(frozen=True)
-class Hogwild(LocalStrategy):
-    """One vector for all.
+class HogwildState:
+    """The state of one worker.
+
+    Attributes
+    ----------
+    own : ndarray of shape (size,)
+        The worker's own vector, which it has again at the end.
+    """
+
+    own: Vector
+
+
+@dataclass(frozen=True)
+class Hogwild(LocalRule[HogwildState]):
+    """Local steps of all workers on one vector.
 
     Attributes
     ----------
     scale
-        How much shorter n workers' steps are: n times (``"linear"``), sqrt(n) times (``"sqrt"``) or not (``"none"``).
+        How much shorter the steps of n workers are: n times (``"linear"``), sqrt(n) times (``"sqrt"``) or not
+        (``"none"``).
     """
 
     scale: str = "sqrt"
-    shared_memory: ClassVar[bool] = True
-    plain = False
 
     def __post_init__(self) -> None:
-        self.check_plain_options()
         if self.scale not in SCALES:
             raise SettingsError(f"hogwild:scale={self.scale}: choose one of {', '.join(SCALES)}")
 
@@ -57,28 +67,29 @@ class Hogwild(LocalStrategy):
         """As ``"hogwild"`` or ``"hogwild:scale=none"``."""
         return "hogwild" if self.scale == "sqrt" else f"hogwild:scale={self.scale}"
 
+    @property
+    def needs(self) -> Needs:
+        """Shared memory."""
+        return Needs(shared_memory=True)
+
     def rate_factors(
         self, at: NDArray[np.int64], workers: int, growth: float, steps_per_epoch: int, steps: int
     ) -> NDArray[np.float64]:
-        """One over the scale."""
+        """Return one over the scale."""
         return np.full(len(at), 1 / SCALES[self.scale](workers))
 
-    def next_round(self, step: int, steps_per_epoch: int, total_steps: int) -> int:
-        """At the end."""
-        return total_steps
-
-    def begin_(self, team: Team, learner: Learner) -> dict[str, Vector]:
-        """Let everyone write to rank 0's vector."""
+    def begin_(self, team: Team, learner: Model) -> HogwildState:
+        """Bind all learners to rank 0's vector."""
         own = learner.parameters
-        learner.bind(team.share(own))
-        return {"own": own}
+        learner.bind(team.shared_vector(own))
+        return HogwildState(own)
 
-    def hold_round_(self, context: RoundContext) -> None:
-        """When all have ended, give everyone a vector of its own again."""
-        learner, own = context.learner, context.memory["own"]
+    def hold_round_(self, context: RoundContext[HogwildState]) -> None:
+        """Copy the common vector into each worker's own when all steps have ended."""
+        learner, own = context.learner, context.state.own
         context.team.barrier()
         own[:] = learner.parameters
-        context.team.barrier()  # rank 0's own is the common one: nobody goes on before all have copied
+        context.team.barrier()  # the common vector is rank 0's own: no worker continues before all have copied it
         learner.bind(own)
         if len(learner.buffers):
             context.team.mean_(learner.buffers, context.examples)

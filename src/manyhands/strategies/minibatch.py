@@ -1,35 +1,33 @@
 """Strategy `minibatch`: draw a mini-batch, train several epochs on it, average (Alowaisheq & Dhami).
 
-Their mappers draw a local mini-batch, go through it five times, and average their models by Allreduce; then they draw
-the next one. Here a worker's mini-batch is such a part of its rows that going through it E times is the work of one
-epoch: a fifth of them, five times, for ``minibatch:5epochs``. So epochs cost the same as those of any other strategy.
+Their mappers draw a local mini-batch, pass over it five times, and average their models by Allreduce; then they draw
+the next one. Here a worker's mini-batch is so small a part of its samples that E passes over it are the work of one
+epoch: for ``minibatch:5epochs`` five passes over a fifth of them. So an epoch costs what it does with any strategy.
 """
 
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
-from typing import ClassVar
+from dataclasses import dataclass, replace
 
 from manyhands.core.errors import SettingsError
-from manyhands.core.types import Sharding
-from manyhands.strategies.base import LocalStrategy, RoundOptions
+from manyhands.core.strategy import Needs
+from manyhands.strategies.base import DirectRule, RoundOptions
 
 _EPOCHS = re.compile(r"(\d{1,9})\s*(epochs?)?")
 
 
 @dataclass(frozen=True)
-class Minibatch(LocalStrategy):
-    """A mini-batch per epoch, gone through several times; a round after each.
+class Minibatch(DirectRule):
+    """One mini-batch per epoch, several passes over it, and a round after each epoch.
 
     Attributes
     ----------
     passes
-        How often a worker goes through its mini-batch, at least 1.
+        Number of passes over a mini-batch, at least 1.
     """
 
     passes: int = 5
-    sharding: ClassVar[Sharding] = "fixed"
 
     @classmethod
     def parse(cls, epochs: str = "5epochs", *, options: RoundOptions) -> Minibatch:
@@ -53,6 +51,11 @@ class Minibatch(LocalStrategy):
         """As ``"minibatch:5epochs"``."""
         return f"minibatch:{self.passes}epoch{'s' if self.passes > 1 else ''}{self.options}"
 
+    @property
+    def needs(self) -> Needs:
+        """Fixed shards, several passes, and what the options need."""
+        return replace(super().needs, fixed_shards=True, passes=self.passes)
+
     def next_round(self, step: int, steps_per_epoch: int, total_steps: int) -> int:
-        """When the mini-batch is used up: after as many steps as an epoch has."""
+        """Return the end of the epoch, when the mini-batch is used up."""
         return min((step // steps_per_epoch + 1) * steps_per_epoch, total_steps)

@@ -1,27 +1,26 @@
-"""Strategy `one-shot`: train apart to the end, then merge once (Todorov et al. 2021, sec. III).
+"""Strategy `one-shot`: every worker trains independently to the end, then one merge (Todorov et al. 2021, sec. III).
 
-The least talk possible, at a price in accuracy: no worker ever learns from the others' shares.
+It communicates the least, at a price in accuracy: no worker ever learns from the others' shards.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import ClassVar
 
-from manyhands.core.types import Sharding
-from manyhands.strategies.base import LocalStrategy, RoundOptions
+from manyhands.core.strategy import Needs
+from manyhands.strategies.base import DirectRule, RoundOptions
 
 
 @dataclass(frozen=True)
-class OneShot(LocalStrategy):
-    """One round, at the end, on fixed shares as in the paper."""
+class OneShot(DirectRule):
+    """One round, at the end, on fixed shards as in the paper."""
 
-    sharding: ClassVar[Sharding] = "fixed"
     once: ClassVar[bool] = True
 
     @classmethod
     def parse(cls, *, options: RoundOptions) -> OneShot:
-        """Take nothing but what a round does."""
+        """Take nothing but the options of the round."""
         return cls(options)
 
     @property
@@ -30,6 +29,7 @@ class OneShot(LocalStrategy):
         options = str(self.options).removeprefix(",")
         return f"one-shot:{options}" if options else "one-shot"
 
-    def next_round(self, step: int, steps_per_epoch: int, total_steps: int) -> int:
-        """At the end."""
-        return total_steps
+    @property
+    def needs(self) -> Needs:
+        """Fixed shards, and what the options need."""
+        return replace(super().needs, fixed_shards=True)

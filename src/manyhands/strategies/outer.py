@@ -5,49 +5,54 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from manyhands.core.errors import SettingsError
-from manyhands.core.learner import Learner
+from manyhands.core.learner import Model
 from manyhands.core.lengths import Period
-from manyhands.core.strategy import RoundContext
 from manyhands.core.team import Team
 from manyhands.core.types import Vector
-from manyhands.strategies.base import LocalStrategy
+from manyhands.strategies import compression
+from manyhands.strategies.base import MergeRule, RoundState
 
 
 @dataclass(frozen=True)
-class OuterStrategy(LocalStrategy):
-    """Local steps, their mean, and an outer step from the last round's parameters x0; subclasses take the step.
+class OuterState(RoundState):
+    """State of the outer optimizer; its steps begin at the reference, x0 in the formulas.
+
+    Attributes
+    ----------
+    momentum : ndarray of shape (size,)
+        The outer momentum.
+    """
+
+    momentum: Vector
+
+
+@dataclass(frozen=True)
+class OuterRule(MergeRule[OuterState]):
+    """Local steps, their merge, and an outer step from the last round's parameters; subclasses take the step.
 
     Attributes
     ----------
     every
-        Length of the local stage.
+        Time between two rounds.
     """
 
     every: Period = Period(1, "epoch")
-    plain = False
 
     def __post_init__(self) -> None:
         super().__post_init__()
         if self.options.starts == "own":
-            raise SettingsError(f"every={self.every}: outer steps begin where all workers are alike: no starts=own")
+            raise SettingsError(f"every={self.every}: outer steps begin at common parameters: no starts=own")
+
+    @property
+    def fusable(self) -> bool:
+        """False: a round is more than a mean."""
+        return False
 
     def next_round(self, step: int, steps_per_epoch: int, total_steps: int) -> int:
-        """At the next multiple of the period, or at the end."""
+        """Return the next multiple of the period, or the end."""
         return self.every.after(step, steps_per_epoch, total_steps)
 
-    def begin_(self, team: Team, learner: Learner) -> dict[str, Vector]:
-        """Remember x0, and a momentum of zero."""
-        started = learner.parameters.copy()
-        return {**super().begin_(team, learner), "x0": started, "momentum": started * 0}
-
-    def _merge_(self, context: RoundContext) -> None:
-        super()._merge_(context)
-        with context.team.clock.phase("merge"):
-            self.outer_step_(context)
-        context.memory["x0"][:] = context.learner.parameters
-        if "base" in context.memory:
-            context.memory["base"][:] = context.learner.parameters
-
-    def outer_step_(self, context: RoundContext) -> None:
-        """Replace the parameters, which are the mean, by what the outer optimizer makes of them."""
-        raise NotImplementedError
+    def begin_(self, team: Team, learner: Model) -> OuterState:
+        """Return the reference, and a momentum of zero."""
+        start = learner.parameters.copy()
+        return OuterState(start, compression.residuals_for(team, start, self.options.send), start * 0)

@@ -1,4 +1,4 @@
-"""Strategy `periodic`: local steps, and every so often a merge.
+"""Strategy `periodic`: local steps, and a merge after every period.
 
 Known as local SGD (Stich 2019, arXiv 1805.09767) or model averaging every few mini-batches (Su & Chen 2015,
 arXiv 1507.01239): x <- mean(x) every H steps.
@@ -9,17 +9,17 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from manyhands.core.lengths import Period
-from manyhands.strategies.base import LocalStrategy, RoundOptions
+from manyhands.strategies.base import DirectRule, RoundOptions
 
 
 @dataclass(frozen=True)
-class Periodic(LocalStrategy):
-    """A round every so many steps or epochs, and one at the end.
+class Periodic(DirectRule):
+    """A round after every period, and one at the end.
 
     Attributes
     ----------
     every
-        Length of the local stage.
+        The period.
     """
 
     every: Period = Period(1, "epoch")
@@ -41,5 +41,5 @@ class Periodic(LocalStrategy):
         return f"periodic:{self.every}{self.options}"
 
     def next_round(self, step: int, steps_per_epoch: int, total_steps: int) -> int:
-        """At the next multiple of the period, or at the end."""
+        """Return the next multiple of the period, or the end."""
         return self.every.after(step, steps_per_epoch, total_steps)

@@ -2,28 +2,24 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import ClassVar
+from dataclasses import dataclass, replace
 
-from manyhands.strategies.base import LocalStrategy
+from manyhands.core.strategy import Needs
+from manyhands.strategies.base import DirectRule
 
 
 @dataclass(frozen=True)
-class Sequential(LocalStrategy):
-    """Train on one worker."""
+class Sequential(DirectRule):
+    """Train on one worker, which has no one to merge with."""
 
-    parallel: ClassVar[bool] = False
+    name = "sequential"
+
+    @property
+    def needs(self) -> Needs:
+        """One worker."""
+        return replace(super().needs, one_worker_only=True)
 
     @classmethod
     def parse(cls) -> Sequential:
         """Take no arguments."""
         return cls()
-
-    @property
-    def name(self) -> str:
-        """``"sequential"``."""
-        return "sequential"
-
-    def next_round(self, step: int, steps_per_epoch: int, total_steps: int) -> int:
-        """At the end, where a team of one has nothing to merge."""
-        return total_steps

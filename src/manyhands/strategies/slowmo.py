@@ -7,21 +7,21 @@ x0 are the parameters after the last round and lr the learning rate. With b = 0 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from manyhands.core.grammar import fraction, number
 from manyhands.core.lengths import Period
-from manyhands.core.strategy import RoundContext
+from manyhands.core.strategy import Needs, RoundContext
 from manyhands.strategies.base import RoundOptions
-from manyhands.strategies.outer import OuterStrategy
+from manyhands.strategies.outer import OuterRule, OuterState
 
 _BETAS = ((16, 0.6), (8, 0.5), (4, 0.2))
-"""Their choices: from so many workers on."""
+"""The paper's choices of b, each with the least number of workers that it is for."""
 
 
 @dataclass(frozen=True)
-class SlowMo(OuterStrategy):
-    """Local steps, and a slow momentum.
+class SlowMo(OuterRule):
+    """Local steps, and rounds with a slow momentum.
 
     Attributes
     ----------
@@ -54,25 +54,26 @@ class SlowMo(OuterStrategy):
         return f"slowmo:{self.every}{beta}{alpha}{self.options}"
 
     @property
-    def alone(self) -> bool:  # type: ignore[override]
-        """Whether one worker has a slow momentum, too: if it was asked for."""
-        return bool(self.beta) or self.alpha != 1
+    def needs(self) -> Needs:
+        """What the options need; a single worker has a slow momentum, too, if the user has set one."""
+        return replace(super().needs, acts_on_single_worker=bool(self.beta) or self.alpha != 1)
 
     def beta_for(self, workers: int) -> float:
-        """Return the momentum b for so many workers."""
+        """Return the momentum b for this number of workers."""
         if self.beta is not None:
             return self.beta
         return next((beta for least, beta in _BETAS if workers >= least), 0.0)
 
-    def outer_step_(self, context: RoundContext) -> None:
+    def outer_step_(self, context: RoundContext[OuterState]) -> None:
         """Take the step, from the mean."""
         beta, rate = self.beta_for(context.team.size), context.rate
         if beta == 0 and self.alpha == 1:
-            return  # x0 - (x0 - mean) is the mean; computed it would be another in the last bits
-        parameters, x0, momentum = context.learner.parameters, context.memory["x0"], context.memory["momentum"]
-        dtype = parameters.dtype.type
-        if rate == 0:  # no step since the last round has moved: 0 / 0 is no direction
+            return  # x0 - (x0 - mean) is the mean, but not to the last bit if it is computed
+        if rate == 0:  # no step since the last round has changed anything, and 0 / 0 is no direction
             return
-        momentum *= dtype(beta)
-        momentum += (x0 - parameters) / dtype(rate)
-        parameters[:] = x0 - dtype(self.alpha * rate) * momentum
+        parameters, x0, momentum = context.learner.parameters, context.state.reference, context.state.momentum
+        dtype = parameters.dtype.type
+        with context.team.clock.phase("merge"):
+            momentum *= dtype(beta)
+            momentum += (x0 - parameters) / dtype(rate)
+            parameters[:] = x0 - dtype(self.alpha * rate) * momentum

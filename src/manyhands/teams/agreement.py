@@ -17,14 +17,15 @@ from numbers import Integral
 from typing import Any
 
 from manyhands.core.errors import DataError, RankError, SettingsError, WorkerLost
-from manyhands.teams.launch import in_job
+from manyhands.teams.failures import describe, is_shared, mark_shared, message_of
+from manyhands.teams.mpi_environment import in_job
 from manyhands.teams.mpi_world import World, join
+from manyhands.teams.registry import find
 
 _MOST_TOLD, _LONGEST_VALUE = 3, 80
 CALL = "the call"
 """Name of the fact that comes first: what the user has called."""
 _CHECKSUM = "checksum"
-_SHARED = "_manyhands_shared"
 
 
 @dataclass(frozen=True)
@@ -63,10 +64,15 @@ class Step:
 
 
 @contextlib.contextmanager
-def together(team: str) -> Iterator[Step]:
+def together(team: str | None = None) -> Iterator[Step]:
     """Do a block in all processes of an MPI job, or, if it fails in one of them, in none.
 
-    For other teams than mpi, and outside of any job, it is done as if it stood there alone.
+    Outside of any job, and for a team whose workers are no processes, it is done as if it stood there alone.
+
+    Parameters
+    ----------
+    team
+        The team that the processes are to make, as it was asked for; None if they have one already.
 
     Raises
     ------
@@ -88,13 +94,13 @@ def together(team: str) -> Iterator[Step]:
         except Exception as error:
             if not is_shared(error) and not _over(world, error):
                 _exchange(world, Facts(), error)
-                _mark(error, f"(on rank {world.rank} of an MPI job of {world.size})")
+                mark_shared(error, f"(on rank {world.rank} of an MPI job of {world.size})")
             raise
         _exchange(world, step.facts, None)
 
 
 @contextlib.contextmanager
-def calling_off(team: str) -> Iterator[None]:
+def calling_off(team: str | None = None) -> Iterator[None]:
     """Do a block; if it fails in this process and the others cannot know it, end the job for all."""
     try:
         yield
@@ -105,19 +111,13 @@ def calling_off(team: str) -> Iterator[None]:
         raise
 
 
-def describe(error: BaseException) -> str:
-    """Return a half-sentence that says of a process what has happened to it."""
-    return "was interrupted" if isinstance(error, KeyboardInterrupt) else f"failed: {_message(error)}"
+def _others(team: str | None) -> World | None:
+    """Return the job that this process is one of several in, unless the team has no processes.
 
-
-def is_shared(error: BaseException) -> bool:
-    """Tell whether all processes of the job know of an error already, and have ended what they did."""
-    return bool(getattr(error, _SHARED, False))
-
-
-def _others(team: str) -> World | None:
-    """Return the job that this process is one of several in, if the team (as it was asked for) is one of processes."""
-    if team in ("threads", "solo") or not in_job():
+    An unknown team is compared like everything else before it is refused: the others may have named another one.
+    """
+    kind = find(team)
+    if not in_job() or (kind is not None and not kind.processes):
         return None
     world = join()
     return world if world.size > 1 else None
@@ -128,20 +128,12 @@ def _over(world: World, error: Exception) -> bool:
     return isinstance(error, WorkerLost) or (world.watch is not None and world.watch.lost is not None)
 
 
-def _mark(error: BaseException, note: str | None = None) -> None:
-    """Remember that all know of it."""
-    with contextlib.suppress(AttributeError):  # an exception without room for it is a very strange one
-        setattr(error, _SHARED, True)
-    if note is not None:
-        error.add_note(note)
-
-
 def _exchange(world: World, facts: Facts, error: Exception | None) -> None:
     """Tell all what has come of a block; raise if it has failed on others, or if they bring something else."""
     mine: dict[str, Any] = {"settings": facts.settings, "data": facts.data}
     if error is not None:
-        mine = {"kinds": RankError.kinds_of(error), "message": _message(error)}
-    everyone = [json.loads(text) for text in world.share(json.dumps(mine))]
+        mine = {"kinds": RankError.kinds_of(error), "message": message_of(error)}
+    everyone = [json.loads(text) for text in world.all_gather_texts(json.dumps(mine))]
     if error is not None:
         return
     failed = [rank for rank, outcome in enumerate(everyone) if "message" in outcome]
@@ -152,7 +144,7 @@ def _exchange(world: World, facts: Facts, error: Exception | None) -> None:
     else:
         found = difference(everyone, facts.hint)
     if found is not None:
-        _mark(found)
+        mark_shared(found)
         raise found
 
 
@@ -212,15 +204,6 @@ def _short(value: str) -> str:
     if len(value) <= _LONGEST_VALUE:
         return value
     return f"{value[:_LONGEST_VALUE]} ... (checksum {zlib.crc32(value.encode(errors='surrogatepass')):08x})"
-
-
-def _message(error: BaseException) -> str:
-    """Return an error's message, with the kind of those that are no sentence without it."""
-    text = str(error)
-    plain = isinstance(error, (ValueError, RuntimeError, OSError, Warning)) or type(error).__module__.startswith(
-        "manyhands"
-    )
-    return text if text and plain else f"{type(error).__name__}: {text}" if text else type(error).__name__
 
 
 def as_facts(record: dict[str, Any]) -> dict[str, str]:

@@ -9,28 +9,39 @@ from __future__ import annotations
 import atexit
 import os
 import sys
+from collections.abc import Callable
 from types import TracebackType
 from typing import Any
 
-from manyhands.teams.agreement import describe, is_shared
-from manyhands.teams.launch import in_job
-from manyhands.teams.mpi_world import joined
+from manyhands.teams.failures import describe, is_shared
+from manyhands.teams.mpi_environment import in_job
 from manyhands.teams.startup_watchdog import say_leaving
 from manyhands.teams.watchdog import abort
 
+CallOff = Callable[[str], object]
+"""Notifies the other processes that this one will not come any more, and why."""
+_call_off: CallOff | None = None
 
-def report_uncaught_errors() -> None:
-    """From now on, tell the other processes of the job about an error that ends this program, or an end before joining.
+
+def report_uncaught_errors(call_off: CallOff | None = None) -> None:
+    """From now on, notify the other processes of an error that ends this program, or of an end before joining the job.
 
     Outside of any job nothing is changed.
+
+    Parameters
+    ----------
+    call_off
+        How to notify them, once the job is joined.
     """
+    global _call_off
+    _call_off = call_off or _call_off
     if in_job() and not isinstance(sys.excepthook, _Hook):
         sys.excepthook = _Hook(sys.excepthook)
-        atexit.register(_tell_those_who_join, os.getpid())
+        atexit.register(_notify_those_who_join, os.getpid())
 
 
 class _Hook:
-    """Stands in for `sys.excepthook`: does what that did, then tells the others."""
+    """Stands in for `sys.excepthook`: does what that did, then notifies the others."""
 
     def __init__(self, before: Any) -> None:
         self.before, self._process = before, os.getpid()
@@ -40,22 +51,21 @@ class _Hook:
         sys.stderr.flush()
         if os.getpid() != self._process:  # the end of a fork is none of the job's affairs
             return
-        world = joined()
-        if world is None:
+        if _call_off is None:
             _end_those_who_join()
         elif not is_shared(error):
-            world.call_off(world.rank, describe(error))  # leaving, at the end of this process, then ends the job
+            _call_off(describe(error))  # leaving, at the end of this process, then ends the job
 
 
 def _is_begun() -> bool:
-    """Tell whether somebody has begun MPI here, so that this process waits at its end for the others."""
+    """Return whether somebody has begun MPI here, so that this process waits at its end for the others."""
     mpi = sys.modules.get("mpi4py.MPI")
     return bool(mpi and mpi.Is_initialized() and not mpi.Is_finalized() and mpi.COMM_WORLD.Get_size() > 1)
 
 
-def _tell_those_who_join(process: int) -> None:
+def _notify_those_who_join(process: int) -> None:
     """Let others who are joining the job see that this process, which ends in good order, will not come."""
-    if joined() is None and os.getpid() == process and _is_begun():
+    if _call_off is None and os.getpid() == process and _is_begun():
         say_leaving()
 
 

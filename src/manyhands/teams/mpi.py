@@ -21,6 +21,7 @@ from manyhands.core.team import Clock, Team
 from manyhands.core.types import Vector
 from manyhands.runtime import shared_reduce
 from manyhands.runtime.partition import part_of
+from manyhands.teams.crew import Crew
 from manyhands.teams.mpi_world import World, join
 from manyhands.teams.solo import Solo
 
@@ -49,7 +50,7 @@ class MPITeam:
         self.elsewhere = False
         """Whether it is doing something else than training."""
         self._weights = np.zeros(self.size)
-        self._meeting = shared_reduce.no_peers()
+        self._reduction = shared_reduce.no_peers()
         self._brought: Vector | None = None
 
     @contextlib.contextmanager
@@ -64,8 +65,8 @@ class MPITeam:
     def shared_reduction(self, vector: Vector, target: Vector | None = None) -> None:
         """Return nothing: compiled code cannot send messages."""
 
-    def settle(self, rounds: int, vector: Vector) -> float:
-        """Account for nothing."""
+    def record_fused_rounds(self, rounds: int, vector: Vector) -> float:
+        """Record nothing: no kernel holds rounds."""
         return 0.0
 
     def mean_(self, vector: Vector, weight: float = 1.0) -> None:
@@ -80,11 +81,7 @@ class MPITeam:
         self.all_gather_(vector)
         self.bytes_sent -= vector.nbytes
 
-    def reduce_scatter_(self, vector: Vector) -> slice:
-        """Sum into this worker's part."""
-        return self._reduce(vector, 1.0, normalize=False)
-
-    def _reduce(self, vector: Vector, weight: float, *, normalize: bool) -> slice:
+    def _reduce(self, vector: Vector, weight: float, *, normalize: bool) -> None:
         """Receive everyone's vector in this worker's part, and combine them there."""
         self._bring(vector)
         mine, comm = self._mine, self.world.comm
@@ -94,9 +91,8 @@ class MPITeam:
                 comm.Ialltoallv([vector, (self._sent, self._starts)], [self._room, self._received]),
             )
         with self.clock.phase("merge"):
-            shared_reduce.combine_here(self._meeting, normalize, vector[mine])
+            shared_reduce.combine_here(self._reduction, normalize, vector[mine])
         self.bytes_sent += vector.nbytes
-        return mine
 
     def _bring(self, vector: Vector) -> None:
         """Make room for the others' parts of such a vector; the same one as last time costs nothing."""
@@ -113,7 +109,7 @@ class MPITeam:
         pieces = [self._room[index * length : (index + 1) * length] for index in range(self.size - 1)]
         pieces.insert(self.rank, vector[mine])
         addresses = np.array([piece.ctypes.data for piece in pieces], np.uintp)
-        self._meeting = self._meeting._replace(
+        self._reduction = self._reduction._replace(
             addresses=addresses, weights=self._weights, rank=0, bounds=np.array([0, length], np.int64)
         )
         self._brought = vector
@@ -149,7 +145,7 @@ class MPITeam:
         self.bytes_sent += vector.nbytes
         return mine, rows
 
-    def share(self, vector: Vector) -> Vector:
+    def shared_vector(self, vector: Vector) -> Vector:
         """Refuse: every process has its own memory.
 
         Raises
@@ -191,11 +187,11 @@ def _bytes(array: NDArray[Any]) -> NDArray[np.uint8]:
 def warm_up(dtype: np.dtype[Any]) -> None:
     """Compile the arithmetic of rounds for vectors of ``dtype``."""
     vector = np.zeros(1, dtype)
-    meeting = shared_reduce.no_peers()._replace(addresses=np.array([vector.ctypes.data], np.uintp))
-    shared_reduce.combine_here(meeting, True, vector[:0])
+    reduction = shared_reduce.no_peers()._replace(addresses=np.array([vector.ctypes.data], np.uintp))
+    shared_reduce.combine_here(reduction, True, vector[:0])
 
 
-class Crew:
+class MPICrew(Crew):
     """The one worker of this process, and the ways to end the job when it, or another one, is gone.
 
     Parameters
@@ -204,30 +200,24 @@ class Crew:
         The job.
     clock, control
         This worker's.
-
-    Attributes
-    ----------
-    teams : list of Team
-        The worker's view.
-    join_seconds : float
-        How long to wait for the worker's end after a failure.
     """
 
-    join_seconds = _JOIN_SECONDS
+    join_seconds: float = _JOIN_SECONDS
 
     def __init__(self, world: World, clock: Clock, control: Control) -> None:
         self._world, self._cause, self._lost_since = world, False, 0.0
-        self.teams: list[Team] = [Solo(clock)]
-        if world.watch is not None:
-            team = MPITeam(world, clock)
-            self.teams = [team]
-            world.watch.follow(control, lambda: team.waiting or team.elsewhere)
+        if world.watch is None:
+            super().__init__([Solo(clock)])
+            return
+        team = MPITeam(world, clock)
+        super().__init__([team])
+        world.watch.follow(control, lambda: team.waiting or team.elsewhere)
 
-    def place_of(self, _team: Team) -> int:
+    def place_of(self, team: Team) -> int:
         """Return the process's number among those on its machine."""
         return self._world.place
 
-    def call_off(self, _rank: int, error: BaseException) -> None:
+    def call_off(self, rank: int, error: BaseException) -> None:
         """Tell the others that this worker has failed, and why."""
         if isinstance(error, KeyboardInterrupt):
             self._cause = self._world.call_off(self._world.rank, "was interrupted")
@@ -267,4 +257,4 @@ def make_crew(clocks: Sequence[Clock], controls: Sequence[Control]) -> Crew:
             f"this MPI job has {world.size} processes, but {len(clocks)} workers were asked for; "
             f"start it with mpiexec -n {len(clocks)}, or leave the number of workers out"
         )
-    return Crew(world, clocks[world.rank], controls[world.rank])
+    return MPICrew(world, clocks[world.rank], controls[world.rank])

@@ -77,6 +77,14 @@ def announced() -> Announcement | None:
     return None
 
 
+def in_job() -> bool:
+    """Return whether this process is a member of an MPI job, by what a launcher has told it or by what MPI knows."""
+    if announced() is not None:
+        return True
+    mpi = sys.modules.get("mpi4py.MPI")
+    return mpi is not None and mpi.Is_initialized() and not mpi.Is_finalized() and mpi.COMM_WORLD.Get_size() > 1
+
+
 def check_reachable() -> None:
     """Check that the job is there which a launcher's variables announce; they may be inherited from one that is gone.
 

@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from manyhands.core.errors import SettingsError, WorkerLost
 from manyhands.runtime.signals import hangup_kept
 from manyhands.teams import mpi_environment
+from manyhands.teams.exit_hooks import report_uncaught_errors
 from manyhands.teams.startup_watchdog import guarded
 from manyhands.teams.watchdog import Watch, abort, chosen_patience
 
@@ -65,6 +66,7 @@ class World:
         if self.size > 1:
             own = comm.Dup()
             self.watch = Watch(own) if calm is None else Watch(own, calm)
+            self.watch.start()
         # Not the cores this process is bound to: an mpiexec may have bound each to one.
         self.place, workers_here = _place_here(comm)
         own_cores = workers_here <= (os.cpu_count() or 1)
@@ -131,7 +133,7 @@ class World:
         """Tell all processes that worker ``rank`` will not come; return whether this was news."""
         return self.watch is not None and self.watch.call_off(rank, reason)
 
-    def share(self, text: str) -> list[str]:
+    def all_gather_texts(self, text: str) -> list[str]:
         """Give every process the texts of all, in rank order."""
         content = np.frombuffer(text.encode(), np.uint8)
         lengths = np.zeros(self.size, np.int64)
@@ -141,7 +143,7 @@ class World:
         ends = np.cumsum(lengths)
         return [bytes(together[end - length : end]).decode() for end, length in zip(ends, lengths, strict=True)]
 
-    def tell(self, text: str, *, idle: bool = False) -> str:
+    def broadcast_text(self, text: str, *, idle: bool = False) -> str:
         """Give every process the text of rank 0, which may take its time if they are ``idle``."""
         length = np.array([len(text.encode())], np.int64)
         self.wait(self.comm.Ibcast(length), idle=idle)
@@ -162,16 +164,6 @@ class World:
         if array is not None:
             source = [np.ascontiguousarray(array).reshape(-1).view(np.uint8), [count * width for count in rows]]
         self.wait(self.comm.Iscatterv(source, like.reshape(-1).view(np.uint8)))
-
-    def all_gather(self, array: NDArray[Any]) -> NDArray[Any]:
-        """Join everyone's rows, in rank order; all arrays have the same dtype and the same row shape."""
-        counts = [int(text) for text in self.share(str(len(array)))]
-        joined = np.zeros((sum(counts), *array.shape[1:]), array.dtype)
-        width = array.dtype.itemsize * int(np.prod(array.shape[1:]))
-        sizes = [count * width for count in counts]
-        mine = np.ascontiguousarray(array).reshape(-1).view(np.uint8)
-        self.wait(self.comm.Iallgatherv(mine, [joined.reshape(-1).view(np.uint8), sizes]))
-        return joined
 
     def abort(self, status: int) -> None:
         """End all processes of the job now."""
@@ -207,15 +199,15 @@ def _place_here(comm: Any) -> tuple[int, int]:
 _joined: World | None = None
 
 
-def join(*, calm: float | None = None, alone: bool = True) -> World:
+def join(*, calm: float | None = None, guard: bool = True) -> World:
     """Return this process's place in the MPI job it was started in (a job of one outside of any).
 
     Parameters
     ----------
     calm
         Seconds of patience with a worker that is not training; a minute unless given.
-    alone
-        Whether nobody else looks after the processes while the job comes up.
+    guard
+        Whether to look after the processes while the job comes up, because nobody else does.
 
     Raises
     ------
@@ -228,7 +220,7 @@ def join(*, calm: float | None = None, alone: bool = True) -> World:
         mpi_environment.require_mpi4py()
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", RuntimeWarning)  # of other launchers' variables: said better below
-            _joined = _join(calm, alone)
+            _joined = _join(calm, guard)
     return _joined
 
 
@@ -260,14 +252,14 @@ def _import() -> Any:
     return MPI
 
 
-def _join(calm: float | None, alone: bool) -> World:
+def _join(calm: float | None, guard: bool) -> World:
     mpi, told = _import(), mpi_environment.announced()
     version = str(mpi.Get_library_version())
     mpi_environment.check_reachable()
     if told is not None and told.size > 1 and not mpi_environment.speaks(mpi_environment.kind_of(version), told.kind):
-        raise _stranger(version, told)
+        raise _mismatch(version, told)
     ours = not mpi.Is_initialized()
-    with guarded(chosen_patience()) if alone and told is not None and told.size > 1 else contextlib.nullcontext():
+    with guarded(chosen_patience()) if guard and told is not None and told.size > 1 else contextlib.nullcontext():
         return _come_up(mpi, version, told, ours, calm)
 
 
@@ -284,18 +276,16 @@ def _come_up(
             "mpi needs"
         )
     if told is not None and told.size != mpi.COMM_WORLD.Get_size():
-        raise _stranger(version, told)
+        raise _mismatch(version, told)
     world = World(mpi.COMM_WORLD.Dup(), version, finalize=ours, calm=calm)
     atexit.register(world.leave)
     if world.size > 1:
-        from manyhands.teams.exit_hooks import report_uncaught_errors
-
-        report_uncaught_errors()
+        report_uncaught_errors(lambda reason: world.call_off(world.rank, reason))
     return world
 
 
-def _stranger(version: str, told: mpi_environment.Announcement) -> SettingsError:
-    """Say that launcher and library do not belong together."""
+def _mismatch(version: str, told: mpi_environment.Announcement) -> SettingsError:
+    """Return the error for a launcher and a library of different MPIs."""
     advice = "use the mpiexec that belongs to mpi4py's library"
     with contextlib.suppress(SettingsError):
         advice = f"use {mpi_environment.find_mpiexec(version)[0]}"

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import contextlib
+from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from typing import Any
 
+import numpy as np
 from numpy.typing import NDArray
 
+from manyhands.core.samples import Control
 from manyhands.core.team import Clock
 from manyhands.core.types import Vector
+from manyhands.teams.crew import Crew
 
 
 class Solo:
@@ -35,8 +39,8 @@ class Solo:
     def shared_reduction(self, vector: Vector, target: Vector | None = None) -> None:
         """Return nothing: there is nobody to meet."""
 
-    def settle(self, rounds: int, vector: Vector) -> float:
-        """Account for nothing."""
+    def record_fused_rounds(self, rounds: int, vector: Vector) -> float:
+        """Record nothing: no kernel holds rounds."""
         return 0.0
 
     def mean_(self, vector: Vector, weight: float = 1.0) -> None:
@@ -48,10 +52,6 @@ class Solo:
     def broadcast_(self, vector: Vector, root: int = 0) -> None:
         """Leave the vector."""
 
-    def reduce_scatter_(self, vector: Vector) -> slice:
-        """Leave the vector; all of it is this worker's part."""
-        return slice(0, len(vector))
-
     def all_gather_(self, vector: Vector) -> None:
         """Leave the vector."""
 
@@ -59,7 +59,7 @@ class Solo:
         """Return the vector as the only row; all of it is this worker's part."""
         return slice(0, len(vector)), vector[None, :].copy()
 
-    def share(self, vector: Vector) -> Vector:
+    def shared_vector(self, vector: Vector) -> Vector:
         """Return the vector."""
         return vector
 
@@ -69,3 +69,12 @@ class Solo:
 
     def barrier(self) -> None:
         """Go on."""
+
+
+def warm_up(dtype: np.dtype[Any]) -> None:
+    """Compile nothing: there are no rounds."""
+
+
+def make_crew(clocks: Sequence[Clock], controls: Sequence[Control]) -> Crew:
+    """Return the one worker."""
+    return Crew([Solo(clocks[0])])

@@ -169,32 +169,63 @@ def guarded(patience: float | None) -> Iterator[None]:
             guard.communicate()
 
 
+class StartupCheck:
+    """Finds out whether the processes that a job waits for will come, from what the system shows once a second.
+
+    Parameters
+    ----------
+    patience
+        Seconds with a process that is stopped, or has ended.
+    now
+        When the job began to come up.
+    """
+
+    def __init__(self, patience: float, now: float) -> None:
+        self._patience, self._began, self._together = patience, now, now
+        self._seen: dict[int, float] = {}
+
+    def look(self, now: float, stopped: dict[int, int], gone: list[int] | None, here: list[int]) -> str | None:
+        """Return what is wrong, if the patience is over.
+
+        Parameters
+        ----------
+        now
+            The time.
+        stopped
+            See :func:`stopped`. Counted are the looks, not the time: this process may have been stopped, too.
+        gone
+            See :func:`absent`.
+        here
+            The ranks on this machine.
+        """
+        self._seen = {rank: self._seen.get(rank, 0.0) + _LOOK_SECONDS for rank in stopped}
+        for rank, seconds in self._seen.items():
+            if seconds >= self._patience:
+                return (
+                    f"worker {rank} (process {stopped[rank]}) has been stopped for {seconds:.0f} s while the job was "
+                    f"coming up (SIGSTOP or Ctrl-Z; kill -CONT {stopped[rank]} would have let it go on; "
+                    "MANYHANDS_PATIENCE sets another patience)"
+                )
+        if gone is None:
+            self._together = now
+        elif now - self._together >= self._patience:
+            return f"{_named(gone)} ended without joining this MPI job, and all its processes must: {_ADVICE}"
+        if now - self._began > max(self._patience, _COMING_SECONDS):
+            return (
+                f"MPI has not come up within {now - self._began:.0f} s: not all processes have come; of this machine "
+                f"there are worker {', '.join(map(str, sorted(here)))} (MANYHANDS_PATIENCE sets another patience)"
+            )
+        return None
+
+
 def watch_over(pid: int, patience: float) -> None:
     """Be the guard of process ``pid``, until the standard input ends."""
-    seen: dict[int, float] = {}
-    began = together = time.monotonic()
+    check = StartupCheck(patience, time.monotonic())
     while not select.select([0], [], [], _LOOK_SECONDS)[0]:
         found = {} if is_stopped(pid) else stopped(pid)
-        seen = {rank: seen.get(rank, 0.0) + _LOOK_SECONDS for rank in found}
-        if late := [rank for rank, seconds in seen.items() if seconds >= patience]:
-            rank = late[0]
-            _end(
-                pid,
-                f"worker {rank} (process {found[rank]}) has been stopped for {seen[rank]:.0f} s while the job was "
-                f"coming up (SIGSTOP or Ctrl-Z; kill -CONT {found[rank]} would have let it go on; "
-                "MANYHANDS_PATIENCE sets another patience)",
-            )
-        gone = absent(pid)
-        together = time.monotonic() if gone is None else together
-        if gone is not None and time.monotonic() - together >= patience:
-            _end(pid, f"{_named(gone)} ended without joining this MPI job, and all its processes must: {_ADVICE}")
-        if time.monotonic() - began > max(patience, _COMING_SECONDS):
-            here = ", ".join(map(str, sorted(siblings(pid))))
-            _end(
-                pid,
-                f"MPI has not come up within {time.monotonic() - began:.0f} s: not all processes have come; of this "
-                f"machine there are worker {here} (MANYHANDS_PATIENCE sets another patience)",
-            )
+        wrong = check.look(time.monotonic(), found, absent(pid), list(siblings(pid)))
+        if wrong is not None:
+            _end(pid, wrong)
 
 
 def _named(ranks: list[int]) -> str:

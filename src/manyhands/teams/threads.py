@@ -6,6 +6,7 @@ vector and writes it back into all of them, so that the mean is computed in para
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from typing import Any
@@ -14,10 +15,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from manyhands.core.errors import WorkerLost
+from manyhands.core.samples import Control
 from manyhands.core.team import Clock
 from manyhands.core.types import Phase, Vector
 from manyhands.runtime import shared_reduce
 from manyhands.runtime.partition import bounds_of, part_of
+from manyhands.teams.crew import Crew
 
 
 @dataclass
@@ -29,14 +32,14 @@ class ThreadGroup:
     size
         Number of workers.
     cells
-        See `synchronization`.
+        See `manyhands.runtime.shared_reduce`.
     vectors, addresses
         The vector each worker has brought to the present collective, and where it begins.
     weights
         And its weight.
     targets, partials
         Where each worker's parameters begin, if others write parts of them, and sums that all add up; see
-        `synchronization.Meeting`.
+        `manyhands.runtime.shared_reduce.SharedReduction`.
     """
 
     size: int
@@ -48,7 +51,7 @@ class ThreadGroup:
     partials: NDArray[np.float64] = field(init=False)
 
     def __post_init__(self) -> None:
-        self.cells = shared_reduce.new_cells(self.size)
+        self.cells = shared_reduce.new_barrier_state(self.size)
         self.vectors = [np.zeros(0)] * self.size
         self.addresses = np.zeros(self.size, np.uintp)
         self.weights = np.zeros(self.size)
@@ -65,7 +68,7 @@ class ThreadTeam:
 
     Parameters
     ----------
-    room
+    group
         Shared by all.
     rank
         This worker.
@@ -73,19 +76,19 @@ class ThreadTeam:
         This worker's.
     """
 
-    def __init__(self, room: ThreadGroup, rank: int, clock: Clock) -> None:
-        self.room = room
+    def __init__(self, group: ThreadGroup, rank: int, clock: Clock) -> None:
+        self.group = group
         self.rank = rank
-        self.size = room.size
+        self.size = group.size
         self.clock = clock
         self.bytes_sent = 0
         # Scratch memory for rounds; the part it computes depends on the vector.
-        self._meeting = shared_reduce.no_peers()._replace(
-            cells=room.cells,
-            addresses=room.addresses,
-            weights=room.weights,
-            targets=room.targets,
-            partials=room.partials,
+        self._reduction = shared_reduce.no_peers()._replace(
+            cells=group.cells,
+            addresses=group.addresses,
+            weights=group.weights,
+            targets=group.targets,
+            partials=group.partials,
             rank=rank,
         )
 
@@ -94,54 +97,48 @@ class ThreadTeam:
         return nullcontext()
 
     def shared_reduction(self, vector: Vector, target: Vector | None = None) -> shared_reduce.SharedReduction:
-        """Return what a kernel needs to average ``vector`` in rounds of its own; see `settle`."""
+        """Return what a kernel needs to average ``vector`` in rounds of its own; see `record_fused_rounds`."""
         self._bring(vector)
-        self.room.targets[self.rank] = (vector if target is None else target).ctypes.data
-        return self._meeting._replace(bounds=bounds_of(len(vector), self.size, vector.itemsize))
+        self.group.targets[self.rank] = (vector if target is None else target).ctypes.data
+        return self._reduction._replace(bounds=bounds_of(len(vector), self.size, vector.itemsize))
 
-    def settle(self, rounds: int, vector: Vector) -> float:
-        """Account for rounds that a kernel has held; return their seconds, which were no computing."""
+    def record_fused_rounds(self, rounds: int, vector: Vector) -> float:
+        """Add bytes and seconds of rounds that a kernel has held to the counts; return the seconds."""
         self.bytes_sent += rounds * vector.nbytes
-        waited, combined = (1e-9 * float(value) for value in self._meeting.nanoseconds)
-        self._meeting.nanoseconds[:] = 0
+        waited, combined = (1e-9 * float(value) for value in self._reduction.nanoseconds)
+        self._reduction.nanoseconds[:] = 0
         self.clock.add("communicate", waited)
         self.clock.add("merge", combined)
         return waited + combined
 
     def mean_(self, vector: Vector, weight: float = 1.0) -> None:
         """Replace ``vector`` on all workers by the weighted mean."""
-        self._reduce(vector, weight, normalize=True, everyone=True)
+        self._reduce(vector, weight, normalize=True)
 
     def sum_(self, vector: Vector) -> None:
         """Replace ``vector`` on all workers by the sum."""
-        self._reduce(vector, 1.0, normalize=False, everyone=True)
+        self._reduce(vector, 1.0, normalize=False)
 
-    def reduce_scatter_(self, vector: Vector) -> slice:
-        """Sum into this worker's part."""
-        # No second array is needed: each element is read and written by one worker only.
-        return self._reduce(vector, 1.0, normalize=False, everyone=False)
-
-    def _reduce(self, vector: Vector, weight: float, *, normalize: bool, everyone: bool) -> slice:
-        """Compute this worker's part of the weighted sum, for everyone or for itself; return its place."""
-        meeting = self.shared_reduction(vector)
-        self.room.weights[self.rank] = weight
-        lost = shared_reduce.reduce(meeting, normalize, vector, everyone)
+    def _reduce(self, vector: Vector, weight: float, *, normalize: bool) -> None:
+        """Compute this worker's part of the weighted sum, for all workers."""
+        reduction = self.shared_reduction(vector)
+        self.group.weights[self.rank] = weight
+        lost = shared_reduce.reduce(reduction, normalize, vector)
         if lost:
             raise WorkerLost(lost - 1)
-        self.settle(1, vector)
-        return part_of(len(vector), self.size, self.rank, vector.itemsize)
+        self.record_fused_rounds(1, vector)
 
     def broadcast_(self, vector: Vector, root: int = 0) -> None:
         """Copy the vector of ``root``."""
-        self._meet(vector, offered=vector.nbytes if self.rank == root else 0)
+        self._bring_and_wait(vector, offered=vector.nbytes if self.rank == root else 0)
         if self.rank != root:
-            vector[:] = self.room.vectors[root]
+            vector[:] = self.group.vectors[root]
         self.barrier()
 
     def all_gather_(self, vector: Vector) -> None:
         """Copy everyone's part."""
-        self._meet(vector)
-        for rank, source in enumerate(self.room.vectors):
+        self._bring_and_wait(vector)
+        for rank, source in enumerate(self.group.vectors):
             if rank != self.rank:
                 part = part_of(len(vector), self.size, rank, vector.itemsize)
                 vector[part] = source[part]
@@ -149,34 +146,34 @@ class ThreadTeam:
 
     def exchange(self, vector: Vector) -> tuple[slice, NDArray[Any]]:
         """Copy everyone's elements of this worker's part."""
-        self._meet(vector)
+        self._bring_and_wait(vector)
         part = part_of(len(vector), self.size, self.rank, vector.itemsize)
-        rows = np.stack([each[part] for each in self.room.vectors])
+        rows = np.stack([each[part] for each in self.group.vectors])
         self.barrier()
         return part, rows
 
-    def share(self, vector: Vector) -> Vector:
+    def shared_vector(self, vector: Vector) -> Vector:
         """Return rank 0's vector itself."""
-        self._meet(vector, offered=0)
-        shared = self.room.vectors[0]
+        self._bring_and_wait(vector, offered=0)
+        shared = self.group.vectors[0]
         self.barrier()
         return shared
 
     def gather(self, vector: Vector) -> NDArray[Any] | None:
         """Copy all vectors on rank 0."""
-        self._meet(vector)
-        rows = np.stack(self.room.vectors) if self.rank == 0 else None
+        self._bring_and_wait(vector)
+        rows = np.stack(self.group.vectors) if self.rank == 0 else None
         self.barrier()
         return rows
 
     def barrier(self) -> None:
         """Wait for all; charged as communication."""
         with self.clock.phase("communicate"):
-            lost = shared_reduce.wait(self.room.cells, self.size)
+            lost = shared_reduce.wait(self.group.cells, self.size)
         if lost:
             raise WorkerLost(int(lost) - 1)
 
-    def _meet(self, vector: Vector, offered: int | None = None) -> None:
+    def _bring_and_wait(self, vector: Vector, offered: int | None = None) -> None:
         """Bring a vector to the meeting and wait until all have; others read ``offered`` bytes of it."""
         self._bring(vector)
         self.bytes_sent += vector.nbytes if offered is None else offered
@@ -184,9 +181,9 @@ class ThreadTeam:
 
     def _bring(self, vector: Vector) -> None:
         """Lay a vector open to the others; the same one as last time costs nothing."""
-        if self.room.vectors[self.rank] is not vector:
-            self.room.vectors[self.rank] = vector
-            self.room.addresses[self.rank] = vector.ctypes.data
+        if self.group.vectors[self.rank] is not vector:
+            self.group.vectors[self.rank] = vector
+            self.group.addresses[self.rank] = vector.ctypes.data
 
 
 def warm_up(dtype: np.dtype[Any]) -> None:
@@ -204,3 +201,26 @@ class _NoClock:
 
     def add(self, name: Phase, seconds: float) -> None:
         """Forget it."""
+
+
+class ThreadCrew(Crew):
+    """All workers of a team of threads.
+
+    Parameters
+    ----------
+    clocks
+        One per worker.
+    """
+
+    def __init__(self, clocks: Sequence[Clock]) -> None:
+        self._group = group = ThreadGroup(len(clocks))
+        super().__init__([ThreadTeam(group, rank, clock) for rank, clock in enumerate(clocks)])
+
+    def call_off(self, rank: int, error: BaseException) -> None:
+        """Let those who wait in a round see it."""
+        self._group.call_off(rank)
+
+
+def make_crew(clocks: Sequence[Clock], controls: Sequence[Control]) -> Crew:
+    """Return all workers."""
+    return ThreadCrew(clocks)

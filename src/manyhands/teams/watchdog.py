@@ -40,6 +40,8 @@ _STOPPED_LOOK_SECONDS = 2.0
 _ALARM_SECONDS = 5
 _MOST_PENDING = 64
 _LONGEST_NOTICE = 4000
+_NOTICE_BYTES = 12 * _LONGEST_NOTICE + 64
+"""JSON needs up to 12 bytes for a character."""
 
 
 def chosen_patience() -> float | None:
@@ -94,7 +96,7 @@ class Pace:
 
 
 class Watch:
-    """One process's watch, from joining the job to its end.
+    """One process's watch, from joining the job to its end: `start` looks regularly, in a thread of its own.
 
     Parameters
     ----------
@@ -102,6 +104,8 @@ class Watch:
         A communicator of its own (mpi4py), of two or more processes.
     calm
         Seconds without a beat from a worker that is not training.
+    clock
+        What time it is, in seconds.
 
     Attributes
     ----------
@@ -113,7 +117,8 @@ class Watch:
         Set by the process while it waits for the others.
     """
 
-    def __init__(self, comm: Any, calm: float = _CALM_SECONDS) -> None:
+    def __init__(self, comm: Any, calm: float = _CALM_SECONDS, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
         self.comm, self.rank, self.size = comm, int(comm.Get_rank()), int(comm.Get_size())
         self.lost: tuple[int, str] | None = None
         self.mine = self.depends = False
@@ -122,21 +127,24 @@ class Watch:
         self._pace: Pace | None = None
         self._control: Control | None = None
         self._next = (self.rank + 1) % self.size
-        self._beat_sent = 0.0
-        self._heard, self._allowed = time.monotonic(), self._calm
+        self._beat_sent = float("-inf")
+        self._heard, self._allowed = clock(), self._calm
         self._next_left = False
         self._called_off = self._looked = 0.0
         self._pending: list[tuple[Any, Any]] = []
         self._closing = threading.Event()
         self._sending = threading.Lock()
         self._thread = threading.Thread(target=self._run, name="manyhands-watch", daemon=True)
+
+    def start(self) -> None:
+        """Look five times a second: more often would disturb the worker."""
         self._thread.start()
 
     def follow(self, control: Control, waiting: Callable[[], bool]) -> None:
         """Look at a worker's steps from now on; set its ``control.stop`` when the job is called off."""
         self._control = control
-        self._pace = Pace(control, waiting, time.monotonic())
-        self._beat_sent = 0.0  # from now on its silence means more: let the neighbour know at once
+        self._pace = Pace(control, waiting, self._clock())
+        self._beat_sent = float("-inf")  # from now on its silence means more: let the neighbour know at once
         if self.lost is not None:
             control.stop[0] = 1
 
@@ -183,7 +191,8 @@ class Watch:
     def close(self) -> None:
         """End the watch; the one who watches over this process is told that it leaves in good order."""
         self._closing.set()
-        self._thread.join()
+        if self._thread.is_alive():
+            self._thread.join()
         if self.lost is None:
             self._beat(0.0)
             deadline = time.monotonic() + 1
@@ -193,23 +202,26 @@ class Watch:
                 time.sleep(0.001)
 
     def _run(self) -> None:
-        """Beat, listen and judge, five times a second: more often would disturb the worker."""
         while not self._closing.wait(_LOOK_SECONDS):
-            try:
-                if time.monotonic() - self._beat_sent >= _BEAT_SECONDS:
-                    self._beat(self.silence)
-                self._receive()
-            except RuntimeError as error:  # mpi4py's exceptions are; an MPI that survives lost processes says so here
-                if self.lost is None:
-                    self.mine = True
-                    self._take_over(self._next, f"or another one cannot be reached ({error})")
-            now = time.monotonic()
-            if self.lost is None:
-                self._judge(now)
-            elif now - self._called_off > _GRACE_SECONDS:
-                self._end()
+            self.look()
 
-    def _judge(self, now: float) -> None:
+    def look(self) -> None:
+        """Send a beat if it is time, receive those of others, and find out whether a worker is lost."""
+        try:
+            if self._clock() - self._beat_sent >= _BEAT_SECONDS:
+                self._beat(self.silence)
+            self._receive()
+        except RuntimeError as error:  # mpi4py's exceptions are; an MPI that survives lost processes says so here
+            if self.lost is None:
+                self.mine = True
+                self._take_over(self._next, f"or another one cannot be reached ({error})")
+        now = self._clock()
+        if self.lost is None:
+            self._check_workers(now)
+        elif now - self._called_off > _GRACE_SECONDS:
+            self._end()
+
+    def _check_workers(self, now: float) -> None:
         """Call off for a worker that stands still, or a neighbour that is silent."""
         if self._pace is not None:
             self._pace.look(now)
@@ -239,7 +251,7 @@ class Watch:
 
     def _beat(self, silence: float) -> None:
         """Show a sign of life, and for how long there may be none; 0: this was the last."""
-        self._beat_sent = time.monotonic()
+        self._beat_sent = self._clock()
         self._send(np.array([silence]), (self.rank - 1) % self.size, _BEAT)
 
     def _send(self, content: Any, to: int, tag: int) -> None:
@@ -254,25 +266,22 @@ class Watch:
 
     def _receive(self) -> None:
         """Take in all beats and notices that have come."""
-        from mpi4py import MPI
-
-        status = MPI.Status()
         while self.comm.Iprobe(source=self._next, tag=_BEAT):
             beat = np.zeros(1)
             self.comm.Recv(beat, source=self._next, tag=_BEAT)
-            self._heard, self._next_left = time.monotonic(), beat[0] == 0
+            self._heard, self._next_left = self._clock(), beat[0] == 0
             self._allowed = max(float(beat[0]), 2 * _BEAT_SECONDS)
-        while self.comm.Iprobe(source=MPI.ANY_SOURCE, tag=_NOTICE, status=status):
-            content = np.zeros(status.Get_count(MPI.BYTE), np.uint8)
-            self.comm.Recv(content, source=status.Get_source(), tag=_NOTICE)
+        while self.comm.Iprobe(tag=_NOTICE):
+            content = np.zeros(_NOTICE_BYTES, np.uint8)
+            self.comm.Recv(content, tag=_NOTICE)
             with contextlib.suppress(ValueError, TypeError):
-                rank, reason = json.loads(content.tobytes())
+                rank, reason = json.loads(content.tobytes().rstrip(b"\0"))
                 self._take_over(int(rank), str(reason))
 
     def _take_over(self, rank: int, reason: str) -> None:
         """Believe that a worker is lost, and let this process's worker stop."""
         if self.lost is None:
-            self.lost, self._called_off = (rank, reason), time.monotonic()
+            self.lost, self._called_off = (rank, reason), self._clock()
         control = self._control
         if control is not None:
             control.stop[0] = 1

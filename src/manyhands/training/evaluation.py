@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from manyhands.core.errors import DataError, DivergedError
-from manyhands.core.learner import Learner
+from manyhands.core.learner import Model
 from manyhands.data.dataset import Dataset
 from manyhands.data.precision import say_once
 from manyhands.training.model import accuracy
@@ -14,7 +14,7 @@ from manyhands.training.model import accuracy
 _FEW_ROWS, _FEW_STEPS = 20, 100  # of fewer rows, or after fewer steps, one class for all says little
 
 
-def evaluate(learner: Learner, dataset: Dataset, steps: int) -> float:
+def evaluate(learner: Model, dataset: Dataset, steps: int) -> float:
     """Return the accuracy on the test rows, 0..1; NaN if there are none.
 
     Parameters

@@ -12,9 +12,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from manyhands.core.errors import DivergedError, ManyhandsError
-from manyhands.core.learner import Learner, Rounds
+from manyhands.core.learner import FitLearner, Learner, Rounds
 from manyhands.core.samples import Control, Order, Samples
-from manyhands.core.strategy import RoundContext
+from manyhands.core.strategy import GradientRule, LocalRule, RoundContext
 from manyhands.core.team import Team
 from manyhands.core.types import Vector
 from manyhands.data.sampler import BatchSampler
@@ -23,7 +23,7 @@ from manyhands.strategies.base import average_state_
 from manyhands.training import stopping
 from manyhands.training.clock import PhaseClock
 from manyhands.training.events import EpochEnded, Event, Listener, Measured, RoundHeld
-from manyhands.training.merge_services import TrainingHelper
+from manyhands.training.merge_services import RunServices
 from manyhands.training.model import scores
 from manyhands.training.plan import Plan, PlannedStage
 
@@ -72,8 +72,8 @@ class _Now:
 
     stage: PlannedStage
     schedule: BatchSampler
-    memory: dict[str, Vector]
-    helper: TrainingHelper
+    state: Any
+    services: RunServices
 
 
 class Loop:
@@ -109,7 +109,7 @@ class Loop:
     def __init__(
         self,
         team: Team,
-        learner: Learner,
+        learner: Learner | FitLearner,
         plan: Plan,
         table: Samples,
         schedule_for: Callable[[PlannedStage], BatchSampler],
@@ -120,6 +120,8 @@ class Loop:
         validation: Samples | None = None,
     ) -> None:
         self.team, self.learner, self.plan = team, learner, plan
+        if not isinstance(learner, FitLearner):
+            self._stepper = learner
         self.table, self.held_out, self.validation = table, held_out, validation
         self.control, self.clock, self.listeners = control, clock, listeners
         self.tally = Tally()
@@ -147,8 +149,8 @@ class Loop:
             self._stop = self.plan.stop.watch(self.learner.parameters)
         for stage in self.plan.stages:
             self._begin(stage)
-            if self.learner.whole_runs:
-                self._whole_run()
+            if isinstance(self.learner, FitLearner):
+                self._fit(self.learner)
             else:
                 self._go_through_stage()
             if self._stopped:
@@ -156,21 +158,22 @@ class Loop:
         return self.tally
 
     @property
-    def model(self) -> Learner:
-        """What has been learned: the learner itself, or the networks of all workers side by side."""
-        members = self._now.memory.get("members")
-        return self.learner if members is None else self.learner.side_by_side(members.reshape(self.team.size, -1))
+    def model(self) -> Learner | FitLearner:
+        """What has been learned: the learner itself, or the ensemble of all workers' networks."""
+        members = self._now.services.ensemble
+        return self.learner if members is None else self._stepper.side_by_side(members)
 
     def _begin(self, stage: PlannedStage) -> None:
         """Get ready for a stage: all workers are alike."""
         schedule = self._schedule_for(stage)
-        helper = TrainingHelper(self.plan, self.team, self.learner, self.table, schedule, self.control, self.validation)
-        if self._local and stage.strategy.talks_inside_steps:
+        services = RunServices(self.plan, self.team, self.learner, self.table, schedule, self.control, self.validation)
+        syncs_gradients = isinstance(stage.rule, GradientRule)
+        if self._local and syncs_gradients:
             # Workers that apply the same gradient stay alike only if their optimizers are.
             average_state_(self.team, self.learner)
-        self._local = not stage.strategy.talks_inside_steps
-        memory = stage.strategy.begin_(self.team, self.learner)
-        self._now = _Now(stage, schedule, memory, helper)
+        self._local = not syncs_gradients
+        state = stage.rule.begin_(self.team, self.learner)
+        self._now = _Now(stage, schedule, state, services)
         self._rates_from, self._known_rates = 0, np.zeros(0)
         self._last_round, self._examples_since_round = self.tally.steps, 0
         self._loss_since_round, self._steps_since_round = 0.0, 0
@@ -209,7 +212,7 @@ class Loop:
     @property
     def _holds_rounds(self) -> bool:
         """Whether rounds change anything."""
-        return self.team.size > 1 or self._now.stage.strategy.alone
+        return self.team.size > 1 or self._now.stage.rule.needs.acts_on_single_worker
 
     def _in_stage(self, step: int) -> int:
         """Return a step's number, counted from the beginning of the stage."""
@@ -222,11 +225,11 @@ class Loop:
             self._rates_from, self._known_rates = start, self.plan.rates(self._now.stage, start, end)
         return self._known_rates[start - self._rates_from : stop - self._rates_from]
 
-    def _whole_run(self) -> None:
-        """Let the learner go through all epochs, as many as it wants, and hold the round at the end."""
+    def _fit(self, learner: FitLearner) -> None:
+        """Let the learner train from beginning to end, and hold the round at the end."""
         order, rates = self._now.schedule.epoch(0), self.plan.rates(self._now.stage)
         with self.clock.phase("compute"):
-            losses = self.learner.run(self.table, order, rates, self.control).losses
+            losses = learner.fit(self.table, order, rates, self.control).losses
         if self.control.stop[0]:
             raise StoppedError
         for epoch in range(len(losses) // order.steps):
@@ -243,14 +246,14 @@ class Loop:
         Not if somebody listens: listeners want to be told between rounds. Nor if something is to be measured, or
         decided, after rounds in the middle of epochs.
         """
-        strategy, stage = self._now.stage.strategy, self._now.stage
-        simple = strategy.plain and not len(self.learner.buffers) and not self.listeners
-        if self.team.size == 1 or not self.learner.holds_rounds or not simple:
+        rule, stage = self._now.stage.rule, self._now.stage
+        simple = rule.fusable and not len(self.learner.buffers) and not self.listeners
+        if self.team.size == 1 or not self._stepper.holds_rounds or not simple:
             return None
         if self.held_out is not None and (self._due(0, stage.steps) % stage.steps_per_epoch).any():
             return None
-        if strategy.talks_inside_steps:
-            divisible = self.learner.divisible  # else everyone needs the whole gradient
+        if isinstance(rule, GradientRule):
+            divisible = self._stepper.divisible  # else everyone needs the whole gradient
             return self.team.shared_reduction(self._gradient, self.learner.parameters) if divisible else None
         return self.team.shared_reduction(self.learner.parameters)
 
@@ -262,14 +265,14 @@ class Loop:
         order = now.schedule.epochs(first, count)
         at = self._in_stage(step)
         rounds, due, vector = None, 0, self._gradient
-        if meeting is not None and now.stage.strategy.talks_inside_steps:
+        if meeting is not None and isinstance(now.stage.rule, GradientRule):
             rounds, due = Rounds(meeting, np.zeros(0, np.int64), gradient=self._gradient), order.steps
             self._divided = True
         elif meeting is not None:
             rounds = Rounds(meeting, self._due(at, at + order.steps) - at, self._examples_since_round)
             due, vector = len(rounds.due), self.learner.parameters
         given = () if rounds is None else (rounds,)
-        outcome = self.learner.run(self.table, order, self._rates(at, at + order.steps), self.control, *given)
+        outcome = self._stepper.run(self.table, order, self._rates(at, at + order.steps), self.control, *given)
         losses = outcome.losses
         if len(losses) < order.steps:
             raise StoppedError
@@ -279,7 +282,7 @@ class Loop:
         if rounds is not None and len(rounds.due):
             self._examples_since_round = int(order.bounds[-1] - order.bounds[rounds.due[-1]])
             self._last_round = step + int(rounds.due[-1])
-        self.clock.add("compute", time.perf_counter() - began - self.team.settle(outcome.rounds, vector))
+        self.clock.add("compute", time.perf_counter() - began - self.team.record_fused_rounds(outcome.rounds, vector))
         per_epoch = now.stage.steps_per_epoch
         for number in range(count):
             part = order.part(number * per_epoch, (number + 1) * per_epoch)
@@ -296,7 +299,7 @@ class Loop:
     def _due(self, step: int, end: int) -> NDArray[np.int64]:
         """Return the steps of the stage after which rounds are due, behind ``step`` and up to ``end``."""
         stage, steps = self._now.stage, []
-        while (step := stage.strategy.next_round(step, stage.steps_per_epoch, stage.steps)) <= end:
+        while (step := stage.next_round(step)) <= end:
             steps.append(step)
             if step == stage.steps:
                 break
@@ -309,11 +312,11 @@ class Loop:
         at = 0
         while at < order.steps:
             step = self._in_stage(self.tally.steps)
-            due = stage.strategy.next_round(step, stage.steps_per_epoch, stage.steps)
+            due = stage.next_round(step)
             end = min(at + due - step, order.steps)
-            if stage.strategy.talks_inside_steps:
+            if isinstance(stage.rule, GradientRule):
                 for number in range(at, end):
-                    losses[number] = self._talking_step(order.part(number, number + 1))
+                    losses[number] = self._synced_step(stage.rule, order.part(number, number + 1))
             else:
                 losses[at:end] = self._local_steps(order.part(at, end))
             at = end
@@ -326,27 +329,27 @@ class Loop:
         """Let the learner run alone."""
         at = self._in_stage(self.tally.steps)
         with self.clock.phase("compute"):
-            losses = self.learner.run(self.table, order, self._rates(at, at + order.steps), self.control).losses
+            losses = self._stepper.run(self.table, order, self._rates(at, at + order.steps), self.control).losses
         if len(losses) < order.steps:
             raise StoppedError
         self._count(order, losses)
         return losses
 
-    def _talking_step(self, order: Order) -> float:
+    def _synced_step(self, rule: GradientRule[Any], order: Order) -> float:
         """Take one step with a round between its gradient and its update."""
         if self.control.stop[0]:
             raise StoppedError
         at = self._in_stage(self.tally.steps)
         rate = float(self._rates(at, at + 1)[0])
         with self.clock.phase("compute"):
-            loss = self.learner.gradient(self.table, order, self._gradient)
+            loss = self._stepper.gradient(self.table, order, self._gradient)
         self._check_finite(loss)
         counts: float = order.examples
         if self.table.weights is not None and order.examples:  # the least there is to divide by, if they have none
             counts = max(float(weights_of(self.table.weights, order)[0]), _TINY)
-        self._now.stage.strategy.merge_gradient_(self.team, self._gradient, counts, self._now.memory)
+        rule.merge_gradient_(self.team, self._gradient, counts, self._now.state)
         with self.clock.phase("compute"):
-            loss += self.learner.apply(self._gradient, rate, int(order.global_rows[0]), self.team.size)
+            loss += self._stepper.apply(self._gradient, rate, int(order.global_rows[0]), self.team.size)
         self._check_finite(loss)
         self.control.progress[0] += 1
         self._count(order, np.array([loss]))
@@ -368,32 +371,36 @@ class Loop:
 
     def _round(self, *, last: bool) -> None:
         """Hold the round that is due, unless the workers are alike already."""
-        strategy = self._now.stage.strategy
-        if self._holds_rounds:
-            at = self._in_stage(self.tally.steps)
-            since = min(max(self._steps_since_round, 1), _STEPS_AVERAGED)
-            rate = float(self._rates(at - since, at).mean())
-            examples = self._examples_since_round
-            strategy.hold_round_(
-                RoundContext(self.team, self.learner, examples, rate, last, self._now.memory, self._now.helper)
-            )
-            if self.control.stop[0]:  # a merge that trains was stopped
-                raise StoppedError
-            self.tally.examples += self._now.helper.settle()
-            if not strategy.talks_inside_steps:
-                self.tally.rounds += 1
-                loss = self._loss_since_round / max(self._steps_since_round, 1)
-                self._tell(RoundHeld(self.team.rank, self.tally.rounds, self.tally.steps, loss))
+        rule = self._now.stage.rule
+        if isinstance(rule, LocalRule) and self._holds_rounds:
+            self._merge(rule, last=last)
+        elif self.team.size > 1 and len(self.learner.buffers):  # they come from local batches, unlike the parameters
+            self.team.mean_(self.learner.buffers, self._examples_since_round)
         self._loss_since_round, self._steps_since_round = 0.0, 0
         self._examples_since_round = 0
-        if last or not strategy.shared_memory:  # who does not wait for the others is not like them either
+        if last or not rule.needs.shared_memory:  # workers that do not wait for the others differ until the end
             self._last_round = self.tally.steps
+
+    def _merge(self, rule: LocalRule[Any], *, last: bool) -> None:
+        """Let the rule hold its round."""
+        at, services = self._in_stage(self.tally.steps), self._now.services
+        since = min(max(self._steps_since_round, 1), _STEPS_AVERAGED)
+        rate, examples = float(self._rates(at - since, at).mean()), self._examples_since_round
+        rule.hold_round_(RoundContext(self.team, self.learner, examples, rate, last, self._now.state, services))
+        if self.control.stop[0]:  # a merge that trains was stopped
+            raise StoppedError
+        self.tally.examples += services.pop_examples()
+        self.tally.rounds += 1
+        loss = self._loss_since_round / max(self._steps_since_round, 1)
+        self._tell(RoundHeld(self.team.rank, self.tally.rounds, self.tally.steps, loss))
 
     @property
     def _alike(self) -> bool:
         """Whether all workers have the same parameters."""
         return (
-            self.team.size == 1 or self._now.stage.strategy.talks_inside_steps or self._last_round == self.tally.steps
+            self.team.size == 1
+            or isinstance(self._now.stage.rule, GradientRule)
+            or self._last_round == self.tally.steps
         )
 
     def _measure_if_alike(self) -> None:
@@ -435,9 +442,9 @@ class Loop:
 
     def _end_early(self) -> None:
         """Hold the last round now, unless it has just been held."""
-        strategy = self._now.stage.strategy
-        if self._last_round < self.tally.steps or strategy.shared_memory or len(self.learner.buffers):
-            self._now.helper.epochs = len(self.tally.losses)
+        shared_memory = self._now.stage.rule.needs.shared_memory
+        if self._last_round < self.tally.steps or shared_memory or len(self.learner.buffers):
+            self._now.services.epochs = len(self.tally.losses)
             self._round(last=True)
 
     def _note_epoch(self, epoch: int, order: Order, losses: NDArray[np.float64]) -> None:

@@ -1,11 +1,14 @@
-"""What merges ask for besides vectors: validation scores, Fisher information, a second training."""
+"""What merges can ask for besides vectors: validation scores, Fisher information, a second training."""
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
+from numpy.typing import NDArray
 
 from manyhands.core.errors import DivergedError
-from manyhands.core.learner import Learner
+from manyhands.core.learner import FitLearner, Learner
 from manyhands.core.randomness import generator
 from manyhands.core.samples import Control, Order, Samples
 from manyhands.core.team import Team
@@ -17,8 +20,8 @@ from manyhands.training.plan import Plan
 _FISHER_ROWS = 1000
 
 
-class TrainingHelper:
-    """See `manyhands.core.strategy.Helper`.
+class RunServices:
+    """The services of one worker's run; see `manyhands.core.strategy.MergeServices`.
 
     Parameters
     ----------
@@ -31,13 +34,15 @@ class TrainingHelper:
     ----------
     epochs : int
         How many epochs the run has; fewer than planned if it ends early.
+    ensemble : ndarray of shape (n, size) or None
+        The parameters of all workers, if they are the run's result.
     """
 
     def __init__(
         self,
         plan: Plan,
         team: Team,
-        learner: Learner,
+        learner: Learner | FitLearner,
         table: Samples,
         schedule: BatchSampler,
         control: Control,
@@ -48,11 +53,22 @@ class TrainingHelper:
         self._validation = validation
         self._examples = 0
         self.epochs = plan.epochs
+        self.ensemble: NDArray[Any] | None = None
 
-    def settle(self) -> int:
-        """Return how many examples merges have gone through since the last call: their work counts, too."""
+    def pop_examples(self) -> int:
+        """Return how many examples merges have used since the last call."""
         used, self._examples = self._examples, 0
         return used
+
+    @property
+    def _stepper(self) -> Learner:
+        """The learner, for merges that train: plans have no others for learners that fit in one call."""
+        assert not isinstance(self._learner, FitLearner)
+        return self._learner
+
+    def keep_ensemble(self, members: NDArray[Any]) -> None:
+        """Make the networks with these parameters, shape (n, size), the run's result."""
+        self.ensemble = members
 
     def validate(self) -> tuple[float, float]:
         """Return loss and accuracy of the learner's present parameters on the validation rows."""
@@ -66,7 +82,7 @@ class TrainingHelper:
         Mean over rows of the squared gradient of log p(y | x), with y drawn from the network's own answer, as in
         Matena & Raffel 2022, eq. 2.
         """
-        learner, rng = self._learner, generator(self._plan.seed, f"fisher of worker {self._team.rank}")
+        learner, rng = self._stepper, generator(self._plan.seed, f"fisher of worker {self._team.rank}")
         rows = self._schedule.epoch(0).rows[:_FISHER_ROWS]
         out, squares = np.zeros_like(learner.parameters), np.zeros(learner.size)
         with self._team.clock.phase("merge"), self._team.watchdog_paused():
@@ -87,7 +103,7 @@ class TrainingHelper:
 
     def retrain(self, fraction: float) -> Vector:
         """Train once more from the run's start, on a part of this worker's rows; return those parameters."""
-        learner, plan, stage = self._learner, self._plan, self._plan.stages[-1]
+        learner, plan, stage = self._stepper, self._plan, self._plan.stages[-1]
         before = learner.state()
         learner.initialize(generator(plan.seed, "init"))
         # A draw without replacement: of the worker's share, or of all rows if the share changes from epoch to epoch.

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from manyhands.core.errors import DataError, ModelFileError, shown
-from manyhands.core.learner import Learner
+from manyhands.core.learner import Model
 from manyhands.data.columns import Names, names_of, reordered, say_positions
 from manyhands.data.dataset import Dataset, Examples, values_in
 from manyhands.data.labels import describe_labels, encode, read_labels
@@ -40,7 +40,7 @@ class TrainedModel:
 
     Attributes
     ----------
-    learner : Learner
+    learner : Model
         Holds the parameters.
     settings : MLPSettings
         Its network.
@@ -56,7 +56,7 @@ class TrainedModel:
         Name of the column that the labels were in.
     """
 
-    learner: Learner
+    learner: Model
     settings: MLPSettings
     scaling: Scaling
     classes: NDArray[Any]
@@ -187,7 +187,7 @@ class TrainedModel:
         write_whole(path, _in_one_order(save(tensors, metadata=description)))
 
 
-def model_of(learner: Learner, settings: MLPSettings, dataset: Dataset) -> TrainedModel:
+def model_of(learner: Model, settings: MLPSettings, dataset: Dataset) -> TrainedModel:
     """Return the model that a learner has become on a data set."""
     return TrainedModel(
         *(learner, settings, dataset.scaling, dataset.classes, dataset.name),

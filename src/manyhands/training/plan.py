@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from manyhands.core.checks import LARGEST, truth, whole
 from manyhands.core.errors import SettingsError
-from manyhands.core.strategy import Strategy
+from manyhands.core.strategy import GradientRule, LocalRule, Rule, Strategy
 from manyhands.core.types import Sharding
 from manyhands.data.dataset import Dataset
 from manyhands.data.partitioning import Partition, parse_partition
@@ -20,9 +20,8 @@ from manyhands.data.sampler import check_batch
 from manyhands.learners import LEARNERS
 from manyhands.learners.mlp.settings import MLPSettings, check_room, wider
 from manyhands.strategies import parse_strategy
-from manyhands.strategies.one_shot import OneShot
-from manyhands.strategies.sequential import Sequential
-from manyhands.teams.launch import check_team, in_job, job_size, processes_announced
+from manyhands.teams.job import check_started_once, is_member, job_size
+from manyhands.teams.registry import SOLO, check_team, kind_of
 from manyhands.training.auto import Asked, choose
 from manyhands.training.given import check_targets, read
 from manyhands.training.inputs import check_inputs
@@ -41,12 +40,12 @@ _PLAIN = (
 
 @dataclass(frozen=True)
 class PlannedStage:
-    """A part of a run, whole epochs, in which one strategy holds.
+    """Whole epochs of a run in which one rule holds.
 
     Attributes
     ----------
-    strategy
-        Which.
+    rule
+        The rule.
     first_epoch, epochs
         Where it begins, and how long it lasts.
     batch
@@ -57,7 +56,7 @@ class PlannedStage:
         Steps before it.
     """
 
-    strategy: Strategy
+    rule: Rule[Any]
     first_epoch: int
     epochs: int
     batch: int
@@ -68,6 +67,12 @@ class PlannedStage:
     def steps(self) -> int:
         """Optimizer steps of every worker in the stage."""
         return self.steps_per_epoch * self.epochs
+
+    def next_round(self, step: int) -> int:
+        """Return after how many steps of the stage the first round between steps, behind ``step``, is due."""
+        if isinstance(self.rule, LocalRule):
+            return self.rule.next_round(step, self.steps_per_epoch, self.steps)
+        return self.steps
 
 
 @dataclass(frozen=True)
@@ -137,13 +142,13 @@ class Plan:
 
     @cached_property
     def stages(self) -> tuple[PlannedStage, ...]:
-        """The strategies that hold one after the other, in whole epochs."""
+        """The stages of the strategy."""
         planned: list[PlannedStage] = []
         epoch = step = 0
-        for stage in self.strategy.stages(self.epochs, self.workers, self.schedule.first_decay(self.epochs)):
-            batch = min(self.batch * stage.batch_factor, self.rows)
+        for stage in self.strategy.stages(self.epochs, self.schedule.first_decay(self.epochs)):
+            batch = min(self.batch * stage.rule.batch_factor(self.workers), self.rows)
             steps_per_epoch = -(-self.rows // batch)
-            planned.append(PlannedStage(stage.strategy, epoch, stage.epochs, batch, steps_per_epoch, step))
+            planned.append(PlannedStage(stage.rule, epoch, stage.epochs, batch, steps_per_epoch, step))
             epoch += stage.epochs
             step += steps_per_epoch * stage.epochs
         return tuple(planned)
@@ -154,13 +159,13 @@ class Plan:
         at = stage.first_epoch + steps / stage.steps_per_epoch
         growth = stage.batch / self.batch
         place = self.workers, growth, stage.steps_per_epoch, stage.steps
-        factors = stage.strategy.rate_factors(steps, *place)
+        factors = stage.rule.rate_factors(steps, *place)
         return self.settings.learning_rate * self.schedule.factors(at, self.epochs) * factors
 
     @property
     def model_settings(self) -> MLPSettings:
         """The network that the run results in."""
-        joined = self.stages[-1].strategy.side_by_side and self.workers > 1
+        joined = self.strategy.needs.builds_ensemble and self.workers > 1
         return wider(self.settings, self.workers) if joined else self.settings
 
     @property
@@ -307,12 +312,12 @@ def make_plan(
     if automatic:
         chosen, asked = _choose(asked, dataset.rows, number, team, epochs, learner, division)
     else:
-        chosen = read(parse_strategy, strategy, "next_round", "strategy")
+        chosen = read(parse_strategy, strategy, "stages", "strategy")
     rule = None if stop is None else read(parse_stop, stop, "watch", "stop")
-    if isinstance(chosen, Sequential):
+    if chosen.needs.one_worker_only:
         if number != 1:
             raise SettingsError(f"the sequential strategy has one worker, not {number}; choose another strategy")
-        team = "solo"
+        team = SOLO
     check_team(team, number)
     _check_fit(dataset, chosen, team, shares is not None, sharding, convergence)
     if rule is not None and rule.validates and dataset.validation is None:
@@ -333,7 +338,7 @@ def make_plan(
         settings=asked.settings,
         batch=batch,
         epochs=epochs,
-        sharding="fixed" if shares is not None else sharding or chosen.sharding,
+        sharding="fixed" if shares is not None else sharding or _own_sharding(chosen),
         seed=seed,
         rows=dataset.rows,
         learner=learner,
@@ -360,11 +365,11 @@ def make_plan(
 
 def _alike_on_the_way(stage: PlannedStage) -> bool:
     """Tell whether the workers have the same parameters at the end of some epoch, before the last step of the stage."""
-    strategy, step = stage.strategy, 0
-    if strategy.talks_inside_steps or stage.epochs == 1:
+    step = 0
+    if isinstance(stage.rule, GradientRule) or stage.epochs == 1:
         return True
-    while not strategy.shared_memory:
-        step = strategy.next_round(step, stage.steps_per_epoch, stage.steps)
+    while not stage.rule.needs.shared_memory:
+        step = stage.next_round(step)
         if step >= stage.steps:
             break
         if step % stage.steps_per_epoch == 0:
@@ -389,7 +394,7 @@ def _check_words(seed: int, sharding: str | None, learner: str) -> None:
         raise SettingsError(f"the seed must be at least 0, not {seed}")
     if sharding not in (None, "global", "fixed"):
         raise SettingsError(f"unknown sharding {sharding!r}; choose global or fixed")
-    if learner not in LEARNERS:
+    if learner not in tuple(LEARNERS):  # whatever it is, hashable or not
         raise SettingsError(f"unknown learner {learner!r}; choose one of {', '.join(LEARNERS)}")
 
 
@@ -397,14 +402,13 @@ def _check_fit(
     dataset: Dataset, strategy: Strategy, team: str, shares: bool, sharding: Sharding | None, convergence: bool
 ) -> None:
     """Check that strategy, team, data and shares go together."""
-    if strategy.shared_memory and team == "mpi":
+    if strategy.needs.shared_memory and not kind_of(team).shared_memory:
         raise SettingsError(
-            f"{strategy.name} needs workers that share memory, and the processes of the team mpi do not; "
-            "use --team threads"
+            f"{strategy.name} needs workers that share memory, and those of the team {team} do not; use --team threads"
         )
-    if strategy.validates and dataset.validation is None:
+    if strategy.needs.uses_validation and dataset.validation is None:
         raise SettingsError(f"{strategy.name} looks at validation rows, and the data set has none; {_ADD_VALIDATION}")
-    if convergence and strategy.shared_memory:
+    if convergence and strategy.needs.shared_memory:
         raise SettingsError(
             f"the workers of {strategy.name} are alike at the end only: there is nothing to measure on the way "
             "(--convergence, --target)"
@@ -435,8 +439,13 @@ def rows_needed(
     return (
         "fixed"
         if learner == "published"
-        else sharding or read(parse_strategy, strategy, "next_round", "strategy").sharding
+        else sharding or _own_sharding(read(parse_strategy, strategy, "stages", "strategy"))
     )
+
+
+def _own_sharding(strategy: Strategy) -> Sharding:
+    """Return which rows a worker sees unless the user says otherwise."""
+    return "fixed" if strategy.needs.fixed_shards else "global"
 
 
 def rows_validated(
@@ -447,7 +456,9 @@ def rows_validated(
     """Return how many validation rows to load: those that are wanted, or enough if strategy or rule look at any."""
     several = [strategies] if isinstance(strategies, str) or not isinstance(strategies, Sequence) else strategies
     needed = any(
-        read(parse_strategy, each, "next_round", "strategy").validates for each in several if not is_automatic(each)
+        read(parse_strategy, each, "stages", "strategy").needs.uses_validation
+        for each in several
+        if not is_automatic(each)
     )
     needed = needed or (stop is not None and read(parse_stop, stop, "watch", "stop").validates)
     return "auto" if wanted is None and needed else wanted
@@ -455,12 +466,8 @@ def rows_validated(
 
 def _number_of_workers(team: str, workers: int | None) -> int:
     """Return the number of workers, which in an MPI job is the number of its processes."""
-    if team == "threads" and processes_announced() > 1:
-        raise SettingsError(
-            f"{processes_announced()} processes have been started (by mpiexec or srun), and each of them would do the "
-            f"same with the team {team}; add --team mpi, or start a single one without mpiexec"
-        )
-    size = job_size() if team == "mpi" else None
+    check_started_once(team)
+    size = job_size() if is_member(team) else None
     if size is not None and workers not in (None, size):
         raise SettingsError(
             f"this MPI job has {size} process{'es' if size > 1 else ''}, but {workers} workers were asked for; start "
@@ -479,7 +486,7 @@ def _as_published(
     others: tuple[object, ...],
 ) -> tuple[Sharding, int]:
     """Return sharding and global batch of the learner `published`, whose rules are those of its paper."""
-    if strategy not in (OneShot(), Sequential()):
+    if strategy.name not in ("one-shot", "sequential"):
         raise SettingsError(
             f"the learner published trains alone from beginning to end, so it cannot follow {strategy.name}; "
             "choose one-shot or sequential"
@@ -507,7 +514,7 @@ def _check_order(strategy: Strategy, learner: str, first_epoch: int, shuffle: bo
         raise SettingsError(f"the number of the first epoch must be 0 or larger, not {first_epoch}")
     if learner == "published" and (first_epoch or not shuffle):
         raise SettingsError("the learner published shuffles by itself, and begins with epoch 0")
-    if not shuffle and strategy.passes > 1:
+    if not shuffle and strategy.needs.passes > 1:
         raise SettingsError(
             f"{strategy.name} draws a part of the rows in every epoch: without shuffling it would always be the same"
         )
@@ -516,7 +523,7 @@ def _check_order(strategy: Strategy, learner: str, first_epoch: int, shuffle: bo
 def _check_room(plan: Plan, dataset: Dataset) -> None:
     """Check that the networks of all workers of this process, or of a job that it starts, fit into memory."""
     outputs = len(dataset.classes) if dataset.train.targets is None else dataset.train.targets.shape[1]
-    here = 1 if plan.team == "mpi" and in_job() else plan.workers
+    here = 1 if is_member(plan.team) else plan.workers
     rows = -(-max(stage.batch for stage in plan.stages) // plan.workers)
     check_room(plan.settings, dataset.features, outputs, here, rows)
     if plan.model_settings is not plan.settings:

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from manyhands.core.errors import DivergedError, SettingsError
-from manyhands.core.learner import Learner
+from manyhands.core.learner import FitLearner, Learner, Model
 from manyhands.core.randomness import generator
 from manyhands.core.samples import Control
 from manyhands.core.strategy import Strategy
@@ -30,7 +30,9 @@ from manyhands.runtime.affinity import warn_if_oversubscribed
 from manyhands.runtime.memory import memory_errors_explained
 from manyhands.teams.agreement import calling_off, together
 from manyhands.teams.exit_hooks import report_uncaught_errors
-from manyhands.teams.launch import alone, in_job, launch, prepare, share
+from manyhands.teams.job import all_gather_texts, is_member, needs_job
+from manyhands.teams.launch import launch, prepare
+from manyhands.teams.registry import kind_of
 from manyhands.training.clock import PhaseClock, slowest
 from manyhands.training.evaluation import evaluate
 from manyhands.training.events import Listener
@@ -96,7 +98,7 @@ def run(
     KeyboardInterrupt
         On Ctrl-C; all workers have ended then.
     """
-    if plan.team == "mpi" and not in_job():
+    if needs_job(plan.team):
         if start is not None:
             raise SettingsError("a run that starts processes of its own begins at random: use threads, or mpiexec")
         with Runner(dataset) as runner:
@@ -113,7 +115,7 @@ def run(
         def work(team: Team) -> _Outcome:
             return _work(team, plan, dataset, controls[team.rank], clocks[team.rank], launched, listeners, start)
 
-        slowest_of = min if alone(plan.team) else max  # of an MPI job, this process sees its own steps only
+        slowest_of = max if kind_of(plan.team).processes else min  # of an MPI job, this process sees its own steps only
         tick = None if progress is None else lambda: progress(slowest_of(int(each.progress[0]) for each in controls))
         outcomes = launch(plan.team, clocks, controls, work, tick, pinned=plan.placement.pin)
         if not np.isfinite(outcomes[0].learner.parameters).all():  # on every process alike: they are merged
@@ -122,7 +124,7 @@ def run(
             dataset.check_unchanged()  # before the test rows are looked at, and after
             score = outcomes[0].evaluated(dataset) if outcomes[0].rank == 0 else 0.0
             dataset.check_unchanged()
-            texts = share(plan.team, [json.dumps(outcome.report(score)) for outcome in outcomes])
+            texts = all_gather_texts(plan.team, [json.dumps(outcome.report(score)) for outcome in outcomes])
     return _result(plan, dataset, outcomes[0].learner, [json.loads(text) for text in texts])
 
 
@@ -154,7 +156,7 @@ class Runner:
 
     def run(self, plan: Plan, progress: Progress | None = None, listeners: Sequence[Listener] = ()) -> TrainingResult:
         """Carry out a plan; see `run`."""
-        if plan.team != "mpi" or in_job():
+        if not needs_job(plan.team):
             return run(plan, self.dataset, progress=progress, listeners=listeners)
         if plan.workers not in self._jobs:
             from manyhands.training.jobs.client import Job
@@ -164,7 +166,7 @@ class Runner:
         return self._jobs[plan.workers].run(plan, progress, listeners)
 
 
-def _result(plan: Plan, dataset: Dataset, learner: Learner, reports: Sequence[dict[str, Any]]) -> TrainingResult:
+def _result(plan: Plan, dataset: Dataset, learner: Model, reports: Sequence[dict[str, Any]]) -> TrainingResult:
     """Make one result of what all workers report."""
     tallies = [Tally(**report["tally"]) for report in reports]
     return TrainingResult(
@@ -186,7 +188,7 @@ class _Outcome:
     """One worker's end."""
 
     rank: int
-    learner: Learner
+    learner: Model
     tally: Tally
     bytes_sent: int
     clock: PhaseClock
@@ -206,7 +208,7 @@ class _Outcome:
         }
 
 
-def _make_learner(plan: Plan, dataset: Dataset, rank: int) -> Learner:
+def _make_learner(plan: Plan, dataset: Dataset, rank: int) -> Learner | FitLearner:
     targets = dataset.train.targets
     outputs = len(dataset.classes) if targets is None else targets.shape[1]
     return make_learner(plan.learner, plan.settings, dataset.features, outputs, rank=rank, seed=plan.seed)
@@ -215,7 +217,7 @@ def _make_learner(plan: Plan, dataset: Dataset, rank: int) -> Learner:
 def _prepare(plan: Plan, dataset: Dataset) -> None:
     """Compile everything before any clock starts."""
     learner = _make_learner(plan, dataset, 0)
-    plain = plan.stop is None and all(stage.strategy.plain for stage in plan.stages)
+    plain = plan.stop is None and all(rule.fusable for rule in plan.strategy.rules)
     others = [] if plain else [np.dtype(np.float64)]  # scores, weights and losses are added in double precision
     prepare(plan.team, plan.workers, [learner.dtype, *others], lambda: learner.prepare(dataset.train))
 
@@ -242,7 +244,7 @@ def _work(
 
     def schedule_for(stage: PlannedStage) -> BatchSampler:
         place = plan.rows, stage.batch, team.rank, team.size, plan.sharding, plan.seed, dataset.first_row
-        return BatchSampler(*place, stage.strategy.passes, share, plan.first_epoch, plan.shuffle)
+        return BatchSampler(*place, stage.rule.needs.passes, share, plan.first_epoch, plan.shuffle)
 
     held_out = dataset.test if plan.convergence else None
     loop = Loop(
@@ -257,7 +259,7 @@ def _work(
         team.broadcast_(learner.parameters)
         if len(learner.buffers):
             team.broadcast_(learner.buffers)
-    if plan.strategy.own_starts and team.rank and start is None:
+    if plan.strategy.needs.independent_init and team.rank and start is None:
         learner.initialize(generator(plan.seed, f"init of worker {team.rank}"))
     team.barrier()
     clock.forget("communicate", "merge")
@@ -380,7 +382,7 @@ def train(
 
 def warn_if_oversubscribed_here(workers: int, team: str) -> None:
     """Say so if this machine has far fewer cores than workers; those of a job that others started may be on several."""
-    if team != "mpi" or not in_job():
+    if not is_member(team):
         warn_if_oversubscribed(workers)
 
 

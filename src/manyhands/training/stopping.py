@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from manyhands.core import grammar
 from manyhands.core.errors import SettingsError
-from manyhands.core.learner import Learner
+from manyhands.core.learner import Model
 from manyhands.core.samples import Samples
 from manyhands.core.team import Team
 from manyhands.core.types import Vector
@@ -50,7 +50,7 @@ class Epoch:
     """
 
     team: Team
-    learner: Learner
+    learner: Model
     loss: float
     examples: int
     alike: bool = False

@@ -358,8 +358,8 @@ def test_tiles_and_blas_agree_for_any_shape(rows, features, classes, hidden):
     table = random_table(rng, rows, features, classes, np.float32)
     learner = started(MLPSettings(tuple(hidden), "tanh"), features, classes)
     gradients = []
-    for tiled in (learner._network.tiled, False):
-        learner._network = learner._network._replace(tiled=tiled)
+    for tiled in (learner._adapter.network.tiled, False):
+        learner._adapter.network = learner._adapter.network._replace(tiled=tiled)
         gradients.append(np.zeros(learner.size, np.float32))
         learner.gradient(table, order_of(range(rows)), gradients[-1])
     np.testing.assert_allclose(gradients[0], gradients[1], atol=2e-6)

@@ -12,8 +12,9 @@ from pathlib import Path
 import pytest
 
 from manyhands.core.errors import OutputError, SettingsError
-from manyhands.studies.base.pool import check_pool, map_unordered, on_first
+from manyhands.studies.base.pool import check_pool, map_unordered
 from manyhands.teams import mpi_environment
+from manyhands.teams.job import on_rank_0
 
 LIMIT = 15.0
 """Seconds within which a job must have ended after one of its tasks has failed."""
@@ -269,7 +270,7 @@ def all_parts(folder, rank):
     in_job(folder / "long", rank, range(6), lambda task: "x" * 100_000 * task)
     # The first task, rank 0's or another's, lasts until all others are done.
     in_job(folder / "dynamic", rank, range(9), lambda task: wait_for_others(folder / "dynamic") if task == 0 else "")
-    on_first("mpi", lambda: note(folder / "first", f"rank {rank}") or time.sleep(0.5))
+    on_rank_0("mpi", lambda: note(folder / "first", f"rank {rank}") or time.sleep(0.5))
     note(folder / "first", f"end {rank}")
     for workers in (None, 3, 2):
         try:

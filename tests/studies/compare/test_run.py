@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from manyhands.core.errors import DataError, ManyhandsError, SettingsError
-from manyhands.data.split import head, resplit
+from manyhands.data.resplit import head, resplit
 from manyhands.records.laws import fit_amdahl, fit_scalability
 from manyhands.records.seal import unsealed
 from manyhands.records.statistics import DEFAULT_MARGIN, ratio_interval, verdict

@@ -381,7 +381,7 @@ class TestPossible:
             *((200, 1), (200, 2), (200, 4), (3, 1), (3, 2), (1, 1)),
         ]
         assert outcome.settings["skipped"] == ["batch 3", "batch 1"]
-        assert "as every worker needs a row of a batch: batch 3, batch 1." in " ".join(
+        assert "as every worker needs a sample of each batch: batch 3, batch 1." in " ".join(
             module.networks_text(outcome).split()
         )
 

@@ -33,9 +33,9 @@ class TestMinibatch:
         lines = replication_text(outcome).splitlines()
         begin = lines.index("accuracy on each random split, %")
         listed = {}
-        for line in lines[begin + 1 : begin + 6]:
+        for line in lines[begin + 3 : begin + 8]:
             strategy, workers, *scores = line.split()
-            listed[strategy, int(workers.removeprefix("n="))] = scores
+            listed[strategy, int(workers)] = scores
         expected = {}
         for record in outcome.runs:
             expected.setdefault((record["strategy"], record["workers"]), []).append(f"{100 * record['accuracy']:.2f}")

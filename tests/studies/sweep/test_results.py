@@ -148,22 +148,14 @@ class TestText:
     def test_all_of_it(self):
         text = sweep_text(sweep(*THREE)).splitlines()
         # Two values whose distance is d: half the interval is 12.706 / 2 * d.
-        assert text[:6] == [
-            "                                                here        published (MIPRO 2021)",
-            "hidden  epochs  time s  validation %  test %  impact    time s  accuracy %  impact",
-            "----------------------------------------------------------------------------------",
-            "    50      50   2.000  91.00 ±12.71   82.00   45.50      7.21       85.90   11.91 <-",
-            "    50      65   5.000   93.00 ±0.00   88.00   18.60      9.23       87.26    9.46",
-            "128-64      50   8.000  98.00 ±12.71   95.00   12.25",
+        assert [line.split() for line in text[3:6]] == [
+            ["50", "50", "2.000", "91.00", "±12.71", "82.00", "45.50", "7.21", "85.90", "11.91", "<"],
+            ["50", "65", "5.000", "93.00", "±0.00", "88.00", "18.60", "9.23", "87.26", "9.46"],
+            ["128-64", "50", "8.000", "98.00", "±12.71", "95.00", "12.25"],
         ]
         assert f"best: {sweep(*THREE).reason} " in " ".join(" ".join(text).split())
 
-    def test_published_numbers_stand_beside_equal_classifiers_only(self):
-        lines = sweep_text(sweep(*THREE)).splitlines()
-        assert lines[0].split("    ")[-1].strip() == "published (MIPRO 2021)"
-        first, second, third = lines[3:6]
-        assert len(first.split()) > len(third.split())
-        assert len(second.split()) == len(third.split()) + 3
+    def test_published_numbers_are_explained(self):
         assert "Published times: a six-core Intel i7-9750H" in sweep_text(sweep(*THREE))
 
     def test_without_an_equal_classifier_nothing_is_said_of_them(self):
@@ -172,28 +164,20 @@ class TestText:
 
     def test_best_is_marked_once(self):
         text = sweep_text(sweep(*THREE))
-        [line] = [line for line in text.splitlines() if line.endswith(" <-")]
+        [line] = [line for line in text.splitlines() if line.endswith(" <")]
         assert line.split()[:2] == ["50", "50"]
 
     @pytest.mark.parametrize("on", ["validation", "test"])
     @pytest.mark.parametrize("target", [None, 0.5, 1.0])
-    def test_no_line_is_longer_than_100_columns(self, on, target):
+    def test_no_line_is_longer_than_80_columns(self, on, target):
         many = [session(row["hidden"], row["epochs"], 0.001, 0.5, side_by_side=2) for row in THREE]
         for sessions in (THREE, many):
             found = sweep(*sessions, chosen_on=on, interrupted=True, target=target, s1=1e-7, s2=123456.789)
-            assert max(map(len, sweep_text(found).splitlines())) <= 100
+            assert max(map(len, sweep_text(found).splitlines())) <= 80
 
     def test_not_even_with_many_layers_and_days(self):
         many = [session((2048, 1024, 512, 128), 10_000, 864_000.123, 0.99, side_by_side=2) for _ in range(2)]
-        assert max(map(len, sweep_text(sweep(*THREE, *many)).splitlines())) <= 100
-
-    def test_columns_are_aligned(self):
-        found = sweep(*THREE, session((4,), 1000, 0.0001, 0.95), session((100,), 75, 12345.0, 0.95))
-        lines = sweep_text(found).splitlines()
-        header = lines[1]
-        for name in ("hidden", "epochs", "validation %"):
-            end = header.index(name) + len(name)
-            assert all(line[end : end + 2].strip() == "" and line[end - 1] != " " for line in lines[3:8]), name
+        assert max(map(len, sweep_text(sweep(*THREE, *many)).splitlines())) <= 80
 
     def test_interrupted(self):
         assert "Interrupted: only finished sessions are counted." in sweep_text(sweep(*THREE, interrupted=True))

@@ -22,7 +22,7 @@ from threadpoolctl import threadpool_limits
 import manyhands.studies.sweep.run as module
 from manyhands.core.errors import DataError, ManyhandsError, SettingsError
 from manyhands.data.catalog import DataRequest, load
-from manyhands.data.split import resplit
+from manyhands.data.resplit import resplit
 from manyhands.records.runs import SECONDS
 from manyhands.records.seal import unsealed
 from manyhands.studies.sweep.request import SweepRequest
@@ -148,7 +148,9 @@ class TestChoice:
     def test_is_made_on_validation_rows(self, alone):
         assert alone.settings["chosen_on"] == "validation"
         assert alone.settings["data"]["validation_rows"] == 239  # a sixth of 1,437
-        assert "chosen on validation rows, training rows that are not trained on" in " ".join(sweep_text(alone).split())
+        assert "chosen on validation samples, which are training samples held out" in " ".join(
+            sweep_text(alone).split()
+        )
 
     def test_test_rows_have_no_influence(self, alone, rows):
         """Permuted labels make the test rows worthless, and change nothing but the accuracy on them."""
@@ -228,7 +230,7 @@ class TestChoice:
         sentence = f"no classifier reaches 100 % on the validation rows; the highest is {highest:.2f} %"
         assert found.reason == sentence
         assert f"best: {sentence} " in " ".join(sweep_text(found).split())
-        assert " <-" not in sweep_text(found)
+        assert " <\n" not in sweep_text(found)
 
 
 class TestSideBySide:

@@ -41,6 +41,8 @@ if not Path("/proc/self/environ").exists():
 MARK = "MANYHANDS_TEST_MARK"
 FOREVER = 10**7
 """Epochs: more than anybody waits for."""
+SOON = 30
+"""Seconds within which whatever ends has ended, also on a busy machine: far less than it would take of itself."""
 
 PROGRAM = """
 import os, runpy, signal
@@ -123,7 +125,7 @@ def until(condition, seconds, what):
 
 def nothing_left(mark):
     """Check that no process with the mark lives on; those that are just being ended may need a moment."""
-    until(lambda: not family(mark), 3, lambda: f"these are left: {family(mark)}")
+    until(lambda: not family(mark), SOON, lambda: f"these are left: {family(mark)}")
 
 
 def kill_family(mark):
@@ -301,7 +303,7 @@ class TestEvents:
         began = time.monotonic()
         with pytest.raises(ZeroDivisionError, match="the listener is unhappy"), Job(2, blobs) as job:
             job.run(plan_for(blobs, 2, epochs=FOREVER), None, [listener])
-        assert time.monotonic() - began < 20
+        assert time.monotonic() - began < SOON
         nothing_left(mark)
         assert list(memory.iterdir()) == []
 
@@ -451,7 +453,7 @@ class Deed:
 
     def _look(self, job, steps):
         if self.done is not None:
-            assert time.monotonic() - self.done < 12, "the job does not end"
+            assert time.monotonic() - self.done < SOON, "the job does not end"
         elif steps > 3:
             self.do(job)
             self.done = time.monotonic()
@@ -476,7 +478,7 @@ class TestViolence:
         deed = Deed(lambda job: os.kill(job._pids[1] if whom == "worker" else job._process.pid, how))
         with pytest.raises(ManyhandsError, match=words) as caught:
             deed.to(blobs, 3, strategy)
-        assert time.monotonic() - deed.done < 10
+        assert time.monotonic() - deed.done < SOON
         assert isinstance(caught.value, WorkerLost) == (whom == "worker")
         nothing_left(mark)
         assert list(memory.iterdir()) == []
@@ -536,9 +538,7 @@ class TestViolence:
         time.sleep(1.5)
         assert {int(worker) for worker in workers} <= set(family(mark))
         os.kill(int(holder), signal.SIGKILL)
-        released = time.monotonic()
-        until(lambda: not family(mark), 10, lambda: family(mark))
-        assert time.monotonic() - released < 10
+        until(lambda: not family(mark), SOON, lambda: family(mark))
         assert not Path(folder).exists()
 
 
@@ -573,9 +573,9 @@ class Program:
     def said(self):
         return self._said.read_text()
 
-    def workers(self, count, seconds=60):
+    def workers(self, count):
         """Return the numbers of the workers' processes, by rank, when all of them train."""
-        until(lambda: self._train(count) or self.process.poll() is not None, seconds, self.said)
+        until(lambda: self._train(count) or self.process.poll() is not None, 60, self.said)
         assert self.process.poll() is None, self.said()
         return self._pids
 
@@ -594,13 +594,13 @@ class Program:
         self._pids = [worker["pid"] for worker in json.loads((self.folder / "ready.json").read_text())]
         return len(self._pids) == count and open_cells(self.folder, count)[:count, 0].min() > 0
 
-    def end(self, seconds=10):
+    def end(self):
         """Wait for the end; return seconds and status. There must be no process and no file then."""
         began = time.monotonic()
         try:
-            self.process.wait(seconds)
+            self.process.wait(SOON)
         except subprocess.TimeoutExpired:
-            pytest.fail(f"still there after {seconds} s: {family(self.mark)}\n{self.said()}")
+            pytest.fail(f"still there after {SOON} s: {family(self.mark)}\n{self.said()}")
         took = time.monotonic() - began
         nothing_left(self.mark)
         assert self.folder is None or not self.folder.exists()
@@ -682,8 +682,7 @@ def strike(folder, mark, kind, way, strategy, rank, delay):
     ],
 )
 def test_a_worker_is_lost(tmp_path, mark, kind, way, strategy, rank):
-    seconds, _ = strike(tmp_path, mark, kind, way, strategy, rank, 1.0)
-    assert seconds < 10
+    strike(tmp_path, mark, kind, way, strategy, rank, 1.0)
 
 
 @pytest.mark.slow
@@ -719,7 +718,7 @@ def test_the_user_ends_the_run(tmp_path, mark, number, status, word):
     with self_launched(tmp_path, mark, "periodic:1epoch") as running:
         running.workers(3)
         running.process.send_signal(number)
-        assert running.end(8)[1] == status
+        assert running.end()[1] == status
     assert running.said().splitlines()[-1] == f"manyhands train: {word}"
     assert "Traceback" not in running.said()
 
@@ -770,7 +769,7 @@ def test_a_user_who_insists_need_not_wait_and_nothing_is_left(tmp_path, mark, me
         for _ in range(2):
             running.send_signal(number)
             time.sleep(0.3)
-        assert running.wait(10) == 128 + number
+        assert running.wait(SOON) == 128 + number
     nothing_left(mark)
     assert list(memory.iterdir()) == []
 

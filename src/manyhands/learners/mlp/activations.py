@@ -1,6 +1,6 @@
-"""The compiled activations of the wide form, with their slopes, and dropout.
+"""The compiled activations of the full variant, with their slopes, and dropout.
 
-Unlike in the narrow form, f'(Z) is computed together with A = f(Z) and kept: GELU and SiLU cannot be undone. Dropout
+Unlike in the basic variant, f'(Z) is computed together with A = f(Z) and kept: GELU and SiLU cannot be undone. Dropout
 (Srivastava et al. 2014) multiplies both by 0 or 1 / (1 - p), so that nothing else has to know of it. Who takes part is
 a function of (seed, step, layer, row, neuron) and of nothing else: it is the same for every number of workers, whoever
 has the row.
@@ -205,7 +205,7 @@ def drop_out(
             s[j] *= factor
 
 
-def respond(
+def apply_activation(
     slopes: Any,
     network: Network,
     work: Work,
@@ -232,11 +232,11 @@ def respond(
     step, learns
         Number of the step, and whether it is one: in predictions all neurons take part.
     """
-    raise NotImplementedError("respond can be called from compiled code only")
+    raise NotImplementedError("apply_activation can be called from compiled code only")
 
 
-@overload(respond, splice=True)
-def _respond(
+@overload(apply_activation, splice=True)
+def _apply_activation(
     slopes: Any,
     network: Any,
     work: Any,
@@ -248,7 +248,7 @@ def _respond(
     step: Any,
     learns: Any,
 ) -> Callable[..., None]:
-    def narrow(
+    def basic(
         slopes: Any,
         network: Network,
         work: Work,
@@ -263,7 +263,7 @@ def _respond(
         at, width = work.starts[layer], network.widths[layer]
         activate(network.activation, work.values, at, count, width, network.real_widths[layer])
 
-    def wide(
+    def full(
         slopes: Any,
         network: Network,
         work: Work,
@@ -293,7 +293,7 @@ def _respond(
         if learns and network.drop_below != 0:
             drop_out(network, work, layer, rows, first_row, first, count, step)
 
-    return narrow if isinstance(slopes, types.NoneType) else wide
+    return basic if isinstance(slopes, types.NoneType) else full
 
 
 def times_slopes(slopes: Any, network: Network, work: Work, layer: int, count: int) -> None:
@@ -303,14 +303,14 @@ def times_slopes(slopes: Any, network: Network, work: Work, layer: int, count: i
 
 @overload(times_slopes, splice=True)
 def _times_slopes(slopes: Any, network: Any, work: Any, layer: Any, count: Any) -> Callable[..., None]:
-    def narrow(slopes: Any, network: Network, work: Work, layer: int, count: int) -> None:
+    def basic(slopes: Any, network: Network, work: Work, layer: int, count: int) -> None:
         at = work.starts[layer]
         times_slope(network.activation, work.values, work.deltas, at, count * network.widths[layer])
 
-    def wide(slopes: Any, network: Network, work: Work, layer: int, count: int) -> None:
+    def full(slopes: Any, network: Network, work: Work, layer: int, count: int) -> None:
         at, size = work.starts[layer], count * network.widths[layer]
         d, s = work.deltas[at : at + size], work.slopes[at : at + size]
         for i in range(size):
             d[i] *= s[i]
 
-    return narrow if isinstance(slopes, types.NoneType) else wide
+    return basic if isinstance(slopes, types.NoneType) else full

@@ -1,8 +1,8 @@
 """What the kernels work on: the network's shape, the update rule, memory for a batch, a table with its order.
 
-There are two forms of the kernel, as types decide what is compiled. The narrow one has what most runs need: softmax
-over one class per row, scikit-learn's activations, SGD and Adam. The wide one has the whole space of networks, and
-takes longer to compile. Who has `Work.slopes` gets the wide one.
+There are two variants of the kernel, as types decide what is compiled. The basic one has what most runs need: softmax
+over one class per row, scikit-learn's activations, SGD and Adam. The full one has the whole space of networks, and
+takes longer to compile. Arguments that have `Work.slopes` select the full one.
 """
 
 from __future__ import annotations
@@ -37,9 +37,9 @@ class Network(NamedTuple):
     activation: int
     """IDENTITY to SOFTSIGN."""
     relu_at_once: bool
-    """Whether biases are added and negative values cut off in one pass: RELU, in the narrow form."""
+    """Whether biases are added and negative values cut off in one pass: RELU, in the basic variant."""
     loss: int
-    """CROSS_ENTROPY to POISSON; the narrow form knows the first only."""
+    """CROSS_ENTROPY to POISSON; the basic variant knows the first only."""
     drop_below: int
     """0, or what 32 random bits must reach for a hidden neuron to take part."""
     drop_scale: Any
@@ -91,9 +91,9 @@ class Work(NamedTuple):
     every: Any
     """int64 (any,): 0, 1, 2, ...: for products that leave nothing out."""
     mass: Any
-    """float64 (1,): in the wide form, the sum of the batch's weights."""
+    """float64 (1,): in the full variant, the sum of the batch's weights."""
     slopes: Any
-    """Flat, laid out like `values`: f'(Z), with the dropout in it; None in the narrow form."""
+    """Flat, laid out like `values`: f'(Z), with the dropout in it; None in the basic variant."""
 
 
 class Batches(NamedTuple):
@@ -110,9 +110,9 @@ class Batches(NamedTuple):
     bounds: Any
     global_rows: Any
     targets: Any
-    """In the wide form, (rows, outputs) of the vectors' dtype, or no rows: then the labels are meant. Else None."""
+    """In the full variant, (rows, outputs) of the vectors' dtype, or no rows: then the labels are meant. Else None."""
     weights: Any
-    """In the wide form, (rows,) of the vectors' dtype, or none: then all rows count alike. Else None."""
+    """In the full variant, (rows,) of the vectors' dtype, or none: then all rows count alike. Else None."""
     first_row: int
     """Number of the table's first row, among those of all processes."""
 
@@ -127,7 +127,7 @@ class Course(NamedTuple):
     steps_taken: Any
     """int64 (1,): the optimizer's step count, which goes on counting."""
     constants: Any
-    """(CONSTANTS,) of the vectors' dtype: what `optimizers.resolve` has found for the present step."""
+    """(CONSTANTS,) of the vectors' dtype: what `optimizers.set_constants` has found for the present step."""
     momenta: Any
     """float64 (1,): NAdam's product of momenta."""
     losses: Any

@@ -24,7 +24,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from manyhands.learners.mlp.activations import respond, times_slopes
+from manyhands.learners.mlp.activations import apply_activation, times_slopes
 from manyhands.learners.mlp.blas import matrix_product
 from manyhands.learners.mlp.elementwise import add_bias, add_bias_relu, gather
 from manyhands.learners.mlp.kernel_args import (
@@ -42,8 +42,8 @@ from manyhands.learners.mlp.kernel_args import (
     Vectors,
     Work,
 )
-from manyhands.learners.mlp.losses import judge, mass_of
-from manyhands.learners.mlp.optimizers import resolve_all, update_range
+from manyhands.learners.mlp.losses import loss_or_outputs, mass_of
+from manyhands.learners.mlp.optimizers import step_constants, update_range
 from manyhands.learners.mlp.tiles import HEIGHTS, WIDEST, backward_product, forward_product
 from manyhands.runtime.fp_mode import flush_denormals, restore_denormals
 from manyhands.runtime.jit import compiled, inline_ir, inlined
@@ -71,7 +71,9 @@ def forward(
             continue
         add_bias(work.values, at, rows, width, params, network.bias_at[layer])
         if layer < layers - 1:
-            respond(work.slopes, network, work, layer + 1, batches.rows, batches.first_row, begin, rows, step, learns)
+            apply_activation(
+                work.slopes, network, work, layer + 1, batches.rows, batches.first_row, begin, rows, step, learns
+            )
 
 
 @inlined
@@ -172,7 +174,7 @@ def piece_of(network: Network, rule: Rule, layer: int, computes: bool, fused: bo
 
 
 @inline_ir
-def look(
+def forward_and_loss(
     vectors: Vectors, network: Network, work: Work, batches: Batches, begin: int, count: int, step: int, out: Any
 ) -> float:
     """Go forward with ``count`` > 0 rows; return their mean loss with D_L in ``work``, or write outputs.
@@ -181,11 +183,11 @@ def look(
     """
     gather(batches, work, begin, count)
     forward(vectors.params, network, work, batches, begin, count, step, len(out) == 0)
-    return judge(work.slopes, network, work, batches, begin, count, out)
+    return loss_or_outputs(work.slopes, network, work, batches, begin, count, out)
 
 
 @inline_ir
-def go_through(
+def backward_and_update(
     vectors: Vectors,
     network: Network,
     rule: Rule,
@@ -259,8 +261,8 @@ def run(
     in single precision over pieces of other sizes). One entry for everything: what is compiled
     twice costs a first run twice.
 
-    Returns how many steps were done (fewer after ``course.stop``, or when a loss is not finite), or minus the answer
-    of `synchronization.wait` if another worker was lost.
+    Returns how many steps were done (fewer after ``course.stop``, or when a loss is not finite), or minus the result
+    of `shared_reduce.wait` if another worker was lost.
     """
     before = flush_denormals()
     lost, done, held = 0, 0, 0
@@ -272,7 +274,7 @@ def run(
         count = batches.bounds[step + 1] - begin
         loss = 0.0
         if does & (GRADIENT | PREDICTION) and count > 0:
-            loss = look(vectors, network, work, batches, begin, count, course.steps_taken[0], out)
+            loss = forward_and_loss(vectors, network, work, batches, begin, count, course.steps_taken[0], out)
             course.losses[step] = loss
             if not math.isfinite(loss):
                 done += 1
@@ -283,7 +285,7 @@ def run(
         if updates:
             course.steps_taken[0] += 1
             number, global_rows = course.steps_taken[0], batches.global_rows[step]
-            resolve_all(work.slopes, rule, course.rates[step], number, global_rows, course)
+            step_constants(work.slopes, rule, course.rates[step], number, global_rows, course)
         course.seen[0] += count
         talks = does & ROUND or (held < len(course.due) and step + 1 == course.due[held])
         # Phase 0 computes the gradient and, in a local step, updates with it. Then comes the round, of parameters or
@@ -308,7 +310,7 @@ def run(
                 lost = arrive_and_wait(meeting)
                 if lost != 0:
                     break
-            squares += go_through(  # part by part: the same sum, whoever has made the parts
+            squares += backward_and_update(  # part by part: the same sum, whoever has made the parts
                 vectors, network, rule, work, course.constants, meeting, shared, count,
                 computes, meets, applies, fused, start, stop,
             )  # fmt: skip

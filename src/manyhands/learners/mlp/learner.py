@@ -12,10 +12,11 @@ from manyhands.core.errors import DivergedError, SettingsError, WorkerLost
 from manyhands.core.learner import Rounds, RunOutcome
 from manyhands.core.samples import Control, Order, Samples
 from manyhands.core.types import Vector
-from manyhands.learners.mlp import kernel_args, kernels, tiles
+from manyhands.learners.mlp import kernel_args, kernels
+from manyhands.learners.mlp.adapter import KernelAdapter, scratch_size
 from manyhands.learners.mlp.layout import Layout, initialize
 from manyhands.learners.mlp.optimizers import MOMENTUM_DECAY
-from manyhands.learners.mlp.settings import ACTIVATIONS, LOSSES, OPTIMIZERS, MLPSettings, check_room, wider
+from manyhands.learners.mlp.settings import MLPSettings, check_room, wider
 from manyhands.runtime.jit import gc_paused
 from manyhands.runtime.memory import aligned_zeros
 from manyhands.runtime.partition import bounds_of
@@ -68,7 +69,6 @@ class MLP:
     """
 
     holds_rounds = True
-    whole_runs = False
 
     def __init__(self, settings: MLPSettings, features: int, classes: int, *, rank: int = 0, seed: int = 0) -> None:
         if features < 1 or classes < (2 if settings.loss == "cross_entropy" else 1):
@@ -85,140 +85,15 @@ class MLP:
         self.size = self.layout.size
         self.buffers: Vector = np.zeros(0, self.dtype)
         self.steps_taken = 0
-        self._always_wide = _needs_wide_form(settings)
-        self._rule = self._make_rule()
-        self._scratch = aligned_zeros(self._scratch_size(), self.dtype)
+        self._adapter = KernelAdapter(settings, self.layout, seed)
+        self._scratch = aligned_zeros(scratch_size(self.layout), self.dtype)
         self._first = aligned_zeros(self.size, self.dtype)
         # Most optimizers have one vector or two; the kernel never reads the others.
         self._second = aligned_zeros(self.size if "second" in _STATE[settings.optimizer] else 0, self.dtype)
         self._constants = np.zeros(kernel_args.CONSTANTS, self.dtype)
-        self._alone = no_peers()._replace(bounds=np.array([0, self.size]))
-        self._no_answers = np.zeros((0, classes), self.dtype)
-        self._capacity = 0
-        self._use_form(self._always_wide)
-        self._table: Samples | None = None
-        self._checked: NDArray[np.int32] | None = None
-        self._scaling: tuple[Vector, Vector, NDArray[np.float64] | None] = (*2 * (np.zeros(0, self.dtype),), None)
+        self._no_peers = no_peers()._replace(bounds=np.array([0, self.size]))
+        self._no_outputs = np.zeros((0, classes), self.dtype)
         self.bind(aligned_zeros(self.size, self.dtype))
-
-    def _use_form(self, wide: bool) -> None:
-        """Choose between the narrow and the wide form of the kernel; see `manyhands.learners.mlp.kernel_args`."""
-        self._wide, self._network = wide, self._make_network(wide)
-        self._capacity = max(self._capacity, 1)
-        self._work = self._make_work(self._capacity)
-        self._no_targets = np.zeros((0, self.classes), self.dtype) if wide else None
-        self._no_weights = np.zeros(0, self.dtype) if wide else None
-        self._aims = (self._no_targets, self._no_weights)
-        self._kind = self._no_rows()
-
-    def _make_network(self, wide: bool) -> kernel_args.Network:
-        """Translate layout and settings into the kernels' constants."""
-        chosen = self.settings
-        return kernel_args.Network(
-            self.layout.widths,
-            self.layout.real_widths,
-            self.layout.weight_at,
-            self.layout.bias_at,
-            tiles.available() and self.dtype == np.float32,
-            ACTIVATIONS.index(chosen.activation),
-            chosen.activation == "relu" and not wide,
-            LOSSES.index(chosen.loss),
-            min(round(chosen.dropout * 2**32), 2**32 - 1),
-            self.dtype.type(1 / (1 - chosen.dropout)),
-            self.seed % 2**63,
-        )
-
-    def _no_rows(self) -> kernel_args.Batches:
-        """Return batches for updates before the first gradient: no rows of bytes."""
-        none, unscaled = np.zeros(0, np.int32), np.zeros(self.features, self.dtype)
-        features = np.zeros((0, self.features), np.uint8)
-        bounds = np.zeros(2, np.int64)
-        return kernel_args.Batches(
-            features, none, unscaled, unscaled, None, none, bounds, none, self._no_targets, self._no_weights, 0
-        )
-
-    def _make_rule(self) -> kernel_args.Rule:
-        """Translate the settings into the kernels' constants."""
-        chosen = self.settings
-        momentum = 0.0 if chosen.optimizer == "sgd" else chosen.momentum
-        constants = (
-            chosen.l2, momentum, chosen.beta_1, chosen.beta_2, chosen.epsilon, chosen.rho, chosen.weight_decay,
-        )  # fmt: skip
-        kind = OPTIMIZERS.index(chosen.optimizer)
-        return kernel_args.Rule(kind, *(self.dtype.type(value) for value in constants))
-
-    def _scratch_size(self) -> int:
-        """Return the room for one piece of the gradient: some rows of a layer, or a whole layer for BLAS."""
-        inputs, outputs = self.layout.widths[:-1], self.layout.widths[1:]
-        return int(((inputs + 1) * outputs).max())
-
-    def _make_work(self, rows: int) -> kernel_args.Work:
-        """Allocate room for a batch of ``rows`` examples."""
-        starts = np.concatenate([[0], np.cumsum(rows * self.layout.widths)]).astype(np.int64)
-        return kernel_args.Work(
-            aligned_zeros(starts[-1], self.dtype),
-            aligned_zeros(starts[-1], self.dtype),
-            np.ascontiguousarray(starts[:-1]),
-            np.zeros(self.features, np.uint8),
-            np.zeros(self.features, np.int64),
-            np.zeros(1, np.int64),
-            np.arange(max(rows, int(self.layout.widths.max()))),
-            np.zeros(1),
-            aligned_zeros(starts[-1], self.dtype) if self._wide else None,
-        )
-
-    def _adopt(self, table: Samples) -> None:
-        """Check a table once, because compiled code does not, and keep its scaling as the kernel wants it."""
-        if table is self._table:
-            return
-        if table.features.ndim != 2 or table.features.shape[1] != self.features:
-            raise SettingsError(
-                f"the network takes {self.features} features, the table has shape {table.features.shape}"
-            )
-        if table.labels.shape != (table.rows,):
-            raise SettingsError(f"{table.rows} rows need as many labels, not {table.labels.shape}")
-        if table.targets is None and table.rows:
-            if not 0 <= table.labels.min() <= table.labels.max() < self.classes:
-                raise SettingsError(f"labels must lie in 0..{self.classes - 1}")
-        elif table.targets is not None and table.targets.shape != (table.rows, self.classes):
-            raise SettingsError(
-                f"{table.rows} rows and {self.classes} outputs need targets of that shape, not {table.targets.shape}"
-            )
-        if table.weights is not None and table.weights.shape != (table.rows,):
-            raise SettingsError(f"{table.rows} rows need as many weights, not {table.weights.shape}")
-        wide = self._always_wide or table.targets is not None or table.weights is not None
-        if wide != self._wide:
-            self._use_form(wide)
-        self._table, self._checked = table, None
-        self._scaling = self._scaling_of(table)
-        targets, weights = self._no_targets, self._no_weights
-        self._aims = (self._in_dtype(table.targets, targets), self._in_dtype(table.weights, weights))
-
-    def _scaling_of(self, table: Samples) -> tuple[Vector, Vector, NDArray[np.float64] | None]:
-        """Return scale, shift and center in the precision in which the kernel scales this table's values."""
-        if table.features.dtype != np.uint8:
-            return table.scale, table.shift, np.zeros(self.features) if table.center is None else table.center
-        if table.center is not None:
-            raise SettingsError("bytes are scaled without a center; make them floating-point numbers first")
-        return table.scale.astype(self.dtype), table.shift.astype(self.dtype), None
-
-    def _in_dtype(self, values: NDArray[Any] | None, otherwise: NDArray[Any] | None) -> NDArray[Any] | None:
-        return otherwise if values is None else np.ascontiguousarray(values, self.dtype)
-
-    def _batches(self, table: Samples, order: Order) -> kernel_args.Batches:
-        """Bring table and order into the kernels' form."""
-        self._adopt(table)
-        if len(order.rows) and order.rows is not self._checked:
-            if order.rows.view(np.uint32).max() >= table.rows:  # as unsigned, negative numbers are huge
-                raise IndexError(f"row numbers must lie in 0..{table.rows - 1}")
-            self._checked = order.rows
-        given = order.rows, order.bounds, order.global_rows
-        return kernel_args.Batches(table.features, table.labels, *self._scaling, *given, *self._aims, table.first_row)
-
-    def _make_room(self, rows: int) -> None:
-        """Let the memory for a batch grow, once, before the first step of a run."""
-        if rows > self._capacity:
-            self._work, self._capacity = self._make_work(rows), rows
 
     @property
     def optimizer_state(self) -> Mapping[str, Vector]:
@@ -246,27 +121,27 @@ class MLP:
         self._second[:] = 0
         self.steps_taken = 0
 
-    def prepare(self, table: Samples) -> None:
-        """Compile the kernel for this table's dtype by predicting one row."""
+    def prepare(self, samples: Samples) -> None:
+        """Compile the kernel for these samples' dtype by predicting one row."""
         with gc_paused():
-            self.predict_proba(table.take(slice(1)))
+            self.predict_proba(samples.take(slice(1)))
 
     def run(
         self,
-        table: Samples,
+        samples: Samples,
         order: Order,
         rates: NDArray[np.float64],
         control: Control,
         rounds: Rounds | None = None,
     ) -> RunOutcome:
         """Take ``order.steps`` steps, and hold ``rounds``, without Python in between; see the protocol."""
-        batches = self._batches(table, order)
-        self._make_room(int(np.diff(order.bounds).max(initial=1)))
+        batches = self._adapter.batches(samples, order)
+        self._adapter.make_room(int(np.diff(order.bounds).max(initial=1)))
         before = int(control.progress[0])
         course = self._course(kernel_args.LOCAL, order.steps, rates)._replace(
             stop=control.stop, progress=control.progress
         )
-        gradient, meeting, held = self._scratch, self._alone, 0
+        gradient, meeting, held = self._scratch, self._no_peers, 0
         if rounds is not None:
             meeting, held = rounds.meeting, len(rounds.due)
             course = course._replace(due=rounds.due, seen=np.array([rounds.seen]))
@@ -281,29 +156,31 @@ class MLP:
             raise DivergedError(before + done, self.rank, float(losses[-1]))
         return RunOutcome(losses, held)
 
-    def gradient(self, table: Samples, order: Order, out: Vector) -> float:
+    def gradient(self, samples: Samples, order: Order, out: Vector) -> float:
         """Write the mean gradient of the data loss over one step's rows into ``out``; see the protocol."""
-        self._kind = self._batches(table, order)
-        self._make_room(order.examples)
+        batches = self._adapter.batches(samples, order)
+        self._adapter.make_room(order.examples)
         course = self._course(kernel_args.GRADIENT, 1, np.zeros(1))
-        self._go(out, self._kind, course, self._alone)
+        self._go(out, batches, course, self._no_peers)
         return float(course.losses[0])
 
     def apply(self, gradient: Vector, rate: float, global_rows: int, workers: int = 1) -> float:
         """Take one optimizer step along ``gradient``; see the protocol."""
-        batches = self._kind._replace(bounds=np.zeros(2, np.int64), global_rows=np.array([global_rows], np.int32))
+        batches = self._adapter.latest._replace(
+            bounds=np.zeros(2, np.int64), global_rows=np.array([global_rows], np.int32)
+        )
         course = self._course(kernel_args.UPDATE, 1, np.full(1, rate))
         parts = bounds_of(self.size, workers if self.divisible else 1, self.dtype.itemsize)
-        self._go(gradient, batches, course, self._alone._replace(bounds=parts))
+        self._go(gradient, batches, course, self._no_peers._replace(bounds=parts))
         return float(course.losses[0])
 
-    def predict_proba(self, table: Samples) -> NDArray[Any]:
+    def predict_proba(self, samples: Samples) -> NDArray[Any]:
         """Return class probabilities of shape (rows, K).
 
         Outputs of other losses than cross-entropy are cut off below 0 and made to add up to 1, as one-against-all
         classifiers do; where all of them are 0, every class is as likely.
         """
-        out = self.outputs(table)
+        out = self.outputs(samples)
         if self.settings.loss == "cross_entropy":
             return out
         np.maximum(out, 0, out=out)
@@ -311,17 +188,17 @@ class MLP:
         nothing = total <= 0  # what is no number stays none
         return np.where(nothing, self.dtype.type(1 / self.classes), out / np.where(nothing, 1, total))
 
-    def outputs(self, table: Samples) -> NDArray[Any]:
+    def outputs(self, samples: Samples) -> NDArray[Any]:
         """Return the outputs, shape (rows, K): after softmax, or what else belongs to the loss."""
-        capacity = min(_PREDICTION_ROWS, max(table.rows, 1))
-        rows, bounds = np.arange(table.rows, dtype=np.int32), np.arange(0, table.rows + capacity, capacity)
-        bounds = np.minimum(bounds, table.rows)
+        capacity = min(_PREDICTION_ROWS, max(samples.rows, 1))
+        rows, bounds = np.arange(samples.rows, dtype=np.int32), np.arange(0, samples.rows + capacity, capacity)
+        bounds = np.minimum(bounds, samples.rows)
         order = Order(rows, bounds, np.diff(bounds).astype(np.int32))
-        batches = self._batches(table, order)
-        out = np.empty((table.rows, self.classes), self.dtype)
+        batches = self._adapter.batches(samples, order)
+        out = np.empty((samples.rows, self.classes), self.dtype)
         course = self._course(kernel_args.PREDICTION, order.steps, np.zeros(0))
         # In memory of its own: several threads may ask one model.
-        self._go(self._scratch, batches, course, self._alone, out, self._make_work(capacity))
+        self._go(self._scratch, batches, course, self._no_peers, out, self._adapter.new_work(capacity))
         return out
 
     def _course(self, parts: int, steps: int, rates: NDArray[np.float64]) -> kernel_args.Course:
@@ -341,7 +218,7 @@ class MLP:
 
     def _momenta(self) -> float:
         """Return the product of NAdam's momenta in all steps so far (Dozat 2016), with the kernel's bits."""
-        product, beta = 1.0, float(self._rule.beta_1)
+        product, beta = 1.0, float(self._adapter.rule.beta_1)
         if self.settings.optimizer != "nadam":
             return product
         for step in range(1, self.steps_taken + 1):
@@ -361,9 +238,9 @@ class MLP:
     ) -> int:
         """Call the kernel; return what it returns."""
         vectors = kernel_args.Vectors(self.parameters, gradient, self._first, self._second)
-        answers = self._no_answers if out is None else out
-        room = self._work if work is None else work
-        done = kernels.run(vectors, self._network, self._rule, room, batches, course, meeting, answers)
+        outputs = self._no_outputs if out is None else out
+        room = self._adapter.work if work is None else work
+        done = kernels.run(vectors, self._adapter.network, self._adapter.rule, room, batches, course, meeting, outputs)
         self.steps_taken = int(course.steps_taken[0])
         return int(done)
 
@@ -427,15 +304,6 @@ class MLP:
                 if blocks[name].shape != view.shape:
                     raise ValueError(f"{name!r} has shape {blocks[name].shape}, the network needs {view.shape}")
                 view[:] = blocks[name]
-
-
-def _needs_wide_form(settings: MLPSettings) -> bool:
-    """Tell whether the settings ask for what the narrow form of the kernel lacks."""
-    narrow = kernel_args.RELU, kernel_args.ADAM
-    chosen = ACTIVATIONS.index(settings.activation), OPTIMIZERS.index(settings.optimizer)
-    return any(one > most for one, most in zip(chosen, narrow, strict=True)) or (
-        settings.loss != "cross_entropy" or settings.dropout > 0
-    )
 
 
 def _place(number: int, width: int) -> slice:

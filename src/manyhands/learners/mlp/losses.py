@@ -1,10 +1,10 @@
-"""The compiled losses and outputs of both forms.
+"""The compiled losses and outputs of both kernel variants.
 
-The narrow form has softmax and the cross-entropy of one class per row. The wide one adds weights of rows, targets that
-are any numbers, and other outputs: logistic ones with binary cross-entropy (independent labels), linear ones with half
-the squared error, exponential ones with half the Poisson deviance. In each of them the loss and the output fit each
-other so that D_L = w (output - target) / (sum of w); the values reported are scikit-learn's, which means that squared
-errors are averaged over the outputs, and the gradient's are not.
+The basic variant has softmax and the cross-entropy of one class per row. The full one adds weights of rows, targets
+that are any numbers, and other outputs: logistic ones with binary cross-entropy (independent labels), linear ones with
+half the squared error, exponential ones with half the Poisson deviance. In each of them the loss and the output fit
+each other so that D_L = w (output - target) / (sum of w); the values reported are scikit-learn's, which means that
+squared errors are averaged over the outputs, and the gradient's are not.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ def weight_of(batches: Batches, row: int) -> float:
 
 
 @inlined
-def answer(kind: int, line: Any, out: Any) -> float:
+def output_activation(kind: int, line: Any, out: Any) -> float:
     """Write the outputs for Z_L of one row; return the logarithm of softmax's divisor, where there is one."""
     if kind == CROSS_ENTROPY:
         largest, total = float(line[0]), 0.0
@@ -83,7 +83,7 @@ def weigh(network: Network, work: Work, batches: Batches, first: int, count: int
         row = batches.rows[first + i]
         line = work.values[at + i * width : at + i * width + outputs]
         delta = work.deltas[at + i * width : at + i * width + outputs]
-        divisor = answer(network.loss, line, delta)
+        divisor = output_activation(network.loss, line, delta)
         share = weight_of(batches, row) / work.mass[0]
         for j in range(outputs):
             target = target_of(batches, row, j)
@@ -92,7 +92,9 @@ def weigh(network: Network, work: Work, batches: Batches, first: int, count: int
     return loss / outputs if network.loss == SQUARED else loss
 
 
-def judge(slopes: Any, network: Network, work: Work, batches: Batches, first: int, count: int, out: Any) -> float:
+def loss_or_outputs(
+    slopes: Any, network: Network, work: Work, batches: Batches, first: int, count: int, out: Any
+) -> float:
     """Return the mean loss of a batch with D_L in ``work``, or write outputs; for compiled code only.
 
     Parameters
@@ -106,14 +108,14 @@ def judge(slopes: Any, network: Network, work: Work, batches: Batches, first: in
     out
         (any, outputs): rows for outputs; none there means that the loss is wanted.
     """
-    raise NotImplementedError("judge can be called from compiled code only")
+    raise NotImplementedError("loss_or_outputs can be called from compiled code only")
 
 
-@overload(judge, splice=True)
-def _judge(
+@overload(loss_or_outputs, splice=True)
+def _loss_or_outputs(
     slopes: Any, network: Any, work: Any, batches: Any, first: Any, count: Any, out: Any
 ) -> Callable[..., float]:
-    def narrow(slopes: Any, network: Network, work: Work, batches: Batches, first: int, count: int, out: Any) -> float:
+    def basic(slopes: Any, network: Network, work: Work, batches: Batches, first: int, count: int, out: Any) -> float:
         last, loss = len(network.widths) - 1, 0.0
         if len(out) == 0:
             loss = minus_labels(network, work, batches, first, count)
@@ -124,17 +126,17 @@ def _judge(
             loss = loss_and_delta(network, work, batches, first, count, loss)
         return loss
 
-    def wide(slopes: Any, network: Network, work: Work, batches: Batches, first: int, count: int, out: Any) -> float:
+    def full(slopes: Any, network: Network, work: Work, batches: Batches, first: int, count: int, out: Any) -> float:
         last = len(network.widths) - 1
         width, at = network.widths[last], work.starts[last]
         if len(out) == 0:
             return weigh(network, work, batches, first, count)
         for i in range(count):
             line = work.values[at + i * width : at + i * width + network.real_widths[last]]
-            answer(network.loss, line, out[first + i])
+            output_activation(network.loss, line, out[first + i])
         return 0.0
 
-    return narrow if isinstance(slopes, types.NoneType) else wide
+    return basic if isinstance(slopes, types.NoneType) else full
 
 
 def mass_of(slopes: Any, work: Work, count: int) -> float:
@@ -144,10 +146,10 @@ def mass_of(slopes: Any, work: Work, count: int) -> float:
 
 @overload(mass_of, splice=True)
 def _mass_of(slopes: Any, work: Any, count: Any) -> Callable[..., float]:
-    def narrow(slopes: Any, work: Work, count: int) -> float:
+    def basic(slopes: Any, work: Work, count: int) -> float:
         return float(count)
 
-    def wide(slopes: Any, work: Work, count: int) -> float:
+    def full(slopes: Any, work: Work, count: int) -> float:
         return float(work.mass[0]) if count > 0 else 0.0
 
-    return narrow if isinstance(slopes, types.NoneType) else wide
+    return basic if isinstance(slopes, types.NoneType) else full

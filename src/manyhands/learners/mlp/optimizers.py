@@ -1,11 +1,11 @@
 """The compiled update rules, in one pass over the parameters.
 
-The narrow form has SGD, momentum and Nesterov's (Sutskever et al. 2013, eq. 3-4), and Adam (Kingma & Ba 2015, with the
-bias corrections folded into the rate, their section 2). The wide one adds, in the versions that PyTorch has: Adagrad
-(Duchi et al. 2011), RMSprop (Hinton 2012), Adadelta (Zeiler 2012), Adamax (Kingma & Ba 2015, section 7.1), NAdam (Dozat
-2016), AdamW (Loshchilov & Hutter 2019); and for large batches LAMB (You et al. 2020, algorithm 2) and LARS (You et al.
-2017), which scale the step of each weight matrix by how large its weights are. The `l2` penalty is part of the
-gradient; `weight_decay` of AdamW, LAMB and LARS is not. Biases have neither.
+The basic variant has SGD, momentum and Nesterov's (Sutskever et al. 2013, eq. 3-4), and Adam (Kingma & Ba 2015, with
+the bias corrections folded into the rate, their section 2). The full one adds, in the versions that PyTorch has:
+Adagrad (Duchi et al. 2011), RMSprop (Hinton 2012), Adadelta (Zeiler 2012), Adamax (Kingma & Ba 2015, section 7.1),
+NAdam (Dozat 2016), AdamW (Loshchilov & Hutter 2019); and for large batches LAMB (You et al. 2020, algorithm 2) and LARS
+(You et al. 2017), which scale the step of each weight matrix by how large its weights are. The `l2` penalty is part of
+the gradient; `weight_decay` of AdamW, LAMB and LARS is not. Biases have neither.
 """
 
 from __future__ import annotations
@@ -177,7 +177,7 @@ def sum_of_squares(vector: Any, start: int, stop: int) -> float:
 
 
 @inlined
-def resolve(rule: Rule, rate: float, step: int, global_rows: int, constants: Any) -> None:
+def set_constants(rule: Rule, rate: float, step: int, global_rows: int, constants: Any) -> None:
     """Write the rate of step number ``step`` (1-based), the weight decay and a zero into ``constants``.
 
     They get the vector's dtype this way: writing and reading an array is how a double becomes a float32.
@@ -205,21 +205,21 @@ def resolve_more(rule: Rule, rate: float, step: int, constants: Any, course: Cou
         constants[SECOND_RATE] = rate * ahead / (1.0 - course.momenta[0] * ahead)
 
 
-def resolve_all(slopes: Any, rule: Rule, rate: float, step: int, global_rows: int, course: Course) -> None:
+def step_constants(slopes: Any, rule: Rule, rate: float, step: int, global_rows: int, course: Course) -> None:
     """Get ready for a step, for compiled code only; the form is chosen by ``slopes``."""
-    raise NotImplementedError("resolve_all can be called from compiled code only")
+    raise NotImplementedError("step_constants can be called from compiled code only")
 
 
-@overload(resolve_all, splice=True)
-def _resolve_all(slopes: Any, rule: Any, rate: Any, step: Any, global_rows: Any, course: Any) -> Callable[..., None]:
-    def narrow(slopes: Any, rule: Rule, rate: float, step: int, global_rows: int, course: Course) -> None:
-        resolve(rule, rate, step, global_rows, course.constants)
+@overload(step_constants, splice=True)
+def _step_constants(slopes: Any, rule: Any, rate: Any, step: Any, global_rows: Any, course: Any) -> Callable[..., None]:
+    def basic(slopes: Any, rule: Rule, rate: float, step: int, global_rows: int, course: Course) -> None:
+        set_constants(rule, rate, step, global_rows, course.constants)
 
-    def wide(slopes: Any, rule: Rule, rate: float, step: int, global_rows: int, course: Course) -> None:
-        resolve(rule, rate, step, global_rows, course.constants)
+    def full(slopes: Any, rule: Rule, rate: float, step: int, global_rows: int, course: Course) -> None:
+        set_constants(rule, rate, step, global_rows, course.constants)
         resolve_more(rule, rate, step, course.constants, course)
 
-    return narrow if isinstance(slopes, types.NoneType) else wide
+    return basic if isinstance(slopes, types.NoneType) else full
 
 
 def update(
@@ -233,12 +233,12 @@ def update(
 def _update(
     slopes: Any, vectors: Any, at: Any, start: Any, stop: Any, rule: Any, constants: Any, biases: Any
 ) -> Callable[..., float]:
-    def narrow(
+    def basic(
         slopes: Any, vectors: Vectors, at: int, start: int, stop: int, rule: Rule, constants: Any, biases: int
     ) -> float:
         return update_block(vectors, at, start, stop, rule, constants[RATE], constants[DECAY + biases])
 
-    def wide(
+    def full(
         slopes: Any, vectors: Vectors, at: int, start: int, stop: int, rule: Rule, constants: Any, biases: int
     ) -> float:
         decay = constants[DECAY + biases]
@@ -256,14 +256,14 @@ def _update(
             by_layer(vectors, at, start, stop, rule, constants, biases)
         return squares
 
-    return narrow if isinstance(slopes, types.NoneType) else wide
+    return basic if isinstance(slopes, types.NoneType) else full
 
 
 @inline_ir
 def update_range(
     slopes: Any, vectors: Vectors, gradient_from: int, bias_at: int, rule: Rule, start: int, stop: int, constants: Any
 ) -> float:
-    """Take the optimizer's step, which `resolve` has prepared, for parameters ``start`` to ``stop - 1`` of a layer.
+    """Take the optimizer's step, which `set_constants` has prepared, for parameters ``start`` to ``stop - 1``.
 
     The gradient's first element belongs to parameter ``gradient_from``; from ``bias_at`` on the parameters are biases,
     which have no penalty. Returns the sum of the squares of the weights from before.

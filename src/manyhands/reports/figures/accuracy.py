@@ -6,26 +6,23 @@ import statistics
 from typing import TYPE_CHECKING
 
 from manyhands.reports import queries
+from manyhands.reports.figures.by_workers import Value, draw_by_workers
 from manyhands.reports.figures.style import (
     GREY,
     INK,
     PALE,
     REFERENCE,
-    Mark,
     Picture,
-    dodged,
-    draw_series,
     dress,
     legend_above,
     looks,
     new_figure,
-    worker_axis,
 )
 from manyhands.reports.format import count, decimal, label, listed
 from manyhands.reports.schema import Record
 
 if TYPE_CHECKING:
-    from matplotlib.axes import Axes
+    pass
 
 _WORDS = ("same", "higher", "lower", "undecided")
 
@@ -34,10 +31,14 @@ def accuracy(compare: Record) -> Picture:
     """Draw accuracies with intervals, and their paired differences to the sequential run with the margin."""
     compared = [row for row in compare["summary"] if row["delta_pp"] is not None and row["workers"] > 1]
     figure, panels = new_figure(1, 2 if compared else 1, width=9.0 if compared else 6.6)
-    _accuracies_by_workers(panels[0], compare)
+    draw_by_workers(panels[0], compare, _accuracy)
     dress(panels[0], "workers", "accuracy on the test rows, %", "accuracy")
     if compared:
-        _differences(panels[1], compare, compared)
+        if not compare["settings"]["scaled"]:
+            margin = compare["settings"]["margin"]
+            panels[1].axhspan(-margin, margin, color=PALE, linewidth=0)
+        panels[1].axhline(0, color=INK, linewidth=1, linestyle=REFERENCE.dashes)
+        draw_by_workers(panels[1], compare, lambda row: (row["delta_pp"], row["delta_ci95"]), compared)
         dress(panels[1], "workers", "percentage points", "difference to the sequential run, paired")
     legend_above(figure, panels)
     finding = verdicts(compare)
@@ -85,45 +86,9 @@ def _published_note(compare: Record) -> str:
     )
 
 
-def _accuracies_by_workers(axes: Axes, compare: Record) -> None:
-    workers, names = queries.worker_numbers(compare), queries.strategies(compare)
-    styles = looks(names)
-    for series, name in enumerate(names):
-        marks = []
-        for row in queries.rows_of(compare, name):
-            interval = None if row["accuracy_ci95"] is None else [100 * end for end in row["accuracy_ci95"]]
-            x = dodged(workers.index(row["workers"]), series, len(names))
-            marks.append(Mark(x, 100 * row["accuracy_mean"], interval, row["oversubscribed"]))
-        if name == queries.SEQUENTIAL:
-            for mark in marks:
-                axes.axhline(mark.y, color=REFERENCE.colour, linestyle=REFERENCE.dashes, linewidth=1)
-        draw_series(axes, marks, styles[name], name)
-    worker_axis(axes, workers, queries.crowded(compare))
-
-
-def _differences(axes: Axes, compare: Record, rows: list[Record]) -> None:
-    """Draw the differences, and the band of those that count as none."""
-    names = queries.strategies(compare)
-    styles = looks(names)
-    workers = sorted({row["workers"] for row in rows})
-    if not compare["settings"]["scaled"]:
-        margin = compare["settings"]["margin"]
-        axes.axhspan(-margin, margin, color=PALE, linewidth=0)
-    axes.axhline(0, color=INK, linewidth=1, linestyle=REFERENCE.dashes)
-    shown = [name for name in names if any(row["strategy"] == name for row in rows)]
-    for series, name in enumerate(shown):
-        marks = [
-            Mark(
-                dodged(workers.index(row["workers"]), series, len(shown)),
-                row["delta_pp"],
-                row["delta_ci95"],
-                row["oversubscribed"],
-            )
-            for row in sorted(rows, key=lambda row: row["workers"])
-            if row["strategy"] == name
-        ]
-        draw_series(axes, marks, styles[name], name)
-    worker_axis(axes, workers, queries.crowded(compare))
+def _accuracy(row: Record) -> Value:
+    interval = row["accuracy_ci95"]
+    return 100 * row["accuracy_mean"], None if interval is None else [100 * end for end in interval]
 
 
 def accuracies(compare: Record) -> Picture | None:

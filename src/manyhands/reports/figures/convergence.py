@@ -1,4 +1,4 @@
-"""How accuracy and loss on held-out rows developed, by epochs and by seconds (Alowaisheq and Dhami)."""
+"""The course of accuracy and loss on held-out rows, by epochs and by seconds (after Alowaisheq and Dhami)."""
 
 from __future__ import annotations
 
@@ -109,7 +109,7 @@ def mean_course(curves: Sequence[Sequence[Record]], measure: str) -> Course:
 def draw_course(
     axes: Axes, where: Sequence[float], values: Sequence[Estimate], look: Look, name: str, part: float
 ) -> None:
-    """Draw a course, its interval as a band, and a few markers, beside those of the other series by a part."""
+    """Draw a course with its interval as a band; ``part`` (0..1) shifts its markers beside those of other courses."""
     every = max(1, len(where) // 5)
     axes.plot(
         where,
@@ -137,7 +137,7 @@ def _draw_target(axes: Axes, compare: Record, measure: str) -> None:
 
 
 def _limit(axes: Axes, courses: dict[tuple[str, int], Course], measure: str) -> None:
-    """Let the y axis show where the courses end and differ, not the first steps of all."""
+    """Limit the y axis to where the courses end and differ, without the first steps of all."""
     means = [value.mean for course in courses.values() for value in course.values]
     ends = [course.values[-1].mean for course in courses.values()]
     reach = max(ends) - min(ends)
@@ -149,7 +149,7 @@ def _limit(axes: Axes, courses: dict[tuple[str, int], Course], measure: str) -> 
 
 
 def _finding(compare: Record, courses: dict[tuple[str, int], Course], measure: str) -> str:
-    """Say where sequential and the best parallel course ended and when, or when they reached the target."""
+    """Return where and when the sequential course and the best parallel one ended."""
     rows = [row for row in queries.parallel_rows(compare) if (row["strategy"], row["workers"]) in courses]
     groups = [group for group in courses if group[0] == queries.SEQUENTIAL][:1]
     if rows:

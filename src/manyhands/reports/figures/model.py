@@ -17,9 +17,9 @@ from manyhands.training.model import TrainedModel
 
 MOST_MISTAKES, MOST_NEURONS = 32, 100
 _NUMBERED, _NAMED = 30, 60
-"""Up to how many classes the cells of a matrix have their numbers, and every class its name."""
+"""The largest numbers of classes with which the cells of a matrix show numbers, and every class shows its name."""
 _SMALLEST_SIDE = 5
-"""A square number of features counts as an image from this side on: four measurements of a flower are none."""
+"""The shortest side of an image: four measurements of a flower are no image of 2 x 2 pixels."""
 _ENOUGH_ROWS = 10
 _FINEST = 128  # pixels of an image's longer side
 _BLUE, _ORANGE = "#0072B2", "#E69F00"
@@ -28,7 +28,7 @@ _BLUE, _ORANGE = "#0072B2", "#E69F00"
 def image_shape(examples: Examples) -> tuple[int, int] | None:
     """Return height and width if the rows are grey images, or may be; None if they are not.
 
-    They are if they are stored in two dimensions, and may be if the number of features is a square from 25 on.
+    Rows of two dimensions are images; rows of one dimension may be if their length is a square number from 25 on.
     """
     _, *shape = examples.features.shape
     if len(shape) == 2:
@@ -71,7 +71,7 @@ def confusion_figure(found: Diagnosis) -> Picture:
 
 
 def calibration_figure(found: Diagnosis) -> Picture:
-    """Draw how right the model is where it is so sure, and how often it is that sure."""
+    """Draw the accuracy by the probability of the predicted class, and how many rows have which probability."""
     figure, (left, right) = new_figure(1, 2, width=9.0, height=3.9)
     for each in found.bins:
         if each.accuracy is None or each.confidence is None:

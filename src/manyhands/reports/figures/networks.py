@@ -16,6 +16,7 @@ from manyhands.reports.figures.style import (
     Draft,
     Look,
     Picture,
+    annotate,
     dress,
     legend_above,
     looks,
@@ -85,12 +86,12 @@ def _compared(study: Record, axis: str, members: Sequence[int], name: str) -> Pi
 def _crowd(study: Record, rows: Sequence[Record]) -> str:
     if not any(row["oversubscribed"] for row in rows):
         return ""
-    return f" Hollow: more workers than the {queries.cores(study)}, whose times say nothing."
+    return f" Hollow: more workers than the {queries.cores(study)}, whose timings are not meaningful."
 
 
 Value = tuple[float, list[float] | None]
 Measure = Callable[[Record], Value | None]
-"""Returns a row's value and its interval; None if it has no such value."""
+"""A function that returns a row's value and its interval; None if the row has no such value."""
 
 
 def _accuracy(row: Record) -> Value | None:
@@ -134,26 +135,16 @@ def _dots(axes: Axes, study: Record, members: Sequence[int], measure: Measure, s
 
 
 def _arrow(axes: Axes, value: float, edge: float, y: float, look: Look, *, named: bool) -> None:
-    """Draw, at the edge of an axis, that a value lies beyond, and which: if there is room."""
+    """Draw an arrow at the edge of an axis for a value beyond it, with the value if there is room."""
     below = value < edge
     axes.plot([edge], [y], color=look.colour, marker="<" if below else ">", markersize=5)
-    if not named:
-        return
-    shift = 5 if below else -5
-    axes.annotate(
-        f"{value:.3g}",
-        (edge, y),
-        xytext=(shift, 0),
-        textcoords="offset points",
-        fontsize=8,
-        color=look.colour,
-        va="center",
-        ha="left" if below else "right",
-    )
+    if named:
+        side, shift = ("left", 5) if below else ("right", -5)
+        annotate(axes, f"{value:.3g}", (edge, y), (shift, 0), look.colour, va="center", ha=side)
 
 
 def _view(values: Sequence[Value], measure: Measure, margin: float) -> tuple[float, float]:
-    """Return from where to where an axis shall go, so that a few far values do not make the others one dot."""
+    """Return the limits of an axis that leave out a few far values, so that the others can be told apart."""
     means = [mean for mean, _ in values]
     if measure is _time or not means:
         return 0.0, float("inf")
@@ -180,7 +171,7 @@ def _lowest(values: Sequence[float]) -> float:
 
 
 def _seconds_axis(axes: Axes) -> None:
-    """Let the x axis be logarithmic, with few and plain numbers."""
+    """Make the x axis logarithmic, with few and plain numbers."""
     from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
     axes.set_xscale("log")
@@ -192,20 +183,23 @@ def _seconds_axis(axes: Axes) -> None:
 
 
 def _finding(study: Record, members: Sequence[int]) -> str:
-    """Return the ends of the accuracies with one worker, and of what averaging changes."""
+    """Return the range of the accuracies with one worker, and the largest loss by averaging."""
     alone = networks.alone(study)
     rows = sorted((alone[each] for each in members if each in alone), key=lambda row: row["accuracy_mean"])
     changed = [row for each in members for row in networks.rows_of(study, each) if row["delta_pp"] is not None]
 
-    def name(row: Record) -> str:
-        return str(study["networks"][row["network"]]["name"])
-
-    ends = [f"{decimal(100 * row['accuracy_mean'])} % ({name(row)})" for row in (rows[:1] + rows[1:][-1:])]
+    ends = [f"{decimal(100 * row['accuracy_mean'])} % ({_name(study, row)})" for row in (rows[:1] + rows[1:][-1:])]
     text = f"One worker: {' to '.join(ends)}"
     if changed:
         worst = min(changed, key=lambda row: row["delta_pp"])
-        text += f"; averaging cost most in {name(worst)} ({networks.who(worst)}: {worst['delta_pp']:+.2f} points)"
+        text += (
+            f"; averaging cost most in {_name(study, worst)} ({networks.who(worst)}: {worst['delta_pp']:+.2f} points)"
+        )
     return text
+
+
+def _name(study: Record, row: Record) -> str:
+    return str(study["networks"][row["network"]]["name"])
 
 
 def _learning(study: Record, axis: str, members: Sequence[int]) -> Picture | None:
@@ -246,7 +240,7 @@ def _learning(study: Record, axis: str, members: Sequence[int]) -> Picture | Non
 
 
 def _speed(study: Record, members: Sequence[int]) -> str:
-    """Say who reached the highest target that any reached first, by epochs and by seconds."""
+    """Return which networks reached the highest target first, by epochs and by seconds."""
     alone = networks.alone(study)
     for place in range(len(study["settings"]["targets"]) - 1, -1, -1):
         reached = [
@@ -265,7 +259,7 @@ def _speed(study: Record, members: Sequence[int]) -> str:
 
 
 def _certainty(study: Record) -> Picture:
-    """Draw confidence against accuracy: everything, and where most networks are."""
+    """Draw confidence against accuracy: all networks, and the region of most of them."""
     figure, panels = new_figure(1, 2, width=9.6, height=4.6)
     styles = looks(networks.trainers(study))
     points = [(100 * row["accuracy_mean"], 100 * row["confidence_mean"], row) for row in study["summary"]]
@@ -278,7 +272,7 @@ def _certainty(study: Record) -> Picture:
     panels[1].set_xlim(low - room, max(x for x, _ in near) + room)
     panels[1].set_ylim(bottom - 0.06 * (top - bottom) - 0.3, min(top + 0.06 * (top - bottom) + 0.3, 100.5))
     for panel in panels:
-        panel.plot([0, 100], [0, 100], color=GREY, linewidth=1, linestyle=(0, (4, 2)), label="as sure as right")
+        panel.plot([0, 100], [0, 100], color=GREY, linewidth=1, linestyle=(0, (4, 2)), label="perfectly calibrated")
         for name, look in styles.items():
             mine = [(x, y) for x, y, row in points if networks.who(row) == name]
             text = "one worker" if name == queries.SEQUENTIAL else label(name)
@@ -297,10 +291,7 @@ def _surest(study: Record) -> str:
     rows = list(networks.alone(study).values())
     over = sum(row["confidence_mean"] > row["accuracy_mean"] for row in rows)
     best, worst = (pick(rows, key=lambda row: row["calibration_error_mean"]) for pick in (min, max))
-    ends = [
-        f"{decimal(100 * row['calibration_error_mean'], 1)} % ({study['networks'][row['network']]['name']})"
-        for row in (best, worst)
-    ]
+    ends = [f"{decimal(100 * row['calibration_error_mean'], 1)} % ({_name(study, row)})" for row in (best, worst)]
     return (
         f"with one worker, {over} of {count(len(rows), 'network')} {'is' if over == 1 else 'are'} surer than right; "
         f"the calibration error goes from {' to '.join(ends)}"
@@ -308,24 +299,15 @@ def _surest(study: Record) -> str:
 
 
 def _label(axes: Axes, study: Record, points: Sequence[tuple[float, float, Record]]) -> None:
-    """Name the first networks, each once, where there is room."""
+    """Write the names of the first networks, each once, where there is room."""
     named: dict[int, tuple[float, float]] = {}
     for x, y, row in points:
         crowded = any(abs(x - other) < 30 and abs(y - place) < 5 for other, place in named.values())
         if row["network"] in named or crowded or len(named) == _LABELLED:
             continue
         named[row["network"]] = x, y
-        text = label(study["networks"][row["network"]]["name"], 28)
-        right = x < 60
-        axes.annotate(
-            text,
-            (x, y),
-            xytext=(6 if right else -6, 4),
-            textcoords="offset points",
-            fontsize=8,
-            color=INK,
-            ha="left" if right else "right",
-        )
+        side, shift = ("left", 6) if x < 60 else ("right", -6)
+        annotate(axes, label(_name(study, row), 28), (x, y), (shift, 4), ha=side)
 
 
 def _tradeoff(study: Record) -> Picture:
@@ -343,15 +325,12 @@ def _tradeoff(study: Record) -> Picture:
         axes.plot(*places, color=colour, marker="o", markersize=size, linestyle="none")
     for number, row in enumerate(front):
         if row in shown:
-            text = label(study["networks"][row["network"]]["name"], 28)
             place = row["train_s"], 100 * row["accuracy_mean"]
-            axes.annotate(
-                text, place, xytext=(6, -11 if number % 2 else 6), textcoords="offset points", fontsize=8, color=INK
-            )
+            annotate(axes, label(_name(study, row), 28), place, (6, -11 if number % 2 else 6))
     _seconds_axis(axes)
     axes.set_ylim(low - 0.08 * (high - low) - 0.2, high + 0.08 * (high - low) + 0.2)
     dress(axes, "training time, s", "accuracy on the test rows, %")
-    names = [study["networks"][row["network"]]["name"] for row in front]
+    names = [_name(study, row) for row in front]
     missing = len(rows) - len(shown)
     below = f" Below the axis: {count(missing, 'network')}." if missing else ""
     finding = f"none is both faster and better than {listed(names)}"

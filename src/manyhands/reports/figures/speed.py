@@ -3,27 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from manyhands.records.laws import Amdahl, Gustafson, Scalability
 from manyhands.reports import queries
+from manyhands.reports.figures.by_workers import Value, draw_by_workers
 from manyhands.reports.figures.style import (
     GREY,
     INK,
-    REFERENCE,
     Look,
     Mark,
     Picture,
-    dodged,
     draw_series,
     dress,
     from_zero,
     legend_above,
-    looks,
     new_figure,
-    worker_axis,
 )
 from manyhands.reports.format import decimal, label, seconds
 from manyhands.reports.format import impact as impact_text
@@ -41,7 +39,7 @@ def hollow_note(compare: Record) -> str:
     """Return what hollow points mean, as a sentence; nothing if there is none."""
     if not queries.crowded(compare):
         return ""
-    return f" Hollow, *: more workers than the {queries.cores(compare)}; these times say nothing about more cores."
+    return f" Hollow, *: more workers than the {queries.cores(compare)}; timings are not meaningful for more cores."
 
 
 def training_time(compare: Record) -> Picture:
@@ -49,10 +47,10 @@ def training_time(compare: Record) -> Picture:
     target = compare["settings"]["target"]
     reached = target is not None and any(row["target_s"] is not None for row in compare["summary"])
     figure, panels = new_figure(1, 2 if reached else 1, width=9.0 if reached else 6.6)
-    _by_workers(panels[0], compare, "train_s")
+    draw_by_workers(panels[0], compare, partial(_without_interval, "train_s"))
     dress(panels[0], "workers", "training time, s", "to the last epoch" if reached else "")
     if reached:
-        _by_workers(panels[1], compare, "target_s")
+        draw_by_workers(panels[1], compare, partial(_without_interval, "target_s"))
         dress(panels[1], "workers", "training time, s", f"until {100 * target:g} % was first measured")
     from_zero(panels)
     legend_above(figure, panels)
@@ -67,21 +65,8 @@ def training_time(compare: Record) -> Picture:
     return Picture("training_time", caption, f"Line chart of training seconds by number of workers: {finding}.", figure)
 
 
-def _by_workers(axes: Axes, compare: Record, field: str) -> None:
-    """Draw one field of the summary by workers, a line for each strategy and a level for the sequential run."""
-    workers, names = queries.worker_numbers(compare), queries.strategies(compare)
-    styles = looks(names)
-    for series, name in enumerate(names):
-        marks = [
-            Mark(dodged(workers.index(row["workers"]), series, len(names)), row[field], None, row["oversubscribed"])
-            for row in queries.rows_of(compare, name)
-            if row[field] is not None
-        ]
-        if name == queries.SEQUENTIAL:
-            for mark in marks:
-                axes.axhline(mark.y, color=REFERENCE.colour, linestyle=REFERENCE.dashes, linewidth=1)
-        draw_series(axes, marks, styles[name], name)
-    worker_axis(axes, workers, queries.crowded(compare))
+def _without_interval(field: str, row: Record) -> Value:
+    return row[field], None
 
 
 def impact(compare: Record) -> Picture | None:
@@ -93,7 +78,7 @@ def impact(compare: Record) -> Picture | None:
     figure, panels = new_figure(1, len(fields), width=4.5 * len(fields) + (0 if len(fields) > 1 else 2))
     findings = []
     for panel, (field, text) in zip(panels, fields.items(), strict=True):
-        _by_workers(panel, compare, field)
+        draw_by_workers(panel, compare, partial(_without_interval, field))
         dress(panel, "workers", "impact factor, % / s" if panel is panels[0] else "", text)
         rows = [row for row in compare["summary"] if row[field] is not None]
         best = max(rows, key=lambda row: (not row["oversubscribed"], row[field]))
@@ -205,7 +190,7 @@ def _measured(compare: Record, name: str, field: str) -> list[Record]:
 
 
 def _scale(axes: Axes, workers: Sequence[int], crowded: set[int], values: Sequence[float]) -> None:
-    """Put the workers where they are on the x axis, which doubles at equal distances if there are many."""
+    """Scale the x axis by the number of workers, logarithmically if there are many."""
     doubling = max(workers) > _LOG_FROM
     if doubling:
         axes.set_xscale("log", base=2)

@@ -1,4 +1,4 @@
-"""How figures look, and how they become files. The one module that imports matplotlib, and only when it draws.
+"""The style of figures, and their files. matplotlib is imported by figures only, and only to draw.
 
 Figures are plain objects, made without pyplot and without its global state: any thread may draw, and nothing stays.
 They look the same whatever the user's matplotlibrc says, and need none of the backends that draw on screens.
@@ -10,7 +10,6 @@ import contextlib
 import importlib.util
 import io
 import os
-import re
 import sys
 import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -41,11 +40,11 @@ class Picture:
     Attributes
     ----------
     name
-        Of its files, without ending.
+        The name of its files, without ending.
     caption
-        What is seen, with the finding.
+        The text below the figure, with the finding.
     alt
-        What it shows, for those who cannot see it.
+        A description for readers who cannot see the figure.
     figure
         The drawing.
     """
@@ -63,9 +62,9 @@ class Draft:
     Attributes
     ----------
     name
-        Of its files, without ending.
+        The name of its files, without ending.
     draw
-        Draws it; None if there is nothing to be drawn.
+        A function that draws it, and returns None if there is nothing to be drawn.
     """
 
     name: str
@@ -88,9 +87,9 @@ class Mark:
     Attributes
     ----------
     x, y
-        Where.
+        The place.
     interval
-        Its 95 % interval, if it has one.
+        The 95 % interval of y, if it has one.
     hollow
         Whether there were more workers than cores.
     """
@@ -105,11 +104,11 @@ REFERENCE = Look(INK, "X", (0, (4, 2)))
 
 
 _DRAWING = threading.RLock()
-"""Of matplotlib's settings, which are global: they are ours while we draw."""
+"""The lock of matplotlib's settings, which are global and are changed while a figure is drawn."""
 
 
 def require_matplotlib() -> None:
-    """Import matplotlib, if need be without the user's settings for it, where these keep it from being imported.
+    """Import matplotlib, without the user's settings for it if these keep it from being imported.
 
     Raises
     ------
@@ -125,8 +124,8 @@ def require_matplotlib() -> None:
             ) from error
         except Exception as error:
             raise SettingsError(
-                f"a report needs matplotlib, which cannot be loaded ({reason(error)}): look at MPLBACKEND, "
-                "MPLCONFIGDIR and matplotlibrc, also in the current folder"
+                f"a report needs matplotlib, which cannot be loaded ({reason(error)}): check MPLBACKEND, MPLCONFIGDIR "
+                "and matplotlibrc, also in the current folder"
             ) from error
 
 
@@ -135,44 +134,21 @@ def _import_matplotlib() -> None:
         import matplotlib.figure
     except ImportError:
         raise
-    except Exception:  # an unknown MPLBACKEND, a matplotlibrc that is no text, ...
+    except Exception:  # an unknown MPLBACKEND, or a matplotlibrc that cannot be read
         if "matplotlib" in sys.modules:
             raise
         for name in [each for each in sys.modules if each.startswith("matplotlib.")]:
-            del sys.modules[name]  # parts of a package that is not there
-        with _plain_environment():
+            del sys.modules[name]  # parts of a package that was not imported
+        spec = importlib.util.find_spec("matplotlib")
+        own = "" if spec is None or spec.origin is None else str(Path(spec.origin).parent / "mpl-data")
+        before = dict(os.environ)
+        os.environ.pop("MPLBACKEND", None)
+        os.environ["MATPLOTLIBRC"] = own
+        try:
             import matplotlib.figure  # noqa: F401
-
-
-@contextlib.contextmanager
-def _plain_environment() -> Iterator[None]:
-    """Let matplotlib find its own matplotlibrc, and no backend."""
-    spec = importlib.util.find_spec("matplotlib")
-    data = "" if spec is None or spec.origin is None else str(Path(spec.origin).parent / "mpl-data")
-    names = ("MPLBACKEND", "MATPLOTLIBRC")
-    before = {name: os.environ.pop(name) for name in names if name in os.environ}
-    os.environ["MATPLOTLIBRC"] = data
-    try:
-        with _inside(data):
-            yield
-    finally:
-        del os.environ["MATPLOTLIBRC"]
-        os.environ.update(before)
-
-
-@contextlib.contextmanager
-def _inside(folder: str) -> Iterator[None]:
-    """Change into a folder, as a matplotlibrc in the current one comes first; not if other threads may open files."""
-    if threading.active_count() > 1 or not os.path.isdir(folder):  # noqa: PTH112 - a plain question
-        yield
-        return
-    here = os.open(".", os.O_RDONLY)
-    try:
-        os.chdir(folder)
-        yield
-    finally:
-        os.fchdir(here)
-        os.close(here)
+        finally:
+            os.environ.clear()
+            os.environ.update(before)
 
 
 @contextlib.contextmanager
@@ -239,7 +215,7 @@ def new_sheet(width: float, height: float) -> tuple[Figure, Axes]:
 
 
 def end_sheet(figure: Figure, axes: Axes) -> None:
-    """Let the panel be the whole sheet again, whatever was drawn: called last."""
+    """Make the panel fill the whole sheet again after everything was drawn."""
     width, height = figure.get_size_inches()
     axes.set_aspect("auto")
     axes.set_xlim(0, width)
@@ -247,7 +223,7 @@ def end_sheet(figure: Figure, axes: Axes) -> None:
 
 
 def dress(axes: Axes, x: str, y: str, title: str = "") -> None:
-    """Label a panel, and leave of its frame what is needed."""
+    """Label a panel, and remove the parts of its frame that show nothing."""
     axes.set_facecolor("white")
     axes.set_xlabel(x, fontsize=10.5, color=INK, fontfamily=_FONT)
     axes.set_ylabel(y, fontsize=10.5, color=INK, fontfamily=_FONT)
@@ -288,7 +264,7 @@ def draw_series(axes: Axes, marks: Sequence[Mark], look: Look, name: str, *, lin
 
 
 def from_zero(panels: Sequence[Axes]) -> None:
-    """Let the y axes, shared or not, start at 0 and end above everything drawn: called last."""
+    """Make the y axes start at 0 and end above everything that was drawn."""
     tops = [panel.get_ylim()[1] for panel in panels]
     for panel, top in zip(panels, tops, strict=True):
         panel.set_ylim(0, 1.03 * top)
@@ -315,6 +291,13 @@ def legend_above(figure: Figure, axes: Sequence[Axes], columns: int = 4) -> None
         text.set_fontfamily(_FONT)
 
 
+def annotate(
+    axes: Axes, text: str, point: tuple[float, float], shift: tuple[float, float], colour: str = INK, **alignment: Any
+) -> None:
+    """Write a small text beside a point; ``shift`` is in typographic points."""
+    axes.annotate(text, point, xytext=shift, textcoords="offset points", fontsize=8, color=colour, **alignment)
+
+
 def png(picture: Picture) -> bytes:
     """Return the picture as PNG; the same picture gives the same bytes."""
     buffer = io.BytesIO()
@@ -324,19 +307,11 @@ def png(picture: Picture) -> bytes:
 
 
 def svg(picture: Picture) -> bytes:
-    """Return the picture as SVG; the same picture gives the same bytes, and no two pictures share an id."""
+    """Return the picture as SVG; the same picture gives the same bytes."""
+    import matplotlib
+
     buffer = io.StringIO()
     nothing = dict.fromkeys(("Date", "Creator", "Format", "Type"))
-    with plain_style():
+    with plain_style(), matplotlib.rc_context({"svg.hashsalt": picture.name}):  # without it, ids are random
         picture.figure.savefig(buffer, format="svg", backend="svg", metadata=nothing)
-    return _with_ids_of(picture.name, buffer.getvalue()).encode()
-
-
-def _with_ids_of(name: str, text: str) -> str:
-    """Replace ids by numbers: matplotlib draws them by lot, unless a global setting is changed."""
-    names: dict[str, str] = {}
-
-    def numbered(found: re.Match[str]) -> str:
-        return found[1] + names.setdefault(found[2], f"{name}-{len(names)}")
-
-    return re.sub(r"""(\bid="|url\(#|href="#)([^")]+)""", numbered, text)
+    return buffer.getvalue().encode()

@@ -34,13 +34,13 @@ class _Measure:
     Attributes
     ----------
     name, title, axis
-        Of the file, in words, and of the y axis.
+        The name of the figure's files, the quantity in words, and the label of the y axis.
     value
-        From a row and the row of one process of the same table; None if it has none.
+        A function of a row and the row of one process in the same table; None if there is no value.
     show
-        As text.
+        A function that makes text of a value.
     tables
-        Those in which it differs.
+        The tables in which the quantity differs.
     """
 
     name: str

@@ -1,15 +1,18 @@
-"""A table of a report, as text."""
+"""A table of a report, as text, and the cells that several tables have in common."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
-from manyhands.reports.format import span
+from manyhands.reports import queries
+from manyhands.reports.format import count, decimal, signed, span
 from manyhands.reports.schema import Record
 
+PUBLISHED = "published (MIPRO 2021)"
+
 Column = tuple[str, Callable[[Record], str]]
-"""A heading, and what stands below it for a row of the record."""
+"""A heading, and the function that makes the cell below it for a row of the record."""
 
 
 @dataclass(frozen=True)
@@ -19,15 +22,15 @@ class Table:
     Attributes
     ----------
     title, note
-        Above and below it.
+        The texts above and below the table.
     columns
-        One heading each.
+        The headings.
     rows
-        The first cell of each names it; a second line in a cell is its interval.
+        The cells of every row. The first cell names the row; a second line in a cell is an interval.
     groups
-        Headings over several columns: text and number of columns; none if empty.
+        Headings over several columns: text and number of columns.
     marked
-        Positions of rows that stand out.
+        Positions of the rows that stand out.
     """
 
     title: str
@@ -38,11 +41,43 @@ class Table:
     marked: frozenset[int] = field(default_factory=frozenset)
 
 
-def shown(columns: Sequence[Column], rows: Sequence[Record]) -> list[list[str]]:
-    """Return the cells of all rows."""
-    return [[show(row) for _, show in columns] for row in rows]
+def table_of(
+    title: str,
+    columns: Sequence[Column],
+    rows: Sequence[Record],
+    note: str = "",
+    marked: frozenset[int] = frozenset(),
+) -> Table:
+    """Return a table of records without the columns that no record fills."""
+    cells = [[show(row) for _, show in columns] for row in rows]
+    kept = [place for place in range(len(columns)) if any(row[place] for row in cells)]
+    shown = [[row[place] for place in kept] for row in cells]
+    return Table(title, [columns[place][0] for place in kept], shown, note, marked=marked)
 
 
 def with_interval(value: str, interval: Sequence[float] | None, *, sign: bool = False) -> str:
-    """Return a cell of a value, and its interval below it."""
+    """Return a cell with a value, and its interval below it."""
     return f"{value}\n{span(interval, sign=sign)}" if interval else value
+
+
+def percent_cell(row: Record, name: str) -> str:
+    """Return the mean of a share in percent, and its interval below it."""
+    interval = row[f"{name}_ci95"]
+    mean = decimal(100 * row[f"{name}_mean"])
+    return with_interval(mean, None if interval is None else [100 * end for end in interval])
+
+
+def difference_cell(row: Record) -> str:
+    """Return the difference to the reference in percentage points, and its interval below it."""
+    return with_interval(signed(row["delta_pp"]), row["delta_ci95"], sign=True)
+
+
+def verdict_cell(row: Record) -> str:
+    """Return the verdict, and below it how many more seeds would settle an open question."""
+    word, more = row["verdict"] or "", row["more_seeds"]
+    return f"{word}\n{count(more, 'more seed')}" if word == "undecided" and more else word
+
+
+def crowd_note(record: Record) -> str:
+    """Return the note about rows with more workers than cores."""
+    return f"* More workers than the {queries.cores(record)}: timings are not meaningful for more cores."

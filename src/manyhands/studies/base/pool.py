@@ -1,8 +1,7 @@
-"""A pool of workers for independent tasks: a free worker takes the next task (dynamic assignment).
+"""Independent tasks side by side: who is free takes the next one (dynamic assignment).
 
 The coarsest level of parallelism of Pethick et al. (2003), training sessions: nothing is exchanged but a task's number
-and its result, one text. Workers are threads of this process, or the processes of the MPI job it belongs to; rank 0
-works too, which mpi4py.futures does not let it do.
+and its result, one text. Workers are threads of this process, or the processes of the MPI job it belongs to.
 """
 
 from __future__ import annotations
@@ -20,17 +19,18 @@ import numpy as np
 from manyhands.core.checks import whole
 from manyhands.core.errors import ManyhandsError, SettingsError
 from manyhands.runtime.affinity import warn_if_oversubscribed
+from manyhands.teams.job import check_started_once, job_size
+from manyhands.teams.registry import CHOICES, kind_of
 
 if TYPE_CHECKING:
     from manyhands.teams.mpi_world import World
 
 Task = Callable[[int], str]
-"""Does the task of a number and returns its result; called in a worker."""
+"""Carries out the task of a number and returns its result; called in a worker."""
 Deliver = Callable[[int, str], None]
 """Takes the result of a task, one at a time, in the order in which they are done."""
 
-_CHECK_SECONDS = 0.2
-"""Ctrl-C and lost workers are noticed between waits of this length."""
+_LOOK_SECONDS = 0.2
 _POLL_SECONDS = 0.005
 _REPORT, _ORDER = 3, 4
 _NOTHING = -1
@@ -44,7 +44,7 @@ def map_unordered(
     deliver: Deliver,
     stop: Callable[[], None],
 ) -> None:
-    """Do all tasks, in their order, with as many workers as there are.
+    """Carry out all tasks, in their order, by as many workers as there are.
 
     Parameters
     ----------
@@ -70,12 +70,12 @@ def map_unordered(
     KeyboardInterrupt
         On Ctrl-C.
     """
-    if team == "mpi":
+    if kind_of(team).processes:
         from manyhands.teams.mpi_world import join
 
-        _map_in_job(join(), tasks, work, deliver, stop)
+        _map_over_job(join(), tasks, work, deliver, stop)
     else:
-        _map_in_threads(workers, tasks, work, deliver, stop)
+        _map_over_threads(workers, tasks, work, deliver, stop)
 
 
 def check_pool(team: str, workers: int | None) -> int:
@@ -86,18 +86,12 @@ def check_pool(team: str, workers: int | None) -> int:
     SettingsError
         If the team is mpi and this process is in no job, or the job has another size.
     """
-    from manyhands.teams.launch import in_job, job_size, processes_announced
-
-    if team not in ("threads", "mpi"):
-        raise SettingsError(f"sessions side by side need the team threads or mpi, not {team!r}")
-    if team != "mpi":
-        if processes_announced() > 1:
-            raise SettingsError(
-                f"{processes_announced()} processes have been started (by mpiexec or srun), and each of them would do "
-                f"the same with the team {team}; add --team mpi"
-            )
+    if team not in CHOICES:
+        raise SettingsError(f"sessions side by side need the team {' or '.join(CHOICES)}, not {team!r}")
+    check_started_once(team)
+    if not kind_of(team).processes:
         return 1 if workers is None else whole("the number of workers", workers, least=1)
-    size = job_size() if in_job() else None
+    size = job_size()
     if size is None:
         raise SettingsError(
             f"sessions on MPI ranks: start them with mpiexec -n {workers or 2} manyhands ... --team mpi, or leave "
@@ -108,7 +102,9 @@ def check_pool(team: str, workers: int | None) -> int:
     return size
 
 
-def _map_in_threads(workers: int, tasks: Sequence[int], work: Task, deliver: Deliver, stop: Callable[[], None]) -> None:
+def _map_over_threads(
+    workers: int, tasks: Sequence[int], work: Task, deliver: Deliver, stop: Callable[[], None]
+) -> None:
     """Let threads take tasks; this thread delivers, and is free to receive Ctrl-C."""
     from manyhands.teams.launch import begin
 
@@ -165,13 +161,13 @@ def _next_done(done: queue.SimpleQueue[tuple[int, str | BaseException]]) -> tupl
     """Wait in short pieces: Ctrl-C is only noticed between them."""
     while True:
         try:
-            return done.get(timeout=_CHECK_SECONDS)
+            return done.get(timeout=_LOOK_SECONDS)
         except queue.Empty:
             continue
 
 
-def _map_in_job(world: World, tasks: Sequence[int], work: Task, deliver: Deliver, stop: Callable[[], None]) -> None:
-    """Let every process take tasks from rank 0, which does some itself while a thread of it serves the others."""
+def _map_over_job(world: World, tasks: Sequence[int], work: Task, deliver: Deliver, stop: Callable[[], None]) -> None:
+    """Let every process take tasks from rank 0, which does some itself while a thread of it keeps the list."""
     server = _TaskServer(world, tasks, deliver, stop) if world.rank == 0 else None
     try:
         last: tuple[int, str] | None = None
@@ -188,7 +184,7 @@ def _map_in_job(world: World, tasks: Sequence[int], work: Task, deliver: Deliver
 
 
 class _TaskServer:
-    """Rank 0's list of waiting tasks, with a thread that hands them out to the other processes.
+    """Rank 0's list of the tasks: a thread of rank 0 answers the other processes.
 
     Parameters
     ----------
@@ -203,10 +199,10 @@ class _TaskServer:
         self._comm = world.comm
         self._waiting = list(reversed(tasks))
         self._lock = threading.Lock()
-        self._busy = world.size - 1  # processes that do not know yet that nothing is left
+        self._busy = world.size - 1  # processes that have not been told yet that nothing is left
         self._error: BaseException | None = None
         self.closed = threading.Event()
-        self._thread = threading.Thread(target=self._serve, name="manyhands-task-server", daemon=True)
+        self._thread = threading.Thread(target=self._serve, name="manyhands-server", daemon=True)
         self._thread.start()
 
     def exchange(self, done: tuple[int, str] | None) -> int:
@@ -252,7 +248,7 @@ class _TaskServer:
         """Wait until every process knows that nothing is left."""
         while self._thread.is_alive():
             self._world.check()
-            self._thread.join(_CHECK_SECONDS)
+            self._thread.join(_LOOK_SECONDS)
         if self._error is not None:
             raise self._error
 
@@ -263,22 +259,3 @@ def _ask(world: World, done: tuple[int, str] | None) -> int:
     order = np.zeros(1, np.int64)
     world.wait(world.comm.Isend(content, dest=0, tag=_REPORT), world.comm.Irecv(order, source=0, tag=_ORDER), idle=True)
     return int(order[0])
-
-
-def on_first(team: str, work: Callable[[], None]) -> None:
-    """Let rank 0 do something alone; the others wait, and leave their cores to it.
-
-    Raises
-    ------
-    WorkerLost
-        If rank 0 fails, on the others.
-    """
-    if team != "mpi":
-        work()
-        return
-    from manyhands.teams.mpi_world import join
-
-    world = join()
-    if world.rank == 0:
-        work()
-    world.tell("", idle=True)

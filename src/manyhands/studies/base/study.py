@@ -109,8 +109,8 @@ class Study(ABC, Generic[Found]):
 
     kind: ClassVar[str]
     """What the study is called in its checkpoint."""
-    unit: ClassVar[str] = "run"
-    """What :attr:`size` is counted in."""
+    unit: ClassVar[str] = "runs"
+    """What :attr:`size` is counted in, in the plural."""
 
     def __init__(self, outcome: Found, checkpoint: str | Path | None = None) -> None:
         self.outcome, self.checkpoint = outcome, checkpoint

@@ -11,7 +11,7 @@ from manyhands.core.errors import SettingsError
 from manyhands.core.strategy import Strategy
 from manyhands.core.types import Sharding
 from manyhands.data.dataset import Dataset
-from manyhands.data.split import head
+from manyhands.data.resplit import head
 from manyhands.learners.mlp.settings import MLPSettings
 from manyhands.records.statistics import DEFAULT_MARGIN, check_margin
 from manyhands.strategies import parse_strategy
@@ -112,7 +112,7 @@ def plans_of(dataset: Dataset, request: CompareRequest) -> Iterator[Plan]:
     """Yield every run, seed by seed: first the sequential one, so that what is compared was measured close together."""
     automatic = any(is_automatic(each) for each in request.strategies)
     strategies = ["auto" if is_automatic(each) else parse_strategy(each) for each in request.strategies]
-    parallel = [each for each in dict.fromkeys(strategies) if isinstance(each, str) or each.parallel]
+    parallel = [each for each in dict.fromkeys(strategies) if isinstance(each, str) or not each.needs.one_worker_only]
     cases: list[tuple[str | Strategy, int]] = [("sequential", 1)]
     cases += [(strategy, workers) for strategy in parallel for workers in dict.fromkeys(request.workers)]
     each = dataset.rows // max(request.workers)

@@ -13,7 +13,7 @@ from manyhands.core.errors import SettingsError
 from manyhands.core.types import Sharding
 from manyhands.data.catalog import DataRequest, load
 from manyhands.data.dataset import Dataset
-from manyhands.data.split import head, resplit
+from manyhands.data.resplit import head, resplit
 from manyhands.records.environment import describe_environment
 from manyhands.records.runs import FINISHED_RUN, check_fields
 from manyhands.records.statistics import DEFAULT_MARGIN
@@ -30,7 +30,7 @@ from manyhands.studies.compare.request import (
 )
 from manyhands.studies.compare.results import Comparison, run_record
 from manyhands.studies.compare.text import comparison_table
-from manyhands.teams.launch import check_alone
+from manyhands.teams.job import check_can_start_jobs
 from manyhands.training.loggers import RunLog, no_log
 from manyhands.training.placement import Placement
 from manyhands.training.plan import Plan, rows_validated
@@ -65,7 +65,7 @@ class CompareStudy(Study[Comparison]):
     """
 
     kind = "compare"
-    unit = "step"
+    unit = "steps"
 
     def __init__(
         self,
@@ -74,7 +74,7 @@ class CompareStudy(Study[Comparison]):
         checkpoint: str | Path | None = None,
         log: RunLog = no_log,
     ) -> None:
-        check_alone(request.team)
+        check_can_start_jobs(request.team)
         check(dataset, request)
         self.dataset, self.request, self._log = dataset, request, log
         self.plans = list(plans_of(dataset, request))

@@ -32,7 +32,7 @@ from manyhands.studies.networks.request import AXES, Network, NetworksRequest, n
 from manyhands.studies.networks.results import Networks
 from manyhands.studies.networks.symmetry import distinct_neurons
 from manyhands.studies.networks.text import networks_text
-from manyhands.teams.launch import check_alone
+from manyhands.teams.job import check_can_start_jobs
 from manyhands.training.model import accuracy
 from manyhands.training.plan import Plan, is_automatic, make_plan
 from manyhands.training.result import TrainingResult
@@ -79,7 +79,7 @@ class NetworksStudy(Study[Networks]):
     kind = "networks"
 
     def __init__(self, dataset: Dataset, request: NetworksRequest, checkpoint: str | Path | None = None) -> None:
-        check_alone("threads")
+        check_can_start_jobs("threads")
         _check(request)
         self.dataset, self.request = dataset, request
         self.networks = networks_of(request, dataset.rows)

@@ -1,20 +1,18 @@
-"""A study of networks as text for a terminal of 80 columns."""
+"""The tables of a study of networks as text for the terminal."""
 
 from __future__ import annotations
 
 import itertools
-import textwrap
 from collections.abc import Iterator, Sequence
 
 from manyhands.records.axes import AXIS_TITLES
 from manyhands.records.statistics import Estimate
-from manyhands.studies.compare.text import seconds_text, with_interval
+from manyhands.reports.format import seconds
+from manyhands.runtime.terminal import Group, Row, paragraph, text_table
+from manyhands.studies.compare.text import with_interval
 from manyhands.studies.networks.results import NetworkRow, Networks
 
-WIDTH = 80
-_NAME = 20
-_PER_LINE = 2
-_WORDS = {"same": "same", "lower": "lower", "higher": "higher", "undecided": "?"}
+_OPEN = {"undecided": "?"}
 
 
 def networks_text(study: Networks) -> str:
@@ -22,35 +20,25 @@ def networks_text(study: Networks) -> str:
     rows = study.summary
     if not rows:
         return "\n".join(["No run was finished.", *_diverged(study)])
-    blocks = ["\n".join(_alone(study, rows))]
-    for strategy in dict.fromkeys(row.row.strategy for row in rows if row.row.workers > 1):
-        blocks += ["\n".join(lines) for lines in _several(study, rows, strategy)]
-    notes = (textwrap.fill(note, WIDTH, break_on_hyphens=False) for note in _notes(study, rows))
-    return "\n\n".join([*blocks, "\n".join(notes)])
+    strategies = dict.fromkeys(row.row.strategy for row in rows if row.row.workers > 1)
+    tables = [_alone(study, rows), *(_several(study, rows, strategy) for strategy in strategies)]
+    return "\n\n".join([*tables, "\n".join(map(paragraph, _notes(study, rows)))])
 
 
-def _alone(study: Networks, rows: Sequence[NetworkRow]) -> Iterator[str]:
-    """Yield the table of every network with one worker."""
+def _alone(study: Networks, rows: Sequence[NetworkRow]) -> str:
+    """Return the table of every network with one worker."""
     targets = study.settings["targets"]
-    names = "/".join(f"{100 * target:g}" for target in targets)
-    columns = [("", "rate"), ("train", "s"), ("accuracy %", "(95 %)"), ("confi-", "dence %"), ("calib.", "error %")]
-    columns += [("epochs to", f"{names} %")] if targets else []
-    lines = [(row, _alone_cells(row)) for row in rows if row.row.workers == 1]
-    widths = [max(*map(len, title), *(len(cells[place]) for _, cells in lines)) for place, title in enumerate(columns)]
-    for number in range(2):
-        name = "one worker" if number else ""
-        yield _line(name, [title[number].rjust(width) for title, width in zip(columns, widths, strict=True)])
-    yield "-" * (_NAME + sum(widths) + 2 * len(widths))
-    yield from _body(
-        study,
-        [(row.network, [cell.rjust(width) for cell, width in zip(cells, widths, strict=True)]) for row, cells in lines],
-    )
+    heads = ["rate", "train\ns", "accuracy %\n(95 %)", "confi-\ndence %", "calib.\nerror %"]
+    if targets:
+        heads.append(f"epochs to\n{'/'.join(f'{100 * target:g}' for target in targets)} %")
+    lines = [(row.network, _alone_cells(row)) for row in rows if row.row.workers == 1]
+    return text_table(["one worker"], [Group(heads)], list(_under_axes(study, lines)))
 
 
 def _alone_cells(row: NetworkRow) -> list[str]:
     cells = [
         f"{row.learning_rate:g}",
-        seconds_text(row.row.train_s),
+        seconds(row.row.train_s),
         with_interval(row.row.accuracy.times(100), "{:.2f}"),
         _percent(row.confidence),
         _percent(row.calibration_error),
@@ -64,73 +52,61 @@ def _percent(value: Estimate) -> str:
     return f"{100 * value.mean:.1f}"
 
 
-def _several(study: Networks, rows: Sequence[NetworkRow], strategy: str) -> Iterator[list[str]]:
-    """Yield tables of what a strategy changes, for a few numbers of workers each."""
+def _several(study: Networks, rows: Sequence[NetworkRow], strategy: str) -> str:
+    """Return the table of what a strategy changes, with a group of columns for each number of workers."""
     mine = {(row.network, row.row.workers): row for row in rows if row.row.strategy == strategy}
+    crowded = {number for (_, number), row in mine.items() if row.row.oversubscribed}
     workers = sorted({number for _, number in mine})
-    for first in range(0, len(workers), _PER_LINE):
-        shown = workers[first : first + _PER_LINE]
-        crowded = {number for (_, number), row in mine.items() if row.row.oversubscribed}
-        heads = [f"n = {number}{'*' if number in crowded else ''}".center(27) for number in shown]
-        lines = [_line(strategy if len(strategy) <= _NAME else "", heads).rstrip()]
-        if len(strategy) > _NAME:
-            lines.insert(0, strategy)
-        lines.append(_line("vs one worker", [f"{'points':>13} {'':5} {'speedup':>7}"] * len(shown)))
-        lines.append("-" * (_NAME + 29 * len(shown)))
-        networks = dict.fromkeys(network for network, number in mine if number in shown)
-        cells = [(network, [_change(mine.get((network, number))) for number in shown]) for network in networks]
-        yield [*lines, *_body(study, cells)]
+    groups = [
+        Group(("points", "verdict", "speedup"), f"n = {number}{'*' if number in crowded else ''}") for number in workers
+    ]
+    networks = dict.fromkeys(network for network, _ in mine)
+    lines = [(each, [cell for number in workers for cell in _change(mine.get((each, number)))]) for each in networks]
+    return f"{strategy} vs one worker\n{text_table(['network'], groups, list(_under_axes(study, lines)))}"
 
 
-def _change(row: NetworkRow | None) -> str:
+def _change(row: NetworkRow | None) -> tuple[str, str, str]:
     """Return what several workers change: accuracy, verdict, speed."""
     if row is None or row.row.delta is None or row.row.verdict is None:
-        return f"{'-':>13} {'':6} {'-':>6}"
-    word = _WORDS[row.row.verdict.word]
-    return f"{with_interval(row.row.delta, '{:+.2f}'):>13} {word:6} {row.row.speedup:6.2f}"
+        return "-", "", "-"
+    word = row.row.verdict.word
+    return with_interval(row.row.delta, "{:+.2f}"), _OPEN.get(word, word), f"{row.row.speedup:.2f}"
 
 
-def _body(study: Networks, lines: Sequence[tuple[int, list[str]]]) -> Iterator[str]:
-    """Yield lines under the name of their axis, and a long name on a line of its own."""
+def _under_axes(study: Networks, lines: Sequence[tuple[int, list[str]]]) -> Iterator[Row]:
+    """Yield the rows of networks under the names of their axes."""
     for axis, group in itertools.groupby(lines, lambda line: str(study.networks[line[0]]["axis"])):
         if axis:
             yield AXIS_TITLES.get(axis, axis)
         for number, cells in group:
-            name = f"{'  ' if axis else ''}{study.networks[number]['name']}"
-            if len(name) > _NAME:
-                yield from textwrap.wrap(name, WIDTH, initial_indent="  " if axis else "", subsequent_indent="    ")
-                name = ""
-            yield _line(name, cells)
-
-
-def _line(name: str, cells: Sequence[str]) -> str:
-    return "  ".join([name.ljust(_NAME), *cells]).rstrip()
+            yield (f"{'  ' if axis else ''}{study.networks[number]['name']}", *cells)
 
 
 def _notes(study: Networks, rows: Sequence[NetworkRow]) -> list[str]:
-    """Say what was measured, and how."""
+    """Return what was measured, and how."""
     settings, data = study.settings, study.settings["data"]
     seeds, alike = settings["seeds"], _alike(study, rows)
     held = f", {data['validation_rows']} validation" if "validation_rows" in data else ""
     notes = [
-        f"{data['name']}: {data['train_rows']} training{held} and {data['test_rows']} test rows, {settings['epochs']} "
-        f"epochs, {seeds} seed{'s' if seeds > 1 else ''}. Means (times: medians), ± the 95 % interval.",
+        f"{data['name']}: {data['train_rows']} training{held} and {data['test_rows']} test samples, "
+        f"{settings['epochs']} epochs, {seeds} seed{'s' if seeds > 1 else ''}. "
+        "Means (times: medians), ± the 95 % interval.",
     ]
     if study.tried:
         multiples = ", ".join(f"{each:g}" for each in settings["multiples"])
         notes.append(
-            f"Learning rates: the best of {multiples} times the optimizer's own on the validation rows, with one "
-            f"worker and {settings['tuning']} other seed{'s' if settings['tuning'] > 1 else ''}; n workers have the "
-            "same. Test rows choose nothing."
+            f"Learning rates: the best of {multiples} times the optimizer's own on the validation samples, with one "
+            f"worker and {settings['tuning']} other seed{'s' if settings['tuning'] > 1 else ''}; n workers use the "
+            "same. Nothing is chosen on test samples."
         )
         at_edge = sum(_at_edge(study, row) for row in rows if row.row.workers == 1)
         if at_edge:
             notes.append(
-                f"The best rate is the lowest or the highest tried for {at_edge} of them; see --lr-multipliers."
+                f"For {at_edge} of the networks, the best rate is the lowest or highest tried; see --lr-multipliers."
             )
     notes.append(
-        "confidence: mean probability of the predicted class; calibration error: how far confidence and accuracy are "
-        "apart, over 15 bins."
+        "confidence: mean probability of the predicted class; calibration error: mean difference between confidence "
+        "and accuracy, over 15 bins."
     )
     if any(row.row.workers > 1 for row in rows):
         notes.append(
@@ -139,16 +115,17 @@ def _notes(study: Networks, rows: Sequence[NetworkRow]) -> list[str]:
         )
     if settings["targets"]:
         notes.append(
-            "Accuracy was measured on the way: no clock counts it, but runs of several workers take longer by it "
-            "(docs/studies.md). --targets none leaves it out."
+            "Accuracy was measured during training. The evaluations are not timed, but they slow runs of several "
+            "workers (docs/studies.md); --targets none turns them off."
         )
     if any(row.row.oversubscribed for row in rows):
-        notes.append(f"* more workers than the {study.environment['cores']} usable cores: these times say nothing.")
+        notes.append(f"* more workers than the {study.environment['cores']} usable cores: timings are not meaningful.")
     if settings["skipped"]:
-        notes.append(f"With fewer workers only, as every worker needs a row of a batch: {_few(settings['skipped'])}.")
+        skipped = _few(settings["skipped"])
+        notes.append(f"With fewer workers only, as every worker needs a sample of each batch: {skipped}.")
     notes += [f"{name}: of {width} neurons, {count} differed at the end." for name, width, count in alike]
     if study.diverged:
-        notes += [*_diverged(study), "What diverged is in no mean, nor is what was paired with it."]
+        notes += [*_diverged(study), "Diverged runs, and runs paired with them, are excluded from the means."]
     return notes + (["Interrupted: only finished runs are counted."] if study.interrupted else [])
 
 

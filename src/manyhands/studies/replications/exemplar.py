@@ -22,7 +22,8 @@ from manyhands.studies.replications.text import replication_text
 from manyhands.studies.replications.todorov2021 import PublishedRequest, PublishedStudy
 from manyhands.studies.sweep.request import SweepRequest
 from manyhands.studies.sweep.run import SweepStudy, load_for_sweep
-from manyhands.teams.launch import check_alone
+from manyhands.teams.job import check_can_start_jobs
+from manyhands.teams.registry import kind_of
 from manyhands.training.loggers import RunLog, no_log
 from manyhands.training.plan import rows_validated
 
@@ -68,9 +69,9 @@ class ExemplarStudy(Study[Replication]):
             raise SettingsError("random splits of all rows would test on rows that the sweep has chosen by")
         if rows_validated(compare.strategies, None) is not None:
             raise SettingsError("the comparison trains on all rows, so its merges have no validation rows to look at")
-        if sweep.team == "mpi":
+        if kind_of(sweep.team).processes:
             raise SettingsError("a study starts MPI jobs of its own; its sweep runs on threads")
-        check_alone("mpi" if published else compare.team)
+        check_can_start_jobs("mpi" if published else compare.team)
         self.data, self.compare, self.published, self._log = data, compare, published, log
         self.dataset = load_for_sweep(data, published=published)
         self._whole = self.dataset if published else load(replace(data, validation=None))

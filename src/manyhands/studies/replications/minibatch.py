@@ -39,7 +39,7 @@ class MinibatchStudy(Study[Replication]):
     """
 
     kind = "minibatch"
-    unit = "step"
+    unit = "steps"
 
     def __init__(
         self,

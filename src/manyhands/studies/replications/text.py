@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import statistics
-import textwrap
 from collections.abc import Sequence
 from typing import Any
 
 from manyhands.records.todorov2021 import WHAT_DIFFERS, PublishedRow, processes_table, published_table
+from manyhands.runtime.terminal import Group, paragraph, text_table
 from manyhands.studies.compare.results import Comparison
 from manyhands.studies.compare.text import comparison_table
 from manyhands.studies.replications.results import Repetition, Replication
@@ -45,22 +45,25 @@ def _published_tables(comparison: Comparison) -> list[str]:
                 tables.append(table_text(f"{title}, {strategy}", here, published_table(number), cores))
     notes = ["Published: raw pixels, one mean at the end, a six-core Intel i7-9750H."]
     notes += other_than_published(comparison.settings)
-    return [*tables, "\n".join(textwrap.fill(note, 80) for note in notes)] if tables else []
+    return [*tables, "\n".join(map(paragraph, notes))] if tables else []
 
 
 def accuracies_text(comparison: Comparison) -> str:
     """Return the accuracy on each random split, as the master of Alowaisheq & Dhami reports it."""
-    lines = ["accuracy on each random split, %"]
-    groups: dict[tuple[str, int], list[float]] = {}
+    groups: dict[tuple[str, int], list[str]] = {}
     for record in comparison.runs:
-        groups.setdefault((record["strategy"], record["workers"]), []).append(100 * record["accuracy"])
-    for (strategy, workers), scores in groups.items():
-        lines.append(f"  {strategy:<17} n={workers}  {'  '.join(f'{score:.2f}' for score in scores)}")
-    return "\n".join(lines)
+        groups.setdefault((record["strategy"], record["workers"]), []).append(f"{100 * record['accuracy']:.2f}")
+    splits = max(map(len, groups.values()))
+    rows = [
+        (strategy, str(workers), *scores, *[""] * (splits - len(scores)))
+        for (strategy, workers), scores in groups.items()
+    ]
+    table = text_table(["strategy", "n"], [Group([str(number + 1)]) for number in range(splits)], rows)
+    return f"accuracy on each random split, %\n{table}"
 
 
 def tables_text(repetition: Repetition) -> str:
-    """Return Tables II and III, ours beside the published ones, and what differs, as text of at most 80 columns."""
+    """Return Tables II and III, ours beside the published ones, and what differs, as text that fits the terminal."""
     if not repetition.runs:
         return "No run was finished."
     cores = repetition.environment["cores"]
@@ -68,8 +71,7 @@ def tables_text(repetition: Repetition) -> str:
         table_text("Table II: without communication", repetition.table(2), published_table(2), cores),
         table_text("Table III: with communication", repetition.table(3), published_table(3), cores),
     ]
-    notes = [textwrap.fill(note, 80) for note in [*_notes(repetition), WHAT_DIFFERS]]
-    return "\n\n".join([*blocks, "\n".join(notes)])
+    return "\n\n".join([*blocks, "\n".join(map(paragraph, [*_notes(repetition), WHAT_DIFFERS]))])
 
 
 def _notes(repetition: Repetition) -> list[str]:
@@ -105,20 +107,18 @@ def other_than_published(settings: dict[str, Any]) -> list[str]:
 
 def table_text(title: str, here: Sequence[PublishedRow], published: Sequence[PublishedRow], cores: int) -> str:
     """Return one table, ours at the left, as text."""
-    theirs = {row.processes: row for row in published}
-    cells = [("time s", "accuracy %", "impact", "time s", "accuracy %", "impact")]
-    for row in here:
-        other = theirs.get(row.processes)
-        cells.append((*_cells(row, 3), *(("", "", "") if other is None else _cells(other, 2))))
-    names = ["processes", *(f"{row.processes}{'*' if row.processes > cores else ''}" for row in here)]
-    widths = [max(len(line[column]) for line in cells) for column in range(len(cells[0]))]
-    left, right = sum(widths[:3]) + 4, sum(widths[3:]) + 4
-    lines = [title, f"{'':9}   {'here':>{left}}   {'published (MIPRO 2021)':>{right}}"]
-    for name, line in zip(names, cells, strict=True):
-        columns = [cell.rjust(width) for cell, width in zip(line, widths, strict=True)]
-        lines.append(f"{name:<9}   {'  '.join(columns[:3])}   {'  '.join(columns[3:])}".rstrip())
-    lines.insert(3, "-" * len(lines[2]))
-    return "\n".join(lines)
+    theirs = {row.processes: _cells(row, 2) for row in published}
+    heads = ("time s", "accuracy %", "impact")
+    rows = [
+        (
+            f"{row.processes}{'*' if row.processes > cores else ''}",
+            *_cells(row, 3),
+            *theirs.get(row.processes, ("", "", "")),
+        )
+        for row in here
+    ]
+    groups = [Group(heads, "here"), Group(heads, "published (MIPRO 2021)")]
+    return f"{title}\n{text_table(['processes'], groups, rows)}"
 
 
 def _cells(row: PublishedRow, decimals: int) -> tuple[str, str, str]:

@@ -26,7 +26,7 @@ from manyhands.studies.compare.results import run_record
 from manyhands.studies.compare.run import check_run
 from manyhands.studies.replications.results import Repetition
 from manyhands.studies.replications.text import tables_text
-from manyhands.teams.launch import check_alone
+from manyhands.teams.job import check_can_start_jobs
 from manyhands.training.jobs import deferred
 from manyhands.training.jobs.client import Job
 from manyhands.training.jobs.folder import temporary_folder
@@ -84,10 +84,10 @@ class PublishedStudy(Study[Repetition]):
     """
 
     kind = "published"
-    unit = "step"
+    unit = "steps"
 
     def __init__(self, request: PublishedRequest, checkpoint: str | Path | None = None) -> None:
-        check_alone("mpi")
+        check_can_start_jobs("mpi")
         if request.data.binarize is not None:
             raise SettingsError("as published, pixels are raw: leave binarize out")
         self.request = request

@@ -1,4 +1,4 @@
-"""What a study of strategies has come to."""
+"""The results of the study of strategies, and their record."""
 
 from __future__ import annotations
 

@@ -23,7 +23,7 @@ from manyhands.studies.compare.results import run_record
 from manyhands.studies.strategies.request import Case, StrategiesRequest, cases_of, check
 from manyhands.studies.strategies.results import StrategiesComparison
 from manyhands.studies.strategies.text import strategies_text
-from manyhands.teams.launch import check_alone
+from manyhands.teams.job import check_can_start_jobs
 from manyhands.training.plan import Plan, make_plan
 from manyhands.training.run import run
 
@@ -50,7 +50,7 @@ class StrategiesStudy(Study[StrategiesComparison]):
     kind = "strategies"
 
     def __init__(self, dataset: Dataset, request: StrategiesRequest, checkpoint: str | Path | None = None) -> None:
-        check_alone(request.team)
+        check_can_start_jobs(request.team)
         check(request)
         self.dataset, self.request = dataset, request
         self._tried = tried_on_validation(dataset)

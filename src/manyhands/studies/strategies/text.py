@@ -1,17 +1,17 @@
-"""A study of strategies as text and as Markdown."""
+"""The table of the study of strategies: for the terminal, and as Markdown."""
 
 from __future__ import annotations
 
-import textwrap
 from collections.abc import Sequence
 from typing import Any
 
+from manyhands.runtime.terminal import Group, paragraph, text_table
 from manyhands.strategies import parse_strategy
 from manyhands.studies.compare.results import SummaryRow
 from manyhands.studies.compare.text import with_interval
 from manyhands.studies.strategies.results import StrategiesComparison
 
-_HEADER = ("strategy", "n", "rate", "rounds", "KB sent", "examples", "accuracy %", "vs sequential", "verdict")
+_HEADER = ("strategy", "n", "rate", "rounds", "KB sent", "samples", "accuracy %", "vs sequential", "verdict")
 
 
 def _cells(comparison: StrategiesComparison, rows: Sequence[SummaryRow]) -> list[tuple[str, ...]]:
@@ -28,7 +28,7 @@ def _line(row: SummaryRow, first: dict[str, Any], whole: int) -> tuple[str, ...]
         str(row.workers),
         f"{first['learning_rate']:g}",
         str(first["rounds"]),
-        "shared" if parse_strategy(row.strategy).shared_memory else f"{first['bytes_sent'] / 1000:.0f}",
+        "shared" if parse_strategy(row.strategy).needs.shared_memory else f"{first['bytes_sent'] / 1000:.0f}",
         f"{first['examples'] / whole:.3f}",
         with_interval(row.accuracy.times(100), "{:.2f}"),
         "" if row.delta is None else with_interval(row.delta, "{:+.2f}"),
@@ -43,19 +43,13 @@ def _runs(comparison: StrategiesComparison, row: SummaryRow) -> list[dict[str, A
 
 
 def strategies_text(comparison: StrategiesComparison) -> str:
-    """Return the table as text for a terminal."""
+    """Return the table as text for the terminal."""
     rows = comparison.summary
     if not rows:
         return "No run was finished."
-    lines: list[tuple[str, ...]] = [_HEADER, *_cells(comparison, rows)]
-    widths = [max(len(line[column]) for line in lines) for column in range(len(_HEADER))]
-    text = [
-        "  ".join([line[0].ljust(widths[0]), *(cell.rjust(w) for cell, w in zip(line[1:], widths[1:], strict=True))])
-        for line in lines
-    ]
-    text.insert(1, "-" * len(text[0]))
-    notes = (textwrap.fill(note, 100, break_on_hyphens=False) for note in _notes(comparison))
-    return "\n".join([*(line.rstrip() for line in text), "", *notes])
+    keys, *heads = _HEADER[:2], _HEADER[2:6], _HEADER[6:]
+    table = text_table(keys, [Group(each) for each in heads], _cells(comparison, rows))
+    return "\n".join([table, "", *map(paragraph, _notes(comparison))])
 
 
 def strategies_markdown(comparison: StrategiesComparison) -> str:
@@ -69,19 +63,19 @@ def strategies_markdown(comparison: StrategiesComparison) -> str:
 
 
 def _notes(comparison: StrategiesComparison) -> list[str]:
-    """Say what was measured, and how."""
+    """Return what was measured, and how."""
     settings, data = comparison.settings, comparison.settings["data"]
     rates = ", ".join(f"{rate:g}" for rate in settings["rates"])
     hidden = "-".join(map(str, settings["network"]["hidden"])) or "none"
     notes = [
         f"{data['name']}, {data['train_rows']} training, {data['validation_rows']} validation and {data['test_rows']} "
-        f"test rows; hidden {hidden}, {settings['network']['optimizer']}, global batch {settings['batch']}, "
+        f"test samples; hidden {hidden}, {settings['network']['optimizer']}, global batch {settings['batch']}, "
         f"{settings['epochs']} epochs, schedule {settings['schedule']}; {settings['seeds']} seeds.",
-        f"rate: the best of {rates} on the validation rows, over {settings['tuning']} other "
-        f"seed{'s' if settings['tuning'] > 1 else ''}, for every line by itself.",
-        "rounds, KB sent: of one worker, one vector for a round (shared: written in place); examples: its share of the "
-        "sequential run's. ± is the 95 % interval: of twenty intervals, one misses.",
-        "Merges that look at validation rows have chosen their rate by the same rows.",
+        f"rate: the best of {rates} on the validation samples, over {settings['tuning']} other "
+        f"seed{'s' if settings['tuning'] > 1 else ''}, for every row of the table by itself.",
+        "rounds, KB sent: of one worker, which sends one vector in each round (shared: it writes shared memory "
+        "instead); samples: its share of the sequential run's. ± is the 95 % interval, which one of twenty misses.",
+        "The rates of merges that use validation samples were chosen on the same samples.",
         *(f"diverged: {what}" for what in comparison.diverged),
     ]
     return notes + (["Interrupted: only finished runs are counted."] if comparison.interrupted else [])

@@ -23,12 +23,12 @@ from manyhands.core.samples import Control
 from manyhands.core.version import __version__
 from manyhands.data.catalog import DataRequest, load
 from manyhands.data.dataset import Dataset
-from manyhands.data.split import resplit
+from manyhands.data.resplit import resplit
 from manyhands.learners import make_learner
 from manyhands.records.environment import describe_environment
 from manyhands.records.runs import SESSION, TIME, check_fields
 from manyhands.studies.base.ledger import Key, Record
-from manyhands.studies.base.pool import check_pool, map_unordered, on_first
+from manyhands.studies.base.pool import check_pool, map_unordered
 from manyhands.studies.base.study import Study, Task, TaskRunner, Tick
 from manyhands.studies.sweep.request import (
     DEFAULT_EPOCHS,
@@ -43,7 +43,8 @@ from manyhands.studies.sweep.request import (
 from manyhands.studies.sweep.results import Sweep
 from manyhands.studies.sweep.text import sweep_text
 from manyhands.teams.agreement import CALL, Facts, as_facts, together
-from manyhands.teams.launch import job_rank, prepare
+from manyhands.teams.job import leads, on_rank_0
+from manyhands.teams.launch import prepare
 from manyhands.training.model import accuracy
 from manyhands.training.plan import Plan, make_plan
 from manyhands.training.run import network_settings, run
@@ -69,7 +70,7 @@ class SweepStudy(Study[Sweep]):
     """
 
     kind = "sweep"
-    unit = "session"
+    unit = "sessions"
 
     def __init__(self, dataset: Dataset, request: SweepRequest, checkpoint: str | Path | None = None) -> None:
         self.workers = check_pool(request.team, request.workers)
@@ -78,11 +79,10 @@ class SweepStudy(Study[Sweep]):
         self.sessions = list(sessions_of(request))
         for session in self.sessions[:: request.splits or request.runs]:
             self._plan(session, dataset)
-        self._leads = request.team != "mpi" or job_rank() == 0
         self._controls: dict[int, Control] = {}
         self._lock = threading.Lock()
         self._stopped = False
-        super().__init__(Sweep(describe_environment(), self._settings()), checkpoint if self._leads else None)
+        super().__init__(Sweep(describe_environment(), self._settings()), checkpoint if leads(request.team) else None)
 
     @property
     def size(self) -> int:
@@ -98,7 +98,7 @@ class SweepStudy(Study[Sweep]):
         with threadpool_limits(1):  # of all sessions: each would restore what another has set
             self._compile()
             self._run_sessions(runner)
-            on_first(self.request.team, lambda: self._retime(runner))
+            on_rank_0(self.request.team, lambda: self._retime(runner))
 
     def _run_sessions(self, runner: TaskRunner) -> None:
         """Do what is not done yet, the longest session first."""

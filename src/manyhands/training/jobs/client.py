@@ -115,7 +115,7 @@ class Job:
                 write_dataset(dataset, self.folder)
             else:
                 self._put(REQUEST, asdict(request))
-            self._cells = new_cells(self.folder, workers)
+            self._cells = new_barrier_state(self.folder, workers)
             os.mkfifo(self.folder / BELL, 0o600)
             self._bell = os.open(self.folder / BELL, os.O_RDWR | os.O_NONBLOCK)
             self._start(
@@ -417,7 +417,7 @@ def _place_for(dataset: Dataset) -> str | None:
     return _MEMORY if memory.f_bavail * memory.f_frsize > needed and os.access(_MEMORY, os.W_OK) else None
 
 
-def new_cells(folder: Path, workers: int) -> Any:
+def new_barrier_state(folder: Path, workers: int) -> Any:
     """Make the shared cells of a job, one line per worker."""
     with open(folder / "cells", "wb", opener=private) as file:
         file.write(bytes(8 * _CELLS_APART * workers))

@@ -27,7 +27,7 @@ from manyhands.data.checksum import checksum_of
 from manyhands.data.csv.reader import join_parts
 from manyhands.data.dataset import Dataset
 from manyhands.data.scaling import Scaling
-from manyhands.teams.launch import in_job
+from manyhands.teams.job import is_member
 
 if TYPE_CHECKING:
     from manyhands.teams.agreement import Facts
@@ -60,7 +60,7 @@ def load_for(request: DataRequest, team: str, sharding: Sharding) -> Dataset:
     WorkerLost
         If another process is gone.
     """
-    if team != "mpi" or not in_job():
+    if not is_member(team):
         return load(request)
     from manyhands.teams.mpi_world import join
 
@@ -90,16 +90,16 @@ def load_together(request: DataRequest, world: World, sharding: Sharding) -> Dat
 
     if world.size == 1:
         return load(request)
-    with together("mpi"):
+    with together():
         own: str = way_of_reading(request) if world.rank == 0 else ""
-    way = world.tell(own)
-    with together("mpi"):
+    way = world.broadcast_text(own)
+    with together():
         joiner = _Joiner(world) if way == "csv" else None
         dataset = load(request, joiner, shared=way == "mapped") if way != "whole" or world.rank == 0 else None
     if way != "whole":
         assert dataset is not None
         return dataset
-    with calling_off("mpi"):
+    with calling_off():
         return scatter(dataset, world, sharding)
 
 
@@ -170,7 +170,7 @@ class _Joiner:
         """Return the whole table, of which this process has read a piece."""
         from manyhands.teams.agreement import together
 
-        with together("mpi"):  # the others may still be reading, or have found what ends it
+        with together():  # the others may still be reading, or have found what ends it
             pass
         began = time.perf_counter()
         whole = join_parts(_all(self._world, features), _all(self._world, labels))
@@ -180,7 +180,7 @@ class _Joiner:
 
 def _all(world: World, array: NDArray[Any]) -> list[NDArray[Any]]:
     """Return everyone's array; dtypes and lengths may differ."""
-    facts = [json.loads(text) for text in world.share(json.dumps([array.dtype.str, array.shape]))]
+    facts = [json.loads(text) for text in world.all_gather_texts(json.dumps([array.dtype.str, array.shape]))]
     arrays = []
     for rank, (dtype, shape) in enumerate(facts):
         each = np.ascontiguousarray(array) if rank == world.rank else np.empty(shape, np.dtype(dtype))
@@ -208,7 +208,7 @@ def scatter(dataset: Dataset | None, world: World, sharding: Sharding) -> Datase
     sharding
         With ``"fixed"``, each process gets the training rows of its own share only.
     """
-    facts = json.loads(world.tell(json.dumps(_facts(dataset)) if dataset is not None else ""))
+    facts = json.loads(world.broadcast_text(json.dumps(_facts(dataset)) if dataset is not None else ""))
     # The test rows are for the evaluation, which no clock of the training counts. Nor does the time count in which the
     # others have waited for rank 0 to read.
     arrays = {name: _receive(world, dataset, name, *fact) for name, fact in facts["arrays"].items()}
@@ -218,7 +218,7 @@ def scatter(dataset: Dataset | None, world: World, sharding: Sharding) -> Datase
     begin, end = 0, rows
     if sharding == "fixed":
         begin, end = world.rank * rows // world.size, (world.rank + 1) * rows // world.size
-        features = _share(world, dataset, rows, facts["features"])
+        features = _scatter_features(world, dataset, rows, facts["features"])
     else:
         features = _receive(world, dataset, _FEATURES, *facts["features"])
     vectors = {name: arrays[name] for name in facts["vectors"]}
@@ -282,7 +282,9 @@ def _receive(world: World, dataset: Dataset | None, name: str, dtype: str, shape
     return array
 
 
-def _share(world: World, dataset: Dataset | None, rows: int, fact: tuple[str, Sequence[int]]) -> NDArray[Any]:
+def _scatter_features(
+    world: World, dataset: Dataset | None, rows: int, fact: tuple[str, Sequence[int]]
+) -> NDArray[Any]:
     """Return this process's share of the training rows, sent by rank 0."""
     dtype, (_, width) = fact
     counts = [(rank + 1) * rows // world.size - rank * rows // world.size for rank in range(world.size)]

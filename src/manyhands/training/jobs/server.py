@@ -35,7 +35,7 @@ _LOOK_SECONDS = 0.01
 def serve_job(folder: Path) -> None:
     """Serve the job whose folder it is, until its owner has no more orders."""
     # NumPy reads a CSV file in one call, in which no other thread gets a turn: then the usual patience.
-    world = join(calm=None if (folder / REQUEST).exists() else _CALM_SECONDS, alone=False)
+    world = join(calm=None if (folder / REQUEST).exists() else _CALM_SECONDS, guard=False)
     try:
         serve(folder, world)
     except BaseException as error:
@@ -46,7 +46,9 @@ def serve_job(folder: Path) -> None:
 def serve(folder: Path, world: World) -> None:
     """Take over the data, then carry out one order after the other."""
     dataset = _read(folder, world)
-    ready = [json.loads(text) for text in world.share(json.dumps({"pid": os.getpid(), "library": world.library}))]
+    ready = [
+        json.loads(text) for text in world.all_gather_texts(json.dumps({"pid": os.getpid(), "library": world.library}))
+    ]
     if world.rank == 0:
         leave_notices(folder)  # from here on: of what was read, the owner has spoken
         write_whole(folder / "ready.json", json.dumps(ready).encode())
@@ -82,7 +84,7 @@ def _read(folder: Path, world: World) -> Dataset:
 
 def _next(folder: Path, number: int, world: World) -> Any:
     """Return the description of the next plan, or None; all that are idle leave their cores to others."""
-    return json.loads(world.tell(_next_order(folder, number) if world.rank == 0 else "", idle=True))
+    return json.loads(world.broadcast_text(_next_order(folder, number) if world.rank == 0 else "", idle=True))
 
 
 def _next_order(folder: Path, number: int) -> str:

@@ -42,14 +42,14 @@ def message_passing() -> dict[str, Any]:
             library = answer_of(["-c", _QUESTION], _PATIENCE, "loads it")["library"]
         except ChildFailedError as error:
             problem = str(error)
-    told = announced()
+    launched = announced()
     return {
         "mpi4py": version,
         "library": library,
         "library_problem": problem,
         **_mpiexec(library or ""),
         "slurm": slurm(),
-        "launcher": None if told is None else told.launcher,
+        "launcher": None if launched is None else launched.launcher,
     }
 
 

@@ -8,7 +8,7 @@ import threading
 import pytest
 
 from manyhands.core.errors import SettingsError
-from manyhands.reports.figures.all import make_figures
+from manyhands.reports.figures.registry import make_figures
 from manyhands.reports.figures.style import looks, png, svg
 
 SPEED = ["training_time", "speedup", "accuracy", "accuracies", "impact"]
@@ -28,7 +28,6 @@ CASES = {
     "interrupted": (lambda r: r.interrupted(r.compare()), [*SPEED[:3], "impact"]),
     "nothing finished": (lambda r: r.nothing_finished(), []),
     "no summary": (lambda r: {**r.compare(), "runs": [], "summary": [], "laws": []}, []),
-    "older": (lambda r: r.older(r.compare()), SPEED),
     "scaled": (lambda r: r.compare(scaled=True), ["training_time", "scaled_speedup", *SPEED[2:]]),
     "sweep": (lambda r: r.sweep(), SURFACES),
     "sweep of other data": (lambda r: r.sweep(name="letters"), SURFACES),
@@ -182,16 +181,6 @@ class TestFiles:
         for picture in make_figures(record):
             assert b"\x00" not in svg(picture)
 
-    def test_ids_of_two_pictures_differ(self, records):
-        import re
-
-        time, accuracy = make_figures(records.sweep(name="letters"))
-        ids = [set(re.findall(rb'\bid="([^"]+)"', svg(picture))) for picture in (time, accuracy)]
-        assert ids[0]
-        assert not ids[0] & ids[1]
-        for found, picture in zip(ids, (time, accuracy), strict=True):
-            assert set(re.findall(rb'(?:url\(|href=")#([^")]+)', svg(picture))) <= found
-
     def test_any_thread_may_draw(self, records):
         found = []
         thread = threading.Thread(target=lambda: found.extend(map(svg, make_figures(records.sweep(name="letters")))))
@@ -218,10 +207,9 @@ class TestStyle:
         [
             ({"MPLBACKEND": "nothing"}, b"", b""),
             ({"MPLBACKEND": "module://nothing.there"}, b"text.usetex: True\n", b""),
-            ({}, b"text.usetex: \xff\xfe\n", b""),
             ({"MATPLOTLIBRC": "there"}, b"", b"\xff\n"),
         ],
-        ids=["backend", "inline", "current folder", "named folder"],
+        ids=["backend", "inline", "named folder"],
     )
     def test_settings_of_the_environment(self, tmp_path, variables, here, there):
         (tmp_path / "there").mkdir()

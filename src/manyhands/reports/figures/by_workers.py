@@ -1,0 +1,38 @@
+"""One measure of a comparison by number of workers: a line for each strategy."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
+
+from manyhands.reports import queries
+from manyhands.reports.figures.style import REFERENCE, Mark, dodged, draw_series, looks, worker_axis
+from manyhands.reports.schema import Record
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+Value = tuple[float | None, Sequence[float] | None]
+"""A value and its interval; None for what a row does not have."""
+
+
+def draw_by_workers(
+    axes: Axes, compare: Record, measure: Callable[[Record], Value], rows: Sequence[Record] | None = None
+) -> None:
+    """Draw a measure of some rows, or of all, by workers; the sequential run's is a level across the panel."""
+    chosen = compare["summary"] if rows is None else rows
+    workers = sorted({row["workers"] for row in chosen})
+    styles = looks(queries.strategies(compare))
+    names = [name for name in styles if any(row["strategy"] == name for row in chosen)]
+    for series, name in enumerate(names):
+        marks = [
+            Mark(dodged(workers.index(row["workers"]), series, len(names)), value, interval, row["oversubscribed"])
+            for row in queries.rows_of(compare, name)
+            for value, interval in [measure(row)]
+            if row in chosen and value is not None
+        ]
+        if name == queries.SEQUENTIAL:
+            for mark in marks:
+                axes.axhline(mark.y, color=REFERENCE.colour, linestyle=REFERENCE.dashes, linewidth=1)
+        draw_series(axes, marks, styles[name], name)
+    worker_axis(axes, workers, queries.crowded(compare))

@@ -1,0 +1,130 @@
+"""The MPI job that this process belongs to, if any: which of its processes this is, and how they agree on values.
+
+"Process" and "job" are meant for a team whose workers are processes. For every other team, the workers are all here,
+and the functions that exchange something return at once. MPI is imported only when it is needed for an answer.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any
+
+from manyhands.core.errors import SettingsError
+from manyhands.teams.mpi_environment import announced, in_job
+from manyhands.teams.registry import kind_of
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from manyhands.teams.mpi_world import World
+
+
+def _join() -> World:
+    from manyhands.teams.mpi_world import join
+
+    return join()
+
+
+def job_size() -> int | None:
+    """Return the number of processes of the MPI job that this one belongs to; None outside of any.
+
+    Raises
+    ------
+    SettingsError
+        If launcher and library are not of the same MPI.
+    """
+    return _join().size if in_job() else None
+
+
+def is_member(team: str) -> bool:
+    """Return whether this process is one worker of such a team, in a job that is running."""
+    return kind_of(team).processes and in_job()
+
+
+def needs_job(team: str) -> bool:
+    """Return whether a job must be started for a run by such a team."""
+    return kind_of(team).processes and not in_job()
+
+
+def leads(team: str) -> bool:
+    """Return whether this process writes and prints results: rank 0 of a job does, and whoever has all workers.
+
+    Raises
+    ------
+    SettingsError
+        If launcher and library are not of the same MPI.
+    """
+    return not is_member(team) or _join().rank == 0
+
+
+def is_first_process() -> bool:
+    """Return whether the launcher calls this process the first, or there is none; no MPI is needed for that."""
+    told = announced()
+    return told is None or told.rank == 0
+
+
+def check_can_start_jobs(team: str) -> None:
+    """Check that this process may start jobs for such a team, which a member of a job may not.
+
+    Raises
+    ------
+    SettingsError
+        If it is one.
+    """
+    if _processes_announced() > 1 or is_member(team):
+        raise SettingsError(
+            "this command starts MPI jobs of its own, one for each number of workers: start it without mpiexec or srun"
+        )
+
+
+def check_started_once(team: str) -> None:
+    """Check that no launcher has started several processes that would each run a whole team.
+
+    Raises
+    ------
+    SettingsError
+        If one has. The team solo is allowed: it is for what every process does by itself.
+    """
+    kind, started = kind_of(team), _processes_announced()
+    if started > 1 and not kind.processes and kind.most_workers is None:
+        raise SettingsError(
+            f"{started} processes have been started (by mpiexec or srun), and each of them would do the same with the "
+            f"team {team}; add --team mpi, or start a single one without mpiexec"
+        )
+
+
+def _processes_announced() -> int:
+    """Return how many processes a launcher says it has started with this one; 1 outside of any job."""
+    told = announced()
+    return 1 if told is None else told.size
+
+
+def all_gather_texts(team: str, texts: list[str]) -> list[str]:
+    """Return the texts of all workers, in rank order; ``texts`` are those of the workers in this process."""
+    return _join().all_gather_texts(texts[0]) if kind_of(team).processes else texts
+
+
+def from_rank_0(team: str, number: int) -> int:
+    """Return rank 0's number."""
+    return int(all_gather_texts(team, [str(number)])[0])
+
+
+def broadcast_arrays(team: str, arrays: Mapping[str, NDArray[Any]]) -> None:
+    """Replace the arrays of all processes by rank 0's, in place."""
+    if kind_of(team).processes:
+        for _, array in sorted(arrays.items()):
+            _join().broadcast_(array)
+
+
+def on_rank_0(team: str, work: Callable[[], None]) -> None:
+    """Call ``work`` in rank 0 only; the other processes wait, and leave their cores to it.
+
+    Raises
+    ------
+    WorkerLost
+        If rank 0 fails, on the others.
+    """
+    if leads(team):
+        work()
+    if kind_of(team).processes:
+        _join().broadcast_text("", idle=True)

@@ -1,0 +1,106 @@
+"""The kinds of teams there are, as data: whoever depends on how workers talk asks here and compares no names.
+
+Nothing here imports NumPy or a team: the command line asks these questions too.
+"""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Protocol, cast
+
+from manyhands.core.errors import SettingsError
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from manyhands.core.samples import Control
+    from manyhands.core.team import Clock
+    from manyhands.teams.crew import Crew
+
+
+class TeamModule(Protocol):
+    """What the module of a kind of team must have."""
+
+    def make_crew(self, clocks: Sequence[Clock], controls: Sequence[Control]) -> Crew:
+        """Return this process's workers of a team with one clock and one control for each worker."""
+        ...
+
+    def warm_up(self, dtype: np.dtype[Any]) -> None:
+        """Compile the collectives for vectors of ``dtype``."""
+        ...
+
+
+@dataclass(frozen=True)
+class TeamKind:
+    """One kind of team.
+
+    Attributes
+    ----------
+    name
+        What users call it.
+    module
+        Where it is implemented, see :class:`TeamModule`; imported when a team of this kind starts.
+    processes
+        Whether every worker is a process of its own. Such workers are started by a launcher such as mpiexec: by the
+        user's, or by one that is started for the run. All other workers are started by the process that trains.
+    shared_memory
+        Whether the workers share memory.
+    most_workers
+        The largest number of workers; None for any.
+    """
+
+    name: str
+    module: str
+    processes: bool
+    shared_memory: bool
+    most_workers: int | None = None
+
+    def load(self) -> TeamModule:
+        """Import the module that implements it."""
+        return cast("TeamModule", importlib.import_module(self.module))
+
+
+KINDS = (
+    TeamKind("solo", "manyhands.teams.solo", processes=False, shared_memory=True, most_workers=1),
+    TeamKind("threads", "manyhands.teams.threads", processes=False, shared_memory=True),
+    TeamKind("mpi", "manyhands.teams.mpi", processes=True, shared_memory=False),
+)
+SOLO = KINDS[0].name
+"""The team of every run that has one worker and starts no processes."""
+CHOICES = tuple(kind.name for kind in KINDS if kind.most_workers is None)
+"""The teams that a user chooses from."""
+
+
+def find(name: object) -> TeamKind | None:
+    """Return the kind of team of that name; None if there is none."""
+    return next((kind for kind in KINDS if isinstance(name, str) and kind.name == name), None)
+
+
+def kind_of(name: str) -> TeamKind:
+    """Return the kind of team of that name.
+
+    Raises
+    ------
+    SettingsError
+        If there is none.
+    """
+    kind = find(name)
+    if kind is None:
+        raise SettingsError(f"unknown team {name!r}; choose one of {', '.join(kind.name for kind in KINDS)}")
+    return kind
+
+
+def check_team(name: str, size: int) -> TeamKind:
+    """Check that there is a team ``name`` for ``size`` workers, and return its kind.
+
+    Raises
+    ------
+    SettingsError
+        If the team is unknown or cannot have that size.
+    """
+    kind = kind_of(name)
+    if not 1 <= size <= (kind.most_workers or size):
+        raise SettingsError(f"a team {name!r} of {size} workers is not possible")
+    return kind
