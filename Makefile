@@ -37,14 +37,14 @@ compare: $(STAMP)
 	.venv/bin/manyhands compare
 
 study: $(STAMP)
-	.venv/bin/manyhands study w1 --report report
+	.venv/bin/manyhands study exemplar --report report
 
-# What is finished is kept in the journal: killed or stopped, it goes on where it was.
+# What is finished is kept in the checkpoint: killed or stopped, it goes on where it was.
 study-strategies: $(STAMP)
-	.venv/bin/manyhands study strategies --journal strategies.journal --markdown docs/strategies-table.md
+	.venv/bin/manyhands study strategies --checkpoint strategies.checkpoint --markdown docs/strategies-table.md
 
 study-networks: $(STAMP)
-	.venv/bin/manyhands study w2 --data mnist --journal networks.journal --report report-networks
+	.venv/bin/manyhands study networks --data mnist --checkpoint networks.checkpoint --report report-networks
 
 lint: $(STAMP)
 	.venv/bin/ruff format --check .

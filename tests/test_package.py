@@ -16,17 +16,17 @@ import pytest
 
 import manyhands
 from manyhands.cli import study as study_command
-from manyhands.cli import study_strategies as methods_command
+from manyhands.cli import study_strategies as strategies_command
 from manyhands.records import statistics
 from manyhands.strategies import STRATEGIES
 from manyhands.studies.compare import run as compare
-from manyhands.studies.replications import w1_w4
-from manyhands.studies.strategies import run as methods
+from manyhands.studies.replications import minibatch
+from manyhands.studies.strategies import request as strategies
 
 PACKAGE = Path(manyhands.__file__).parent
 PROJECT = Path(__file__).parents[1]
 HEAVY = ("numba", "scipy", "sklearn", "torch", "numpy", "matplotlib", "tensorboard", "hashlib", "socket")
-STUDIES = ("w1", "w4", "strategies")
+STUDIES = ("exemplar", "minibatch", "strategies")
 COMMANDS = ("train", "evaluate", "compare", "sweep", "study", "report", "doctor")
 HELP = "from manyhands.cli import main\ntry: main({!r})\nexcept SystemExit: pass"
 
@@ -123,16 +123,19 @@ class TestOptionsAreThoseOfTheirModules:
         assert f"default: {', '.join(compare.DEFAULT_STRATEGIES)}" in told
         assert f"default: {compare.DEFAULT_SEEDS};" in action("compare", "seeds").help
 
-    def test_defaults_of_study_w4(self):
-        parser = parser_of("study", "w4")
-        assert parser.get_default("workers") == w1_w4.W4_WORKERS
-        assert parser.get_default("base").epochs == w1_w4.W4_EPOCHS
+    def test_defaults_of_study_minibatch(self):
+        parser = parser_of("study", "minibatch")
+        assert parser.get_default("workers") == minibatch.MINIBATCH_WORKERS
+        assert parser.get_default("base").epochs == minibatch.MINIBATCH_EPOCHS
         assert parser.get_default("splits") is None  # which stands for:
         assert study_command.DEFAULT_SPLITS == compare.DEFAULT_SEEDS
 
     def test_defaults_of_study_strategies(self):
-        assert (methods_command.RATES, methods_command.WORKERS) == (methods.DEFAULT_RATES, methods.DEFAULT_WORKERS)
-        parser, request = parser_of("study", "strategies"), methods.MethodsRequest()
+        assert (strategies_command.RATES, strategies_command.WORKERS) == (
+            strategies.DEFAULT_RATES,
+            strategies.DEFAULT_WORKERS,
+        )
+        parser, request = parser_of("study", "strategies"), strategies.StrategiesRequest()
         for name in ("workers", "rates"):
             assert parser.get_default(name) == getattr(request, name), name
         assert replace(parser.get_default("base"), validation=None) == request.spec

@@ -12,8 +12,8 @@ COMMANDS = {
     "train": "train --epochs 2",
     "compare": "compare --strategy gradient --workers 2 --seeds 1 --epochs 2",
     "sweep": "sweep --hidden 4 --epochs 2 --runs 1",
-    "w1": "study w1 --hidden 4 --epochs 2 --runs 1 --workers 1,2 --strategy gradient --seeds 1",
-    "w4": "study w4 --workers 1,2 --splits 2 --epochs 2",
+    "exemplar": "study exemplar --hidden 4 --epochs 2 --runs 1 --workers 1,2 --strategy gradient --seeds 1",
+    "minibatch": "study minibatch --workers 1,2 --splits 2 --epochs 2",
 }
 
 
@@ -68,7 +68,7 @@ def test_thresholds_that_are_no_numbers(value, capsys):
         ("train --binarize 17", 1, "with the threshold 17 all inputs would be 0"),
         ("train --binarize -3", 1, "with the threshold -3 all inputs would be 1"),
         ("sweep --binarize --as-published", 2, "--binarize and --as-published do not go together"),
-        ("study w1 --binarize --as-published", 2, "--binarize and --as-published do not go together"),
+        ("study exemplar --binarize --as-published", 2, "--binarize and --as-published do not go together"),
         ("compare --binarize --as-published", 2, "--binarize and --as-published do not go together"),
     ],
 )

@@ -11,8 +11,8 @@ pytest.importorskip("matplotlib")
 COMMANDS = {
     "compare": "compare --data digits --hidden 8 --epochs 2 --seeds 2 --workers 1,2 --target 0.1",
     "sweep": "sweep --data digits --hidden 4,8 --epochs 2,3 --runs 2",
-    "w1": "study w1 --data digits --hidden 4,8 --epochs 2,3 --runs 2 --seeds 2 --workers 1,2",
-    "w4": "study w4 --data digits --hidden 8 --epochs 3 --splits 2 --workers 1,2",
+    "exemplar": "study exemplar --data digits --hidden 4,8 --epochs 2,3 --runs 2 --seeds 2 --workers 1,2",
+    "minibatch": "study minibatch --data digits --hidden 8 --epochs 3 --splits 2 --workers 1,2",
     "published": "compare --data digits --train-size 1436 --as-published --workers 1,2 --hidden 8 --epochs 2",
 }
 
@@ -29,7 +29,8 @@ def content(folder):
     scope="module",
     # The study W1 has a sweep in it; tests/studies/report makes reports of saved tables of the published program.
     params=[
-        pytest.param(name, marks=pytest.mark.slow if name in ("sweep", "published", "w4") else ()) for name in COMMANDS
+        pytest.param(name, marks=pytest.mark.slow if name in ("sweep", "published", "minibatch") else ())
+        for name in COMMANDS
     ],
 )
 def live(request, tmp_path_factory):
@@ -148,7 +149,7 @@ class TestRefused:
 
 def test_an_interrupted_study_has_a_report(tmp_path, capsys):
     """What is there is shown: here the sweep alone, and a comparison without a finished run."""
-    assert call(*COMMANDS["w1"].split(), "--quiet", "--json", tmp_path / "w1.json") == 0
+    assert call(*COMMANDS["exemplar"].split(), "--quiet", "--json", tmp_path / "w1.json") == 0
     record = json.loads((tmp_path / "w1.json").read_text())
     record["interrupted"] = True
     del record["checksum"]  # of what it was

@@ -1,24 +1,14 @@
-"""Strategies on the command line: training and comparing with them, and the study of all; Ctrl-C loses no run."""
+"""Strategies on the command line: training and comparing with them, and the study of all."""
 
 import contextlib
 import io
 import json
 import re
-import signal
-import subprocess
-import sys
-import time
 
 import pytest
 
 import manyhands
 from manyhands.cli import main
-
-START = (
-    "import runpy, signal; signal.signal(signal.SIGINT, signal.default_int_handler); "
-    "runpy.run_module('manyhands', run_name='__main__', alter_sys=True)"
-)
-"""Listens to Ctrl-C even if the tests were started in the background, where shells tell programs to ignore it."""
 
 TRAIN = ["train", "--data", "digits", "--hidden", "8", "--epochs", "4", "--workers", "2"]
 COMPARE = ["compare", "--data", "digits", "--hidden", "75", "--epochs", "7", "--batch", "20", "--seeds", "1"]
@@ -43,7 +33,7 @@ def read(path):
 
 
 def entries(path):
-    """Return the finished runs in a journal, that may not be there yet."""
+    """Return the finished runs in a checkpoint, that may not be there yet."""
     if not path.exists():
         return []
     return [json.loads(line) for line in path.read_bytes().split(b"\n")[1:-1]]
@@ -228,7 +218,7 @@ class TestStudy:
 
     def test_table_and_file_say_the_same(self, studied):
         _, out, record = studied
-        assert (record["schema"], record["interrupted"]) == ("manyhands.methods/1", False)
+        assert (record["schema"], record["interrupted"]) == ("manyhands.strategies/1", False)
         assert len(record["runs"]) == 6
         rows = {row["strategy"]: row for row in record["summary"]}
         assert list(rows) == ["sequential", "periodic:1epoch", "gradient"]
@@ -252,7 +242,7 @@ class TestStudy:
             cells = " ".join(line.replace("|", " ").split())
             assert cells in [" ".join(each.split()) for each in out.splitlines()]
 
-    def test_the_journal_has_done_its_duty(self, studied):
+    def test_the_checkpoint_has_done_its_duty(self, studied):
         assert sorted(path.name for path in studied[0].iterdir()) == ["s.json", "s.md"]
 
     def test_quiet_prints_the_result_only(self):
@@ -261,67 +251,23 @@ class TestStudy:
         assert out.startswith("strategy ")
         assert "machine" not in out
 
-    def test_a_journal_that_was_asked_for_stays(self, tmp_path, monkeypatch):
-        journal = tmp_path / "journal"
-        first = call(*STUDY, *TWO, "--quiet", "--journal", journal)
+    def test_a_checkpoint_that_was_asked_for_stays(self, tmp_path, monkeypatch):
+        journal = tmp_path / "checkpoint"
+        first = call(*STUDY, *TWO, "--quiet", "--checkpoint", journal)
         assert len(entries(journal)) == 3 * (2 + 2)
         monkeypatch.setattr("manyhands.studies.strategies.run.run", lambda *_: pytest.fail("a run was repeated"))
-        assert call(*STUDY, *TWO, "--quiet", "--journal", journal, "--json", tmp_path / "s.json") == first
-        assert sorted(path.name for path in tmp_path.iterdir()) == ["journal", "s.json"]
+        assert call(*STUDY, *TWO, "--quiet", "--checkpoint", journal, "--json", tmp_path / "s.json") == first
+        assert sorted(path.name for path in tmp_path.iterdir()) == ["checkpoint", "s.json"]
 
-    def test_a_markdown_file_is_never_taken_for_the_journal(self, tmp_path):
-        """Beside --json is the place of the journal, which is deleted in the end."""
-        path = tmp_path / "s.json.journal"
+    def test_a_markdown_file_is_never_taken_for_the_checkpoint(self, tmp_path):
+        """Beside --json is the place of the checkpoint, which is deleted in the end."""
+        path = tmp_path / "s.json.checkpoint"
         words = ["--strategy", "gradient", "--quiet", "--json", tmp_path / "s.json", "--markdown", path]
         status, out, err = call(*STUDY, *words)
         if status == 0:
             assert path.read_text().startswith("| strategy |")
         else:
             assert (status, out, err.count("\n")) == (2, "", 1)
-
-    def test_ctrl_c_leaves_a_journal_and_it_goes_on_from_there(self, tmp_path, monkeypatch):
-        path, journal, table = tmp_path / "s.json", tmp_path / "s.json.journal", tmp_path / "s.md"
-        words = [*STUDY, *TWO, "--epochs", "30", "--json", path, "--markdown", table]
-        process = subprocess.Popen(
-            [sys.executable, "-c", START, *map(str, [*words, "--seeds", 900])],
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
-        end = time.monotonic() + 100
-        try:
-            while len(entries(journal)) < 5:
-                assert process.poll() is None, process.communicate()
-                assert time.monotonic() < end
-                time.sleep(0.01)
-            process.send_signal(signal.SIGINT)
-            out, err = process.communicate(timeout=60)
-        finally:
-            process.kill()
-            process.wait()
-        assert (process.returncode, "Traceback" in err) == (130, False)
-        assert "Interrupted: only finished runs are counted." in out
-        kept, record = entries(journal), read(path)
-        assert record["interrupted"] is True
-        # Two runs have chosen the reference's rate; others of it were reported, and nothing else was begun.
-        assert len(kept) >= 5
-        assert [entry["record"] for entry in kept[2 : 2 + len(record["runs"])]] == record["runs"]
-        assert len(kept) - 2 - len(record["runs"]) in (0, 1)
-        assert not table.exists()
-
-        import manyhands.studies.strategies.run as module
-
-        begun, real = [], module.run
-        monkeypatch.setattr(module, "run", lambda plan, data: begun.append(plan.strategy.name) or real(plan, data))
-        status, out, err = call(*words)
-        assert (status, err) == (0, "")
-        assert begun == ["periodic:1epoch"] * 4 + ["gradient"] * 4
-        record = read(path)
-        assert record["interrupted"] is False
-        assert record["runs"][:2] == [entry["record"] for entry in kept[2:4]]
-        assert "Interrupted" not in out
-        assert sorted(each.name for each in tmp_path.iterdir()) == ["s.json", "s.md"]
 
 
 class TestMistakes:
@@ -414,10 +360,10 @@ class TestMistakes:
             (["--validation", "1437"], 2, "1437 of 1437 training rows cannot be kept for validation"),
             (["--batch", "1199"], 2, "between 1 and the 1198 training rows, not 1199"),
             (["--json", "f", "--markdown", "f"], 2, "two results cannot go to the same file f"),
-            (["--json", "f", "--journal", "f"], 2, "two results cannot go to the same file f"),
-            (["--markdown", "f", "--journal", "f"], 2, "two results cannot go to the same file f"),
+            (["--json", "f", "--checkpoint", "f"], 2, "two results cannot go to the same file f"),
+            (["--markdown", "f", "--checkpoint", "f"], 2, "two results cannot go to the same file f"),
             (["--markdown", "no/such/f"], 1, "there is no folder no/such"),
-            (["--journal", "no/such/f"], 1, "there is no folder no/such"),
+            (["--checkpoint", "no/such/f"], 1, "there is no folder no/such"),
             (["--json", "."], 1, "it is a folder"),
             (["--data", "nowhere"], 1, "nowhere"),
         ],
@@ -431,13 +377,13 @@ class TestMistakes:
 class TestJournalsThatDoNotFit:
     @pytest.fixture
     def journal(self, tmp_path):
-        path = tmp_path / "journal"
-        assert call(*STUDY, "--strategy", "gradient", "--quiet", "--journal", path)[0] == 0
+        path = tmp_path / "checkpoint"
+        assert call(*STUDY, "--strategy", "gradient", "--quiet", "--checkpoint", path)[0] == 0
         return path
 
     def refused(self, journal, status, words, *arguments):
         before = journal.read_bytes()
-        found, out, err = call(*STUDY, "--strategy", "gradient", "--quiet", "--journal", journal, *arguments)
+        found, out, err = call(*STUDY, "--strategy", "gradient", "--quiet", "--checkpoint", journal, *arguments)
         assert (found, out) == (status, "")
         assert words in err
         assert err.startswith(f"manyhands study: {journal}")
@@ -445,13 +391,15 @@ class TestJournalsThatDoNotFit:
         assert journal.read_bytes() == before
 
     def test_that_of_another_study(self, journal):
-        words = "is the journal of a study with other settings (epochs: 4 there, 5 now); give another file, or delete"
+        words = (
+            "is the checkpoint of a study with other settings (epochs: 4 there, 5 now); give another file, or delete"
+        )
         self.refused(journal, 2, words, "--epochs", "5")
 
     def test_a_damaged_one_is_gone_on_with(self, journal, notices):
         lines = journal.read_text().splitlines()
         journal.write_text("\n".join([*lines[:2], lines[2][:-9], *lines[3:]]) + "\n")
-        found, out, _ = call(*STUDY, "--strategy", "gradient", "--quiet", "--journal", journal)
+        found, out, _ = call(*STUDY, "--strategy", "gradient", "--quiet", "--checkpoint", journal)
         assert (found, [f"{journal}, line 3: damaged" in notice for notice in notices]) == (0, [True])
         assert "gradient" in out
 
@@ -461,7 +409,7 @@ class TestJournalsThatDoNotFit:
 
     def test_no_journal_at_all(self, journal):
         journal.write_text("my diary\n")
-        self.refused(journal, 1, "this is no journal of a study; give another file")
+        self.refused(journal, 1, "this is no checkpoint of a study; give another file")
 
     def test_where_every_rate_diverges_it_is_said(self, tmp_path):
         status, out, err = call(
@@ -477,13 +425,13 @@ class TestHelp:
         [
             ("train", ("--strategy S", "auto,", "--schedule S", "--stop S", "--partition P", "--validation V")),
             ("compare", ("--strategy S", "auto,", "--schedule S", "--stop S", "--partition P", "--validation V")),
-            ("study w4", ("--schedule S", "--stop S", "--partition P", "--validation V")),
+            ("study minibatch", ("--schedule S", "--stop S", "--partition P", "--validation V")),
             ("study", ("strategies", "every strategy and merge")),
             (
                 "study strategies",
                 (
                     *("--strategy S", "--workers N[,N...]", "--rates R[,R...]", "--tuning K", "--seeds K"),
-                    *("--schedule S", "--journal F", "--markdown F", "--validation V", "--json F", "--margin P"),
+                    *("--schedule S", "--checkpoint FILE", "--markdown F", "--validation V", "--json F", "--margin P"),
                 ),
             ),
         ],

@@ -1,47 +1,44 @@
-"""``manyhands study``: from the command line to tables, files and report; Ctrl-C keeps what is finished."""
+"""``manyhands study``: from the command line to tables, files and report; what is refused."""
 
 import json
-import signal
 import subprocess
 import sys
-import time
 
 import pytest
 
 from manyhands.cli import main
 
-START = (
-    "import runpy, signal; signal.signal(signal.SIGINT, signal.default_int_handler); "
-    "runpy.run_module('manyhands', run_name='__main__', alter_sys=True)"
-)
-"""Listens to Ctrl-C even if the tests were started in the background, where shells tell programs to ignore it."""
-
-W1 = ["study", "w1", "--data", "digits", "--hidden", "4,12", "--epochs", "2,20", "--runs", "2"]
-W1 += ["--workers", "1,2", "--seeds", "2"]
-W4 = ["study", "w4", "--data", "digits", "--hidden", "8", "--epochs", "3", "--splits", "2", "--workers", "1,2"]
+EXEMPLAR = ["study", "exemplar", "--data", "digits", "--hidden", "4,12", "--epochs", "2,20", "--runs", "2"]
+EXEMPLAR += ["--workers", "1,2", "--seeds", "2"]
+MINIBATCH = [
+    "study",
+    "minibatch",
+    "--data",
+    "digits",
+    "--hidden",
+    "8",
+    "--epochs",
+    "3",
+    "--splits",
+    "2",
+    "--workers",
+    "1,2",
+]
 
 
 def call(*arguments):
     return main([str(argument) for argument in arguments])
 
 
-def until(condition, process, seconds=60):
-    end = time.monotonic() + seconds
-    while not condition():
-        assert process.poll() is None, process.communicate()
-        assert time.monotonic() < end
-        time.sleep(0.02)
-
-
 def lines(path):
     return path.read_text().splitlines() if path.exists() else []
 
 
-class TestW1:
+class TestExemplar:
     def test_tables_file_report_and_log(self, tmp_path, capsys):
-        path, folder, log = tmp_path / "w1.json", tmp_path / "report", tmp_path / "log"
-        words = ["--target", 0.5, "--json", path, "--report", folder, "--log", log, "--sessions", 2]
-        assert call(*W1, *words) == 0
+        path, folder, log = tmp_path / "f.json", tmp_path / "report", tmp_path / "log"
+        words = ["--min-accuracy", 0.5, "--json", path, "--report", folder, "--log", log, "--sessions", 2]
+        assert call(*EXEMPLAR, *words) == 0
         printed = capsys.readouterr()
         assert printed.err == ""
         assert "64-(4,12)-10 relu" in printed.out
@@ -60,71 +57,31 @@ class TestW1:
         assert [one["strategy"] for one in begun if one["event"] == "begin"] == [
             run["strategy"] for run in record["compare"]["runs"]
         ]
-        # The journals have done their duty.
-        assert sorted(each.name for each in tmp_path.iterdir()) == ["log", "report", "w1.json"]
-        assert not (folder / "sweep.journal").exists()
+        # The checkpoint has done its duty.
+        assert sorted(each.name for each in tmp_path.iterdir()) == ["f.json", "log", "report"]
+        assert not (folder / "exemplar.checkpoint").exists()
 
-    def test_a_journal_that_was_asked_for_stays(self, tmp_path, capsys):
-        journal = tmp_path / "journal"
-        assert call(*W1, "--quiet", "--journal", journal) == 0
-        assert len(lines(journal)) == 9
+    def test_a_checkpoint_that_was_asked_for_stays(self, tmp_path, capsys):
+        path = tmp_path / "checkpoint"
+        assert call(*EXEMPLAR, "--quiet", "--checkpoint", path) == 0
+        assert len(lines(path)) == 1 + 8 + 18
         capsys.readouterr()
 
     def test_a_target_out_of_reach(self, tmp_path, capsys):
-        path = tmp_path / "w1.json"
-        assert call(*W1, "--target", 1, "--json", path, "--quiet") == 2
+        path = tmp_path / "f.json"
+        assert call(*EXEMPLAR, "--min-accuracy", 1, "--json", path, "--quiet") == 2
         printed = capsys.readouterr()
         assert "Table I: hidden sizes and epochs" in printed.out
         assert printed.err.startswith("manyhands study: no classifier reaches 100 % on the validation rows; ")
         assert printed.err.count("\n") == 1
         assert json.loads(path.read_text())["sweep"]["best"] is None
 
-    @pytest.mark.parametrize("stage", ["sweep", pytest.param("comparison", marks=pytest.mark.slow)])
-    def test_ctrl_c(self, tmp_path, stage):
-        path, folder, log = tmp_path / "w1.json", tmp_path / "report", tmp_path / "log"
-        journal = folder / "sweep.journal"
-        words = ["--json", path, "--report", folder, "--log", log]
-        if stage == "sweep":
-            words += ["--runs", 1000, "--epochs", "50"]
-        else:
-            words += ["--seeds", 1000]
-        process = subprocess.Popen(
-            [sys.executable, "-c", START, *map(str, [*W1, *words])],
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
-        try:
-            if stage == "sweep":
-                until(lambda: len(lines(journal)) > 4, process)
-            else:
-                until(lambda: sum('"end"' in line for line in lines(log)) > 3, process)
-            process.send_signal(signal.SIGINT)
-            out, err = process.communicate(timeout=30)
-        finally:
-            process.kill()
-            process.wait()
-        assert (process.returncode, "Traceback" in err) == (130, False)
-        record = json.loads(path.read_text())
-        assert record["interrupted"] is True
-        assert "Interrupted: only finished" in out
-        assert out.rstrip().endswith(f"report    {folder / 'report.html'}")
-        assert (folder / "report.html").exists()
-        if stage == "sweep":
-            assert len(record["sweep"]["sessions"]) >= 4
-            assert record["compare"] is None
-            assert len(lines(journal)) == 1 + len(record["sweep"]["sessions"])  # all that is finished, to go on from
-        else:
-            assert len(record["sweep"]["sessions"]) == 8
-            assert len(record["compare"]["runs"]) >= 3
-            assert journal.exists()
-
-    def test_it_goes_on_from_the_journal(self, tmp_path, capsys, monkeypatch):
-        path = tmp_path / "w1.json"
-        assert call(*W1, "--target", 1, "--json", path, "--quiet") == 2  # ends after the sweep
+    def test_it_goes_on_from_the_checkpoint(self, tmp_path, capsys, monkeypatch):
+        path = tmp_path / "f.json"
+        assert call(*EXEMPLAR, "--min-accuracy", 1, "--json", path, "--quiet") == 2  # ends after the sweep
         kept = json.loads(path.read_text())["sweep"]["sessions"]
         monkeypatch.setattr("manyhands.studies.sweep.run.run", lambda *_a, **_o: pytest.fail("a session was repeated"))
-        assert call(*W1, "--target", 0.01, "--json", path, "--quiet") == 0
+        assert call(*EXEMPLAR, "--min-accuracy", 0.01, "--json", path, "--quiet") == 0
         assert json.loads(path.read_text())["sweep"]["sessions"] == kept
         assert list(tmp_path.iterdir()) == [path]
         capsys.readouterr()
@@ -132,10 +89,8 @@ class TestW1:
     @pytest.mark.slow
     def test_as_published(self, tmp_path, capsys):
         pytest.importorskip("mpi4py")
-        path, folder = tmp_path / "w1.json", tmp_path / "report"
-        words = (
-            "study w1 --data digits --train-size 1436 --as-published --hidden 4,6 --epochs 2,3 --runs 2 --workers 1,2"
-        )
+        path, folder = tmp_path / "f.json", tmp_path / "report"
+        words = "study exemplar --data digits --train-size 1436 --as-published --hidden 4,6 --epochs 2,3 --runs 2 --workers 1,2"
         assert call(*words.split(), "--json", path, "--report", folder) == 0
         printed = capsys.readouterr()
         for title in ("Table I: ", "Table II: without communication", "Table III: with communication"):
@@ -151,10 +106,10 @@ class TestW1:
         assert (folder / "report.html").exists()
 
 
-class TestW4:
+class TestMinibatch:
     def test_accuracies_of_all_splits(self, tmp_path, capsys):
-        path = tmp_path / "w4.json"
-        assert call(*W4, "--json", path, "--target", 0.05) == 0
+        path = tmp_path / "f.json"
+        assert call(*MINIBATCH, "--json", path, "--target", 0.05) == 0
         printed = capsys.readouterr()
         record = json.loads(path.read_text())
         assert "2 random splits, 3 epochs each" in printed.out
@@ -170,14 +125,14 @@ class TestW4:
             assert run["target_s"] == (reached[0] if reached else None)
 
     def test_defaults_are_the_published_study(self, monkeypatch, capsys):
-        from manyhands.studies.replications.w1_w4 import W4_EPOCHS, W4Study
+        from manyhands.studies.replications.minibatch import MINIBATCH_EPOCHS, MinibatchStudy
 
         asked = []
-        monkeypatch.setattr(W4Study, "run", lambda self, *_: asked.append(self._study.request) or self.outcome)
-        assert call("study", "w4", "--data", "digits") == 0
+        monkeypatch.setattr(MinibatchStudy, "run", lambda self, *_: asked.append(self._study.request) or self.outcome)
+        assert call("study", "minibatch", "--data", "digits") == 0
         (request,) = asked
         assert request.strategies == ("sequential", "minibatch:5epochs", "periodic:1epoch")
-        assert (request.splits, request.spec.epochs, request.workers) == (5, W4_EPOCHS, (1, 2, 4))
+        assert (request.splits, request.spec.epochs, request.workers) == (5, MINIBATCH_EPOCHS, (1, 2, 4))
         assert request.spec.convergence
         capsys.readouterr()
 
@@ -196,27 +151,25 @@ class TestRefused:
         ("arguments", "status", "words"),
         [
             ("study", 2, "required: STUDY"),
-            ("study w9", 2, "invalid choice: 'w9'"),
-            ("study w1 --as-published --strategy gradient", 2, "--strategy and --as-published do not go together"),
-            ("study w1 --as-published --sharding fixed", 2, "--sharding and --as-published do not go together"),
-            ("study w1 --as-published --log x", 2, "--log and --as-published do not go together"),
-            ("study w1 --as-published --batch 5", 2, "--batch and --as-published do not go together"),
-            ("study w1 --as-published --scale 255", 2, "--scale and --as-published do not go together"),
-            ("study w1 --as-published --workers 2", 2, "1437 training rows do not divide by 2 workers"),
-            ("study w1 --workers 201", 2, "201 workers cannot share"),
-            ("study w1 --epochs 5,", 2, "not a whole number"),
-            ("study w1 --target 93", 2, "write 0.93 for 93 %"),
-            ("study w1 --margin 0", 2, "not a positive number"),
-            ("study w1 --seed -1", 2, "seed must be at least 0"),
-            ("study w1 --validation 1437", 2, "1437"),
-            ("study w1 --json no/such/x", 1, "there is no folder no/such"),
-            ("study w1 --log x --json x", 2, "same file"),
-            ("study w1 --journal x --json x", 2, "same file"),
-            ("study w1 --journal x --log x", 2, "same file"),
-            ("study w1 --splits 2", 2, "unrecognized arguments"),
-            ("study w4 --splits 0", 2, "not a whole number"),
-            ("study w4 --seeds 2", 2, "--seeds"),
-            ("study w4 --learner published", 2, "cannot follow minibatch:5epochs"),
+            ("study w1", 2, "invalid choice: 'w1'"),
+            ("study exemplar --as-published --log x", 2, "--log and --as-published do not go together"),
+            ("study exemplar --as-published --sharding fixed", 2, "--sharding and --as-published do not go together"),
+            ("study exemplar --as-published --batch 5", 2, "--batch and --as-published do not go together"),
+            ("study exemplar --as-published --scale 255", 2, "--scale and --as-published do not go together"),
+            ("study exemplar --as-published --workers 2", 2, "1437 training rows do not divide by 2 workers"),
+            ("study exemplar --workers 201", 2, "201 workers cannot share"),
+            ("study exemplar --epochs 5,", 2, "not a whole number"),
+            ("study exemplar --min-accuracy 93", 2, "write 0.93 for 93 %"),
+            ("study exemplar --margin 0", 2, "not a positive number"),
+            ("study exemplar --seed -1", 2, "--seed"),
+            ("study exemplar --validation 1437", 2, "1437"),
+            ("study exemplar --json no/such/x", 1, "there is no folder no/such"),
+            ("study exemplar --checkpoint x --json x", 2, "same file"),
+            ("study exemplar --checkpoint x --log x", 2, "same file"),
+            ("study exemplar --splits 2", 2, "unrecognized arguments"),
+            ("study minibatch --splits 0", 2, "not a whole number"),
+            ("study minibatch --seeds 2", 2, "--seeds"),
+            ("study minibatch --learner published", 2, "cannot follow minibatch:5epochs"),
         ],
     )
     def test_with_one_message_before_training(self, capsys, tmp_path, monkeypatch, arguments, status, words):
@@ -233,7 +186,7 @@ class TestRefused:
         assert "Traceback" not in printed.err
         assert list(tmp_path.iterdir()) == []
 
-    @pytest.mark.parametrize("command", ["study w1", "study w4", "compare", "sweep"])
+    @pytest.mark.parametrize("command", ["study exemplar", "study minibatch", "compare", "sweep"])
     def test_a_report_onto_a_file(self, capsys, tmp_path, command):
         (tmp_path / "file").write_text("mine")
         assert call(*command.split(), "--data", "digits", "--report", tmp_path / "file") == 1
@@ -243,7 +196,7 @@ class TestRefused:
         )
         assert (printed.out, (tmp_path / "file").read_text()) == ("", "mine")
 
-    @pytest.mark.parametrize("command", ["study w1", "compare"])
+    @pytest.mark.parametrize("command", ["study exemplar", "compare"])
     def test_a_report_where_nobody_may_write(self, capsys, tmp_path, command):
         folder = tmp_path / "disk"
         folder.mkdir()
@@ -264,7 +217,7 @@ class TestRefused:
             if name == "matplotlib" or name.startswith("matplotlib."):
                 monkeypatch.delitem(sys.modules, name)
         monkeypatch.setitem(sys.modules, "matplotlib", None)
-        assert call("study", "w4", "--data", "digits", "--report", tmp_path / "report") == 2
+        assert call("study", "minibatch", "--data", "digits", "--report", tmp_path / "report") == 2
         printed = capsys.readouterr()
         assert "pip install 'manyhands[report]'" in printed.err
         assert (printed.out, printed.err.count("\n")) == ("", 1)

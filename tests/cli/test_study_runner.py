@@ -11,9 +11,10 @@ from manyhands.core.errors import OutputError, SettingsError
 
 COMPARE = "compare --data digits --hidden 4 --epochs 1 --seeds 1 --workers 1,2 --strategy gradient --quiet"
 SWEEP = "sweep --data digits --hidden 4,5 --epochs 1 --runs 1 --quiet"
-W4 = "study w4 --data digits --hidden 4 --epochs 1 --splits 1 --workers 1,2 --quiet"
-W2 = "study w2 --data digits --activation relu --hidden 4 --epochs 1 --seeds 1 --workers 1 --learning-rate own --quiet"
-TABLE = {COMPARE: "sequential  1", SWEEP: "best: ", W4: "sequential ", W2: "relu"}
+MINIBATCH = "study minibatch --data digits --hidden 4 --epochs 1 --splits 1 --workers 1,2 --quiet"
+NETWORKS = "study networks --data digits --activation relu --hidden 4 --epochs 1 --seeds 1 --workers 1 --quiet"
+NETWORKS += " --learning-rate own"
+TABLE = {COMPARE: "sequential  1", SWEEP: "best: ", MINIBATCH: "sequential ", NETWORKS: "relu"}
 
 
 def call(command, *more):

@@ -137,7 +137,7 @@ class TestOutput:
         assert printed.err == ""
 
     def test_a_target_out_of_reach_is_an_answer(self, capsys):
-        assert call(*SMALL, "--target", 1, "--quiet") == 0
+        assert call(*SMALL, "--min-accuracy", 1, "--quiet") == 0
         out = " ".join(capsys.readouterr().out.split())
         assert "best: no classifier reaches 100 % on the validation rows; the highest is" in out
 
@@ -152,7 +152,7 @@ class TestOutput:
         pytest.importorskip("matplotlib", reason="needs the extra report")
         assert call(*SMALL, "--quiet", "--report", tmp_path / "report") == 0
         assert capsys.readouterr().out.rstrip().endswith(f"report    {tmp_path / 'report' / 'report.html'}")
-        assert not (tmp_path / "report" / "sweep.journal").exists()
+        assert not (tmp_path / "report" / "sweep.checkpoint").exists()
         assert json.loads((tmp_path / "report" / "results.json").read_text())["schema"] == "manyhands.sweep/1"
 
 
@@ -167,7 +167,7 @@ class TestRefused:
             ("--hidden 0", 2, "argument --hidden: '0' is not a whole number from 1 on"),
             ("--epochs 5,", 2, "argument --epochs: '' is not a whole number"),
             ("--s1 -1", 2, "argument --s1: '-1' is not a positive number"),
-            ("--target 93", 2, "'93' is not an accuracy above 0 and up to 1; write 0.93 for 93 %"),
+            ("--min-accuracy 93", 2, "'93' is not an accuracy above 0 and up to 1; write 0.93 for 93 %"),
             ("--retime 0", 2, "argument --retime: '0' is not a whole number from 1 on"),
             ("--team pigeons", 2, "invalid choice: 'pigeons'"),
             ("--splits 2 --runs 2", 2, "manyhands sweep: --splits N replaces --runs; give only one of them"),
@@ -178,10 +178,10 @@ class TestRefused:
             ("--validation 1437", 2, "1437 of 1437 training rows cannot be kept for validation: ask for 1 to 1436"),
             ("--data nowhere", 1, "nowhere"),
             ("--json no/such/f", 1, "there is no folder no/such"),
-            ("--journal no/such/f", 1, "there is no folder no/such"),
-            ("--journal /dev/null", 1, "it is a device or a pipe"),
-            ("--journal f --json f", 2, "two results cannot go to the same file"),
-            ("--json f.journal --journal f.journal", 2, "two results cannot go to the same file"),
+            ("--checkpoint no/such/f", 1, "there is no folder no/such"),
+            ("--checkpoint /dev/null", 1, "it is a device or a pipe"),
+            ("--checkpoint f --json f", 2, "two results cannot go to the same file"),
+            ("--json f.checkpoint --checkpoint f.checkpoint", 2, "two results cannot go to the same file"),
         ],
     )
     def test_with_one_line(self, capsys, tmp_path, monkeypatch, arguments, status, words):
@@ -203,9 +203,9 @@ class TestRefused:
     def test_a_journal_that_is_none(self, capsys, tmp_path, content):
         """Nobody is told to delete a file that may be dear to him."""
         (tmp_path / "mine").write_bytes(content)
-        assert call(*SMALL, "--journal", tmp_path / "mine") == 1
+        assert call(*SMALL, "--checkpoint", tmp_path / "mine") == 1
         printed = capsys.readouterr()
-        assert "this is no journal of a study; give another file" in printed.err
+        assert "this is no checkpoint of a study; give another file" in printed.err
         assert "delete" not in printed.err
         assert (printed.out, printed.err.count("\n")) == ("", 1)
         assert (tmp_path / "mine").read_bytes() == content
@@ -249,7 +249,7 @@ class TestUnderMpiexec:
             ([], 2, "3 processes have been started"),
             (["--team", "mpi", "--workers", 2], 2, "this MPI job has 3 processes, but 2 workers were asked for"),
             (["--team", "mpi", "--json", "no/such/f"], 1, "there is no folder no/such"),
-            (["--team", "mpi", "--target", 0.93, "--s1", 0.5, "--learning-rate", 1e30], 1, "diverged"),
+            (["--team", "mpi", "--min-accuracy", 0.93, "--s1", 0.5, "--learning-rate", 1e30], 1, "diverged"),
         ],
     )
     def test_what_cannot_work_is_said_once(self, words, status, said):
@@ -280,7 +280,7 @@ class TestUnderMpiexec:
         if subprocess.run(words, capture_output=True, timeout=20, check=False).returncode != 0:
             pytest.skip("only root can mount a disk")
         try:
-            words = ["--team", "mpi", "--runs", 50, "--journal", disk / "journal", "--quiet"]
+            words = ["--team", "mpi", "--runs", 50, "--checkpoint", disk / "journal", "--quiet"]
             done = self.mpiexec(2, *SMALL, *words)
             kept = lines(disk / "journal")
         finally:
@@ -299,7 +299,7 @@ class TestJournal:
             pytest.param("--json", signal.SIGINT, marks=pytest.mark.slow),  # as in TestCtrlC
             pytest.param("--json", signal.SIGTERM, marks=pytest.mark.slow),
             pytest.param("--report", signal.SIGKILL, marks=pytest.mark.slow),
-            pytest.param("--journal", signal.SIGKILL, marks=pytest.mark.slow),
+            pytest.param("--checkpoint", signal.SIGKILL, marks=pytest.mark.slow),
         ],
     )
     def test_is_there_after_the_end_of_the_process_and_gone_after_success(self, tmp_path, capsys, option, how):
@@ -307,9 +307,9 @@ class TestJournal:
             pytest.importorskip("matplotlib", reason="needs the extra report")
         target = tmp_path / "target"
         journal = {
-            "--json": tmp_path / "target.journal",
-            "--report": target / "sweep.journal",
-            "--journal": target,
+            "--json": tmp_path / "target.checkpoint",
+            "--report": target / "sweep.checkpoint",
+            "--checkpoint": target,
         }[option]
         words = ["sweep", "--data", "digits", "--hidden", "40", "--epochs", "150", "--runs", 20, option, target]
         out, err = stop_at(start(*words), journal, 3, how)
@@ -320,7 +320,7 @@ class TestJournal:
             assert "Interrupted: only finished sessions are counted." in out
         assert call(*words, "--quiet") == 0
         capsys.readouterr()
-        if option == "--journal":
+        if option == "--checkpoint":
             assert lines(journal)[: len(kept)] == kept
             assert len(lines(journal)) == 21
             return
@@ -344,13 +344,13 @@ class TestJournal:
         printed = capsys.readouterr()
         assert "best: " in printed.out  # there is no file, but there is a table
         assert printed.err == f"manyhands sweep: cannot write {tmp_path / 'f'}: No space left on device\n"
-        assert len(lines(tmp_path / "f.journal")) == 9
+        assert len(lines(tmp_path / "f.checkpoint")) == 9
 
     def test_of_other_settings_names_them(self, tmp_path, capsys):
-        assert call(*SMALL, "--quiet", "--journal", tmp_path / "journal") == 0
+        assert call(*SMALL, "--quiet", "--checkpoint", tmp_path / "journal") == 0
         before = (tmp_path / "journal").read_bytes()
         capsys.readouterr()
-        assert call(*SMALL, "--quiet", "--journal", tmp_path / "journal", "--seed", 7) == 2
+        assert call(*SMALL, "--quiet", "--checkpoint", tmp_path / "journal", "--seed", 7) == 2
         printed = capsys.readouterr()
         assert "(seed: 0 there, 7 now); give another file, or delete it" in printed.err
         assert (printed.out, printed.err.count("\n")) == ("", 1)
@@ -358,15 +358,15 @@ class TestJournal:
 
     def test_of_another_process(self, tmp_path, capsys):
         journal = tmp_path / "journal"
-        process = start(*LONG, "--journal", journal)
+        process = start(*LONG, "--checkpoint", journal)
         try:
             while len(lines(journal)) < 2:
                 assert process.poll() is None, process.communicate()
                 time.sleep(0.01)
             process.send_signal(signal.SIGSTOP)
-            assert call(*LONG, "--journal", journal, "--quiet") == 2
+            assert call(*LONG, "--checkpoint", journal, "--quiet") == 2
             printed = capsys.readouterr()
-            assert printed.err == f"manyhands sweep: {journal}: another process is writing this journal\n"
+            assert printed.err == f"manyhands sweep: {journal}: another process is writing this checkpoint\n"
             assert printed.out == ""
         finally:
             process.kill()
@@ -374,20 +374,6 @@ class TestJournal:
 
 
 class TestCtrlC:
-    @pytest.mark.parametrize("workers", [1, 2])
-    def test_prints_and_writes_what_is_finished(self, tmp_path, workers):
-        path, journal = tmp_path / "f", tmp_path / "f.journal"
-        process = start(*LONG, "--json", path, "--workers", workers)
-        out, err = stop_at(process, journal, 4, signal.SIGINT)
-        assert process.returncode == 130
-        assert "Traceback" not in err
-        record = json.loads(path.read_text())
-        assert record["interrupted"] is True
-        # Who is interrupted in the middle of writing a line may find it written when he comes back.
-        assert 3 <= len(lines(journal)) - 2 <= len(record["sessions"]) <= len(lines(journal)) - 1 < 200
-        assert re.search(r"^ +40 +150 ", out, re.MULTILINE)
-        assert "Interrupted: only finished sessions are counted." in out
-
     @pytest.mark.parametrize(
         ("hidden", "words"),
         [
@@ -401,7 +387,7 @@ class TestCtrlC:
         long = ["sweep", "--data", "digits", "--hidden", hidden, "--epochs", "1000000", "--runs", 3]
         process = start(*long, "--json", path, *words)
         try:
-            while not lines(tmp_path / "f.journal"):
+            while not lines(tmp_path / "f.checkpoint"):
                 assert process.poll() is None, process.communicate()
                 time.sleep(0.01)
             time.sleep(1)
@@ -418,7 +404,7 @@ class TestCtrlC:
 
     @pytest.mark.slow
     def test_while_sessions_are_timed_again(self, tmp_path):
-        path, journal = tmp_path / "f", tmp_path / "f.journal"
+        path, journal = tmp_path / "f", tmp_path / "f.checkpoint"
         words = ["sweep", "--data", "digits", "--hidden", "40", "--epochs", "400", "--runs", 8, "--workers", 2]
         process = start(*words, "--json", path, "--retime")
         _, err = stop_at(process, journal, 9, signal.SIGINT)  # all eight, and one timed again
@@ -432,7 +418,7 @@ class TestCtrlC:
         pytest.importorskip("mpi4py")
         from manyhands.teams.mpi_world import library
 
-        journal = tmp_path / "f.journal"
+        journal = tmp_path / "f.checkpoint"
         mpiexec, kind = mpi_environment.find_mpiexec(library())
         words = ["sweep", "--data", "digits", "--hidden", "40", "--epochs", "150", "--runs", 30]
         process = subprocess.Popen(
@@ -460,8 +446,8 @@ class TestCtrlC:
             time.sleep(0.2)
         assert status == 0
         capsys.readouterr()
-        sessions = json.loads((tmp_path / "f").read_text())["sessions"]
+        sessions = {each["seed"]: each for each in json.loads((tmp_path / "f").read_text())["sessions"]}
         assert len(kept) >= 4
         for entry in map(json.loads, kept[1:]):
-            assert sessions[entry["session"]]["seconds"] == entry["seconds"]
+            assert sessions[entry["seed"]] == entry["record"]
         assert [path.name for path in tmp_path.iterdir()] == ["f"]

@@ -92,7 +92,7 @@ def command_line(rng, folder):
         name = pick(rng, names)
         given[name] = pick(rng, OPTIONS[name]).format(here=folder.parent)
     if words[0] == "study":
-        words.insert(1, pick(rng, ("w1", "w9", "")))
+        words.insert(1, pick(rng, ("exemplar", "w9", "")))
         given["--splits"] = "x"  # a study is long: only its refusals are tried here
     if words[0] == "sweep":
         given |= {"--runs": "1", "--epochs": given["--epochs"]}

@@ -9,11 +9,12 @@ from typing import TYPE_CHECKING, Any
 from manyhands.cli import options as shared
 from manyhands.cli import study_runner
 from manyhands.core.errors import SettingsError
-from manyhands.runtime.terminal import progress_bar
 
 if TYPE_CHECKING:
-    from manyhands.studies.compare.run import CompareRequest, CompareStudy
+    from manyhands.studies.compare.request import CompareRequest
+    from manyhands.studies.compare.run import CompareStudy
     from manyhands.studies.replications.todorov2021 import PublishedStudy
+    from manyhands.training.loggers import Logs
     from manyhands.training.plan import Plan
     from manyhands.training.spec import RunSpec
 
@@ -62,6 +63,7 @@ def register(commands: Any) -> None:
     shared.add_splits_option(parser)
     shared.add_settings(parser, without=("strategy", "workers"))
     shared.add_convergence_options(parser)
+    study_runner.add_checkpoint_option(parser)
     shared.add_output_options(parser)
     shared.add_report_option(parser)
     parser.set_defaults(run=run)
@@ -76,17 +78,17 @@ def run(options: argparse.Namespace) -> int:
     if options.as_published:
         published = _published_study(options)
         _introduce(published, quiet=options.quiet)
-        return study_runner.carry_out(options, published.outcome, lambda: _run(published, options), published.text)
+        return study_runner.run_study(options, published)
     with study_runner.open_logs(options) as logs:
-        study = _compare_study(options)
+        study = _compare_study(options, logs)
         _introduce(study, quiet=options.quiet)
-        return study_runner.carry_out(options, study.outcome, lambda: _run(study, options, logs), study.text)
+        return study_runner.run_study(options, study)
 
 
 def request_of(options: argparse.Namespace, **changes: Any) -> CompareRequest:
     """Translate the options of a comparison."""
     from manyhands.records.statistics import DEFAULT_MARGIN
-    from manyhands.studies.compare.run import DEFAULT_SEEDS, DEFAULT_STRATEGIES, CompareRequest
+    from manyhands.studies.compare.request import DEFAULT_SEEDS, DEFAULT_STRATEGIES, CompareRequest
 
     if options.splits is not None and options.seeds is not None:
         raise SettingsError("--splits N stands for N seeds: leave --seeds out")
@@ -102,12 +104,13 @@ def request_of(options: argparse.Namespace, **changes: Any) -> CompareRequest:
     return CompareRequest(**{**values, **changes})
 
 
-def _compare_study(options: argparse.Namespace) -> CompareStudy:
+def _compare_study(options: argparse.Namespace, logs: Logs) -> CompareStudy:
     from manyhands.studies.compare.run import CompareStudy, data_request, load_scaled
 
     request = request_of(options, scaled=options.scaled)
     data = data_request(request, *shared.data_of(options))
-    return CompareStudy(load_scaled(data, request.workers if request.scaled else (1,)), request)
+    dataset = load_scaled(data, request.workers if request.scaled else (1,))
+    return CompareStudy(dataset, request, options.checkpoint, logs)
 
 
 def _published_study(options: argparse.Namespace) -> PublishedStudy:
@@ -117,7 +120,7 @@ def _published_study(options: argparse.Namespace) -> PublishedStudy:
     _refuse_with_published(options, spec)
     data = spec.request(*shared.data_of(options))
     request = PublishedRequest(data, workers=options.workers, spec=spec, seeds=options.seeds or 1)
-    return PublishedStudy(request)
+    return PublishedStudy(request, options.checkpoint)
 
 
 def _refuse_with_published(options: argparse.Namespace, spec: RunSpec) -> None:
@@ -162,19 +165,3 @@ def _chosen(plans: Sequence[Plan]) -> list[str]:
         f"{plan.schedule.name}, global batch {plan.batch}"
         for workers, plan in chosen.items()
     ]
-
-
-def _run(study: Study, options: argparse.Namespace, *logs: Any) -> None:
-    """Run the study under a progress bar, which is silent where there is no terminal."""
-    with progress_bar(quiet=options.quiet) as advance:
-        if advance is None:
-            study.run(None, *logs)
-            return
-        whole = sum(plan.total_steps for plan in study.plans)
-        done: dict[int, int] = {}
-
-        def progress(plan: Plan, steps: int) -> None:
-            done[id(plan)] = steps
-            advance(f"{plan.label} n={plan.workers} seed {plan.seed}", sum(done.values()), whole)
-
-        study.run(progress, *logs)

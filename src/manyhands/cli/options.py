@@ -158,7 +158,7 @@ def add_grid_options(parser: argparse.ArgumentParser) -> None:
         help="weight of the time in the impact factor (default: 1); both weights rescale it, neither changes the order",
     )
     group.add_argument(
-        "--target",
+        "--min-accuracy",
         type=share,
         metavar="A",
         help="choose the fastest classifier with at least this accuracy, e.g. 0.93, instead of the best trade-off",
@@ -171,12 +171,6 @@ def add_grid_options(parser: argparse.ArgumentParser) -> None:
         metavar="K",
         help="repeat sessions that ran side by side one at a time, to measure their times: all, or K of each "
         "classifier",
-    )
-    group.add_argument(
-        "--journal",
-        metavar="F",
-        help="keep finished sessions in this file and resume from it (default: a file beside --report or --json, "
-        "deleted at the end)",
     )
 
 

@@ -3,16 +3,11 @@
 from __future__ import annotations
 
 import argparse
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from manyhands.cli import compare, study_networks, study_runner, study_strategies, sweep
 from manyhands.cli import options as shared
-from manyhands.runtime.terminal import progress_bar
 from manyhands.training.spec import RunSpec
-
-if TYPE_CHECKING:
-    from manyhands.studies.replications.w1_w4 import W1Study, W4Study
-    from manyhands.training.loggers import Logs
 
 DEFAULT_SPLITS, EPOCHS = 5, 40
 
@@ -21,20 +16,20 @@ def register(commands: Any) -> None:
     """Add the command, with one command of its own for each study."""
     parser = commands.add_parser(
         "study",
-        help="run a study: w1 (Todorov et al. 2021), w2 (Kalwarowskyj & Schikuta), w4 (Alowaisheq & Dhami), "
-        "strategies (all of them)",
+        help="run a study: exemplar (Todorov et al. 2021), networks (Kalwarowskyj & Schikuta 2023), minibatch "
+        "(Alowaisheq & Dhami), strategies (all of them)",
         description="Run a complete study on any data, with statistics.",
     )
     names = parser.add_subparsers(dest="study", required=True, metavar="STUDY")
-    _register_w1(names)
+    _register_exemplar(names)
     study_networks.register(names)
-    _register_w4(names)
+    _register_minibatch(names)
     study_strategies.register(names)
 
 
-def _register_w1(names: Any) -> None:
+def _register_exemplar(names: Any) -> None:
     parser = names.add_parser(
-        "w1",
+        "exemplar",
         help="Todorov et al. 2021: sweep, choice, Tables I to III",
         description="Sweep over hidden sizes and epochs, choose the best trade-off, and compare strategies and numbers "
         "of workers with it.",
@@ -61,12 +56,15 @@ def _register_w1(names: Any) -> None:
     )
     shared.add_margin_option(parser)
     _add_logs(parser)
-    parser.set_defaults(run=run_w1, splits=None)
+    study_runner.add_checkpoint_option(parser, "beside --report or --json")
+    shared.add_output_options(parser)
+    shared.add_report_option(parser)
+    parser.set_defaults(run=run_exemplar, target=None, splits=None)
 
 
-def _register_w4(names: Any) -> None:
+def _register_minibatch(names: Any) -> None:
     parser = names.add_parser(
-        "w4",
+        "minibatch",
         help="Alowaisheq & Dhami: mini-batch model averaging on random splits",
         description="Train sequentially and in parallel on random training/test splits; each worker draws a "
         "mini-batch and trains on it for five epochs, then all models are averaged. Prints accuracies and convergence.",
@@ -81,20 +79,19 @@ def _register_w4(names: Any) -> None:
     shared.add_splits_option(parser, default=DEFAULT_SPLITS)
     shared.add_settings(parser, RunSpec(epochs=EPOCHS), without=("strategy", "workers", "convergence"))
     shared.add_convergence_options(parser)
+    study_runner.add_checkpoint_option(parser)
     shared.add_output_options(parser)
     shared.add_report_option(parser)
-    parser.set_defaults(run=run_w4, seeds=None)
+    parser.set_defaults(run=run_minibatch, seeds=None)
 
 
 def _add_logs(parser: argparse.ArgumentParser) -> None:
     shared.add_log_options(parser.add_argument_group("live logs of the comparison"))
-    shared.add_output_options(parser)
-    shared.add_report_option(parser)
 
 
-def run_w1(options: argparse.Namespace) -> int:
-    """Carry out ``study w1``."""
-    from manyhands.studies.replications.w1_w4 import W1Study
+def run_exemplar(options: argparse.Namespace) -> int:
+    """Run ``study exemplar``."""
+    from manyhands.studies.replications.exemplar import ExemplarStudy
 
     study_runner.check_output(options)
     if options.as_published:
@@ -102,23 +99,21 @@ def run_w1(options: argparse.Namespace) -> int:
     grid = sweep.request_of(options, team="threads", workers=options.sessions or 1)
     epochs, hidden = options.epochs, options.hidden
     seeds = 1 if options.as_published and options.seeds is None else None
-    template = compare.request_of(options, target=None, **({} if seeds is None else {"seeds": seeds}))
+    template = compare.request_of(options, **({} if seeds is None else {"seeds": seeds}))
     with study_runner.open_logs(options) as logs:
-        study = W1Study(
+        study = ExemplarStudy(
             grid.spec.request(*shared.data_of(options)),
             grid,
             template,
             published=options.as_published,
-            journal=sweep.journal_of(options),
+            checkpoint=study_runner.checkpoint_of(options, "exemplar"),
+            log=logs,
         )
         if not options.quiet:
             network = study_runner.network_text(study.dataset, f"({','.join(map(_name, hidden))})", grid.spec.network)
             plan = f"a sweep of {len(hidden) * len(epochs) * grid.runs} sessions, then the comparison"
             study_runner.introduce(study.dataset, study.outcome.environment, network, plan)
-        status = _carry_out(options, study, logs)
-    if status == 0:
-        sweep.forget_journal(options)
-    return status
+        return study_runner.run_study(options, study)
 
 
 def _name(hidden: tuple[int, ...]) -> str:
@@ -137,28 +132,21 @@ def _refuse_with_published(options: argparse.Namespace) -> None:
     )
 
 
-def run_w4(options: argparse.Namespace) -> int:
-    """Carry out ``study w4``."""
+def run_minibatch(options: argparse.Namespace) -> int:
+    """Run ``study minibatch``."""
     from manyhands.data.catalog import load
     from manyhands.studies.compare.run import data_request
-    from manyhands.studies.replications.w1_w4 import W4_STRATEGIES, W4Study
+    from manyhands.studies.replications.minibatch import MINIBATCH_STRATEGIES, MinibatchStudy
 
     study_runner.check_output(options)
     request = compare.request_of(
-        options, strategies=tuple(options.strategies or W4_STRATEGIES), splits=options.splits or DEFAULT_SPLITS
+        options, strategies=tuple(options.strategies or MINIBATCH_STRATEGIES), splits=options.splits or DEFAULT_SPLITS
     )
     with study_runner.open_logs(options) as logs:
-        study = W4Study(load(data_request(request, *shared.data_of(options))), request)
+        dataset = load(data_request(request, *shared.data_of(options)))
+        study = MinibatchStudy(dataset, request, options.checkpoint, logs)
         if not options.quiet:
             network = study_runner.network_text(study.dataset, _name(request.spec.network.hidden), request.spec.network)
             plan = f"{request.splits} random splits, {request.spec.epochs} epochs each"
             study_runner.introduce(study.dataset, study.outcome.environment, network, plan)
-        return _carry_out(options, study, logs)
-
-
-def _carry_out(options: argparse.Namespace, study: W1Study | W4Study, logs: Logs) -> int:
-    def run() -> None:
-        with progress_bar(quiet=options.quiet, unit="") as advance:
-            study.run(advance, logs)
-
-    return study_runner.carry_out(options, study.outcome, run, study.outcome.text)
+        return study_runner.run_study(options, study)

@@ -1,16 +1,14 @@
-"""``manyhands study w2``: what the settings of a network change, with one worker and with several."""
+"""``manyhands study networks``: what the settings of a network change, with one worker and with several."""
 
 from __future__ import annotations
 
 import argparse
 from collections.abc import Callable
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from manyhands.cli import options as shared
 from manyhands.cli import study_runner
 from manyhands.core.choices import ACTIVATIONS, OPTIMIZERS
-from manyhands.runtime.terminal import progress_bar
 from manyhands.training.spec import RunSpec
 
 if TYPE_CHECKING:
@@ -23,15 +21,15 @@ AXES = (
 WORKERS = (1, 2, 4)
 STRATEGIES = ("periodic:1epoch", "one-shot")
 TARGETS = (0.85, 0.9, 0.92)
-MULTIPLES = (0.25, 1.0, 4.0, 16.0)
+LR_MULTIPLIERS = (0.25, 1.0, 4.0, 16.0)
 _SETTINGS = ("epochs", "schedule", "seed", "l2", "momentum", "weight_decay", "dtype")
 
 
 def register(names: Any) -> None:
     """Add the study to those of ``manyhands study``."""
     parser = names.add_parser(
-        "w2",
-        help="Kalwarowskyj & Schikuta: the effect of every setting of a network, with one worker and several",
+        "networks",
+        help="Kalwarowskyj & Schikuta 2023: the effect of every setting of a network, with one worker and several",
         description="Train many networks, each with one worker and with several, and print time, accuracy, confidence, "
         "calibration, learning speed, and whether the accuracy survives parallel averaging. Axes that are given are "
         "crossed; with none of them, every axis is varied in turn around 75 relu neurons with adam and batch 200.",
@@ -43,6 +41,7 @@ def register(names: Any) -> None:
     base = RunSpec(epochs=20, validation="auto")
     shared.add_settings(parser, base, groups=("data",), also=_SETTINGS)
     shared.add_margin_option(parser)
+    study_runner.add_checkpoint_option(parser, "beside --report or --json")
     shared.add_output_options(parser)
     shared.add_report_option(parser)
     parser.set_defaults(run=run)
@@ -75,7 +74,7 @@ def _add_axes(parser: argparse.ArgumentParser) -> None:
     )
     group.add_argument("--hidden", type=shared.networks, metavar="H,...", help="widths, as in 75,128-64,none")
     group.add_argument(
-        "--in-turn",
+        "--one-at-a-time",
         action="store_true",
         help="vary one axis at a time, around the network of the first values, instead of all with all",
     )
@@ -110,20 +109,14 @@ def _add_runs(parser: argparse.ArgumentParser) -> None:
         "0.85,0.9,0.92)",
     )
     group.add_argument(
-        "--multiples",
+        "--lr-multipliers",
         type=_list_of(shared.amount),
-        default=MULTIPLES,
+        default=LR_MULTIPLIERS,
         metavar="X,...",
         help="multiples of the optimizer's own learning rate that tuning tries (default: 0.25,1,4,16)",
     )
     group.add_argument(
         "--tuning", type=shared.positive, metavar="K", help="runs for each learning rate that is tried (default: 1)"
-    )
-    group.add_argument(
-        "--journal",
-        metavar="F",
-        help="keep finished runs in this file and resume from it (default: a file beside --report or --json, deleted "
-        "at the end)",
     )
 
 
@@ -133,21 +126,12 @@ def run(options: argparse.Namespace) -> int:
     from manyhands.studies.networks.run import NetworksStudy
 
     study_runner.check_output(options)
-    journal = _journal_of(options)
-    shared.check_output(options.json, None if journal is None else str(journal))
+    checkpoint = study_runner.checkpoint_of(options, "networks")
     request = request_of(options)
-    study = NetworksStudy(load(request.spec.request(*shared.data_of(options))), request, journal)
+    study = NetworksStudy(load(request.spec.request(*shared.data_of(options))), request, checkpoint)
     if not options.quiet:
         _introduce(study)
-
-    def carry_out() -> None:
-        with progress_bar(quiet=options.quiet, unit="runs") as advance:
-            study.run(advance)
-
-    status = study_runner.carry_out(options, study.outcome, carry_out, study.text)
-    if status == 0 and journal is not None and not options.journal:
-        journal.unlink(missing_ok=True)
-    return status
+    return study_runner.run_study(options, study)
 
 
 def request_of(options: argparse.Namespace) -> NetworksRequest:
@@ -157,26 +141,17 @@ def request_of(options: argparse.Namespace) -> NetworksRequest:
 
     return space.NetworksRequest(
         axes={axis: getattr(options, axis) for axis in AXES if getattr(options, axis) is not None},
-        in_turn=options.in_turn,
+        one_at_a_time=options.one_at_a_time,
         skip=options.skip_impossible,
         workers=options.workers,
         strategies=tuple(options.strategies or STRATEGIES),
         spec=shared.spec_of(options),
         seeds=options.seeds or space.DEFAULT_SEEDS,
-        multiples=options.multiples,
+        lr_multipliers=options.lr_multipliers,
         tuning=options.tuning or 1,
         targets=options.targets,
         margin=DEFAULT_MARGIN if options.margin is None else options.margin,
     )
-
-
-def _journal_of(options: argparse.Namespace) -> Path | None:
-    """Return where finished runs are kept: as the user says, or beside the results."""
-    if options.journal:
-        return Path(options.journal)
-    if options.report:
-        return Path(options.report) / "networks.journal"
-    return Path(f"{options.json}.journal") if options.json else None
 
 
 def _introduce(study: NetworksStudy) -> None:

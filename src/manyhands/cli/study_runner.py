@@ -6,34 +6,43 @@ import argparse
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 from manyhands.cli import jobs
 from manyhands.cli import options as shared
 from manyhands.core.errors import DrawingError, ManyhandsError, joined
 from manyhands.runtime.signals import status_of
-from manyhands.runtime.terminal import labelled, message, paragraph
+from manyhands.runtime.terminal import labelled, message, paragraph, progress_bar
 
 if TYPE_CHECKING:
     from manyhands.data.dataset import Dataset
+    from manyhands.studies.base.study import Outcome, Study
     from manyhands.training.loggers import Logs
 
 
-class Outcome(Protocol):
-    """What a study has come to so far."""
+def add_checkpoint_option(parser: argparse.ArgumentParser, kept: str = "") -> None:
+    """Add the option that names the file of finished runs.
 
-    @property
-    def runs(self) -> list[dict[str, Any]]:
-        """Finished runs."""
-        ...
+    Parameters
+    ----------
+    parser
+        Of the command.
+    kept
+        Where they are kept if the user does not say; empty if nowhere.
+    """
+    default = f" (default: a file {kept}, deleted at the end)" if kept else ""
+    parser.add_argument_group("interruptions").add_argument(
+        "--checkpoint", metavar="FILE", help=f"keep finished runs in this file and resume from it{default}"
+    )
 
-    def record(self) -> dict[str, Any]:
-        """Everything as plain data."""
-        ...
 
-    def save(self, path: str) -> None:
-        """Write it as JSON."""
-        ...
+def checkpoint_of(options: argparse.Namespace, name: str) -> Path | None:
+    """Return where a study keeps its finished runs: as the user says, or beside the results."""
+    if options.checkpoint:
+        return Path(options.checkpoint)
+    if options.report:
+        return Path(options.report) / f"{name}.checkpoint"
+    return Path(f"{options.json}.checkpoint") if options.json else None
 
 
 def check_output(options: argparse.Namespace) -> None:
@@ -49,7 +58,7 @@ def check_output(options: argparse.Namespace) -> None:
 
         check_possible(options.report)
     pages = [str(Path(options.report) / name) for name in ("report.html", "results.json")] if options.report else []
-    shared.check_output(options.json, getattr(options, "log", None), getattr(options, "journal", None), *pages)
+    shared.check_output(options.json, getattr(options, "log", None), options.checkpoint, *pages)
 
 
 def open_logs(options: argparse.Namespace) -> Logs:
@@ -59,24 +68,24 @@ def open_logs(options: argparse.Namespace) -> Logs:
     return Logs(options.log, options.tensorboard, rounds=options.log_rounds)
 
 
-def carry_out(
+def run_study(
     options: argparse.Namespace,
-    outcome: Outcome,
-    run: Callable[[], object],
-    text: Callable[[], str],
+    study: Study[Any],
     leads: bool = True,
     *,
     answers: bool = True,
     more: Callable[[], object] = lambda: None,
 ) -> int:
-    """Run a study; write and print what is finished, whatever ends it; return the exit status.
+    """Run a study under a progress bar; write and print what is finished, whatever ends it; return the exit status.
+
+    A checkpoint that the user has not asked for is deleted when the results are written.
 
     Parameters
     ----------
     options
         The command's.
-    outcome, run, text
-        What the study has come to, what carries it out, what shows it.
+    study
+        Not begun.
     leads
         Whether this process writes and prints.
     answers
@@ -85,20 +94,23 @@ def carry_out(
         Writes what this study has beside all others.
     """
     how: dict[str, Any] = {"answers": answers, "more": more}
-    if not (options.json or options.report or getattr(options, "journal", None)):
+    if not (options.json or options.report or options.checkpoint):
         jobs.check_spoken()  # nothing would come of it
     try:
-        run()
+        with progress_bar(quiet=options.quiet or not leads, unit=study.unit) as progress:
+            study.run(progress)
     except KeyboardInterrupt as error:
         if options.debug:
             raise
-        finish(options, outcome, text, leads, **how)
+        finish(options, study, leads, **how)
         return status_of(error)
     except Exception:
-        if outcome.runs:  # hours of finished runs are worth having, whatever became of this one
-            _finish_after_all(options, outcome, text, leads, **how)
+        if study.outcome.runs:  # hours of finished runs are worth having, whatever became of this one
+            _finish_after_all(options, study, leads, **how)
         raise
-    finish(options, outcome, text, leads, **how)
+    finish(options, study, leads, **how)
+    if study.checkpoint is not None and not options.checkpoint:
+        Path(study.checkpoint).unlink(missing_ok=True)
     return 0
 
 
@@ -112,8 +124,7 @@ def _finish_after_all(options: argparse.Namespace, *what: Any, **how: Any) -> No
 
 def finish(
     options: argparse.Namespace,
-    outcome: Outcome,
-    text: Callable[[], str],
+    study: Study[Any],
     leads: bool = True,
     *,
     answers: bool = True,
@@ -128,12 +139,13 @@ def finish(
     """
     if not leads:
         return
+    outcome = study.outcome
     reports = bool(options.report and outcome.runs)
     in_order(
         lambda: outcome.save(options.json) if options.json else None,
         lambda: _write_numbers(options, outcome) if reports else None,
         more,
-        lambda: print(text(), flush=True),
+        lambda: print(study.text(), flush=True),
         lambda: _print_answer(outcome) if answers and outcome.runs else None,
         lambda: _write_report(options, outcome) if reports else None,
     )

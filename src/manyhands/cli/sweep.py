@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import argparse
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from manyhands.cli import options as shared
 from manyhands.cli import study_runner
 from manyhands.core.errors import SettingsError
-from manyhands.runtime.terminal import progress_bar
 
 if TYPE_CHECKING:
     from manyhands.studies.sweep.request import SweepRequest
@@ -43,6 +41,7 @@ def register(commands: Any) -> None:
         metavar="N",
         help="sessions that run side by side (default: 1; under mpiexec, all)",
     )
+    study_runner.add_checkpoint_option(parser, "beside --report or --json")
     shared.add_output_options(parser)
     shared.add_report_option(parser)
     parser.set_defaults(run=run)
@@ -52,7 +51,6 @@ def run(options: argparse.Namespace) -> int:
     """Carry out the command."""
     from manyhands.studies.base.pool import check_pool
     from manyhands.studies.sweep.run import SweepStudy, load_for_sweep
-    from manyhands.studies.sweep.text import sweep_text
     from manyhands.teams import job
     from manyhands.teams.agreement import together
 
@@ -64,20 +62,11 @@ def run(options: argparse.Namespace) -> int:
             study_runner.check_output(options)
         request = request_of(options)
         dataset = load_for_sweep(request.spec.request(*shared.data_of(options)), published=options.as_published)
-        study = SweepStudy(dataset, request, journal_of(options))
+        study = SweepStudy(dataset, request, study_runner.checkpoint_of(options, "sweep"))
         step.bring(study.facts)
     if leads and not options.quiet:
         _introduce(study)
-    status = study_runner.carry_out(
-        options,
-        study.outcome,
-        lambda: _run(study, quiet=options.quiet or not leads),
-        lambda: sweep_text(study.outcome),
-        leads,
-    )
-    if leads and status == 0:
-        forget_journal(options)
-    return status
+    return study_runner.run_study(options, study, leads)
 
 
 def request_of(options: argparse.Namespace, **changes: Any) -> SweepRequest:
@@ -95,7 +84,7 @@ def request_of(options: argparse.Namespace, **changes: Any) -> SweepRequest:
         "splits": options.splits,
         "s1": options.s1,
         "s2": options.s2,
-        "target": options.target,
+        "min_accuracy": options.min_accuracy,
         "team": spec.team,
         "workers": options.workers,
         "retime": options.retime,
@@ -108,22 +97,6 @@ def request_of(options: argparse.Namespace, **changes: Any) -> SweepRequest:
     return as_published(request)
 
 
-def journal_of(options: argparse.Namespace) -> Path | None:
-    """Return where finished sessions are kept: as the user says, or beside the results."""
-    if options.journal:
-        return Path(options.journal)
-    if options.report:
-        return Path(options.report) / "sweep.journal"
-    return Path(f"{options.json}.journal") if options.json else None
-
-
-def forget_journal(options: argparse.Namespace) -> None:
-    """Delete a journal that the user has not asked for, when the results are written."""
-    path = journal_of(options)
-    if path is not None and not options.journal:
-        path.unlink(missing_ok=True)
-
-
 def _introduce(study: SweepStudy) -> None:
     """Print the data, the networks, the plan and the machine."""
     settings = study.outcome.settings
@@ -134,9 +107,3 @@ def _introduce(study: SweepStudy) -> None:
     side = f", {study.workers} side by side" if study.workers > 1 else ""
     learner = "MLPClassifiers, " if settings["learner"] == "published" else ""
     study_runner.introduce(study.dataset, study.outcome.environment, network, f"{learner}{batch}{side}")
-
-
-def _run(study: SweepStudy, *, quiet: bool) -> None:
-    """Run the sweep under a progress bar."""
-    with progress_bar(quiet=quiet, unit="sessions") as advance:
-        study.run(None if advance is None else lambda done, whole: advance("sweep", done, whole))

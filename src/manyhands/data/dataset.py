@@ -217,7 +217,10 @@ class Dataset:
         """What two data sets have in common that are the same, wherever they were read from: facts, and a checksum."""
         checksum = 0
         for table in self.tables.values():
-            for array in {"labels": table.labels, **table.arrays()}.values():  # labels first, as in all journals so far
+            for array in {
+                "labels": table.labels,
+                **table.arrays(),
+            }.values():  # labels first, as in all checkpoints so far
                 checksum = zlib.crc32(np.ascontiguousarray(array).data, checksum)
         facts = self.describe()
         names = ("name", "train_rows", "test_rows", "features", "scaling")

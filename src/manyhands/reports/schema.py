@@ -274,7 +274,7 @@ def _study(value: Any, where: str) -> Record:
     if isinstance(value, dict) and not any(name in value for name in names):
         raise FormatError(f"a study has at least one of {', '.join(names)}; {ADVICE}")
     found: Record = _STUDY(value, where)
-    return found
+    return {**found, "study": _STUDIES_OF_SCHEMA_1.get(found["study"], found["study"])}
 
 
 def _part(check: Check, schema: str) -> Check:
@@ -282,12 +282,14 @@ def _part(check: Check, schema: str) -> Check:
     return lambda value, where: {**check(value, where), "schema": schema}
 
 
+_STUDIES_OF_SCHEMA_1 = {"w1": "exemplar", "w4": "minibatch"}
 _SCHEMAS: dict[str, Check] = {
     "manyhands.compare/1": _compare,
     "manyhands.sweep/1": _SWEEP,
     "manyhands.published/1": _PUBLISHED,
     "manyhands.networks/1": _networks,
     "manyhands.study/1": _study,
+    "manyhands.study/2": _study,
 }
 _STUDY = object_of(
     {},

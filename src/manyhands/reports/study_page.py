@@ -59,7 +59,7 @@ def make_page(
         notes=[f"Not drawn: {reasons_text(missing)}."] if missing else [],
         others=others,
         settings={name: _known(part["settings"]) for name, part in inside.items()},
-        in_paper=_IN_PAPER if record.get("study") == "w1" else {},
+        in_paper=_IN_PAPER if record.get("study") == "exemplar" else {},
     ).html()
 
 
@@ -83,6 +83,8 @@ def _subject(record: Record) -> str:
         facts.append(environment["time"])
     if record["interrupted"]:
         facts.append("interrupted: only finished runs are counted")
+    if any(part.get("resumed") for part in vars(inside).values() if part is not None):
+        facts.append("resumed from a checkpoint: times come from more than one session")
     return "; ".join(facts)
 
 

@@ -15,7 +15,7 @@ from manyhands.core.errors import DataError, OutputError, shown
 
 _PREFIX, _SUFFIX = ".manyhands.", ".part"
 _DESCRIPTORS = "/proc/self/fd"
-_OUTPUTS = (".html", ".json", ".csv", ".png", ".svg", ".journal")
+_OUTPUTS = (".html", ".json", ".csv", ".png", ".svg", ".checkpoint")
 
 
 def cache_folder() -> Path:
@@ -212,7 +212,7 @@ def _take_mode(descriptor: int, target: Path) -> None:
 
 
 def open_in_place(path: str | Path, flags: int) -> int:
-    """Open a file that grows while it is in use, such as a log or a journal; return its descriptor.
+    """Open a file that grows while it is in use, such as a log or a checkpoint; return its descriptor.
 
     Parameters
     ----------

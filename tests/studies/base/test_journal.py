@@ -139,12 +139,6 @@ class TestLines:
         with pytest.raises(OutputError):
             Journal(path, STUDY)
 
-    def test_remove_deletes_the_file_and_does_not_mind_if_it_is_gone(self, path):
-        with Journal(path, STUDY) as journal:
-            journal.remove()
-            assert not path.exists()
-            journal.remove()
-
     def test_not_a_number_is_no_entry_and_leaves_no_half_line(self, path):
         before = path.read_bytes()
         with Journal(path, STUDY) as journal:
@@ -257,10 +251,10 @@ class TestDamage:
         [
             (lambda content: content.replace(b"\n", b"\r\n"), "ends of lines to CR LF"),
             (lambda content: b"\xef\xbb\xbf" + content, "byte-order mark"),
-            (lambda content: content.replace(b"journal/2", b"journal/1"), "an older version wrote this journal"),
+            (lambda content: content.replace(b"journal/2", b"journal/1"), "an older version wrote this checkpoint"),
             (lambda content: content.replace(b"journal/2", b"journal/3"), "says what study it is, is damaged"),
             (lambda content: content.replace(b'"seed": 0', b'"seed": 1'), "says what study it is, is damaged"),
-            (lambda content: content.replace(b" ", b""), "no journal of a study"),
+            (lambda content: content.replace(b" ", b""), "no checkpoint of a study"),
         ],
         ids=range(6),
     )
@@ -329,7 +323,7 @@ class TestDamage:
     def test_a_file_that_is_no_journal_is_refused_and_not_modified(self, tmp_path, content):
         path = tmp_path / "precious"
         path.write_bytes(content)
-        with pytest.raises(FormatError, match="no journal of a study; give another file"):
+        with pytest.raises(FormatError, match="no checkpoint of a study; give another file"):
             entries_of(path)
         assert path.read_bytes() == content
 
@@ -339,7 +333,7 @@ class TestDamage:
         path = tmp_path / "m.safetensors"
         train(blobs, hidden=(4,), epochs=1).save(path)
         before = path.read_bytes()
-        with pytest.raises(FormatError, match="no journal of a study"):
+        with pytest.raises(FormatError, match="no checkpoint of a study"):
             entries_of(path)
         assert path.read_bytes() == before
 
@@ -357,7 +351,7 @@ class TestOtherSettings:
     )
     def test_are_refused_and_the_setting_is_named(self, path, change, words):
         before = path.read_bytes()
-        with pytest.raises(SettingsError, match=rf"journal of a study with other settings \({words}\)"):
+        with pytest.raises(SettingsError, match=rf"checkpoint of a study with other settings \({words}\)"):
             entries_of(path, {**STUDY, **change})
         assert path.read_bytes() == before
 
@@ -385,7 +379,7 @@ class TestLock:
             assert other.stdout.readline() == "open\n"
             before = path.read_bytes()
             for study in ({"kind": "test"}, STUDY):
-                with pytest.raises(SettingsError, match="another process is writing this journal"):
+                with pytest.raises(SettingsError, match="another process is writing this checkpoint"):
                     entries_of(path, study)
             assert path.read_bytes() == before
             other.kill()
@@ -473,5 +467,5 @@ def test_a_file_that_memory_cannot_hold_is_named_and_never_read(tmp_path):
     path = tmp_path / "journal"
     with open(path, "wb") as file:
         file.truncate(1 << 42)  # without any block on the disk
-    with pytest.raises(OutOfMemoryError, match=r"the journal .*journal would take"):
+    with pytest.raises(OutOfMemoryError, match=r"the checkpoint .*journal would take"):
         Journal(path, STUDY)

@@ -1,4 +1,4 @@
-"""The ledger: a run is there whole, or not at all, in memory and in the journal alike."""
+"""The ledger: a run is there whole, or not at all, in memory and in the file alike."""
 
 import json
 import os
@@ -12,41 +12,42 @@ from manyhands.studies.base.ledger import Ledger
 STUDY = {"kind": "test"}
 
 
-def anything(_place, record):
+def anything(_key, record):
     if record["value"] < 0:
         raise ValueError
 
 
 def test_what_was_added_is_found_now_and_later(tmp_path):
-    with Journal(tmp_path / "j", STUDY) as journal:
-        ledger = Ledger(journal, anything)
+    with Ledger(tmp_path / "j", STUDY, anything) as ledger:
         ledger.add({"a": 1, "b": [1, 2]}, {"value": 5})
         assert ledger.get({"b": [1, 2], "a": 1}) == {"value": 5}
         assert ledger.get({"a": 1, "b": [1, 3]}) is None
-    with Journal(tmp_path / "j", STUDY) as journal:
-        assert Ledger(journal, anything).get({"a": 1, "b": (1, 2)}) == {"value": 5}
+        assert not ledger.is_earlier({"a": 1, "b": [1, 2]})
+    with Ledger(tmp_path / "j", STUDY, anything) as ledger:
+        assert ledger.get({"a": 1, "b": (1, 2)}) == {"value": 5}
+        assert ledger.is_earlier({"a": 1, "b": (1, 2)})
 
 
-def test_without_a_journal():
-    ledger = Ledger(None, anything)
-    ledger.add({"a": 1}, {"value": 5})
-    assert ledger.get({"a": 1}) == {"value": 5}
+def test_without_a_file():
+    with Ledger(None, STUDY, anything) as ledger:
+        ledger.add({"a": 1}, {"value": 5})
+        assert ledger.get({"a": 1}) == {"value": 5}
 
 
-def test_an_interruption_waits_until_the_run_is_counted(tmp_path):
-    counted = []
+def test_an_interruption_waits_until_the_run_is_collected(tmp_path):
+    collected = []
 
-    def count():
+    def collect():
         os.kill(os.getpid(), signal.SIGINT)
-        counted.append(len((tmp_path / "j").read_text().splitlines()))
+        collected.append(len((tmp_path / "j").read_text().splitlines()))
 
     before = signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
-        with Journal(tmp_path / "j", STUDY) as journal, pytest.raises(KeyboardInterrupt):
-            Ledger(journal, anything).add({"a": 1}, {"value": 5}, count)
+        with Ledger(tmp_path / "j", STUDY, anything) as ledger, pytest.raises(KeyboardInterrupt):
+            ledger.add({"a": 1}, {"value": 5}, collect)
     finally:
         signal.signal(signal.SIGINT, before)
-    assert counted == [2]
+    assert collected == [2]
 
 
 @pytest.mark.parametrize(
@@ -57,7 +58,6 @@ def test_a_line_that_is_no_run_is_named_and_left_out(tmp_path, line, notices):
     with Journal(tmp_path / "j", STUDY) as journal:
         journal.add(json.loads(line))
         journal.add({"a": 2, "record": {"value": 5}})
-    with Journal(tmp_path / "j", STUDY) as journal:
-        ledger = Ledger(journal, anything)
+    with Ledger(tmp_path / "j", STUDY, anything) as ledger:
         assert (ledger.get({"a": 1}), ledger.get({"a": 2})) == (None, {"value": 5})
     assert any("line 2: damaged, or no piece of this study" in notice for notice in notices)

@@ -8,12 +8,14 @@ import pytest
 
 from manyhands.core.errors import DataError, ManyhandsError, SettingsError
 from manyhands.data.resplit import head, resplit
+from manyhands.learners.mlp.settings import MLPSettings
 from manyhands.records.laws import fit_amdahl, fit_scalability
 from manyhands.records.seal import unsealed
 from manyhands.records.statistics import DEFAULT_MARGIN, ratio_interval, verdict
 from manyhands.studies.compare import run as module
+from manyhands.studies.compare.request import CompareRequest
 from manyhands.studies.compare.results import SCHEMA, Comparison
-from manyhands.studies.compare.run import CompareRequest, CompareStudy, compare, load_scaled
+from manyhands.studies.compare.run import CompareStudy, compare, load_scaled
 from manyhands.training.run import run as train
 from manyhands.training.spec import RunSpec
 
@@ -438,32 +440,81 @@ class TestStudy:
         with pytest.raises(ManyhandsError, match="train_size=1438: digits has 1437"):
             compare("digits", train_size=1438)
 
-    def test_interrupted_study_keeps_what_is_finished(self, blobs, monkeypatch, tmp_path):
-        finished = []
-
-        def stop_at_third(*args, **options):
-            if len(finished) == 2:
-                raise KeyboardInterrupt
-            finished.append(real_run(*args, **options))
-            return finished[-1]
-
-        real_run = module.Runner.run
-        monkeypatch.setattr(module.Runner, "run", stop_at_third)
-        study = CompareStudy(blobs, CompareRequest(("gradient",), (1, 2), seeds=2, spec=RunSpec(batch=BATCH, epochs=1)))
-        with pytest.raises(KeyboardInterrupt):
-            study.run()
-        study.outcome.save(tmp_path / "part.json")
-        record = json.loads((tmp_path / "part.json").read_text())
-        assert record["interrupted"] is True
-        assert [(row["strategy"], row["workers"]) for row in record["summary"]] == [("sequential", 1), ("gradient", 1)]
-
-    def test_progress_ends_each_run_at_its_last_step(self, blobs):
+    def test_progress_counts_the_steps_of_all_runs(self, blobs):
         seen = []
         study = CompareStudy(blobs, CompareRequest(("gradient",), (2,), seeds=1, spec=RunSpec(batch=BATCH, epochs=2)))
-        study.run(lambda plan, steps: seen.append((plan.strategy.name, steps)))
-        assert seen[-1] == ("gradient", 12)
-        assert ("sequential", 12) in seen
-        assert all(0 <= steps <= 12 for _, steps in seen)
+        study.run(lambda *each: seen.append(each))
+        assert (seen[0], seen[-1]) == (("sequential n=1 seed 0", 0, 24), ("gradient n=2 seed 0", 24, 24))
+        assert ("sequential n=1 seed 0", 12, 24) in seen
+        assert [done for _, done, _ in seen] == sorted(done for _, done, _ in seen)
+
+
+def changed(request, **changes):
+    """A request with other fields, those of its spec among them."""
+    own = {each.name for each in fields(request)}
+    spec = request.spec.changed(**{name: value for name, value in changes.items() if name not in own})
+    return replace(request, spec=spec, **{name: value for name, value in changes.items() if name in own})
+
+
+class TestCheckpoint:
+    REQUEST = CompareRequest(("gradient", "one-shot"), (1, 2), seeds=2, spec=RunSpec(batch=BATCH, epochs=1))
+
+    @pytest.mark.parametrize("changes", [{}, {"splits": 2}], ids=["seeds", "splits"])
+    def test_it_goes_on_with_the_times_that_were_measured_and_says_so(self, blobs, monkeypatch, tmp_path, changes):
+        started, real_run = [], module.Runner.run
+
+        def stop_at_fourth(runner, plan, *args, **options):
+            if len(started) == 3:
+                raise KeyboardInterrupt
+            started.append((plan.label, plan.workers, plan.seed))
+            return real_run(runner, plan, *args, **options)
+
+        request = changed(self.REQUEST, **changes)
+        monkeypatch.setattr(module.Runner, "run", stop_at_fourth)
+        study = CompareStudy(blobs, request, tmp_path / "c")
+        with pytest.raises(KeyboardInterrupt):
+            study.run()
+        kept, first = json.loads(json.dumps(study.outcome.runs)), list(started)
+        assert ("resumed" in study.outcome.record(), len(kept)) == (False, 3)
+        started[:] = [None] * 4  # it does not stop again
+        again = CompareStudy(blobs, request, tmp_path / "c")
+        outcome = again.run()
+        assert [*first, *started[4:]] == [(plan.label, plan.workers, plan.seed) for plan in again.plans]
+        assert outcome.runs[:3] == kept
+        assert (outcome.record()["resumed"], outcome.interrupted) == (True, False)
+        whole = CompareStudy(blobs, request).run()
+        names = ("strategy", "workers", "seed", "split", "accuracy", "loss")
+        assert [[run[name] for name in names] for run in outcome.runs] == [
+            [run[name] for name in names] for run in whole.runs
+        ]
+        more = replace(request, workers=(1, 2, 3), **{name: number + 1 for name, number in changes.items()})
+        assert CompareStudy(blobs, more, tmp_path / "c").run().resumed
+
+    @pytest.mark.parametrize(
+        ("changes", "words"),
+        [
+            ({"epochs": 2}, "epochs: 1 there, 2 now"),
+            ({"batch": 5}, "batch: "),
+            ({"network": MLPSettings(hidden=(9,))}, "network hidden: "),
+            ({"sharding": "fixed"}, "sharding: None there, fixed now"),
+            ({"convergence": True}, "convergence: False there, True now"),
+            ({"target": 0.5}, "convergence: False there, True now"),
+            ({"schedule": "cosine"}, "schedule: constant there, cosine now"),
+            ({"scaled": True}, "scaled: None there, 2 now"),
+            ({"blas_threads": 2}, "blas_threads: 1 there, 2 now"),
+        ],
+        ids=str,
+    )
+    def test_runs_of_other_settings_are_refused(self, blobs, monkeypatch, tmp_path, changes, words):
+        study = CompareStudy(blobs, changed(self.REQUEST, seeds=1, strategies=("sequential",)), tmp_path / "c")
+        study.run()
+        monkeypatch.setattr(module.Runner, "run", lambda *_args, **_options: pytest.fail("a run was started"))
+        with pytest.raises(SettingsError, match=words):
+            CompareStudy(blobs, changed(self.REQUEST, **changes), tmp_path / "c")
+
+    def test_from_python(self, blobs, tmp_path):
+        assert small(blobs, seeds=1, checkpoint=tmp_path / "c").resumed is False
+        assert small(blobs, seeds=1, checkpoint=tmp_path / "c").resumed is True
 
 
 @pytest.fixture

@@ -2,12 +2,12 @@
 
 import pytest
 
+from manyhands.studies.compare.request import DEFAULT_STRATEGIES
 from manyhands.studies.compare.results import Comparison
-from manyhands.studies.compare.run import DEFAULT_STRATEGIES
 from manyhands.studies.compare.text import comparison_table, laws_text
 
 
-def make(rows, *, cores=4, interrupted=False, **settings):
+def make(rows, *, cores=4, interrupted=False, resumed=False, **settings):
     """A comparison from (strategy, workers, seed, accuracy, train seconds, total seconds, time to a target)."""
     runs = [
         {
@@ -21,7 +21,7 @@ def make(rows, *, cores=4, interrupted=False, **settings):
         }
         for strategy, workers, seed, accuracy, train, total, *target in rows
     ]
-    return Comparison({"cores": cores}, settings, runs, interrupted)
+    return Comparison({"cores": cores}, settings, runs, interrupted=interrupted, resumed=resumed)
 
 
 def cells(table, strategy):
@@ -111,6 +111,13 @@ def test_nothing_is_explained_that_is_not_there():
 def test_one_core_is_not_called_cores():
     rows = [("sequential", 1, 0, 0.9, 4.0, 5.0), ("gradient", 2, 0, 0.9, 2.0, 3.0)]
     assert "1 usable cores" not in comparison_table(make(rows, cores=1))
+
+
+def test_a_resumed_comparison_says_that_its_times_come_from_two_sessions():
+    rows = [("sequential", 1, 0, 0.9, 4.0, 5.0)]
+    note = "Resumed from a checkpoint: times come from more than one session."
+    assert note in comparison_table(make(rows, resumed=True))
+    assert note not in comparison_table(make(rows))
 
 
 def test_interrupted_comparison_says_so():

@@ -1,7 +1,6 @@
 """The study of networks: rates chosen on validation rows alone, no run done twice, and what averaging changes."""
 
 import json
-import os
 import re
 from dataclasses import fields, replace
 
@@ -12,8 +11,6 @@ import manyhands.studies.networks.run as module
 from manyhands.core.errors import DivergedError, SettingsError
 from manyhands.data.catalog import DataRequest, load
 from manyhands.evaluation.calibration import calibration_error, confidence
-from manyhands.studies.base.journal import Journal
-from manyhands.studies.base.ledger import Ledger
 from manyhands.studies.networks.request import AXES, NetworksRequest, networks_of
 from manyhands.studies.networks.run import NetworksStudy, networks
 from manyhands.training.api import train
@@ -21,7 +18,7 @@ from manyhands.training.spec import RunSpec
 
 AXES_HERE = {"activation": ("relu", "tanh"), "optimizer": ("adam", "sgd"), "hidden": ((8,),)}
 SMALL = NetworksRequest(
-    multiples=(0.25, 1.0, 4.0),
+    lr_multipliers=(0.25, 1.0, 4.0),
     axes=AXES_HERE,
     workers=(1, 2),
     strategies=("periodic:1epoch",),
@@ -32,7 +29,6 @@ SMALL = NetworksRequest(
 NETWORKS = ["relu adam", "relu sgd", "tanh adam", "tanh sgd"]
 RUNS = 4 * (3 + 3 * 2)
 """For each network, one run per multiple, and three seeds with one worker and with two."""
-PLACE = '{"network": {}, "batch": 200, "strategy": "sequential", "workers": 1, '
 WORDS = {"hidden": (8,), "epochs": 3}
 
 
@@ -56,21 +52,6 @@ def rates_of(outcome):
         found.setdefault(outcome.networks[run["network"]]["name"], set()).add(run["learning_rate"])
     assert {len(rates) for rates in found.values()} == {1}
     return {name: rate for name, (rate,) in found.items()}
-
-
-def interrupt_at(after, failure=KeyboardInterrupt):
-    def progress(_what, number, _whole):
-        if number == after:
-            raise failure
-
-    return progress
-
-
-def entries(path):
-    lines = [json.loads(line) for line in path.read_text().splitlines()[1:]]
-    for line in lines:
-        del line["checksum"]
-    return lines
 
 
 @pytest.fixture(scope="module")
@@ -120,7 +101,7 @@ class TestSpace:
 
     def test_one_at_a_time_around_the_first_values(self):
         axes = {"dropout": (0.5, 0.0), "batch": (50, "all", 7), "hidden": ((8,), (), (9, 5))}
-        found = networks_of(NetworksRequest(axes, in_turn=True), 1000)
+        found = networks_of(NetworksRequest(axes, one_at_a_time=True), 1000)
         assert [(network.axis, network.name) for network in found] == [
             ("", "base"),
             ("dropout", "dropout 0"),
@@ -205,7 +186,7 @@ class TestChoice:
         assert (len(carried_out), outcome.tried) == (8, [])
 
     def test_a_rate_that_diverges_is_not_chosen(self, rows):
-        request = changed(SMALL, axes={"optimizer": ("sgd",), "hidden": ((8,),)}, multiples=(1e33, 1.0), seeds=1)
+        request = changed(SMALL, axes={"optimizer": ("sgd",), "hidden": ((8,),)}, lr_multipliers=(1e33, 1.0), seeds=1)
         outcome = NetworksStudy(rows, request).run()
         assert set(rates_of(outcome).values()) == {0.1}
         assert [each["validation_accuracy"] is None for each in outcome.tried] == [False, True]
@@ -316,7 +297,7 @@ class TestDivergence:
     )
 
     def test_it_is_named_in_no_mean_and_does_not_end_the_study(self, rows, tmp_path, carried_out):
-        outcome = NetworksStudy(rows, self.REQUEST, tmp_path / "journal").run()
+        outcome = NetworksStudy(rows, self.REQUEST, tmp_path / "checkpoint").run()
         assert [(each["network"], each["workers"], each["seed"]) for each in outcome.diverged] == [
             *((0, 1, 0), (0, 2, 0), (0, 1, 1), (0, 2, 1)),
         ]
@@ -325,7 +306,7 @@ class TestDivergence:
             module.networks_text(outcome).split()
         )
         carried_out.clear()
-        again = NetworksStudy(rows, self.REQUEST, tmp_path / "journal").run()
+        again = NetworksStudy(rows, self.REQUEST, tmp_path / "checkpoint").run()
         assert (carried_out, again.diverged) == ([], outcome.diverged)
 
     def test_one_of_several(self, rows, monkeypatch):
@@ -343,7 +324,7 @@ class TestDivergence:
         assert [row.row.seeds for row in outcome.summary] == [3, 3, 3, 3, 2, 2, 2, 2]
 
     def test_nothing_but_divergence(self, rows):
-        request = replace(self.REQUEST, axes={**self.REQUEST.axes, "learning_rate": (1e30,)})
+        request = changed(self.REQUEST, axes={**self.REQUEST.axes, "learning_rate": (1e30,)})
         study = NetworksStudy(rows, request)
         study.run()
         assert study.text().startswith("No run was finished.\ndiverged: sgd rate 1e+30 hidden 8: one worker (2 of 2)")
@@ -377,7 +358,8 @@ class TestPossible:
             ({"strategies": ("sequential",)}, "several workers need a strategy"),
             ({"strategies": ("hogwild",)}, "convergence is not possible with hogwild"),
             ({"targets": (92.0,)}, "such as 0.93, not 92"),
-            ({"multiples": ()}, "at least one multiple"),
+            ({"lr_multipliers": ()}, "at least one multiple"),
+            ({"epochs": 0}, "number of epochs"),
             ({"schedule": "sine"}, "unknown schedule 'sine'"),
             ({"seeds": 0}, "at least one seed"),
             ({"seed": 999}, "seeds from 1000 on"),
@@ -387,7 +369,7 @@ class TestPossible:
     )
     def test_what_cannot_work_before_the_first_run(self, rows, tmp_path, no_training, changes, message):
         with pytest.raises(SettingsError, match=re.escape(message)):
-            NetworksStudy(rows, changed(SMALL, **changes), tmp_path / "journal")
+            NetworksStudy(rows, changed(SMALL, **changes), tmp_path / "checkpoint")
         assert list(tmp_path.iterdir()) == []
 
     def test_without_validation_rows_there_is_no_choice(self, digits, no_training):
@@ -425,103 +407,38 @@ class TestPossible:
 
     def test_two_networks_that_become_one_by_the_choice_share_their_runs(self, rows, carried_out):
         axes = {"learning_rate": ("tuned", "own"), "hidden": ((8,),)}
-        outcome = NetworksStudy(rows, changed(SMALL, axes=axes, multiples=(1.0,), seeds=1)).run()
+        outcome = NetworksStudy(rows, changed(SMALL, axes=axes, lr_multipliers=(1.0,), seeds=1)).run()
         assert len(carried_out) == 1 + 2
         assert [(run["network"], run["workers"]) for run in outcome.runs] == [(0, 1), (0, 2), (1, 1), (1, 2)]
 
 
-@pytest.fixture(scope="module")
-def kept(rows, tmp_path_factory):
-    """The first runs that a journal has."""
-    path = tmp_path_factory.mktemp("networks") / "journal"
-    with pytest.raises(KeyboardInterrupt):
-        NetworksStudy(rows, SMALL, path).run(interrupt_at(5))
-    return entries(path)
-
-
-class TestJournal:
-    @pytest.mark.parametrize("failure", [KeyboardInterrupt, RuntimeError])
-    @pytest.mark.parametrize("after", [2, 5, 14, RUNS])  # while choosing, while reporting, later, after everything
-    def test_interrupted_and_resumed_it_is_the_same(self, rows, done, carried_out, tmp_path, failure, after):
-        journal = tmp_path / "journal"
-        study = NetworksStudy(rows, SMALL, journal)
-        with pytest.raises(failure):
-            study.run(interrupt_at(after, failure))
-        assert study.outcome.interrupted
-        # What the record has is what the journal has, run by run.
-        kept = entries(journal)
-        assert len(kept) == len(carried_out) == after
-        assert len(study.outcome.tried) + len(study.outcome.runs) == after
-        assert [entry["record"] for entry in kept if entry["seed"] < 1000] == json.loads(
-            json.dumps([{name: v for name, v in run.items() if name != "network"} for run in study.outcome.runs])
-        )
-        if study.outcome.runs:
-            assert study.text().endswith("Interrupted: only finished runs are counted.")
-        outcome = NetworksStudy(rows, SMALL, journal).run()
-        assert len(entries(journal)) == len(carried_out) == RUNS
-        assert timeless(outcome.runs) == json.loads(json.dumps(timeless(done.runs)))
-        assert outcome.tried == done.tried
-        assert outcome.interrupted is False
-
-    def test_a_run_that_is_broken_off_is_done_again(self, rows, tmp_path, monkeypatch):
-        journal, real, left = tmp_path / "journal", module.run, [8]
-
-        def run(plan, dataset):
-            result = real(plan, dataset)
-            left[0] -= 1
-            if not left[0]:
-                raise KeyboardInterrupt
-            return result
-
-        monkeypatch.setattr(module, "run", run)
-        study = NetworksStudy(rows, SMALL, journal)
-        with pytest.raises(KeyboardInterrupt):
-            study.run()
-        assert len(entries(journal)) == 7 == len(study.outcome.runs) + len(study.outcome.tried)
-        NetworksStudy(rows, SMALL, journal).run()
-        assert -left[0] == RUNS - 7
+class TestCheckpoint:
+    def test_what_is_finished_needs_no_runs(self, rows, done, tmp_path, carried_out):
+        first = NetworksStudy(rows, SMALL, tmp_path / "checkpoint").run()
+        carried_out.clear()
+        second = NetworksStudy(rows, SMALL, tmp_path / "checkpoint").run()
+        assert carried_out == []
+        assert second.runs == json.loads(json.dumps(first.runs))  # with the times that were measured
+        assert timeless(second.runs) == json.loads(json.dumps(timeless(done.runs)))
+        assert (second.tried, second.interrupted, second.resumed) == (done.tried, False, True)
 
     def test_a_study_can_grow(self, rows, tmp_path, carried_out):
         """Another value, another seed: only what is new is done."""
         small = changed(SMALL, axes={**AXES_HERE, "activation": ("relu",)}, seeds=2)
-        NetworksStudy(rows, small, tmp_path / "journal").run()
+        NetworksStudy(rows, small, tmp_path / "checkpoint").run()
         carried_out.clear()
-        outcome = NetworksStudy(rows, SMALL, tmp_path / "journal").run()
+        outcome = NetworksStudy(rows, SMALL, tmp_path / "checkpoint").run()
         assert len(carried_out) == RUNS // 2 + 2 * 2
         assert {plan.seed for plan in carried_out if plan.network.activation == "relu"} == {2}
         assert [network["name"] for network in outcome.networks] == NETWORKS
 
-    def test_the_journal_is_another_studys(self, rows, tmp_path, no_training):
+    def test_the_checkpoint_is_another_studys(self, rows, tmp_path, no_training):
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(module, "run", lambda *_: (_ for _ in ()).throw(DivergedError(1, 0, float("nan"))))
-            NetworksStudy(rows, SMALL, tmp_path / "journal").run()
+            NetworksStudy(rows, SMALL, tmp_path / "checkpoint").run()
         for changes, message in (({"epochs": 5}, "epochs: 3 there, 5 now"), ({"targets": ()}, "measured: True there")):
             with pytest.raises(SettingsError, match=re.escape(message)):
-                NetworksStudy(rows, changed(SMALL, **changes), tmp_path / "journal")
-
-    @pytest.mark.parametrize(
-        "line",
-        [
-            "[]",
-            "{}",
-            '{"record": {"accuracy": 0.5}}',
-            PLACE + '"seed": 1000, "record": {}}',
-            PLACE + '"seed": 1000, "record": []}',
-            PLACE + '"seed": "a", "record": {"accuracy": 1}}',
-            # A run that is reported has more to it:
-            PLACE + '"seed": 0, "record": {"accuracy": 1}}',
-        ],
-    )
-    def test_a_damaged_line_is_a_run_to_do_again(self, rows, tmp_path, line, notices, no_training):
-        journal, study = tmp_path / "journal", NetworksStudy(rows, SMALL)
-        with Journal(journal, study._identity()) as opened:
-            try:
-                opened.add(json.loads(line))
-            except (ValueError, TypeError):
-                os.write(opened._file, f"{line}\n".encode())
-        with Journal(journal, study._identity()) as opened:
-            assert Ledger(opened, study._check_run)._records == {}
-        assert f"{journal}, line 2: damaged, or no piece of this study" in notices[-1]
+                NetworksStudy(rows, changed(SMALL, **changes), tmp_path / "checkpoint")
 
     @pytest.mark.parametrize(
         ("changes", "place"),
@@ -543,13 +460,14 @@ class TestJournal:
         ],
         ids=str,
     )
-    def test_a_run_is_believed_only_if_all_of_it_can_be(self, rows, kept, changes, place):
-        study = NetworksStudy(rows, SMALL)
-        whole = next(each for each in kept if each["seed"] < 1000)
-        where = {name: value for name, value in whole.items() if name != "record"}
-        study._check_run(where, whole["record"])
+    def test_a_run_is_believed_only_if_all_of_it_can_be(self, rows, done, changes, place):
+        study, run = NetworksStudy(rows, SMALL), json.loads(json.dumps(done.runs[0]))
+        network = {name: value for name, value in done.networks[0].items() if name not in ("axis", "name", "batch")}
+        network["learning_rate"] = run["learning_rate"]
+        key = {"network": network, **{name: run[name] for name in ("batch", "strategy", "workers", "seed")}}
+        study.check(key, run)
         with pytest.raises((ValueError, KeyError, TypeError)):
-            study._check_run({**where, **place}, {**whole["record"], **changes})
+            study.check({**key, **place}, {**run, **changes})
 
 
 class TestText:
@@ -579,6 +497,6 @@ class TestText:
 
 
 def test_from_python(rows, tmp_path):
-    found = networks(rows, axes={"hidden": ((8,), ())}, seeds=1, epochs=2, workers=(1,), journal=tmp_path / "j")
+    found = networks(rows, axes={"hidden": ((8,), ())}, seeds=1, epochs=2, workers=(1,), checkpoint=tmp_path / "j")
     assert [found.networks[row.network]["name"] for row in found.summary] == ["hidden 8", "hidden none"]
     assert networks("digits", axes={"hidden": ((4,),)}, train_size=100, seeds=1, epochs=1, workers=(1,)).runs

@@ -19,9 +19,11 @@ import manyhands
 from manyhands.core.errors import MissingDataError, SettingsError, WorkerLost
 from manyhands.data.catalog import DataRequest, load
 from manyhands.learners.mlp.settings import MLPSettings
-from manyhands.records.todorov2021 import PublishedRow, published_table
+from manyhands.records.todorov2021 import WHAT_DIFFERS, PublishedRow, published_table
 from manyhands.studies.replications import todorov2021
-from manyhands.studies.replications.todorov2021 import SCHEMA, PublishedRequest, PublishedStudy, Repetition, tables_text
+from manyhands.studies.replications.results import PUBLISHED_SCHEMA, Repetition
+from manyhands.studies.replications.text import tables_text
+from manyhands.studies.replications.todorov2021 import PublishedRequest, PublishedStudy
 from manyhands.training.clock import PHASES
 from manyhands.training.run import run
 from manyhands.training.spec import RunSpec
@@ -81,7 +83,7 @@ THEIRS = {"data": {"name": "mnist", "train_rows": 6000}, "network": {"hidden": [
 
 
 def repetition(*runs, interrupted=False, cores=6, settings=THEIRS):
-    return Repetition({"cores": cores}, settings, list(runs), interrupted)
+    return Repetition({"cores": cores}, settings, list(runs), interrupted=interrupted)
 
 
 def rows_of(text, title):
@@ -106,7 +108,7 @@ def test_ours_stand_beside_the_published_numbers_of_the_same_number_of_processes
     assert rows_of(text, second) == [[*mine, *other] for mine, other in zip(ours, theirs, strict=True)]
     assert rows_of(text, third)[1] == ["6", "8.000", "81.10", "10.14", "13.08", "80.97", "6.19"]
     assert "0.250 s" in text
-    assert " ".join(todorov2021.WHAT_DIFFERS.split()) in " ".join(text.split())
+    assert " ".join(WHAT_DIFFERS.split()) in " ".join(text.split())
     for word in ("seeds", "Interrupted", "compare only if", "*"):
         assert word not in text
 
@@ -195,7 +197,7 @@ def test_the_file_has_both_tables_with_theirs_and_ours(tmp_path):
     done.save(path)
     saved = json.loads(path.read_text())
     assert list(saved) == ["schema", "environment", "settings", "interrupted", "runs", "tables", "checksum"]
-    assert (saved["schema"], saved["interrupted"]) == (SCHEMA, False) == ("manyhands.published/1", False)
+    assert (saved["schema"], saved["interrupted"]) == (PUBLISHED_SCHEMA, False) == ("manyhands.published/1", False)
     assert saved["runs"] == done.runs
     assert list(saved["tables"]) == ["table2", "table3"]
     assert saved["tables"]["table3"]["here"][1] == {
@@ -301,10 +303,10 @@ def test_idx_files_of_numbers_that_are_no_bytes_are_written_as_they_are(jobs, tm
 def test_one_run_for_each_number_of_processes_and_seed_each_number_in_one_job(jobs, tmp_path):
     request = small(DataRequest(idx_folder(tmp_path), train_size=60), workers=(3, 1, 3), seeds=2, seed=5)
     study, told = PublishedStudy(request), []
-    done = study.run(lambda plan, steps: told.append((plan.workers, plan.seed)))
+    done = study.run(lambda what, *_: told.append(what))
     assert [(each["workers"], each["seed"]) for each in done.runs] == [(3, 5), (3, 6), (1, 5), (1, 6)]
     assert [job.workers for job in jobs.made] == [3, 1]
-    assert set(told) == {(3, 5), (3, 6), (1, 5), (1, 6)}
+    assert set(told) == {f"one-shot n={workers} seed {seed}" for workers in (3, 1) for seed in (5, 6)}
     assert done.interrupted is False
     assert [row.processes for row in done.table(2)] == [3, 1]
     for each in done.runs:
@@ -324,21 +326,23 @@ def test_one_run_for_each_number_of_processes_and_seed_each_number_in_one_job(jo
     assert "over 2 seeds" in study.text()
 
 
-def test_progress_ends_at_all_steps(jobs, tmp_path):
-    study, told = PublishedStudy(small(DataRequest(idx_folder(tmp_path), train_size=60), seeds=2)), {}
-    study.run(lambda plan, steps: told.setdefault((plan.workers, plan.seed), []).append(steps))
-    assert told == {(plan.workers, plan.seed): [1, plan.total_steps] for plan in study.plans}
-
-
 def test_ctrl_c_leaves_the_finished_runs_and_no_files(jobs, tmp_path):
     jobs.runs_until_ctrl_c = 3
-    study = PublishedStudy(small(DataRequest(idx_folder(tmp_path), train_size=60), seeds=2))
+    request = small(DataRequest(idx_folder(tmp_path), train_size=60), seeds=2)
+    study = PublishedStudy(request, tmp_path / "checkpoint")
     assert study.text() == "No run was finished."
     with pytest.raises(KeyboardInterrupt):
         study.run()
     assert study.outcome.interrupted is True
     assert [(each["workers"], each["seed"]) for each in study.outcome.runs] == [(1, 0), (1, 1), (3, 0)]
     assert "Interrupted" in study.text()
+    jobs.runs_until_ctrl_c, jobs.made[:] = 1, []
+    again = PublishedStudy(request, tmp_path / "checkpoint").run()
+    assert [job.workers for job in jobs.made] == [3]  # of one process, all is done
+    assert [each["seconds"] for each in again.runs[:3]] == [each["seconds"] for each in study.outcome.runs]
+    assert "Resumed from a checkpoint: times come from more than one session." in tables_text(again)
+    with pytest.raises(SettingsError, match="epochs: 2 there, 3 now"):
+        PublishedStudy(replace(request, epochs=3), tmp_path / "checkpoint")
     assert study.outcome.record()["interrupted"] is True
     assert all(job.ended for job in jobs.made)
     assert not Path(jobs.made[0].source.train_csv).parent.exists()

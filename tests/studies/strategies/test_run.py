@@ -1,8 +1,6 @@
 """The study of strategies: rates chosen on validation rows alone, no run done twice, and a table that fits."""
 
-import contextlib
 import json
-import os
 import re
 from dataclasses import fields, replace
 
@@ -11,23 +9,19 @@ import pytest
 
 import manyhands.studies.strategies.run as module
 from manyhands import merges
-from manyhands.core.errors import DivergedError, FormatError, ManyhandsError, SettingsError
+from manyhands.core.errors import DivergedError, ManyhandsError, SettingsError
 from manyhands.data.catalog import DataRequest, load
 from manyhands.learners.mlp.settings import MLPSettings
 from manyhands.strategies import STRATEGIES, parse_strategy
 from manyhands.strategies.base import SENDS
-from manyhands.studies.base.journal import Journal
-from manyhands.studies.strategies.run import (
-    METHODS,
-    MethodsRequest,
-    MethodsStudy,
-)
-from manyhands.studies.strategies.text import methods_markdown, methods_text
-from manyhands.training.api import train
+from manyhands.studies.strategies.request import DEFAULT_STRATEGIES, StrategiesRequest
+from manyhands.studies.strategies.run import StrategiesStudy
+from manyhands.studies.strategies.text import strategies_markdown, strategies_text
+from manyhands.training.run import train
 from manyhands.training.spec import RunSpec
 
 NETWORK = MLPSettings(hidden=(8,))
-SMALL = MethodsRequest(
+SMALL = StrategiesRequest(
     strategies=("periodic:1epoch", "one-shot:merge=soup"),
     workers=(2,),
     rates=(1.0, 0.001, 0.1),
@@ -68,36 +62,12 @@ def timeless(runs):
     return [{name: value for name, value in run.items() if name != "seconds"} for run in runs]
 
 
-def interrupt_at(after, failure=KeyboardInterrupt):
-    """Return a progress that fails when so many runs are done."""
-
-    def progress(_what, number, _whole):
-        if number == after:
-            raise failure
-
-    return progress
-
-
 def entries(path):
-    """Return the finished runs that a journal has."""
+    """Return the finished runs that a checkpoint has."""
     lines = [json.loads(line) for line in path.read_text().splitlines()[1:]]
     for line in lines:
         del line["checksum"]
     return lines
-
-
-def rewrite(path, rows, line):
-    """Replace the second run in a journal: by a line with a checksum that is right, if it can have one."""
-    runs = entries(path)
-    path.unlink()
-    with Journal(path, MethodsStudy(rows, SMALL)._identity()) as journal:
-        journal.add(runs[0])
-        try:
-            journal.add(json.loads(line))
-        except (ValueError, TypeError):
-            os.write(journal._file, f"{line}\n".encode())
-        for run in runs[2:]:
-            journal.add(run)
 
 
 @pytest.fixture(scope="module")
@@ -115,7 +85,7 @@ def mnist_like(rows):
 @pytest.fixture(scope="module")
 def done(rows):
     """The study, finished."""
-    return MethodsStudy(rows, SMALL).run()
+    return StrategiesStudy(rows, SMALL).run()
 
 
 @pytest.fixture
@@ -191,7 +161,7 @@ class TestChoice:
         if labels == "flattering":  # chosen on these, 0.001 would be it
             assert train(other, **slow).accuracy == 1
             assert train(other, **{**slow, "learning_rate": 0.1}).accuracy < 0.9
-        outcome = MethodsStudy(other, SMALL).run()
+        outcome = StrategiesStudy(other, SMALL).run()
         assert rates_of(outcome) == rates_of(done)
         assert [run["accuracy"] for run in outcome.runs] != [run["accuracy"] for run in done.runs]
         assert [run["loss"] for run in outcome.runs] == [run["loss"] for run in done.runs]
@@ -199,22 +169,22 @@ class TestChoice:
     def test_runs_to_choose_by_see_validation_rows_for_test_rows_and_others_do_not(self, rows, scores, monkeypatch):
         seen = []
         monkeypatch.setattr(module, "run", lambda plan, dataset: seen.append((plan.seed, dataset)) or (plan, dataset))
-        MethodsStudy(rows, SMALL).run()
+        StrategiesStudy(rows, SMALL).run()
         assert len(seen) == RUNS
         for seed, dataset in seen:
             assert dataset.train is rows.train
             assert dataset.test is (rows.validation if seed >= 1000 else rows.test)
 
-    def test_every_method_has_a_rate_of_its_own(self, rows, scores):
+    def test_every_strategy_has_a_rate_of_its_own(self, rows, scores):
         best = {"sequential": 0.1, "periodic:1epoch": 0.001, "one-shot:merge=soup": 1.0}
         scores |= {(strategy, rate, 1000): 0.6 for strategy, rate in best.items()}
-        found = rates_of(MethodsStudy(rows, SMALL).run())
+        found = rates_of(StrategiesStudy(rows, SMALL).run())
         assert {strategy: rate for (strategy, _), rate in found.items()} == best
 
     def test_every_number_of_workers_has_a_rate_of_its_own(self, rows):
         """By real runs, as many as the rates."""
         request = changed(SMALL, strategies=("one-shot",), workers=(2, 5), rates=(0.01, 0.1), seeds=1)
-        found = rates_of(MethodsStudy(rows, request).run())
+        found = rates_of(StrategiesStudy(rows, request).run())
         tried = replace(rows, test=rows.validation)
         for case in (("sequential", 1), ("one-shot", 2), ("one-shot", 5)):
             low, high = (train(tried, **words(request, case, rate, 1000)).accuracy for rate in (0.01, 0.1))
@@ -225,34 +195,34 @@ class TestChoice:
         for rate, values in ((0.001, (0.9, 0.2, 0.5)), (0.1, (0.56,) * 3), (1.0, (0.95, 0, 0))):
             scores |= {("periodic:1epoch", rate, 1000 + seed): value for seed, value in enumerate(values)}
         for tuning, rate in ((1, 1.0), (2, 0.1), (3, 0.1)):
-            assert rates_of(MethodsStudy(rows, changed(SMALL, tuning=tuning)).run())[CASES[1]] == rate
+            assert rates_of(StrategiesStudy(rows, changed(SMALL, tuning=tuning)).run())[CASES[1]] == rate
         scores["periodic:1epoch", 0.001, 1002] = 0.6  # 1.7 / 3 = 0.567
-        assert rates_of(MethodsStudy(rows, changed(SMALL, tuning=3)).run())[CASES[1]] == 0.001
+        assert rates_of(StrategiesStudy(rows, changed(SMALL, tuning=3)).run())[CASES[1]] == 0.001
 
     def test_of_equals_the_smallest_is_chosen(self, rows):
         """Such rates change no prediction at all."""
         request = changed(SMALL, rates=(3e-9, 1e-9, 2e-9), epochs=1, seeds=1)
-        assert set(rates_of(MethodsStudy(rows, request).run()).values()) == {1e-9}
+        assert set(rates_of(StrategiesStudy(rows, request).run()).values()) == {1e-9}
 
     def test_seeds_that_are_reported_do_not_choose(self, rows, scores):
         scores |= {("periodic:1epoch", 1.0, seed): 1.0 for seed in range(2)}
         scores["periodic:1epoch", 0.1, 1000] = 0.51
-        assert rates_of(MethodsStudy(rows, SMALL).run())[CASES[1]] == 0.1
+        assert rates_of(StrategiesStudy(rows, SMALL).run())[CASES[1]] == 0.1
 
     def test_a_rate_that_diverges_is_not_chosen(self, rows):
         for seed in (0, 1000):
             with pytest.raises(DivergedError):
                 train(rows, **words(SMALL, CASES[0], 1e30, seed))
-        outcome = MethodsStudy(rows, changed(SMALL, rates=(1e30, 0.001))).run()
+        outcome = StrategiesStudy(rows, changed(SMALL, rates=(1e30, 0.001))).run()
         assert rates_of(outcome) == dict.fromkeys(CASES, 0.001)
         assert len(outcome.runs) == 6
 
     def test_where_all_diverge_it_is_said(self, rows, tmp_path):
-        study = MethodsStudy(rows, changed(SMALL, rates=(1e30,)), tmp_path / "journal")
+        study = StrategiesStudy(rows, changed(SMALL, rates=(1e30,)), tmp_path / "checkpoint")
         with pytest.raises(ManyhandsError):
             study.run()
         assert (study.outcome.runs, study.text()) == ([], "No run was finished.")
-        assert [entry["record"] for entry in entries(tmp_path / "journal")] == [{"accuracy": 0.0}]
+        assert [entry["record"] for entry in entries(tmp_path / "checkpoint")] == [{"accuracy": 0.0}]
 
     def test_a_reported_run_that_diverges_is_named_and_not_tried_again(self, rows, tmp_path, monkeypatch):
         real = module.run
@@ -263,66 +233,59 @@ class TestChoice:
             return real(plan, dataset)
 
         monkeypatch.setattr(module, "run", run)
-        outcomes = [MethodsStudy(rows, SMALL, tmp_path / "journal").run() for _ in range(2)]
-        lines = len(entries(tmp_path / "journal"))
+        outcomes = [StrategiesStudy(rows, SMALL, tmp_path / "checkpoint").run() for _ in range(2)]
+        lines = len(entries(tmp_path / "checkpoint"))
         for outcome in outcomes:
             assert [text.partition(",")[0] for text in outcome.diverged] == ["periodic:1epoch n=2"]
             assert [row.seeds for row in outcome.summary] == [2, 1, 2]
-            assert "diverged: periodic:1epoch n=2" in methods_text(outcome)
+            assert "diverged: periodic:1epoch n=2" in strategies_text(outcome)
             assert outcome.record()["diverged"] == outcome.diverged
-        assert lines == len({(each["strategy"], each["rate"], each["seed"]) for each in entries(tmp_path / "journal")})
+        assert lines == len(
+            {(each["strategy"], each["rate"], each["seed"]) for each in entries(tmp_path / "checkpoint")}
+        )
 
 
 class TestWhatIsRun:
     def test_everything_has_its_place_in_the_default(self):
-        """Every strategy, merge, way of sending and option is among the methods."""
-        text = " ".join(METHODS)
-        assert {re.match(r"[a-z-]+", method)[0] for method in METHODS} == {*STRATEGIES} - {"sequential"}
+        """Every strategy, merge, way of sending and option is among the strategies."""
+        text = " ".join(DEFAULT_STRATEGIES)
+        assert {re.match(r"[a-z-]+", each)[0] for each in DEFAULT_STRATEGIES} == {*STRATEGIES} - {"sequential"}
         assert [merge for merge in merges.MERGES if merge != "examples" and f"merge={merge}" not in text] == []
         assert [send for send in SENDS if send != "full" and f"send={send}" not in text] == []
         assert [word for word in ("state=mean", "state=reset", "starts=own", " then ") if word not in text] == []
-        assert len({parse_strategy(method) for method in METHODS}) == len(METHODS)
+        assert len({parse_strategy(each) for each in DEFAULT_STRATEGIES}) == len(DEFAULT_STRATEGIES)
 
     def test_the_default_is_possible(self, rows):
         """All of it is planned before the first run."""
-        study = MethodsStudy(rows, MethodsRequest())
+        study = StrategiesStudy(rows, StrategiesRequest())
         assert study.outcome.settings["strategies"][0] == "sequential"
-        assert len(study.outcome.settings["strategies"]) == 1 + len(METHODS)
+        assert len(study.outcome.settings["strategies"]) == 1 + len(DEFAULT_STRATEGIES)
         assert study.text() == "No run was finished."
 
     def test_progress_counts_runs(self, rows, scores):
         told = []
-        MethodsStudy(rows, SMALL).run(lambda *each: told.append(each))
-        assert told == [
+        StrategiesStudy(rows, SMALL).run(lambda *each: told.append(each))
+        assert told[1::2] == [
             (f"{strategy} n={workers}", 5 * number + run, RUNS)
             for number, (strategy, workers) in enumerate(CASES)
             for run in range(1, 6)
         ]
 
-    def test_progress_never_goes_beyond_the_whole(self, rows, scores, tmp_path):
-        """Runs in the journal that were not asked for this time are none of this time's."""
-        MethodsStudy(rows, SMALL, tmp_path / "journal").run()
-        told = []
-        request = changed(SMALL, strategies=("periodic:1epoch",))
-        MethodsStudy(rows, request, tmp_path / "journal").run(lambda *each: told.append(each))
-        assert {whole for _, _, whole in told} == {10}
-        assert max(number for _, number, _ in told) == 10
-
     def test_what_is_asked_for_twice_runs_once(self, rows, scores):
         request = changed(SMALL, strategies=("sequential", "gradient", "gradient"), workers=(2, 2, 1))
-        outcome = MethodsStudy(rows, request).run()
+        outcome = StrategiesStudy(rows, request).run()
         assert [(run["strategy"], run["workers"], run["seed"]) for run in outcome.runs] == [
             (*case, seed) for case in (("sequential", 1), ("gradient", 2), ("gradient", 1)) for seed in (0, 1)
         ]
 
-    def test_two_names_of_one_method_are_one_method(self, rows, scores):
+    def test_two_names_of_one_strategy_are_one_strategy(self, rows, scores):
         """Else its runs would count twice, and its interval would be too small."""
         request = changed(SMALL, strategies=("periodic:5", "periodic:every=5"))
-        outcome = MethodsStudy(rows, request).run()
+        outcome = StrategiesStudy(rows, request).run()
         assert [row.seeds for row in outcome.summary] == [2, 2]
 
     def test_strategies_in_the_settings_are_those_of_the_runs(self, rows, scores):
-        outcome = MethodsStudy(rows, MethodsRequest()).run()
+        outcome = StrategiesStudy(rows, StrategiesRequest()).run()
         assert outcome.settings["strategies"] == list(dict.fromkeys(run["strategy"] for run in outcome.runs))
 
     def test_settings_say_what_was_asked(self, done):
@@ -340,7 +303,7 @@ class TestWhatIsRun:
     def test_the_file_is_strict_json(self, done, tmp_path):
         done.save(tmp_path / "f.json")
         record = json.loads((tmp_path / "f.json").read_text(), parse_constant=pytest.fail)
-        assert (record["schema"], record["runs"]) == ("manyhands.methods/1", json.loads(json.dumps(done.runs)))
+        assert (record["schema"], record["runs"]) == ("manyhands.strategies/1", json.loads(json.dumps(done.runs)))
         assert [row["strategy"] for row in record["summary"]] == [strategy for strategy, _ in CASES]
 
 
@@ -351,7 +314,7 @@ class TestRefused:
 
     def test_data_without_validation_rows(self, digits, tmp_path):
         with pytest.raises(SettingsError, match="learning rates on validation rows, and the data set has none"):
-            MethodsStudy(digits, SMALL, tmp_path / "journal")
+            StrategiesStudy(digits, SMALL, tmp_path / "checkpoint")
         assert list(tmp_path.iterdir()) == []
 
     @pytest.mark.parametrize(
@@ -378,85 +341,48 @@ class TestRefused:
     )
     def test_what_cannot_work_before_the_first_run(self, rows, tmp_path, changes, message):
         with pytest.raises(SettingsError, match=re.escape(message)):
-            MethodsStudy(rows, changed(SMALL, **changes), tmp_path / "journal")
+            StrategiesStudy(rows, changed(SMALL, **changes), tmp_path / "checkpoint")
         assert list(tmp_path.iterdir()) == []
 
     def test_the_last_seed_before_those_of_the_choice_is_possible(self, rows):
-        MethodsStudy(rows, changed(SMALL, seed=998))
+        StrategiesStudy(rows, changed(SMALL, seed=998))
 
 
-class TestJournal:
-    @pytest.mark.parametrize("failure", [KeyboardInterrupt, RuntimeError])
-    @pytest.mark.parametrize("after", [1, 7, 9, 15])  # while choosing (twice), while reporting, after everything
-    def test_interrupted_and_resumed_it_is_the_same(self, rows, done, carried_out, tmp_path, failure, after):
-        journal = tmp_path / "journal"
-        study = MethodsStudy(rows, SMALL, journal)
-        with pytest.raises(failure):
-            study.run(interrupt_at(after, failure))
-        assert study.outcome.interrupted
-        assert len(entries(journal)) == len(carried_out) == after
-        # Of a case, three runs choose; then two are reported. The last was finished, but not yet taken note of.
-        reported = sum(number % 5 in (4, 0) for number in range(1, after))
-        assert len(study.outcome.runs) == reported
-        if reported:
-            assert study.text().endswith("Interrupted: only finished runs are counted.")
-        again = MethodsStudy(rows, SMALL, journal)
-        outcome = again.run()
-        assert len(entries(journal)) == len(carried_out) == RUNS
-        assert again.text() == methods_text(done)
-        assert timeless(outcome.runs) == timeless(done.runs)
-        assert outcome.runs[: len(study.outcome.runs)] == study.outcome.runs  # with the times that were measured
-        assert outcome.interrupted is False
-
-    def test_a_run_that_is_broken_off_is_done_again(self, rows, done, tmp_path, monkeypatch):
-        journal, real, left = tmp_path / "journal", module.run, [8]
-
-        def run(plan, dataset):
-            result = real(plan, dataset)
-            left[0] -= 1
-            if not left[0]:
-                raise KeyboardInterrupt
-            return result
-
-        monkeypatch.setattr(module, "run", run)
-        with pytest.raises(KeyboardInterrupt):
-            MethodsStudy(rows, SMALL, journal).run()
-        assert len(entries(journal)) == 7
-        outcome = MethodsStudy(rows, SMALL, journal).run()
-        assert -left[0] == RUNS - 7
-        assert methods_text(outcome) == methods_text(done)
-
-    def test_what_is_finished_needs_no_runs(self, rows, tmp_path, carried_out):
-        first = MethodsStudy(rows, SMALL, tmp_path / "journal").run()
-        content = (tmp_path / "journal").read_bytes()
+class TestCheckpoint:
+    def test_what_is_finished_needs_no_runs(self, rows, done, tmp_path, carried_out):
+        study = StrategiesStudy(rows, SMALL, tmp_path / "checkpoint")
+        first = study.run()
         carried_out.clear()
-        second = MethodsStudy(rows, SMALL, tmp_path / "journal").run()
-        assert (carried_out, (tmp_path / "journal").read_bytes()) == ([], content)
-        one, other = (json.loads(json.dumps(each.record() | {"environment": {}})) for each in (first, second))
-        assert one == other
+        second = StrategiesStudy(rows, SMALL, tmp_path / "checkpoint").run()
+        assert carried_out == []
+        assert second.runs == json.loads(json.dumps(first.runs))  # with the times that were measured
+        assert timeless(second.runs) == timeless(done.runs)
+        assert (second.resumed, second.record()["resumed"]) == (True, True)
 
     def test_runs_that_diverged_are_remembered(self, rows, tmp_path, carried_out):
         request = changed(SMALL, rates=(1e30, 0.001))
-        outcome = MethodsStudy(rows, request, tmp_path / "journal").run()
+        outcome = StrategiesStudy(rows, request, tmp_path / "checkpoint").run()
         carried_out.clear()
-        assert methods_text(MethodsStudy(rows, request, tmp_path / "journal").run()) == methods_text(outcome)
+        assert strategies_text(StrategiesStudy(rows, request, tmp_path / "checkpoint").run()) == strategies_text(
+            outcome
+        )
         assert carried_out == []
 
     def test_a_study_can_grow(self, rows, tmp_path, carried_out):
-        """Another method, another rate, another seed: only what is new is done, and the table is that of the whole."""
-        MethodsStudy(rows, changed(SMALL, rates=(0.001, 0.1), seeds=1), tmp_path / "journal").run()
+        """Another strategy, rate and seed: only what is new is done, and the table is that of the whole."""
+        StrategiesStudy(rows, changed(SMALL, rates=(0.001, 0.1), seeds=1), tmp_path / "checkpoint").run()
         carried_out.clear()
         request = changed(SMALL, strategies=(*SMALL.strategies, "gradient"))
-        outcome = MethodsStudy(rows, request, tmp_path / "journal").run()
+        outcome = StrategiesStudy(rows, request, tmp_path / "checkpoint").run()
         old = [(plan.network.learning_rate, plan.seed) for plan in carried_out if plan.label != "gradient"]
         assert old == [(1.0, 1000), (0.1, 1)] * 3
         assert len(carried_out) == 2 * 3 + 5
-        assert methods_text(outcome) == methods_text(MethodsStudy(rows, request).run())
+        assert strategies_text(outcome) == strategies_text(StrategiesStudy(rows, request).run())
 
-    def test_the_journal_is_another_studys(self, rows, tmp_path, scores):
-        journal = tmp_path / "journal"
-        MethodsStudy(rows, SMALL, journal).run()
-        content = journal.read_bytes()
+    def test_the_checkpoint_is_another_studys(self, rows, tmp_path, scores):
+        path = tmp_path / "checkpoint"
+        StrategiesStudy(rows, SMALL, path).run()
+        content = path.read_bytes()
         for changes, message in (
             ({"epochs": 5}, "epochs: 4 there, 5 now"),
             ({"batch": 100}, "batch: 200 there, 100 now"),
@@ -464,59 +390,11 @@ class TestJournal:
             ({"network": MLPSettings(hidden=(9,))}, "network hidden: [8] there, [9] now"),
         ):
             with pytest.raises(SettingsError, match=re.escape(f"a study with other settings ({message})")):
-                MethodsStudy(rows, changed(SMALL, **changes), journal)
+                StrategiesStudy(rows, changed(SMALL, **changes), path)
         fewer = load(DataRequest("digits", validation=100))
         with pytest.raises(SettingsError, match="data checksum"):
-            MethodsStudy(fewer, SMALL, journal)
-        assert journal.read_bytes() == content
-
-    def test_the_journal_of_a_sweep(self, rows, tmp_path):
-        with Journal(tmp_path / "journal", {"kind": "sweep"}) as journal:
-            journal.add({"session": 0})
-        with pytest.raises(SettingsError, match="is the journal of a study with other settings"):
-            MethodsStudy(rows, SMALL, tmp_path / "journal")
-
-    def test_what_is_no_journal_stays_as_it_is(self, rows, tmp_path):
-        (tmp_path / "mine").write_text("precious\n")
-        with pytest.raises(FormatError, match="this is no journal of a study"):
-            MethodsStudy(rows, SMALL, tmp_path / "mine")
-        assert (tmp_path / "mine").read_text() == "precious\n"
-
-    def test_a_line_that_was_cut_off_is_one_run_to_do_again(self, rows, done, tmp_path, carried_out):
-        journal = tmp_path / "journal"
-        MethodsStudy(rows, SMALL, journal).run()
-        content = journal.read_bytes()
-        journal.write_bytes(content[:-40])
-        carried_out.clear()
-        outcome = MethodsStudy(rows, SMALL, journal).run()
-        assert [(plan.label, plan.seed) for plan in carried_out] == [("one-shot:merge=soup", 1)]
-        assert methods_text(outcome) == methods_text(done)
-        assert len(entries(journal)) == RUNS
-
-    @pytest.mark.parametrize(
-        "line",
-        [
-            "{",
-            "[]",
-            "{}",
-            '{"strategy": "sequential", "workers": 1, "rate": 0.1}',
-            '{"strategy": "sequential", "workers": 1, "rate": 0.1, "seed": 1000}',
-            '{"strategy": "sequential", "workers": 1, "rate": 0.1, "seed": 1000, "record": {}}',
-            '{"strategy": "sequential", "workers": 1, "rate": 0.1, "seed": 1000, "record": {"accuracy": "high"}}',
-            '{"strategy": "sequential", "workers": [1], "rate": 0.1, "seed": 0, "record": {"accuracy": 0.5}}',
-            # A run that is reported has more to it:
-            '{"strategy": "sequential", "workers": 1, "rate": 0.1, "seed": 0, "record": {"accuracy": 0.5}}',
-        ],
-    )
-    def test_a_damaged_line_is_a_run_to_do_again(self, rows, done, tmp_path, line, notices):
-        journal = tmp_path / "journal"
-        with contextlib.suppress(KeyboardInterrupt):
-            MethodsStudy(rows, SMALL, journal).run(interrupt_at(3))
-        assert len(entries(journal)) == 3
-        rewrite(journal, rows, line)
-        outcome = MethodsStudy(rows, SMALL, journal).run()
-        assert timeless(outcome.runs) == timeless(done.runs)
-        assert f"{journal}, line 3: damaged, or no piece of this study" in notices[0]
+            StrategiesStudy(fewer, SMALL, path)
+        assert path.read_bytes() == content
 
     @pytest.mark.parametrize(
         "changes",
@@ -527,26 +405,19 @@ class TestJournal:
             {"workers": 2},
             {"seed": 1},
             {"learning_rate": 0.5},
-            {"bytes_sent": -1},
             {"rounds": 1.5},
-            {"examples": "many"},
             {"rows": 0},
         ],
         ids=str,
     )
-    def test_a_run_is_believed_only_if_all_of_it_can_be(self, rows, done, tmp_path, changes, notices):
-        journal = tmp_path / "journal"
-        MethodsStudy(rows, SMALL, journal).run()
-        lines = entries(journal)
-        number = next(place for place, each in enumerate(lines) if each["seed"] < 1000)
-        lines[number]["record"].update(changes)
-        journal.unlink()
-        with Journal(journal, MethodsStudy(rows, SMALL)._identity()) as opened:
-            for line in lines:
-                opened.add(line)
-        outcome = MethodsStudy(rows, SMALL, journal).run()
-        assert timeless(outcome.runs) == timeless(done.runs)
-        assert f"line {number + 2}: damaged" in notices[0]
+    def test_a_run_is_believed_only_if_all_of_it_can_be(self, rows, done, changes):
+        study, record = StrategiesStudy(rows, SMALL), json.loads(json.dumps(done.runs[0]))
+        key = {"strategy": "sequential", "workers": 1, "rate": record["learning_rate"], "seed": 0}
+        study.check(key, record)
+        with pytest.raises((ValueError, KeyError, TypeError)):
+            study.check(key, {**record, **changes})
+        with pytest.raises((ValueError, KeyError, TypeError)):
+            study.check({**key, "seed": 1000}, {})
 
 
 class TestTable:
@@ -555,8 +426,8 @@ class TestTable:
         """A terminal on which the table is in one piece."""
         monkeypatch.setenv("COLUMNS", "120")
 
-    def test_a_line_for_every_method(self, rows, done):
-        text = methods_text(done).splitlines()
+    def test_a_line_for_every_strategy(self, rows, done):
+        text = strategies_text(done).splitlines()
         assert text[0].split() == HEADER.split()
         assert set(text[1]) == {"-"}
         cells = [re.split(r"  +", line) for line in text[2:5]]
@@ -582,21 +453,21 @@ class TestTable:
             for rate in SMALL.rates:
                 scores["sequential", rate, seed] = score
                 scores["periodic:1epoch", rate, seed] = score - 0.03
-        outcome = MethodsStudy(rows, changed(SMALL, seeds=3)).run()
-        lines = [re.split(r"  +", line) for line in methods_text(outcome).splitlines()[2:4]]
+        outcome = StrategiesStudy(rows, changed(SMALL, seeds=3)).run()
+        lines = [re.split(r"  +", line) for line in strategies_text(outcome).splitlines()[2:4]]
         assert lines[0][3:] == ["0", "0", "1.000", "91.00 ±2.48"]
         assert lines[1][3:] == ["2250", "573750", "0.500", "88.00 ±2.48", "-3.00 ±0.00", "lower"]
 
     def test_notes_say_what_was_measured(self, done):
-        notes = " ".join(methods_text(done).partition("\n\n")[2].split())
+        notes = " ".join(strategies_text(done).partition("\n\n")[2].split())
         assert "digits, 1198 training, 239 validation and 360 test samples; hidden 8, adam" in notes
         assert "global batch 200, 4 epochs, schedule cosine; 2 seeds." in notes
         assert "the best of 1, 0.001, 0.1 on the validation samples, over 1 other seed, for every row" in notes
         assert "Interrupted" not in notes
 
     def test_markdown_has_the_same_cells(self, done):
-        text, _, _ = methods_text(done).partition("\n\n")
-        table, _, notes = methods_markdown(done).partition("\n\n")
+        text, _, _ = strategies_text(done).partition("\n\n")
+        table, _, notes = strategies_markdown(done).partition("\n\n")
         lines = table.splitlines()
         assert all(line.startswith("| ") and line.endswith(" |") for line in lines)
         cells = [[cell.strip() for cell in line[1:-1].split("|")] for line in lines]
@@ -606,13 +477,15 @@ class TestTable:
         assert [" ".join(line).split() for line in [cells[0], *cells[2:]]] == [
             line.split() for line in [plain[0], *plain[2:]]
         ]
-        assert notes.split() == methods_text(done).partition("\n\n")[2].split()  # there the lines are filled
+        assert notes.split() == strategies_text(done).partition("\n\n")[2].split()  # there the lines are filled
         assert notes.endswith("\n")
 
     @pytest.mark.parametrize("columns", [80, 120])
-    def test_the_table_of_all_methods_fits_the_terminal(self, scores, mnist_like, monkeypatch, columns):
+    def test_the_table_of_all_strategies_fits_the_terminal(self, scores, mnist_like, monkeypatch, columns):
         """With the numbers of MNIST."""
-        scores |= {(parse_strategy(method).name, 0.001, 1): 0.45 for method in METHODS}  # so that there are intervals
+        scores |= {
+            (parse_strategy(each).name, 0.001, 1): 0.45 for each in DEFAULT_STRATEGIES
+        }  # so that there are intervals
         monkeypatch.setenv("COLUMNS", str(columns))
-        outcome = MethodsStudy(mnist_like, MethodsRequest()).run()
-        assert max(map(len, methods_text(outcome).splitlines())) <= columns
+        outcome = StrategiesStudy(mnist_like, StrategiesRequest()).run()
+        assert max(map(len, strategies_text(outcome).splitlines())) <= columns

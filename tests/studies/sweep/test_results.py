@@ -25,7 +25,7 @@ def session(hidden, epochs, train_s, validation, test=0.5, *, side_by_side=1, re
 
 
 def sweep(*sessions, interrupted=False, **settings):
-    return Sweep({}, {**SETTINGS, **settings}, dict(enumerate(sessions)), interrupted)
+    return Sweep({}, {**SETTINGS, **settings}, dict(enumerate(sessions)), interrupted=interrupted)
 
 
 THREE = (

@@ -20,13 +20,12 @@ from sklearn.neural_network import MLPClassifier
 from threadpoolctl import threadpool_limits
 
 import manyhands.studies.sweep.run as module
-from manyhands.core.errors import DataError, FormatError, ManyhandsError, OutputError, SettingsError
+from manyhands.core.errors import DataError, ManyhandsError, SettingsError
 from manyhands.data.catalog import DataRequest, load
 from manyhands.data.resplit import resplit
 from manyhands.learners.mlp.settings import MLPSettings
 from manyhands.records.runs import SECONDS
 from manyhands.records.seal import unsealed
-from manyhands.studies.base.journal import Journal
 from manyhands.studies.sweep.request import SweepRequest
 from manyhands.studies.sweep.run import SweepStudy, load_for_sweep, sweep
 from manyhands.studies.sweep.text import sweep_text
@@ -115,10 +114,10 @@ class TestResults:
         assert all(row["time_falsified"] for row in record["table"])
 
     def test_the_longest_go_first_and_the_table_keeps_its_order(self, rows, tmp_path):
-        sweep(rows, hidden=(4, 40), epochs=(2, 9), runs=1, journal=tmp_path / "journal")
-        lines = [json.loads(line) for line in (tmp_path / "journal").read_text().splitlines()[1:]]
+        sweep(rows, hidden=(4, 40), epochs=(2, 9), runs=1, checkpoint=tmp_path / "checkpoint")
+        lines = [json.loads(line) for line in (tmp_path / "checkpoint").read_text().splitlines()[1:]]
         # 64-4-10: 296 weights, 64-40-10: 2,960; times epochs: 592, 2,664, 5,920, 26,640.
-        assert [line["session"] for line in lines] == [3, 2, 1, 0]
+        assert [(line["hidden"], line["epochs"]) for line in lines] == [([40], 9), ([40], 2), ([4], 9), ([4], 2)]
 
     def test_equal_networks_and_epochs_are_done_once(self, rows):
         found = sweep(rows, hidden=(4, (4,), 8), epochs=(2, 2), runs=1)
@@ -137,7 +136,7 @@ class TestResults:
     def test_progress_counts_sessions(self, rows):
         told = []
         request = SweepRequest(((4,),), (2,), 3, workers=2)
-        SweepStudy(rows, request).run(lambda *counts: told.append(counts))
+        SweepStudy(rows, request).run(lambda _what, *counts: told.append(counts))
         assert told == [(0, 3), (1, 3), (2, 3), (3, 3)]
 
     def test_the_file_is_strict_json_with_the_same_numbers(self, alone, tmp_path):
@@ -159,8 +158,8 @@ class TestChoice:
     def test_test_rows_have_no_influence(self, alone, rows):
         """Permuted labels make the test rows worthless, and change nothing but the accuracy on them."""
         labels = np.random.default_rng(0).permutation(rows.test.labels)
-        other = sweep(replace(rows, test=replace(rows.test, labels=labels)), **GRID, target=0.3)
-        same = sweep(rows, **GRID, target=0.3)
+        other = sweep(replace(rows, test=replace(rows.test, labels=labels)), **GRID, min_accuracy=0.3)
+        same = sweep(rows, **GRID, min_accuracy=0.3)
         for record, twin in zip(results(other.runs), results(same.runs), strict=True):
             assert record.pop("accuracy") != twin.pop("accuracy")
             assert record == twin
@@ -190,10 +189,10 @@ class TestChoice:
         assert keys(rows.test) == keys(digits.test)
 
     def test_weights_scale_the_impact_and_keep_the_order(self, rows, tmp_path):
-        """The same sessions (of one journal) under other weights."""
-        journal = tmp_path / "journal"
-        plain = sweep(rows, **GRID, journal=journal)
-        scaled = sweep(rows, **GRID, journal=journal, s1=3.0, s2=0.5)
+        """The same sessions (of one checkpoint) under other weights."""
+        path = tmp_path / "checkpoint"
+        plain = sweep(rows, **GRID, checkpoint=path)
+        scaled = sweep(rows, **GRID, checkpoint=path, s1=3.0, s2=0.5)
         for one, other in zip(plain.table, scaled.table, strict=True):
             assert other.impact == pytest.approx(6 * one.impact)
             assert (other.time_s, other.accuracy_pct) == (one.time_s, one.accuracy_pct)
@@ -215,19 +214,19 @@ class TestChoice:
         assert all(0 < impact < float("inf") for impact in impacts)
         assert impacts[0] != impacts[1]
 
-    def test_a_target_chooses_the_fastest_that_is_able(self, rows, tmp_path):
-        journal = tmp_path / "journal"
-        shares = sorted(row.accuracy_pct.mean for row in sweep(rows, **GRID, journal=journal).table)
+    def test_a_least_accuracy_chooses_the_fastest_that_is_able(self, rows, tmp_path):
+        path = tmp_path / "checkpoint"
+        shares = sorted(row.accuracy_pct.mean for row in sweep(rows, **GRID, checkpoint=path).table)
         for share in shares[:-1]:
-            found = sweep(rows, **GRID, journal=journal, target=share / 100 + 1e-6)
+            found = sweep(rows, **GRID, checkpoint=path, min_accuracy=share / 100 + 1e-6)
             able = [row for row in found.table if row.accuracy_pct.mean > share + 1e-5]
             assert found.best.time_s == min(row.time_s for row in able)
             assert found.best.accuracy_pct.mean > share
             assert "the fastest with at least " in found.reason
             assert found.record()["best"]["tradeoff"] == "target"
 
-    def test_a_target_that_none_reaches(self, rows):
-        found = sweep(rows, hidden=(4,), epochs=(2,), runs=1, target=1.0)
+    def test_a_least_accuracy_that_none_reaches(self, rows):
+        found = sweep(rows, hidden=(4,), epochs=(2,), runs=1, min_accuracy=1.0)
         highest = 100 * found.runs[0]["validation_accuracy"]
         assert found.best is None
         assert found.record()["best"] is None
@@ -379,9 +378,9 @@ class TestRefused:
             ({"s1": -1.0}, "positive number.*, not -1"),
             ({"s2": float("nan")}, "--s2 .* positive number.*, not nan"),
             ({"s2": float("inf")}, "positive number.*, not inf"),
-            ({"target": 93.0}, r"up to 1, such as 0\.93, not 93"),
-            ({"target": 0.0}, "above 0"),
-            ({"target": float("nan")}, "not nan"),
+            ({"min_accuracy": 93.0}, r"up to 1, such as 0\.93, not 93"),
+            ({"min_accuracy": 0.0}, "above 0"),
+            ({"min_accuracy": float("nan")}, "not nan"),
             ({"retime": -1}, r"must be 0 \(all\) or more, not -1"),
             ({"seed": -1}, "seed"),
             ({"batch": 0}, "batch"),
@@ -392,8 +391,8 @@ class TestRefused:
     def test_before_any_session_starts(self, rows, monkeypatch, tmp_path, settings, words):
         monkeypatch.setattr(module, "run", lambda *_, **__: pytest.fail("a session was started"))
         with pytest.raises(SettingsError, match=words):
-            sweep(rows, **{"hidden": (4,), "epochs": (2,), "runs": 1, **settings}, journal=tmp_path / "journal")
-        assert not (tmp_path / "journal").exists()
+            sweep(rows, **{"hidden": (4,), "epochs": (2,), "runs": 1, **settings}, checkpoint=tmp_path / "checkpoint")
+        assert not (tmp_path / "checkpoint").exists()
 
     def test_rows_that_cannot_be_divided(self):
         from manyhands import make_dataset
@@ -415,22 +414,21 @@ class TestRefused:
 
 class TestGoingOn:
     def test_a_finished_sweep_is_not_done_again(self, rows, alone, tmp_path, monkeypatch):
-        journal = tmp_path / "journal"
-        first = sweep(rows, **GRID, journal=journal)
-        before = journal.read_bytes()
+        path = tmp_path / "checkpoint"
+        first = sweep(rows, **GRID, checkpoint=path)
+        before = path.read_bytes()
         monkeypatch.setattr(module, "run", lambda *_, **__: pytest.fail("a session was done again"))
-        second = sweep(rows, **GRID, journal=journal)
+        second = sweep(rows, **GRID, checkpoint=path)
         assert json.loads(json.dumps(second.runs)) == json.loads(json.dumps(first.runs))
         assert results(second.runs) == results(alone.runs)
-        assert journal.read_bytes() == before
+        assert path.read_bytes() == before
 
-    @pytest.mark.parametrize("kept", [0, 1, 5, 11])
-    @pytest.mark.parametrize("workers", [1, 2])
+    @pytest.mark.parametrize(("kept", "workers"), [(0, 2), (5, 1), (11, 2)])
     def test_only_what_is_missing_is_done(self, rows, alone, tmp_path, monkeypatch, kept, workers):
-        journal = tmp_path / "journal"
-        first = sweep(rows, **GRID, workers=3, journal=journal)
-        lines = journal.read_bytes().splitlines(keepends=True)
-        journal.write_bytes(b"".join(lines[: 1 + kept]) + lines[1 + kept][:40])  # killed while it wrote the next
+        path = tmp_path / "checkpoint"
+        first = sweep(rows, **GRID, workers=3, checkpoint=path)
+        lines = path.read_bytes().splitlines(keepends=True)
+        path.write_bytes(b"".join(lines[: 1 + kept]) + lines[1 + kept][:40])  # killed while it wrote the next
         done, real = [], run
 
         def counted(plan, *arguments, **options):
@@ -438,9 +436,11 @@ class TestGoingOn:
             return real(plan, *arguments, **options)
 
         monkeypatch.setattr(module, "run", counted)
-        second = sweep(rows, **GRID, workers=workers, journal=journal)
+        second = sweep(rows, **GRID, workers=workers, checkpoint=path)
         assert results(second.runs) == results(alone.runs)
-        numbers = [json.loads(line)["session"] for line in lines[1 : 1 + kept]]
+        keys = [(each["hidden"], each["epochs"], each["seed"]) for each in map(json.loads, lines[1 : 1 + kept])]
+        place = {(*each.hidden,): 4 * number for number, each in enumerate(alone.table[::2])}
+        numbers = [place[(*hidden,)] + 2 * (epochs == 12) + seed for hidden, epochs, seed in keys]
         missing = [record for number, record in enumerate(alone.runs) if number not in numbers]
         assert sorted(done) == sorted((tuple(each["hidden"]), each["epochs"], each["seed"]) for each in missing)
         for number in numbers:
@@ -449,15 +449,15 @@ class TestGoingOn:
         # The last one, if it is alone, runs alone.
         rest = {record["side_by_side"] for number, record in second.sessions.items() if number not in numbers}
         assert rest == {min(workers, SESSIONS - kept)}
-        assert journal.read_bytes().startswith(b"".join(lines[: 1 + kept]))
-        assert journal.read_bytes().count(b"\n") == 1 + SESSIONS
+        assert path.read_bytes().startswith(b"".join(lines[: 1 + kept]))
+        assert path.read_bytes().count(b"\n") == 1 + SESSIONS
 
     def test_what_was_timed_again_is_not_a_third_time(self, rows, tmp_path, monkeypatch):
-        journal = tmp_path / "journal"
-        first = sweep(rows, **GRID, workers=2, retime=1, journal=journal)
-        lines = journal.read_bytes().splitlines(keepends=True)
-        assert [b"retimed" in line.split(b":")[0] for line in lines] == [False] * 13 + [True] * 6
-        journal.write_bytes(b"".join(lines[:-2]))  # two of six are missing
+        path = tmp_path / "checkpoint"
+        first = sweep(rows, **GRID, workers=2, retime=1, checkpoint=path)
+        lines = path.read_bytes().splitlines(keepends=True)
+        assert [b'"retimed": true' in line for line in lines] == [False] * 13 + [True] * 6
+        path.write_bytes(b"".join(lines[:-2]))  # two of six are missing
         done, real = [], run
 
         def counted(plan, *arguments, **options):
@@ -465,75 +465,61 @@ class TestGoingOn:
             return real(plan, *arguments, **options)
 
         monkeypatch.setattr(module, "run", counted)
-        second = sweep(rows, **GRID, workers=2, retime=1, journal=journal)
+        second = sweep(rows, **GRID, workers=2, retime=1, checkpoint=path)
         assert done == [(12,), (12,)]
         again = [[record["retimed_s"] for record in found.runs] for found in (first, second)]
         assert again[0][:8] == again[1][:8]
         assert all(second.runs[number]["retimed_s"] for number in (8, 10))
 
     def test_sessions_of_another_number_of_workers_and_other_weights_are_the_same(self, rows, tmp_path, monkeypatch):
-        journal = tmp_path / "journal"
-        sweep(rows, **GRID, journal=journal)
+        path = tmp_path / "checkpoint"
+        sweep(rows, **GRID, checkpoint=path)
         monkeypatch.setattr(module, "run", lambda *_, **__: pytest.fail("a session was done again"))
-        sweep(rows, **GRID, journal=journal, workers=2, s1=2.0, target=0.5)
+        sweep(rows, **GRID, checkpoint=path, workers=2, s1=2.0, min_accuracy=0.5)
+
+    def test_a_sweep_can_grow(self, rows, alone, tmp_path, monkeypatch):
+        """Other networks, epochs and seeds: only what is new is done."""
+        path, done, real = tmp_path / "checkpoint", [], run
+        sweep(rows, hidden=(4, 20), epochs=(12, 2), runs=1, checkpoint=path)
+
+        def counted(plan, *arguments, **options):
+            done.append((plan.settings.hidden, plan.epochs, plan.seed))
+            return real(plan, *arguments, **options)
+
+        monkeypatch.setattr(module, "run", counted)
+        found = sweep(rows, **GRID, checkpoint=path)
+        assert ((4,), 12, 0) not in done
+        assert len(done) == SESSIONS - 1
+        assert results(found.runs) == results(alone.runs)
+        assert found.resumed
 
     @pytest.mark.parametrize(
         ("change", "words"),
         [
-            ({"seed": 1}, "seed: 0 there, 1 now"),
-            ({"runs": 3}, "runs: 2 there, 3 now"),
-            ({"epochs": (3,)}, r"epochs: \[3, 12\] there, \[3\] now"),
             ({"batch": 100}, "batch: 200 there, 100 now"),
             ({"learning_rate": 0.01}, r"network learning_rate: 0.001 there, 0.01 now"),
-            ({"splits": 2}, "splits: None there, 2 now"),
         ],
     )
-    def test_sessions_of_other_settings_are_not(self, rows, full_journal, change, words):
+    def test_sessions_of_other_settings_are_not(self, rows, full, change, words):
         with pytest.raises(SettingsError, match=words):
-            sweep(rows, **{**GRID, **change}, journal=full_journal)
+            sweep(rows, **{**GRID, **change}, checkpoint=full)
 
-    def test_sessions_of_other_data_are_not(self, rows, full_journal):
+    def test_sessions_of_other_data_are_not(self, rows, full):
         features = rows.train.features.copy()
         features[700, 20] ^= 1
         other = replace(rows, train=replace(rows.train, features=features))
         with pytest.raises(SettingsError, match="data checksum: "):
-            sweep(other, **GRID, journal=full_journal)
-
-    def test_sessions_of_another_version_are_not(self, rows, full_journal, monkeypatch):
-        monkeypatch.setattr(module, "__version__", "99.0")
-        with pytest.raises(SettingsError, match=r"version: .* there, 99\.0 now"):
-            sweep(rows, **GRID, journal=full_journal)
-
-    @pytest.mark.parametrize(
-        "entry",
-        [
-            {"session": 99, "hidden": [4]},
-            {"session": 0},
-            {"session": "0"},
-            {"session": None},
-            {"retimed": [0], "train_s": 1.0},
-            {"retimed": 0},
-            {"retimed": 0, "train_s": -1.0},
-            {"retimed": 0, "train_s": True},
-        ],
-    )
-    def test_an_entry_that_is_no_session_is_named_and_left_out(self, rows, full_journal, tmp_path, entry, notices):
-        found = resumed(rows, full_journal, tmp_path / "journal", lambda lines: [*lines, entry])
-        assert len(found.runs) == SESSIONS
-        assert f"line {SESSIONS + 2}: damaged, or no piece of this study" in notices[0]
+            sweep(other, **GRID, checkpoint=full)
 
     @pytest.mark.parametrize(
         "changes",
         [
-            {"session": -1},
-            {"session": True},
             {"hidden": [5]},
             {"hidden": 4},
             {"epochs": 2.5},
             {"seed": 7},
             {"split": 0},
             {"accuracy": 4.13},
-            {"accuracy": -0.1},
             {"accuracy": None},
             {"accuracy": "0.9"},
             {"validation_accuracy": 7.12},
@@ -551,73 +537,28 @@ class TestGoingOn:
         ],
         ids=str,
     )
-    def test_a_session_is_believed_only_if_all_of_it_can_be(
-        self, rows, alone, full_journal, tmp_path, changes, notices
-    ):
-        """With a checksum that is right: somebody has made the line."""
-        found = resumed(rows, full_journal, tmp_path / "journal", lambda lines: [{**lines[0], **changes}, *lines[1:]])
-        assert results(found.runs) == results(alone.runs)
-        assert "line 2: damaged, or no piece of this study" in notices[0]
+    def test_a_session_is_believed_only_if_all_of_it_can_be(self, rows, alone, changes):
+        study, record = SweepStudy(rows, REQUEST), json.loads(json.dumps(alone.sessions[0]))
+        key = {"hidden": [4], "epochs": 3, "seed": 0, "split": None}
+        study.check(key, record)
+        with pytest.raises((ValueError, KeyError, TypeError)):
+            study.check(key, {**record, **changes})
+        with pytest.raises((ValueError, KeyError, TypeError)):
+            study.check({"hidden": [4]}, record)
 
-    def test_flipped_bits_are_sessions_to_do_again(self, rows, full_journal, tmp_path, monkeypatch, notices):
-        """A few hundred of them: whatever is taken over is as it was measured."""
-        content, journal = full_journal.read_bytes(), tmp_path / "journal"
-        true = {each["session"]: each for each in map(json.loads, content.splitlines()[1:])}
-        study = SweepStudy(rows, REQUEST)
-        rng = np.random.default_rng(12)
-        for place, bit in zip(rng.integers(0, len(content), 300), rng.integers(0, 8, 300), strict=True):
-            changed = bytearray(content)
-            changed[place] ^= 1 << bit
-            journal.write_bytes(changed)
-            study.outcome.sessions.clear()
-            notices.clear()
-            if place <= content.index(b"\n"):
-                with pytest.raises(FormatError, match="line 1: "):
-                    Journal(journal, study._identity())
-                continue
-            with Journal(journal, study._identity()) as opened:
-                study._take_over(opened)
-            assert SESSIONS - 2 <= len(study.outcome.sessions) < SESSIONS
-            assert all(record.items() <= true[number].items() for number, record in study.outcome.sessions.items())
-            assert str(journal) in notices[0]
-
-    def test_a_full_disk_ends_the_sweep_and_keeps_what_was_written(self, rows, tmp_path, monkeypatch):
-        journal = tmp_path / "journal"
-        real, writes = os.write, []
-
-        def write(file, line):
-            writes.append(line)
-            if len(writes) >= 6:
-                return real(file, line[:50])  # what fits
-            return real(file, line)
-
-        monkeypatch.setattr(os, "write", write)
-        study = SweepStudy(rows, SweepRequest(((4,), (8,)), (3,), 5, workers=2), journal)
-        with pytest.raises(OutputError, match="the disk is full"):
-            study.run()
-        assert (len(study.outcome.runs), study.outcome.interrupted) == (4, True)
-        monkeypatch.undo()
-        assert len(journal.read_text().splitlines()) == 5  # the header and four
-        found = SweepStudy(rows, SweepRequest(((4,), (8,)), (3,), 5, workers=2), journal).run()
-        assert len(found.runs) == 10
-
-
-def resumed(rows, full_journal, path, change):
-    """Sweep with a journal whose pieces were changed, under checksums that are right."""
-    pieces = [json.loads(line) for line in full_journal.read_bytes().splitlines()[1:]]
-    for piece in pieces:
-        del piece["checksum"]
-    with Journal(path, SweepStudy(rows, REQUEST)._identity()) as journal:
-        for piece in change(pieces):
-            journal.add(piece)
-    return sweep(rows, **GRID, journal=path)
+    @pytest.mark.parametrize("seconds", [-1.0, True, None])
+    def test_and_a_second_time_too(self, rows, seconds):
+        key = {"hidden": [4], "epochs": 3, "seed": 0, "split": None, "retimed": True}
+        SweepStudy(rows, REQUEST).check(key, {"train_s": 1.0})
+        with pytest.raises((ValueError, TypeError)):
+            SweepStudy(rows, REQUEST).check(key, {"train_s": seconds})
 
 
 @pytest.fixture(scope="module")
-def full_journal(rows, tmp_path_factory):
-    """The journal of a finished sweep; a refused one does not change it."""
-    path = tmp_path_factory.mktemp("journal") / "journal"
-    sweep(rows, **GRID, journal=path)
+def full(rows, tmp_path_factory):
+    """The checkpoint of a finished sweep; a refused one does not change it."""
+    path = tmp_path_factory.mktemp("checkpoint") / "checkpoint"
+    sweep(rows, **GRID, checkpoint=path)
     before = path.read_bytes()
     yield path
     assert path.read_bytes() == before
@@ -625,19 +566,19 @@ def full_journal(rows, tmp_path_factory):
 
 class TestStop:
     def test_ctrl_c_keeps_what_is_finished(self, rows, alone, tmp_path):
-        journal = tmp_path / "journal"
+        path = tmp_path / "checkpoint"
 
-        def progress(done, _whole):
+        def progress(_what, done, _whole):
             if done == 2:
                 raise KeyboardInterrupt
 
-        study = SweepStudy(rows, SweepRequest(((4,), (8, 6)), (3,), 2, workers=2), journal)
+        study = SweepStudy(rows, SweepRequest(((4,), (8, 6)), (3,), 2, workers=2), path)
         with pytest.raises(KeyboardInterrupt):
             study.run(progress)
         assert study.outcome.interrupted
         assert 2 <= len(study.outcome.runs) <= 3  # the other worker may have finished one meanwhile
         assert "Interrupted: only finished sessions are counted." in sweep_text(study.outcome)
-        done = SweepStudy(rows, SweepRequest(((4,), (8, 6)), (3,), 2), journal).run()
+        done = SweepStudy(rows, SweepRequest(((4,), (8, 6)), (3,), 2), path).run()
         expected = [record for record in results(alone.runs) if record["epochs"] == 3 and record["hidden"] != [12]]
         assert results(done.runs) == expected
 
@@ -718,10 +659,10 @@ def start_threads(workers, arguments):
     )
 
 
-def finished(journal):
-    """Return the whole lines behind the header, by session."""
-    lines = journal.read_bytes().split(b"\n")[1:-1] if journal.exists() else []
-    return {entry["session"]: entry for entry in map(json.loads, lines) if "session" in entry}
+def finished(path):
+    """Return the records of the whole lines behind the header, by session."""
+    lines = path.read_bytes().split(b"\n")[1:-1] if path.exists() else []
+    return {(*entry["hidden"], entry["epochs"], entry["seed"]): entry["record"] for entry in map(json.loads, lines)}
 
 
 def processes_of(process):
@@ -742,11 +683,11 @@ def processes_of(process):
     return sorted(named)
 
 
-def kill_at(process, journal, number, delay, which):
+def kill_at(process, path, number, delay, which):
     """Kill one of its processes some time after so many sessions are finished; return those that are then."""
     end = time.monotonic() + 60
     try:
-        while len(finished(journal)) < number and process.poll() is None:
+        while len(finished(path)) < number and process.poll() is None:
             assert time.monotonic() < end
             time.sleep(0.001)
         time.sleep(delay)
@@ -757,30 +698,28 @@ def kill_at(process, journal, number, delay, which):
     finally:
         process.kill()
         process.communicate()
-    return finished(journal)
+    return finished(path)
 
 
 def killed_and_resumed(tmp_path, start, moments, runs, workers, seed):
     """Kill a sweep again and again, and let it end; check that nothing was lost and nothing done twice."""
     rng = random.Random(seed)
-    journal, path = tmp_path / "journal", tmp_path / "sweep.json"
-    words = [*LONGER, "--runs", runs, "--journal", journal, "--json", path]
+    path, saved = tmp_path / "checkpoint", tmp_path / "sweep.json"
+    words = [*LONGER, "--runs", runs, "--checkpoint", path, "--json", saved]
     kept, killed = {}, 0
     while killed < moments and len(kept) < 4 * runs - 3:
         number = len(kept) + rng.randint(0, 2)
-        now = kill_at(start(workers, words), journal, number, rng.uniform(0, 0.05), rng.randint(0, 9))
+        now = kill_at(start(workers, words), path, number, rng.uniform(0, 0.05), rng.randint(0, 9))
         assert {key: now[key] for key in kept} == kept  # to the last digit of their times
         kept, killed = now, killed + 1
     process = start(workers, words)
     said, _ = process.communicate(timeout=120)
     assert process.returncode == 0, said
-    record = json.loads(path.read_text())
-    assert record["interrupted"] is False
-    for number, entry in kept.items():
-        assert record["sessions"][number] == {
-            name: value for name, value in entry.items() if name not in ("session", "checksum")
-        }
-    assert len(journal.read_bytes().splitlines()) == 1 + 4 * runs
+    record = json.loads(saved.read_text())
+    assert (record["interrupted"], record["resumed"]) == (False, True)
+    sessions = {(*each["hidden"], each["epochs"], each["seed"]): each for each in record["sessions"]}
+    assert {key: sessions[key] for key in kept} == kept
+    assert len(path.read_bytes().splitlines()) == 1 + 4 * runs
     return record, killed
 
 

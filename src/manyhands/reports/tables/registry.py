@@ -16,7 +16,7 @@ def make_tables(record: Record) -> list[Table]:
         found += comparison.comparison_tables(inside.compare)
     if inside.sweep is not None and inside.sweep["table"]:
         found.append(sweep_table(inside.sweep))
-    if inside.compare is not None and record.get("study") == "w1":
+    if inside.compare is not None and record.get("study") == "exemplar":
         found += todorov2021.tables_of_comparison(inside.compare)
     if inside.published is not None:
         found += todorov2021.published_tables(inside.published)

@@ -1,1 +1,1 @@
-"""What all studies share: ledger, journal, task pool, statistics, sealed records."""
+"""What all studies share: the base, its ledger, the task pool, tuning."""

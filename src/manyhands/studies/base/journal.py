@@ -1,4 +1,4 @@
-"""A journal: finished pieces of a long study, line by line, so that a killed one goes on where it was.
+"""A journal: the file behind a ledger, with finished runs line by line, so that a killed study goes on where it was.
 
 The first line says what the study is; every other is one finished piece, as JSON. A line is on the disk (fsync) before
 the next piece is reported as finished, and one that was cut off by a crash is dropped: pieces are there whole or not at
@@ -8,7 +8,6 @@ for what it says. So whatever becomes of a file, a changed line is found out: it
 
 from __future__ import annotations
 
-import contextlib
 import fcntl
 import hashlib
 import json
@@ -81,7 +80,7 @@ class Journal:
         try:
             fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
-            raise SettingsError(f"{shown(self.path)}: another process is writing this journal") from error
+            raise SettingsError(f"{shown(self.path)}: another process is writing this checkpoint") from error
         whole, _, rest = self._content().rpartition(b"\n")
         lines = whole.split(b"\n") if whole else []
         self._first = _line({"schema": SCHEMA, "study": study}, b"")
@@ -93,7 +92,7 @@ class Journal:
         if there != study:
             if len(lines) > 1:
                 raise SettingsError(
-                    f"{shown(self.path)} is the journal of a study with other settings "
+                    f"{shown(self.path)} is the checkpoint of a study with other settings "
                     f"({_difference(there, study)}); give another file, or delete it"
                 )
             self._begin()  # nothing is lost
@@ -125,11 +124,11 @@ class Journal:
     def _no_journal(self, line: bytes) -> FormatError:
         """Return what is wrong with a first line."""
         if line.startswith(_WITHOUT_CHECKSUMS):
-            problem = "an older version wrote this journal, without checksums; delete it, and all in it is run again"
+            problem = "an older version wrote this checkpoint, without checksums; delete it, and all in it is run again"
         elif _is_like(line.removeprefix(_BYTE_ORDER_MARK), _BEGIN):
             problem = f"this line, which says what study it is, is damaged{_how(line)}; restore the file, or delete it"
         else:
-            problem = "this is no journal of a study; give another file"
+            problem = "this is no checkpoint of a study; give another file"
         return FormatError(problem, path=self.path, line=1)
 
     def _read_pieces(self, lines: Sequence[bytes]) -> None:
@@ -144,7 +143,7 @@ class Journal:
 
     def _content(self) -> bytes:
         size = _TIMES_IN_MEMORY * os.fstat(self._file).st_size
-        check_memory(size, f"the journal {shown(self.path)}", "give another file, or delete it")
+        check_memory(size, f"the checkpoint {shown(self.path)}", "give another file, or delete it")
         with open(self._file, "rb", closefd=False) as file:
             return file.read()
 
@@ -198,11 +197,6 @@ class Journal:
         if written < len(line):
             self._cut(before)
             raise OutputError(f"cannot write {shown(self.path)}: the disk is full")
-
-    def remove(self) -> None:
-        """Delete the file: what it was kept for is saved elsewhere."""
-        with contextlib.suppress(OSError):
-            self.path.unlink()
 
     def __enter__(self) -> Journal:
         return self

@@ -4,57 +4,88 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping
+from contextlib import ExitStack
+from pathlib import Path
 from typing import Any
 
 from manyhands.runtime.signals import uninterrupted
 from manyhands.studies.base.journal import Journal
 
-Check = Callable[[Mapping[str, Any], Mapping[str, Any]], None]
-"""Raises ValueError, or what a missing field or a wrong type raises, unless place and record, as read from a file, are
-a whole run of this study."""
+Key = Mapping[str, Any]
+"""What a run is, as plain data."""
+Record = dict[str, Any]
+Check = Callable[[Key, Mapping[str, Any]], None]
+"""Raises ValueError, or what a missing field or a wrong type raises, unless key and record, as read from a file, are a
+whole run of this study."""
 
 
 class Ledger:
-    """Records of finished runs, in a journal too if there is one.
+    """Records of finished runs, in a file too if there is one; use it in a ``with`` statement.
 
     Parameters
     ----------
-    journal
-        Open; what it has is taken over. Lines that are no run of this study are named and left out.
+    path
+        The file, see `manyhands.studies.base.journal.Journal`; None keeps the records in memory only. Runs that it
+        has are taken over. Lines that are no run of this study are named and left out.
+    study
+        What the study is, as plain data: runs of another one are of no use.
     check
         See :data:`Check`.
+
+    Raises
+    ------
+    ManyhandsError
+        If the file cannot be used; see `manyhands.studies.base.journal.Journal`.
     """
 
-    def __init__(self, journal: Journal | None, check: Check) -> None:
-        self._journal, self._check = journal, check
-        self._records: dict[str, dict[str, Any]] = {}
-        if journal is not None:
-            journal.take_over(self._accept)
+    def __init__(self, path: str | Path | None, study: Mapping[str, Any], check: Check) -> None:
+        self._check = check
+        self._records: dict[str, Record] = {}
+        self._earlier: set[str] = set()
+        self._stack = ExitStack()
+        self._journal = None if path is None else self._stack.enter_context(Journal(path, study))
 
-    def _accept(self, entry: dict[str, Any]) -> None:
+    def __enter__(self) -> Ledger:
+        if self._journal is not None:
+            self._journal.take_over(self._accept)
+        return self
+
+    def __exit__(self, *_failure: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the file."""
+        self._stack.close()
+
+    def _accept(self, entry: Record) -> None:
         """Take over a run of an earlier attempt."""
-        place = {name: value for name, value in entry.items() if name != "record"}
-        self._check(place, entry["record"])
-        self._records[_key(place)] = entry["record"]
+        key = {name: value for name, value in entry.items() if name != "record"}
+        self._check(key, entry["record"])
+        self._records[_text(key)] = entry["record"]
+        self._earlier.add(_text(key))
 
-    def get(self, place: Mapping[str, Any]) -> dict[str, Any] | None:
-        """Return the record of the run at ``place`` (plain data that says what it is), or None if it is not done."""
-        return self._records.get(_key(place))
+    def get(self, key: Key) -> Record | None:
+        """Return the record of a run, or None if it is not done."""
+        return self._records.get(_text(key))
 
-    def add(self, place: Mapping[str, Any], record: dict[str, Any], count: Callable[[], None] = lambda: None) -> None:
-        """Write a finished run down; ``count`` is called with it or not at all, whatever interrupts.
+    def is_earlier(self, key: Key) -> bool:
+        """Return whether an earlier attempt did a run."""
+        return _text(key) in self._earlier
+
+    def add(self, key: Key, record: Record, collect: Callable[[], None] = lambda: None) -> None:
+        """Write a finished run down; ``collect`` is called with it or not at all, whatever interrupts.
 
         Raises
         ------
         OutputError
-            If the journal cannot be written.
+            If the file cannot be written.
         """
         with uninterrupted():
             if self._journal is not None:
-                self._journal.add({**place, "record": record})
-            self._records[_key(place)] = record
-            count()
+                self._journal.add({**key, "record": record})
+            self._records[_text(key)] = record
+            collect()
 
 
-def _key(place: Mapping[str, Any]) -> str:
-    return json.dumps(place, sort_keys=True)
+def _text(key: Key) -> str:
+    return json.dumps(key, sort_keys=True)

@@ -5,11 +5,9 @@ from __future__ import annotations
 import statistics
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any, TypeVar
 
 from manyhands.records.laws import fit_amdahl, fit_gustafson, fit_scalability
-from manyhands.records.seal import write_record
 from manyhands.records.statistics import (
     DEFAULT_MARGIN,
     Estimate,
@@ -20,6 +18,7 @@ from manyhands.records.statistics import (
     ratio_interval,
     verdict,
 )
+from manyhands.studies.base.study import Outcome
 from manyhands.training.result import TrainingResult
 
 SCHEMA = "manyhands.compare/1"
@@ -107,23 +106,16 @@ class SummaryRow:
 
 
 @dataclass
-class Comparison:
+class Comparison(Outcome):
     """A finished, or interrupted, comparison.
 
     Attributes
     ----------
-    environment, settings
-        What was run on what.
     runs
         One record per run; see the JSON schema in docs/guide.md.
-    interrupted
-        Whether runs are missing because the user stopped it.
     """
 
-    environment: dict[str, Any]
-    settings: dict[str, Any]
     runs: list[dict[str, Any]] = field(default_factory=list)
-    interrupted: bool = False
 
     @property
     def summary(self) -> list[SummaryRow]:
@@ -192,25 +184,8 @@ class Comparison:
 
     def record(self) -> dict[str, Any]:
         """Return everything as the JSON file has it."""
-        return {
-            "schema": SCHEMA,
-            "environment": self.environment,
-            "settings": self.settings,
-            "interrupted": self.interrupted,
-            "runs": self.runs,
-            "summary": [row.record() for row in self.summary],
-            "laws": self.laws,
-        }
-
-    def save(self, path: str | Path) -> None:
-        """Write :meth:`record` as JSON with a checksum, whole or not at all.
-
-        Raises
-        ------
-        OutputError
-            If it cannot be written.
-        """
-        write_record(path, self.record())
+        summary = [row.record() for row in self.summary]
+        return {"schema": SCHEMA, **self.head(), "runs": self.runs, "summary": summary, "laws": self.laws}
 
 
 def _target_speedup(reference: Sequence[dict[str, Any]], group: Sequence[dict[str, Any]]) -> float | None:

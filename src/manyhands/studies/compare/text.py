@@ -140,6 +140,8 @@ def _notes(comparison: Comparison, rows: list[SummaryRow]) -> list[str]:
             f"* more workers than the {cores} usable core{'s' if cores != 1 else ''}: timings are not meaningful for "
             "machines with more cores."
         )
+    if comparison.resumed:
+        notes.append("Resumed from a checkpoint: times come from more than one session.")
     if comparison.interrupted:
         notes.append("Interrupted: only finished runs are counted.")
     return notes

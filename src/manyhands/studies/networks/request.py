@@ -55,7 +55,7 @@ _WORDS: dict[str, str] = {
 DEFAULT_WORKERS = (1, 2, 4)
 DEFAULT_STRATEGIES = ("periodic:1epoch", "one-shot")
 DEFAULT_TARGETS = (0.85, 0.9, 0.92)
-DEFAULT_MULTIPLES = (0.25, 1.0, 4.0, 16.0)
+DEFAULT_LR_MULTIPLIERS = (0.25, 1.0, 4.0, 16.0)
 DEFAULT_EPOCHS = 20
 DEFAULT_SEEDS = 5
 _LARGEST = 100_000
@@ -71,7 +71,7 @@ class NetworksRequest:
         Values of each axis that is studied, by name (:data:`AXES`); one that is not has its base's value. If none is,
         the default plan: all axes, one at a time. Learning rates are numbers, ``"own"`` (the optimizer's own) or
         ``"tuned"`` (chosen for each network on validation rows, with one worker); batches are numbers or ``"all"``.
-    in_turn
+    one_at_a_time
         Whether one axis is varied at a time, around the first value of each, instead of all with all.
     skip
         Whether networks that some number of workers cannot train are trained with the others, instead of an error. The
@@ -82,7 +82,7 @@ class NetworksRequest:
         All other settings of a run, those of the network that are no axis among them.
     seeds
         Seeds spec.seed .. spec.seed + seeds - 1 are reported.
-    multiples, tuning
+    lr_multipliers, tuning
         A tuned rate is the best of these multiples of the optimizer's own, over so many seeds.
     targets
         Accuracies, 0..1: after how many epochs and seconds is each reached? If there is none, nothing is measured on
@@ -92,21 +92,21 @@ class NetworksRequest:
     """
 
     axes: Mapping[str, Sequence[Any]] = field(default_factory=dict)
-    in_turn: bool = False
+    one_at_a_time: bool = False
     skip: bool = False
     workers: tuple[int, ...] = DEFAULT_WORKERS
     strategies: tuple[str, ...] = DEFAULT_STRATEGIES
     spec: RunSpec = field(default=RunSpec(epochs=DEFAULT_EPOCHS))
     seeds: int = DEFAULT_SEEDS
-    multiples: tuple[float, ...] = DEFAULT_MULTIPLES
+    lr_multipliers: tuple[float, ...] = DEFAULT_LR_MULTIPLIERS
     tuning: int = 1
     targets: tuple[float, ...] = DEFAULT_TARGETS
     margin: float = DEFAULT_MARGIN
 
     @property
-    def one_at_a_time(self) -> bool:
-        """Whether one axis is varied at a time."""
-        return self.in_turn or not self.axes
+    def crossed(self) -> bool:
+        """Whether all values are combined with all others."""
+        return bool(self.axes) and not self.one_at_a_time
 
     @property
     def skips(self) -> bool:
@@ -138,10 +138,10 @@ class Network:
     batch: int
     tuned: bool
 
-    def rates(self, multiples: Sequence[float]) -> list[float]:
+    def rates(self, multipliers: Sequence[float]) -> list[float]:
         """Return the learning rates to choose from: the only one, if there is no choice."""
         own = self.settings.learning_rate
-        return [own * each for each in dict.fromkeys(multiples)] if self.tuned else [own]
+        return [own * each for each in dict.fromkeys(multipliers)] if self.tuned else [own]
 
     def describe(self) -> dict[str, Any]:
         """Return it as plain data."""
@@ -177,12 +177,12 @@ def networks_of(request: NetworksRequest, rows: int) -> list[Network]:
         if not request.axes[axis]:
             raise SettingsError(f"the axis {axis} has no value")
     found: dict[tuple[MLPSettings, int, bool], Network] = {}
-    for network in _in_turn(request, rows) if request.one_at_a_time else _crossed(request, rows):
+    for network in _crossed(request, rows) if request.crossed else _one_at_a_time(request, rows):
         found.setdefault((network.settings, network.batch, network.tuned), network)
     return list(found.values())
 
 
-def _in_turn(request: NetworksRequest, rows: int) -> Iterator[Network]:
+def _one_at_a_time(request: NetworksRequest, rows: int) -> Iterator[Network]:
     """Yield the base, and then every other value of every axis, one axis at a time."""
     axes = request.axes or _possible(AXES, rows)
     base = {axis: axes.get(axis, values)[0] for axis, values in _possible(AXES, rows).items()}
@@ -209,7 +209,7 @@ def _crossed(request: NetworksRequest, rows: int) -> Iterator[Network]:
     if number > _LARGEST:
         raise SettingsError(
             f"all values with all others are {number} networks: give fewer, or vary one axis at a time "
-            f"({parameter('in_turn')})"
+            f"({parameter('one_at_a_time')})"
         )
     named = [axis for axis, values in given.items() if len(values) > 1] or list(given)
     for values in itertools.product(*given.values()):

@@ -5,11 +5,10 @@ from __future__ import annotations
 import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
-from manyhands.records.seal import write_record
 from manyhands.records.statistics import Estimate, estimate
+from manyhands.studies.base.study import Outcome
 from manyhands.studies.compare.results import Comparison, SummaryRow
 
 SCHEMA = "manyhands.networks/1"
@@ -92,13 +91,11 @@ class NetworkRow:
 
 
 @dataclass
-class Networks:
+class Networks(Outcome):
     """A finished, or interrupted, study of networks.
 
     Attributes
     ----------
-    environment, settings
-        What was run on what.
     networks
         One record per network, see `manyhands.studies.networks.request.Network.describe`.
     runs
@@ -108,17 +105,12 @@ class Networks:
         Learning rates that were tried: network, rate, seed, accuracy on the validation rows, or that it diverged.
     diverged
         Runs whose training diverged; they are in no mean.
-    interrupted
-        Whether runs are missing.
     """
 
-    environment: dict[str, Any]
-    settings: dict[str, Any]
     networks: list[dict[str, Any]] = field(default_factory=list)
     runs: list[dict[str, Any]] = field(default_factory=list)
     tried: list[dict[str, Any]] = field(default_factory=list)
     diverged: list[dict[str, Any]] = field(default_factory=list)
-    interrupted: bool = False
 
     @property
     def summary(self) -> list[NetworkRow]:
@@ -166,9 +158,7 @@ class Networks:
         best = self.best
         return {
             "schema": SCHEMA,
-            "environment": self.environment,
-            "settings": self.settings,
-            "interrupted": self.interrupted,
+            **self.head(),
             "networks": self.networks,
             "runs": self.runs,
             "tried": self.tried,
@@ -176,16 +166,6 @@ class Networks:
             "summary": [row.record() for row in self.summary],
             "best": None if best is None else best.network,
         }
-
-    def save(self, path: str | Path) -> None:
-        """Write :meth:`record` as JSON with a checksum, whole or not at all.
-
-        Raises
-        ------
-        OutputError
-            If it cannot be written.
-        """
-        write_record(path, self.record())
 
 
 def _reached(target: float, runs: Sequence[dict[str, Any]]) -> Reached:

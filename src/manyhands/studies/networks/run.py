@@ -2,16 +2,13 @@
 
 Activation, optimizer, learning rate, batch, initialization of weights and biases, loss, dropout and hidden layers,
 each with one worker and with several: time, accuracy, confidence, learning speed, and whether the accuracy survives
-parallel averaging. Every network has a learning rate of its own, chosen on validation rows. What is finished is kept in
-a journal, so that the study can be stopped and goes on where it was.
+parallel averaging. Every network has a learning rate of its own, chosen on validation rows.
 """
 
 from __future__ import annotations
 
-import functools
 import itertools
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import ExitStack
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -20,7 +17,6 @@ import numpy as np
 
 from manyhands.core.errors import DivergedError, SettingsError
 from manyhands.core.settings import takes_settings
-from manyhands.core.version import __version__
 from manyhands.data.catalog import load
 from manyhands.data.dataset import Dataset
 from manyhands.evaluation.calibration import calibration_error, confidence
@@ -29,14 +25,14 @@ from manyhands.records.environment import describe_environment
 from manyhands.records.runs import DIVERGED, FINISHED_RUN, MEASURED, TRIAL, check_fields
 from manyhands.records.statistics import DEFAULT_MARGIN, check_margin
 from manyhands.strategies import parse_strategy
-from manyhands.studies.base.journal import Journal
-from manyhands.studies.base.ledger import Ledger
+from manyhands.studies.base.ledger import Key, Record
+from manyhands.studies.base.study import Study, Task, TaskRunner
 from manyhands.studies.base.tuning import FIRST_TUNING_SEED, best_rate, check_seeds, tried_on_validation
 from manyhands.studies.compare.results import run_record
 from manyhands.studies.networks.request import (
     AXES,
     DEFAULT_EPOCHS,
-    DEFAULT_MULTIPLES,
+    DEFAULT_LR_MULTIPLIERS,
     DEFAULT_SEEDS,
     DEFAULT_STRATEGIES,
     DEFAULT_TARGETS,
@@ -56,9 +52,6 @@ from manyhands.training.result import TrainingResult
 from manyhands.training.run import run
 from manyhands.training.spec import RunSpec
 
-NetworksProgress = Callable[[str, float, float], None]
-"""Told what is running, how many runs are done, and how many there are."""
-
 
 @dataclass(frozen=True)
 class _Case:
@@ -74,8 +67,8 @@ class _Case:
 _ALONE = _Case("sequential", 1)
 
 
-class NetworksStudy:
-    """The study as it goes on: what is finished is in :attr:`outcome` at any time.
+class NetworksStudy(Study[Networks]):
+    """The study as it goes on; see `manyhands.studies.base.study.Study`.
 
     Parameters
     ----------
@@ -83,117 +76,89 @@ class NetworksStudy:
         With validation rows, if learning rates are to be chosen.
     request
         What to study.
-    journal
+    checkpoint
         A file in which finished runs are kept; what it has already is not done again, whichever networks are asked for.
 
     Attributes
     ----------
     networks : list of Network
         All of them, in their order.
-    outcome : Networks
-        Grows run by run.
 
     Raises
     ------
     SettingsError
-        If any of the runs is not possible, or the journal is another study's; before the first one starts.
+        If any of the runs is not possible, or the checkpoint is another study's; before the first one starts.
     """
 
-    def __init__(self, dataset: Dataset, request: NetworksRequest, journal: str | Path | None = None) -> None:
+    kind = "networks"
+
+    def __init__(self, dataset: Dataset, request: NetworksRequest, checkpoint: str | Path | None = None) -> None:
         check_can_start_jobs("threads")
         _check(request)
-        self.dataset, self.request, self._journal_path = dataset, request, journal
+        self.dataset, self.request = dataset, request
         self.networks = networks_of(request, dataset.rows)
         tuned = any(network.tuned for network in self.networks)
         self._tried = tried_on_validation(dataset) if tuned else dataset
         self._cases = [self._possible(network) for network in self.networks]
-        if journal is not None:
-            with Journal(journal, self._identity()):
-                pass  # what is wrong with it is better known now
-        self.outcome = Networks(
-            describe_environment(), self._settings(), [network.describe() for network in self.networks]
-        )
+        described = [network.describe() for network in self.networks]
+        super().__init__(Networks(describe_environment(), self._settings(), described), checkpoint)
 
     @property
     def size(self) -> int:
         """Number of runs, those included that choose learning rates."""
         return sum(
-            (len(network.rates(self.request.multiples)) * self.request.tuning if network.tuned else 0)
+            (len(network.rates(self.request.lr_multipliers)) * self.request.tuning if network.tuned else 0)
             + len(cases) * self.request.seeds
             for network, cases in zip(self.networks, self._cases, strict=True)
         )
 
-    def run(self, progress: NetworksProgress | None = None) -> Networks:
-        """Carry out all runs that the journal does not have.
+    def perform(self, runner: TaskRunner) -> None:
+        """Choose a rate for each network, and run it with every seed."""
+        for number, cases in enumerate(self._cases):
+            rate = self._choose(number, runner)
+            # Seed by seed, so that what is compared was measured shortly after each other.
+            for seed in range(self.request.spec.seed, self.request.spec.seed + self.request.seeds):
+                for case in cases:
+                    runner.run(self._task(number, case, rate, seed))
 
-        Raises
-        ------
-        KeyboardInterrupt
-            On Ctrl-C; :attr:`outcome` then holds the finished runs.
-        """
-        outcome, request = self.outcome, self.request
-        outcome.interrupted = True
-        outcome.runs, outcome.tried, outcome.diverged = [], [], []
-        finished = itertools.count(1)
-        with ExitStack() as stack:
-            journal = None
-            if self._journal_path is not None:
-                journal = stack.enter_context(Journal(self._journal_path, self._identity()))
-            ledger = Ledger(journal, self._check_run)
-
-            def tell(network: Network, case: _Case) -> None:
-                if progress is not None:
-                    progress(f"{network.name}, {case}", next(finished), self.size)
-
-            for number, network in enumerate(self.networks):
-                rate = self._choose(number, ledger, functools.partial(tell, network, _ALONE))
-                # Seed by seed, so that what is compared was measured shortly after each other.
-                for seed in range(request.spec.seed, request.spec.seed + request.seeds):
-                    for case in self._cases[number]:
-                        self._carry_out(number, case, rate, seed, ledger)
-                        tell(network, case)
-        outcome.interrupted = False
-        return outcome
-
-    def _choose(self, number: int, ledger: Ledger, told: Callable[[], None]) -> float:
+    def _choose(self, number: int, runner: TaskRunner) -> float:
         """Return the learning rate with which a network does best on the validation rows, with one worker."""
-        network, rates = self.networks[number], self.networks[number].rates(self.request.multiples)
+        network, rates = self.networks[number], self.networks[number].rates(self.request.lr_multipliers)
         if not network.tuned:
             return rates[0]
 
         def score(rate: float, seed: int) -> float:
-            record = self._carry_out(number, _ALONE, rate, seed, ledger)
-            told()
+            record = runner.run(self._task(number, _ALONE, rate, seed))
             return 0.0 if record.get("diverged") else float(record["accuracy"])
 
         return best_rate(rates, self.request.tuning, score)
 
-    def _carry_out(self, number: int, case: _Case, rate: float, seed: int, ledger: Ledger) -> dict[str, Any]:
-        """Return the record of a run, done now or before, and count it."""
-        network = self.networks[number]
-        plan = self._plan(network, case, rate, seed)
-        place = {
+    def _task(self, number: int, case: _Case, rate: float, seed: int) -> Task:
+        plan = self._plan(self.networks[number], case, rate, seed)
+        key = {
             "network": asdict(plan.network),
             "batch": plan.batch,
             "strategy": case.strategy,
             "workers": case.workers,
             "seed": seed,
         }
-        record = ledger.get(place)
-        count = functools.partial(self._count, number, case, rate, seed)
-        if record is not None:
-            count(record)
-            return record
-        tuning = seed >= FIRST_TUNING_SEED
+        return Task(
+            key,
+            f"{self.networks[number].name}, {case}",
+            lambda _tick: self._train(plan),
+            lambda record: self._collect(number, case, rate, seed, record),
+        )
+
+    def _train(self, plan: Plan) -> Record:
+        """Return the record of a run that is done now."""
+        tuning = plan.seed >= FIRST_TUNING_SEED
         try:
             result = run(plan, self._tried if tuning else self.dataset)
-            record = {"accuracy": result.accuracy} if tuning else self._measure(result)
+            return {"accuracy": result.accuracy} if tuning else self._measure(result)
         except DivergedError as error:
-            record = {"diverged": True, "step": error.step}  # it is named, in no mean, and not tried again
-        ledger.add(place, record, functools.partial(count, record))
-        return record
+            return {"diverged": True, "step": error.step}  # it is named, in no mean, and not tried again
 
-    def _count(self, number: int, case: _Case, rate: float, seed: int, record: dict[str, Any]) -> None:
+    def _collect(self, number: int, case: _Case, rate: float, seed: int, record: Record) -> None:
         """Take a finished run into the outcome."""
         place = {"network": number, "learning_rate": rate, "seed": seed}
         if seed >= FIRST_TUNING_SEED:
@@ -236,7 +201,7 @@ class NetworksStudy:
         names = dict.fromkeys(parse_strategy(text).name for text in self.request.strategies)
         several = [workers for workers in dict.fromkeys(self.request.workers) if workers > 1]
         wanted = itertools.product((name for name in names if name != _ALONE.strategy), several)
-        rate, found = network.rates(self.request.multiples)[0], []
+        rate, found = network.rates(self.request.lr_multipliers)[0], []
         for case in (_ALONE, *itertools.starmap(_Case, wanted)):
             if self.request.skips and case.workers > network.batch:
                 continue
@@ -251,15 +216,15 @@ class NetworksStudy:
         """Return what was resolved, for the record."""
         request = self.request
         plan = self._plan(self.networks[0], _ALONE, 1.0, request.spec.seed)
-        names = ("workers", "multiples", "targets")
-        shown = {name: list(getattr(request, name)) for name in names}
         strategies = dict.fromkeys(case.strategy for cases in self._cases for case in cases)
         return {
             "data": self.dataset.describe(),
             "axes": [axis for axis in AXES if axis in (request.axes or AXES)],
-            "in_turn": request.one_at_a_time,
+            "in_turn": not request.crossed,
             "strategies": list(strategies),
-            **shown,
+            "workers": list(request.workers),
+            "multiples": list(request.lr_multipliers),
+            "targets": list(request.targets),
             "team": "threads",
             "learner": plan.learner,
             "network": {name: value for name, value in asdict(request.spec.network).items() if name not in AXES},
@@ -276,22 +241,19 @@ class NetworksStudy:
             ],
         }
 
-    def _identity(self) -> dict[str, Any]:
-        """Return what makes runs interchangeable, beyond what every run's own line says."""
-        plan = self._plan(self.networks[0], _ALONE, 1.0, self.request.spec.seed)
+    def identity(self) -> dict[str, Any]:
+        """Return what makes runs interchangeable, beyond their keys."""
         return {
-            "kind": "networks",
-            "version": __version__,
             "data": self.dataset.identity,
             "epochs": self.request.spec.epochs,
-            "schedule": plan.schedule.name,
+            "schedule": self.outcome.settings["schedule"],
             "measured": bool(self.request.targets),
         }
 
-    def _check_run(self, place: Mapping[str, Any], record: Mapping[str, Any]) -> None:
-        """Raise ValueError or KeyError unless a line of a journal is a whole run of this study."""
-        known = {name: place[name] for name in ("batch", "strategy", "workers", "seed")}
-        network = MLPSettings(**{**place["network"], "hidden": tuple(place["network"]["hidden"])})
+    def check(self, key: Key, record: Mapping[str, Any]) -> None:
+        """Check a run that was read from a checkpoint."""
+        known = {name: key[name] for name in ("batch", "strategy", "workers", "seed")}
+        network = MLPSettings(**{**key["network"], "hidden": tuple(key["network"]["hidden"])})
         if record.get("diverged"):
             check_fields(record, DIVERGED, same={})
         elif known["seed"] >= FIRST_TUNING_SEED:
@@ -320,7 +282,7 @@ def _check(request: NetworksRequest) -> None:
     check_margin(request.margin)
     if not request.workers or min(request.workers) < 1:
         raise SettingsError("the study needs at least one number of workers, from 1 on")
-    if not request.multiples or min(request.multiples) <= 0:
+    if not request.lr_multipliers or min(request.lr_multipliers) <= 0:
         raise SettingsError("a tuned learning rate is one of at least one multiple above 0 of the optimizer's own")
     for target in request.targets:
         if not 0 < target <= 1:
@@ -337,16 +299,16 @@ def networks(
     data: str | Path | Dataset = "auto",
     *,
     axes: Mapping[str, Sequence[Any]] | None = None,
-    in_turn: bool = False,
+    one_at_a_time: bool = False,
     skip: bool = False,
     workers: Sequence[int] = DEFAULT_WORKERS,
     strategies: Sequence[str] = DEFAULT_STRATEGIES,
     seeds: int = DEFAULT_SEEDS,
-    multiples: Sequence[float] = DEFAULT_MULTIPLES,
+    lr_multipliers: Sequence[float] = DEFAULT_LR_MULTIPLIERS,
     tuning: int = 1,
     targets: Sequence[float] = DEFAULT_TARGETS,
     margin: float = DEFAULT_MARGIN,
-    journal: str | Path | None = None,
+    checkpoint: str | Path | None = None,
     **settings: Any,
 ) -> Networks:
     """Study what the settings of a network change: time, accuracy, confidence, learning speed, and averaging.
@@ -358,9 +320,9 @@ def networks(
     axes
         Values by axis, such as ``{"activation": ("relu", "tanh"), "hidden": ((75,), (128, 64))}``; by default the
         default plan. See :class:`manyhands.studies.networks.request.NetworksRequest`.
-    in_turn, skip, workers, strategies, seeds, multiples, tuning, targets, margin
+    one_at_a_time, skip, workers, strategies, seeds, lr_multipliers, tuning, targets, margin
         See :class:`manyhands.studies.networks.request.NetworksRequest`.
-    journal
+    checkpoint
         See :class:`NetworksStudy`.
 
     Returns
@@ -387,16 +349,16 @@ def networks(
     spec = RunSpec(epochs=DEFAULT_EPOCHS, validation="auto").changed(**settings)
     request = NetworksRequest(
         axes=axes or {},
-        in_turn=in_turn,
+        one_at_a_time=one_at_a_time,
         skip=skip,
         workers=tuple(workers),
         strategies=tuple(strategies),
         spec=spec,
         seeds=seeds,
-        multiples=tuple(multiples),
+        lr_multipliers=tuple(lr_multipliers),
         tuning=tuning,
         targets=tuple(targets),
         margin=margin,
     )
     dataset = data if isinstance(data, Dataset) else load(spec.request(data))
-    return NetworksStudy(dataset, request, journal).run()
+    return NetworksStudy(dataset, request, checkpoint).run()

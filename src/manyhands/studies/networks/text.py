@@ -104,7 +104,7 @@ def _notes(study: Networks, rows: Sequence[NetworkRow]) -> list[str]:
         if at_edge:
             notes.append(
                 f"For {at_edge} of the networks, the best rate is the lowest or highest tried; see "
-                f"{parameter('multiples')}."
+                f"{parameter('lr_multipliers')}."
             )
     notes.append(
         "confidence: mean probability of the predicted class; calibration error: mean difference between confidence "

@@ -7,11 +7,11 @@ from typing import Any
 
 from manyhands.studies.compare.results import Comparison
 
-SCHEMA = "manyhands.methods/1"
+SCHEMA = "manyhands.strategies/1"
 
 
 @dataclass
-class Methods(Comparison):
+class StrategiesComparison(Comparison):
     """What the study has come to: a comparison of accuracies. Its runs were not timed side by side.
 
     Attributes

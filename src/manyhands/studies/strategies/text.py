@@ -9,13 +9,13 @@ from manyhands.runtime.terminal import Group, paragraph, text_table
 from manyhands.strategies import parse_strategy
 from manyhands.studies.compare.results import SummaryRow
 from manyhands.studies.compare.text import with_interval
-from manyhands.studies.strategies.results import Methods
+from manyhands.studies.strategies.results import StrategiesComparison
 
 _HEADER = ("strategy", "n", "rate", "rounds", "KB sent", "samples", "accuracy %", "vs sequential", "verdict")
 
 
-def _cells(comparison: Methods, rows: Sequence[SummaryRow]) -> list[tuple[str, ...]]:
-    """Return the table's cells, a row for each method and number of workers."""
+def _cells(comparison: StrategiesComparison, rows: Sequence[SummaryRow]) -> list[tuple[str, ...]]:
+    """Return the table's cells, a row for each strategy and number of workers."""
     base = next(row for row in rows if row.strategy == "sequential")
     whole = _runs(comparison, base)[0]["examples"]
     return [_line(row, _runs(comparison, row)[0], whole) for row in rows]
@@ -36,13 +36,13 @@ def _line(row: SummaryRow, first: dict[str, Any], whole: int) -> tuple[str, ...]
     )
 
 
-def _runs(comparison: Methods, row: SummaryRow) -> list[dict[str, Any]]:
+def _runs(comparison: StrategiesComparison, row: SummaryRow) -> list[dict[str, Any]]:
     """Return a row's runs."""
     key = (row.strategy, row.workers)
     return [record for record in comparison.runs if (record["strategy"], record["workers"]) == key]
 
 
-def methods_text(comparison: Methods) -> str:
+def strategies_text(comparison: StrategiesComparison) -> str:
     """Return the table as text for the terminal."""
     rows = comparison.summary
     if not rows:
@@ -52,7 +52,7 @@ def methods_text(comparison: Methods) -> str:
     return "\n".join([table, "", *map(paragraph, _notes(comparison))])
 
 
-def methods_markdown(comparison: Methods) -> str:
+def strategies_markdown(comparison: StrategiesComparison) -> str:
     """Return the table as Markdown, for the documentation."""
     if not comparison.summary:
         return "No run was finished.\n"
@@ -62,7 +62,7 @@ def methods_markdown(comparison: Methods) -> str:
     return "\n".join([*table, "", *_notes(comparison), ""])
 
 
-def _notes(comparison: Methods) -> list[str]:
+def _notes(comparison: StrategiesComparison) -> list[str]:
     """Return what was measured, and how."""
     settings, data = comparison.settings, comparison.settings["data"]
     rates = ", ".join(f"{rate:g}" for rate in settings["rates"])

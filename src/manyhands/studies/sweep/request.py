@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 from manyhands.core.checks import real, whole
 from manyhands.core.errors import SettingsError
@@ -34,7 +35,7 @@ class SweepRequest:
         All other settings of a session; hidden layers, epochs, workers and team are replaced.
     s1, s2
         Weights of the impact factor, accuracy * s1 / (seconds * s2).
-    target
+    min_accuracy
         If given, the best is the fastest classifier of at least this accuracy, 0..1, instead of the one with the
         largest impact factor.
     team, workers
@@ -50,7 +51,7 @@ class SweepRequest:
     splits: int | None = None
     s1: float = 1.0
     s2: float = 1.0
-    target: float | None = None
+    min_accuracy: float | None = None
     team: str = "threads"
     workers: int | None = None
     retime: int | None = None
@@ -65,6 +66,15 @@ class Session:
     epochs: int
     seed: int
     split: int | None
+
+    @property
+    def key(self) -> dict[str, Any]:
+        """What it is, as its record and the checkpoint have it."""
+        return {"hidden": list(self.hidden), "epochs": self.epochs, "seed": self.seed, "split": self.split}
+
+    def __str__(self) -> str:
+        hidden = "-".join(map(str, self.hidden)) or "none"
+        return f"hidden {hidden}, {self.epochs} epochs, seed {self.seed}"
 
 
 def as_published(request: SweepRequest) -> SweepRequest:
@@ -89,8 +99,11 @@ def check(request: SweepRequest) -> None:
             raise SettingsError(
                 f"{name} weighs the impact factor: it must be a positive number from 1e-100 to 1e100, not {weight}"
             )
-    if request.target is not None and not 0 < real(parameter("target"), request.target) <= 1:
-        raise SettingsError(f"the target is an accuracy above 0 and up to 1, such as 0.93, not {request.target:g}")
+    least = request.min_accuracy
+    if least is not None and not 0 < real(parameter("min_accuracy"), least) <= 1:
+        raise SettingsError(
+            f"{parameter('min_accuracy')} is an accuracy above 0 and up to 1, such as 0.93, not {least:g}"
+        )
     if request.retime is not None and whole("the number of sessions to time again", request.retime) < 0:
         raise SettingsError(f"the number of sessions to time again must be 0 (all) or more, not {request.retime}")
 

@@ -5,11 +5,10 @@ from __future__ import annotations
 import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
-from manyhands.records.seal import write_record
 from manyhands.records.statistics import Estimate, estimate
+from manyhands.studies.base.study import Outcome
 
 SCHEMA = "manyhands.sweep/1"
 _ROUNDING = 1e-9
@@ -67,23 +66,16 @@ class SweepRow:
 
 
 @dataclass
-class Sweep:
+class Sweep(Outcome):
     """A finished, or interrupted, sweep.
 
     Attributes
     ----------
-    environment, settings
-        What was run on what.
     sessions
         One record per session, by its number; see the JSON schema in docs/guide.md.
-    interrupted
-        Whether sessions are missing.
     """
 
-    environment: dict[str, Any]
-    settings: dict[str, Any]
     sessions: dict[int, dict[str, Any]] = field(default_factory=dict)
-    interrupted: bool = False
 
     @property
     def runs(self) -> list[dict[str, Any]]:
@@ -160,23 +152,11 @@ class Sweep:
             }
         return {
             "schema": SCHEMA,
-            "environment": self.environment,
-            "settings": self.settings,
-            "interrupted": self.interrupted,
+            **self.head(),
             "sessions": self.runs,
             "table": [row.record() for row in self.table],
             "best": chosen,
         }
-
-    def save(self, path: str | Path) -> None:
-        """Write :meth:`record` as JSON with a checksum, whole or not at all.
-
-        Raises
-        ------
-        OutputError
-            If it cannot be written.
-        """
-        write_record(path, self.record())
 
 
 def impact_text(value: float) -> str:

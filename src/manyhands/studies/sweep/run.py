@@ -7,11 +7,10 @@ the paper looks at the test rows, as the paper did.
 
 from __future__ import annotations
 
-import contextlib
 import itertools
 import json
 import threading
-from collections.abc import Callable
+from collections.abc import Mapping
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any, Literal
@@ -28,11 +27,10 @@ from manyhands.data.dataset import Dataset
 from manyhands.data.resplit import resplit
 from manyhands.learners import make_learner
 from manyhands.records.environment import describe_environment
-from manyhands.records.fields import whole_number
 from manyhands.records.runs import SESSION, TIME, check_fields
-from manyhands.runtime.signals import uninterrupted
-from manyhands.studies.base.journal import Journal
+from manyhands.studies.base.ledger import Key, Record
 from manyhands.studies.base.pool import check_pool, map_unordered
+from manyhands.studies.base.study import Study, Task, TaskRunner, Tick
 from manyhands.studies.sweep.request import (
     DEFAULT_EPOCHS,
     DEFAULT_HIDDEN,
@@ -44,6 +42,7 @@ from manyhands.studies.sweep.request import (
     sessions_of,
 )
 from manyhands.studies.sweep.results import Sweep
+from manyhands.studies.sweep.text import sweep_text
 from manyhands.teams.agreement import CALL, Facts, as_facts, together
 from manyhands.teams.job import leads, on_rank_0
 from manyhands.teams.launch import prepare
@@ -53,12 +52,9 @@ from manyhands.training.resolve import resolve
 from manyhands.training.run import run
 from manyhands.training.spec import RunSpec
 
-SweepProgress = Callable[[int, int], None]
-"""Told how many sessions are done, and how many there are."""
 
-
-class SweepStudy:
-    """A sweep as it goes on: what is finished is in :attr:`outcome` at any time.
+class SweepStudy(Study[Sweep]):
+    """A sweep as it goes on; see `manyhands.studies.base.study.Study`.
 
     Parameters
     ----------
@@ -66,83 +62,70 @@ class SweepStudy:
         What to train on. Choices are made on its validation rows; if it has none, on its test rows.
     request
         What to sweep over.
-    journal
-        A file in which finished sessions are kept; what it has already is not done again.
-
-    Attributes
-    ----------
-    outcome : Sweep
-        Grows session by session.
+    checkpoint
+        A file in which finished sessions are kept; what it has already is not done again, whichever networks and
+        numbers of epochs are asked for.
 
     Raises
     ------
     SettingsError
-        If any session is not possible, or the journal is another study's; before the first one starts.
+        If any session is not possible, or the checkpoint is another study's; before the first one starts.
     """
 
-    def __init__(self, dataset: Dataset, request: SweepRequest, journal: str | Path | None = None) -> None:
+    kind = "sweep"
+    unit = "sessions"
+
+    def __init__(self, dataset: Dataset, request: SweepRequest, checkpoint: str | Path | None = None) -> None:
         self.workers = check_pool(request.team, request.workers)
         check(request)
         self.dataset, self.request = dataset, request
         self.sessions = list(sessions_of(request))
         for session in self.sessions[:: request.splits or request.runs]:
             self._plan(session, dataset)
-        self._leads = leads(request.team)
-        self._journal_path = journal if self._leads else None
-        if self._journal_path is not None:
-            with Journal(self._journal_path, self._identity()):
-                pass  # what is wrong with it is better known now
-        self.outcome = Sweep(describe_environment(), self._settings())
         self._controls: dict[int, Control] = {}
         self._lock = threading.Lock()
         self._stopped = False
+        super().__init__(Sweep(describe_environment(), self._settings()), checkpoint if leads(request.team) else None)
 
-    def run(self, progress: SweepProgress | None = None) -> Sweep:
-        """Carry out all sessions that the journal does not have.
+    @property
+    def size(self) -> int:
+        """Number of sessions."""
+        return len(self.sessions)
+
+    def perform(self, runner: TaskRunner) -> None:
+        """Do all sessions, side by side, and then time those again that are to be timed alone.
 
         In an MPI job all processes call this; rank 0's outcome is whole.
-
-        Raises
-        ------
-        KeyboardInterrupt
-            On Ctrl-C; :attr:`outcome` then holds the finished sessions.
         """
-        self.outcome.interrupted, self._stopped = True, False
-        with contextlib.ExitStack() as stack:
-            journal = None
-            if self._journal_path is not None:
-                journal = stack.enter_context(Journal(self._journal_path, self._identity()))
-                self._take_over(journal)
-            stack.enter_context(threadpool_limits(1))  # of all sessions: each would restore what another has set
+        self._stopped = False
+        with threadpool_limits(1):  # of all sessions: each would restore what another has set
             self._compile()
-            self._carry_out(journal, progress)
-            on_rank_0(self.request.team, lambda: self._retime(journal))
-        self.outcome.interrupted = False
-        return self.outcome
+            self._run_sessions(runner)
+            on_rank_0(self.request.team, lambda: self._retime(runner))
 
-    def _carry_out(self, journal: Journal | None, progress: SweepProgress | None) -> None:
+    def _run_sessions(self, runner: TaskRunner) -> None:
         """Do what is not done yet, the longest session first."""
-        done = self.outcome.sessions
-        missing = [session for session in self.sessions if session.number not in done]
+        tasks = [self._task(session) for session in self.sessions]
+        missing = [session for session in self.sessions if runner.find(tasks[session.number]) is None]
         missing.sort(key=lambda session: -self._cost(session))
         side_by_side = min(self.workers, len(missing))
+        if missing:
+            runner.show(tasks[missing[0].number])
 
         def deliver(number: int, text: str) -> None:
-            record = {**json.loads(text), "side_by_side": side_by_side}
-            with uninterrupted():
-                if journal is not None:
-                    journal.add({"session": number, **record})
-                done[number] = record
-            if progress is not None:
-                progress(len(done), len(self.sessions))
+            runner.add(tasks[number], {**json.loads(text), "side_by_side": side_by_side})
 
-        if progress is not None:
-            progress(len(done), len(self.sessions))
         numbers = [session.number for session in missing]
-        map_unordered(self.request.team, self.workers, numbers, self._work, deliver, self._stop)
+        map_unordered(self.request.team, self.workers, numbers, self._train, deliver, self._stop)
 
-    def _work(self, number: int) -> str:
-        """Carry out one session; return its record."""
+    def _task(self, session: Session) -> Task:
+        def collect(record: Record) -> None:
+            self.outcome.sessions[session.number] = record
+
+        return Task(session.key, str(session), lambda _tick: json.loads(self._train(session.number)), collect)
+
+    def _train(self, number: int) -> str:
+        """Do one session; return its record as text."""
         session = self.sessions[number]
         control = Control(np.zeros(1, np.int64), np.zeros(1, np.int64))
         with self._lock:
@@ -153,8 +136,7 @@ class SweepStudy:
         try:
             result = run(self._plan(session, scored), scored, controls=[control])
         except DivergedError as error:
-            hidden = "-".join(map(str, session.hidden)) or "none"
-            raise ManyhandsError(f"hidden {hidden}, {session.epochs} epochs, seed {session.seed}: {error}") from error
+            raise ManyhandsError(f"{session}: {error}") from error
         finally:
             with self._lock:
                 del self._controls[number]
@@ -162,10 +144,7 @@ class SweepStudy:
         if dataset.validation is not None:
             test = accuracy(result.model.learner.predict_proba(dataset.test), dataset.test.labels)
         record = {
-            "hidden": session.hidden,
-            "epochs": session.epochs,
-            "seed": session.seed,
-            "split": session.split,
+            **session.key,
             "accuracy": test,
             "validation_accuracy": None if dataset.validation is None else result.accuracy,
             "epochs_run": len(result.losses),
@@ -181,58 +160,36 @@ class SweepStudy:
             for control in self._controls.values():
                 control.stop[0] = 1
 
-    def _retime(self, journal: Journal | None) -> None:
+    def _retime(self, runner: TaskRunner) -> None:
         """Time sessions again, alone, where they were not."""
         if self.request.retime is None:
             return
         each = self.request.splits or self.request.runs
         wanted = min(self.request.retime or each, each)
         for session in self.sessions:
-            record = self.outcome.sessions[session.number]
-            if session.number % each >= wanted or record["side_by_side"] == 1 or record["retimed_s"] is not None:
-                continue
-            seconds = json.loads(self._work(session.number))["seconds"]["train"]
-            with uninterrupted():
-                if journal is not None:
-                    journal.add({"retimed": session.number, "train_s": seconds})
-                record["retimed_s"] = seconds
+            if session.number % each < wanted and self.outcome.sessions[session.number]["side_by_side"] > 1:
+                runner.run(self._retiming(session))
 
-    def _take_over(self, journal: Journal) -> None:
-        """Take over what earlier attempts have finished."""
-        done: dict[int, dict[str, Any]] = {}
-        retimed: dict[int, float] = {}
+    def _retiming(self, session: Session) -> Task:
+        """Return the task to time a session alone."""
 
-        def accept(entry: dict[str, Any]) -> None:
-            if "session" in entry:
-                record = dict(entry)
-                number = self._number(record.pop("session"))
-                self._check_session(self.sessions[number], record)
-                done[number] = record
-            else:
-                retimed[self._number(entry["retimed"])] = TIME(entry["train_s"], "train_s")
+        def work(_tick: Tick) -> Record:
+            return {"train_s": json.loads(self._train(session.number))["seconds"]["train"]}
 
-        journal.take_over(accept)
-        for number in retimed.keys() & done.keys():
-            done[number]["retimed_s"] = retimed[number]
-        self.outcome.sessions.update(done)
+        def collect(record: Record) -> None:
+            self.outcome.sessions[session.number]["retimed_s"] = record["train_s"]
 
-    def _number(self, value: Any) -> int:
-        """Return the number of a session; raise ValueError if there is none of that number."""
-        number: int = whole_number()(value, "session")
-        if number >= len(self.sessions):
-            raise ValueError(f"there is no session {number}")
-        return number
+        return Task({**session.key, "retimed": True}, f"{session}, timed again", work, collect, size=0)
 
-    def _check_session(self, session: Session, record: dict[str, Any]) -> None:
-        """Raise ValueError or KeyError unless a record is whole and this session's."""
-        place = {
-            "hidden": list(session.hidden),
-            **{name: getattr(session, name) for name in ("epochs", "seed", "split")},
-        }
-        check_fields(record, SESSION, same=place)
+    def check(self, key: Key, record: Mapping[str, Any]) -> None:
+        """Check a session, or its second time, that was read from a checkpoint."""
+        if key.get("retimed") is True:
+            TIME(record["train_s"], "train_s")
+            return
+        check_fields(record, SESSION, same={name: key[name] for name in ("hidden", "epochs", "seed", "split")})
         if (record["validation_accuracy"] is None) != (self.dataset.validation is None):
             raise ValueError("it was tried on other rows")
-        if record["epochs_run"] > session.epochs:
+        if record["epochs_run"] > key["epochs"]:
             raise ValueError("it has more epochs than were asked for")
         if record["retimed_s"] is not None:
             raise ValueError("times that were measured again have lines of their own")
@@ -277,8 +234,8 @@ class SweepStudy:
             "workers": self.workers,
             "team": request.team,
             "chosen_on": self.chosen_on,
-            "tradeoff": "impact" if request.target is None else "target",
-            "target": request.target,
+            "tradeoff": "impact" if request.min_accuracy is None else "target",
+            "target": request.min_accuracy,
         }
 
     @property
@@ -288,21 +245,21 @@ class SweepStudy:
 
     def facts(self) -> Facts:
         """Return what all processes of a job must have in common; see `manyhands.teams.agreement`."""
-        identity = self._identity()
+        identity = self.identity()
         data = identity.pop("data")
-        return Facts(as_facts({CALL: identity.pop("kind"), **identity}), as_facts(data))
+        asked = {name: self.outcome.settings[name] for name in ("hidden", "epochs", "runs", "seed", "splits")}
+        return Facts(as_facts({CALL: self.kind, "version": __version__, **identity, **asked}), as_facts(data))
 
-    def _identity(self) -> dict[str, Any]:
-        """Return what makes sessions interchangeable: all that their results depend on."""
-        names = ("network", "batch", "hidden", "epochs", "runs", "splits", "chosen_on")
-        settings = self._settings()
-        return {
-            "kind": "sweep",
-            "version": __version__,
-            **self.request.spec.to_json(),
-            **{name: settings[name] for name in names},
-            "data": self.dataset.identity,
-        }
+    def identity(self) -> dict[str, Any]:
+        """Return what makes sessions interchangeable, beyond their keys: all that their results depend on."""
+        others = ("strategy", "workers", "team", "epochs", "seed", "train_size", "scale", "binarize", "validation")
+        spec = {name: value for name, value in self.request.spec.to_json().items() if name not in others}
+        shared = {name: self.outcome.settings[name] for name in ("learner", "network", "batch", "chosen_on")}
+        return {**spec, **shared, "hang_timeout": None, "data": self.dataset.identity}
+
+    def text(self) -> str:
+        """Return what is finished as a table."""
+        return sweep_text(self.outcome)
 
 
 def load_for_sweep(request: DataRequest, *, published: bool = False) -> Dataset:
@@ -329,11 +286,11 @@ def sweep(
     epochs: tuple[int, ...] = DEFAULT_EPOCHS,
     runs: int = DEFAULT_RUNS,
     published: bool = False,
-    journal: str | Path | None = None,
+    checkpoint: str | Path | None = None,
     splits: int | None = None,
     s1: float = 1.0,
     s2: float = 1.0,
-    target: float | None = None,
+    min_accuracy: float | None = None,
     workers: int | None = None,
     team: str = "threads",
     retime: int | None = None,
@@ -349,9 +306,9 @@ def sweep(
         Networks: widths of hidden layers, or one number for one layer.
     published
         Whether to do it as Todorov et al. 2021: MLPClassifiers on raw pixels, chosen on the test rows.
-    journal
+    checkpoint
         See :class:`SweepStudy`.
-    epochs, runs, splits, s1, s2, target, workers, team, retime
+    epochs, runs, splits, s1, s2, min_accuracy, workers, team, retime
         See :class:`SweepRequest`.
 
     Returns
@@ -377,7 +334,7 @@ def sweep(
             splits=splits,
             s1=s1,
             s2=s2,
-            target=target,
+            min_accuracy=min_accuracy,
             team=team,
             workers=workers,
             retime=retime,
@@ -392,6 +349,6 @@ def sweep(
                 )
         else:
             dataset = load_for_sweep(chosen.request(data), published=published)
-        study = SweepStudy(dataset, request, journal)
+        study = SweepStudy(dataset, request, checkpoint)
         step.bring(study.facts)
     return study.run()

@@ -1,0 +1,125 @@
+"""Replications as text for a terminal, our tables beside the published ones."""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Sequence
+from typing import Any
+
+from manyhands.records.todorov2021 import WHAT_DIFFERS, PublishedRow, processes_table, published_table
+from manyhands.runtime.terminal import Group, paragraph, text_table
+from manyhands.studies.compare.results import Comparison
+from manyhands.studies.compare.text import comparison_table
+from manyhands.studies.replications.results import Repetition, Replication
+from manyhands.studies.sweep.text import sweep_text
+
+_THEIR_ROWS, _THEIR_HIDDEN, _THEIR_EPOCHS = 6000, (75,), 75
+_THEIR_STRATEGY, _OUR_STRATEGY = "one-shot", "periodic:1epoch"
+
+
+def replication_text(found: Replication) -> str:
+    """Return all tables of what is finished."""
+    blocks = []
+    if found.sweep is not None:
+        blocks.append("Table I: hidden sizes and epochs\n" + sweep_text(found.sweep))
+    if found.repetition is not None:
+        blocks.append(tables_text(found.repetition))
+    elif found.comparison is not None and found.name == "exemplar":
+        blocks += _published_tables(found.comparison)
+    if found.comparison is not None and found.comparison.runs and found.comparison.settings["splits"] is not None:
+        blocks.append(accuracies_text(found.comparison))
+    if found.comparison is not None:
+        blocks.append(comparison_table(found.comparison))
+    return "\n\n".join(blocks) or "No run was finished."
+
+
+def _published_tables(comparison: Comparison) -> list[str]:
+    """Return Tables II and III of the comparison: their strategy, and the one that keeps the accuracy."""
+    tables = []
+    for strategy in (_THEIR_STRATEGY, _OUR_STRATEGY):
+        runs = [record for record in comparison.runs if record["strategy"] == strategy]
+        for number, title in ((2, "Table II: without communication"), (3, "Table III: with communication")):
+            if runs:
+                here = processes_table(runs, number)
+                cores = comparison.environment["cores"]
+                tables.append(table_text(f"{title}, {strategy}", here, published_table(number), cores))
+    notes = ["Published: raw pixels, one mean at the end, a six-core Intel i7-9750H."]
+    notes += other_than_published(comparison.settings)
+    return [*tables, "\n".join(map(paragraph, notes))] if tables else []
+
+
+def accuracies_text(comparison: Comparison) -> str:
+    """Return the accuracy on each random split, as the master of Alowaisheq & Dhami reports it."""
+    groups: dict[tuple[str, int], list[str]] = {}
+    for record in comparison.runs:
+        groups.setdefault((record["strategy"], record["workers"]), []).append(f"{100 * record['accuracy']:.2f}")
+    splits = max(map(len, groups.values()))
+    rows = [
+        (strategy, str(workers), *scores, *[""] * (splits - len(scores)))
+        for (strategy, workers), scores in groups.items()
+    ]
+    table = text_table(["strategy", "n"], [Group([str(number + 1)]) for number in range(splits)], rows)
+    return f"accuracy on each random split, %\n{table}"
+
+
+def tables_text(repetition: Repetition) -> str:
+    """Return Tables II and III, ours beside the published ones, and what differs, as text that fits the terminal."""
+    if not repetition.runs:
+        return "No run was finished."
+    cores = repetition.environment["cores"]
+    blocks = [
+        table_text("Table II: without communication", repetition.table(2), published_table(2), cores),
+        table_text("Table III: with communication", repetition.table(3), published_table(3), cores),
+    ]
+    return "\n\n".join([*blocks, "\n".join(map(paragraph, [*_notes(repetition), WHAT_DIFFERS]))])
+
+
+def _notes(repetition: Repetition) -> list[str]:
+    """Explain the tables, and what must not be read into them."""
+    read = statistics.median(record["seconds"]["read"] for record in repetition.runs)
+    seeds = len({record["seed"] for record in repetition.runs})
+    notes = [
+        f"Reading the CSV files ({read:.3f} s, rank 0) is in neither table. Published times: a six-core Intel "
+        "i7-9750H; scattering took about 11 s there."
+    ]
+    notes += other_than_published(repetition.settings)
+    if seeds > 1:
+        notes.append(f"Medians of times and means of accuracies over {seeds} seeds.")
+    if any(record["workers"] > repetition.environment["cores"] for record in repetition.runs):
+        notes.append(f"* more processes than the {repetition.environment['cores']} usable cores.")
+    if repetition.resumed:
+        notes.append("Resumed from a checkpoint: times come from more than one session.")
+    if repetition.interrupted:
+        notes.append("Interrupted: only finished runs are counted.")
+    return notes
+
+
+def other_than_published(settings: dict[str, Any]) -> list[str]:
+    """Return a warning if data, network or epochs are others than those of the published Tables II and III."""
+    here = (settings["data"]["name"], settings["data"]["train_rows"], tuple(settings["network"]["hidden"]))
+    if here == ("mnist", _THEIR_ROWS, _THEIR_HIDDEN) and settings["epochs"] == _THEIR_EPOCHS:
+        return []
+    return [
+        "The published numbers are for MNIST's first 6,000 images, 784-75-10, at most 75 epochs: compare only if "
+        "that is what was run here."
+    ]
+
+
+def table_text(title: str, here: Sequence[PublishedRow], published: Sequence[PublishedRow], cores: int) -> str:
+    """Return one table, ours at the left, as text."""
+    theirs = {row.processes: _cells(row, 2) for row in published}
+    heads = ("time s", "accuracy %", "impact")
+    rows = [
+        (
+            f"{row.processes}{'*' if row.processes > cores else ''}",
+            *_cells(row, 3),
+            *theirs.get(row.processes, ("", "", "")),
+        )
+        for row in here
+    ]
+    groups = [Group(heads, "here"), Group(heads, "published (MIPRO 2021)")]
+    return f"{title}\n{text_table(['processes'], groups, rows)}"
+
+
+def _cells(row: PublishedRow, decimals: int) -> tuple[str, str, str]:
+    return f"{row.time_s:.{decimals}f}", f"{row.accuracy_pct:.2f}", f"{row.impact:.2f}"
