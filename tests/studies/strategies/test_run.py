@@ -364,7 +364,7 @@ class TestRefused:
             ({"workers": ()}, "at least one number of workers from 1 on"),
             ({"workers": (0,)}, "at least one number of workers from 1 on"),
             ({"rates": ()}, "and one learning rate"),
-            ({"rates": (-1.0,)}, "learning rate must be a number above 0"),
+            ({"rates": (-1.0,)}, "learning_rate must be a number above 0"),
             ({"schedule": "sine"}, "unknown schedule 'sine'"),
             ({"batch": 1199}, "between 1 and the 1198 training rows"),
             ({"epochs": 0}, "number of epochs"),
