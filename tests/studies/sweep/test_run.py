@@ -375,7 +375,7 @@ class TestRefused:
             ({"hidden": (4, -1)}, "hidden"),
             ({"epochs": (3, 0)}, "epoch"),
             ({"workers": 0}, "at least 1, not 0"),
-            ({"s1": 0.0}, "--s1 weighs the impact factor: it must be a positive number.*, not 0"),
+            ({"s1": 0.0}, "s1 weighs the impact factor: it must be a positive number.*, not 0"),
             ({"s1": -1.0}, "positive number.*, not -1"),
             ({"s2": float("nan")}, "--s2 .* positive number.*, not nan"),
             ({"s2": float("inf")}, "positive number.*, not inf"),
