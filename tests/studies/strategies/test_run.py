@@ -367,7 +367,7 @@ class TestRefused:
             ({"rates": (-1.0,)}, "learning_rate must be a number above 0"),
             ({"schedule": "sine"}, "unknown schedule 'sine'"),
             ({"batch": 1199}, "between 1 and the 1198 training rows"),
-            ({"epochs": 0}, "number of epochs"),
+            ({"epochs": 0}, "epochs must be"),
             ({"seeds": 0}, "at least one seed"),
             ({"tuning": 0}, "at least one seed"),
             ({"seed": -1}, "seed must be at least 0"),

@@ -377,7 +377,7 @@ class TestRefused:
             ({"workers": 0}, "at least 1, not 0"),
             ({"s1": 0.0}, "s1 weighs the impact factor: it must be a positive number.*, not 0"),
             ({"s1": -1.0}, "positive number.*, not -1"),
-            ({"s2": float("nan")}, "--s2 .* positive number.*, not nan"),
+            ({"s2": float("nan")}, "s2 .* positive number.*, not nan"),
             ({"s2": float("inf")}, "positive number.*, not inf"),
             ({"target": 93.0}, r"up to 1, such as 0\.93, not 93"),
             ({"target": 0.0}, "above 0"),
