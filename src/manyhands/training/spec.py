@@ -231,7 +231,7 @@ class RunSpec:
         return Parsed(
             strategy,
             given("schedule", parse_schedule, "factors"),
-            given("stop", parse_stop, "watch"),
+            given("stop", parse_stop, "for_worker"),
             given("partition", parse_partition, "divide"),
         )
 
