@@ -156,7 +156,7 @@ class TestDefaults:
         assert (options.workers, options.seeds, options.data, options.json) == ((1, 2, 4, 6), None, "auto", None)
         assert (DEFAULT_SEEDS, PublishedRequest(DataRequest()).seeds) == (5, 1)
         assert (options.splits, options.margin, options.scaled) == (None, None, False)
-        assert (options.convergence, options.target, options.log, options.tensorboard) == (False, None, None, None)
+        assert (options.target, options.log, options.tensorboard) == (None, None, None)
         assert options.report is None
 
     def test_four_strategies_and_a_batch_of_200(self, done):

@@ -90,7 +90,10 @@ class TestExemplar:
     def test_as_published(self, tmp_path, capsys):
         pytest.importorskip("mpi4py")
         path, folder = tmp_path / "f.json", tmp_path / "report"
-        words = "study exemplar --data digits --train-size 1436 --as-published --hidden 4,6 --epochs 2,3 --runs 2 --workers 1,2"
+        words = (
+            "study exemplar --data digits --train-size 1436 --as-published --hidden 4,6 --epochs 2,3 --runs 2 "
+            "--workers 1,2"
+        )
         assert call(*words.split(), "--json", path, "--report", folder) == 0
         printed = capsys.readouterr()
         for title in ("Table I: ", "Table II: without communication", "Table III: with communication"):

@@ -116,7 +116,7 @@ class TestStrategies:
         ("strategy", "words"),
         [
             ("one-shot:merge=ensemble", "wider network"),
-            ("one-shot:merge=soup", "looks at validation rows"),
+            ("one-shot:merge=soup", "evaluates on validation rows"),
             ("sequential", "one worker, not 2"),
             ("no-such", "no-such"),
             ("gradient@5epochs then periodic:1epoch", "take 5 epochs of 5"),

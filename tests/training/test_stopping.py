@@ -715,7 +715,7 @@ def test_validation_rows_are_set_aside_unasked(split):
 
 
 def test_without_validation_rows_it_is_refused(digits):
-    with pytest.raises(SettingsError, match=r"stop accuracy:98\.2% looks at validation rows.*--validation auto"):
+    with pytest.raises(SettingsError, match=r"stop accuracy:98\.2% evaluates on validation rows.*validation='auto'"):
         resolve(RunSpec(strategy="gradient", workers=2, stop="accuracy:98.2%"), digits)
     assert resolve(RunSpec(strategy="gradient", workers=2, stop="loss"), digits).stop == LossStop()
 

@@ -220,13 +220,13 @@ class TestRefused:
             ({"team": "mpi"}, {}, "its sweep runs on threads"),
             ({}, {"workers": (1, 201)}, "201 workers cannot share"),
             ({}, {"strategies": ("telepathy",)}, "unknown strategy"),
-            ({}, {"seeds": 0}, "--seeds must be at least 1"),
+            ({}, {"seeds": 0}, "seeds must be at least 1"),
             ({}, {"margin": float("nan")}, "margin"),
             ({"hidden": ()}, {}, "at least one network"),
             ({"hidden": ((0,),)}, {}, "hidden"),
             ({"epochs": (0,)}, {}, "epochs must be at least 1"),
             ({"min_accuracy": float("nan")}, {}, "min_accuracy"),
-            ({"s1": 0.0}, {}, "--s1"),
+            ({"s1": 0.0}, {}, "s1 weighs"),
         ):
             with pytest.raises(ManyhandsError, match=words):
                 exemplar(grid=grid, **comparison)
