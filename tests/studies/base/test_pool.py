@@ -13,7 +13,7 @@ import pytest
 
 from manyhands.core.errors import OutputError, SettingsError
 from manyhands.studies.base.pool import check_pool, map_unordered
-from manyhands.teams import mpi_environment
+from manyhands.teams import job, mpi_environment
 from manyhands.teams.job import on_rank_0
 
 LIMIT = 15.0
@@ -193,7 +193,7 @@ class TestThreads:
     def test_ctrl_c_stops_the_tasks_and_ends_at_once(self):
         program = (
             "import signal, threading, time\n"
-            "from manyhands.studies.base.pool import spread\n"
+            "from manyhands.studies.base.pool import map_unordered\n"
             "signal.signal(signal.SIGINT, signal.default_int_handler)\n"
             "stop = threading.Event()\n"
             "def work(task):\n"
@@ -201,7 +201,7 @@ class TestThreads:
             "    stop.wait(60)\n"
             "    return ''\n"
             "try:\n"
-            "    spread('threads', 2, range(9), work, lambda *result: None, stop.set)\n"
+            "    map_unordered('threads', 2, range(9), work, lambda *result: None, stop.set)\n"
             "except KeyboardInterrupt:\n"
             "    print('interrupted', stop.is_set(), threading.active_count(), flush=True)\n"
         )
@@ -221,7 +221,8 @@ class TestThreads:
 class TestCheck:
     @pytest.fixture(autouse=True)
     def outside_of_any_job(self, monkeypatch):
-        monkeypatch.setattr(mpi_environment, "announced", lambda: None)
+        for module in (job, mpi_environment):
+            monkeypatch.setattr(module, "announced", lambda: None)
 
     def test_one_worker_unless_told_otherwise(self):
         assert check_pool("threads", None) == 1
