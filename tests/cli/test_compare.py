@@ -293,8 +293,8 @@ class TestStatistics:
         assert row["scaled_speedup"] == pytest.approx(2 * row["speedup"])
         assert (row["verdict"], record["laws"][0]["amdahl"]) == (None, None)
         assert record["settings"]["scaled"] is True
-        assert "n workers trained on n times the rows" in out
-        assert "Gustafson: " in out
+        assert "n workers trained on n times the samples" in out
+        assert "Gustafson" in out
 
     def test_target_implies_measuring_and_has_its_block(self, tmp_path):
         out, record = self.saved(tmp_path, "--seeds", "1", "--target", "0.01")

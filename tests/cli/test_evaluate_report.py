@@ -48,7 +48,7 @@ class TestPrinted:
         printed = capsys.readouterr()
         assert printed.err == ""
         assert re.search(r"^accuracy  \d\d\.\d\d % of 360 test samples\ncertainty ", printed.out, re.MULTILINE)
-        assert re.search(r"^class  precision %  recall %   F1 %  rows$", printed.out, re.MULTILINE)
+        assert re.search(r"^class  precision %  recall %   F1 %  samples$", printed.out, re.MULTILINE)
         assert re.search(r"^ +0 +1 +2 +3 +4 +5 +6 +7 +8 +9$", printed.out, re.MULTILINE)
         assert printed.out.endswith(f"\nreport    {tmp_path / 'r' / 'report.html'}\n")
         assert max(map(len, printed.out.splitlines()[1:-1])) <= 80

@@ -62,11 +62,11 @@ class TestOutput:
         plan = "all values with all others (activation, hidden); 20 runs of 3 epochs: 1, 2 workers, 3 seeds"
         assert plan in " ".join(out.split())
         assert re.search(r"^one worker +rate +s +\(95 %\) +dence % +error % +85/90/92 %$", out, re.MULTILINE)
-        assert re.search(r"^periodic:1epoch +n = 2$", out, re.MULTILINE)
+        assert re.search(r"^periodic:1epoch vs one worker\n +n = 2$", out, re.MULTILINE)
         text = " ".join(out.split())
         assert "Which networks are good, and which keep their accuracy when several workers train them?" in text
         assert "is the best on the validation rows with one worker" in text
-        assert "Test rows choose nothing." in text
+        assert "Nothing is chosen on test samples." in text
         beside = {path.name for path in (folder / "report").iterdir()}
         assert {"report.html", "results.json", "runs.csv", "networks.csv", "tried.csv", "curves.csv"} <= beside
         assert {"networks_all.png", "networks_all.svg", "learning_all.png", "networks_confidence.png"} <= beside

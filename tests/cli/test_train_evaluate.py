@@ -227,7 +227,7 @@ class TestConvergence:
         reached = [point["train_s"] for point in report["curve"] if point["accuracy"] >= target]
         assert bool(reached) == (target < 1)
         assert (report["target"], report["target_s"]) == (target, reached[0] if reached else None)
-        when = f"after {reached[0]:.3f} s of training" if reached else "never reached"
+        when = f"reached after {reached[0]:.3f} s of training" if reached else "never reached"
         assert f"\ntarget    {100 * target:g} %: {when}\n" in out
 
     @pytest.mark.parametrize("target", ["0", "1.5", "93", "-1", "nan", "inf", "high"])
@@ -239,10 +239,12 @@ class TestConvergence:
         assert f"'{target}' is not an accuracy above 0 and up to 1" in message
         assert ("write 0.93 for 93 %" in message) == (target == "93")
 
-    def test_logs_of_a_run(self, tmp_path, capsys):
-        assert call(*self.WORDS, "--epochs", 2, "--log", tmp_path / "log", "--tensorboard", tmp_path / "board") == 0
+    @pytest.mark.parametrize(("more", "events"), [([], ["epoch"]), (["--log-rounds"], ["round", "epoch"])])
+    def test_logs_of_a_run(self, tmp_path, capsys, more, events):
+        files = ["--log", tmp_path / "log", "--tensorboard", tmp_path / "board"]
+        assert call(*self.WORDS, "--epochs", 2, *files, *more) == 0
         lines = [json.loads(line) for line in (tmp_path / "log").read_text().splitlines()]
-        assert [line["event"] for line in lines] == ["begin", *["round", "epoch"] * 2, "end"]
+        assert [line["event"] for line in lines] == ["begin", *events * 2, "end"]
         assert percent(capsys.readouterr().out)[0] == f"{100 * lines[-1]['accuracy']:.2f}"
         assert [path.name for path in (tmp_path / "board").iterdir()] == ["000-periodic-1epoch-n2-seed0"]
 
@@ -306,7 +308,9 @@ class TestAgainst:
         }
         assert record["accuracy"] - record["against"]["accuracy"] == pytest.approx((first - second) / 360)
         out = capsys.readouterr().out
-        assert f"only the first is right on {first} rows, only the second on {second}\n" in out
+        assert f"only the first model is right on {first} samples, only the second on {second} " in " ".join(
+            out.split()
+        )
         assert f"McNemar p = {p_value:.3g}: the two models {'differ' if p_value < 0.05 else 'may be'}" in out
 
     def test_the_order_of_the_two_changes_only_the_sides(self, models, tmp_path, capsys):
@@ -322,7 +326,7 @@ class TestAgainst:
     def test_a_model_is_as_good_as_itself(self, models, capsys):
         assert call("evaluate", models / "weak", "--against", models / "weak", "--data", "digits") == 0
         out = capsys.readouterr().out
-        assert "only the first is right on 0 rows, only the second on 0\n" in out
+        assert "only the first model is right on 0 samples, only the second on 0 " in " ".join(out.split())
         assert "McNemar p = 1: the two models may be equally good" in out
 
     def test_without_it_the_file_says_so(self, models, tmp_path, capsys):

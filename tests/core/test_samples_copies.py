@@ -121,7 +121,7 @@ class Taped:
             self._tape.append(thing)
         return thing if self.rank == 0 else self._tape.pop(0)
 
-    def tell(self, text):
+    def broadcast_text(self, text):
         return self._pass_on(text)
 
     def broadcast_(self, array, root):

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from manyhands.core.errors import SettingsError
+from manyhands.core.events import EpochEnded
 from manyhands.core.samples import Control
 from manyhands.core.strategy import RoundContext
 from manyhands.learners.mlp.learner import MLP
@@ -12,7 +13,6 @@ from manyhands.strategies import parse_strategy
 from manyhands.teams.launch import launch
 from manyhands.training import run as running
 from manyhands.training.clock import PhaseClock
-from manyhands.training.events import EpochEnded
 from manyhands.training.plan import make_plan
 from manyhands.training.run import network_settings, run
 
@@ -130,11 +130,11 @@ def test_the_centre_ends_in_everyone(blobs, learners, workers):
 def test_before_the_end_easgd_workers_are_not_alike(blobs, learners):
     apart = []
 
-    def listener(event):
+    def callback(event):
         if isinstance(event, EpochEnded) and event.rank == 1 and event.epoch < 6:
             apart.append(np.abs(learners[1].parameters - learners[0].parameters).max())
 
-    run(make_plan(blobs, strategy="easgd:1epoch", workers=2, epochs=6, **SMALL), blobs, listeners=[listener])
+    run(make_plan(blobs, strategy="easgd:1epoch", workers=2, epochs=6, **SMALL), blobs, callbacks=[callback])
     assert len(apart) == 5
     assert min(apart) > 0
 
@@ -172,12 +172,12 @@ def test_hogwild_is_one_vector_and_then_everyones_own():
 def test_a_hogwild_run_trains_one_vector(blobs, learners, workers):
     addresses = {rank: set() for rank in range(workers)}
 
-    def listener(event):
+    def callback(event):
         if isinstance(event, EpochEnded) and event.epoch < 6:
             addresses[event.rank].add(learners[event.rank].parameters.ctypes.data)
 
     plan = make_plan(blobs, strategy="hogwild", workers=workers, epochs=6, **SMALL)
-    result = run(plan, blobs, listeners=[listener])
+    result = run(plan, blobs, callbacks=[callback])
     assert len(set.union(*addresses.values())) == 1
     assert len({learner.parameters.ctypes.data for learner in learners.values()}) == workers
     assert {learner.parameters.tobytes() for learner in learners.values()} == {

@@ -15,6 +15,7 @@ from manyhands.strategies import parse_strategy
 from manyhands.training import run as running
 from manyhands.training.plan import make_plan
 from manyhands.training.run import network_settings, run
+from manyhands.training.stopping import Stop
 
 # 103 rows in batches of 25 are 5 steps an epoch.
 SMALL = {"settings": network_settings(hidden=(12,), learning_rate=0.01), "batch": 25, "seed": 3}
@@ -246,29 +247,24 @@ def test_a_run_that_stops_early_ends_in_the_stage_it_is_in(blobs, learners):
         plan = make_plan(
             blobs, strategy=strategy, workers=3, epochs=40, stop="loss:1e9,patience=1", settings=settings, batch=25
         )
-        result = run(plan, blobs, listeners=[lambda event: None])
+        result = run(plan, blobs)
         assert len(result.losses) < 20
         assert {learner.parameters.tobytes() for learner in learners.values()} == {bits(result)}
 
 
-class Talkative:
+class Talkative(Stop):
     """A stopping rule that never stops, and sums vectors as long as the parameters over the workers."""
 
     name = "talkative"
-    validates = False
 
-    def watch(self, parameters):
-        return TalkativeWatcher()
-
-
-class TalkativeWatcher:
     def __init__(self):
         # All are kept: should anyone take them for parameters, then at least for memory that is still there.
         self.brought = []
 
-    def ended(self, epoch):
-        self.brought.append(np.full_like(epoch.learner.parameters, epoch.team.rank))
-        epoch.team.sum_(self.brought[-1])
+    def after_epoch(self, run, epoch):
+        mine = np.full_like(run.learner.parameters, run.team.rank)
+        self.brought.append(mine)
+        run.team.sum_(mine)
         return False
 
 

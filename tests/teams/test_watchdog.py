@@ -13,13 +13,14 @@ import numpy as np
 import pytest
 
 import manyhands
+from manyhands.core.callbacks import EventFunction
 from manyhands.core.errors import SettingsError
+from manyhands.core.events import RoundHeld
 from manyhands.core.samples import Control
 from manyhands.data.dataset import Examples, make_dataset
 from manyhands.teams import mpi_environment
 from manyhands.teams import mpi_world as worlds
 from manyhands.teams.watchdog import Pace, Watch, chosen_patience
-from manyhands.training.events import RoundHeld
 
 WORKERS = 3
 PATIENCE = 2.0
@@ -59,21 +60,26 @@ def blobs():
     return make_dataset("blobs", Examples(rows, labels), Examples(rows[:30], labels[:30]))
 
 
-def train(listener, epochs):
+def train(function, epochs):
     return manyhands.train(
-        blobs(), team="mpi", strategy="periodic:1epoch", epochs=epochs, hidden=(8,), listeners=[listener]
+        blobs(),
+        team="mpi",
+        strategy="periodic:1epoch",
+        epochs=epochs,
+        hidden=(8,),
+        callbacks=[EventFunction(function, "round")],
     )
 
 
 def come_to_harm(folder, victim, fault):
     """Train; in the middle of it, something happens to one of the workers."""
 
-    def listener(event):
+    def callback(event):
         if isinstance(event, RoundHeld) and event.rank == victim and event.number == HELD:
             note(folder, "harm", victim)
             FAULTS[fault]()
 
-    train(listener, 10_000_000)
+    train(callback, 10_000_000)
 
 
 def leave(folder, victim, _fault):

@@ -8,13 +8,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from manyhands.core.callbacks import EventFunction
 from manyhands.core.errors import SettingsError
+from manyhands.core.events import RoundHeld
 from manyhands.data.sampler import check_batch
 from manyhands.learners.mlp.settings import MLPSettings
 from manyhands.studies.compare.results import run_record
 from manyhands.studies.compare.run import compare
 from manyhands.training.auto import Asked, choose
-from manyhands.training.events import RoundHeld
 from manyhands.training.plan import Plan, make_plan
 from manyhands.training.run import network_settings, train
 from manyhands.training.schedules import RateSchedule, parse_schedule
@@ -303,7 +304,9 @@ def test_with_the_team_mpi(trained):
     """A job of processes is told what was chosen, and comes to the same as threads."""
     pytest.importorskip("mpi4py")
     held = []
-    result = train("digits", strategy="auto", workers=3, team="mpi", listeners=[held.append], **DIGITS)
+    result = train(
+        "digits", strategy="auto", workers=3, team="mpi", callbacks=[EventFunction(held.append, "round")], **DIGITS
+    )
     assert (result.accuracy, result.losses) == (trained[3].accuracy, trained[3].losses)
     np.testing.assert_array_equal(result.model.learner.parameters, trained[3].model.learner.parameters)
     assert result.plan == replace(trained[3].plan, team="mpi")

@@ -10,14 +10,15 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from manyhands.core.callbacks import EventFunction
 from manyhands.core.errors import ManyhandsError
+from manyhands.core.events import RoundHeld
 from manyhands.core.learner import RunOutcome
 from manyhands.learners import LEARNERS as LEARNER_MAKERS
 from manyhands.learners import make_learner
 from manyhands.learners.mlp.learner import MLP
 from manyhands.strategies import STRATEGIES as MAKERS
 from manyhands.strategies import parse_strategy
-from manyhands.training.events import RoundHeld
 from manyhands.training.plan import make_plan
 from manyhands.training.run import Runner, network_settings, run
 
@@ -250,18 +251,18 @@ def test_a_global_batch_smaller_than_the_team_leaves_workers_idle_but_correct(ru
 
 @pytest.mark.parametrize(("strategy", "team", "workers", "learner"), THREADS)
 def test_rounds_in_the_kernel_give_the_bits_of_rounds_in_python(blobs, strategy, team, workers, learner, monkeypatch):
-    # Listeners are called between rounds, so nothing is fused then; 250 rows at once make calls of two epochs.
-    # (The team mpi, whose listeners live in its processes, never fuses: compiled code sends no messages.)
+    # A callback that asks for steps is called between rounds, so nothing is fused then; 250 rows at once make calls of
+    # two epochs. (The team mpi never fuses: compiled code sends no messages.)
     monkeypatch.setattr("manyhands.training.loop._ROWS_AT_ONCE", 250)
     settings = network_settings(**LEARNERS[learner])
     plan = make_plan(
         blobs, strategy=strategy, team=team, workers=workers, settings=settings, batch=BATCH, epochs=5, seed=3
     )
-    fused, listened = run(plan, blobs), run(plan, blobs, listeners=[lambda event: None])
-    assert (fused.rounds, fused.steps, fused.examples) == (listened.rounds, listened.steps, listened.examples)
-    assert fused.bytes_sent == listened.bytes_sent
-    assert bits(fused) == bits(listened)
-    assert fused.losses == listened.losses
+    fused, other = run(plan, blobs), run(plan, blobs, callbacks=[EventFunction(lambda event: None, "step")])
+    assert (fused.rounds, fused.steps, fused.examples) == (other.rounds, other.steps, other.examples)
+    assert fused.bytes_sent == other.bytes_sent
+    assert bits(fused) == bits(other)
+    assert fused.losses == other.losses
 
 
 def test_every_strategy_is_in_the_table():
@@ -297,10 +298,10 @@ def made(foreign, monkeypatch):
     return found
 
 
-def train_foreign(blobs, kind, strategy, workers=1, listeners=(), epochs=EPOCHS, start=None, **network):
+def train_foreign(blobs, kind, strategy, workers=1, callbacks=(), epochs=EPOCHS, start=None, **network):
     settings = network_settings(learning_rate=0.1, **network)
     how = {"settings": settings, "learner": kind, "batch": BATCH, "epochs": epochs, "seed": 3}
-    return run(make_plan(blobs, strategy=strategy, workers=workers, **how), blobs, listeners=listeners, start=start)
+    return run(make_plan(blobs, strategy=strategy, workers=workers, **how), blobs, callbacks=callbacks, start=start)
 
 
 @pytest.mark.parametrize(
@@ -317,7 +318,7 @@ def test_learners_that_are_not_the_mlp_keep_the_contract(blobs, made, kind, stra
         assert len({state[name].tobytes() for state in states}) == 1
     assert bits(result) == states[0]["parameters"].tobytes()
     told = []
-    again = train_foreign(blobs, kind, strategy, workers, [told.append])
+    again = train_foreign(blobs, kind, strategy, workers, [EventFunction(told.append, "round")])
     assert bits(again) == bits(result)
     assert again.losses == result.losses
     assert made[0].buffers.tobytes() == states[0]["buffers"].tobytes()

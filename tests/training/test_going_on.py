@@ -1,20 +1,22 @@
-"""Runs that go on where others have ended, and what a stopping rule is told."""
+"""Runs that go on where others have ended, and what a stopping rule sees."""
 
 from dataclasses import dataclass, field, replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
+from manyhands.core.callbacks import EpochSummary
 from manyhands.core.errors import SettingsError
 from manyhands.core.samples import Control
 from manyhands.data.sampler import BatchSampler
 from manyhands.learners.mlp.settings import MLPSettings
 from manyhands.teams.launch import launch
 from manyhands.training.clock import PhaseClock
-from manyhands.training.loop import weights_of
 from manyhands.training.plan import Plan, make_plan
 from manyhands.training.run import run
-from manyhands.training.stopping import AccuracyStop, Epoch, LossStop, UnchangedStop, mean_loss
+from manyhands.training.stopping import AccuracyStop, LossStop, Stop, UnchangedStop, mean_loss
+from manyhands.training.tally import weights_of
 
 ALIKE = [("sequential", 1), ("gradient", 2), ("gradient", 3)]
 
@@ -95,22 +97,19 @@ def test_orders_that_cannot_be(blobs, words, message):
         planned(blobs, **words)
 
 
-# What a rule is told.
+# What a rule sees.
 
 
 @dataclass
-class Noting:
-    """A rule that notes what it is told, and ends the run after some epoch."""
+class Noting(Stop):
+    """A rule that notes what it sees, and ends the run after some epoch."""
 
     end: int = 99
     told: list = field(default_factory=list)
-    name, validates = "noting", False
+    name = "noting"
 
-    def watch(self, parameters):
-        return self
-
-    def ended(self, epoch):
-        self.told.append((epoch.last, epoch.alike, epoch.examples, len(epoch.losses), epoch.weights))
+    def after_epoch(self, run, epoch):
+        self.told.append((epoch.last, run.synchronized, epoch.examples, len(epoch.losses), epoch.weights))
         return len(self.told) >= self.end
 
 
@@ -130,8 +129,11 @@ def test_its_answer_after_the_last_does_not_matter(blobs):
 
 @pytest.mark.parametrize("rule", [LossStop(), UnchangedStop(), AccuracyStop(0.5)])
 def test_rules_of_ours_do_nothing_after_the_last(rule, blobs):
-    epoch = Epoch(None, None, 1.0, 1, True, blobs.test, last=True)  # without a team there are no collectives
-    assert rule.watch(np.zeros(3)).ended(epoch) is False
+    # Without a team there are no collectives.
+    learner = SimpleNamespace(parameters=np.zeros(3))
+    run = SimpleNamespace(team=None, learner=learner, synchronized=True, validation=blobs.test)
+    epoch = EpochSummary(1.0, 1, True, np.zeros(0), np.zeros(0, np.int32))
+    assert rule.for_worker(run).after_epoch(run, epoch) is False
 
 
 @pytest.mark.parametrize("workers", [1, 2, 3])
@@ -147,7 +149,7 @@ def test_the_mean_loss_of_rows_with_weights_by_hand(workers):
         for step in range(2):
             rows = order.rows[order.bounds[step] : order.bounds[step + 1]]
             own[step] = np.average(losses[rows], weights=weights[rows]) if len(rows) else 0
-        return mean_loss(Epoch(team, None, 0.0, 0, losses=own, global_rows=order.global_rows, weights=counts))
+        return mean_loss(team, EpochSummary(0.0, 0, False, own, order.global_rows, counts))
 
     stop = np.zeros(1, np.int64)
     controls = [Control(stop, np.zeros(1, np.int64)) for _ in range(workers)]

@@ -1,4 +1,4 @@
-"""Live logs: whole lines at any time, TensorBoard's own reader reads what was told, and what fails says so at once."""
+"""Live logs: whole lines at any time, TensorBoard's own reader reads them, and what fails says so at once."""
 
 import contextlib
 import itertools
@@ -11,11 +11,12 @@ import numpy as np
 import pytest
 
 from manyhands.cli import main
+from manyhands.core.callbacks import EventFunction
 from manyhands.core.errors import DivergedError, OutputError, SettingsError
+from manyhands.core.events import EpochEnded, Measured, RoundHeld
 from manyhands.studies.compare.run import CompareRequest, CompareStudy
 from manyhands.teams import mpi_environment
 from manyhands.training import loggers as logs_module
-from manyhands.training.events import EpochEnded, Measured, RoundHeld
 from manyhands.training.loggers import Logs, no_log
 from manyhands.training.plan import make_plan
 from manyhands.training.run import network_settings, run
@@ -30,12 +31,11 @@ def plan_for(dataset, **changes):
 
 
 def logged(plan, dataset, logs):
-    """Run a plan; return its result and all that rank 0 has told."""
+    """Run a plan; return its result and all events of rank 0 that are logged."""
     heard = []
-    with logs(plan) as told:
-        result = run(plan, dataset, listeners=[*told.listeners, lambda event: event.rank or heard.append(event)])
-        told.end(result)
-    return result, heard
+    with logs(plan) as logger:
+        spy = EventFunction(lambda event: event.rank or heard.append(event), logger.granularity)
+        return run(plan, dataset, callbacks=[logger, spy]), heard
 
 
 def refuse(constant):
@@ -77,14 +77,17 @@ def process(*arguments):
 
 
 class TestLines:
-    def test_a_run_has_a_beginning_events_and_an_end(self, blobs, tmp_path):
+    @pytest.mark.parametrize(
+        ("rounds", "events"), [(False, ["measured", "epoch"]), (True, ["round", "measured", "epoch"])]
+    )
+    def test_a_run_has_a_beginning_events_and_an_end(self, blobs, tmp_path, rounds, events):
         path, before = tmp_path / "log.jsonl", time.time()
         plan = plan_for(blobs, strategy="periodic:1epoch", workers=2)
-        with Logs(path) as logs:
+        with Logs(path, rounds=rounds) as logs:
             result, heard = logged(plan, blobs, logs)
         lines = records(path)
         # An epoch's round is held inside it, and measured at once.
-        assert [line["event"] for line in lines] == ["begin", *["round", "measured", "epoch"] * 2, "end"]
+        assert [line["event"] for line in lines] == ["begin", *events * 2, "end"]
         assert {line["run"] for line in lines} == {0}
         times = [line["time"] for line in lines]
         assert times == sorted(times)
@@ -120,12 +123,12 @@ class TestLines:
                 record[name] for name in ("strategy", "workers", "seed")
             ]
             assert (end["accuracy"], end["seconds"]) == (record["accuracy"], record["seconds"])
-        rounds = [sum(line["event"] == "round" for line in group) for group in groups.values()]
+        rounds = [group[-2]["rounds"] for group in groups.values()]
         assert rounds == [0, 1, 5] * 2  # 103 rows in batches of 25 are 5 steps
 
     def test_logging_changes_no_result(self, blobs, tmp_path):
         plan = plan_for(blobs, strategy="gradient", workers=2)
-        with Logs(tmp_path / "log", tmp_path / "board") as logs:
+        with Logs(tmp_path / "log", tmp_path / "board", rounds=True) as logs:
             result, _ = logged(plan, blobs, logs)
         assert result.model.learner.parameters.tobytes() == run(plan, blobs).model.learner.parameters.tobytes()
 
@@ -140,8 +143,8 @@ class TestLines:
                 raise KeyboardInterrupt
 
         plan = plan_for(blobs, strategy="gradient", workers=2, team=team, epochs=FOREVER)
-        with pytest.raises(KeyboardInterrupt), Logs(path) as logs, logs(plan) as told:
-            run(plan, blobs, progress=look, listeners=told.listeners)
+        with pytest.raises(KeyboardInterrupt), Logs(path, rounds=True) as logs, logs(plan) as logger:
+            run(plan, blobs, progress=look, callbacks=[logger])
         assert seen == sorted(seen)
         assert records(path)[-1]["event"] != "end"
 
@@ -163,9 +166,9 @@ class TestLines:
         assert "end" not in [line["event"] for line in lines]
 
     def test_two_worker_threads_do_not_mix_lines(self, blobs, tmp_path):
-        """Only rank 0 is listened to, but all workers' threads call the listener."""
+        """Only rank 0's events are written, but all workers' threads call the logger."""
         path = tmp_path / "log.jsonl"
-        with Logs(path) as logs:
+        with Logs(path, rounds=True) as logs:
             logged(plan_for(blobs, strategy="periodic:1", workers=4, epochs=20), blobs, logs)
         lines = records(path)
         assert {line["rank"] for line in lines[1:-1]} == {0}
@@ -173,14 +176,14 @@ class TestLines:
 
 
 class TestNoLog:
-    def test_nothing_to_write_means_nobody_listens(self, blobs, tmp_path):
-        """So that rounds may stay in compiled code."""
+    def test_nothing_to_write_asks_for_no_event(self, blobs, tmp_path):
+        """So that several epochs may be one call of compiled code."""
         plan = plan_for(blobs)
-        with no_log(plan) as told:
-            assert list(told.listeners) == []
-        with Logs() as logs, logs(plan) as told:
-            assert list(told.listeners) == []
-            told.end(run(plan, blobs))
+        with no_log(plan) as logger:
+            assert logger.granularity == "end"
+        with Logs() as logs, logs(plan) as logger:
+            assert logger.granularity == "end"
+            run(plan, blobs, callbacks=[logger])
         assert list(tmp_path.iterdir()) == []
 
 
@@ -259,7 +262,19 @@ class TestWhatCannotBeWritten:
     @pytest.mark.parametrize("option", ["--log", "--tensorboard"])
     def test_a_disk_that_fills_costs_the_log_only(self, tmp_path, team, option):
         """What was trained is worth more than its log: accuracy and model are there, and the failure is said."""
-        words = ["--strategy", "gradient", "--workers", 2, "--team", team, "--epochs", 20, "--batch", 10]
+        words = [
+            "--strategy",
+            "gradient",
+            "--workers",
+            2,
+            "--team",
+            team,
+            "--epochs",
+            20,
+            "--batch",
+            10,
+            "--log-rounds",
+        ]
         model = tmp_path / "model.safetensors"
         with tiny_disk(tmp_path / "disk") as disk:
             target = disk / "log" if option == "--log" else disk
@@ -284,6 +299,7 @@ class TestWhatCannotBeWritten:
     def test_a_disk_that_fills_costs_no_run(self, tmp_path, option):
         """The sequential run has few events; the other ones fill the disk."""
         words = ["--strategy", "gradient", "--workers", 2, "--seeds", 2, "--epochs", 300, "--batch", 50, "--hidden", 4]
+        words += ["--log-rounds"]
         path = tmp_path / "all.json"
         with tiny_disk(tmp_path / "disk", 256) as disk:
             target = disk / "log" if option == "--log" else disk
@@ -333,16 +349,16 @@ class TestTensorBoard:
         return scalars
 
     @pytest.mark.parametrize("strategy", ["sequential", "periodic:7", "gradient", "minibatch:5epochs"])
-    def test_it_reads_what_was_told(self, blobs, tmp_path, read, strategy):
+    def test_it_reads_all_events(self, blobs, tmp_path, read, strategy):
         plan = plan_for(blobs, strategy=strategy, workers=1 if strategy == "sequential" else 2, seed=4)
-        with Logs(None, tmp_path) as logs:
+        with Logs(None, tmp_path, rounds=True) as logs:
             result, heard = logged(plan, blobs, logs)
         (folder,) = tmp_path.iterdir()
         assert folder.name == f"000-{strategy.replace(':', '-')}-n{plan.workers}-seed4"
         expected = {
             "loss/epoch": [(5 * event.epoch, event.loss) for event in heard if isinstance(event, EpochEnded)],
             "loss/round": [(event.step, event.loss) for event in heard if isinstance(event, RoundHeld)],
-            "rounds": [(event.step, event.number) for event in heard if isinstance(event, RoundHeld)],
+            "rounds": [(event.step, event.rounds) for event in heard if isinstance(event, EpochEnded)],
             "test/loss": [(event.step, event.loss) for event in heard if isinstance(event, Measured)],
             "test/accuracy": [(event.step, event.accuracy) for event in heard if isinstance(event, Measured)],
             "accuracy": [(10, result.accuracy)],
@@ -385,14 +401,14 @@ class TestTensorBoard:
     def test_events_can_be_read_while_the_run_goes_on(self, blobs, tmp_path, read):
         seen = []
 
-        def listener(event):
+        def callback(event):
             if event.rank == 0 and isinstance(event, RoundHeld) and event.number in (3, 8):
                 (folder,) = tmp_path.iterdir()
                 seen.append(len(read(folder)["loss/round"]))
 
         plan = plan_for(blobs, strategy="periodic:1", workers=2)
-        with Logs(None, tmp_path) as logs, logs(plan) as told:
-            run(plan, blobs, listeners=[*told.listeners, listener])
+        with Logs(None, tmp_path, rounds=True) as logs, logs(plan) as logger:
+            run(plan, blobs, callbacks=[logger, EventFunction(callback, "round")])
         assert seen == [3, 8]
 
 
@@ -413,7 +429,7 @@ def mpiexec(size, *arguments):
 
 
 class TestUnderMpiexec:
-    WORDS = ("train", "--data", "digits", "--strategy", "periodic:1epoch", "--epochs", 3, "--hidden", 8)
+    WORDS = ("train", "--data", "digits", "--strategy", "periodic:1epoch", "--epochs", 3, "--hidden", 8, "--log-rounds")
 
     def test_rank_0_alone_writes(self, tmp_path):
         pytest.importorskip("mpi4py")
@@ -425,10 +441,10 @@ class TestUnderMpiexec:
         assert lines[0]["workers"] == 3
         (folder,) = (tmp_path / "board").iterdir()
         assert len(list(folder.iterdir())) == 1
-        # Threads tell the same.
+        # Threads write the same.
         other = tmp_path / "threads"
         assert main([str(word) for word in (*self.WORDS, "--workers", 3, "--convergence", "--log", other)]) == 0
-        assert [told(line) for line in records(other)[1:-1]] == [told(line) for line in lines[1:-1]]
+        assert [untimed(line) for line in records(other)[1:-1]] == [untimed(line) for line in lines[1:-1]]
 
     @pytest.mark.parametrize("where", ["no/such/folder/log", "."])
     def test_what_rank_0_cannot_write_ends_all(self, tmp_path, where):
@@ -439,6 +455,6 @@ class TestUnderMpiexec:
         assert done.stderr.count("manyhands train: cannot write ") == 1
 
 
-def told(line):
+def untimed(line):
     """Return what a line says, without times."""
     return {name: value for name, value in line.items() if name not in ("time", "train_s")}

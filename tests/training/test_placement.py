@@ -27,7 +27,7 @@ def bits(result):
 
 
 class Watching:
-    """A listener that notes, for each worker, what a function says in its thread."""
+    """A callback that notes, for each worker, what a function says in its thread."""
 
     def __init__(self, look):
         self.found, self._look, self._lock = {}, look, threading.Lock()
@@ -114,7 +114,7 @@ def test_each_pinned_worker_is_on_one_core_and_the_caller_is_on_all(blobs, worke
         settings=network_settings(hidden=(4,)),
         placement=Placement(pin=True),
     )
-    run(plan, blobs, listeners=[watching])
+    run(plan, blobs, callbacks=[watching])
     assert {rank: set().union(*sets) for rank, sets in watching.found.items()} == {
         rank: {cores[rank % len(cores)]} for rank in range(workers)
     }
@@ -124,14 +124,14 @@ def test_each_pinned_worker_is_on_one_core_and_the_caller_is_on_all(blobs, worke
 @can_pin
 def test_workers_that_are_not_pinned_may_run_anywhere():
     watching = Watching(lambda: os.sched_getaffinity(0))
-    train(epochs=1, listeners=[watching])
+    train(epochs=1, callbacks=[watching])
     assert all(cores == os.sched_getaffinity(0) for sets in watching.found.values() for cores in sets)
 
 
 @pytest.mark.parametrize("threads", [1, 2])
 def test_blas_has_so_many_threads_during_the_run_and_one_again_afterwards(threads):
     watching = Watching(lambda: description()["threads"])
-    result = train(epochs=1, blas_threads=threads, listeners=[watching])
+    result = train(epochs=1, blas_threads=threads, callbacks=[watching])
     assert {count for counts in watching.found.values() for count in counts} == {threads}
     assert sorted(watching.found) == [0, 1]
     assert result.plan.placement == Placement(blas_threads=threads)
@@ -143,7 +143,7 @@ def test_blas_has_one_thread_again_after_a_failure():
         raise ZeroDivisionError
 
     with pytest.raises(ZeroDivisionError):
-        train(epochs=1, blas_threads=2, listeners=[fail])
+        train(epochs=1, blas_threads=2, callbacks=[fail])
     assert description()["threads"] == 1
 
 

@@ -1,6 +1,7 @@
 """Early stopping: it counts as scikit-learn does, all workers decide together, and it leaves the merged model."""
 
 import contextlib
+import itertools
 import subprocess
 import sys
 import threading
@@ -15,31 +16,37 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.neural_network import MLPClassifier
 
 import manyhands
+from manyhands.core.callbacks import EpochSummary, EventFunction
 from manyhands.core.errors import SettingsError
+from manyhands.core.events import EpochEnded, RoundHeld
 from manyhands.core.samples import Control, Samples
 from manyhands.data.catalog import DataRequest, load
 from manyhands.teams.launch import launch
 from manyhands.teams.solo import Solo
 from manyhands.training.clock import PhaseClock
-from manyhands.training.events import EpochEnded, RoundHeld
 from manyhands.training.loop import Loop
 from manyhands.training.model import accuracy
 from manyhands.training.plan import make_plan
 from manyhands.training.run import network_settings, run
-from manyhands.training.stopping import EXAMPLES, STOPS, AccuracyStop, Epoch, LossStop, UnchangedStop, parse_stop
+from manyhands.training.stopping import EXAMPLES, STOPS, AccuracyStop, LossStop, UnchangedStop, parse_stop
 
 NOTHING = np.zeros(3)
 
 
-def told(team, parameters, loss=1.0, examples=1):
-    """What a worker with these parameters knows at the end of an epoch."""
-    return Epoch(team, SimpleNamespace(parameters=parameters), loss, examples)
+def at(team, parameters, **others):
+    """A run as a rule sees it."""
+    return SimpleNamespace(team=team, learner=SimpleNamespace(parameters=parameters), **others)
+
+
+def epoch_of(loss=1.0, examples=1, *, last=False):
+    return EpochSummary(loss, examples, last, np.zeros(0), np.zeros(0, np.int32))
 
 
 def ended_after(rule, losses, examples=1):
     """Return after how many epochs of these losses a single worker stops; None if it does not."""
-    watcher, team = rule.watch(NOTHING), Solo(PhaseClock())
-    return next((n for n, loss in enumerate(losses, 1) if watcher.ended(told(team, NOTHING, loss, examples))), None)
+    run = at(Solo(PhaseClock()), NOTHING)
+    watch = rule.for_worker(run)
+    return next((n for n, loss in enumerate(losses, 1) if watch.after_epoch(run, epoch_of(loss, examples))), None)
 
 
 # The loss.
@@ -135,31 +142,49 @@ def test_weights_that_do_not_change_by_hand():
     # Changes of at most: 0.5, 0.25 (down), 0.125. Only the last does not exceed a tol of 0.125; 0.25 is enough for two.
     steps = [np.array(each) for each in ([0, 0.5, 0], [0.125, 0.25, 0], [0.25, 0.25, -0.125], [0.25, 0.25, -0.125])]
     for tol, expected in ((0.0, 4), (0.124, 4), (0.125, 3), (0.25, 2), (0.5, 1)):
-        watcher, team = UnchangedStop(tol).watch(np.zeros(3)), Solo(PhaseClock())
-        answers = [watcher.ended(told(team, weights)) for weights in steps]
+        team = Solo(PhaseClock())
+        watch = UnchangedStop(tol).for_worker(at(team, np.zeros(3)))
+        answers = [watch.after_epoch(at(team, weights), epoch_of()) for weights in steps]
         assert answers.index(True) + 1 == expected, tol
 
 
 def test_the_watched_weights_may_be_one_vector_that_changes():
     weights = np.zeros(3)
-    watcher, team = UnchangedStop().watch(weights), Solo(PhaseClock())
+    run = at(Solo(PhaseClock()), weights)
+    watch = UnchangedStop().for_worker(run)
     weights[1] = 1
-    assert not watcher.ended(told(team, weights))
+    assert not watch.after_epoch(run, epoch_of())
     weights[1] = 2
-    assert not watcher.ended(told(team, weights))
-    assert watcher.ended(told(team, weights))
+    assert not watch.after_epoch(run, epoch_of())
+    assert watch.after_epoch(run, epoch_of())
+
+
+@pytest.mark.parametrize("rule", [LossStop(0.0, 2), UnchangedStop()])
+def test_a_rule_goes_on_from_its_state(rule):
+    run = at(Solo(PhaseClock()), np.zeros(3))
+
+    def answers(watch, losses):
+        return [watch.after_epoch(run, epoch_of(loss)) for loss in losses]
+
+    whole, first, second = (rule.for_worker(at(run.team, np.ones(3))) for _ in range(3))
+    expected = answers(whole, [2, 3, 3, 3])
+    assert True in expected
+    begun = answers(first, [2, 3])
+    second.load_state(first.state())
+    assert begun + answers(second, [3, 3]) == expected
 
 
 # All workers together.
 
 
 def decide(rule, epochs):
-    """Return what each worker of a team of threads is told after each epoch; ``epochs[e][r]`` is its report."""
+    """Return what each worker of a team of threads answers after each epoch; ``epochs[e][r]`` is its report."""
     size = len(epochs[0])
 
     def work(team):
-        watcher = rule.watch(np.zeros(2))
-        return [watcher.ended(told(team, *reports[team.rank])) for reports in epochs]
+        watch = rule.for_worker(at(team, np.zeros(2)))
+        reports = [each[team.rank] for each in epochs]
+        return [watch.after_epoch(at(team, weights), epoch_of(*others)) for weights, *others in reports]
 
     controls = [Control(np.zeros(1, np.int64), np.zeros(1, np.int64)) for _ in range(size)]
     return launch("threads", [PhaseClock() for _ in range(size)], controls, work)
@@ -250,6 +275,11 @@ def bits(result):
     return result.model.learner.parameters.tobytes()
 
 
+def taking_turns(cases, *rules):
+    """Return the cases, each with the next of the rules."""
+    return [(*case, rule) for case, rule in zip(cases, itertools.cycle(rules), strict=False)]
+
+
 # The loss of these runs always falls by less than 0.2 an epoch: the first one is no failure, the next three are.
 EARLY, RUN = "loss:0.2,patience=2", 4
 
@@ -287,17 +317,20 @@ def test_processes_stop_where_threads_do(blobs_runner, survives):
 
 
 @pytest.mark.parametrize(("strategy", "workers"), SAME_BITS)
-def test_stopping_early_gives_the_same_bits_twice_and_to_listeners(blobs, survives, strategy, workers):
+def test_stopping_early_gives_the_same_bits_twice_and_with_callbacks(blobs, survives, strategy, workers):
     plan = plan_for(blobs, strategy, workers, stop=EARLY)
-    once, again, heard = run(plan, blobs), run(plan, blobs), run(plan, blobs, listeners=[lambda event: None])
+    once, again, heard = (
+        run(plan, blobs),
+        run(plan, blobs),
+        run(plan, blobs, callbacks=[EventFunction(lambda event: None, "step")]),
+    )
     for other in (again, heard):
         assert bits(other) == bits(once)
         assert (other.losses, other.rounds, other.steps) == (once.losses, once.rounds, once.steps)
         assert (other.examples, other.bytes_sent) == (once.examples, once.bytes_sent)
 
 
-@pytest.mark.parametrize("rule", ["loss:0,patience=1000", "unchanged"])
-@pytest.mark.parametrize(("strategy", "workers"), SAME_BITS)
+@pytest.mark.parametrize(("strategy", "workers", "rule"), taking_turns(SAME_BITS, "loss:0,patience=1000", "unchanged"))
 def test_a_rule_that_never_applies_changes_no_bit(blobs, survives, strategy, workers, rule):
     ruled, free = (run(plan_for(blobs, strategy, workers, stop=stop, epochs=22), blobs) for stop in (rule, None))
     assert bits(ruled) == bits(free)
@@ -320,8 +353,9 @@ def vectors(monkeypatch):
     return found
 
 
-@pytest.mark.parametrize("rule", [EARLY, "unchanged:1e9"])
-@pytest.mark.parametrize(("strategy", "workers"), SAME_BITS + NO_TWO_ALIKE)
+@pytest.mark.parametrize(
+    ("strategy", "workers", "rule"), taking_turns(SAME_BITS + NO_TWO_ALIKE, EARLY, "unchanged:1e9")
+)
 def test_after_an_early_stop_all_workers_hold_the_merged_model(blobs, survives, vectors, strategy, workers, rule):
     result = run(plan_for(blobs, strategy, workers, stop=rule), blobs)
     assert len(result.losses) < 10
@@ -333,7 +367,7 @@ def test_after_an_early_stop_all_workers_hold_the_merged_model(blobs, survives, 
 def test_a_worker_of_one_shot_has_gone_its_own_way_before_that(blobs, survives, vectors):
     """What the test before would see without the last round."""
     heard = []
-    run(plan_for(blobs, "one-shot", 2, stop=EARLY), blobs, listeners=[heard.append])
+    run(plan_for(blobs, "one-shot", 2, stop=EARLY), blobs, callbacks=[EventFunction(heard.append, "round")])
     rounds = [event for event in heard if isinstance(event, RoundHeld)]
     assert sorted((event.rank, event.number, event.step) for event in rounds) == [(0, 1, 5 * RUN), (1, 1, 5 * RUN)]
 
@@ -381,7 +415,7 @@ def test_all_workers_stop_together_where_each_alone_would_not(blobs, survives):
 
     settings = network_settings(hidden=(4,), learning_rate=0.01)
     plan = plan_for(blobs, "one-shot", 3, stop=rule, shares="sorted", settings=settings)
-    result = run(plan, blobs, listeners=[listener])
+    result = run(plan, blobs, callbacks=[listener])
     assert len(result.losses) < EPOCHS
     assert count_as_scikit_learn(result.losses, 0.02, 1) == len(result.losses)
     assert {len(losses) for losses in heard.values()} == {len(result.losses)}
@@ -644,10 +678,10 @@ def test_one_that_is_never_reached_changes_no_bit(split):
         assert (bits(ruled), ruled.losses, ruled.rounds) == (bits(free), free.losses, free.rounds)
 
 
-def test_listeners_do_not_change_where_it_stops(split):
+def test_callbacks_do_not_change_where_it_stops(split):
     for strategy in ("gradient", "periodic:1epoch", "periodic:3epochs"):
         plan = plan_for_accuracy(split, strategy, 2, "accuracy:85%")
-        silent, heard = run(plan, split), run(plan, split, listeners=[lambda event: None])
+        silent, heard = run(plan, split), run(plan, split, callbacks=[EventFunction(lambda event: None, "step")])
         assert (bits(silent), silent.losses) == (bits(heard), heard.losses)
 
 
@@ -703,7 +737,7 @@ def test_its_plan_can_be_described(split):
 
 
 def test_each_worker_tries_its_part_of_the_validation_rows(split):
-    """Worker 0 has the first half, the others' parts follow; all are told the sum."""
+    """Worker 0 has the first half, the others' parts follow; all get the sum."""
     rows = split.validation.rows
     tried = {}
 
@@ -717,10 +751,11 @@ def test_each_worker_tries_its_part_of_the_validation_rows(split):
             return answers if self.rank else answers[:, ::-1]  # worker 0 is always wrong: 9 - d is never d
 
     def work(team):
-        epoch = Epoch(team, Learner(team.rank), 0.0, 1, True, split.validation)
-        answers = [AccuracyStop(least).watch(NOTHING).ended(epoch) for least in (0.3, 0.66, 0.68)]
-        unlike = replace(epoch, alike=False), replace(epoch, validation=None)
-        return answers, [AccuracyStop(0.01).watch(NOTHING).ended(each) for each in unlike]
+        run = SimpleNamespace(team=team, learner=Learner(team.rank), synchronized=True, validation=split.validation)
+        answers = [AccuracyStop(least).after_epoch(run, epoch_of()) for least in (0.3, 0.66, 0.68)]
+        others = [{"synchronized": False}, {"validation": None}]
+        unlike = [SimpleNamespace(**{**vars(run), **changes}) for changes in others]
+        return answers, [AccuracyStop(0.01).after_epoch(each, epoch_of()) for each in unlike]
 
     controls = [Control(np.zeros(1, np.int64), np.zeros(1, np.int64)) for _ in range(3)]
     found = launch("threads", [PhaseClock() for _ in range(3)], controls, work)

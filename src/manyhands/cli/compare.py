@@ -142,6 +142,7 @@ def _published_study(options: argparse.Namespace) -> PublishedStudy:
             "--target": options.target is not None,
             "--log": options.log is not None,
             "--tensorboard": options.tensorboard is not None,
+            "--log-rounds": options.log_rounds,
         }
     )
     request = PublishedRequest(

@@ -258,8 +258,18 @@ def add_convergence_options(parser: argparse.ArgumentParser) -> None:
         help="measure accuracy and loss on the test rows after every round; no training clock counts it",
     )
     group.add_argument("--target", type=share, metavar="A", help="time to this accuracy, e.g. 0.93; implies it")
-    group.add_argument("--log", metavar="F", help="live log: one JSON line for each epoch, round and measurement")
+    add_log_options(group)
+
+
+def add_log_options(group: argparse._ActionsContainer) -> None:
+    """Add the live logs."""
+    group.add_argument("--log", metavar="F", help="live log: one JSON line for each epoch and measurement")
     group.add_argument("--tensorboard", metavar="DIR", help="live log for TensorBoard")
+    group.add_argument(
+        "--log-rounds",
+        action="store_true",
+        help="log every round, too; several in an epoch are then no longer held in compiled code, which takes time",
+    )
 
 
 def add_margin_option(parser: argparse.ArgumentParser) -> None:

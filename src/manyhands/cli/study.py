@@ -91,9 +91,7 @@ def _register_w4(names: Any) -> None:
 
 
 def _add_logs(parser: argparse.ArgumentParser) -> None:
-    group = parser.add_argument_group("live logs")
-    group.add_argument("--log", metavar="F", help="one JSON line for each epoch and round of the comparison")
-    group.add_argument("--tensorboard", metavar="DIR", help="the same for TensorBoard")
+    shared.add_log_options(parser.add_argument_group("live logs of the comparison"))
     shared.add_output_options(parser)
     shared.add_report_option(parser)
 
@@ -140,6 +138,7 @@ def _refuse_with_published(options: argparse.Namespace) -> None:
             "--margin": options.margin is not None,
             "--log": options.log is not None,
             "--tensorboard": options.tensorboard is not None,
+            "--log-rounds": options.log_rounds,
         }
     )
 

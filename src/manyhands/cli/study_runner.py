@@ -56,7 +56,7 @@ def open_logs(options: argparse.Namespace) -> Logs:
     """Return the live logs that the options ask for."""
     from manyhands.training.loggers import Logs
 
-    return Logs(options.log, options.tensorboard)
+    return Logs(options.log, options.tensorboard, rounds=options.log_rounds)
 
 
 def carry_out(

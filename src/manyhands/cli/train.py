@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from manyhands.cli import jobs
@@ -12,9 +12,8 @@ from manyhands.core.errors import OutputError
 from manyhands.runtime.terminal import labelled, progress_bar
 
 if TYPE_CHECKING:
+    from manyhands.core.callbacks import Callback
     from manyhands.data.dataset import Dataset
-    from manyhands.training.events import Listener
-    from manyhands.training.loggers import Told
     from manyhands.training.plan import Plan
     from manyhands.training.result import TrainingResult
 
@@ -87,14 +86,15 @@ def run(options: argparse.Namespace) -> int:
         _introduce(plan, dataset)
     if not (options.out or options.json or options.log or options.tensorboard):
         jobs.check_spoken()  # nothing would come of it
-    with Logs(*((options.log, options.tensorboard) if leads else ())) as logs, logs(plan) as told:
-        result = _run_with_progress(plan, dataset, told.listeners, quiet=options.quiet or not leads)
+    files = (options.log, options.tensorboard) if leads else ()
+    with Logs(*files, rounds=options.log_rounds) as logs, logs(plan) as logger:
+        result = _run_with_progress(plan, dataset, logger, quiet=options.quiet or not leads)
         if leads:
-            _deliver(result, dataset, told, options)
+            _deliver(result, dataset, options)
     return 0
 
 
-def _deliver(result: TrainingResult, dataset: Dataset, told: Told, options: argparse.Namespace) -> None:
+def _deliver(result: TrainingResult, dataset: Dataset, options: argparse.Namespace) -> None:
     """Write and print what the run has come to. A disk can fail, and a terminal: neither takes the other's with it.
 
     Raises
@@ -102,7 +102,6 @@ def _deliver(result: TrainingResult, dataset: Dataset, told: Told, options: argp
     OutputError
         If a file could not be written; everything else is there by then.
     """
-    told.end(result)
     writers: list[Callable[[], None]] = []
     if options.out:
         writers.append(lambda: result.save(options.out))
@@ -126,13 +125,13 @@ def _introduce(plan: Plan, dataset: Dataset) -> None:
         jobs.speak(labelled(word, text))
 
 
-def _run_with_progress(plan: Plan, dataset: Dataset, listeners: Sequence[Listener], *, quiet: bool) -> TrainingResult:
+def _run_with_progress(plan: Plan, dataset: Dataset, logger: Callback, *, quiet: bool) -> TrainingResult:
     """Train under a progress bar, which is silent where there is no terminal."""
     from manyhands.training.run import run as run_plan
 
     with progress_bar(quiet=quiet) as advance:
         progress = None if advance is None else lambda steps: advance("training", steps, plan.total_steps)
-        return run_plan(plan, dataset, progress=progress, listeners=listeners)
+        return run_plan(plan, dataset, progress=progress, callbacks=[logger])
 
 
 def _report(result: TrainingResult, dataset: Dataset, out: str | None, target: float | None) -> None:

@@ -106,6 +106,6 @@ class Team(Protocol):
         """
         ...
 
-    def record_fused_rounds(self, count: int, nbytes: int) -> float:
-        """Count rounds of ``nbytes`` each, which a kernel has held, in bytes and seconds; return the seconds."""
+    def record_fused_rounds(self, rounds: int, vector: Vector) -> float:
+        """Add bytes and seconds of ``rounds`` rounds that a kernel has held to the counts; return the seconds."""
         ...

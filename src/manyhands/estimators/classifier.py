@@ -19,7 +19,7 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 from manyhands.core.errors import DataError
 from manyhands.core.strategy import Strategy
 from manyhands.estimators.base import STORED, BaseMLP
-from manyhands.estimators.course import Score
+from manyhands.estimators.history import Score
 from manyhands.estimators.rows import Rows
 from manyhands.runtime.memory import check_memory
 

@@ -17,7 +17,8 @@ from manyhands.core.learner import Model
 from manyhands.core.randomness import generator
 from manyhands.core.strategy import Strategy
 from manyhands.data.dataset import Dataset
-from manyhands.estimators.course import Course, Progress
+from manyhands.estimators.history import History, HistoryCallback
+from manyhands.estimators.layers import State, blocks_of, holds, same_shapes, start_as_theirs
 from manyhands.estimators.rows import Rows, make_dataset, needs_doubles
 from manyhands.estimators.solver import SGD_FAMILY, InverseScaling, settings_of
 from manyhands.estimators.workers import strategy_for, with_rows, workers_and_team
@@ -25,11 +26,8 @@ from manyhands.learners import make_learner
 from manyhands.teams.agreement import together
 from manyhands.teams.job import broadcast_arrays, from_rank_0, leads
 from manyhands.teams.registry import kind_of
-from manyhands.training.plan import Plan, make_plan
+from manyhands.training.plan import Plan, check_synchronized, make_plan
 from manyhands.training.run import run
-
-State = dict[str, NDArray[Any]]
-"""What `Model.state` returns."""
 
 NOT_FINITE = (
     "Solver produced non-finite parameter weights. The input data may contain large values and need to be preprocessed."
@@ -185,7 +183,7 @@ class _Fit:
             self.settings = replace(self.settings, dtype="float64")
         self.learner = self._make_learner()
         self.state = self._begin(kept)
-        self.progress = self._progress_before()
+        self.history = self._history_before()
         self.score: Any = None
         self.finished = False
         """Whether training has ended before the last epoch that was planned, or just then, for a reason."""
@@ -206,22 +204,22 @@ class _Fit:
             return learner.state()
         fresh = learner.state()
         before: Optimizer | None = getattr(estimator, "_optimizer", None)
-        fits = before is not None and before.kind == self.settings.optimizer and _alike(before.state, fresh)
+        fits = before is not None and before.kind == self.settings.optimizer and same_shapes(before.state, fresh)
         if before is not None and fits:
             learner.load_state(before.state)
-        if not fits or not _holds(learner, estimator.coefs_, estimator.intercepts_):
-            learner.load_weights(_blocks(estimator.coefs_, estimator.intercepts_))
+        if not fits or not holds(learner, estimator.coefs_, estimator.intercepts_):
+            learner.load_weights(blocks_of(estimator.coefs_, estimator.intercepts_))
         state = learner.state()
         return state if kept is not None else {**fresh, "parameters": state["parameters"]}
 
-    def _progress_before(self) -> Progress:
+    def _history_before(self) -> History:
         """Return what earlier calls have come to, if this one goes on."""
         estimator, parameters = self.estimator, self.state["parameters"]
         if self.first:
-            return Progress(best=parameters)
+            return History(best=parameters)
         loss, score = getattr(estimator, "best_loss_", None), getattr(estimator, "best_validation_score_", None)
         best = getattr(estimator, "_best", None)
-        return Progress(
+        return History(
             best_loss=np.inf if loss is None else loss,
             best_score=-np.inf if score is None else score,
             failures=getattr(estimator, "_no_improvement_count", 0),
@@ -231,9 +229,9 @@ class _Fit:
     def train(self) -> None:
         """Go through all epochs, in one run unless the learning rate is adaptive."""
         epochs = self.epochs
-        while not self.finished and len(self.progress.losses) < epochs:
-            self._run(min(epochs - len(self.progress.losses), _AT_ONCE))
-            if not self.finished and self.progress.failures > self.estimator.n_iter_no_change:
+        while not self.finished and len(self.history.losses) < epochs:
+            self._run(min(epochs - len(self.history.losses), _AT_ONCE))
+            if not self.finished and self.history.failures > self.estimator.n_iter_no_change:
                 self._lose_patience()
         if not self.incremental and not self.finished:
             warnings.warn(
@@ -248,10 +246,10 @@ class _Fit:
         """How many there are at most."""
         return 1 if self.incremental else int(self.estimator.max_iter)
 
-    def plan(self, epochs: int, course: Course | None = None, schedule: InverseScaling | None = None) -> Plan:
+    def plan(self, epochs: int, schedule: InverseScaling | None = None) -> Plan:
         """Return the plan of the next run, of so many epochs at most."""
         workers = self.workers
-        return make_plan(
+        plan = make_plan(
             self.dataset,
             strategy=workers.strategy,
             workers=workers.number,
@@ -262,47 +260,50 @@ class _Fit:
             sharding=self.estimator.sharding,
             seed=self.seed,
             schedule=schedule,
-            stop=course or self._course(),
-            first_epoch=self.epochs_before + len(self.progress.losses),
+            first_epoch=self.epochs_before + len(self.history.losses),
             shuffle=bool(self.estimator.shuffle),
         )
+        if self.score is not None:
+            check_synchronized(plan, "early_stopping")
+        return plan
 
     def _run(self, epochs: int) -> None:
         """Train for so many epochs at most, from the present state."""
-        workers, before = self.workers, len(self.progress.losses)
-        course = self._course()
+        workers, before = self.workers, len(self.history.losses)
+        follower = self._follower()
         schedule = self._schedule()
-        plan = self.plan(epochs, course, schedule)
+        plan = self.plan(epochs, schedule)
         own_starts = plan.strategy.needs.independent_init and self.first and not before
         try:
-            self.state = run(plan, self.dataset, start=None if own_starts else self.state).model.learner.state()
+            start = None if own_starts else self.state
+            self.state = run(plan, self.dataset, callbacks=[follower], start=start).model.learner.state()
             broadcast_arrays(workers.team, self.state)
         except DivergedError as error:
-            self._give_up(course, epochs, error)
+            self._give_up(follower, epochs, error)
         except WorkerLost as error:
             if DIVERGED in error.reason:  # the same error in all processes
                 raise ValueError(NOT_FINITE) from error
             raise
         except KeyboardInterrupt:
-            self._keep(course)
-        self.progress = self.progress if self.finished else course.progress
+            self._keep(follower)
+        self.history = self.history if self.finished else follower.history
         if schedule is not None:
-            self.rate = schedule.rate_after(len(self.progress.losses) - before)
+            self.rate = schedule.rate_after(len(self.history.losses) - before)
 
-    def _course(self) -> Course:
-        """Return the rule for the next run."""
+    def _follower(self) -> HistoryCallback:
+        """Return what follows the next run."""
         estimator, team = self.estimator, self.workers.team
-        return Course(
-            replace(self.progress, learner=None),
+        return HistoryCallback(
+            replace(self.history, learner=None),
             tol=estimator.tol,
             patience=estimator.n_iter_no_change,
             score=self.score,
-            speaks=self._speaks,
+            verbose=self._verbose,
             processes=kind_of(team).processes,
         )
 
     @property
-    def _speaks(self) -> bool:
+    def _verbose(self) -> bool:
         return bool(self.estimator.verbose) and leads(self.workers.team)
 
     def _schedule(self) -> InverseScaling | None:
@@ -312,7 +313,7 @@ class _Fit:
             return None
         rows = self.dataset.rows
         seen = 0 if self.first else getattr(estimator, "t_", 0)
-        done = len(self.progress.losses)
+        done = len(self.history.losses)
         return InverseScaling(
             power=float(estimator.power_t),
             seen=seen + done * rows,
@@ -333,44 +334,45 @@ class _Fit:
             self.finished, told = True, f"{told} Learning rate too small. Stopping."
         else:
             self.rate /= 5.0
-            self.progress.failures = 0
+            self.history.failures = 0
             told = f"{told} Setting learning rate to {self.rate:f}"
-        if self._speaks:
+        if self._verbose:
             print(told)
 
-    def _give_up(self, course: Course, epochs: int, error: DivergedError) -> None:
+    def _give_up(self, follower: HistoryCallback, epochs: int, error: DivergedError) -> None:
         """After a loss that is no number: end with the best weights, if they are known."""
         if (
             not self.estimator.early_stopping or kind_of(self.workers.team).processes
         ):  # of processes, the others have ended
             raise ValueError(NOT_FINITE) from error
-        done, self.progress = len(course.before.losses), course.progress
-        if len(self.progress.losses) < done + epochs:
-            self.progress.losses.append(float("nan"))
-            self.progress.scores.append(float("nan"))
+        done, self.history = len(follower.before.losses), follower.history
+        if len(self.history.losses) < done + epochs:
+            self.history.losses.append(float("nan"))
+            self.history.scores.append(float("nan"))
         self.finished = True
 
-    def _keep(self, course: Course) -> None:
+    def _keep(self, follower: HistoryCallback) -> None:
         """After Ctrl-C: keep what there is."""
         if kind_of(self.workers.team).processes:
             raise KeyboardInterrupt  # no process knows how far the others are
-        self.progress, learner = course.progress, course.progress.learner
+        self.history = follower.history
+        learner = self.history.learner
         if learner is not None:
             self.state = learner.state()
-        elif self.workers.number == 1 and course.begun is not None:
-            self.state["parameters"] = course.begun.copy()
-        elif self.progress.alike is not None:  # of the optimizer's vectors each worker may know a part only
+        elif self.workers.number == 1 and follower.begun is not None:
+            self.state["parameters"] = follower.begun.copy()
+        elif self.history.synchronized is not None:  # of the optimizer's vectors each worker may know a part only
             self.learner.initialize(generator(self.seed, "init"))
-            self.state = {**self.learner.state(), "parameters": self.progress.alike}
+            self.state = {**self.learner.state(), "parameters": self.history.synchronized}
         self.finished = True
         warnings.warn("Training interrupted by user.", stacklevel=6)
 
     def store(self, dtype: Any) -> None:
         """Set the estimator's fitted attributes."""
-        estimator, progress = self.estimator, self.progress
+        estimator, history = self.estimator, self.history
         if estimator.early_stopping:
-            assert progress.best is not None  # the start, if nothing better
-            estimator._best = self.state["parameters"] = progress.best
+            assert history.best is not None  # the start, if nothing better
+            estimator._best = self.state["parameters"] = history.best
         self.learner.load_state(self.state)
         blocks = self.learner.weights()
         if not all(np.isfinite(block).all() for block in blocks.values()):
@@ -382,25 +384,25 @@ class _Fit:
         estimator._seed, estimator.n_workers_ = self.seed, self.workers.number
         estimator.n_layers_, estimator.n_outputs_ = len(layers) + 1, len(estimator.intercepts_[-1])
         estimator.out_activation_ = estimator._out_activation
-        self._store_progress()
+        self._store_history()
 
-    def _store_progress(self) -> None:
-        """Set what tells about the course of the training."""
-        estimator, progress, first = self.estimator, self.progress, self.first
-        done = len(progress.losses)
+    def _store_history(self) -> None:
+        """Set the attributes about the course of the training."""
+        estimator, history, first = self.estimator, self.history, self.first
+        done = len(history.losses)
         estimator.n_iter_, estimator._epochs = done, self.epochs_before + done
         estimator.t_ = (0 if first else getattr(estimator, "t_", 0)) + self.dataset.rows * done
         before = [] if first else getattr(estimator, "loss_curve_", None) or []
-        estimator.loss_curve_ = [*before, *progress.losses]
+        estimator.loss_curve_ = [*before, *history.losses]
         if done:
-            estimator.loss_ = progress.losses[-1]
-        estimator._no_improvement_count = progress.failures
+            estimator.loss_ = history.losses[-1]
+        estimator._no_improvement_count = history.failures
         if estimator.early_stopping:
             before = [] if first else getattr(estimator, "validation_scores_", None) or []
-            estimator.validation_scores_ = [*before, *progress.scores]
-            estimator.best_validation_score_, estimator.best_loss_ = progress.best_score, None
+            estimator.validation_scores_ = [*before, *history.scores]
+            estimator.best_validation_score_, estimator.best_loss_ = history.best_score, None
         else:
-            estimator.best_loss_ = progress.best_loss
+            estimator.best_loss_ = history.best_loss
             estimator.validation_scores_ = estimator.best_validation_score_ = None
 
 
@@ -414,47 +416,3 @@ def _mean_weight(weights: NDArray[Any] | None, which: str) -> float:
     if not mean > 0:
         raise DataError(f"the sample weights of the rows {which} add up to nothing; give some rows a weight above 0")
     return mean
-
-
-def start_as_theirs(blocks: State, activation: str, seed: int) -> State:
-    """Return the numbers that scikit-learn's estimator begins with if ``random_state=seed``.
-
-    Parameters
-    ----------
-    blocks
-        Layers of the right shapes, in order: weights, then biases.
-    activation
-        Of the hidden neurons.
-    seed
-        Of its generator.
-    """
-    rng, drawn, bound = np.random.RandomState(seed), {}, 0.0
-    for name, block in blocks.items():
-        if block.ndim == 2:
-            bound = np.sqrt((2.0 if activation == "logistic" else 6.0) / sum(block.shape))
-        drawn[name] = rng.uniform(-bound, bound, block.shape)
-    return drawn
-
-
-def _blocks(coefs: Any, intercepts: Any) -> State:
-    """Return layers by the names that learners use."""
-    named: State = {}
-    for layer, (weights, biases) in enumerate(zip(coefs, intercepts, strict=True)):
-        named[f"weights.{layer}"], named[f"biases.{layer}"] = np.asarray(weights), np.asarray(biases)
-    return named
-
-
-def _holds(learner: Model, coefs: Any, intercepts: Any) -> bool:
-    """Tell whether the learner's parameters are these, but for the dtype they are shown in."""
-    blocks = _blocks(coefs, intercepts)
-    return all(
-        name in blocks
-        and blocks[name].shape == own.shape
-        and np.array_equal(own.astype(blocks[name].dtype), blocks[name])
-        for name, own in learner.weights().items()
-    )
-
-
-def _alike(one: State, other: State) -> bool:
-    """Tell whether two states have the same names and shapes."""
-    return one.keys() == other.keys() and all(one[name].shape == other[name].shape for name in one)

@@ -65,7 +65,7 @@ class MPITeam:
     def shared_reduction(self, vector: Vector, target: Vector | None = None) -> None:
         """Return nothing: compiled code cannot send messages."""
 
-    def record_fused_rounds(self, count: int, nbytes: int) -> float:
+    def record_fused_rounds(self, rounds: int, vector: Vector) -> float:
         """Record nothing: no kernel holds rounds."""
         return 0.0
 

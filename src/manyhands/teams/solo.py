@@ -39,7 +39,7 @@ class Solo:
     def shared_reduction(self, vector: Vector, target: Vector | None = None) -> None:
         """Return nothing: there is nobody to meet."""
 
-    def record_fused_rounds(self, count: int, nbytes: int) -> float:
+    def record_fused_rounds(self, rounds: int, vector: Vector) -> float:
         """Record nothing: no kernel holds rounds."""
         return 0.0
 

@@ -102,9 +102,9 @@ class ThreadTeam:
         self.group.targets[self.rank] = (vector if target is None else target).ctypes.data
         return self._reduction._replace(bounds=bounds_of(len(vector), self.size, vector.itemsize))
 
-    def record_fused_rounds(self, count: int, nbytes: int) -> float:
+    def record_fused_rounds(self, rounds: int, vector: Vector) -> float:
         """Add bytes and seconds of rounds that a kernel has held to the counts; return the seconds."""
-        self.bytes_sent += count * nbytes
+        self.bytes_sent += rounds * vector.nbytes
         waited, combined = (1e-9 * float(value) for value in self._reduction.nanoseconds)
         self._reduction.nanoseconds[:] = 0
         self.clock.add("communicate", waited)
@@ -126,7 +126,7 @@ class ThreadTeam:
         lost = shared_reduce.reduce(reduction, normalize, vector)
         if lost:
             raise WorkerLost(lost - 1)
-        self.record_fused_rounds(1, vector.nbytes)
+        self.record_fused_rounds(1, vector)
 
     def broadcast_(self, vector: Vector, root: int = 0) -> None:
         """Copy the vector of ``root``."""

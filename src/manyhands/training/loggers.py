@@ -1,7 +1,8 @@
 """Live logs that other tools can read: lines of JSON, and TensorBoard's event files.
 
-A log is called with a plan when its run begins, and gives what listens to this run. Only rank 0 is listened to. A log
-that cannot be written any more costs no run, which is worth more: it ends, this is said, and is an error at the end.
+A log is called with a plan when its run begins, and gives the callback for this run. Only rank 0's events are written,
+those of epochs and measurements unless rounds are asked for. A log that cannot be written any more costs no run, which
+is worth more: it ends, a message says so, and it is an error at the end.
 """
 
 from __future__ import annotations
@@ -16,15 +17,16 @@ import socket
 import stat
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
+from manyhands.core.callbacks import Callback
 from manyhands.core.errors import ManyhandsError, OutputError, SettingsError, joined, shown
+from manyhands.core.events import EpochEnded, Event, Granularity, Measured, RoundHeld, as_record
 from manyhands.runtime import signals
 from manyhands.runtime.atomic_files import make_output_folder, open_in_place
-from manyhands.training.events import EpochEnded, Event, Listener, Measured, RoundHeld, as_record
 from manyhands.training.plan import Plan
 from manyhands.training.result import TrainingResult
 
@@ -32,34 +34,25 @@ if TYPE_CHECKING:
     from tensorboard.summary.writer.record_writer import RecordWriter
 
 
-class Told(Protocol):
-    """What listens to one run."""
-
-    @property
-    def listeners(self) -> Sequence[Listener]:
-        """To be given to the run."""
-        ...
-
-    def end(self, result: TrainingResult) -> None:
-        """Take note of what the run has come to."""
-        ...
-
-
-RunLog = Callable[[Plan], AbstractContextManager[Told]]
+RunLog = Callable[[Plan], AbstractContextManager[Callback]]
 """Called when a run begins; the context ends with the run."""
 
 
-class _Nothing:
-    listeners: Sequence[Listener] = ()
+class RunLogger(Callback):
+    """Writes the log of one run."""
 
-    def end(self, result: TrainingResult) -> None:
-        """Do nothing."""
+    def close(self) -> None:
+        """Write no more."""
+
+
+class _NoLogger(Callback):
+    granularity: Granularity = "end"
 
 
 @contextlib.contextmanager
-def no_log(_plan: Plan) -> Iterator[Told]:
-    """Listen to nothing, so that a run's rounds may stay inside compiled code."""
-    yield _Nothing()
+def no_log(_plan: Plan) -> Iterator[Callback]:
+    """Log nothing."""
+    yield _NoLogger()
 
 
 class Logs:
@@ -72,6 +65,9 @@ class Logs:
         when the first run begins.
     tensorboard
         Folder for TensorBoard's event files, one folder in it for each run, behind earlier runs; None for none.
+    rounds
+        Whether every round is logged, too. Rounds are then no longer held inside compiled code where it would hold
+        several in one epoch, which takes time.
 
     Raises
     ------
@@ -82,7 +78,10 @@ class Logs:
         If tensorboard is not installed.
     """
 
-    def __init__(self, jsonl: str | Path | None = None, tensorboard: str | Path | None = None) -> None:
+    def __init__(
+        self, jsonl: str | Path | None = None, tensorboard: str | Path | None = None, *, rounds: bool = False
+    ) -> None:
+        self._granularity: Granularity = "round" if rounds else "epoch"
         self._folder = None if tensorboard is None else _check_tensorboard(tensorboard)
         self._first = 0 if self._folder is None else _next_number(self._folder)
         self._lines = None if jsonl is None else _Lines(jsonl)
@@ -99,30 +98,30 @@ class Logs:
             raise joined(self._failures)
 
     @contextlib.contextmanager
-    def __call__(self, plan: Plan) -> Iterator[Told]:
-        """Listen to a run."""
+    def __call__(self, plan: Plan) -> Iterator[Callback]:
+        """Log a run."""
         number, self._runs = self._runs, self._runs + 1
-        told = _Several(self._give_up)
+        logger = CompositeLogger(self._granularity, self._give_up)
         try:
             for lines, begin in ((True, self._begin_lines), (False, self._begin_board)):
                 try:
-                    told.parts.extend(begin(number, plan))
+                    logger.parts.extend(begin(number, plan))
                 except OutputError as error:
                     if number == 0:  # nothing is lost yet
                         raise
                     self._give_up(lines, error)
-            yield told if told.parts else _Nothing()
+            yield logger if logger.parts else _NoLogger()
         finally:
-            for part in told.parts:
+            for part in logger.parts:
                 part.close()
 
-    def _begin_lines(self, number: int, plan: Plan) -> list[_Lined | _Board]:
-        return [] if self._lines is None else [_Lined(self._lines, number, plan)]
+    def _begin_lines(self, number: int, plan: Plan) -> list[RunLogger]:
+        return [] if self._lines is None else [JsonlLogger(self._lines, number, plan)]
 
-    def _begin_board(self, number: int, plan: Plan) -> list[_Lined | _Board]:
+    def _begin_board(self, number: int, plan: Plan) -> list[RunLogger]:
         if self._folder is None:
             return []
-        return [_Board(self._folder / _run_name(self._first + number, plan), plan)]
+        return [TensorBoardLogger(self._folder / _run_name(self._first + number, plan))]
 
     def _give_up(self, lines: bool, error: OutputError) -> None:
         """Write a log no more, and say why."""
@@ -141,32 +140,39 @@ def _run_name(number: int, plan: Plan) -> str:
     return f"{number:03}-{strategy}-n{plan.workers}-seed{plan.seed}"
 
 
-class _Several:
-    """What listens to one run, for several logs."""
+class CompositeLogger(RunLogger):
+    """Several logs of one run; one that cannot be written any more leaves the others alone.
 
-    def __init__(self, give_up: Callable[[bool, OutputError], None]) -> None:
-        self.parts: list[_Lined | _Board] = []
+    Parameters
+    ----------
+    granularity
+        The finest events that are written.
+    give_up
+        Told, when a log has failed, whether it is the one of JSON lines, and the error.
+    """
+
+    def __init__(self, granularity: Granularity, give_up: Callable[[bool, OutputError], None]) -> None:
+        self.granularity = granularity
+        self.parts: list[RunLogger] = []
         self._give_up = give_up
 
-    @property
-    def listeners(self) -> Sequence[Listener]:
-        return [self._hear]
-
-    def _hear(self, event: Event) -> None:
+    def notify(self, event: Event) -> None:
+        """Write an event of rank 0."""
         if event.rank == 0:
-            self._tell(lambda part: part.hear(event))
+            self._write(lambda part: part.notify(event))
 
     def end(self, result: TrainingResult) -> None:
-        self._tell(lambda part: part.end(result))
+        """Write the result."""
+        self._write(lambda part: part.end(result))
 
-    def _tell(self, tell: Callable[[_Lined | _Board], None]) -> None:
+    def _write(self, write: Callable[[RunLogger], None]) -> None:
         for part in list(self.parts):
             try:
-                tell(part)
+                write(part)
             except OutputError as error:
                 self.parts.remove(part)
                 part.close()
-                self._give_up(isinstance(part, _Lined), error)
+                self._give_up(isinstance(part, JsonlLogger), error)
 
 
 class _Lines:
@@ -199,8 +205,8 @@ class _Lines:
         os.close(self._file)
 
 
-class _Lined:
-    """One run in a file of lines."""
+class JsonlLogger(RunLogger):
+    """One run in a file of JSON lines."""
 
     def __init__(self, lines: _Lines, number: int, plan: Plan) -> None:
         self._lines, self._run = lines, number
@@ -209,18 +215,17 @@ class _Lined:
     def _write(self, event: str, record: dict[str, Any]) -> None:
         self._lines.write({"run": self._run, "event": event, **record})
 
-    def hear(self, event: Event) -> None:
+    def notify(self, event: Event) -> None:
+        """Write a line."""
         record = as_record(event)
         self._write(record.pop("event"), record)
 
     def end(self, result: TrainingResult) -> None:
+        """Write the last line."""
         self._write(
             "end",
             {"accuracy": result.accuracy, "steps": result.steps, "rounds": result.rounds, "seconds": result.seconds},
         )
-
-    def close(self) -> None:
-        """Leave the file to the runs that follow."""
 
 
 def _check_tensorboard(folder: str | Path) -> Path:
@@ -250,16 +255,16 @@ def _import_tensorboard() -> tuple[type[RecordWriter], Any, Any]:
     return RecordWriter, event_pb2, summary_pb2
 
 
-class _Board:
+class TensorBoardLogger(RunLogger):
     """One run as TensorBoard shows it: scalars over steps.
 
     Events are written here and now, and not by the thread of TensorBoard's own writer: a full disk is then noticed
     at once.
     """
 
-    def __init__(self, folder: Path, plan: Plan) -> None:
+    def __init__(self, folder: Path) -> None:
         writer, self._events, self._summaries = _import_tensorboard()
-        self._folder, self._plan = folder, plan
+        self._folder = folder
         now = time.time()
         try:
             folder.mkdir(parents=True, exist_ok=True)
@@ -274,16 +279,18 @@ class _Board:
         self._writer = writer(self._file)
         self._write(self._events.Event(wall_time=now, file_version="brain.Event:2"))
 
-    def hear(self, event: Event) -> None:
+    def notify(self, event: Event) -> None:
+        """Write scalars."""
         if isinstance(event, EpochEnded):
-            self._scalars(self._plan.steps_until(event.epoch), {"loss/epoch": event.loss})
+            self._scalars(event.step, {"loss/epoch": event.loss, "rounds": event.rounds})
         elif isinstance(event, RoundHeld):
-            self._scalars(event.step, {"loss/round": event.loss, "rounds": event.number})
+            self._scalars(event.step, {"loss/round": event.loss})
         elif isinstance(event, Measured):
             found = {"test/loss": event.loss, "test/accuracy": event.accuracy, "seconds/train": event.train_s}
             self._scalars(event.step, found)
 
     def end(self, result: TrainingResult) -> None:
+        """Write accuracy and seconds."""
         seconds = {f"seconds/{name}": result.seconds[name] for name in ("train", "compute", "communicate", "merge")}
         self._scalars(result.steps, {"accuracy": result.accuracy, **seconds})
 
@@ -301,5 +308,6 @@ class _Board:
             raise OutputError(f"cannot write into {shown(self._folder)}: {error.strerror or error}") from error
 
     def close(self) -> None:
-        with contextlib.suppress(OSError):  # it has been told already
+        """Close the file."""
+        with contextlib.suppress(OSError):  # what failed has been reported already
             self._file.close()

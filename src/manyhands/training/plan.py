@@ -178,12 +178,6 @@ class Plan:
         """Optimizer steps of every worker in an epoch (the first, if batches differ)."""
         return self.stages[0].steps_per_epoch
 
-    def steps_until(self, epoch: int) -> int:
-        """Return how many steps every worker takes in the first ``epoch`` epochs."""
-        return sum(
-            stage.steps_per_epoch * min(max(epoch - stage.first_epoch, 0), stage.epochs) for stage in self.stages
-        )
-
     @property
     def total_steps(self) -> int:
         """Optimizer steps of every worker in the run."""
@@ -313,7 +307,7 @@ def make_plan(
         chosen, asked = _choose(asked, dataset.rows, number, team, epochs, learner, division)
     else:
         chosen = read(parse_strategy, strategy, "stages", "strategy")
-    rule = None if stop is None else read(parse_stop, stop, "watch", "stop")
+    rule = None if stop is None else read(parse_stop, stop, "for_worker", "stop")
     if chosen.needs.one_worker_only:
         if number != 1:
             raise SettingsError(f"the sequential strategy has one worker, not {number}; choose another strategy")
@@ -351,16 +345,28 @@ def make_plan(
         first_epoch=first_epoch,
         shuffle=shuffle,
     )
-    stages = plan.stages  # too few epochs for them are better known now
+    # Too few epochs for the stages are better known now.
     if plan.total_steps > LARGEST:
         raise SettingsError(f"{epochs:.3e} epochs have more steps than can be counted; use fewer")
     _check_room(plan, dataset)
-    if rule is not None and rule.validates and number > 1 and not any(map(_alike_on_the_way, stages)):
+    if rule is not None and rule.validates:
+        check_synchronized(plan, f"stop {rule.name}")
+    return plan
+
+
+def check_synchronized(plan: Plan, what: str) -> None:
+    """Check that all workers have the same parameters at the end of some epoch before the last one.
+
+    Raises
+    ------
+    SettingsError
+        If they never have, so that ``what`` has no network to evaluate.
+    """
+    if plan.workers > 1 and not any(map(_alike_on_the_way, plan.stages)):
         raise SettingsError(
-            f"stop {rule.name}: the workers of {chosen.name} are never alike at the end of an epoch but the last, so "
+            f"{what}: the workers of {plan.strategy.name} are never alike at the end of an epoch but the last, so "
             "there is no network to try; use another strategy, or loss:..."
         )
-    return plan
 
 
 def _alike_on_the_way(stage: PlannedStage) -> bool:
@@ -460,7 +466,7 @@ def rows_validated(
         for each in several
         if not is_automatic(each)
     )
-    needed = needed or (stop is not None and read(parse_stop, stop, "watch", "stop").validates)
+    needed = needed or (stop is not None and read(parse_stop, stop, "for_worker", "stop").validates)
     return "auto" if wanted is None and needed else wanted
 
 

@@ -32,7 +32,7 @@ class TrainingResult:
     losses : list of float
         Mean training loss of each epoch over all workers.
     curve : list of dict
-        If the plan says so, the measurements on the way (`manyhands.training.events.Measured`).
+        If the plan says so, the measurements on the way (`manyhands.core.events.Measured`).
     """
 
     plan: Plan

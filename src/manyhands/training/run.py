@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from manyhands.core.callbacks import Callback, CallbackLike, WorkerCallback, as_callbacks
 from manyhands.core.errors import DivergedError, SettingsError
 from manyhands.core.learner import FitLearner, Learner, Model
 from manyhands.core.randomness import generator
@@ -34,17 +35,19 @@ from manyhands.teams.job import all_gather_texts, is_member, needs_job
 from manyhands.teams.launch import launch, prepare
 from manyhands.teams.registry import kind_of
 from manyhands.training.clock import PhaseClock, slowest
+from manyhands.training.convergence import Convergence
 from manyhands.training.evaluation import evaluate
-from manyhands.training.events import Listener
 from manyhands.training.jobs import deferred
 from manyhands.training.jobs.distributed_read import facts_of, facts_of_request, load_for
-from manyhands.training.loop import Loop, Tally, joint_losses
+from manyhands.training.loop import Loop
 from manyhands.training.model import model_of
 from manyhands.training.placement import Placement, blas_limited
 from manyhands.training.plan import Plan, PlannedStage, make_plan, rows_needed, rows_validated
 from manyhands.training.result import Progress, TrainingResult
 from manyhands.training.schedules import RateSchedule
 from manyhands.training.stopping import Stop
+from manyhands.training.tally import Tally, joint_losses
+from manyhands.training.worker_run import WorkerRun
 
 if TYPE_CHECKING:
     from manyhands.training.jobs.client import Job
@@ -56,7 +59,7 @@ def run(
     dataset: Dataset,
     *,
     progress: Progress | None = None,
-    listeners: Sequence[Listener] = (),
+    callbacks: Sequence[CallbackLike] = (),
     controls: Sequence[Control] | None = None,
     start: Mapping[str, NDArray[Any]] | None = None,
 ) -> TrainingResult:
@@ -72,10 +75,10 @@ def run(
     dataset
         The one the plan was made for.
     progress
-        Told how many steps are done, in the calling thread.
-    listeners
-        Told about epochs, rounds and measurements, in the workers' threads. Of an MPI job that is started for the run,
-        rank 0's events come here, in the calling thread, soon after.
+        Called in the calling thread, a few times a second, with the number of steps done.
+    callbacks
+        Called on the way (`manyhands.core.callbacks.Callback`). A plain function receives the events of epochs and
+        measurements; for others wrap it in a `manyhands.core.callbacks.EventFunction`.
     controls
         One per worker, if somebody else wants to watch the run or to stop it.
     start
@@ -102,18 +105,19 @@ def run(
         if start is not None:
             raise SettingsError("a run that starts processes of its own begins at random: use threads, or mpiexec")
         with Runner(dataset) as runner:
-            return runner.run(plan, progress, listeners)
+            return runner.run(plan, progress, callbacks)
+    called = as_callbacks(callbacks)
     if controls is None:
         stop = np.zeros(1, np.int64)
         controls = [Control(stop, np.zeros(1, np.int64)) for _ in range(plan.workers)]
     clocks = [PhaseClock() for _ in range(plan.workers)]
-    _prepare(plan, dataset)
+    _prepare(plan, dataset, adds=plan.stop is not None or any(isinstance(each, WorkerCallback) for each in called))
     # Thread pools that nobody asked for would compete with the workers: NumPy's, SciPy's, and the kernels' own BLAS.
     with blas_limited(plan.placement.blas_threads):
         launched = time.perf_counter()
 
         def work(team: Team) -> _Outcome:
-            return _work(team, plan, dataset, controls[team.rank], clocks[team.rank], launched, listeners, start)
+            return _work(team, plan, dataset, controls[team.rank], clocks[team.rank], launched, called, start)
 
         slowest_of = max if kind_of(plan.team).processes else min  # of an MPI job, this process sees its own steps only
         tick = None if progress is None else lambda: progress(slowest_of(int(each.progress[0]) for each in controls))
@@ -125,7 +129,10 @@ def run(
             score = outcomes[0].evaluated(dataset) if outcomes[0].rank == 0 else 0.0
             dataset.check_unchanged()
             texts = all_gather_texts(plan.team, [json.dumps(outcome.report(score)) for outcome in outcomes])
-    return _result(plan, dataset, outcomes[0].learner, [json.loads(text) for text in texts])
+    result = _result(plan, dataset, outcomes[0].learner, [json.loads(text) for text in texts])
+    for callback in called:
+        callback.end(result)
+    return result
 
 
 class Runner:
@@ -154,16 +161,22 @@ class Runner:
         else:
             self._open.__exit__(*failure)
 
-    def run(self, plan: Plan, progress: Progress | None = None, listeners: Sequence[Listener] = ()) -> TrainingResult:
+    def run(
+        self, plan: Plan, progress: Progress | None = None, callbacks: Sequence[CallbackLike] = ()
+    ) -> TrainingResult:
         """Carry out a plan; see `run`."""
         if not needs_job(plan.team):
-            return run(plan, self.dataset, progress=progress, listeners=listeners)
+            return run(plan, self.dataset, progress=progress, callbacks=callbacks)
         if plan.workers not in self._jobs:
             from manyhands.training.jobs.client import Job
 
             deferred.close_others()
             self._jobs[plan.workers] = self._open.enter_context(Job(plan.workers, self.dataset))
-        return self._jobs[plan.workers].run(plan, progress, listeners)
+        called = as_callbacks(callbacks)
+        result = self._jobs[plan.workers].run(plan, progress, called)
+        for callback in called:
+            callback.end(result)
+        return result
 
 
 def _result(plan: Plan, dataset: Dataset, learner: Model, reports: Sequence[dict[str, Any]]) -> TrainingResult:
@@ -179,7 +192,7 @@ def _result(plan: Plan, dataset: Dataset, learner: Model, reports: Sequence[dict
         examples=max(tally.examples for tally in tallies),
         seconds=slowest([report["seconds"] for report in reports]),
         losses=joint_losses(tallies),
-        curve=tallies[0].curve,
+        curve=reports[0]["curve"],
     )
 
 
@@ -192,6 +205,7 @@ class _Outcome:
     tally: Tally
     bytes_sent: int
     clock: PhaseClock
+    curve: list[dict[str, float]]
 
     def evaluated(self, dataset: Dataset) -> float:
         """Return the accuracy on the test rows, timed."""
@@ -205,6 +219,7 @@ class _Outcome:
             "bytes_sent": self.bytes_sent,
             "seconds": self.clock.report(),
             "accuracy": score,
+            "curve": self.curve,
         }
 
 
@@ -214,10 +229,10 @@ def _make_learner(plan: Plan, dataset: Dataset, rank: int) -> Learner | FitLearn
     return make_learner(plan.learner, plan.settings, dataset.features, outputs, rank=rank, seed=plan.seed)
 
 
-def _prepare(plan: Plan, dataset: Dataset) -> None:
-    """Compile everything before any clock starts."""
+def _prepare(plan: Plan, dataset: Dataset, *, adds: bool) -> None:
+    """Compile everything before any clock starts; callbacks that add something up do it in double precision."""
     learner = _make_learner(plan, dataset, 0)
-    plain = plan.stop is None and all(rule.fusable for rule in plan.strategy.rules)
+    plain = not adds and all(rule.fusable for rule in plan.strategy.rules)
     others = [] if plain else [np.dtype(np.float64)]  # scores, weights and losses are added in double precision
     prepare(plan.team, plan.workers, [learner.dtype, *others], lambda: learner.prepare(dataset.train))
 
@@ -229,7 +244,7 @@ def _work(
     control: Control,
     clock: PhaseClock,
     launched: float,
-    listeners: Sequence[Listener],
+    callbacks: Sequence[Callback],
     start: Mapping[str, NDArray[Any]] | None,
 ) -> _Outcome:
     """Do what each worker does: get ready, take over the common start, train."""
@@ -246,10 +261,9 @@ def _work(
         place = plan.rows, stage.batch, team.rank, team.size, plan.sharding, plan.seed, dataset.first_row
         return BatchSampler(*place, stage.rule.needs.passes, share, plan.first_epoch, plan.shuffle)
 
-    held_out = dataset.test if plan.convergence else None
-    loop = Loop(
-        *(team, learner, plan, dataset.train, schedule_for, control, clock, listeners, held_out, dataset.validation)
-    )
+    convergence = Convergence(dataset.test, clock)
+    called = [*callbacks, *([plan.stop] if plan.stop else []), *([convergence] if plan.convergence else [])]
+    worker = WorkerRun(team, learner, plan, dataset.train, clock, called, dataset.validation)
     team.mean_(learner.parameters.copy())  # a first round makes connections and touches memory; it belongs to no clock
     clock.seconds["startup"] = time.perf_counter() - launched
     team.barrier()
@@ -265,9 +279,9 @@ def _work(
     clock.forget("communicate", "merge")
     sent = team.bytes_sent
     clock.begin_training()
-    tally = loop.run()
+    tally = Loop(worker, schedule_for, control).run()
     clock.end_training()
-    return _Outcome(team.rank, loop.model, tally, team.bytes_sent - sent, clock)
+    return _Outcome(team.rank, worker.model, tally, team.bytes_sent - sent, clock, convergence.curve)
 
 
 @memory_errors_explained("the run")
@@ -296,7 +310,7 @@ def train(
     blas_threads: int = 1,
     binarize: float | Literal["auto"] | None = None,
     progress: Progress | None = None,
-    listeners: Sequence[Listener] = (),
+    callbacks: Sequence[CallbackLike] = (),
     **network: Any,
 ) -> TrainingResult:
     """Train one classifier and evaluate it on the test rows.
@@ -324,7 +338,7 @@ def train(
         Make inputs binary: stored values from this threshold on become 1, others 0. ``"auto"``: from half of the
         largest training value on. The model does the same to what it predicts. Of a `Dataset`, see
         `manyhands.make_dataset`.
-    progress, listeners
+    progress, callbacks
         See `run`.
     **network
         Fields of `manyhands.MLPSettings`; ``hidden`` is (75,) by default.
@@ -377,7 +391,7 @@ def train(
         )
         step.bring(lambda: facts_of(plan, dataset))
     warn_if_oversubscribed_here(plan.workers, plan.team)
-    return run(plan, dataset, progress=progress, listeners=listeners)
+    return run(plan, dataset, progress=progress, callbacks=callbacks)
 
 
 def warn_if_oversubscribed_here(workers: int, team: str) -> None:

@@ -1,4 +1,4 @@
-"""Early stopping, decided by all workers together: everyone adds what it has seen, and everyone sees the same sum.
+"""Early stopping, decided by all workers together: each adds what it has seen, and all get the same sum.
 
 - ``loss:0.0001,patience=10``: the mean training loss of all workers has not fallen by tol for more than ``patience``
   epochs in a row (scikit-learn's tol and n_iter_no_change).
@@ -10,104 +10,54 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
-from dataclasses import dataclass, field
-from typing import ClassVar, Protocol
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, ClassVar
 
 import numpy as np
-from numpy.typing import NDArray
 
 from manyhands.core import grammar
+from manyhands.core.callbacks import EpochSummary, RunView, WorkerCallback
 from manyhands.core.errors import SettingsError
-from manyhands.core.learner import Model
-from manyhands.core.samples import Samples
 from manyhands.core.team import Team
 from manyhands.core.types import Vector
 
 
-@dataclass(frozen=True)
-class Epoch:
-    """What a worker knows at the end of an epoch.
-
-    Attributes
-    ----------
-    team
-        Whom to ask.
-    learner
-        This worker's.
-    loss, examples
-        Its mean loss of the epoch, and over how many examples.
-    alike
-        Whether all workers have the same parameters now.
-    validation
-        Rows that no training sees, if there are any.
-    last
-        Whether it was the last that is planned: then the answer does not matter.
-    losses, global_rows : ndarray of shape (steps,)
-        Its loss of each step, and the size of the global batch. Needed with ``weights`` only.
-    weights : ndarray of shape (steps,) or None
-        What each of these losses counts for: the sum of its rows' weights; None if rows have none.
-    """
-
-    team: Team
-    learner: Model
-    loss: float
-    examples: int
-    alike: bool = False
-    validation: Samples | None = None
-    last: bool = False
-    losses: NDArray[np.float64] = field(default_factory=lambda: np.zeros(0))
-    global_rows: NDArray[np.int32] = field(default_factory=lambda: np.zeros(0, np.int32))
-    weights: NDArray[np.float64] | None = None
-
-
-def mean_loss(epoch: Epoch) -> float:
+def mean_loss(team: Team, epoch: EpochSummary) -> float:
     """Return the mean loss of the epoch over all workers; every worker gets the same. A collective.
 
     Of rows with weights as scikit-learn's: in a global batch the weighted mean, and of these the mean by size.
     """
     if epoch.weights is None:
         sums = np.array([epoch.loss * epoch.examples, epoch.examples], np.float64)
-        epoch.team.sum_(sums)
+        team.sum_(sums)
         return float(sums[0] / max(sums[1], 1))
     both = np.concatenate([epoch.losses * epoch.weights, epoch.weights])
-    epoch.team.sum_(both)
+    team.sum_(both)
     steps = len(epoch.weights)
     batches = both[:steps] / np.where(both[steps:] == 0, 1, both[steps:])
     return float(batches @ epoch.global_rows / epoch.global_rows.sum())
 
 
-class Watcher(Protocol):
-    """Follows one worker's run."""
+class Stop(WorkerCallback):
+    """A stopping rule: a value object without state; what it returns for a worker keeps the state.
 
-    def ended(self, epoch: Epoch) -> bool:
-        """Tell, after an epoch, whether the run shall end; all workers are told the same.
+    Attributes
+    ----------
+    validates : bool
+        Whether it evaluates validation rows.
+    """
 
-        Asked after every epoch. After the last the run ends whatever the answer is.
-        """
-        ...
-
-
-class Stop(Protocol):
-    """A rule: a value object without state."""
+    validates: ClassVar[bool] = False
 
     @property
     def name(self) -> str:
         """Canonical text."""
-        ...
-
-    @property
-    def validates(self) -> bool:
-        """Whether it looks at validation rows."""
-        ...
-
-    def watch(self, parameters: Vector) -> Watcher:
-        """Return what follows a run that begins with these parameters."""
-        ...
+        raise NotImplementedError
 
 
 @dataclass(frozen=True)
-class LossStop:
+class LossStop(Stop):
     """Stop when the loss does not fall any more.
 
     Attributes
@@ -120,35 +70,44 @@ class LossStop:
 
     tol: float = 1e-4
     patience: int = 10
-    validates: ClassVar[bool] = False
 
     @property
     def name(self) -> str:
         """As ``"loss:0.0001,patience=10"``."""
         return f"loss:{grammar.number(self.tol)},patience={self.patience}"
 
-    def watch(self, parameters: Vector) -> Watcher:
+    def for_worker(self, run: RunView) -> WorkerCallback:
         """Return what follows the loss."""
-        return _LossWatcher(self)
+        return _LossWatch(self)
 
 
-class _LossWatcher:
+class _LossWatch(WorkerCallback):
+    """Counts as `sklearn.neural_network.MLPClassifier` does."""
+
     def __init__(self, rule: LossStop) -> None:
         self._rule = rule
         self._best, self._failures = np.inf, 0
 
-    def ended(self, epoch: Epoch) -> bool:
-        """See :class:`Watcher`; counts as `sklearn.neural_network.MLPClassifier` does."""
+    def state(self) -> dict[str, Any]:
+        """Return the best loss, and how many epochs have failed to improve it."""
+        return {"best": self._best, "failures": self._failures}
+
+    def load_state(self, state: Mapping[str, Any]) -> None:
+        """Go on from such a state."""
+        self._best, self._failures = state["best"], state["failures"]
+
+    def after_epoch(self, run: RunView, epoch: EpochSummary) -> bool:
+        """Return whether the loss has not fallen for too long."""
         if epoch.last:
             return False
-        mean = mean_loss(epoch)
+        mean = mean_loss(run.team, epoch)
         self._failures = self._failures + 1 if mean > self._best - self._rule.tol else 0
         self._best = min(self._best, mean)
         return self._failures > self._rule.patience
 
 
 @dataclass(frozen=True)
-class UnchangedStop:
+class UnchangedStop(Stop):
     """Stop when the weights do not change any more.
 
     Attributes
@@ -158,35 +117,42 @@ class UnchangedStop:
     """
 
     tol: float = 0.0
-    validates: ClassVar[bool] = False
 
     @property
     def name(self) -> str:
         """As ``"unchanged:0"``."""
         return f"unchanged:{grammar.number(self.tol)}"
 
-    def watch(self, parameters: Vector) -> Watcher:
+    def for_worker(self, run: RunView) -> WorkerCallback:
         """Return what follows the weights."""
-        return _WeightWatcher(self, parameters.copy())
+        return _WeightWatch(self, run.learner.parameters.copy())
 
 
-class _WeightWatcher:
+class _WeightWatch(WorkerCallback):
     def __init__(self, rule: UnchangedStop, before: Vector) -> None:
         self._rule, self._before = rule, before
 
-    def ended(self, epoch: Epoch) -> bool:
-        """See :class:`Watcher`."""
+    def state(self) -> dict[str, Any]:
+        """Return the parameters after the last epoch."""
+        return {"before": self._before}
+
+    def load_state(self, state: Mapping[str, Any]) -> None:
+        """Go on from such a state."""
+        self._before = state["before"]
+
+    def after_epoch(self, run: RunView, epoch: EpochSummary) -> bool:
+        """Return whether no weight of any worker has changed."""
         if epoch.last:
             return False
-        now = epoch.learner.parameters.copy()  # one look: with a shared vector others go on writing
+        now = run.learner.parameters.copy()  # read once: with a shared vector others go on writing
         changed = np.array([np.abs(now - self._before).max(initial=0) > self._rule.tol], np.float64)
         self._before = now
-        epoch.team.sum_(changed)
+        run.team.sum_(changed)
         return not changed[0]
 
 
 @dataclass(frozen=True)
-class AccuracyStop:
+class AccuracyStop(Stop):
     """Stop when the network is good enough.
 
     Attributes
@@ -204,25 +170,16 @@ class AccuracyStop:
         percent = f"{grammar.number(round(100 * self.least, 9))}%"
         return f"accuracy:{percent if _share_of(percent) == self.least else grammar.number(self.least)}"
 
-    def watch(self, parameters: Vector) -> Watcher:
-        """Return what tries the validation rows."""
-        return _AccuracyWatcher(self)
-
-
-class _AccuracyWatcher:
-    def __init__(self, rule: AccuracyStop) -> None:
-        self._rule = rule
-
-    def ended(self, epoch: Epoch) -> bool:
-        """See :class:`Watcher`."""
-        table, team = epoch.validation, epoch.team
-        if table is None or not epoch.alike or epoch.last:
+    def after_epoch(self, run: RunView, epoch: EpochSummary) -> bool:
+        """Return whether enough validation rows are recognized; each worker evaluates its part of them."""
+        table, team = run.validation, run.team
+        if table is None or not run.synchronized or epoch.last:
             return False
         mine = slice(team.rank * table.rows // team.size, (team.rank + 1) * table.rows // team.size)
         part = table.take(mine)
-        right = np.array([(epoch.learner.predict_proba(part).argmax(axis=1) == part.labels).sum()], np.float64)
+        right = np.array([(run.learner.predict_proba(part).argmax(axis=1) == part.labels).sum()], np.float64)
         team.sum_(right)
-        return bool(right[0] >= self._rule.least * table.rows)
+        return bool(right[0] >= self.least * table.rows)
 
 
 def _share_of(text: str) -> float:

@@ -6,13 +6,14 @@ import re
 import numpy as np
 import pytest
 
+from manyhands.core.callbacks import EventFunction
 from manyhands.core.errors import ManyhandsError, SettingsError
+from manyhands.core.events import RoundHeld
 from manyhands.data.catalog import DataRequest
 from manyhands.records.seal import unsealed
 from manyhands.studies.compare.run import CompareRequest
 from manyhands.studies.replications.w1_w4 import SCHEMA, W4_STRATEGIES, W1Study, W4Study, accuracies_text
 from manyhands.studies.sweep.run import SweepRequest
-from manyhands.training.events import RoundHeld
 from manyhands.training.run import network_settings
 
 DIGITS = DataRequest("digits")
@@ -114,14 +115,8 @@ class TestW1:
 
         @contextmanager
         def log(plan):
-            class Told:
-                listeners = (heard.append,)
-
-                def end(self, result):
-                    heard.append(result)
-
             heard.append(plan)
-            yield Told()
+            yield EventFunction(heard.append, "round")
 
         outcome = w1(grid={"hidden": ((4,),), "epochs": (1,), "runs": 1}, seeds=1).run(log=log)
         assert [one.strategy.name for one in heard if hasattr(one, "strategy")] == [

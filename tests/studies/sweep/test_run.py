@@ -149,7 +149,9 @@ class TestChoice:
     def test_is_made_on_validation_rows(self, alone):
         assert alone.settings["chosen_on"] == "validation"
         assert alone.settings["data"]["validation_rows"] == 239  # a sixth of 1,437
-        assert "chosen on validation rows, training rows that are not trained on" in " ".join(sweep_text(alone).split())
+        assert "chosen on validation samples, which are training samples held out" in " ".join(
+            sweep_text(alone).split()
+        )
 
     def test_test_rows_have_no_influence(self, alone, rows):
         """Permuted labels make the test rows worthless, and change nothing but the accuracy on them."""
@@ -229,7 +231,7 @@ class TestChoice:
         sentence = f"no classifier reaches 100 % on the validation rows; the highest is {highest:.2f} %"
         assert found.reason == sentence
         assert f"best: {sentence} " in " ".join(sweep_text(found).split())
-        assert " <-" not in sweep_text(found)
+        assert " <\n" not in sweep_text(found)
 
 
 class TestSideBySide:
@@ -332,7 +334,7 @@ class TestPublished:
             assert record["epochs_run"] == classifier.n_iter_
             assert record["validation_accuracy"] is None
         text = sweep_text(found)
-        assert "chosen on the test rows" in text
+        assert "chosen on the test samples" in " ".join(text.split())
         assert "validation" not in text
 
     def test_it_says_how_many_epochs_it_took_when_it_stops_early(self):

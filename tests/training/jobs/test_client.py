@@ -25,12 +25,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from manyhands.core import errors
+from manyhands.core.callbacks import EventFunction, WorkerCallback
 from manyhands.core.errors import DivergedError, ManyhandsError, OutputError, SettingsError, WorkerLost
+from manyhands.core.events import EpochEnded, Measured, RoundHeld, as_record
 from manyhands.data.filestate import FileState
 from manyhands.teams import mpi_environment, startup_watchdog
-from manyhands.training.events import EpochEnded, Measured, RoundHeld, as_record
 from manyhands.training.jobs import client as job_module
-from manyhands.training.jobs.client import Job, _Telling, describe, open_cells, revive
+from manyhands.training.jobs.client import EventTail, Job, describe, open_cells, revive
 from manyhands.training.plan import Plan, make_plan
 from manyhands.training.run import network_settings, run
 
@@ -70,18 +71,20 @@ started it leaves word, under its rank, that its training begins."""
 UNHAPPY = """
 import sys
 import manyhands
-from manyhands.training.events import RoundHeld
+from manyhands.core.callbacks import EventFunction
+from manyhands.core.events import RoundHeld
 
 strategy, rank, number, out = sys.argv[1], int(sys.argv[2]), int(sys.argv[3]), sys.argv[4]
 
 
-def listener(event):
+def callback(event):
     if isinstance(event, RoundHeld) and event.rank == rank and event.number == number:
         print("raising", flush=True)
-        raise RuntimeError(f"the listener is unhappy with round {number}")
+        raise RuntimeError(f"the callback is unhappy with round {number}")
 
 
-result = manyhands.train("digits", strategy=strategy, team="mpi", epochs=10**7, hidden=(20,), listeners=[listener])
+result = manyhands.train("digits", strategy=strategy, team="mpi", epochs=10**7, hidden=(20,),
+    callbacks=[EventFunction(callback, "round")])
 result.save(out)
 """
 
@@ -230,13 +233,23 @@ def untimed(events):
     ]
 
 
+def of_rank_0(found):
+    """A callback that appends rank 0's events."""
+    return EventFunction(lambda event: event.rank or found.append(event), "round")
+
+
 class TestEvents:
     def test_rank_0_is_heard_as_in_threads(self, blobs, mark, memory):
         def compare(job, strategy):
             heard, here, others = [], [], []
             plan = plan_for(blobs, 2, strategy=strategy, convergence=True)
-            result = job.run(plan, None, [heard.append, lambda event: others.append(threading.current_thread())])
-            run(replace(plan, team="threads"), blobs, listeners=[lambda event: event.rank or here.append(event)])
+            functions = heard.append, lambda event: others.append(threading.current_thread())
+            result = job.run(plan, None, [EventFunction(each, "round") for each in functions])
+            run(
+                replace(plan, team="threads"),
+                blobs,
+                callbacks=[of_rank_0(here)],
+            )
             assert untimed(heard) == untimed(here)
             assert {type(event) for event in heard} == {EpochEnded, RoundHeld, Measured}
             assert [event.train_s for event in heard if isinstance(event, Measured)] == (
@@ -254,13 +267,13 @@ class TestEvents:
     def test_events_come_while_the_run_goes_on(self, blobs, mark, memory):
         heard = []
 
-        def listener(event):
+        def callback(event):
             heard.append(event)
             if len(heard) >= 50:
                 raise KeyboardInterrupt
 
         with pytest.raises(KeyboardInterrupt), Job(2, blobs) as job:
-            job.run(plan_for(blobs, 2, epochs=FOREVER), None, [listener])
+            job.run(plan_for(blobs, 2, epochs=FOREVER), None, [EventFunction(callback, "round")])
         rounds = [event.number for event in heard if isinstance(event, RoundHeld)]
         assert rounds == list(range(1, len(rounds) + 1))  # none is missing, none comes twice
         nothing_left(mark)
@@ -269,14 +282,18 @@ class TestEvents:
     def test_every_run_of_a_job_tells_its_own_events(self, blobs, mark, memory):
         with Job(2, blobs) as job:
             job.run(plan_for(blobs, 2, convergence=True))
-            assert list(job.folder.glob("events*")) == []  # who does not listen costs no file
+            assert list(job.folder.glob("events*")) == []  # who wants no events costs no file
             heard = []
             for seed in range(3):
                 heard.append([])
-                job.run(plan_for(blobs, 2, strategy="periodic:1epoch", seed=seed), None, [heard[-1].append])
+                job.run(
+                    plan_for(blobs, 2, strategy="periodic:1epoch", seed=seed),
+                    None,
+                    [EventFunction(heard[-1].append, "round")],
+                )
                 assert len(list(job.folder.glob("events*"))) <= 1
                 if seed == 1:
-                    job.run(plan_for(blobs, 2))  # nobody listens to this one
+                    job.run(plan_for(blobs, 2))  # nobody wants the events of this one
         numbers = [[event.number for event in each if isinstance(event, RoundHeld)] for each in heard]
         assert numbers == [[1, 2, 3]] * 3
         losses = {tuple(event.loss for event in each if isinstance(event, EpochEnded)) for each in heard}
@@ -295,25 +312,29 @@ class TestEvents:
             job.run(plan)
         assert "train-images-idx3-ubyte was changed from 6 to 12 bytes since it was read" in caplog.text
 
-    def test_a_listener_that_fails_ends_the_job_with_its_error(self, blobs, mark, memory):
-        def listener(event):
+    def test_a_callback_inside_workers_is_refused(self, blobs, mark, memory):
+        with Job(2, blobs) as job, pytest.raises(SettingsError, match="WorkerCallback works inside workers"):
+            job.run(plan_for(blobs, 2), None, [WorkerCallback()])
+
+    def test_a_callback_that_fails_ends_the_job_with_its_error(self, blobs, mark, memory):
+        def callback(event):
             if isinstance(event, RoundHeld) and event.number == 5:
-                raise ZeroDivisionError("the listener is unhappy")
+                raise ZeroDivisionError("the callback is unhappy")
 
         began = time.monotonic()
-        with pytest.raises(ZeroDivisionError, match="the listener is unhappy"), Job(2, blobs) as job:
-            job.run(plan_for(blobs, 2, epochs=FOREVER), None, [listener])
+        with pytest.raises(ZeroDivisionError, match="the callback is unhappy"), Job(2, blobs) as job:
+            job.run(plan_for(blobs, 2, epochs=FOREVER), None, [EventFunction(callback, "round")])
         assert time.monotonic() - began < SOON
         nothing_left(mark)
         assert list(memory.iterdir()) == []
 
-    def test_a_listener_that_fails_at_the_last_event(self, blobs, mark, memory):
-        def listener(event):
+    def test_a_callback_that_fails_at_the_last_event(self, blobs, mark, memory):
+        def callback(event):
             if isinstance(event, EpochEnded) and event.epoch == 3:
-                raise ZeroDivisionError("the listener is unhappy")
+                raise ZeroDivisionError("the callback is unhappy")
 
-        with pytest.raises(ZeroDivisionError, match="the listener is unhappy"):
-            run(plan_for(blobs, 2), blobs, listeners=[listener])
+        with pytest.raises(ZeroDivisionError, match="the callback is unhappy"):
+            run(plan_for(blobs, 2), blobs, callbacks=[callback])
         nothing_left(mark)
         assert list(memory.iterdir()) == []
 
@@ -322,9 +343,13 @@ class TestEvents:
         plan = plan_for(blobs, 2, settings=settings, strategy="periodic:1")
         heard, here = [], []
         with pytest.raises(DivergedError):
-            run(plan, blobs, listeners=[heard.append])
+            run(plan, blobs, callbacks=[EventFunction(heard.append, "round")])
         with pytest.raises(DivergedError) as threads:
-            run(replace(plan, team="threads"), blobs, listeners=[lambda event: event.rank or here.append(event)])
+            run(
+                replace(plan, team="threads"),
+                blobs,
+                callbacks=[of_rank_0(here)],
+            )
         assert threads.value.step > 1
         both = min(len(heard), len(here))  # threads may be called off before they have told of their last round
         assert heard
@@ -332,10 +357,10 @@ class TestEvents:
         assert len(heard) >= threads.value.step - 2
 
     def test_told_in_pieces(self, tmp_path):
-        """A line that is not whole yet waits for its end, and is told once."""
+        """A line that is not whole yet waits for its end, and is passed on once."""
         path, heard = tmp_path / "events", []
-        lines = [json.dumps(as_record(EpochEnded(0, number, 0.5))) + "\n" for number in (1, 2, 3)]
-        with contextlib.closing(_Telling(path, [heard.append])) as told:
+        lines = [json.dumps(as_record(EpochEnded(0, number, 0.5, 5, 0, 0, 0.0))) + "\n" for number in (1, 2, 3)]
+        with contextlib.closing(EventTail(path, [EventFunction(heard.append)])) as tail:
             for piece, epochs in (
                 ("", []),
                 (lines[0][:10], []),
@@ -346,7 +371,7 @@ class TestEvents:
             ):
                 with path.open("a") as file:
                     file.write(piece)
-                told.tell()
+                tail.pass_on()
                 assert [event.epoch for event in heard] == epochs
 
 
@@ -645,7 +670,7 @@ def strike(folder, mark, kind, way, strategy, rank, delay):
     if kind == "exception":
         number = 1 + int(delay * 400)
         words = (
-            rf"RuntimeError: the listener is unhappy with round {number}\n(.|\n)*rank {rank}\b"  # the latter says MPI
+            rf"RuntimeError: the callback is unhappy with round {number}\n(.|\n)*rank {rank}\b"  # the latter says MPI
         )
         with unhappy(folder, mark, strategy, rank, number) as running:
             seconds, status = running.end()
@@ -694,7 +719,7 @@ def test_thirty_random_losses(tmp_path, mark):
     for number in range(30):
         kind, rank, delay = rng.choice(["kill", "stop", "exception"]), rng.randrange(3), rng.uniform(0.1, 2.0)
         way = "mpiexec" if kind == "exception" else rng.choice(["self", "mpiexec"])
-        # A listener is told of rounds between steps, before the last one.
+        # A callback is told of rounds between steps, before the last one.
         strategies = ["periodic:1epoch", "periodic:7"] + ["one-shot", "gradient"] * (kind != "exception")
         strategy = rng.choice(strategies)
         folder, own_mark = tmp_path / str(number), f"{mark}-{number}."

@@ -29,6 +29,7 @@ from manyhands.reports.schema import Record
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
 _ACROSS = 3  # panels side by side
 _MEASURED = Look("#0072B2", "o", "-")
@@ -97,12 +98,12 @@ def speedup(compare: Record) -> Picture | None:
     if not names or compare["settings"]["scaled"]:
         return None
     laws = {law["strategy"]: law for law in compare["laws"]}
-    panels = _panels(compare, names, "speedup", "speedup")
-    for axes, name in zip(panels.axes, names, strict=True):
+    figure, panels = _panels(compare, names, "speedup", "speedup")
+    for axes, name in zip(panels, names, strict=True):
         curves, title = _fitted(laws.get(name))
         _draw_laws(axes, compare, curves)
         axes.set_title(f"{label(name)}{title}", fontsize=10.5, color=INK, loc="left")
-    legend_above(panels.figure, panels.axes)
+    legend_above(figure, panels)
     best = queries.fastest([row for row in compare["summary"] if row["strategy"] in names])
     finding = f"{queries.named(best)} reached {decimal(best['speedup'])} of the ideal {best['workers']}"
     if best["verdict"] == "lower" and (
@@ -117,9 +118,8 @@ def speedup(compare: Record) -> Picture | None:
         f"{', and the laws fitted to it' if compare['laws'] else ''}: {finding}."
         f"{hollow_note(compare)}{caveat}"
     )
-    return Picture(
-        "speedup", caption, f"Speedup by number of workers, a panel for each strategy: {finding}.", panels.figure
-    )
+    alt = f"Speedup by number of workers, a panel for each strategy: {finding}."
+    return Picture("speedup", caption, alt, figure)
 
 
 def scaled_speedup(compare: Record) -> Picture | None:
@@ -128,60 +128,46 @@ def scaled_speedup(compare: Record) -> Picture | None:
     if not names:
         return None
     laws = {law["strategy"]: law for law in compare["laws"] if law["gustafson"] is not None}
-    panels = _panels(compare, names, "scaled_speedup", "scaled speedup")
-    for axes, name in zip(panels.axes, names, strict=True):
+    figure, panels = _panels(compare, names, "scaled_speedup", "scaled speedup")
+    for axes, name in zip(panels, names, strict=True):
         law, title = laws.get(name), ""
         if law is not None:
             fraction = law["gustafson"]["serial_fraction"]
             _draw_laws(axes, compare, [("Gustafson's law", "-", Gustafson(fraction).speedup)])
             title = f"\nserial part {100 * fraction:.0f} %{queries.starred(law, 'gustafson')}"
         axes.set_title(f"{label(name)}{title}", fontsize=10.5, color=INK, loc="left")
-    legend_above(panels.figure, panels.axes)
+    legend_above(figure, panels)
     rows = [row for row in compare["summary"] if row["strategy"] in names and row["scaled_speedup"] is not None]
     best = max(rows, key=lambda row: (not row["oversubscribed"], row["scaled_speedup"]))
     finding = f"{queries.named(best)} did {decimal(best['scaled_speedup'])} times the sequential run's work per second"
     caption = f"Scaled speedup, n workers on n times the rows: {finding}.{hollow_note(compare)}"
     alt = f"Scaled speedup by number of workers, a panel for each strategy: {finding}."
-    return Picture("scaled_speedup", caption, alt, panels.figure)
+    return Picture("scaled_speedup", caption, alt, figure)
 
 
-class _Panels:
-    """A figure with a panel for each strategy."""
-
-    def __init__(self, count: int) -> None:
-        rows, columns = -(-count // _ACROSS), min(count, _ACROSS)
-        width = 6.6 if columns == 1 else 9.4
-        self.figure, axes = new_figure(rows, columns, width=width, height=0.7 + 3.3 * rows, sharex=True, sharey=True)
-        self.axes = axes[:count]
-        for unused in axes[count:]:
-            unused.remove()
-
-
-def _panels(compare: Record, names: Sequence[str], field: str, title: str) -> _Panels:
+def _panels(compare: Record, names: Sequence[str], field: str, title: str) -> tuple[Figure, list[Axes]]:
     """Draw each strategy's measured points and the ideal line into a panel of its own."""
-    panels = _Panels(len(names))
-    workers = queries.worker_numbers(compare)
-    for position, (axes, name) in enumerate(zip(panels.axes, names, strict=True)):
+    rows, columns = -(-len(names) // _ACROSS), min(len(names), _ACROSS)
+    width = 6.6 if columns == 1 else 9.4
+    figure, panels = new_figure(rows, columns, width=width, height=0.7 + 3.3 * rows, sharex=True, sharey=True)
+    for unused in panels[len(names) :]:
+        unused.remove()
+    panels, workers = panels[: len(names)], queries.worker_numbers(compare)
+    for position, (axes, name) in enumerate(zip(panels, names, strict=True)):
         axes.plot([1, max(workers)], [1, max(workers)], color=GREY, linewidth=1, label="ideal")
-        interval = f"{field}_ci95"
         marks = [
-            Mark(row["workers"], row[field], row.get(interval), row["oversubscribed"])
+            Mark(row["workers"], row[field], row.get(f"{field}_ci95"), row["oversubscribed"])
             for row in _measured(compare, name, field)
         ]
-        draw_series(
-            axes,
-            marks,
-            _MEASURED,
-            "measured" + (", 95 % interval" if any(m.interval for m in marks) else ""),
-            line=False,
-        )
+        what = "measured, 95 % interval" if any(mark.interval for mark in marks) else "measured"
+        draw_series(axes, marks, _MEASURED, what, line=False)
         dress(axes, "workers", title if position % _ACROSS == 0 else "")
         axes.tick_params(labelbottom=True)
         _scale(axes, workers, queries.crowded(compare), [m.y for m in marks])
     top = max(row[field] for name in names for row in _measured(compare, name, field))
     ends = [row[f"{field}_ci95"][1] for row in compare["summary"] if row.get(f"{field}_ci95")]
-    panels.axes[0].set_ylim(0, max([min(max(workers), 1.6 * max(top, 1)), 1.15 * top, *(1.05 * end for end in ends)]))
-    return panels
+    panels[0].set_ylim(0, max([min(max(workers), 1.6 * max(top, 1)), 1.15 * top, *(1.05 * end for end in ends)]))
+    return figure, panels
 
 
 def _measured(compare: Record, name: str, field: str) -> list[Record]:

@@ -135,7 +135,7 @@ class CompareStudy:
         progress
             Told about every run's steps.
         log
-            Told about every run's events.
+            Writes every run's events.
 
         Raises
         ------
@@ -163,9 +163,8 @@ class CompareStudy:
         self, plan: Plan, runner: Runner, split: int | None, progress: StudyProgress | None, log: RunLog
     ) -> None:
         tick = None if progress is None else _bind(progress, plan)
-        with log(plan) as told:
-            result = runner.run(plan, tick, told.listeners)
-            told.end(result)
+        with log(plan) as logger:
+            result = runner.run(plan, tick, [logger])
         self.outcome.runs.append(run_record(result, split, self.request.target))
         if progress is not None:
             progress(plan, plan.total_steps)

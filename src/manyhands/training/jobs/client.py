@@ -27,7 +27,9 @@ from typing import IO, Any
 import numpy as np
 
 from manyhands.core import errors
-from manyhands.core.errors import ManyhandsError, OutOfMemoryError, OutputError, WorkerLost
+from manyhands.core.callbacks import Callback, WorkerCallback, finest, send
+from manyhands.core.errors import ManyhandsError, OutOfMemoryError, OutputError, SettingsError, WorkerLost
+from manyhands.core.events import from_record
 from manyhands.core.samples import Control
 from manyhands.data.catalog import DataRequest
 from manyhands.data.dataset import Dataset
@@ -39,7 +41,6 @@ from manyhands.runtime.signals import at_once, check, uninterrupted
 from manyhands.teams import mpi_environment, startup_watchdog
 from manyhands.teams.loopback import allow_loopback_only
 from manyhands.teams.watchdog import chosen_patience
-from manyhands.training.events import Listener, from_record
 from manyhands.training.jobs.dataset_files import write_dataset
 from manyhands.training.jobs.folder import (
     MEMORY,
@@ -59,8 +60,8 @@ from manyhands.training.result import Progress, TrainingResult
 REQUEST = "request.json"
 _MEMORY = MEMORY
 BELL = "bell"
-LISTENED = "listened"
-"""In an order: whether the owner wants to hear of rank 0's events."""
+GRANULARITY = "granularity"
+"""In an order: how finely the owner wants to have rank 0's events."""
 _LOOK_SECONDS = 0.2
 _STOPPED_LOOK_SECONDS = 2.0
 _START_SECONDS = 120.0
@@ -185,7 +186,7 @@ class Job:
         assert self._process is not None
         allow_loopback_only(self._process.pid)
 
-    def run(self, plan: Plan, progress: Progress | None = None, listeners: Sequence[Listener] = ()) -> TrainingResult:
+    def run(self, plan: Plan, progress: Progress | None = None, callbacks: Sequence[Callback] = ()) -> TrainingResult:
         """Carry out a plan for this job's number of workers.
 
         Parameters
@@ -193,12 +194,14 @@ class Job:
         plan
             With the team mpi.
         progress
-            Told how many steps the slowest worker has done.
-        listeners
-            Told about rank 0's events.
+            Called with the number of steps that the slowest worker has done.
+        callbacks
+            Receive rank 0's events.
 
         Raises
         ------
+        SettingsError
+            If a callback works inside the workers, which are other processes.
         DivergedError, WorkerLost, ManyhandsError
             From a worker; the job is over then.
         KeyboardInterrupt
@@ -206,25 +209,29 @@ class Job:
         """
         if plan.workers != self.workers:
             raise ValueError(f"a plan for {plan.workers} workers in a job of {self.workers}")
-        told = _Telling(events_file(self.folder, self._runs), listeners)
+        for callback in callbacks:
+            if isinstance(callback, WorkerCallback):
+                name = type(callback).__name__
+                raise SettingsError(f"{name} works inside workers, which are other processes: use threads, or mpiexec")
+        events = EventTail(events_file(self.folder, self._runs), callbacks)
         try:
             self._cells[:] = 0
-            self._put(f"order-{self._runs}.json", {**plan.describe(), LISTENED: bool(listeners)})
+            self._put(f"order-{self._runs}.json", {**plan.describe(), GRANULARITY: finest(callbacks)})
 
             def tick() -> None:
-                told.tell()
+                events.pass_on()
                 if progress is not None:
                     progress(int(self._cells[:, 0].min()))
 
             record = self._wait_for(f"result-{self._runs}.json", None, tick)
-            told.tell()
+            events.pass_on()
         except BaseException:
             self.kill()
             with contextlib.suppress(Exception):
-                told.tell()  # what happened before the end
+                events.pass_on()  # what happened before the end
             raise
         finally:
-            told.close()
+            events.close()
         learner = make_learner(plan.learner, plan.model_settings, self.dataset.features, len(self.dataset.classes))
         learner.parameters[:] = np.load(self.folder / f"parameters-{self._runs}.npy", allow_pickle=False)
         self._runs += 1
@@ -371,30 +378,37 @@ class _Stopped:
         return WorkerLost(-1 if rank is None else rank, f"(process {pid}) {words}")
 
 
-class _Telling:
-    """Passes on the events that rank 0 writes into a file, line by line."""
+class EventTail:
+    """Reads the events that rank 0 writes into a file, and gives them to callbacks.
 
-    def __init__(self, path: Path, listeners: Sequence[Listener]) -> None:
-        self._path, self._listeners = path, listeners
+    Parameters
+    ----------
+    path
+        The file.
+    callbacks
+        If none of them asks for events, there is no file.
+    """
+
+    def __init__(self, path: Path, callbacks: Sequence[Callback]) -> None:
+        self._path, self._callbacks = path, callbacks
         self._file: IO[str] | None = None
         self._rest = ""
-        if listeners:
+        if finest(callbacks) != "end":
             path.touch()
             self._file = open(path, encoding="ascii")  # noqa: SIM115 - the folder, and all in it, ends with the job
 
-    def tell(self) -> None:
-        """Tell what is new; a line that is not whole yet waits for its end."""
+    def pass_on(self) -> None:
+        """Give the new events to the callbacks; a line that is not whole yet waits for its end."""
         if self._file is None:
             return
         *lines, self._rest = (self._rest + self._file.read()).split("\n")
-        listeners, self._listeners = self._listeners, ()  # after one has failed, nobody is told anything
+        callbacks, self._callbacks = self._callbacks, ()  # after one has failed, none is called any more
         for line in lines:
-            for listener in listeners:
-                listener(from_record(json.loads(line)))
-        self._listeners = listeners
+            send(callbacks, from_record(json.loads(line)))
+        self._callbacks = callbacks
 
     def close(self) -> None:
-        """Tell nothing any more; the file goes too: a long study has many runs, and the folder may be in memory."""
+        """End reading; the file goes, too: a long study has many runs, and the folder may be in memory."""
         if self._file is not None:
             self._file.close()
             self._file = None
@@ -402,7 +416,7 @@ class _Telling:
 
 
 def events_file(folder: Path, run: int) -> Path:
-    """Return where rank 0 writes the events of a run, if somebody listens."""
+    """Return where rank 0 writes the events of a run, if the owner wants them."""
     return folder / f"events-{run}.jsonl"
 
 

@@ -13,13 +13,14 @@ from typing import Any
 
 import numpy as np
 
+from manyhands.core.callbacks import Callback, EventFunction
 from manyhands.core.errors import WorkerLost
+from manyhands.core.events import as_record
 from manyhands.data.catalog import DataRequest, load
 from manyhands.data.dataset import Dataset
 from manyhands.runtime.atomic_files import write_whole
 from manyhands.teams.mpi_world import World, join
-from manyhands.training.events import Listener, as_record
-from manyhands.training.jobs.client import BELL, LISTENED, REQUEST, controls_in, describe, events_file, open_cells
+from manyhands.training.jobs.client import BELL, GRANULARITY, REQUEST, controls_in, describe, events_file, open_cells
 from manyhands.training.jobs.dataset_files import map_dataset
 from manyhands.training.jobs.distributed_read import scatter
 from manyhands.training.jobs.notices import leave_notices
@@ -56,21 +57,21 @@ def serve(folder: Path, world: World) -> None:
     controls = controls_in(open_cells(folder, world.size))
     number = 0
     while (order := _next(folder, number, world)) is not None:
-        with _listeners(folder, number, order, world) as listeners:
-            result = run(Plan.from_description(order), dataset, controls=controls, listeners=listeners)
+        with _event_writer(folder, number, order, world) as callbacks:
+            result = run(Plan.from_description(order), dataset, controls=controls, callbacks=callbacks)
         if world.rank == 0:
             _write(folder, number, result)
         number += 1
 
 
 @contextlib.contextmanager
-def _listeners(folder: Path, number: int, order: Mapping[str, Any], world: World) -> Iterator[list[Listener]]:
-    """Yield what passes rank 0's events on to the owner, if it listens."""
-    if not order.get(LISTENED) or world.rank > 0:
+def _event_writer(folder: Path, number: int, order: Mapping[str, Any], world: World) -> Iterator[list[Callback]]:
+    """Yield what writes rank 0's events for the owner, if it asks for any."""
+    if order[GRANULARITY] == "end" or world.rank > 0:
         yield []
         return
     with open(events_file(folder, number), "a", encoding="ascii", buffering=1) as file:
-        yield [lambda event: print(json.dumps(as_record(event)), file=file)]
+        yield [EventFunction(lambda event: print(json.dumps(as_record(event)), file=file), order[GRANULARITY])]
 
 
 def _read(folder: Path, world: World) -> Dataset:

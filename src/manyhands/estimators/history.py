@@ -1,4 +1,4 @@
-"""What an estimator follows during training, and when it ends: scikit-learn's rules, decided by all workers."""
+"""The history of a fit, noted after every epoch, and when the fit ends: scikit-learn's rules, for all workers."""
 
 from __future__ import annotations
 
@@ -9,18 +9,19 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from manyhands.core.callbacks import EpochSummary, RunView, WorkerCallback
 from manyhands.core.learner import Model
 from manyhands.core.samples import Samples
 from manyhands.core.team import Team
 from manyhands.core.types import Vector
-from manyhands.training.stopping import Epoch, mean_loss
+from manyhands.training.stopping import mean_loss
 
 Score = Callable[[NDArray[Any]], float]
 """From the outputs for all validation rows, shape (rows, outputs), to their score."""
 
 
 @dataclass
-class Progress:
+class History:
     """How far a fit has come; the same on all workers, as it comes from sums over all of them.
 
     Attributes
@@ -32,13 +33,13 @@ class Progress:
     failures
         How many epochs in a row have failed to improve it.
     losses, scores
-        Of each epoch of this fit; the scores are those of epochs after which the workers were alike.
+        Of each epoch of this fit; the scores are those of epochs after which the workers were synchronized.
     best
         The parameters with the best score, shape (size,).
-    alike
+    synchronized
         With several workers, the parameters after the last epoch at whose end they were the same on all, shape (size,).
     learner
-        With one worker, who trains or has trained.
+        With one worker, its learner, after the first epoch.
     """
 
     best_loss: float = np.inf
@@ -47,10 +48,10 @@ class Progress:
     losses: list[float] = field(default_factory=list)
     scores: list[float] = field(default_factory=list)
     best: Vector | None = None
-    alike: Vector | None = None
+    synchronized: Vector | None = None
     learner: Model | None = None
 
-    def copy(self) -> Progress:
+    def copy(self) -> History:
         """Return one that goes on alone."""
         return replace(self, losses=list(self.losses), scores=list(self.scores))
 
@@ -69,90 +70,85 @@ class Progress:
         return better
 
 
-class Course:
-    """The rule of an estimator (see `manyhands.training.stopping.Stop`), and what its watchers have seen.
+class HistoryCallback(WorkerCallback):
+    """Notes loss and score after every epoch; ends the run when neither improves any more.
 
     Parameters
     ----------
-    progress
+    history
         What was before.
     tol, patience
         scikit-learn's ``tol`` and ``n_iter_no_change``.
     score
-        With early stopping: what the validation rows are for.
-    speaks
-        Whether this process tells about epochs.
+        With early stopping: from outputs for the validation rows to their score.
+    verbose
+        Whether this process prints about epochs.
     processes
-        Whether every worker is a process of its own, which keeps its own record.
+        Whether every worker is a process of its own, which keeps its own history.
     """
-
-    name = "estimator"
 
     def __init__(
         self,
-        progress: Progress,
+        history: History,
         *,
         tol: float,
         patience: float,
         score: Score | None = None,
-        speaks: bool = False,
+        verbose: bool = False,
         processes: bool = False,
     ) -> None:
-        self.before, self.tol, self.patience = progress, tol, patience
-        self.score, self.speaks, self.processes = score, speaks, processes
-        self._watchers: list[_Watcher] = []
+        self.before, self.tol, self.patience = history, tol, patience
+        self.score, self.verbose, self.processes = score, verbose, processes
+        self._workers: list[_WorkerHistory] = []
 
-    @property
-    def validates(self) -> bool:
-        """Whether it looks at validation rows."""
-        return self.score is not None
-
-    def watch(self, parameters: Vector) -> _Watcher:
+    def for_worker(self, run: RunView) -> WorkerCallback:
         """Return what follows one worker's run."""
-        watcher = _Watcher(self, parameters)
-        self._watchers.append(watcher)
-        return watcher
+        worker = _WorkerHistory(self, run)
+        self._workers.append(worker)
+        return worker
 
     @property
-    def progress(self) -> Progress:
-        """What has been seen, by rank 0 if it is here."""
-        return min(self._watchers, key=lambda each: each.rank).progress if self._watchers else self.before
+    def history(self) -> History:
+        """What rank 0 has noted, if it is here; the same as on all other workers."""
+        return min(self._workers, key=lambda each: each.rank).history if self._workers else self.before
 
     @property
     def begun(self) -> Vector | None:
         """The vector that a single worker trains, or has trained."""
-        return self._watchers[0].parameters if len(self._watchers) == 1 else None
+        return self._workers[0].parameters if len(self._workers) == 1 else None
 
 
-class _Watcher:
-    """See `manyhands.training.stopping.Watcher`."""
+class _WorkerHistory(WorkerCallback):
+    """One worker's history."""
 
-    def __init__(self, course: Course, parameters: Vector) -> None:
-        self._course = course
-        self.parameters, self.progress, self.rank = parameters, course.before.copy(), 0
+    def __init__(self, shared: HistoryCallback, run: RunView) -> None:
+        self._shared = shared
+        self.parameters, self.rank = run.learner.parameters, run.team.rank
+        self.history = shared.before.copy()
 
-    def ended(self, epoch: Epoch) -> bool:
-        """Note loss and score; tell whether neither improves any more."""
-        course, progress, learner = self._course, self.progress, epoch.learner
-        self.rank = epoch.team.rank
-        keeps = self.rank == 0 or course.processes
-        loss = mean_loss(epoch)
-        progress.losses.append(loss)
-        if course.speaks and self.rank == 0:
-            print(f"Iteration {len(progress.losses)}, loss = {loss:.8f}")
-        if course.score is None:
-            progress.note_loss(loss, course.tol)
-        elif epoch.alike and epoch.validation is not None:
-            score = course.score(_outputs_together(epoch.team, learner, epoch.validation))
-            if course.speaks and self.rank == 0:
-                print(f"Validation score: {score:f}")
-            if progress.note_score(score, course.tol) and keeps:
-                progress.best = learner.parameters.copy()
-        if epoch.team.size == 1:
-            progress.learner = learner
-        elif epoch.alike and keeps:
-            progress.alike = learner.parameters.copy()
-        return progress.failures > course.patience
+    def after_epoch(self, run: RunView, epoch: EpochSummary) -> bool:
+        """Note loss and score; return whether neither improves any more."""
+        shared, history = self._shared, self.history
+        keeps = self.rank == 0 or shared.processes
+        loss = mean_loss(run.team, epoch)
+        history.losses.append(loss)
+        self._print(f"Iteration {len(history.losses)}, loss = {loss:.8f}")
+        if shared.score is None:
+            history.note_loss(loss, shared.tol)
+        elif run.synchronized and run.validation is not None:
+            score = shared.score(_outputs_together(run.team, run.learner, run.validation))
+            self._print(f"Validation score: {score:f}")
+            if history.note_score(score, shared.tol) and keeps:
+                history.best = run.learner.parameters.copy()
+        if run.team.size == 1:
+            history.learner = run.learner
+        elif run.synchronized and keeps:
+            history.synchronized = run.learner.parameters.copy()
+        return history.failures > shared.patience
+
+    def _print(self, text: str) -> None:
+        if self._shared.verbose and self.rank == 0:
+            print(text)
 
 
 def _outputs_together(team: Team, learner: Any, table: Samples) -> NDArray[Any]:

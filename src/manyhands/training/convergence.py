@@ -1,0 +1,83 @@
+"""Accuracy and loss on rows that no training sees, measured while the training goes on."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import asdict
+
+from manyhands.core.callbacks import EpochSummary, RunView, WorkerCallback
+from manyhands.core.errors import DivergedError
+from manyhands.core.events import Granularity, Measured
+from manyhands.core.samples import Samples
+from manyhands.training.clock import PhaseClock
+from manyhands.training.model import scores
+
+
+class Convergence(WorkerCallback):
+    """Measures whenever all workers have the same parameters: after rounds between steps, and at epochs' ends.
+
+    Parameters
+    ----------
+    held_out
+        Rows to measure on.
+    clock
+        The worker's, on which the evaluation is a phase of its own.
+
+    Attributes
+    ----------
+    curve : list of dict
+        On rank 0, what was measured (`manyhands.core.events.Measured`).
+    """
+
+    def __init__(self, held_out: Samples, clock: PhaseClock) -> None:
+        self.curve: list[dict[str, float]] = []
+        self._held_out, self._clock = held_out, clock
+        self._run: RunView | None = None
+        self._last_step = 0
+
+    def for_worker(self, run: RunView) -> Convergence:
+        """Return this one, which belongs to one worker."""
+        self._run = run
+        return self
+
+    @property
+    def granularity(self) -> Granularity:  # type: ignore[override]
+        """The ends of epochs where every step has a round: between steps there is nothing else to see."""
+        return "epoch" if self._run is not None and self._run.syncs_gradients else "round"
+
+    def after_round(self, run: RunView) -> None:
+        """Measure."""
+        self._measure(run)
+
+    def after_epoch(self, run: RunView, epoch: EpochSummary) -> bool:
+        """Measure, and let the run go on."""
+        self._measure(run)
+        return False
+
+    def after_training(self, run: RunView) -> None:
+        """Measure what the last round has left."""
+        self._measure(run)
+
+    def _measure(self, run: RunView) -> None:
+        """Measure on rank 0, unless that has been done after this step, while the others wait and no other clock runs.
+
+        Raises
+        ------
+        DivergedError
+            If the loss is not finite.
+        """
+        if not run.synchronized or self._last_step == run.step:
+            return
+        self._last_step = run.step
+        run.team.barrier()  # waiting for a slower worker belongs to the training
+        seconds = self._clock.elapsed()
+        with self._clock.apart("evaluate"):
+            if run.team.rank == 0:
+                with run.team.watchdog_paused():
+                    loss, score = scores(run.model.predict_proba(self._held_out), self._held_out.labels)
+                if not math.isfinite(loss):
+                    raise DivergedError(run.step, 0, loss)
+                found = Measured(0, run.step, run.epoch, run.rounds, seconds, loss, score)
+                self.curve.append({name: value for name, value in asdict(found).items() if name != "rank"})
+                run.emit(found)
+            run.team.barrier()

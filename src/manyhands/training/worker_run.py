@@ -1,0 +1,210 @@
+"""One worker's run: what belongs to it, how far it has come, and who is called about it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from manyhands.core.callbacks import Callback, EpochSummary, WorkerCallback, finest, reaches, send
+from manyhands.core.events import EpochEnded, Event, Granularity, RoundHeld, StepTaken
+from manyhands.core.learner import FitLearner, Learner
+from manyhands.core.samples import Order, Samples
+from manyhands.core.strategy import GradientRule
+from manyhands.core.team import Team
+from manyhands.training.clock import PhaseClock
+from manyhands.training.merge_services import RunServices
+from manyhands.training.plan import Plan, PlannedStage
+from manyhands.training.tally import Tally, weights_of
+
+
+@dataclass
+class SinceRound:
+    """What a worker has done since the last round: steps, examples, and the sum of the steps' losses."""
+
+    steps: int = 0
+    examples: int = 0
+    loss: float = 0.0
+
+    @property
+    def mean_loss(self) -> float:
+        """The mean loss of a step."""
+        return self.loss / max(self.steps, 1)
+
+    def add(self, order: Order, losses: NDArray[np.float64]) -> None:
+        """Count the steps of ``order``."""
+        self.steps += order.steps
+        self.examples += order.examples
+        self.loss += float(losses.sum())
+
+
+class WorkerRun:
+    """One worker's run; for callbacks it is the `manyhands.core.callbacks.RunView`.
+
+    Parameters
+    ----------
+    team, learner
+        Who talks and who learns.
+    plan
+        Strategies, epochs, learning rates.
+    table
+        Training rows of all workers.
+    clock
+        Charged with what happens.
+    callbacks
+        Called on the way.
+    validation
+        Rows that merges and callbacks may evaluate.
+
+    Attributes
+    ----------
+    tally : Tally
+        What has been done so far.
+    since : SinceRound
+        What has been done since the last round.
+    stage : PlannedStage
+        Where the run is.
+    granularity : {"step", "round", "epoch", "end"}
+        How finely callbacks want to be called in this stage.
+    stopped : bool
+        Whether a callback has ended the run.
+    """
+
+    stage: PlannedStage
+    granularity: Granularity
+
+    def __init__(
+        self,
+        team: Team,
+        learner: Learner | FitLearner,
+        plan: Plan,
+        table: Samples,
+        clock: PhaseClock,
+        callbacks: Iterable[Callback] = (),
+        validation: Samples | None = None,
+    ) -> None:
+        self.team, self.learner, self.plan = team, learner, plan
+        self.table, self.validation, self.clock = table, validation, clock
+        self.tally, self.since = Tally(), SinceRound()
+        self.stopped = False
+        self._callbacks = list(callbacks)
+        self._last_round, self._sent_before = 0, team.bytes_sent
+
+    def begin(self) -> None:
+        """Let the callbacks know this worker: all workers have the same parameters, or starts of their own."""
+        self._sent_before = self.team.bytes_sent
+        self._callbacks = [
+            each.for_worker(self) if isinstance(each, WorkerCallback) else each for each in self._callbacks
+        ]
+
+    def begin_stage(self, stage: PlannedStage, services: RunServices) -> None:
+        """Go on to a stage: all workers are synchronized."""
+        self.stage, self._services = stage, services
+        self.granularity = finest(self._callbacks)
+        self.note_synchronized()
+        self.since = SinceRound()
+
+    @property
+    def model(self) -> Learner | FitLearner:
+        """What has been learned: the learner itself, or the ensemble of all workers' networks."""
+        members = self._services.ensemble
+        if members is None or isinstance(self.learner, FitLearner):
+            return self.learner
+        return self.learner.side_by_side(members)
+
+    @property
+    def step(self) -> int:
+        """Steps taken so far."""
+        return self.tally.steps
+
+    @property
+    def step_in_stage(self) -> int:
+        """Steps taken in the present stage."""
+        return self.tally.steps - self.stage.first_step
+
+    @property
+    def epoch(self) -> float:
+        """Epochs so far, parts of one included."""
+        return self.stage.first_epoch + self.step_in_stage / self.stage.steps_per_epoch
+
+    @property
+    def rounds(self) -> int:
+        """Rounds held so far."""
+        return self.tally.rounds
+
+    @property
+    def syncs_gradients(self) -> bool:
+        """Whether every step holds a round between its gradient and its update."""
+        return isinstance(self.stage.rule, GradientRule)
+
+    @property
+    def synchronized(self) -> bool:
+        """Whether all workers have the same parameters."""
+        return self.team.size == 1 or self.syncs_gradients or not self.changed_since_round
+
+    @property
+    def changed_since_round(self) -> bool:
+        """Whether steps have been taken since the workers were last synchronized by a round."""
+        return self._last_round < self.tally.steps
+
+    def emit(self, event: Event) -> None:
+        """Report an event to the callbacks that ask for such."""
+        send(self._callbacks, event)
+
+    def note_synchronized(self, steps_ago: int = 0) -> None:
+        """Note that a round has given all workers the same parameters, so many steps ago."""
+        self._last_round = self.tally.steps - steps_ago
+
+    def count(self, order: Order, losses: NDArray[np.float64]) -> None:
+        """Count the steps of ``order``."""
+        self.since.add(order, losses)
+        self.tally.steps += order.steps
+        self.tally.examples += order.examples
+
+    def report_step(self, loss: float) -> None:
+        """Call who wants to be called after steps."""
+        if self.granularity == "step":
+            self.emit(StepTaken(self.team.rank, self.tally.steps, loss))
+
+    def report_round(self, loss: float) -> None:
+        """Call who wants to be called after rounds."""
+        if not reaches(self.granularity, "round"):
+            return
+        self.emit(RoundHeld(self.team.rank, self.tally.rounds, self.tally.steps, loss))
+        for callback in self._worker_callbacks:
+            if reaches(callback.granularity, "round"):
+                callback.after_round(self)
+
+    def note_epoch(self, epoch: int, order: Order, losses: NDArray[np.float64]) -> None:
+        """Note the epoch's mean loss, each step counting by its examples."""
+        sizes = np.diff(order.bounds)
+        loss = float(losses @ sizes / max(sizes.sum(), 1))
+        self.tally.losses.append(loss)
+        self.tally.examples_by_epoch.append(order.examples)
+        if reaches(self.granularity, "epoch"):
+            counts = self.tally.steps, self.tally.rounds, self.team.bytes_sent - self._sent_before
+            self.emit(EpochEnded(self.team.rank, epoch + 1, loss, *counts, self.clock.elapsed()))
+
+    def close_epoch(self, epoch: int, order: Order, losses: NDArray[np.float64]) -> None:
+        """Note the epoch, and let the callbacks decide whether it is the last."""
+        self.note_epoch(epoch, order, losses)
+        callbacks = self._worker_callbacks
+        if not callbacks:
+            return
+        last, weights = epoch + 1 == self.plan.epochs, self.table.weights
+        counts = None if weights is None else weights_of(weights, order)
+        loss = self.tally.losses[-1]
+        summary = EpochSummary(loss, order.examples, last, losses, order.global_rows, counts)
+        answers = [callback.after_epoch(self, summary) for callback in callbacks]
+        self.stopped = any(answers) and not last
+
+    def end(self) -> None:
+        """Call who wants to be called after the last round."""
+        for callback in self._worker_callbacks:
+            callback.after_training(self)
+
+    @property
+    def _worker_callbacks(self) -> list[WorkerCallback]:
+        return [each for each in self._callbacks if isinstance(each, WorkerCallback)]
