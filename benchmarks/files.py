@@ -16,7 +16,7 @@ from manyhands.data.dataset import Dataset
 
 def load_mnist() -> Dataset:
     """Return all of MNIST, wherever the library finds it."""
-    return load(DataRequest("mnist", rows=CSV_ROWS))
+    return load(DataRequest("mnist", train_size=CSV_ROWS))
 
 
 def provide(folder: Path, letters: str) -> dict[str, str]:

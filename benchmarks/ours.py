@@ -42,7 +42,7 @@ def train(words: list[str]) -> dict[str, Any]:
     until = {"stop": f"accuracy:{100 * args.until:g}%", "validation": args.validation} if args.until else {}
     result = manyhands.train(
         "mnist",
-        rows=args.rows - args.validation,  # the rows behind these are the validation rows
+        train_size=args.rows - args.validation,  # the rows behind these are the validation rows
         hidden=args.hidden,
         batch=args.batch,
         epochs=args.epochs,

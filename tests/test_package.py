@@ -9,24 +9,19 @@ import subprocess
 import sys
 import tomllib
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 import manyhands
-from manyhands.cli import options
 from manyhands.cli import study as study_command
 from manyhands.cli import study_strategies as methods_command
-from manyhands.data import scaling
-from manyhands.learners import LEARNERS
-from manyhands.learners.mlp import initialization, settings
 from manyhands.records import statistics
 from manyhands.strategies import STRATEGIES
 from manyhands.studies.compare import run as compare
 from manyhands.studies.replications import w1_w4
 from manyhands.studies.strategies import run as methods
-from manyhands.studies.sweep import run as sweep
-from manyhands.teams import registry
 
 PACKAGE = Path(manyhands.__file__).parent
 PROJECT = Path(__file__).parents[1]
@@ -116,39 +111,6 @@ class TestImport:
 class TestOptionsAreThoseOfTheirModules:
     """`manyhands.cli.options` writes these out, because importing their owners is not cheap."""
 
-    def test_scalings(self):
-        assert options.SCALINGS == scaling.SCALINGS
-
-    def test_activations(self):
-        assert options.ACTIVATIONS == settings.ACTIVATIONS
-
-    def test_optimizers(self):
-        assert options.OPTIMIZERS == settings.OPTIMIZERS
-
-    @pytest.mark.parametrize("command", ["compare", "train"])
-    @pytest.mark.parametrize(
-        ("option", "choices"), [("dtype", settings.DTYPES), ("team", registry.CHOICES), ("learner", LEARNERS)]
-    )
-    def test_choices(self, command, option, choices):
-        assert tuple(action(command, option).choices) == tuple(choices)
-
-    def test_grid(self):
-        assert options.GRID_HIDDEN == sweep.DEFAULT_HIDDEN
-        assert options.GRID_EPOCHS == sweep.DEFAULT_EPOCHS
-
-    @pytest.mark.parametrize("path", [("sweep",), ("study", "w1")])
-    def test_defaults_of_a_sweep(self, path):
-        parser = parser_of(*path)
-        assert parser.get_default("hidden") == sweep.DEFAULT_HIDDEN
-        assert parser.get_default("epochs") == sweep.DEFAULT_EPOCHS
-        told = {each.dest: each.help for each in parser._actions}
-        assert f"default: {sweep.DEFAULT_RUNS}" in told["runs"]
-        for name, values in (
-            ("hidden", [width for (width,) in sweep.DEFAULT_HIDDEN]),
-            ("epochs", sweep.DEFAULT_EPOCHS),
-        ):
-            assert f"default: {','.join(map(str, values))}" in told[name]
-
     @pytest.mark.parametrize("path", [("compare",), *(("study", name) for name in STUDIES)])
     def test_margin(self, path):
         parser = parser_of(*path)
@@ -164,42 +126,25 @@ class TestOptionsAreThoseOfTheirModules:
     def test_defaults_of_study_w4(self):
         parser = parser_of("study", "w4")
         assert parser.get_default("workers") == w1_w4.W4_WORKERS
-        assert parser.get_default("epochs") == w1_w4.W4_EPOCHS
+        assert parser.get_default("base").epochs == w1_w4.W4_EPOCHS
         assert parser.get_default("splits") is None  # which stands for:
         assert study_command.DEFAULT_SPLITS == compare.DEFAULT_SEEDS
 
     def test_defaults_of_study_strategies(self):
         assert (methods_command.RATES, methods_command.WORKERS) == (methods.DEFAULT_RATES, methods.DEFAULT_WORKERS)
         parser, request = parser_of("study", "strategies"), methods.MethodsRequest()
-        for name in ("workers", "rates", "epochs", "schedule", "seed", "batch", "team"):
+        for name in ("workers", "rates"):
             assert parser.get_default(name) == getattr(request, name), name
+        assert replace(parser.get_default("base"), validation=None) == request.spec
         told = {each.dest: each.help for each in parser._actions}
         for name in ("workers", "rates"):
             assert f"default: {','.join(map(str, getattr(request, name)))}" in told[name]
-        for name in ("epochs", "seeds", "tuning", "seed"):
+        for name in ("seeds", "tuning"):
             assert f"default: {getattr(request, name)}" in told[name]
 
     def test_strategies_are_named_in_the_help(self):
         told = action("compare", "strategies").help
         assert [name for name in STRATEGIES if name not in told] == []
-
-    def test_losses(self):
-        assert options.LOSSES == settings.LOSSES
-
-    def test_ways_to_start(self):
-        told = action("train", "weight_init").help
-        assert [name for name in initialization.INITIALIZATIONS if name not in told] == []
-
-    @pytest.mark.parametrize(
-        "name", ["activation", "optimizer", "l2", "momentum", "loss", "weight_init", "bias_init", "dropout"]
-    )
-    def test_defaults(self, name):
-        assert action("train", name).default == getattr(settings.MLPSettings(), name)
-
-    @pytest.mark.parametrize("name", ["learning_rate", "weight_decay"])
-    def test_defaults_that_are_the_optimizers_own(self, name):
-        assert action("train", name).default is None
-        assert getattr(settings.MLPSettings(optimizer="adamw"), name) == getattr(settings.DEFAULTS["adamw"], name)
 
 
 def parser_of(*path):

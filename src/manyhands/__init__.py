@@ -23,9 +23,10 @@ if TYPE_CHECKING:
     from manyhands.studies.compare.run import compare
     from manyhands.studies.sweep.results import Sweep
     from manyhands.studies.sweep.run import sweep
+    from manyhands.training.api import train
     from manyhands.training.model import TrainedModel, load_model
     from manyhands.training.result import TrainingResult
-    from manyhands.training.run import train
+    from manyhands.training.spec import RunSpec
 
 
 _HOMES = {
@@ -38,13 +39,14 @@ _HOMES = {
     "ManyhandsError": "manyhands.core.errors",
     "TrainedModel": "manyhands.training.model",
     "TrainingResult": "manyhands.training.result",
+    "RunSpec": "manyhands.training.spec",
     "Sweep": "manyhands.studies.sweep.results",
     "compare": "manyhands.studies.compare.run",
     "from_sklearn": "manyhands.estimators",
     "load_model": "manyhands.training.model",
     "make_dataset": "manyhands.data.dataset",
     "sweep": "manyhands.studies.sweep.run",
-    "train": "manyhands.training.run",
+    "train": "manyhands.training.api",
 }
 
 __all__ = [
@@ -55,6 +57,7 @@ __all__ = [
     "MLPRegressor",
     "MLPSettings",
     "ManyhandsError",
+    "RunSpec",
     "Sweep",
     "TrainedModel",
     "TrainingResult",

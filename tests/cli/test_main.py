@@ -12,8 +12,8 @@ from manyhands.cli import main, options
 from manyhands.core.errors import DataError, DivergedError, OutputError, SettingsError
 
 COMPARE_OPTIONS = (
-    "--data --train-csv --test-csv --label-column --train --scale --hidden --activation --optimizer --learning-rate "
-    "--batch --epochs --workers --strategy --team --sharding --seeds --seed --json --quiet --debug"
+    "--data --train-csv --test-csv --label-column --train-size --scale --hidden --activation --optimizer "
+    "--learning-rate --batch --epochs --workers --strategy --team --sharding --seeds --seed --json --quiet --debug"
 )
 
 
@@ -121,10 +121,6 @@ class TestStatus:
 
 
 class TestOptions:
-    @pytest.mark.parametrize(("text", "values"), [("75", (75,)), ("512,128", (512, 128)), ("none", ())])
-    def test_widths(self, text, values):
-        assert options.widths(text) == values
-
     @pytest.mark.parametrize("text", ["", "0", "-4", "4,,5", "4,", "4.5", "four", "1e3"])
     def test_numbers_that_are_none(self, capsys, text):
         with pytest.raises(SystemExit):

@@ -121,14 +121,10 @@ def test_the_file_has_schema_settings_and_all_runs(done):
     ("arguments", "words"),
     [
         ("--strategy one-shot", "--strategy and --as-published do not go together"),
-        ("--batch 200", "--batch and --as-published do not go together"),
         ("--sharding fixed", "--sharding and --as-published do not go together"),
         ("--scale 255", "--scale and --as-published do not go together"),
-        ("--scale standard", "--scale and --as-published do not go together"),
         ("--workers 2", "1437 training rows do not divide by 2 workers"),
-        ("--train 100 --workers 1,3", "100 training rows do not divide by 3 workers"),
-        ("--seeds 0", "'0' is not a whole number from 1 on"),
-        ("--train-csv a.csv --test-csv b.csv", "either --data or --train-csv"),
+        ("--train-size 100 --workers 1,3", "100 training rows do not divide by 3 workers"),
     ],
 )
 def test_what_cannot_be_is_one_message_before_any_job(monkeypatch, arguments, words):

@@ -13,7 +13,7 @@ COMMANDS = {
     "sweep": "sweep --data digits --hidden 4,8 --epochs 2,3 --runs 2",
     "w1": "study w1 --data digits --hidden 4,8 --epochs 2,3 --runs 2 --seeds 2 --workers 1,2",
     "w4": "study w4 --data digits --hidden 8 --epochs 3 --splits 2 --workers 1,2",
-    "published": "compare --data digits --train 1436 --as-published --workers 1,2 --hidden 8 --epochs 2",
+    "published": "compare --data digits --train-size 1436 --as-published --workers 1,2 --hidden 8 --epochs 2",
 }
 
 

@@ -38,7 +38,7 @@ def test_data_error_says_where(place, message):
 def test_diverged_error_names_step_worker_and_remedy():
     message = str(DivergedError(12, 3, float("nan")))
     assert "nan at step 12 on worker 3" in message
-    assert "--learning-rate" in message
+    assert "learning_rate" in message
 
 
 def test_every_public_error_belongs_to_the_family():

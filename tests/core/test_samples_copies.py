@@ -11,11 +11,13 @@ from manyhands.core.samples import Samples
 from manyhands.data.dataset import Dataset, Examples, make_dataset
 from manyhands.data.resplit import head, resplit
 from manyhands.data.scaling import Scaling
+from manyhands.learners.mlp.settings import MLPSettings
 from manyhands.training.jobs import client
 from manyhands.training.jobs.dataset_files import map_dataset, write_dataset
 from manyhands.training.jobs.distributed_read import facts_of, scatter
-from manyhands.training.plan import make_plan
-from manyhands.training.run import network_settings, run
+from manyhands.training.resolve import resolve
+from manyhands.training.run import run
+from manyhands.training.spec import RunSpec
 
 FIELDS = [each.name for each in fields(Samples)]
 PER_ROW = [each.name for each in fields(Samples) if each.metadata.get("per") == "sample"]
@@ -151,7 +153,7 @@ def test_what_rank_0_has_read(dataset, sharding):
 def test_data_sets_differ_if_any_array_does(dataset, part, name):
     table = dataset.tables[part]
     other = replace(dataset, **{part: table.with_arrays({name: table.arrays()[name][::-1].copy()})})
-    plan = SimpleNamespace(describe=lambda: {"network": {}})
+    plan = SimpleNamespace(to_json=lambda: {"network": {}})
     assert other.identity != dataset.identity
     assert facts_of(plan, other) != facts_of(plan, dataset)
 
@@ -183,10 +185,12 @@ def test_images_keep_their_shape_and_a_wrong_one_is_refused():
 def test_processes_train_on_targets_and_weights_as_threads_do(dataset):
     pytest.importorskip("mpi4py")
     given = replace(dataset, test=dataset.test.take(slice(0)))
-    settings = network_settings(hidden=(4,), loss="squared_error")
+    settings = MLPSettings(hidden=(4,), loss="squared_error")
     results = [
         run(
-            make_plan(given, strategy="periodic:1epoch", workers=2, team=team, settings=settings, batch=10, epochs=3),
+            resolve(
+                RunSpec(strategy="periodic:1epoch", workers=2, team=team, network=settings, batch=10, epochs=3), given
+            ),
             given,
         )
         for team in ("threads", "mpi")

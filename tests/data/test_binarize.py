@@ -11,9 +11,11 @@ from manyhands.core.errors import DataError, SettingsError
 from manyhands.data.catalog import DataRequest, load, load_test
 from manyhands.data.dataset import Examples, make_dataset
 from manyhands.data.resplit import resplit
+from manyhands.learners.mlp.settings import MLPSettings
 from manyhands.training.jobs.dataset_files import map_dataset, write_dataset
-from manyhands.training.plan import make_plan
-from manyhands.training.run import network_settings, run
+from manyhands.training.resolve import resolve
+from manyhands.training.run import run
+from manyhands.training.spec import RunSpec
 
 SMALL = {"hidden": (6,), "epochs": 5}
 
@@ -62,13 +64,13 @@ def test_default_of_digits():
 
 
 def test_default_of_mnist(data_folder):
-    dataset = load(DataRequest("mnist", rows=500, binarize="auto"))
+    dataset = load(DataRequest("mnist", train_size=500, binarize="auto"))
     assert (dataset.scaling.name, dataset.rows) == ("x >= 128", 500)
 
 
 def test_default_comes_from_the_rows_that_are_used():
     train = Examples(np.array([[0, 10], [2, 8], [0, 200]], np.uint8), np.array([0, 1, 1]))
-    assert make_dataset("p", train, train, rows=2, binarize="auto").scaling.threshold == 5
+    assert make_dataset("p", train, train, train_size=2, binarize="auto").scaling.threshold == 5
 
 
 def test_a_random_split_keeps_the_threshold():
@@ -120,8 +122,8 @@ def test_processes_of_mpi_get_the_threshold():
     dataset = load(DataRequest("digits", binarize=9))
     results = [
         run(
-            make_plan(
-                dataset, strategy="gradient", workers=2, team=team, settings=network_settings(hidden=(6,)), epochs=3
+            resolve(
+                RunSpec(strategy="gradient", workers=2, team=team, network=MLPSettings(hidden=(6,)), epochs=3), dataset
             ),
             dataset,
         )

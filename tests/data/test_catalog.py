@@ -93,7 +93,7 @@ def test_mnist_is_its_first_6000_images_unless_asked(mnist):
 
 @pytest.mark.usefixtures("data_folder")
 def test_all_of_mnist_can_be_asked_for():
-    assert load(DataRequest("mnist", rows=60_000)).train.rows == 60_000
+    assert load(DataRequest("mnist", train_size=60_000)).train.rows == 60_000
 
 
 @pytest.mark.usefixtures("data_folder")
@@ -319,25 +319,25 @@ def test_counts_that_differ_are_found_before_anything_is_read(tmp_path, monkeypa
 @pytest.mark.parametrize("rows", [2, 3, 6])
 def test_the_first_rows_are_those_of_all(tmp_path, suffix, rows):
     whole = load(DataRequest(str(fill(tmp_path, suffix=suffix))))
-    found = load(DataRequest(str(tmp_path), rows=rows, scale="none")) if rows > 2 else None
+    found = load(DataRequest(str(tmp_path), train_size=rows, scale="none")) if rows > 2 else None
     if found is None:
         with pytest.raises(DataError, match="test row 3 has the class '6'"):
-            load(DataRequest(str(tmp_path), rows=rows))
+            load(DataRequest(str(tmp_path), train_size=rows))
         return
     np.testing.assert_array_equal(found.train.features, whole.train.features[:rows])
     assert found.train.labels.tolist() == whole.train.labels[:rows].tolist()
 
 
 def test_rows_for_validation_may_be_any(tmp_path):
-    found = load(DataRequest(str(fill(tmp_path)), rows=3, validation=3))
+    found = load(DataRequest(str(fill(tmp_path)), train_size=3, validation=3))
     assert found.validation is not None
     assert sorted([*found.train.features[:, 0], *found.validation.features[:, 0]]) == [0, 4, 8, 12, 16, 20]
 
 
 @pytest.mark.parametrize("rows", [7, 0, -1])
 def test_rows_that_are_not_there_are_said_with_how_many_are(tmp_path, rows):
-    with pytest.raises(SettingsError, match=f"--train {rows}: .* has 6 training rows"):
-        load(DataRequest(str(fill(tmp_path)), rows=rows))
+    with pytest.raises(SettingsError, match=f"train_size={rows}: .* has 6 training rows"):
+        load(DataRequest(str(fill(tmp_path)), train_size=rows))
 
 
 @pytest.mark.parametrize(
@@ -495,7 +495,7 @@ def test_a_class_only_the_test_file_has_names_the_file(tmp_path):
     [
         (DataRequest(train_csv="a.csv"), "go together"),
         (DataRequest(test_csv="a.csv"), "go together"),
-        (DataRequest("digits", train_csv="a.csv", test_csv="b.csv"), "either --data or"),
+        (DataRequest("digits", train_csv="a.csv", test_csv="b.csv"), "either data or"),
     ],
 )
 def test_requests_that_contradict_themselves_are_settings_errors(request_, problem):

@@ -59,8 +59,8 @@ def test_a_class_training_never_saw_is_named_with_its_row():
 
 
 def test_a_class_lost_by_taking_fewer_rows_is_refused_with_the_remedy():
-    with pytest.raises(DataError, match=r"class '7'.*--train"):
-        make_dataset("d", TRAIN, TEST, rows=3)
+    with pytest.raises(DataError, match=r"class '7'.*train_size"):
+        make_dataset("d", TRAIN, TEST, train_size=3)
 
 
 def test_one_class_only_cannot_be_learned():
@@ -69,15 +69,15 @@ def test_one_class_only_cannot_be_learned():
 
 
 def test_the_first_rows_are_used():
-    data = make_dataset("d", TRAIN, examples([3]), rows=2)
+    data = make_dataset("d", TRAIN, examples([3]), train_size=2)
     np.testing.assert_array_equal(data.train.features, TRAIN.features[:2])
     assert data.train.labels.tolist() == [1, 0]
 
 
 @pytest.mark.parametrize("rows", [0, -1, 5])
 def test_more_rows_than_there_are_is_a_settings_error(rows):
-    with pytest.raises(SettingsError, match=f"--train {rows}: d has 4 training rows; ask for 1 to 4"):
-        make_dataset("d", TRAIN, TEST, rows=rows)
+    with pytest.raises(SettingsError, match=f"train_size={rows}: d has 4 training rows; ask for 1 to 4"):
+        make_dataset("d", TRAIN, TEST, train_size=rows)
 
 
 @pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
@@ -92,7 +92,7 @@ def test_a_feature_that_is_not_finite_is_named(part, bad):
 def test_rows_that_are_not_used_need_not_be_finite():
     train = examples([1, 2, 1], dtype=np.float32)
     train.features[2, 0] = np.nan
-    assert make_dataset("d", train, examples([1], dtype=np.float32), rows=2).train.rows == 2
+    assert make_dataset("d", train, examples([1], dtype=np.float32), train_size=2).train.rows == 2
 
 
 def test_training_and_test_need_the_same_number_of_features():
@@ -115,7 +115,7 @@ def test_no_examples_or_no_features_are_refused(shape):
 def test_bytes_are_neither_converted_nor_copied():
     images = np.arange(4 * 6, dtype=np.uint8).reshape(4, 2, 3)
     train = Examples(images, np.array([0, 1, 0, 1]))
-    data = make_dataset("d", train, train, rows=3)
+    data = make_dataset("d", train, train, train_size=3)
     assert data.train.features.dtype == np.uint8
     assert data.train.features.shape == (3, 6)
     assert np.shares_memory(data.train.features, images)
@@ -147,7 +147,7 @@ def test_flat_features_are_contiguous():
 def test_the_scaling_comes_from_the_training_rows_that_are_used():
     # The largest byte of rows 1 and 2 is 3, of all training rows 7, of the test 100.
     test = Examples(np.array([[100, 0]], np.uint8), np.array([3]))
-    data = make_dataset("d", TRAIN, test, rows=2)
+    data = make_dataset("d", TRAIN, test, train_size=2)
     assert data.scaling.name == "x / 3"
     for table in (data.train, data.test):
         np.testing.assert_allclose(table.scale, 1 / 3)

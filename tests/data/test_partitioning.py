@@ -202,7 +202,7 @@ def test_names_keep_every_digit():
     ],
 )
 def test_mistakes_are_named_and_shown_how_to_mend(text):
-    with pytest.raises(SettingsError, match=r"shares.*dirichlet:0\.3"):
+    with pytest.raises(SettingsError, match=r"partition.*dirichlet:0\.3"):
         parse_partition(text)
 
 

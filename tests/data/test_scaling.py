@@ -161,7 +161,7 @@ class TestBinary:
 
     @pytest.mark.parametrize("scale", ["255", "standard"])
     def test_another_scaling_beside_it(self, scale):
-        with pytest.raises(SettingsError, match=f"--binarize and --scale {scale} do not go together"):
+        with pytest.raises(SettingsError, match=f"binarize and scale='{scale}' do not go together"):
             check_binarize("auto", scale)
         check_binarize(None, scale)
 

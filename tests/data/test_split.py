@@ -267,15 +267,17 @@ class TestValidationRows:
         assert len(set.union(*rows)) == 90
 
     def test_unused_rows_cost_no_training_rows(self):
-        data = make_dataset("rows", examples(0, labels_of(60)), examples(60, labels_of(9)), rows=40, validation=20)
+        data = make_dataset(
+            "rows", examples(0, labels_of(60)), examples(60, labels_of(9)), train_size=40, validation=20
+        )
         assert numbers(data.train) == list(range(40))
         assert numbers(data.validation) == list(range(40, 60))
 
     def test_they_do_not_influence_the_scaling(self):
         whole = examples(0, labels_of(60))
-        plain = make_dataset("rows", whole, examples(60, labels_of(9)), rows=40, validation=20)
+        plain = make_dataset("rows", whole, examples(60, labels_of(9)), train_size=40, validation=20)
         whole.features[40:] *= 1000
-        wild = make_dataset("rows", whole, examples(60, labels_of(9)), rows=40, validation=20)
+        wild = make_dataset("rows", whole, examples(60, labels_of(9)), train_size=40, validation=20)
         np.testing.assert_array_equal(wild.scaling.scale, plain.scaling.scale)
         np.testing.assert_array_equal(wild.validation.scale, plain.train.scale)
         np.testing.assert_array_equal(wild.validation.center, plain.train.center)
@@ -287,16 +289,20 @@ class TestValidationRows:
 
     def test_the_largest_byte_is_that_of_the_training_rows(self):
         data = make_dataset(
-            "rows", examples(0, labels_of(60), np.uint8), examples(60, labels_of(9), np.uint8), rows=40, validation=20
+            "rows",
+            examples(0, labels_of(60), np.uint8),
+            examples(60, labels_of(9), np.uint8),
+            train_size=40,
+            validation=20,
         )
         assert data.scaling.name == "x / 39"
 
     def test_a_value_that_is_no_number_is_found_among_them(self):
         broken = examples(0, labels_of(60))
         broken.features[50, 1] = np.nan
-        make_dataset("rows", broken, examples(60, labels_of(9)), rows=40)  # which does not use that row
+        make_dataset("rows", broken, examples(60, labels_of(9)), train_size=40)  # which does not use that row
         with pytest.raises(DataError, match="feature 2 is nan"):
-            make_dataset("rows", broken, examples(60, labels_of(9)), rows=40, validation=20)
+            make_dataset("rows", broken, examples(60, labels_of(9)), train_size=40, validation=20)
 
     @pytest.mark.parametrize("row", [3, 30, 50])
     @pytest.mark.parametrize(("rows", "validation"), [(40, 20), (60, 20)], ids=["unused", "set aside"])
@@ -304,11 +310,13 @@ class TestValidationRows:
         broken = examples(0, labels_of(60))
         broken.features[row, 2] = np.inf
         with pytest.raises(DataError, match=rf"row {row + 1}, feature 3 is inf"):
-            make_dataset("rows", broken, examples(60, labels_of(9)), rows=rows, validation=validation)
+            make_dataset("rows", broken, examples(60, labels_of(9)), train_size=rows, validation=validation)
 
     def test_a_class_that_training_never_saw_is_named(self):
         with pytest.raises(DataError, match="validation row 2 has the class '2', which no training row has"):
-            make_dataset("rows", examples(0, [0, 1] * 10 + [0, 2, 1]), examples(23, [0, 1]), rows=20, validation=3)
+            make_dataset(
+                "rows", examples(0, [0, 1] * 10 + [0, 2, 1]), examples(23, [0, 1]), train_size=20, validation=3
+            )
 
     def test_description_counts_them_only_if_there_are_some(self):
         assert dataset(60, 30, validation=12).describe()["validation_rows"] == 12

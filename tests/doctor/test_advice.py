@@ -83,7 +83,7 @@ class TestAdvice:
             (on_one_core(quota=1.5), "cores", "its cgroup grants 1.5 cores", None),
             (on_one_core(total=1, affinity=1, physical=1), "cores", "has one core", None),
             (changed("cores", physical=2), "cores", "more than 2 workers gain little", "manyhands compare --workers 2"),
-            (changed("memory", limit=1 << 29), "memory", "Only 537 MB", "manyhands compare --train 6000"),
+            (changed("memory", limit=1 << 29), "memory", "Only 537 MB", "manyhands compare --train-size 6000"),
             (changed("blas", override="Nonsense"), "blas", "does not know", "unset MANYHANDS_BLAS_CORE"),
             (
                 changed("blas", override="Haswell", private={"core_type": "Haswell"}),

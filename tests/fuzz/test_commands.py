@@ -43,13 +43,13 @@ OPTIONS = {
     "--l2": ("0", "-1", "nan", "1e300"),
     "--dropout": ("0.5", "1", "-0.1", "nan"),
     "--seed": ("1", "-1", str(2**63), str(10**30), "x"),
-    "--train": ("5", "0", "99999", "-1"),
+    "--train-size": ("5", "0", "99999", "-1"),
     "--validation": ("5", "auto", "0", "99999"),
     "--scale": ("auto", "none", "standard", "x"),
     "--binarize": ("auto", "7", "nan", "1e999"),
     "--stop": ("loss", "accuracy:90%", "never", "loss:nan"),
     "--schedule": ("cosine", "step:50%", "up", "step:0%"),
-    "--shares": ("iid", "dirichlet:0.3", "dirichlet:0", "sorted"),
+    "--partition": ("iid", "dirichlet:0.3", "dirichlet:0", "sorted"),
     "--optimizer": ("adam", "sgd", "sgdd"),
     "--activation": ("relu", "tanh", "?"),
     "--loss": ("cross_entropy", "poisson", "l3"),
@@ -119,7 +119,7 @@ def shown_by(words):
 
 
 def test_command_lines(campaign, folder, monkeypatch):
-    monkeypatch.delenv("MANYHANDS_PATIENCE", raising=False)
+    monkeypatch.delenv("MANYHANDS_HANG_TIMEOUT", raising=False)
     statuses = dict.fromkeys(itertools.chain(range(3)), 0)
 
     def case(rng):

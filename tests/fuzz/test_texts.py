@@ -74,7 +74,7 @@ PARSERS = {
     "strategy": parse_strategy,
     "schedule": parse_schedule,
     "stop": parse_stop,
-    "shares": parse_partition,
+    "partition": parse_partition,
     "initialization": lambda text: parse_initialization("weight_init", text),
 }
 

@@ -71,7 +71,7 @@ SETTINGS = (
     "learner",
     "schedule",
     "stop",
-    "shares",
+    "partition",
 )
 SETTINGS += ("hidden", "activation", "optimizer", "learning_rate", "l2", "momentum", "weight_decay", "loss", "dropout")
 SETTINGS += ("weight_init", "bias_init", "dtype", "rows", "scale", "validation", "binarize", "convergence", "pin")

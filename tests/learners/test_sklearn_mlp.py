@@ -20,14 +20,16 @@ from manyhands.data.catalog import DataRequest, load
 from manyhands.data.dataset import Dataset, Examples, make_dataset
 from manyhands.data.sampler import BatchSampler
 from manyhands.learners import make_learner
-from manyhands.training.plan import make_plan
-from manyhands.training.run import network_settings, run
+from manyhands.learners.mlp.settings import MLPSettings
+from manyhands.training.resolve import resolve
+from manyhands.training.run import run
+from manyhands.training.spec import RunSpec
 
 
 @pytest.fixture(scope="module")
 def ten() -> Dataset:
     """Ten classes, unscaled, and a number of rows that 2 and 3 divide."""
-    return load(DataRequest("digits", rows=1434, scale="none"))
+    return load(DataRequest("digits", train_size=1434, scale="none"))
 
 
 @pytest.fixture(scope="module")
@@ -49,7 +51,7 @@ def order_of(dataset, rank=0, size=1, epoch=0):
 
 def fitted(dataset, epochs=7, seed=3, rank=0, size=1, control=None, order=None, **network):
     """A learner after its run, and the losses."""
-    settings = network_settings(**network)
+    settings = MLPSettings(**network)
     learner = make_learner("published", settings, dataset.features, len(dataset.classes), rank=rank, seed=seed)
     order = order or order_of(dataset, rank, size)
     with threadpool_limits(1):
@@ -281,8 +283,8 @@ def test_workers_in_threads_neither_warn_nor_change_the_filters(ten):
 
 
 def plan_for(dataset, **changes):
-    chosen = {"settings": network_settings(hidden=(8,), dtype="float64"), "learner": "published"}
-    return make_plan(dataset, **{**chosen, "strategy": "one-shot", "workers": 3, "epochs": 4, **changes})
+    chosen = {"network": MLPSettings(hidden=(8,), dtype="float64"), "learner": "published"}
+    return resolve(RunSpec(**{**chosen, "strategy": "one-shot", "workers": 3, "epochs": 4, **changes}), dataset)
 
 
 def test_a_share_without_a_class_is_named_with_its_worker(two):
@@ -335,7 +337,7 @@ def test_the_batch_is_200_for_every_worker_or_its_share(ten):
 @pytest.mark.parametrize(("features", "classes"), [(3, 1), (0, 2)])
 def test_a_network_without_inputs_or_a_choice_is_refused(features, classes):
     with pytest.raises(SettingsError, match="at least 1 feature and 2 classes"):
-        make_learner("published", network_settings(), features, classes)
+        make_learner("published", MLPSettings(), features, classes)
 
 
 OVERFLOWING = {"optimizer": "nesterov", "learning_rate": 1e20, "hidden": (8,)}
@@ -433,7 +435,7 @@ def test_who_stops_early_counts_as_much_as_the_others():
     alone = [plain(dataset, 900, 0, rank, 2, "float64", **network) for rank in (0, 1)]
     epochs = [each.n_iter_ for each in alone]
     assert epochs[0] + 20 < epochs[1] < 900
-    settings = network_settings(hidden=(8,), learning_rate=0.1, dtype="float64")
+    settings = MLPSettings(hidden=(8,), learning_rate=0.1, dtype="float64")
     result = run(plan_for(dataset, workers=2, epochs=900, settings=settings), dataset)
     assert_same_layers(result.model.learner.weights(), *means_of(alone), 3, close)
     assert (result.steps, len(result.losses)) == (epochs[1], epochs[1])  # one batch is an epoch of 60 rows
@@ -450,7 +452,7 @@ def test_weights_go_there_and_back_and_into_the_learner_mlp(request, name):
     dataset = request.getfixturevalue(name)
     classes = len(dataset.classes)
     learner, _ = fitted(dataset, epochs=20, dtype="float64", hidden=(12, 6))
-    settings = network_settings(dtype="float64", hidden=(12, 6))
+    settings = MLPSettings(dtype="float64", hidden=(12, 6))
     other, mlp = (make_learner(kind, settings, dataset.features, classes) for kind in ("published", "mlp"))
     for each in (other, mlp):
         each.load_weights(learner.weights())
@@ -476,7 +478,7 @@ def test_weights_are_copies(ten):
 @pytest.mark.parametrize("classes", [2, 3])
 @pytest.mark.parametrize("damage", ["missing", "narrow", "wide", "flat"])
 def test_weights_of_another_network_are_refused(classes, damage):
-    learner = make_learner("published", network_settings(hidden=(4,)), 5, classes)
+    learner = make_learner("published", MLPSettings(hidden=(4,)), 5, classes)
     blocks = learner.weights()
     last = blocks.pop("weights.1")
     if damage != "missing":
@@ -489,7 +491,7 @@ def test_weights_of_another_network_are_refused(classes, damage):
 def test_state_goes_into_another_learner(ten):
     learner, _ = fitted(ten, epochs=2, hidden=(3,))
     state = learner.state()
-    other = make_learner("published", network_settings(hidden=(3,)), ten.features, 10)
+    other = make_learner("published", MLPSettings(hidden=(3,)), ten.features, 10)
     learner.parameters[:] = 0
     other.load_state(state)
     assert other.steps_taken == 16
@@ -499,7 +501,7 @@ def test_state_goes_into_another_learner(ten):
 
 
 def test_the_callers_vector_is_used_and_another_one_refused():
-    learner = make_learner("published", network_settings(hidden=(4,), dtype="float64"), 5, 3)
+    learner = make_learner("published", MLPSettings(hidden=(4,), dtype="float64"), 5, 3)
     for wrong in (np.zeros(learner.size + 1), np.zeros(learner.size, np.float32)):
         with pytest.raises(ValueError, match=f"float64 vector of {learner.size}"):
             learner.bind(wrong)
@@ -532,6 +534,6 @@ def test_a_model_file_says_what_the_classifier_says(two, tmp_path, capsys):
 
 
 def test_it_fits_in_one_call_and_the_mlp_takes_steps():
-    settings = network_settings(hidden=(3,))
+    settings = MLPSettings(hidden=(3,))
     assert isinstance(make_learner("published", settings, 5, 3), FitLearner)
     assert not isinstance(make_learner("mlp", settings, 5, 3), FitLearner)

@@ -14,7 +14,8 @@ from manyhands.learners.mlp.settings import ACTIVATIONS, MLPSettings
 from manyhands.merges.ensemble import ensemble_
 from manyhands.teams.launch import launch
 from manyhands.training.clock import PhaseClock
-from manyhands.training.plan import make_plan
+from manyhands.training.resolve import resolve
+from manyhands.training.spec import RunSpec
 
 FEATURES, CLASSES = 6, 3
 HIDDEN = [(), (5,), (16,), (5, 17), (3, 2, 4)]
@@ -163,7 +164,7 @@ def test_a_run_ends_with_the_workers_of_one_shot_side_by_side():
 def test_the_result_of_a_run(digits):
     result = train()
     assert result.model.settings.hidden == (225,)
-    assert result.plan.settings.hidden == (75,)
+    assert result.plan.network.hidden == (75,)
     # 10 classes are stored as 16: 64 * 240 + 240 + 240 * 16 + 16
     assert result.model.learner.parameters.shape == (19_456,)
     found = result.model.predict(digits.test.features)
@@ -209,4 +210,4 @@ def test_the_last_measurement_is_the_result_s():
 
 def test_the_learner_published_has_no_ensemble(blobs):
     with pytest.raises(SettingsError, match="published"):
-        make_plan(blobs, strategy="one-shot:merge=ensemble", learner="published", workers=1)
+        resolve(RunSpec(strategy="one-shot:merge=ensemble", learner="published", workers=1), blobs)

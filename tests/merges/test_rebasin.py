@@ -17,8 +17,9 @@ from manyhands.merges.mean import examples_
 from manyhands.merges.rebasin import match, permuted, rebasin_
 from manyhands.teams.launch import launch
 from manyhands.training.clock import PhaseClock
-from manyhands.training.plan import make_plan
-from manyhands.training.run import network_settings, run
+from manyhands.training.resolve import resolve
+from manyhands.training.run import run
+from manyhands.training.spec import RunSpec
 
 FEATURES, CLASSES = 30, 4
 HIDDEN = st.lists(st.integers(1, 9), min_size=1, max_size=2)
@@ -215,7 +216,7 @@ def test_different_starts_are_merged_better():
 
 
 def test_networks_that_diverge_are_reported_as_such(digits):
-    network = network_settings(hidden=(8,), optimizer="sgd", learning_rate=1e25)
-    plan = make_plan(digits, strategy="periodic:1,merge=rebasin", workers=2, settings=network, epochs=2)
+    network = MLPSettings(hidden=(8,), optimizer="sgd", learning_rate=1e25)
+    plan = resolve(RunSpec(strategy="periodic:1,merge=rebasin", workers=2, network=network, epochs=2), digits)
     with pytest.raises(DivergedError), np.errstate(all="ignore"):
         run(plan, digits)

@@ -15,7 +15,8 @@ from manyhands.data.dataset import Examples, make_dataset
 from manyhands.merges.validated import soup_, validation_
 from manyhands.teams.launch import launch
 from manyhands.training.clock import PhaseClock
-from manyhands.training.plan import make_plan
+from manyhands.training.resolve import resolve
+from manyhands.training.spec import RunSpec
 
 VALIDATING = [
     "one-shot:merge=validation",
@@ -127,7 +128,7 @@ def test_all_workers_end_with_the_same_bits(merge_, dtype):
 @pytest.mark.parametrize("strategy", VALIDATING)
 def test_without_validation_rows_it_is_refused(blobs, strategy):
     with pytest.raises(SettingsError, match="validation rows"):
-        make_plan(blobs, strategy=strategy, workers=2, epochs=4, batch=20)
+        resolve(RunSpec(strategy=strategy, workers=2, epochs=4, batch=20), blobs)
     with pytest.raises(SettingsError, match="validation rows"):
         manyhands.train(blobs, strategy=strategy, workers=2, epochs=4, batch=20)
 

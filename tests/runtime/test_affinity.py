@@ -54,7 +54,7 @@ def test_only_allowed_cores_are_taken(monkeypatch):
 def test_a_system_that_cannot_pin_is_named_with_what_to_do(monkeypatch):
     monkeypatch.delattr(os, "sched_setaffinity", raising=False)
     for attempt in (check_pinning, lambda: pin(0)):
-        with pytest.raises(SettingsError, match=r"cannot bind threads.*leave out --pin"):
+        with pytest.raises(SettingsError, match=r"cannot bind threads.*leave out pin"):
             attempt()
 
 

@@ -7,11 +7,13 @@ from hypothesis import strategies as st
 
 from manyhands.core.errors import DivergedError
 from manyhands.core.samples import Control
+from manyhands.learners.mlp.settings import MLPSettings
 from manyhands.strategies.compression import BLOCK, CODECS, mean_, residuals_for
 from manyhands.teams.launch import launch
 from manyhands.training.clock import PhaseClock
-from manyhands.training.plan import make_plan
-from manyhands.training.run import network_settings, run
+from manyhands.training.resolve import resolve
+from manyhands.training.run import run
+from manyhands.training.spec import RunSpec
 
 NUMBERS = st.floats(-(2.0**100), 2.0**100, width=32)
 VECTORS = st.lists(NUMBERS, max_size=20).map(lambda numbers: np.array(numbers, np.float32))
@@ -232,9 +234,9 @@ def test_what_is_not_finite_arrives_as_such_without_a_warning(codec, huge):
 
 @pytest.mark.parametrize("strategy", ["gradient:send=float16", "periodic:1,send=float16", "periodic:1,send=int8"])
 def test_a_run_that_diverges_says_so(digits, strategy):
-    wild = network_settings(hidden=(16,), optimizer="sgd", learning_rate=1e6)
+    wild = MLPSettings(hidden=(16,), optimizer="sgd", learning_rate=1e6)
     with pytest.raises(DivergedError):
-        run(make_plan(digits, strategy=strategy, workers=2, epochs=3, settings=wild), digits)
+        run(resolve(RunSpec(strategy=strategy, workers=2, epochs=3, network=wild), digits), digits)
 
 
 @pytest.mark.parametrize("size", [2, 3, 5])
@@ -256,7 +258,7 @@ def test_bytes_are_those_that_are_sent(codec, share, size):
 
 def test_one_worker_sends_nothing(blobs):
     # DiLoCo has rounds even then.
-    plan = make_plan(blobs, strategy="diloco:1epoch,send=int8", team="solo", epochs=2, batch=25)
+    plan = resolve(RunSpec(strategy="diloco:1epoch,send=int8", team="solo", epochs=2, batch=25), blobs)
     result = run(plan, blobs)
     assert (result.rounds, result.bytes_sent) == (2, 0)
 
@@ -266,11 +268,11 @@ def test_one_worker_sends_nothing(blobs):
 )
 def test_training_hardly_notices(blobs, strategy):
     chosen = {"workers": 3, "epochs": 20, "batch": 25, "seed": 3}
-    settings = network_settings(hidden=(12,), optimizer="sgd", learning_rate=0.05)
+    settings = MLPSettings(hidden=(12,), optimizer="sgd", learning_rate=0.05)
     full = run(
-        make_plan(blobs, strategy=strategy.partition("send=")[0].strip(":,"), settings=settings, **chosen), blobs
+        resolve(RunSpec(strategy=strategy.partition("send=")[0].strip(":,"), network=settings, **chosen), blobs), blobs
     )
-    fewer = run(make_plan(blobs, strategy=strategy, settings=settings, **chosen), blobs)
+    fewer = run(resolve(RunSpec(strategy=strategy, network=settings, **chosen), blobs), blobs)
     assert fewer.rounds == full.rounds
     assert 0 < fewer.bytes_sent < full.bytes_sent * (5 if "int8" in strategy else 0.8)  # so small a net is one block
     difference = fewer.model.learner.parameters - full.model.learner.parameters

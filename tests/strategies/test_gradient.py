@@ -10,14 +10,17 @@ from hypothesis import strategies as st
 
 from manyhands.core.errors import SettingsError
 from manyhands.core.samples import Control
+from manyhands.learners.mlp.settings import MLPSettings
 from manyhands.strategies import parse_strategy
 from manyhands.strategies.compression import CODECS
 from manyhands.strategies.gradient import Gradient
 from manyhands.teams.launch import launch
 from manyhands.training import run as running
 from manyhands.training.clock import PhaseClock
-from manyhands.training.plan import Plan, make_plan
-from manyhands.training.run import network_settings, run
+from manyhands.training.plan import Plan
+from manyhands.training.resolve import resolve
+from manyhands.training.run import run
+from manyhands.training.spec import RunSpec
 
 DOUBLE = {"hidden": (12,), "optimizer": "sgd", "dtype": "float64"}
 
@@ -90,9 +93,9 @@ def test_the_batch_grows_where_the_rate_does():
 
 def test_a_scaled_plan_has_larger_batches_and_fewer_steps(blobs):
     # 103 rows: 5 batches of 25, or 3 of 50.
-    settings = network_settings(learning_rate=0.5)
+    settings = MLPSettings(learning_rate=0.5)
     plans = [
-        make_plan(blobs, strategy=text, workers=2, batch=25, epochs=4, settings=settings)
+        resolve(RunSpec(strategy=text, workers=2, batch=25, epochs=4, network=settings), blobs)
         for text in ("gradient", "gradient:scale=linear,warmup=25%")
     ]
     assert [(plan.batch, plan.stages[0].batch, plan.steps_per_epoch, plan.total_steps) for plan in plans] == [
@@ -102,25 +105,27 @@ def test_a_scaled_plan_has_larger_batches_and_fewer_steps(blobs):
     assert set(plans[0].rates(plans[0].stages[0])) == {0.5}
     # A quarter of 4 epochs are 3 steps, a third of the way from 0.5 to 1 each.
     np.testing.assert_allclose(plans[1].rates(plans[1].stages[0]), [2 / 3, 5 / 6, *[1.0] * 10])
-    assert [Plan.from_description(plan.describe()) for plan in plans] == plans
+    assert [Plan.from_json(plan.to_json()) for plan in plans] == plans
 
 
 def test_rates_follow_the_schedule_too(blobs):
-    settings = network_settings(learning_rate=0.5)
-    plan = make_plan(
+    settings = MLPSettings(learning_rate=0.5)
+    plan = resolve(
+        RunSpec(
+            strategy="gradient:scale=linear,warmup=0%",
+            workers=2,
+            batch=25,
+            epochs=4,
+            schedule="step:50%,factor=0.1",
+            network=settings,
+        ),
         blobs,
-        strategy="gradient:scale=linear,warmup=0%",
-        workers=2,
-        batch=25,
-        epochs=4,
-        schedule="step:50%,factor=0.1",
-        settings=settings,
     )
     np.testing.assert_allclose(plan.rates(plan.stages[0]), [1.0] * 6 + [0.1] * 6)
 
 
 def test_a_batch_is_at_most_all_rows(blobs):
-    plan = make_plan(blobs, strategy="gradient:scale=linear", workers=3, batch=60, epochs=2)
+    plan = resolve(RunSpec(strategy="gradient:scale=linear", workers=3, batch=60, epochs=2), blobs)
     assert (plan.stages[0].batch, plan.stages[0].steps_per_epoch) == (103, 1)
 
 
@@ -132,7 +137,8 @@ def test_a_scaled_run_is_the_sequential_one_with_such_a_batch_and_rate(blobs, wo
     sequential = {"strategy": "sequential", "batch": 25 * workers}
     found, reference = (
         run(
-            make_plan(blobs, settings=network_settings(**DOUBLE, learning_rate=rate), epochs=4, seed=3, **chosen), blobs
+            resolve(RunSpec(network=MLPSettings(**DOUBLE, learning_rate=rate), epochs=4, seed=3, **chosen), blobs),
+            blobs,
         )
         for chosen, rate in ((scaled, 0.02), (sequential, 0.02 * times))
     )
@@ -145,7 +151,7 @@ def test_a_scaled_run_is_the_sequential_one_with_such_a_batch_and_rate(blobs, wo
 
 def test_scaling_changes_nothing_for_one_worker(blobs):
     plans = [
-        make_plan(blobs, strategy=text, workers=1, batch=25, epochs=3, seed=3)
+        resolve(RunSpec(strategy=text, workers=1, batch=25, epochs=3, seed=3), blobs)
         for text in ("gradient", "gradient:scale=linear", "sequential")
     ]
     assert len({run(plan, blobs).model.learner.parameters.tobytes() for plan in plans}) == 1
@@ -176,8 +182,8 @@ def test_compressed_gradients_keep_all_workers_alike(blobs, codec, monkeypatch):
 
     monkeypatch.setattr(running, "make_learner", remember)
     # 103 rows in batches of 34 leave one row for the last: two of three workers have none then.
-    chosen = {"workers": 3, "batch": 34, "epochs": 10, "seed": 3, "settings": network_settings(hidden=(12,))}
-    result = run(make_plan(blobs, strategy=f"gradient:send={codec}", **chosen), blobs)
+    chosen = {"workers": 3, "batch": 34, "epochs": 10, "seed": 3, "network": MLPSettings(hidden=(12,))}
+    result = run(resolve(RunSpec(strategy=f"gradient:send={codec}", **chosen), blobs), blobs)
     assert {learner.parameters.tobytes() for learner in learners.values()} == {
         result.model.learner.parameters.tobytes()
     }

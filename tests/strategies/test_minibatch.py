@@ -7,12 +7,14 @@ import pytest
 
 from manyhands.core.strategy import Needs
 from manyhands.data.sampler import BatchSampler
+from manyhands.learners.mlp.settings import MLPSettings
 from manyhands.strategies import parse_strategy
 from manyhands.strategies.minibatch import Minibatch
-from manyhands.training.plan import make_plan
-from manyhands.training.run import network_settings, run
+from manyhands.training.resolve import resolve
+from manyhands.training.run import run
+from manyhands.training.spec import RunSpec
 
-SMALL = {"settings": network_settings(hidden=(12,), learning_rate=0.01), "batch": 25, "seed": 3}
+SMALL = {"network": MLPSettings(hidden=(12,), learning_rate=0.01), "batch": 25, "seed": 3}
 
 
 def parameters(result):
@@ -28,8 +30,8 @@ def test_five_epochs_on_fixed_shares_are_the_papers():
 @pytest.mark.parametrize("sharding", ["fixed", "global"])
 def test_it_trains_at_the_cost_of_any_other(blobs, workers, sharding):
     # 103 rows in batches of 25 are 5 steps an epoch
-    plan = make_plan(blobs, strategy="minibatch:5epochs", workers=workers, epochs=60, sharding=sharding, **SMALL)
-    other = make_plan(blobs, strategy="periodic:1epoch", workers=workers, epochs=60, sharding=sharding, **SMALL)
+    plan = resolve(RunSpec(strategy="minibatch:5epochs", workers=workers, epochs=60, sharding=sharding, **SMALL), blobs)
+    other = resolve(RunSpec(strategy="periodic:1epoch", workers=workers, epochs=60, sharding=sharding, **SMALL), blobs)
     found, reference = run(plan, blobs), run(other, blobs)
     assert found.accuracy > 0.9
     assert (found.steps, found.rounds) == (300, 60)
@@ -37,22 +39,22 @@ def test_it_trains_at_the_cost_of_any_other(blobs, workers, sharding):
 
 
 def test_one_pass_is_periodic_averaging_after_each_epoch(blobs):
-    once = make_plan(blobs, strategy="minibatch:1epoch", workers=3, epochs=4, **SMALL)
-    periodic = make_plan(blobs, strategy="periodic:1epoch", workers=3, epochs=4, sharding="fixed", **SMALL)
+    once = resolve(RunSpec(strategy="minibatch:1epoch", workers=3, epochs=4, **SMALL), blobs)
+    periodic = resolve(RunSpec(strategy="periodic:1epoch", workers=3, epochs=4, sharding="fixed", **SMALL), blobs)
     assert parameters(run(once, blobs)) == parameters(run(periodic, blobs))
 
 
 def test_more_passes_give_other_parameters(blobs):
     found = {
-        parameters(run(make_plan(blobs, strategy=name, workers=2, epochs=4, **SMALL), blobs))
+        parameters(run(resolve(RunSpec(strategy=name, workers=2, epochs=4, **SMALL), blobs), blobs))
         for name in ("minibatch:1", "minibatch:2", "minibatch:5")
     }
     assert len(found) == 3
 
 
 def test_one_worker_trains_on_mini_batches_too(blobs):
-    alone = run(make_plan(blobs, strategy="minibatch:5epochs", workers=1, epochs=4, **SMALL), blobs)
-    sequential = run(make_plan(blobs, strategy="sequential", epochs=4, **SMALL), blobs)
+    alone = run(resolve(RunSpec(strategy="minibatch:5epochs", workers=1, epochs=4, **SMALL), blobs), blobs)
+    sequential = run(resolve(RunSpec(strategy="sequential", epochs=4, **SMALL), blobs), blobs)
     assert alone.steps == sequential.steps
     assert parameters(alone) != parameters(sequential)
     assert np.isfinite(alone.losses).all()
@@ -60,7 +62,7 @@ def test_one_worker_trains_on_mini_batches_too(blobs):
 
 def test_rows_that_are_not_drawn_have_no_influence(blobs):
     # One epoch, one worker: of 103 rows ceil(103 / 5) = 21 are drawn. Others may be anything.
-    plan = make_plan(blobs, strategy="minibatch:5epochs", workers=1, epochs=1, **SMALL)
+    plan = resolve(RunSpec(strategy="minibatch:5epochs", workers=1, epochs=1, **SMALL), blobs)
     drawn = set(BatchSampler(103, 25, 0, 1, "fixed", 3, passes=5).epoch(0).rows.tolist())
     assert len(drawn) == 21
     others = [row for row in range(103) if row not in drawn]

@@ -10,13 +10,14 @@ from manyhands.learners.mlp.settings import MLPSettings
 from manyhands.strategies import parse_strategy
 from manyhands.teams.launch import launch
 from manyhands.training.clock import PhaseClock
-from manyhands.training.plan import make_plan
-from manyhands.training.run import network_settings, run
+from manyhands.training.resolve import resolve
+from manyhands.training.run import run
+from manyhands.training.spec import RunSpec
 
 ROUNDS = 5
 RATES = [0.1, 0.1, 0.05, 0.05, 0.01]  # the learning rate may change from round to round
 EXAMPLES = [30, 10, 20, 40, 25, 5, 15, 35]  # and workers may have seen more or fewer
-SMALL = {"settings": network_settings(hidden=(12,), learning_rate=0.01), "batch": 25, "epochs": 6, "seed": 3}
+SMALL = {"network": MLPSettings(hidden=(12,), learning_rate=0.01), "batch": 25, "epochs": 6, "seed": 3}
 
 
 def together(size, work):
@@ -208,7 +209,7 @@ def test_a_strategy_has_no_state_of_its_own():
 
 
 def trained(blobs, strategy, workers, **changes):
-    result = run(make_plan(blobs, strategy=strategy, workers=workers, **{**SMALL, **changes}), blobs)
+    result = run(resolve(RunSpec(strategy=strategy, workers=workers, **{**SMALL, **changes}), blobs), blobs)
     return result.model.learner.parameters
 
 
@@ -221,13 +222,13 @@ def test_a_run_with_slowmo_of_no_momentum_is_periodic_to_the_bit(blobs, workers)
 
 @pytest.mark.parametrize("workers", [1, 3])
 def test_a_run_with_diloco_of_rate_1_is_periodic_up_to_rounding(blobs, workers):
-    double = {"settings": network_settings(hidden=(12,), dtype="float64")}
+    double = {"network": MLPSettings(hidden=(12,), dtype="float64")}
     found = trained(blobs, "diloco:7,rate=1,momentum=0", workers, **double)
     np.testing.assert_allclose(found, trained(blobs, "periodic:7", workers, **double), rtol=1e-9, atol=1e-10)
 
 
 @pytest.mark.parametrize("strategy", ["slowmo:7,beta=0.5", "diloco:7", "slowmo:7,alpha=0.5"])
 def test_one_worker_takes_outer_steps_too(blobs, strategy):
-    result = run(make_plan(blobs, strategy=strategy, workers=1, **SMALL), blobs)
+    result = run(resolve(RunSpec(strategy=strategy, workers=1, **SMALL), blobs), blobs)
     assert result.rounds == 5  # after 7, 14, 21, 28 and, the last, 30 steps
     assert result.model.learner.parameters.tobytes() != trained(blobs, "sequential", 1).tobytes()

@@ -13,10 +13,11 @@ from manyhands.strategies import parse_strategy
 from manyhands.teams.launch import launch
 from manyhands.training import run as running
 from manyhands.training.clock import PhaseClock
-from manyhands.training.plan import make_plan
-from manyhands.training.run import network_settings, run
+from manyhands.training.resolve import resolve
+from manyhands.training.run import run
+from manyhands.training.spec import RunSpec
 
-SMALL = {"settings": network_settings(hidden=(12,), learning_rate=0.01), "batch": 25, "seed": 3}
+SMALL = {"network": MLPSettings(hidden=(12,), learning_rate=0.01), "batch": 25, "seed": 3}
 
 
 def together(size, work, team="threads"):
@@ -117,7 +118,7 @@ def test_easgd_pulls_each_worker_by_its_formula_in_any_order():
 
 @pytest.mark.parametrize("workers", [2, 4])
 def test_the_centre_ends_in_everyone(blobs, learners, workers):
-    result = run(make_plan(blobs, strategy="easgd:7", workers=workers, epochs=6, **SMALL), blobs)
+    result = run(resolve(RunSpec(strategy="easgd:7", workers=workers, epochs=6, **SMALL), blobs), blobs)
     assert len(learners) == workers
     assert {learner.parameters.tobytes() for learner in learners.values()} == {
         result.model.learner.parameters.tobytes()
@@ -134,7 +135,7 @@ def test_before_the_end_easgd_workers_are_not_alike(blobs, learners):
         if isinstance(event, EpochEnded) and event.rank == 1 and event.epoch < 6:
             apart.append(np.abs(learners[1].parameters - learners[0].parameters).max())
 
-    run(make_plan(blobs, strategy="easgd:1epoch", workers=2, epochs=6, **SMALL), blobs, callbacks=[callback])
+    run(resolve(RunSpec(strategy="easgd:1epoch", workers=2, epochs=6, **SMALL), blobs), blobs, callbacks=[callback])
     assert len(apart) == 5
     assert min(apart) > 0
 
@@ -176,7 +177,7 @@ def test_a_hogwild_run_trains_one_vector(blobs, learners, workers):
         if isinstance(event, EpochEnded) and event.epoch < 6:
             addresses[event.rank].add(learners[event.rank].parameters.ctypes.data)
 
-    plan = make_plan(blobs, strategy="hogwild", workers=workers, epochs=6, **SMALL)
+    plan = resolve(RunSpec(strategy="hogwild", workers=workers, epochs=6, **SMALL), blobs)
     result = run(plan, blobs, callbacks=[callback])
     assert len(set.union(*addresses.values())) == 1
     assert len({learner.parameters.ctypes.data for learner in learners.values()}) == workers
@@ -200,4 +201,4 @@ def test_hogwild_steps_are_shorter_the_more_take_them():
 )
 def test_processes_share_no_memory(blobs, strategy):
     with pytest.raises(SettingsError, match=r"share memory.*use --team threads"):
-        make_plan(blobs, strategy=strategy, workers=2, team="mpi", epochs=10)
+        resolve(RunSpec(strategy=strategy, workers=2, team="mpi", epochs=10), blobs)

@@ -11,14 +11,16 @@ from hypothesis import strategies as st
 from manyhands.core.errors import SettingsError
 from manyhands.core.strategy import Needs
 from manyhands.estimators.workers import strategy_for
+from manyhands.learners.mlp.settings import MLPSettings
 from manyhands.strategies import parse_strategy
 from manyhands.training import run as running
-from manyhands.training.plan import make_plan
-from manyhands.training.run import network_settings, run
+from manyhands.training.resolve import resolve
+from manyhands.training.run import run
+from manyhands.training.spec import RunSpec
 from manyhands.training.stopping import Stop
 
 # 103 rows in batches of 25 are 5 steps an epoch.
-SMALL = {"settings": network_settings(hidden=(12,), learning_rate=0.01), "batch": 25, "seed": 3}
+SMALL = {"network": MLPSettings(hidden=(12,), learning_rate=0.01), "batch": 25, "seed": 3}
 
 
 def stages(text, epochs, workers=2, first_decay=None):
@@ -27,7 +29,9 @@ def stages(text, epochs, workers=2, first_decay=None):
 
 
 def train(dataset, strategy, workers=2, epochs=6, **changes):
-    return run(make_plan(dataset, strategy=strategy, workers=workers, epochs=epochs, **{**SMALL, **changes}), dataset)
+    return run(
+        resolve(RunSpec(strategy=strategy, workers=workers, epochs=epochs, **{**SMALL, **changes}), dataset), dataset
+    )
 
 
 def bits(result):
@@ -78,7 +82,7 @@ def test_the_shortest_part_still_lasts_an_epoch():
 )
 def test_too_few_epochs_are_an_error_before_the_run(blobs, text, epochs, taken):
     with pytest.raises(SettingsError, match="shorten them, or train longer") as caught:
-        make_plan(blobs, strategy=text, workers=2, epochs=epochs, **SMALL)
+        resolve(RunSpec(strategy=text, workers=2, epochs=epochs, **SMALL), blobs)
     assert taken in str(caught.value)
 
 
@@ -135,7 +139,7 @@ def test_parts_keep_what_their_rounds_do():
     ],
 )
 def test_the_plan_tells_where_the_rate_drops(blobs, schedule, gradients):
-    plan = make_plan(blobs, strategy="post-local:16", workers=2, epochs=10, schedule=schedule, **SMALL)
+    plan = resolve(RunSpec(strategy="post-local:16", workers=2, epochs=10, schedule=schedule, **SMALL), blobs)
     assert [stage.epochs for stage in plan.stages] == [gradients, 10 - gradients]
     rates = np.concatenate([plan.rates(stage) for stage in plan.stages])
     if gradients != 5:
@@ -161,13 +165,13 @@ def test_swap_has_large_batches_first(scale):
 
 @pytest.mark.parametrize("strategy", ["minibatch@50% then one-shot", "gradient@50% then one-shot"])
 def test_shares_are_fixed_if_all_parts_want_them_so(blobs, strategy):
-    plan = make_plan(blobs, strategy=strategy, workers=2, epochs=4, **SMALL)
+    plan = resolve(RunSpec(strategy=strategy, workers=2, epochs=4, **SMALL), blobs)
     assert plan.sharding == ("global" if strategy.startswith("gradient") else "fixed")
 
 
 def test_a_plan_counts_the_steps_of_all_stages(blobs):
     # 103 rows: in batches of 25 * 3, 2 steps an epoch; in batches of 25, 5. 4 epochs of the one and 2 of the other.
-    plan = make_plan(blobs, strategy="swap:67%", workers=3, epochs=6, **SMALL)
+    plan = resolve(RunSpec(strategy="swap:67%", workers=3, epochs=6, **SMALL), blobs)
     assert [(stage.batch, stage.steps_per_epoch, stage.first_step, stage.first_epoch) for stage in plan.stages] == [
         (75, 2, 0, 0),
         (25, 5, 8, 4),
@@ -222,7 +226,7 @@ def test_a_strategy_in_parts_is_the_strategy(blobs, whole, parts, workers):
 )
 @pytest.mark.parametrize("optimizer", [{"optimizer": "adam"}, {"optimizer": "sgd", "momentum": 0.9}])
 def test_all_workers_end_alike(blobs, learners, strategy, optimizer):
-    settings = network_settings(hidden=(12,), learning_rate=0.01, **optimizer)
+    settings = MLPSettings(hidden=(12,), learning_rate=0.01, **optimizer)
     train(blobs, strategy, workers=3, epochs=6, settings=settings)
     assert len(learners) == 3
     apart = max(np.abs(learners[rank].parameters - learners[0].parameters).max() for rank in (1, 2))
@@ -231,7 +235,7 @@ def test_all_workers_end_alike(blobs, learners, strategy, optimizer):
 
 def test_own_starts_of_the_first_part_are_different_networks(blobs):
     # One step of SGD in an epoch of one batch, at a rate of 0: the only round gives the mean of the starts.
-    settings = network_settings(hidden=(12,), optimizer="sgd", learning_rate=1e-30)
+    settings = MLPSettings(hidden=(12,), optimizer="sgd", learning_rate=1e-30)
     chosen = {"batch": 103, "epochs": 2, "settings": settings}
     same = train(blobs, "periodic:1epoch@50% then gradient", **chosen)
     own = train(blobs, "periodic:1epoch,starts=own@50% then gradient", **chosen)
@@ -242,10 +246,11 @@ def test_own_starts_of_the_first_part_are_different_networks(blobs):
 
 def test_a_run_that_stops_early_ends_in_the_stage_it_is_in(blobs, learners):
     # Each strategy stops after the same few epochs, in its first stage, and the workers are alike then.
-    settings = network_settings(hidden=(12,), learning_rate=0.01)
+    settings = MLPSettings(hidden=(12,), learning_rate=0.01)
     for strategy in ("gradient@50% then periodic:1epoch", "periodic:7@50% then gradient", "hogwild@50% then gradient"):
-        plan = make_plan(
-            blobs, strategy=strategy, workers=3, epochs=40, stop="loss:1e9,patience=1", settings=settings, batch=25
+        plan = resolve(
+            RunSpec(strategy=strategy, workers=3, epochs=40, stop="loss:1e9,patience=1", network=settings, batch=25),
+            blobs,
         )
         result = run(plan, blobs)
         assert len(result.losses) < 20
@@ -298,7 +303,7 @@ REFUSALS = {
 
 
 def plan_of(dataset, strategy, **changes):
-    return make_plan(dataset, strategy=strategy, workers=2, epochs=6, **{**SMALL, **changes})
+    return resolve(RunSpec(strategy=strategy, workers=2, epochs=6, **{**SMALL, **changes}), dataset)
 
 
 def is_refused(check, dataset, strategy):

@@ -111,9 +111,9 @@ class Running:
         self.folder, self.victim, self.workers = folder, victim, workers
         mpiexec, self.kind = mpi_environment.find_mpiexec(worlds.library())
         environment = mpi_environment.job_environment(self.kind)
-        environment.pop("MANYHANDS_PATIENCE", None)
+        environment.pop("MANYHANDS_HANG_TIMEOUT", None)
         if patience is not None:
-            environment["MANYHANDS_PATIENCE"] = str(patience)
+            environment["MANYHANDS_HANG_TIMEOUT"] = str(patience)
         program = [sys.executable, __file__, str(folder), part, str(victim), fault, blind]
         with open(folder / "said", "wb") as said:
             self.process = subprocess.Popen(
@@ -233,7 +233,7 @@ ENDS = [
     (
         "stops",
         0,
-        r"worker 0 has shown no sign of life for \d+\.\d s: .*\(patience: 2\.0 s; MANYHANDS_PATIENCE sets",
+        r"worker 0 has shown no sign of life for \d+\.\d s: .*\(patience: 2\.0 s; MANYHANDS_HANG_TIMEOUT sets",
         1,
     ),
     ("is killed", 2, r"process rank 2 with PID \d+ on node \S+\s+exited on\s+signal 9", 128 + 9),
@@ -352,7 +352,7 @@ class InventedJob:
 def aborted(monkeypatch):
     """Statuses with which processes have ended the job."""
     statuses = []
-    monkeypatch.delenv("MANYHANDS_PATIENCE", raising=False)
+    monkeypatch.delenv("MANYHANDS_HANG_TIMEOUT", raising=False)
     monkeypatch.setattr("manyhands.teams.watchdog.abort", statuses.append)
     return statuses
 
@@ -380,7 +380,7 @@ def test_the_patience_with_one_that_hangs_comes_from_the_measured_steps_unless_i
     chosen, patience, aborted, monkeypatch
 ):
     if chosen is not None:
-        monkeypatch.setenv("MANYHANDS_PATIENCE", chosen)
+        monkeypatch.setenv("MANYHANDS_HANG_TIMEOUT", chosen)
     job = InventedJob(3)
     job.follow()
     job.goes_on(4)  # 16 steps: 100 of them are 25 s
@@ -528,19 +528,19 @@ def test_standing_still_begins_with_the_last_step():
 
 @pytest.mark.parametrize(("text", "seconds"), [("30", 30.0), ("0.5", 0.5), (" 7 ", 7.0), ("1e3", 1000.0), ("", None)])
 def test_the_user_can_choose_a_patience(text, seconds, monkeypatch):
-    monkeypatch.setenv("MANYHANDS_PATIENCE", text)
+    monkeypatch.setenv("MANYHANDS_HANG_TIMEOUT", text)
     assert chosen_patience() == seconds
 
 
 def test_no_patience_is_chosen_unless_the_variable_is_set(monkeypatch):
-    monkeypatch.delenv("MANYHANDS_PATIENCE", raising=False)
+    monkeypatch.delenv("MANYHANDS_HANG_TIMEOUT", raising=False)
     assert chosen_patience() is None
 
 
 @pytest.mark.parametrize("text", ["long", "0", "-3", "nan", "inf", "30s", "1,5"])
 def test_an_impossible_patience_is_refused_by_name(text, monkeypatch):
-    monkeypatch.setenv("MANYHANDS_PATIENCE", text)
-    with pytest.raises(SettingsError, match=re.escape(f"MANYHANDS_PATIENCE={text}: give a number of seconds")):
+    monkeypatch.setenv("MANYHANDS_HANG_TIMEOUT", text)
+    with pytest.raises(SettingsError, match=re.escape(f"MANYHANDS_HANG_TIMEOUT={text}: give a number of seconds")):
         chosen_patience()
 
 

@@ -15,10 +15,12 @@ from manyhands.data.sampler import check_batch
 from manyhands.learners.mlp.settings import MLPSettings
 from manyhands.studies.compare.results import run_record
 from manyhands.studies.compare.run import compare
+from manyhands.training.api import train
 from manyhands.training.auto import Asked, choose
-from manyhands.training.plan import Plan, make_plan
-from manyhands.training.run import network_settings, train
+from manyhands.training.plan import Plan
+from manyhands.training.resolve import resolve
 from manyhands.training.schedules import RateSchedule, parse_schedule
+from manyhands.training.spec import RunSpec
 
 NETWORK = MLPSettings(hidden=(75,))
 LONG = {"rows": 6000, "epochs": 75}
@@ -130,7 +132,7 @@ def test_batch_and_schedule_if_nobody_has_chosen():
 
 def test_the_rate_is_held_for_half_of_the_run_and_falls_to_nothing(blobs):
     """103 rows in batches of 20 are 6 steps an epoch, 600 in all."""
-    plan = make_plan(blobs, strategy="auto", workers=2, settings=NETWORK, batch=20, epochs=100)
+    plan = resolve(RunSpec(strategy="auto", workers=2, network=NETWORK, batch=20, epochs=100), blobs)
     rates = plan.rates(plan.stages[0])
     np.testing.assert_array_equal(rates[:301], 0.008485)
     assert rates[450] == pytest.approx(0.008485 / 2)
@@ -166,7 +168,9 @@ def test_of_the_network_nothing_changes_but_the_rate():
 
 def test_words_of_a_plan_stay(digits):
     words = {"batch": 50, "schedule": "step:10epochs,factor=0.5", "stop": "loss", "sharding": "fixed", "seed": 3}
-    plan = make_plan(digits, strategy="auto", workers=2, settings=MLPSettings(learning_rate=0.01), epochs=40, **words)
+    plan = resolve(
+        RunSpec(strategy="auto", workers=2, network=MLPSettings(learning_rate=0.01), epochs=40, **words), digits
+    )
     record = plan.describe()
     assert {name: record[name] for name in words} == {**words, "stop": "loss:0.0001,patience=10"}
     assert (record["strategy"], record["network"]["learning_rate"]) == ("periodic:1epoch", 0.01)
@@ -194,16 +198,16 @@ def test_what_is_chosen_can_be_carried_out(blobs, workers, rows, epochs, data):
     reason = refusal(rows, min(200, rows) if batch is None else batch, workers)
     if reason is not None:
         with pytest.raises(SettingsError) as refused:
-            make_plan(dataset, settings=network, **words)
+            resolve(RunSpec(network=network, **words), dataset)
         assert str(refused.value) == reason
         return
-    plan = make_plan(dataset, settings=network, **words)
+    plan = resolve(RunSpec(network=network, **words), dataset)
     assert sum(stage.epochs for stage in plan.stages) == epochs
-    assert (plan.workers, plan.automatic) == (workers, True)
-    assert Plan.from_description(json.loads(json.dumps(plan.describe()))) == plan
-    alone = make_plan(dataset, settings=network, **{**words, "workers": 1})
+    assert (plan.workers, plan.chosen_by_auto) == (workers, True)
+    assert Plan.from_json(json.loads(json.dumps(plan.to_json()))) == plan
+    alone = resolve(RunSpec(network=network, **{**words, "workers": 1}), dataset)
     # Nobody is told to learn faster than alone; up to 8 workers at a rate up to sqrt(8) times smaller.
-    assert 0.35 < plan.settings.learning_rate / alone.settings.learning_rate <= 1
+    assert 0.35 < plan.network.learning_rate / alone.settings.learning_rate <= 1
     assert alone.schedule == plan.schedule
     # Who shares a batch gets as much of it as anybody else, give or take a row.
     assert plan.batch == alone.batch or (batch is None and plan.batch in (rows, *range(0, 401, workers)))
@@ -225,9 +229,9 @@ def test_what_is_chosen_can_be_carried_out(blobs, workers, rows, epochs, data):
 )
 def test_what_cannot_be_is_refused_as_for_any_strategy(digits, words):
     with pytest.raises(SettingsError) as other:
-        make_plan(digits, strategy="gradient", **words)
+        resolve(RunSpec(strategy="gradient", **words), digits)
     with pytest.raises(SettingsError) as refused:
-        make_plan(digits, strategy="auto", **words)
+        resolve(RunSpec(strategy="auto", **words), digits)
     assert str(refused.value) == str(other.value)
 
 
@@ -247,18 +251,20 @@ def test_the_learner_published_leaves_nothing_to_choose():
 )
 def test_a_plan_says_what_was_chosen_and_by_whom(digits, workers, name):
     # Batches of 20 are too small for 6 workers to learn alone.
-    settings_ = network_settings(hidden=(75,))
-    plan = make_plan(digits, strategy="auto", workers=workers, settings=settings_, batch=20, epochs=7)
+    settings_ = MLPSettings(hidden=(75,))
+    plan = resolve(RunSpec(strategy="auto", workers=workers, network=settings_, batch=20, epochs=7), digits)
     record = json.loads(json.dumps(plan.describe()))
     assert (record["strategy"], record["automatic"], record["schedule"]) == (name, True, "linear:hold=50%")
     assert (plan.label, plan.strategy.name) == ("auto", name)
     assert str(plan).startswith(f"{name} (chosen by auto), {workers} worker")
-    again = Plan.from_description(record)
+    again = Plan.from_json(record)
     assert (again, again.label, again.describe()) == (plan, "auto", plan.describe())
     # The same plan, made by hand, differs in nothing but its label.
     network = replace(settings_, learning_rate=record["network"]["learning_rate"])
     schedule = record["schedule"]
-    by_hand = make_plan(digits, strategy=name, workers=workers, settings=network, batch=20, epochs=7, schedule=schedule)
+    by_hand = resolve(
+        RunSpec(strategy=name, workers=workers, network=network, batch=20, epochs=7, schedule=schedule), digits
+    )
     assert by_hand == replace(plan, automatic=False)
     assert by_hand.label == name
 
@@ -327,7 +333,7 @@ def test_a_comparison_gives_everybody_what_auto_chooses_for_one_worker(digits):
     ]
     assert {run["schedule"] for run in found.runs} == {"linear:hold=50%"}
     assert found.runs[3]["accuracy"] == found.runs[0]["accuracy"]
-    assert found.settings["network"] == asdict(network_settings(hidden=(20,), learning_rate=0.02324))
+    assert found.settings["network"] == asdict(MLPSettings(hidden=(20,), learning_rate=0.02324))
     assert [row.strategy for row in found.summary] == ["sequential", "gradient", "gradient", "auto", "auto"]
 
 
@@ -346,7 +352,7 @@ def test_shares_that_are_not_alike_are_no_place_for_local_steps(digits):
     assert choose(Asked(NETWORK), 4, **LONG, alike=False)[0].name == "gradient"
     assert choose(Asked(NETWORK), 1, **LONG, alike=False)[0].name == "sequential"
     for shares, strategy in (("sorted", "gradient"), ("dirichlet:0.1", "gradient"), ("iid", "periodic:1epoch")):
-        assert make_plan(digits, strategy="auto", workers=2, shares=shares).strategy.name == strategy
+        assert resolve(RunSpec(strategy="auto", workers=2, partition=shares), digits).strategy.name == strategy
 
 
 def test_a_rate_that_is_good_because_it_falls_is_for_its_own_schedule():

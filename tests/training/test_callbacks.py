@@ -8,17 +8,19 @@ import pytest
 from manyhands.core.callbacks import Callback, EventFunction, WorkerCallback
 from manyhands.core.events import EpochEnded, Measured, RoundHeld, StepTaken
 from manyhands.learners.mlp.learner import MLP
+from manyhands.learners.mlp.settings import MLPSettings
 from manyhands.training.loop import Loop
-from manyhands.training.plan import make_plan
-from manyhands.training.run import network_settings, run
+from manyhands.training.resolve import resolve
+from manyhands.training.run import run
+from manyhands.training.spec import RunSpec
 
 NAMES = {StepTaken: "step", RoundHeld: "round", EpochEnded: "epoch", Measured: "measured"}
 
 
 def plan_for(dataset, strategy, workers=2, **changes):
     """103 rows in batches of 25: 5 steps an epoch, two epochs."""
-    chosen = {"settings": network_settings(hidden=(8,)), "batch": 25, "epochs": 2, **changes}
-    return make_plan(dataset, strategy=strategy, workers=workers, **chosen)
+    chosen = {"network": MLPSettings(hidden=(8,)), "batch": 25, "epochs": 2, **changes}
+    return resolve(RunSpec(strategy=strategy, workers=workers, **chosen), dataset)
 
 
 def bits(result):
@@ -158,10 +160,10 @@ def test_fine_callbacks_are_called_between_rounds_and_change_no_bit(blobs, by_ro
 def test_the_loss_of_a_round_is_the_mean_since_the_last_one(blobs):
     # The rate is so small that the weights stay as they are: a round after every step reports the losses of single
     # steps, and those of other rounds must be their means, be it across the end of an epoch (after step 5).
-    settings = network_settings(hidden=(8,), optimizer="sgd", learning_rate=1e-9, l2=0.0, dtype="float64")
+    network = MLPSettings(hidden=(8,), optimizer="sgd", learning_rate=1e-9, l2=0.0, dtype="float64")
 
     def losses(strategy):
-        _, heard = events_of(plan_for(blobs, strategy, settings=settings, sharding="global"), blobs, "round")
+        _, heard = events_of(plan_for(blobs, strategy, network=network, sharding="global"), blobs, "round")
         return [event.loss for event in heard[0] if isinstance(event, RoundHeld)]
 
     single = losses("periodic:1")

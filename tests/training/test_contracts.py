@@ -17,10 +17,12 @@ from manyhands.core.learner import RunOutcome
 from manyhands.learners import LEARNERS as LEARNER_MAKERS
 from manyhands.learners import make_learner
 from manyhands.learners.mlp.learner import MLP
+from manyhands.learners.mlp.settings import MLPSettings
 from manyhands.strategies import STRATEGIES as MAKERS
 from manyhands.strategies import parse_strategy
-from manyhands.training.plan import make_plan
-from manyhands.training.run import Runner, network_settings, run
+from manyhands.training.resolve import resolve
+from manyhands.training.run import Runner, run
+from manyhands.training.spec import RunSpec
 
 STRATEGIES = [
     "sequential",
@@ -110,8 +112,8 @@ def runner(blobs_runner):
 
 def train(runner, strategy, team="threads", workers=1, learner="relu-adam", **changes):
     chosen = {"batch": BATCH, "epochs": EPOCHS, "seed": 3, **changes}
-    settings = network_settings(**{**LEARNERS[learner], **chosen.pop("network", {})})
-    plan = make_plan(runner.dataset, strategy=strategy, team=team, workers=workers, settings=settings, **chosen)
+    settings = MLPSettings(**{**LEARNERS[learner], **chosen.pop("network", {})})
+    plan = resolve(RunSpec(strategy=strategy, team=team, workers=workers, network=settings, **chosen), runner.dataset)
     # The plan of a sequential run has the team solo; here even that goes through an MPI job, of one process.
     return runner.run(replace(plan, team=team) if team == "mpi" else plan)
 
@@ -254,9 +256,9 @@ def test_rounds_in_the_kernel_give_the_bits_of_rounds_in_python(blobs, strategy,
     # A callback that asks for steps is called between rounds, so nothing is fused then; 250 rows at once make calls of
     # two epochs. (The team mpi never fuses: compiled code sends no messages.)
     monkeypatch.setattr("manyhands.training.loop._ROWS_AT_ONCE", 250)
-    settings = network_settings(**LEARNERS[learner])
-    plan = make_plan(
-        blobs, strategy=strategy, team=team, workers=workers, settings=settings, batch=BATCH, epochs=5, seed=3
+    settings = MLPSettings(**LEARNERS[learner])
+    plan = resolve(
+        RunSpec(strategy=strategy, team=team, workers=workers, network=settings, batch=BATCH, epochs=5, seed=3), blobs
     )
     fused, other = run(plan, blobs), run(plan, blobs, callbacks=[EventFunction(lambda event: None, "step")])
     assert (fused.rounds, fused.steps, fused.examples) == (other.rounds, other.steps, other.examples)
@@ -299,9 +301,10 @@ def made(foreign, monkeypatch):
 
 
 def train_foreign(blobs, kind, strategy, workers=1, callbacks=(), epochs=EPOCHS, start=None, **network):
-    settings = network_settings(learning_rate=0.1, **network)
-    how = {"settings": settings, "learner": kind, "batch": BATCH, "epochs": epochs, "seed": 3}
-    return run(make_plan(blobs, strategy=strategy, workers=workers, **how), blobs, callbacks=callbacks, start=start)
+    settings = MLPSettings(learning_rate=0.1, **network)
+    how = {"network": settings, "learner": kind, "batch": BATCH, "epochs": epochs, "seed": 3}
+    plan = resolve(RunSpec(strategy=strategy, workers=workers, **how), blobs)
+    return run(plan, blobs, callbacks=callbacks, start=start)
 
 
 @pytest.mark.parametrize(
@@ -352,14 +355,16 @@ def test_a_learner_that_reports_other_rounds_than_it_was_given_is_refused(blobs,
             return RunOutcome(super().run(table, order, rates, control).losses)
 
     monkeypatch.setitem(LEARNER_MAKERS, "forgetful", Forgetful)
-    plan = make_plan(blobs, strategy="periodic:1epoch", workers=2, learner="forgetful", batch=BATCH, epochs=EPOCHS)
+    plan = resolve(
+        RunSpec(strategy="periodic:1epoch", workers=2, learner="forgetful", batch=BATCH, epochs=EPOCHS), blobs
+    )
     with pytest.raises(ManyhandsError, match="Forgetful was given 4 rounds and reports that it has held 0"):
         run(plan, blobs)
 
 
 @pytest.mark.parametrize("kind", [*LEARNER_MAKERS, "Moments"])
 def test_a_state_has_buffers_and_gives_them_back(kind, made):
-    one, other = (make_learner(kind, network_settings(hidden=(3,)), 2, 3) for _ in range(2))
+    one, other = (make_learner(kind, MLPSettings(hidden=(3,)), 2, 3) for _ in range(2))
     if kind != "Moments":  # these have none of their own
         one.buffers, other.buffers = np.array([1.5, -2.0], one.dtype), np.zeros(2, one.dtype)
     one.buffers += 0.25

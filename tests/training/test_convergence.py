@@ -15,10 +15,12 @@ from manyhands.core.callbacks import EventFunction
 from manyhands.core.errors import DivergedError
 from manyhands.data.dataset import Examples, make_dataset
 from manyhands.learners.mlp.learner import MLP
+from manyhands.learners.mlp.settings import MLPSettings
 from manyhands.training.model import scores
-from manyhands.training.plan import make_plan
+from manyhands.training.resolve import resolve
 from manyhands.training.result import TrainingResult
-from manyhands.training.run import network_settings, run
+from manyhands.training.run import run
+from manyhands.training.spec import RunSpec
 
 pytest.importorskip("mpi4py")
 
@@ -50,8 +52,8 @@ def runner(blobs_runner):
 
 
 def plan_for(dataset, strategy, workers, team="threads", **changes):
-    chosen = {"batch": BATCH, "epochs": EPOCHS, "seed": 3, "settings": network_settings(hidden=(9,)), **changes}
-    plan = make_plan(dataset, strategy=strategy, workers=workers, team=team, **chosen)
+    chosen = {"batch": BATCH, "epochs": EPOCHS, "seed": 3, "network": MLPSettings(hidden=(9,)), **changes}
+    plan = resolve(RunSpec(strategy=strategy, workers=workers, team=team, **chosen), dataset)
     return replace(plan, team=team) if team == "mpi" else plan  # even a sequential run goes through a job
 
 
@@ -158,10 +160,13 @@ def test_the_learner_published_has_one_point_at_its_end(digits):
     rows = digits.rows // 2 * 2
     even = replace(digits, train=replace(digits.train, features=digits.train.features[:rows]))
     even = replace(even, train=replace(even.train, labels=even.train.labels[:rows]))
-    settings = network_settings(hidden=(8,), dtype="float64")
+    settings = MLPSettings(hidden=(8,), dtype="float64")
     for strategy, workers in (("sequential", 1), ("one-shot", 2)):
-        plan = make_plan(
-            even, strategy=strategy, workers=workers, settings=settings, learner="published", epochs=3, convergence=True
+        plan = resolve(
+            RunSpec(
+                strategy=strategy, workers=workers, network=settings, learner="published", epochs=3, convergence=True
+            ),
+            even,
         )
         result, plain = run(plan, even), run(replace(plan, convergence=False), even)
         assert bits(result) == bits(plain)
@@ -286,7 +291,7 @@ class TestDivergence:
         [("sequential", 1, "threads"), ("periodic:1epoch", 2, "threads"), ("gradient", 2, "mpi")],
     )
     def test_it_is_found_with_a_curve_too(self, blobs, strategy, workers, team):
-        settings = network_settings(hidden=(8,), optimizer="sgd", learning_rate=1e20)
+        settings = MLPSettings(hidden=(8,), optimizer="sgd", learning_rate=1e20)
         with pytest.raises(DivergedError, match=r"step \d+ on worker \d"):
             run(plan_for(blobs, strategy, workers, team, settings=settings, convergence=True), blobs)
 
@@ -294,7 +299,7 @@ class TestDivergence:
     @pytest.mark.parametrize("rate", [1e37, 1e39])
     def test_nobody_is_told_of_numbers_that_are_none(self, blobs, strategy, workers, rate):
         """Two steps; the weights overflow in the second, or, as the rate itself is infinite in float32, at once."""
-        settings = network_settings(hidden=(), optimizer="sgd", learning_rate=rate)
+        settings = MLPSettings(hidden=(), optimizer="sgd", learning_rate=rate)
         heard = []
         plan = plan_for(blobs, strategy, workers, settings=settings, epochs=2, batch=103, convergence=True)
         with pytest.raises(DivergedError):

@@ -9,7 +9,8 @@ import manyhands
 from manyhands.core.errors import DataError, OutOfMemoryError, SettingsError
 from manyhands.teams import launch
 from manyhands.training.given import check_range, check_targets
-from manyhands.training.plan import make_plan
+from manyhands.training.resolve import resolve
+from manyhands.training.spec import RunSpec
 
 INTEGERS = ("workers", "batch", "epochs", "seed", "blas_threads")
 REALS = ("learning_rate", "l2", "momentum", "beta_1", "beta_2", "epsilon", "rho", "weight_decay", "dropout")
@@ -60,7 +61,7 @@ class TestTrain:
         with pytest.raises(SettingsError):
             manyhands.train(blobs, **{name: value})
 
-    @pytest.mark.parametrize("name", ["strategy", "schedule", "stop", "shares", "team", "sharding", "learner"])
+    @pytest.mark.parametrize("name", ["strategy", "schedule", "stop", "partition", "team", "sharding", "learner"])
     @pytest.mark.parametrize("value", [1, True, b"x", ["gradient"]], ids=str)
     def test_choices(self, blobs, name, value):
         with pytest.raises(SettingsError):
@@ -92,9 +93,9 @@ class TestTrain:
     def test_members_side_by_side_make_a_larger_network(self, blobs, monkeypatch):
         monkeypatch.setattr("manyhands.runtime.memory.memory_room", lambda: (100 << 20, "free"))
         words = {"settings": manyhands.MLPSettings(hidden=(800, 800)), "workers": 4}
-        make_plan(blobs, strategy="one-shot", **words)
+        resolve(RunSpec(strategy="one-shot", **words), blobs)
         with pytest.raises(OutOfMemoryError):
-            make_plan(blobs, strategy="one-shot:merge=ensemble", **words)
+            resolve(RunSpec(strategy="one-shot:merge=ensemble", **words), blobs)
 
 
 def test_a_crowd_is_told_of(blobs, monkeypatch, notices):
@@ -161,4 +162,4 @@ class TestTargets:
         dataset = replace(blobs, train=table(0.0), validation=table(0.0))
         check_targets(dataset, "poisson")
         with pytest.raises(DataError, match=rf"{'training' if where == 'train' else where} row 1 has -1\.0"):
-            make_plan(replace(dataset, **{where: table(-1.0)}), settings=manyhands.MLPSettings(loss="poisson"))
+            resolve(RunSpec(network=manyhands.MLPSettings(loss="poisson")), replace(dataset, **{where: table(-1.0)}))

@@ -13,8 +13,10 @@ from manyhands.data.sampler import BatchSampler
 from manyhands.learners.mlp.settings import MLPSettings
 from manyhands.teams.launch import launch
 from manyhands.training.clock import PhaseClock
-from manyhands.training.plan import Plan, make_plan
+from manyhands.training.plan import Plan
+from manyhands.training.resolve import resolve
 from manyhands.training.run import run
+from manyhands.training.spec import RunSpec
 from manyhands.training.stopping import AccuracyStop, LossStop, Stop, UnchangedStop, mean_loss
 from manyhands.training.tally import weights_of
 
@@ -23,8 +25,8 @@ ALIKE = [("sequential", 1), ("gradient", 2), ("gradient", 3)]
 
 def planned(dataset, strategy="sequential", workers=1, network=None, **words):
     settings = MLPSettings((5,), **(network or {}))
-    return make_plan(
-        dataset, strategy=strategy, workers=workers, settings=settings, **{"epochs": 6, "batch": 20, **words}
+    return resolve(
+        RunSpec(strategy=strategy, workers=workers, network=settings, **{"epochs": 6, "batch": 20, **words}), dataset
     )
 
 
@@ -76,7 +78,7 @@ def test_without_test_rows_there_is_no_accuracy(blobs):
 
 def test_a_plan_tells_where_it_goes_on(blobs):
     plan = planned(blobs, "gradient", 2, first_epoch=7, shuffle=False)
-    assert Plan.from_description(plan.describe()) == plan
+    assert Plan.from_json(plan.to_json()) == plan
     assert (plan.describe()["first_epoch"], plan.describe()["shuffle"]) == (7, False)
     assert "from epoch 7, rows as stored" in str(plan)
     assert "epoch 0" not in str(planned(blobs))

@@ -11,8 +11,9 @@ from manyhands.data.precision import say_once
 from manyhands.learners.mlp.settings import MLPSettings
 from manyhands.training.inputs import check_inputs
 from manyhands.training.model import load_model
-from manyhands.training.plan import make_plan
+from manyhands.training.resolve import resolve
 from manyhands.training.run import run
+from manyhands.training.spec import RunSpec
 
 Z = np.random.default_rng(1).normal(size=(400, 3))
 LABELS = (Z[:, 0] > 0) * 1 + (Z[:, 1] > 0)
@@ -72,8 +73,9 @@ def test_so_do_processes():
     pytest.importorskip("mpi4py")
     dataset = dataset_of(1.7e9 + 30 * Z, validation=50)
     plans = [
-        make_plan(
-            dataset, strategy="periodic:1epoch", workers=2, team=team, epochs=3, settings=MLPSettings((8,)), seed=1
+        resolve(
+            RunSpec(strategy="periodic:1epoch", workers=2, team=team, epochs=3, network=MLPSettings((8,)), seed=1),
+            dataset,
         )
         for team in ("threads", "mpi")
     ]
@@ -100,7 +102,7 @@ class TestWhatCannotBe:
     def test_all_values_of_a_feature_are_one_in_the_networks_dtype(self):
         dataset = dataset_of(np.stack([Z[:, 0], 1.7e9 + Z[:, 1]], axis=1), scale="none")
         with pytest.raises(DataError, match=r"all values of feature 2, from 1699999.*, are one in float32; standard"):
-            make_plan(dataset)
+            resolve(RunSpec(), dataset)
         check_inputs(dataset, "float64")
 
     @pytest.mark.parametrize(("unit", "told"), [(300, True), (1e6, False)])
@@ -131,12 +133,12 @@ class TestWhatCannotBe:
         features = Z.copy()
         features[-1, 1] = 1e60  # of the test rows
         with pytest.raises(DataError, match="an input is no finite float32 number"):
-            make_plan(dataset_of(features, scale=scale))
-        make_plan(dataset_of(features, scale=scale), settings=MLPSettings(dtype="float64"))
+            resolve(RunSpec(), dataset_of(features, scale=scale))
+        resolve(RunSpec(network=MLPSettings(dtype="float64")), dataset_of(features, scale=scale))
 
     def test_a_feature_that_varies_by_less_than_numbers_can_say(self):
         with pytest.raises(DataError, match="varies so little"):
-            make_plan(dataset_of(1e-310 * Z))
+            resolve(RunSpec(), dataset_of(1e-310 * Z))
 
     def test_a_value_to_predict_beyond_the_networks_dtype(self, near):
         with pytest.raises(DataError, match="not finite float32"):

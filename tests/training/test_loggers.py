@@ -14,20 +14,22 @@ from manyhands.cli import main
 from manyhands.core.callbacks import EventFunction
 from manyhands.core.errors import DivergedError, OutputError, SettingsError
 from manyhands.core.events import EpochEnded, Measured, RoundHeld
+from manyhands.learners.mlp.settings import MLPSettings
 from manyhands.studies.compare.run import CompareRequest, CompareStudy
 from manyhands.teams import mpi_environment
 from manyhands.training import loggers as logs_module
 from manyhands.training.loggers import Logs, no_log
-from manyhands.training.plan import make_plan
-from manyhands.training.run import network_settings, run
+from manyhands.training.resolve import resolve
+from manyhands.training.run import run
+from manyhands.training.spec import RunSpec
 
 FOREVER = 10**7
 """Epochs: more than anybody waits for."""
 
 
 def plan_for(dataset, **changes):
-    chosen = {"settings": network_settings(hidden=(8,)), "epochs": 2, "batch": 25, "convergence": True, **changes}
-    return make_plan(dataset, **chosen)
+    chosen = {"network": MLPSettings(hidden=(8,)), "epochs": 2, "batch": 25, "convergence": True, **changes}
+    return resolve(RunSpec(**chosen), dataset)
 
 
 def logged(plan, dataset, logs):
@@ -108,7 +110,7 @@ class TestLines:
     def test_runs_of_a_comparison_are_numbered(self, blobs, tmp_path):
         path = tmp_path / "log.jsonl"
         request = CompareRequest(
-            ("one-shot", "gradient"), (2,), network=network_settings(hidden=(4,)), batch=25, epochs=1, seeds=2
+            ("one-shot", "gradient"), (2,), seeds=2, spec=RunSpec(network=MLPSettings(hidden=(4,)), batch=25, epochs=1)
         )
         with Logs(path) as logs:
             outcome = CompareStudy(blobs, request).run(log=logs)
@@ -157,7 +159,7 @@ class TestLines:
 
     def test_a_run_that_fails_has_no_end(self, blobs, tmp_path):
         path = tmp_path / "log.jsonl"
-        settings = network_settings(hidden=(), optimizer="sgd", learning_rate=1e37)
+        settings = MLPSettings(hidden=(), optimizer="sgd", learning_rate=1e37)
         plan = plan_for(blobs, strategy="gradient", workers=2, settings=settings, batch=103)
         with pytest.raises(DivergedError), Logs(path) as logs:
             logged(plan, blobs, logs)
@@ -382,7 +384,7 @@ class TestTensorBoard:
 
     def test_every_run_of_a_comparison_has_a_folder(self, blobs, tmp_path, read):
         request = CompareRequest(
-            ("one-shot",), (1, 2), network=network_settings(hidden=(4,)), batch=25, epochs=1, seeds=2, seed=7
+            ("one-shot",), (1, 2), seeds=2, spec=RunSpec(network=MLPSettings(hidden=(4,)), batch=25, epochs=1, seed=7)
         )
         with Logs(None, tmp_path / "new" / "board") as logs:
             outcome = CompareStudy(blobs, request).run(log=logs)

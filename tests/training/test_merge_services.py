@@ -17,7 +17,9 @@ from manyhands.teams.solo import Solo
 from manyhands.training.clock import PhaseClock
 from manyhands.training.loop import StoppedError
 from manyhands.training.merge_services import RunServices
-from manyhands.training.plan import Plan, make_plan
+from manyhands.training.plan import Plan
+from manyhands.training.resolve import resolve
+from manyhands.training.spec import RunSpec
 
 
 class Recorder(MLP):
@@ -60,8 +62,8 @@ class Counting(Plan):
 def scene(dataset, rank=0, workers=2, epochs=4, batch=25, seed=3, validation=None, hidden=(6,), **changes):
     """Return everything of one worker of a one-shot run, in the middle of its training."""
     network = MLPSettings(hidden, optimizer="adam", **changes)
-    plan = make_plan(
-        dataset, strategy="one-shot", workers=workers, settings=network, batch=batch, epochs=epochs, seed=seed
+    plan = resolve(
+        RunSpec(strategy="one-shot", workers=workers, network=network, batch=batch, epochs=epochs, seed=seed), dataset
     )
     learner = Recorder(network, dataset.features, len(dataset.classes), rank=rank)
     team = Watched(PhaseClock())

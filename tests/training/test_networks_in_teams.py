@@ -15,17 +15,18 @@ from manyhands.learners.mlp.learner import MLP
 from manyhands.learners.mlp.settings import ACTIVATIONS, LOSSES, OPTIMIZERS, MLPSettings
 from manyhands.teams.launch import launch
 from manyhands.training.clock import PhaseClock
-from manyhands.training.plan import make_plan
-from manyhands.training.run import network_settings, run
+from manyhands.training.resolve import resolve
+from manyhands.training.run import run
+from manyhands.training.spec import RunSpec
 
 EPOCHS, BATCH = 3, 25
 """Of the blobs' 103 rows: two workers have 13 and 12 of a batch, and 2 and 1 of the last one."""
 
 
 def trained(blobs, strategy, workers=1, **network):
-    settings = network_settings(**{"hidden": (20, 9), "dtype": "float64", **network})
+    settings = MLPSettings(**{"hidden": (20, 9), "dtype": "float64", **network})
     chosen = {"strategy": strategy, "workers": workers, "team": "threads" if workers > 1 else "solo"}
-    plan = make_plan(blobs, settings=settings, batch=BATCH, epochs=EPOCHS, seed=3, **chosen)
+    plan = resolve(RunSpec(network=settings, batch=BATCH, epochs=EPOCHS, seed=3, **chosen), blobs)
     return run(plan, blobs)
 
 

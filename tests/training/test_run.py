@@ -13,14 +13,16 @@ from manyhands.core.errors import DataError, DivergedError, SettingsError
 from manyhands.core.events import EpochEnded, Measured, RoundHeld
 from manyhands.data.dataset import Examples, make_dataset
 from manyhands.data.filestate import FileState
+from manyhands.learners.mlp.settings import MLPSettings
 from manyhands.training.clock import PHASES, PhaseClock, slowest
-from manyhands.training.plan import make_plan
-from manyhands.training.run import network_settings, run
+from manyhands.training.resolve import resolve
+from manyhands.training.run import run
+from manyhands.training.spec import RunSpec
 
 
 def plan_for(dataset, **changes):
-    chosen = {"settings": network_settings(hidden=(8,)), "epochs": 3, "batch": 20, **changes}
-    return make_plan(dataset, **chosen)
+    chosen = {"network": MLPSettings(hidden=(8,)), "epochs": 3, "batch": 20, **changes}
+    return resolve(RunSpec(**chosen), dataset)
 
 
 def test_the_slowest_worker_counts_and_total_adds_up():
@@ -59,8 +61,8 @@ def test_phases_of_a_run(digits, strategy, workers):
 
 def test_compiling_is_over_before_the_clock_starts(blobs):
     # float64 with logistic units is compiled by no other test of this file; were it compiled inside, train would be s.
-    settings = network_settings(hidden=(8,), activation="logistic", dtype="float64", optimizer="sgd")
-    result = run(make_plan(blobs, settings=settings, strategy="gradient", workers=2, epochs=1), blobs)
+    settings = MLPSettings(hidden=(8,), activation="logistic", dtype="float64", optimizer="sgd")
+    result = run(resolve(RunSpec(network=settings, strategy="gradient", workers=2, epochs=1), blobs), blobs)
     assert result.seconds["train"] < 0.5
 
 
@@ -106,7 +108,7 @@ def test_progress_is_told_to_the_caller(digits, monkeypatch):
 
 @pytest.mark.parametrize(("strategy", "workers"), [("sequential", 1), ("one-shot", 3), ("gradient", 2)])
 def test_divergence_names_the_step_and_ends_all_workers(digits, strategy, workers):
-    settings = network_settings(hidden=(8,), optimizer="sgd", learning_rate=1e20)
+    settings = MLPSettings(hidden=(8,), optimizer="sgd", learning_rate=1e20)
     with pytest.raises(DivergedError, match=r"step \d+ on worker \d") as caught:
         run(plan_for(digits, strategy=strategy, workers=workers, settings=settings), digits)
     assert 1 <= caught.value.step <= 10
@@ -115,7 +117,7 @@ def test_divergence_names_the_step_and_ends_all_workers(digits, strategy, worker
 
 def test_parameters_that_overflow_in_the_very_last_step_are_found(blobs):
     # One step only: its loss is still finite, what it leaves behind is not.
-    settings = network_settings(hidden=(), optimizer="sgd", learning_rate=1e39)
+    settings = MLPSettings(hidden=(), optimizer="sgd", learning_rate=1e39)
     with pytest.raises(DivergedError):
         run(plan_for(blobs, settings=settings, epochs=1, batch=103), blobs)
 
@@ -169,8 +171,8 @@ def test_impossible_plans_are_refused_before_training(blobs, wrong):
 
 
 def test_the_default_batch_is_200_or_all_rows(blobs, digits):
-    assert make_plan(blobs).batch == 103
-    assert make_plan(digits).batch == 200
+    assert resolve(RunSpec(), blobs).batch == 103
+    assert resolve(RunSpec(), digits).batch == 200
 
 
 def test_a_plan_says_what_it_will_do(blobs):
@@ -182,7 +184,7 @@ def test_a_plan_says_what_it_will_do(blobs):
 def test_train_from_python():
     result = manyhands.train("digits", strategy="periodic:1epoch", workers=2, epochs=60, hidden=(30,), seed=1)
     assert result.accuracy > 0.9
-    assert result.plan.settings.hidden == (30,)
+    assert result.plan.network.hidden == (30,)
     assert result.model.predict(np.zeros((2, 8, 8))).shape == (2,)
 
 

@@ -21,13 +21,15 @@ from manyhands.core.errors import SettingsError
 from manyhands.core.events import EpochEnded, RoundHeld
 from manyhands.core.samples import Control, Samples
 from manyhands.data.catalog import DataRequest, load
+from manyhands.learners.mlp.settings import MLPSettings
 from manyhands.teams.launch import launch
 from manyhands.teams.solo import Solo
 from manyhands.training.clock import PhaseClock
 from manyhands.training.loop import Loop
 from manyhands.training.model import accuracy
-from manyhands.training.plan import make_plan
-from manyhands.training.run import network_settings, run
+from manyhands.training.resolve import resolve
+from manyhands.training.run import run
+from manyhands.training.spec import RunSpec
 from manyhands.training.stopping import EXAMPLES, STOPS, AccuracyStop, LossStop, UnchangedStop, parse_stop
 
 NOTHING = np.zeros(3)
@@ -230,14 +232,15 @@ def test_weights_that_change_on_one_worker_keep_all_going():
 SURVIVE = """
 import numpy as np
 from manyhands.data.dataset import Examples, make_dataset
-from manyhands.training.plan import make_plan
-from manyhands.training.run import network_settings, run
+from manyhands.training.resolve import resolve
+from manyhands.training.spec import RunSpec
+from manyhands.training.run import MLPSettings, run
 
 rows = Examples(np.random.default_rng(0).integers(0, 256, (103, 7)).astype(np.uint8), np.arange(103) % 3)
 dataset = make_dataset("noise", rows, rows)
 for strategy in ("periodic:7", "gradient"):
-    run(make_plan(dataset, strategy=strategy, workers=2, epochs=4, batch=25, stop="loss", settings=network_settings()),
-        dataset)
+    spec = RunSpec(strategy=strategy, workers=2, epochs=4, batch=25, stop="loss")
+    run(resolve(spec, dataset), dataset)
 """
 
 
@@ -267,8 +270,8 @@ EPOCHS = 40
 
 
 def plan_for(dataset, strategy, workers, **changes):
-    chosen = {"settings": network_settings(hidden=(8,)), "epochs": EPOCHS, "batch": 25, "seed": 3, **changes}
-    return make_plan(dataset, strategy=strategy, workers=workers, **chosen)
+    chosen = {"network": MLPSettings(hidden=(8,)), "epochs": EPOCHS, "batch": 25, "seed": 3, **changes}
+    return resolve(RunSpec(strategy=strategy, workers=workers, **chosen), dataset)
 
 
 def bits(result):
@@ -413,8 +416,8 @@ def test_all_workers_stop_together_where_each_alone_would_not(blobs, survives):
             with lock:
                 heard[event.rank].append(event.loss)
 
-    settings = network_settings(hidden=(4,), learning_rate=0.01)
-    plan = plan_for(blobs, "one-shot", 3, stop=rule, shares="sorted", settings=settings)
+    network = MLPSettings(hidden=(4,), learning_rate=0.01)
+    plan = plan_for(blobs, "one-shot", 3, stop=rule, partition="sorted", network=network)
     result = run(plan, blobs, callbacks=[listener])
     assert len(result.losses) < EPOCHS
     assert count_as_scikit_learn(result.losses, 0.02, 1) == len(result.losses)
@@ -437,13 +440,13 @@ def test_a_sequential_run_stops_too(blobs):
 @pytest.mark.parametrize("workers", [1, 2, 3])
 def test_weights_that_do_not_move_end_the_run_after_one_epoch_whatever_n_is(blobs, survives, workers):
     """Steps of a millionth: no weight moves by 0.01 in the first epoch, on no worker."""
-    settings = network_settings(hidden=(8,), learning_rate=1e-6)
+    settings = MLPSettings(hidden=(8,), learning_rate=1e-6)
     plan = plan_for(blobs, "periodic:1epoch", workers, stop="unchanged:0.01", settings=settings)
     assert len(run(plan, blobs).losses) == 1
 
 
 def test_own_starts_are_where_weights_begin(blobs, survives):
-    settings = network_settings(hidden=(8,), learning_rate=1e-6)
+    settings = MLPSettings(hidden=(8,), learning_rate=1e-6)
     plan = plan_for(blobs, "one-shot:starts=own", 2, stop="unchanged:0.01", settings=settings)
     assert len(run(plan, blobs).losses) == 1
 
@@ -460,7 +463,7 @@ def test_an_early_stop_is_measured(blobs, survives):
 
 
 def test_gradient_stops_after_the_epoch_in_which_sequential_does(blobs, survives):
-    settings = network_settings(hidden=(8,), dtype="float64")
+    settings = MLPSettings(hidden=(8,), dtype="float64")
     epochs = {
         len(run(plan_for(blobs, strategy, n, stop="loss:0.02,patience=1", settings=settings), blobs).losses)
         for strategy, n in (("sequential", 1), ("gradient", 2), ("gradient", 3))
@@ -573,9 +576,10 @@ def accuracies(dataset, strategy, workers, epochs, **changes):
 
 
 def plan_for_accuracy(dataset, strategy, workers, stop, epochs=30, **changes):
-    network = network_settings(hidden=(16,), learning_rate=0.003)
-    return make_plan(
-        dataset, strategy=strategy, workers=workers, stop=stop, epochs=epochs, settings=network, batch=100, **changes
+    network = MLPSettings(hidden=(16,), learning_rate=0.003)
+    return resolve(
+        RunSpec(strategy=strategy, workers=workers, stop=stop, epochs=epochs, network=network, batch=100, **changes),
+        dataset,
     )
 
 
@@ -712,8 +716,8 @@ def test_validation_rows_are_set_aside_unasked(split):
 
 def test_without_validation_rows_it_is_refused(digits):
     with pytest.raises(SettingsError, match=r"stop accuracy:98\.2% looks at validation rows.*--validation auto"):
-        make_plan(digits, strategy="gradient", workers=2, stop="accuracy:98.2%")
-    assert make_plan(digits, strategy="gradient", workers=2, stop="loss").stop == LossStop()
+        resolve(RunSpec(strategy="gradient", workers=2, stop="accuracy:98.2%"), digits)
+    assert resolve(RunSpec(strategy="gradient", workers=2, stop="loss"), digits).stop == LossStop()
 
 
 def test_test_rows_are_never_looked_at(split):
@@ -732,7 +736,7 @@ def test_test_rows_are_never_looked_at(split):
 
 def test_its_plan_can_be_described(split):
     plan = plan_for_accuracy(split, "gradient", 2, "accuracy:98.2%")
-    assert type(plan).from_description(plan.describe()) == plan
+    assert type(plan).from_json(plan.to_json()) == plan
     assert "stop accuracy:98.2%" in str(plan)
 
 

@@ -11,10 +11,12 @@ import pytest
 import manyhands
 from manyhands.data.catalog import DataRequest, load
 from manyhands.data.dataset import Examples, make_dataset
+from manyhands.learners.mlp.settings import MLPSettings
 from manyhands.teams import mpi_environment
 from manyhands.training.jobs.dataset_files import map_dataset, write_dataset
-from manyhands.training.plan import make_plan
-from manyhands.training.run import Runner, network_settings, run
+from manyhands.training.resolve import resolve
+from manyhands.training.run import Runner, run
+from manyhands.training.spec import RunSpec
 
 WORKERS = 2
 STRATEGIES = ("one-shot:merge=soup", "periodic:7,merge=validation")
@@ -38,7 +40,7 @@ def same(got, wanted):
 @pytest.mark.parametrize(("rows", "validation", "kept"), [(None, 12, 12), (30, 7, 7), (None, "auto", None)])
 def test_validation_rows_arrive_as_they_were(tmp_path, examples, rows, validation, kept):
     data = examples()
-    dataset = make_dataset("pets", data, data, rows=rows, validation=validation)
+    dataset = make_dataset("pets", data, data, train_size=rows, validation=validation)
     assert dataset.validation.rows == (kept or len(data.labels) // 6)  # by default a sixth, where there are no others
     write_dataset(dataset, tmp_path)
     taken = map_dataset(tmp_path)
@@ -77,7 +79,7 @@ def test_a_folder_used_for_another_data_set_before_has_none_of_its_rows(tmp_path
 
 @pytest.fixture(scope="module")
 def few_digits():
-    return load(DataRequest("digits", rows=300, validation=60))
+    return load(DataRequest("digits", train_size=300, validation=60))
 
 
 def bits(result):
@@ -85,8 +87,8 @@ def bits(result):
 
 
 def plan_for(dataset, strategy, team="threads"):
-    how = {"workers": WORKERS, "settings": network_settings(hidden=(6,)), "batch": 40, "epochs": 3}
-    return make_plan(dataset, strategy=strategy, team=team, **how)
+    how = {"workers": WORKERS, "network": MLPSettings(hidden=(6,)), "batch": 40, "epochs": 3}
+    return resolve(RunSpec(strategy=strategy, team=team, **how), dataset)
 
 
 @pytest.fixture(scope="module")
@@ -96,7 +98,7 @@ def threads(few_digits):
 
 def test_the_merges_depend_on_them(few_digits, threads):
     """What the tests below would see with other rows, or none."""
-    other = load(DataRequest("digits", rows=300, validation=1))
+    other = load(DataRequest("digits", train_size=300, validation=1))
     for strategy in STRATEGIES:
         plain = strategy.partition("merge=")[0].rstrip(":,")
         assert bits(run(plan_for(few_digits, plain), few_digits)) != threads[strategy]

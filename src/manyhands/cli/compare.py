@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from manyhands.studies.compare.run import CompareRequest, CompareStudy
     from manyhands.studies.replications.todorov2021 import PublishedStudy
     from manyhands.training.plan import Plan
+    from manyhands.training.spec import RunSpec
 
     Study = CompareStudy | PublishedStudy
 
@@ -29,7 +30,6 @@ def register(commands: Any) -> None:
         "Todorov et al. (2021).",
     )
     shared.add_data_options(parser)
-    shared.add_network_options(parser)
     group = parser.add_argument_group("comparison")
     group.add_argument(
         "--strategy",
@@ -50,7 +50,7 @@ def register(commands: Any) -> None:
     group.add_argument(
         "--scaled",
         action="store_true",
-        help="Gustafson's scaled speedup: n workers train on n times the rows (--train, or the default, for each)",
+        help="Gustafson's scaled speedup: n workers train on n times the rows (--train-size, or the default, for each)",
     )
     group.add_argument(
         "--as-published",
@@ -60,8 +60,7 @@ def register(commands: Any) -> None:
     )
     shared.add_margin_option(parser)
     shared.add_splits_option(parser)
-    shared.add_training_options(parser)
-    shared.add_placement_options(parser)
+    shared.add_settings(parser, without=("strategy", "workers"))
     shared.add_convergence_options(parser)
     shared.add_output_options(parser)
     shared.add_report_option(parser)
@@ -72,7 +71,7 @@ def run(options: argparse.Namespace) -> int:
     """Carry out the command."""
     from manyhands.teams.job import check_can_start_jobs
 
-    check_can_start_jobs("mpi" if options.as_published else options.team)
+    check_can_start_jobs("mpi" if options.as_published else shared.spec_of(options).team)
     study_runner.check_output(options)
     if options.as_published:
         published = _published_study(options)
@@ -88,72 +87,53 @@ def request_of(options: argparse.Namespace, **changes: Any) -> CompareRequest:
     """Translate the options of a comparison."""
     from manyhands.records.statistics import DEFAULT_MARGIN
     from manyhands.studies.compare.run import DEFAULT_SEEDS, DEFAULT_STRATEGIES, CompareRequest
-    from manyhands.training.run import network_settings
 
     if options.splits is not None and options.seeds is not None:
         raise SettingsError("--splits N stands for N seeds: leave --seeds out")
     values = {
         "strategies": tuple(options.strategies or DEFAULT_STRATEGIES),
         "workers": options.workers,
-        "team": options.team,
-        "learner": options.learner,
-        "network": network_settings(**shared.network_options(options)),
-        "batch": options.batch,
-        "epochs": options.epochs,
-        "sharding": options.sharding,
+        "spec": shared.spec_of(options),
         "seeds": options.seeds or DEFAULT_SEEDS,
-        "seed": options.seed,
         "splits": options.splits,
-        "convergence": options.convergence,
         "target": options.target,
-        **{name: getattr(options, name, None) for name in ("schedule", "stop", "shares")},
-        **({"placement": shared.placement(options)} if "pin" in options else {}),
         "margin": DEFAULT_MARGIN if options.margin is None else options.margin,
     }
     return CompareRequest(**{**values, **changes})
 
 
 def _compare_study(options: argparse.Namespace) -> CompareStudy:
-    from manyhands.studies.compare.run import CompareStudy, load_scaled
+    from manyhands.studies.compare.run import CompareStudy, data_request, load_scaled
 
     request = request_of(options, scaled=options.scaled)
-    data = shared.data_request(options, request.strategies)
+    data = data_request(request, *shared.data_of(options))
     return CompareStudy(load_scaled(data, request.workers if request.scaled else (1,)), request)
 
 
 def _published_study(options: argparse.Namespace) -> PublishedStudy:
     from manyhands.studies.replications.todorov2021 import PublishedRequest, PublishedStudy
-    from manyhands.training.run import network_settings
 
+    spec = shared.spec_of(options, dtype="float64")
+    _refuse_with_published(options, spec)
+    data = spec.request(*shared.data_of(options))
+    request = PublishedRequest(data, workers=options.workers, spec=spec, seeds=options.seeds or 1)
+    return PublishedStudy(request)
+
+
+def _refuse_with_published(options: argparse.Namespace, spec: RunSpec) -> None:
+    """Refuse what the paper leaves no choice in."""
+    fixed = ("batch", "sharding", "schedule", "stop", "partition", "validation", "binarize", "convergence")
     shared.refuse_with_published(
         {
-            "--strategy": options.strategies is not None,
-            "--batch": options.batch is not None,
-            "--sharding": options.sharding is not None,
-            "--schedule": options.schedule is not None,
-            "--stop": options.stop is not None,
-            "--shares": options.shares is not None,
-            "--validation": options.validation is not None,
-            "--scale": options.scale not in ("auto", "none"),
-            "--splits": options.splits is not None,
-            "--margin": options.margin is not None,
-            "--scaled": options.scaled,
-            "--convergence": options.convergence,
-            "--target": options.target is not None,
-            "--log": options.log is not None,
-            "--tensorboard": options.tensorboard is not None,
-            "--log-rounds": options.log_rounds,
+            **{name: name in options for name in fixed},
+            "scale": spec.scale not in ("auto", "none"),
+            "strategy": options.strategies is not None,
+            **{name: getattr(options, name) is not None for name in ("splits", "margin", "target", "log")},
+            "tensorboard": options.tensorboard is not None,
+            "log_rounds": options.log_rounds,
+            "scaled": options.scaled,
         }
     )
-    request = PublishedRequest(
-        shared.data_request(options),
-        workers=options.workers,
-        network=network_settings(**{"dtype": "float64", **shared.network_options(options)}),
-        epochs=options.epochs,
-        seeds=options.seeds or 1,
-        seed=options.seed,
-    )
-    return PublishedStudy(request)
 
 
 def _introduce(study: Study, *, quiet: bool) -> None:
@@ -161,7 +141,7 @@ def _introduce(study: Study, *, quiet: bool) -> None:
     if quiet:
         return
     plan = study.plans[0]
-    network = study_runner.network_text(study.dataset, "-".join(map(str, plan.settings.hidden)), plan.settings)
+    network = study_runner.network_text(study.dataset, "-".join(map(str, plan.network.hidden)), plan.network)
     lines = [f"{_training(plan)}, {len(study.plans)} runs", *_chosen(study.plans)]
     study_runner.introduce(study.dataset, study.outcome.environment, network, "\n".join(lines))
 
@@ -176,9 +156,9 @@ def _training(plan: Plan) -> str:
 
 def _chosen(plans: Sequence[Plan]) -> list[str]:
     """Say what `auto` has chosen for each number of workers."""
-    chosen = {plan.workers: plan for plan in plans if plan.automatic}
+    chosen = {plan.workers: plan for plan in plans if plan.chosen_by_auto}
     return [
-        f"auto n={workers}: {plan.strategy.name}, {plan.settings.optimizer} {plan.settings.learning_rate:g} "
+        f"auto n={workers}: {plan.strategy.name}, {plan.network.optimizer} {plan.network.learning_rate:g} "
         f"{plan.schedule.name}, global batch {plan.batch}"
         for workers, plan in chosen.items()
     ]

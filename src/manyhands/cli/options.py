@@ -4,33 +4,17 @@ from __future__ import annotations
 
 import argparse
 import os
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+import shlex
+from collections.abc import Callable, Collection
+from typing import Any
 
+from manyhands.core import settings
 from manyhands.core.errors import SettingsError
-
-if TYPE_CHECKING:
-    from manyhands.data.catalog import DataRequest
-    from manyhands.training.placement import Placement
+from manyhands.core.settings import Setting, setting_fields
+from manyhands.studies.sweep.request import DEFAULT_EPOCHS, DEFAULT_HIDDEN, DEFAULT_RUNS
+from manyhands.training.spec import RunSpec
 
 Commands = "argparse._SubParsersAction[argparse.ArgumentParser]"
-
-# Written out, because importing the modules that own these lists would import NumPy for every --help;
-# a test compares them.
-SCALINGS = ("auto", "255", "standard", "none")
-ACTIVATIONS = (
-    "identity", "logistic", "tanh", "relu",
-    "leaky_relu", "elu", "selu", "gelu", "silu", "softplus", "softsign",
-)  # fmt: skip
-OPTIMIZERS = (
-    "sgd", "momentum", "nesterov", "adam", "adagrad", "rmsprop",
-    "adadelta", "adamax", "nadam", "adamw", "lamb", "lars",
-)  # fmt: skip
-LOSSES = ("cross_entropy", "binary_cross_entropy", "squared_error", "poisson")
-TEAMS = ("threads", "mpi")
-LEARNERS = ("mlp", "published")
-GRID_HIDDEN = ((50,), (65,), (75,), (85,), (100,))
-GRID_EPOCHS = (50, 65, 75, 85, 100)
 
 
 def add_data_options(parser: argparse.ArgumentParser, *, training: bool = True) -> None:
@@ -53,168 +37,115 @@ def add_data_options(parser: argparse.ArgumentParser, *, training: bool = True) 
         help="the label's column in CSV files: number or name "
         f"(default: {usual or 'the one named as in training, else 0'})",
     )
-    if training:
-        group.add_argument(
-            "--train",
-            type=positive,
-            metavar="N",
-            help="use the first N training rows (default: 6000 of MNIST, else all)",
-        )
-        group.add_argument("--scale", default="auto", choices=SCALINGS, help="scaling of the inputs (default: auto)")
-        group.add_argument(
-            "--binarize",
-            nargs="?",
-            type=threshold,
-            const="auto",
-            metavar="T",
-            help="make inputs binary instead: 1 for stored values from T on, else 0 (T without a number: half of the "
-            "largest training value)",
-        )
 
 
-def add_network_options(parser: argparse.ArgumentParser, *, grid: bool = False) -> None:
-    """Add what says which network is trained and how; a grid has several networks."""
-    group = parser.add_argument_group("network")
-    if grid:
-        group.add_argument(
-            "--hidden",
-            type=networks,
-            default=GRID_HIDDEN,
-            metavar="H[,H...]",
-            help="networks: the width of their hidden layer, or of several as in 128-64 (default: 50,65,75,85,100)",
-        )
-    else:
-        group.add_argument(
-            "--hidden", type=widths, default=(75,), metavar="W[,W...]", help="hidden layers, or none (default: 75)"
-        )
-    group.add_argument(
-        "--activation",
-        default="relu",
-        choices=ACTIVATIONS,
-        metavar="A",
-        help=f"of hidden layers: {', '.join(ACTIVATIONS)} (default: relu)",
-    )
-    group.add_argument(
-        "--optimizer",
-        default="adam",
-        choices=OPTIMIZERS,
-        metavar="O",
-        help=f"{', '.join(OPTIMIZERS)} (default: adam)",
-    )
-    group.add_argument("--learning-rate", type=float, metavar="R", help="default: the optimizer's own, 0.001 for adam")
-    group.add_argument("--l2", type=float, default=0.0001, metavar="L", help="weight penalty (default: 0.0001)")
-    group.add_argument(
-        "--momentum", type=float, default=0.9, metavar="M", help="of momentum, nesterov and lars (default: 0.9)"
-    )
-    group.add_argument(
-        "--weight-decay", type=float, metavar="D", help="of adamw, lamb and lars (default: the optimizer's own)"
-    )
-    group.add_argument(
-        "--loss",
-        default="cross_entropy",
-        choices=LOSSES,
-        metavar="L",
-        help=f"{', '.join(LOSSES)} (default: cross_entropy)",
-    )
-    group.add_argument(
-        "--weight-init",
-        default="auto",
-        metavar="I",
-        help="auto (scikit-learn's), zeros, ones, constant:C, uniform:A, normal:S, glorot_uniform, glorot_normal, "
-        "he_uniform, he_normal, lecun_uniform, lecun_normal, orthogonal:G",
-    )
-    group.add_argument("--bias-init", default="auto", metavar="I", help="the same, but orthogonal")
-    group.add_argument(
-        "--dropout", type=float, default=0.0, metavar="P", help="chance of a hidden neuron to be left out (default: 0)"
-    )
-    group.add_argument("--dtype", choices=("float32", "float64"), help="default: float32 (with --as-published float64)")
+def add_settings(
+    parser: argparse.ArgumentParser,
+    base: RunSpec = RunSpec(),
+    *,
+    groups: Collection[str] | None = None,
+    also: Collection[str] = (),
+    without: Collection[str] = (),
+) -> None:
+    """Add an option for every setting of a run; see `spec_of`.
+
+    Parameters
+    ----------
+    parser
+        Of the command.
+    base
+        Has the command's defaults.
+    groups, also
+        If ``groups`` are given: the settings of these only, and others by name.
+    without
+        Settings that the command has its own options for, or none.
+    """
+    names = []
+    for each, known in setting_fields(base):
+        if each.name in without or not (groups is None or known.group in groups or each.name in also):
+            continue
+        names.append(each.name)
+        default = getattr(base if hasattr(base, each.name) else base.network, each.name)
+        text, reading = _help(known, None if each.default is None else default), _reading(known, default)
+        group_of(parser, known.group).add_argument(option(each.name), default=argparse.SUPPRESS, help=text, **reading)
+    parser.set_defaults(base=base, settings=names)
 
 
-def add_training_options(parser: argparse.ArgumentParser, *, epochs: int = 75) -> None:
-    """Add what says how the training goes."""
-    group = parser.add_argument_group("training")
-    group.add_argument("--batch", type=positive, metavar="B", help="GLOBAL batch, shared by all workers (default: 200)")
-    group.add_argument("--epochs", type=positive, default=epochs, metavar="E", help=f"default: {epochs}")
-    group.add_argument("--team", default="threads", choices=TEAMS, help="how workers talk (default: threads)")
-    group.add_argument(
-        "--learner",
-        default="mlp",
-        choices=LEARNERS,
-        help="mlp, our own, or published: scikit-learn's MLPClassifier as in Todorov et al. 2021 (default: mlp)",
-    )
-    group.add_argument(
-        "--sharding",
-        choices=("global", "fixed"),
-        help="which rows a worker sees: its part of every global batch, or one fixed share "
-        "(default: fixed for one-shot, else global)",
-    )
-    group.add_argument(
-        "--schedule",
-        metavar="S",
-        help="of the learning rate: constant, step:30epochs,factor=0.1, cosine, linear:hold=50%%, one-cycle; with "
-        "warmup=5%% (default: constant)",
-    )
-    group.add_argument(
-        "--stop",
-        metavar="S",
-        help="end before the last epoch, all workers together: loss:0.0001,patience=10, accuracy:98.2%% (of validation "
-        "rows) or unchanged (default: never)",
-    )
-    group.add_argument(
-        "--shares",
-        metavar="S",
-        help="fixed shares: stored (consecutive rows), iid, sorted (by label) or dirichlet:0.3 (unlike mixtures)",
-    )
-    group.add_argument(
-        "--validation",
-        type=validation,
-        metavar="V",
-        help="training rows to keep for merges and stopping rules that look at them: a number, or auto (default: auto "
-        "for those)",
-    )
-    group.add_argument(
-        "--patience",
-        type=amount,
-        metavar="S",
-        help="with the team mpi: end the job when a worker shows nothing for S seconds "
-        "(default: 100 measured steps, at least 4 s)",
-    )
-    group.add_argument("--seed", type=int, default=0, metavar="S", help="of everything random (default: 0)")
+def _help(known: Setting, default: Any) -> str:
+    """Return the help of a setting, with the words that are too many for its metavar, and its default."""
+    words = f": {', '.join(known.choices)}" if known.choices and known.metavar else ""
+    text = f"{known.help}{words}"
+    if default is not None and default is not False and "default:" not in text:
+        text += f" (default: {as_text(default)})"
+    return text.replace("%", "%%")
 
 
-def add_placement_options(parser: argparse.ArgumentParser) -> None:
-    """Add where the workers run."""
-    group = parser.add_argument_group("placement")
-    group.add_argument("--pin", action="store_true", help="keep every worker on a core of its own")
-    group.add_argument(
-        "--blas-threads",
-        type=positive,
-        default=1,
-        metavar="T",
-        help="BLAS threads of each process, for products of layers wider than 1,024 or float64 (default: 1)",
-    )
+def _reading(known: Setting, default: Any) -> dict[str, Any]:
+    """Return how argparse reads a setting."""
+    if isinstance(default, bool):
+        return {"action": "store_true"}
+    if known.choices:
+        return {"choices": known.choices, "metavar": known.metavar}
+    optional = {} if known.const is None else {"nargs": "?", "const": known.const}
+    return {"type": reader(known.read), "metavar": known.metavar, **optional}
 
 
-def placement(options: argparse.Namespace) -> Placement:
-    """Translate the options of `add_placement_options`."""
-    from manyhands.training.placement import Placement
+def spec_of(options: argparse.Namespace, **defaults: Any) -> RunSpec:
+    """Return what the options of `add_settings` ask for.
 
-    return Placement(options.pin, options.blas_threads)
+    Parameters
+    ----------
+    options
+        The command's.
+    defaults
+        For settings that are not given.
+    """
+    base: RunSpec = options.base
+    return base.changed(**{**defaults, **given(options)})
+
+
+def given(options: argparse.Namespace) -> dict[str, Any]:
+    """Return the settings that the command line has."""
+    return {name: getattr(options, name) for name in options.settings if name in options}
+
+
+def option(name: str, *value: Any) -> str:
+    """Return the option of a parameter, with a value if one is given: how messages name it here."""
+    words = f"--{name.replace('_', '-')}"
+    return words if not value or value[0] is True else f"{words} {shlex.quote(as_text(value[0]))}"
+
+
+def as_text(value: Any) -> str:
+    """Return a value as it is written on the command line."""
+    if isinstance(value, tuple):
+        return ",".join(map(as_text, value)) or "none"
+    return f"{value:g}" if isinstance(value, float) and float(f"{value:g}") == value else str(value)
+
+
+def group_of(parser: argparse.ArgumentParser, title: str) -> argparse._ArgumentGroup:
+    """Return the group of options with a title; it is made if there is none."""
+    found = (each for each in parser._action_groups if each.title == title)
+    return next(found, None) or parser.add_argument_group(title)
 
 
 def add_grid_options(parser: argparse.ArgumentParser) -> None:
     """Add what says what a sweep goes over, and what is best."""
     group = parser.add_argument_group("sweep")
     group.add_argument(
-        "--epochs", type=numbers, default=GRID_EPOCHS, metavar="E[,E...]", help="default: 50,65,75,85,100"
+        "--hidden",
+        type=networks,
+        default=DEFAULT_HIDDEN,
+        metavar="H[,H...]",
+        help="networks: the width of their hidden layer, or of several as in 128-64 "
+        f"(default: {','.join(map(as_text, DEFAULT_HIDDEN))})",
     )
-    group.add_argument("--runs", type=positive, metavar="R", help="sessions for each classifier (default: 5)")
+    epochs = as_text(DEFAULT_EPOCHS)
+    group.add_argument("--epochs", type=numbers, default=DEFAULT_EPOCHS, metavar="E[,E...]", help=f"default: {epochs}")
     group.add_argument(
-        "--validation",
+        "--runs",
         type=positive,
-        metavar="V",
-        help="training samples to hold out for the choice (default: up to 10,000 that training does not use, or a "
-        "sixth)",
+        metavar="R",
+        help=f"sessions for each classifier (default: {DEFAULT_RUNS})",
     )
     group.add_argument(
         "--s1", type=amount, default=1.0, metavar="X", help="weight of the accuracy in the impact factor (default: 1)"
@@ -251,12 +182,7 @@ def add_grid_options(parser: argparse.ArgumentParser) -> None:
 
 def add_convergence_options(parser: argparse.ArgumentParser) -> None:
     """Add what is measured on the way."""
-    group = parser.add_argument_group("convergence")
-    group.add_argument(
-        "--convergence",
-        action="store_true",
-        help="measure accuracy and loss on the test rows after every round; no training clock counts it",
-    )
+    group = group_of(parser, "convergence")
     group.add_argument("--target", type=share, metavar="A", help="time to this accuracy, e.g. 0.93; implies it")
     add_log_options(group)
 
@@ -312,59 +238,22 @@ def add_output_options(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--debug", action="store_true", help="show the traceback of an error")
 
 
-def data_request(options: argparse.Namespace, strategies: Sequence[str] = ()) -> DataRequest:
-    """Translate the data options.
-
-    Parameters
-    ----------
-    options
-        The command's.
-    strategies
-        What will train on the data: some look at validation rows.
-    """
-    from manyhands.data.catalog import DataRequest
-
-    binarize = getattr(options, "binarize", None)
-    if getattr(options, "as_published", False):
-        refuse_with_published({"--binarize": binarize is not None})
-    rows = getattr(options, "validation", None)
-    if strategies:
-        from manyhands.training.plan import rows_validated
-
-        rows = rows_validated(strategies, rows, getattr(options, "stop", None))
-
-    return DataRequest(
-        data=options.data,
-        train_csv=getattr(options, "train_csv", None),
-        test_csv=options.test_csv,
-        label_column=options.label_column,
-        rows=getattr(options, "train", None),
-        scale=getattr(options, "scale", "auto"),
-        validation=rows,
-        binarize=binarize,
-    )
+def data_of(options: argparse.Namespace) -> tuple[Any, ...]:
+    """Return what `add_data_options` names, as `manyhands.training.spec.RunSpec.request` takes it."""
+    return options.data, options.train_csv, options.test_csv, options.label_column
 
 
-def network_options(options: argparse.Namespace) -> dict[str, Any]:
-    """Translate the network options into fields of MLPSettings."""
-    names = (
-        "hidden", "activation", "optimizer", "learning_rate", "l2", "momentum", "weight_decay",
-        "loss", "weight_init", "bias_init", "dropout", "dtype",
-    )  # fmt: skip
-    return {name: value for name in names if (value := getattr(options, name)) is not None}
-
-
-def refuse_with_published(given: dict[str, bool]) -> None:
-    """Refuse options that the paper leaves no choice in: by their name, whether each was given.
+def refuse_with_published(used: dict[str, bool]) -> None:
+    """Refuse settings that the paper leaves no choice in: by their name, whether each was given.
 
     Raises
     ------
     SettingsError
         For the first that was.
     """
-    for option, used in given.items():
-        if used:
-            raise SettingsError(f"{option} and --as-published do not go together: the paper says how it is done")
+    for name, is_used in used.items():
+        if is_used:
+            raise SettingsError(f"{option(name)} and --as-published do not go together: the paper says how it is done")
 
 
 def inputs(scaling: str) -> str:
@@ -372,44 +261,20 @@ def inputs(scaling: str) -> str:
     return "inputs as stored" if scaling == "none" else f"inputs {scaling}"
 
 
-def positive(text: str) -> int:
-    """Read a whole number from 1 on."""
-    try:
-        value = int(text)
-    except ValueError:
-        value = 0
-    if value < 1:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number from 1 on")
-    return value
+def reader(read: Callable[[str], Any]) -> Callable[[str], Any]:
+    """Return a reader of text whose errors argparse passes on."""
+
+    def checked(text: str) -> Any:
+        try:
+            return read(text)
+        except SettingsError as error:
+            raise argparse.ArgumentTypeError(str(error)) from None
+
+    checked.__name__ = getattr(read, "__name__", "value")
+    return checked
 
 
-def validation(text: str) -> int | str:
-    """Read a whole number from 1 on, or ``auto``."""
-    return text if text == "auto" else positive(text)
-
-
-def amount(text: str) -> float:
-    """Read a positive number."""
-    try:
-        value = float(text)
-    except ValueError:
-        value = 0.0
-    if not 0 < value < float("inf"):
-        raise argparse.ArgumentTypeError(f"{text!r} is not a positive number")
-    return value
-
-
-def threshold(text: str) -> float | str:
-    """Read any finite number, or ``auto``."""
-    if text == "auto":
-        return text
-    try:
-        value = float(text)
-    except ValueError:
-        value = float("nan")
-    if not -float("inf") < value < float("inf"):
-        raise argparse.ArgumentTypeError(f"{text!r} is not a finite number")
-    return value
+positive, amount, numbers = map(reader, (settings.positive, settings.amount, settings.numbers))
 
 
 def share(text: str) -> float:
@@ -427,16 +292,6 @@ def share(text: str) -> float:
 def networks(text: str) -> tuple[tuple[int, ...], ...]:
     """Read ``50,75,128-64``."""
     return tuple(() if each == "none" else numbers(each.replace("-", ",")) for each in text.split(","))
-
-
-def widths(text: str) -> tuple[int, ...]:
-    """Read ``512,128`` or ``none``."""
-    return () if text == "none" else numbers(text)
-
-
-def numbers(text: str) -> tuple[int, ...]:
-    """Read whole numbers from 1 on, separated by commas."""
-    return tuple(positive(piece) for piece in text.split(","))
 
 
 def check_output(*paths: str | None) -> None:

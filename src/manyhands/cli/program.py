@@ -11,8 +11,10 @@ import traceback
 from collections.abc import Sequence
 
 from manyhands.cli import compare, doctor, evaluate, jobs, report, study, sweep, train
+from manyhands.cli.options import option
 from manyhands.cli.output import explained, forget_output, watched_output
 from manyhands.core.errors import ManyhandsError, SettingsError
+from manyhands.core.parameters import parameters_named
 from manyhands.core.version import __version__
 from manyhands.runtime import signals
 from manyhands.runtime.memory import memory_errors_explained
@@ -32,11 +34,17 @@ def run(arguments: Sequence[str] | None) -> int:
         return _USAGE
     options = _parse(arguments)
     _show_notices()
-    if getattr(options, "patience", None) is not None:
-        os.environ["MANYHANDS_PATIENCE"] = str(options.patience)  # the processes of a job have it from here
+    if "hang_timeout" in options:
+        os.environ["MANYHANDS_HANG_TIMEOUT"] = str(options.hang_timeout)  # the processes of a job have it from here
     prefix = f"manyhands {options.command}"
     try:
-        with watched_output(), memory_errors_explained("this process"), closing_deferred(), signals.blamed():
+        with (
+            parameters_named(option),
+            watched_output(),
+            memory_errors_explained("this process"),
+            closing_deferred(),
+            signals.blamed(),
+        ):
             status: int = options.run(options)
             jobs.check_spoken()
             if sys.stdout is not None:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from manyhands.cli import compare, study_networks, study_runner, study_strategies, sweep
 from manyhands.cli import options as shared
 from manyhands.runtime.terminal import progress_bar
+from manyhands.training.spec import RunSpec
 
 if TYPE_CHECKING:
     from manyhands.studies.replications.w1_w4 import W1Study, W4Study
@@ -39,7 +40,8 @@ def _register_w1(names: Any) -> None:
         "of workers with it.",
     )
     shared.add_data_options(parser)
-    shared.add_network_options(parser, grid=True)
+    also = ("batch", "seed", "sharding")
+    shared.add_settings(parser, groups=("data", "network", "team"), also=also, without=("hidden",))
     shared.add_grid_options(parser)
     group = parser.add_argument_group("study")
     group.add_argument(
@@ -52,11 +54,6 @@ def _register_w1(names: Any) -> None:
     group.add_argument(
         "--sessions", type=shared.positive, metavar="N", help="sessions of the sweep that run side by side (default: 1)"
     )
-    group.add_argument("--batch", type=shared.positive, metavar="B", help="GLOBAL batch (default: 200)")
-    group.add_argument("--seed", type=int, default=0, metavar="S", help="of everything random (default: 0)")
-    group.add_argument("--team", default="threads", choices=shared.TEAMS, help="of the comparison (default: threads)")
-    group.add_argument("--sharding", choices=("global", "fixed"), help="see manyhands compare --help")
-    group.add_argument("--patience", type=shared.amount, metavar="S", help="see manyhands compare --help")
     group.add_argument(
         "--as-published",
         action="store_true",
@@ -64,7 +61,7 @@ def _register_w1(names: Any) -> None:
     )
     shared.add_margin_option(parser)
     _add_logs(parser)
-    parser.set_defaults(run=run_w1, learner="mlp", convergence=False, splits=None)
+    parser.set_defaults(run=run_w1, splits=None)
 
 
 def _register_w4(names: Any) -> None:
@@ -75,7 +72,6 @@ def _register_w4(names: Any) -> None:
         "mini-batch and trains on it for five epochs, then all models are averaged. Prints accuracies and convergence.",
     )
     shared.add_data_options(parser)
-    shared.add_network_options(parser)
     group = parser.add_argument_group("study")
     group.add_argument(
         "--strategy", action="append", dest="strategies", metavar="S", help="see manyhands compare --help"
@@ -83,7 +79,7 @@ def _register_w4(names: Any) -> None:
     group.add_argument("--workers", type=shared.numbers, default=(1, 2, 4), metavar="N[,N...]", help="default: 1,2,4")
     shared.add_margin_option(parser)
     shared.add_splits_option(parser, default=DEFAULT_SPLITS)
-    shared.add_training_options(parser, epochs=EPOCHS)
+    shared.add_settings(parser, RunSpec(epochs=EPOCHS), without=("strategy", "workers", "convergence"))
     shared.add_convergence_options(parser)
     shared.add_output_options(parser)
     shared.add_report_option(parser)
@@ -105,19 +101,18 @@ def run_w1(options: argparse.Namespace) -> int:
         _refuse_with_published(options)
     grid = sweep.request_of(options, team="threads", workers=options.sessions or 1)
     epochs, hidden = options.epochs, options.hidden
-    options.epochs, options.hidden = epochs[0], hidden[0]  # of the comparison; the sweep will choose
     seeds = 1 if options.as_published and options.seeds is None else None
     template = compare.request_of(options, target=None, **({} if seeds is None else {"seeds": seeds}))
     with study_runner.open_logs(options) as logs:
         study = W1Study(
-            shared.data_request(options),
+            grid.spec.request(*shared.data_of(options)),
             grid,
             template,
             published=options.as_published,
             journal=sweep.journal_of(options),
         )
         if not options.quiet:
-            network = study_runner.network_text(study.dataset, f"({','.join(map(_name, hidden))})", grid.network)
+            network = study_runner.network_text(study.dataset, f"({','.join(map(_name, hidden))})", grid.spec.network)
             plan = f"a sweep of {len(hidden) * len(epochs) * grid.runs} sessions, then the comparison"
             study_runner.introduce(study.dataset, study.outcome.environment, network, plan)
         status = _carry_out(options, study, logs)
@@ -131,14 +126,13 @@ def _name(hidden: tuple[int, ...]) -> str:
 
 
 def _refuse_with_published(options: argparse.Namespace) -> None:
+    given = {name: getattr(options, name) is not None for name in ("margin", "log", "tensorboard")}
     shared.refuse_with_published(
         {
-            "--strategy": options.strategies is not None,
-            "--sharding": options.sharding is not None,
-            "--margin": options.margin is not None,
-            "--log": options.log is not None,
-            "--tensorboard": options.tensorboard is not None,
-            "--log-rounds": options.log_rounds,
+            "strategy": options.strategies is not None,
+            "sharding": "sharding" in options,
+            "log_rounds": options.log_rounds,
+            **given,
         }
     )
 
@@ -146,6 +140,7 @@ def _refuse_with_published(options: argparse.Namespace) -> None:
 def run_w4(options: argparse.Namespace) -> int:
     """Carry out ``study w4``."""
     from manyhands.data.catalog import load
+    from manyhands.studies.compare.run import data_request
     from manyhands.studies.replications.w1_w4 import W4_STRATEGIES, W4Study
 
     study_runner.check_output(options)
@@ -153,10 +148,10 @@ def run_w4(options: argparse.Namespace) -> int:
         options, strategies=tuple(options.strategies or W4_STRATEGIES), splits=options.splits or DEFAULT_SPLITS
     )
     with study_runner.open_logs(options) as logs:
-        study = W4Study(load(shared.data_request(options, request.strategies)), request)
+        study = W4Study(load(data_request(request, *shared.data_of(options))), request)
         if not options.quiet:
-            network = study_runner.network_text(study.dataset, _name(request.network.hidden), request.network)
-            plan = f"{request.splits} random splits, {request.epochs} epochs each"
+            network = study_runner.network_text(study.dataset, _name(request.spec.network.hidden), request.spec.network)
+            plan = f"{request.splits} random splits, {request.spec.epochs} epochs each"
             study_runner.introduce(study.dataset, study.outcome.environment, network, plan)
         return _carry_out(options, study, logs)
 

@@ -9,7 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 from manyhands.cli import options as shared
 from manyhands.cli import study_runner
+from manyhands.core.choices import ACTIVATIONS, OPTIMIZERS
 from manyhands.runtime.terminal import progress_bar
+from manyhands.training.spec import RunSpec
 
 if TYPE_CHECKING:
     from manyhands.studies.networks.request import NetworksRequest
@@ -22,7 +24,7 @@ WORKERS = (1, 2, 4)
 STRATEGIES = ("periodic:1epoch", "one-shot")
 TARGETS = (0.85, 0.9, 0.92)
 MULTIPLES = (0.25, 1.0, 4.0, 16.0)
-EPOCHS = 20
+_SETTINGS = ("epochs", "schedule", "seed", "l2", "momentum", "weight_decay", "dtype")
 
 
 def register(names: Any) -> None:
@@ -38,6 +40,8 @@ def register(names: Any) -> None:
     _add_axes(parser)
     _add_workers(parser)
     _add_runs(parser)
+    base = RunSpec(epochs=20, validation="auto")
+    shared.add_settings(parser, base, groups=("data",), also=_SETTINGS)
     shared.add_margin_option(parser)
     shared.add_output_options(parser)
     shared.add_report_option(parser)
@@ -46,8 +50,8 @@ def register(names: Any) -> None:
 
 def _add_axes(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group("axes: values separated by commas")
-    group.add_argument("--activation", type=_words, metavar="A,...", help=", ".join(shared.ACTIVATIONS))
-    group.add_argument("--optimizer", type=_words, metavar="O,...", help=", ".join(shared.OPTIMIZERS))
+    group.add_argument("--activation", type=_words, metavar="A,...", help=", ".join(ACTIVATIONS))
+    group.add_argument("--optimizer", type=_words, metavar="O,...", help=", ".join(OPTIMIZERS))
     group.add_argument(
         "--learning-rate",
         type=_list_of(lambda text: text if text in ("own", "tuned") else shared.amount(text)),
@@ -96,10 +100,7 @@ def _add_workers(parser: argparse.ArgumentParser) -> None:
 
 def _add_runs(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group("runs")
-    group.add_argument("--epochs", type=shared.positive, default=EPOCHS, metavar="E", help=f"default: {EPOCHS}")
-    group.add_argument("--schedule", default="constant", metavar="S", help="learning-rate schedule (default: constant)")
     group.add_argument("--seeds", type=shared.positive, metavar="K", help="seeds of the reported runs (default: 5)")
-    group.add_argument("--seed", type=int, default=0, metavar="S", help="first of these seeds (default: 0)")
     group.add_argument(
         "--targets",
         type=_targets,
@@ -119,17 +120,6 @@ def _add_runs(parser: argparse.ArgumentParser) -> None:
         "--tuning", type=shared.positive, metavar="K", help="runs for each learning rate that is tried (default: 1)"
     )
     group.add_argument(
-        "--validation",
-        type=shared.validation,
-        default="auto",
-        metavar="V",
-        help="training samples to hold out for tuning (default: up to 10,000 that training does not use, or a sixth)",
-    )
-    group.add_argument("--l2", type=float, metavar="L", help="weight penalty of all networks (default: 0.0001)")
-    group.add_argument("--momentum", type=float, metavar="M", help="of momentum, nesterov and lars (default: 0.9)")
-    group.add_argument("--weight-decay", type=float, metavar="D", help="of adamw, lamb and lars (default: their own)")
-    group.add_argument("--dtype", choices=("float32", "float64"), help="default: float32")
-    group.add_argument(
         "--journal",
         metavar="F",
         help="keep finished runs in this file and resume from it (default: a file beside --report or --json, deleted "
@@ -145,7 +135,8 @@ def run(options: argparse.Namespace) -> int:
     study_runner.check_output(options)
     journal = _journal_of(options)
     shared.check_output(options.json, None if journal is None else str(journal))
-    study = NetworksStudy(load(shared.data_request(options)), request_of(options), journal)
+    request = request_of(options)
+    study = NetworksStudy(load(request.spec.request(*shared.data_of(options))), request, journal)
     if not options.quiet:
         _introduce(study)
 
@@ -164,18 +155,14 @@ def request_of(options: argparse.Namespace) -> NetworksRequest:
     from manyhands.records.statistics import DEFAULT_MARGIN
     from manyhands.studies.networks import request as space
 
-    network = {name: getattr(options, name) for name in ("l2", "momentum", "weight_decay", "dtype")}
     return space.NetworksRequest(
         axes={axis: getattr(options, axis) for axis in AXES if getattr(options, axis) is not None},
         in_turn=options.in_turn,
         skip=options.skip_impossible,
         workers=options.workers,
         strategies=tuple(options.strategies or STRATEGIES),
-        network={name: value for name, value in network.items() if value is not None},
-        epochs=options.epochs,
-        schedule=options.schedule,
+        spec=shared.spec_of(options),
         seeds=options.seeds or space.DEFAULT_SEEDS,
-        seed=options.seed,
         multiples=options.multiples,
         tuning=options.tuning or 1,
         targets=options.targets,

@@ -10,6 +10,7 @@ from manyhands.cli import options as shared
 from manyhands.cli import study_runner
 from manyhands.core.errors import SettingsError
 from manyhands.runtime.terminal import progress_bar
+from manyhands.training.spec import RunSpec
 
 RATES = (0.001, 0.004, 0.012)
 WORKERS = (2, 8)
@@ -24,7 +25,6 @@ def register(names: Any) -> None:
         "that is best for it on validation samples, and print accuracy, rounds and bytes beside the sequential run's.",
     )
     shared.add_data_options(parser)
-    shared.add_network_options(parser)
     group = parser.add_argument_group("study")
     group.add_argument(
         "--strategy", action="append", dest="strategies", metavar="S", help="may be repeated (default: all strategies)"
@@ -42,27 +42,17 @@ def register(names: Any) -> None:
     )
     group.add_argument("--seeds", type=shared.positive, metavar="K", help="seeds of the reported runs (default: 5)")
     group.add_argument(
-        "--schedule", default="linear:hold=50%", metavar="S", help="learning-rate schedule (default: linear:hold=50%%)"
-    )
-    group.add_argument("--batch", type=shared.positive, metavar="B", help="GLOBAL batch (default: 200)")
-    group.add_argument("--epochs", type=shared.positive, default=75, metavar="E", help="default: 75")
-    group.add_argument(
-        "--validation",
-        type=shared.validation,
-        default="auto",
-        metavar="V",
-        help="training samples to hold out for tuning (default: up to 10,000 that training does not use, or a sixth)",
-    )
-    group.add_argument("--seed", type=int, default=0, metavar="S", help="of everything random (default: 0)")
-    group.add_argument(
         "--journal",
         metavar="F",
         help="keep finished runs in this file and resume from it (default: a file beside --json)",
     )
     group.add_argument("--markdown", metavar="F", help="also write the table to this file, as Markdown")
+    base = RunSpec(schedule="linear:hold=50%", validation="auto")
+    also = ("schedule", "batch", "epochs", "seed")
+    shared.add_settings(parser, base, groups=("data", "network"), also=also)
     shared.add_margin_option(parser)
     shared.add_output_options(parser)
-    parser.set_defaults(run=run, team="threads", report=None)
+    parser.set_defaults(run=run, report=None)
 
 
 def run(options: argparse.Namespace) -> int:
@@ -72,31 +62,27 @@ def run(options: argparse.Namespace) -> int:
     from manyhands.runtime.atomic_files import write_whole
     from manyhands.studies.strategies import run as methods
     from manyhands.studies.strategies.text import methods_markdown
-    from manyhands.training.run import network_settings
 
     journal = options.journal or (f"{options.json}.journal" if options.json else None)
     study_runner.check_output(options)
     shared.check_output(options.markdown, options.json, journal)
-    if options.learning_rate is not None:
+    if "learning_rate" in options:
         raise SettingsError("the study chooses the learning rate itself; give the rates to choose from with --rates")
     request = methods.MethodsRequest(
         strategies=tuple(options.strategies or methods.METHODS),
         workers=options.workers,
         rates=options.rates,
-        network=network_settings(**shared.network_options(options)),
-        batch=options.batch,
-        epochs=options.epochs,
-        schedule=options.schedule,
+        spec=shared.spec_of(options),
         seeds=options.seeds or methods.DEFAULT_SEEDS,
-        seed=options.seed,
         tuning=options.tuning or methods.TUNING_SEEDS,
         margin=DEFAULT_MARGIN if options.margin is None else options.margin,
     )
-    study = methods.MethodsStudy(load(shared.data_request(options)), request, journal)
+    study = methods.MethodsStudy(load(request.spec.request(*shared.data_of(options))), request, journal)
     if not options.quiet:
-        hidden = "-".join(map(str, request.network.hidden))
-        network = study_runner.network_text(study.dataset, hidden, request.network)
-        plan = f"{len(study.outcome.settings['strategies'])} strategies, {request.epochs} epochs, {request.schedule}"
+        hidden = "-".join(map(str, request.spec.network.hidden))
+        network = study_runner.network_text(study.dataset, hidden, request.spec.network)
+        count, spec = len(study.outcome.settings["strategies"]), request.spec
+        plan = f"{count} strategies, {spec.epochs} epochs, {spec.schedule}"
         study_runner.introduce(study.dataset, study.outcome.environment, network, plan)
 
     def carry_out() -> None:

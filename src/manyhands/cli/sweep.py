@@ -25,14 +25,12 @@ def register(commands: Any) -> None:
         "impact factor (Table I of Todorov et al. 2021) with the best trade-off, chosen on validation samples.",
     )
     shared.add_data_options(parser)
-    shared.add_network_options(parser, grid=True)
+    shared.add_settings(parser, groups=("data", "network", "team"), also=("batch", "seed"), without=("hidden",))
     shared.add_grid_options(parser)
-    group = parser.add_argument_group("training")
+    group = shared.group_of(parser, "training")
     group.add_argument(
         "--splits", type=shared.positive, metavar="N", help="N random splits of the samples instead of runs"
     )
-    group.add_argument("--batch", type=shared.positive, metavar="B", help="batch (default: 200)")
-    group.add_argument("--seed", type=int, default=0, metavar="S", help="of the first run (default: 0)")
     group.add_argument(
         "--as-published",
         action="store_true",
@@ -45,10 +43,6 @@ def register(commands: Any) -> None:
         metavar="N",
         help="sessions that run side by side (default: 1; under mpiexec, all)",
     )
-    group.add_argument(
-        "--team", default="threads", choices=shared.TEAMS, help="threads, or, under mpiexec, mpi (default: threads)"
-    )
-    group.add_argument("--patience", type=shared.amount, metavar="S", help="see manyhands train --help")
     shared.add_output_options(parser)
     shared.add_report_option(parser)
     parser.set_defaults(run=run)
@@ -62,13 +56,14 @@ def run(options: argparse.Namespace) -> int:
     from manyhands.teams import job
     from manyhands.teams.agreement import together
 
-    check_pool(options.team, options.workers)
-    leads = job.leads(options.team)
-    with together(options.team) as step:
+    team = shared.spec_of(options).team
+    check_pool(team, options.workers)
+    leads = job.leads(team)
+    with together(team) as step:
         if leads:
             study_runner.check_output(options)
         request = request_of(options)
-        dataset = load_for_sweep(shared.data_request(options), published=options.as_published)
+        dataset = load_for_sweep(request.spec.request(*shared.data_of(options)), published=options.as_published)
         study = SweepStudy(dataset, request, journal_of(options))
         step.bring(study.facts)
     if leads and not options.quiet:
@@ -88,36 +83,28 @@ def run(options: argparse.Namespace) -> int:
 def request_of(options: argparse.Namespace, **changes: Any) -> SweepRequest:
     """Translate the options of a sweep."""
     from manyhands.studies.sweep.request import DEFAULT_RUNS, SweepRequest, as_published
-    from manyhands.training.run import network_settings
 
     if options.splits is not None and options.runs is not None:
         raise SettingsError("--splits N replaces --runs; give only one of them")
-    network = {name: value for name, value in shared.network_options(options).items() if name != "hidden"}
+    spec = shared.spec_of(options, **({"dtype": "float64"} if options.as_published else {}))
     values = {
         "hidden": options.hidden,
         "epochs": options.epochs,
         "runs": options.runs or DEFAULT_RUNS,
-        "seed": options.seed,
+        "spec": spec,
         "splits": options.splits,
-        "network": network_settings(**({"dtype": "float64", **network} if options.as_published else network)),
-        "batch": options.batch,
         "s1": options.s1,
         "s2": options.s2,
         "target": options.target,
-        "team": options.team,
+        "team": spec.team,
         "workers": options.workers,
         "retime": options.retime,
     }
     request = SweepRequest(**{**values, **changes})
     if not options.as_published:
         return request
-    shared.refuse_with_published(
-        {
-            "--validation": options.validation is not None,
-            "--batch": options.batch is not None,
-            "--scale": options.scale not in ("auto", "none"),
-        }
-    )
+    given = {name: name in options for name in ("validation", "batch", "binarize")}
+    shared.refuse_with_published({**given, "scale": spec.scale not in ("auto", "none")})
     return as_published(request)
 
 
@@ -141,7 +128,7 @@ def _introduce(study: SweepStudy) -> None:
     """Print the data, the networks, the plan and the machine."""
     settings = study.outcome.settings
     hidden = [",".join("-".join(map(str, widths)) or "none" for widths in settings["hidden"])]
-    network = study_runner.network_text(study.dataset, f"({hidden[0]})", study.request.network)
+    network = study_runner.network_text(study.dataset, f"({hidden[0]})", study.request.spec.network)
     epochs = ",".join(map(str, settings["epochs"]))
     batch = f"batch {settings['batch']}, {epochs} epochs, {len(study.sessions)} sessions"
     side = f", {study.workers} side by side" if study.workers > 1 else ""

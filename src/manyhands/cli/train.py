@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Callable
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from manyhands.cli import jobs
@@ -26,17 +27,7 @@ def register(commands: Any) -> None:
         description="Train one classifier, evaluate it on the test rows and, with --out, write it to a file.",
     )
     shared.add_data_options(parser)
-    shared.add_network_options(parser)
-    group = parser.add_argument_group("strategy")
-    group.add_argument(
-        "--strategy",
-        default="sequential",
-        metavar="S",
-        help="auto, or one of docs/strategies.md, e.g. periodic:1epoch (default: sequential)",
-    )
-    group.add_argument("--workers", type=shared.positive, metavar="N", help="default: 1; under mpiexec, all")
-    shared.add_training_options(parser)
-    shared.add_placement_options(parser)
+    shared.add_settings(parser)
     shared.add_convergence_options(parser)
     shared.add_output_options(parser)
     parser.add_argument("--out", metavar="F", help="write the model to this file, e.g. model.safetensors")
@@ -47,39 +38,18 @@ def run(options: argparse.Namespace) -> int:
     """Carry out the command."""
     from manyhands.teams import job
     from manyhands.teams.agreement import together
-    from manyhands.training.jobs.distributed_read import facts_of, facts_of_request, load_for
+    from manyhands.training.api import load_and_resolve, warn_if_oversubscribed_here
     from manyhands.training.loggers import Logs
-    from manyhands.training.plan import make_plan, rows_needed
-    from manyhands.training.run import network_settings, warn_if_oversubscribed_here
 
-    leads = job.leads(options.team)
-    with together(options.team) as step:
+    spec = shared.spec_of(options)
+    if options.target is not None:
+        spec = replace(spec, convergence=True)
+    leads = job.leads(spec.team)
+    with together(spec.team):
         if leads:  # results are written, and said, by one process
             shared.check_output(options.out, options.json, options.log)
-        settings = network_settings(**shared.network_options(options))
-        sharding = rows_needed(options.strategy, options.sharding, options.learner, options.shares)
-        request = shared.data_request(options, [options.strategy])
-        step.bring(lambda: facts_of_request("manyhands train", request, sharding))
-    dataset = load_for(request, options.team, sharding)
-    with together(options.team) as step:
-        plan = make_plan(
-            dataset,
-            strategy=options.strategy,
-            workers=options.workers,
-            team=options.team,
-            settings=settings,
-            batch=options.batch,
-            epochs=options.epochs,
-            sharding=options.sharding,
-            seed=options.seed,
-            learner=options.learner,
-            convergence=options.convergence or options.target is not None,
-            schedule=options.schedule,
-            stop=options.stop,
-            shares=options.shares,
-            placement=shared.placement(options),
-        )
-        step.bring(lambda: facts_of(plan, dataset))
+        request = spec.request(*shared.data_of(options))
+    plan, dataset = load_and_resolve("manyhands train", spec, request)
     if leads:
         warn_if_oversubscribed_here(plan.workers, plan.team)
     if leads and not options.quiet:

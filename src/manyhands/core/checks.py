@@ -60,6 +60,19 @@ def real(name: str, value: Any) -> float:
         return math.inf if bool(value > 0) else -math.inf  # type: ignore[operator]
 
 
+def positive_real(name: str, value: Any) -> float:
+    """Return a finite number above 0 as Python's float.
+
+    Raises
+    ------
+    SettingsError
+        If it is none.
+    """
+    if not 0 < real(name, value) < math.inf:
+        raise SettingsError(f"{name} must be a number above 0, not {shortened(value)}")
+    return float(value)
+
+
 def truth(name: str, value: Any) -> bool:
     """Return True or False; 1 and 0 are accepted, too.
 

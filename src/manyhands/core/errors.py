@@ -11,6 +11,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, cast
 
+from manyhands.core.parameters import parameter
+
 _MOST_FILES = 3
 
 
@@ -153,7 +155,7 @@ class DivergedError(ManyhandsError, ArithmeticError):
         self.loss = loss
         super().__init__(
             f"the loss became {loss} at step {step} on worker {rank}: {DIVERGED}. "
-            "Lower --learning-rate, or check the scaling of the inputs (--scale auto)."
+            f"Lower {parameter('learning_rate')}, or check the scaling of the inputs ({parameter('scale', 'auto')})."
         )
 
     def __reduce__(self) -> tuple[type[DivergedError], tuple[int, int, float]]:

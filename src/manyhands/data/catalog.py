@@ -13,6 +13,7 @@ from typing import Any, Literal, NamedTuple, Protocol
 from numpy.typing import NDArray
 
 from manyhands.core.errors import DataError, DownloadError, MissingDataError, OutputError, SettingsError, shown
+from manyhands.core.parameters import parameter
 from manyhands.data import download
 from manyhands.data.columns import counting_columns, notice
 from manyhands.data.csv.header import CsvColumns, csv_columns
@@ -55,7 +56,7 @@ class DataRequest:
         Instead of ``data``: two CSV files.
     label_column
         Of the CSV files: number or name.
-    rows
+    train_size
         First training rows to use; None for the default (6,000 for MNIST, all otherwise).
     scale
         See `manyhands.data.scaling.make_scaling`.
@@ -74,7 +75,7 @@ class DataRequest:
     train_csv: str | Path | None = None
     test_csv: str | Path | None = None
     label_column: str | int = 0
-    rows: int | None = None
+    train_size: int | None = None
     scale: str = "auto"
     validation: int | Literal["auto"] | None = None
     binarize: float | Literal["auto"] | None = None
@@ -128,7 +129,7 @@ def load(request: DataRequest, joiner: Joiner | None = None, *, shared: bool = F
         found.name,
         found.train,
         found.test,
-        rows=found.default_rows if request.rows is None else request.rows,
+        train_size=found.default_rows if request.train_size is None else request.train_size,
         scale=request.scale,
         note=found.note,
         seconds=found.seconds - exchanging,
@@ -168,7 +169,7 @@ def load_test(request: DataRequest) -> Examples:
     if request.test_csv is not None and request.train_csv is None:
         _check_alone(request)
         return _read_csv(request.test_csv, request.label_column)
-    return _find(replace(request, rows=1, validation=None)).test
+    return _find(replace(request, train_size=1, validation=None)).test
 
 
 class _Found(NamedTuple):
@@ -196,7 +197,7 @@ def _find(request: DataRequest, joiner: Joiner | None = None, *, shared: bool = 
     """Read what was asked for."""
     if request.train_csv is not None or request.test_csv is not None:
         return _from_csv(request, joiner)
-    rows = request.rows if request.validation is None else None  # rows for validation may be any
+    rows = request.train_size if request.validation is None else None  # rows for validation may be any
     if request.data == "auto":
         return _auto(request, shared=shared)
     if request.data == "digits":
@@ -232,7 +233,7 @@ def _auto(request: DataRequest, *, shared: bool) -> _Found:
 
 def _mnist(seconds: float, request: DataRequest, *, shared: bool) -> _Found:
     """Read MNIST from MANYHANDS_DATA/mnist, else from the cache, filled if necessary."""
-    rows = None if request.validation is not None else request.rows or _MNIST_DEFAULT_ROWS
+    rows = None if request.validation is not None else request.train_size or _MNIST_DEFAULT_ROWS
     own = _data_folder("mnist")
     if own is not None and own.is_dir():
         for name, published in MNIST_FILES.items():
@@ -268,7 +269,7 @@ def _letters_folder() -> Path:
     raise MissingDataError(
         f"the data set 'letters' is not in {' nor in '.join(shown(each) for each in (own, cached) if each)}; it cannot "
         "be downloaded: set MANYHANDS_DATA to the folder that has letters/, or give a folder with your own IDX files "
-        "to --data"
+        f"to {parameter('data')}"
     )
 
 
@@ -279,7 +280,7 @@ def _check_mine(folder: Path) -> None:
         if found.st_mode & stat.S_IWOTH or found.st_uid not in (0, os.geteuid()):
             raise DataError(
                 "other users can write here, and no checksum of these files is known: change its owner or its mode "
-                "(chmod o-w), or name the folder yourself (--data)",
+                f"(chmod o-w), or name the folder yourself ({parameter('data')})",
                 path=path,
             )
 
@@ -300,7 +301,7 @@ def _from_folder(folder: Path, rows: int | None, *, shared: bool) -> tuple[Examp
 
 def _from_csv(request: DataRequest, joiner: Joiner | None) -> _Found:
     if request.train_csv is None or request.test_csv is None:
-        raise SettingsError("--train-csv and --test-csv go together")
+        raise SettingsError(f"{parameter('train_csv')} and {parameter('test_csv')} go together")
     _check_alone(request)
     first, second = request.train_csv, request.test_csv
     found = _read(
@@ -318,7 +319,9 @@ def _from_csv(request: DataRequest, joiner: Joiner | None) -> _Found:
 
 def _check_alone(request: DataRequest) -> None:
     if request.data != "auto":
-        raise SettingsError("give either --data or --train-csv and --test-csv, not both")
+        raise SettingsError(
+            f"give either {parameter('data')} or {parameter('train_csv')} and {parameter('test_csv')}, not both"
+        )
 
 
 def _read_csv(path: str | Path, label_column: str | int, joiner: Joiner | None = None) -> Examples:

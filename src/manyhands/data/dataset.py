@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from manyhands.core.checks import whole
 from manyhands.core.errors import DataError, SettingsError
+from manyhands.core.parameters import parameter
 from manyhands.core.samples import Samples
 from manyhands.data.columns import Names, names_of, notice, reordered, say_positions
 from manyhands.data.filestate import FileState, check_unchanged
@@ -23,7 +24,6 @@ from manyhands.data.split import for_validation
 
 _FEW = 20  # of fewer rows, most may well have a class of their own
 _LARGEST = 1e150  # the sum of so many squares as there may be rows is a finite double
-_HINT = "; train with more rows (--train) or remove them"
 
 
 @dataclass(frozen=True)
@@ -254,7 +254,7 @@ def make_dataset(
     train: Examples,
     test: Examples,
     *,
-    rows: int | None = None,
+    train_size: int | None = None,
     scale: str = "auto",
     note: str = "",
     seconds: float = 0.0,
@@ -269,8 +269,8 @@ def make_dataset(
         See :class:`Dataset`.
     train, test
         The examples.
-    rows
-        Use the first ``rows`` training rows; None for all.
+    train_size
+        Use so many of the first training rows; None for all.
     scale
         See `manyhands.data.scaling.make_scaling`.
     validation
@@ -288,7 +288,7 @@ def make_dataset(
         does not matter.
     """
     check_binarize(binarize, scale)
-    kept, held_out = _choose_rows(name, train.labels, rows, validation)
+    kept, held_out = _choose_rows(name, train.labels, train_size, validation)
     everything = train.flat()
     test_features = reordered(test.flat(), test.feature_names, train.feature_names, test.place)
     if everything.dtype != np.uint8:  # one kernel for all
@@ -322,13 +322,13 @@ def make_dataset(
 
     held: Samples | None = None
     if held_out is not None:
-        held_labels = encode(train.labels[held_out], classes, train.source, _HINT, "validation row")
+        held_labels = encode(train.labels[held_out], classes, train.source, _hint(), "validation row")
         _check_finite(everything[held_out], train.place, held_out)
         held = table(everything[held_out], held_labels)
     return Dataset(
         name,
         table(features, codes.astype(np.int32)),
-        table(test_features, encode(test.labels, classes, test.source, _HINT)),
+        table(test_features, encode(test.labels, classes, test.source, _hint())),
         classes,
         scaling,
         note,
@@ -353,17 +353,22 @@ def _say_what_is_lost(scaling: Scaling, features: NDArray[Any]) -> None:
         )
 
 
+def _hint() -> str:
+    return f"; train with more rows ({parameter('train_size')}) or remove them"
+
+
 def _choose_rows(
-    name: str, labels: NDArray[Any], rows: int | None, validation: int | Literal["auto"] | None
+    name: str, labels: NDArray[Any], train_size: int | None, validation: int | Literal["auto"] | None
 ) -> tuple[slice | NDArray[np.int64], NDArray[np.int64] | None]:
     """Return which rows of the training set are trained on, and which are kept for validation."""
     available = len(labels)
-    rows = None if rows is None else whole("the number of training rows", rows)
-    if rows is not None and not 1 <= rows <= available:
-        raise SettingsError(f"--train {rows}: {name} has {available} training rows; ask for 1 to {available}")
+    rows = available if train_size is None else whole(parameter("train_size"), train_size)
+    if not 1 <= rows <= available:
+        wrong = parameter("train_size", rows)
+        raise SettingsError(f"{wrong}: {name} has {available} training rows; ask for 1 to {available}")
     if validation is None:
         return slice(rows), None  # a view: nothing is copied
-    return for_validation(labels, available if rows is None else rows, validation)
+    return for_validation(labels, rows, validation)
 
 
 def _check_sizes(features: NDArray[Any], source: Path | None) -> None:
@@ -403,7 +408,7 @@ def _say_many_classes(classes: int, labels: NDArray[Any], train: Examples) -> No
         where = "" if train.label_name is None else f" {train.label_name!r}"
         notice(
             f"{classes} classes for {len(labels)} training rows: is the column{where} of the labels the right one "
-            "(--label-column)?"
+            f"({parameter('label_column')})?"
         )
 
 

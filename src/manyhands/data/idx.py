@@ -23,6 +23,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from manyhands.core.errors import DataError, FormatError, MissingDataError
+from manyhands.core.parameters import parameter
 from manyhands.data import download
 from manyhands.data.filestate import FileState, changed
 from manyhands.runtime.atomic_files import home_hint, readable
@@ -207,7 +208,7 @@ def _check_room(path: Path, shape: tuple[int, ...], needed: int, dtype: np.dtype
         return
     raise DataError(
         f"values of shape {shape} need {copies * needed / 1e9:.2f} GB of memory, and {room[0] / 1e9:.2f} GB are "
-        f"{room[1]}; use fewer training rows (--train), or smaller files",
+        f"{room[1]}; use fewer training rows ({parameter('train_size')}), or smaller files",
         path=path,
     )
 

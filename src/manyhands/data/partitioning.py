@@ -117,7 +117,7 @@ def parse_partition(text: str) -> Partition:
     """
     match = _TEXT.fullmatch(text.strip())
     if match is None or (match[2] is not None and match[1] != "dirichlet"):
-        raise SettingsError(f"unknown shares {text!r}; choose one of {EXAMPLES}")
+        raise SettingsError(f"unknown partition {text!r}; choose one of {EXAMPLES}")
     if match[1] != "dirichlet":
         return Partition(match[1])
     try:
@@ -125,5 +125,5 @@ def parse_partition(text: str) -> Partition:
     except ValueError:
         alpha = 0.0
     if not 1e-6 <= alpha <= 1e6:
-        raise SettingsError(f"shares {text!r}: alpha is a number from 1e-6 to 1e6, as in dirichlet:0.3")
+        raise SettingsError(f"partition {text!r}: alpha is a number from 1e-6 to 1e6, as in dirichlet:0.3")
     return Partition("dirichlet", alpha)

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from manyhands.core.errors import SettingsError
+from manyhands.core.parameters import parameter
 from manyhands.core.randomness import generator
 from manyhands.core.samples import Order
 from manyhands.core.types import Sharding
@@ -155,5 +156,5 @@ def check_batch(rows: int, batch: int, workers: int) -> None:
     if workers > batch:
         raise SettingsError(
             f"{workers} workers cannot share a global batch of {batch} rows: "
-            f"use at most {batch} workers or a larger --batch"
+            f"use at most {batch} workers or a larger {parameter('batch')}"
         )

@@ -16,10 +16,11 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from manyhands.core.choices import SCALINGS
 from manyhands.core.errors import DataError, SettingsError
+from manyhands.core.parameters import parameter
 from manyhands.core.samples import Samples
 
-SCALINGS = ("auto", "255", "standard", "none")
 _ROWS_AT_ONCE = 4096
 
 
@@ -117,7 +118,10 @@ def check_binarize(wanted: float | Literal["auto"] | None, scale: str = "auto") 
     if wanted != "auto" and (not isinstance(wanted, Real) or isinstance(wanted, bool) or not _finite(wanted)):
         raise SettingsError(f"binarize takes a finite number or 'auto', not {wanted!r}")
     if scale not in ("auto", "none"):
-        raise SettingsError(f"--binarize and --scale {scale} do not go together: binary inputs are 0 and 1 as they are")
+        raise SettingsError(
+            f"{parameter('binarize')} and {parameter('scale', scale)} do not go together: binary inputs are 0 and 1 as "
+            "they are"
+        )
 
 
 def make_binary(wanted: float | Literal["auto"], features: NDArray[Any]) -> Scaling:

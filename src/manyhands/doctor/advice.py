@@ -100,7 +100,7 @@ def _memory(record: Section, memory: Section) -> Iterator[Advice]:
             "memory",
             f"Only {min(known) / 1e6:.0f} MB of memory can be had, and a process that wants more may be killed. Train "
             "on fewer rows.",
-            "manyhands compare --train 6000",
+            "manyhands compare --train-size 6000",
         )
 
 

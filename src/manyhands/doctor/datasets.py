@@ -12,7 +12,7 @@ from manyhands.data.idx import read_idx_shape
 from manyhands.runtime.atomic_files import cache_folder
 
 _KNOWN = ("mnist", "letters")
-"""Folders that `manyhands.data.catalog` looks for by these names; any other is given to --data as a folder."""
+"""Folders that `manyhands.data.catalog` looks for by these names; any other is named as a folder."""
 
 
 def data_sets() -> dict[str, Any]:

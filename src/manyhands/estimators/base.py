@@ -14,6 +14,7 @@ from sklearn.utils._param_validation import HasMethods, Interval, Options, StrOp
 from sklearn.utils.validation import _check_sample_weight, validate_data
 
 from manyhands.core.checks import LARGEST, shortened, whole
+from manyhands.core.choices import ACTIVATIONS, DTYPES, OPTIMIZERS
 from manyhands.core.errors import SettingsError
 from manyhands.estimators import lbfgs, sklearn_attributes
 from manyhands.estimators.consistency import Given, check_shard, facts_of, gather
@@ -21,7 +22,6 @@ from manyhands.estimators.fitting import fit
 from manyhands.estimators.forward import forward
 from manyhands.estimators.rows import Rows
 from manyhands.estimators.workers import check_place, strategy_for, workers_and_team
-from manyhands.learners.mlp.settings import ACTIVATIONS, DTYPES, OPTIMIZERS
 from manyhands.runtime.memory import check_memory, memory_errors_explained
 from manyhands.teams.agreement import together
 from manyhands.teams.registry import CHOICES

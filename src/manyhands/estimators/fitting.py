@@ -26,8 +26,10 @@ from manyhands.learners import make_learner
 from manyhands.teams.agreement import together
 from manyhands.teams.job import broadcast_arrays, from_rank_0, leads
 from manyhands.teams.registry import kind_of
-from manyhands.training.plan import Plan, check_synchronized, make_plan
+from manyhands.training.plan import Plan
+from manyhands.training.resolve import check_synchronized, resolve
 from manyhands.training.run import run
+from manyhands.training.spec import RunSpec
 
 NOT_FINITE = (
     "Solver produced non-finite parameter weights. The input data may contain large values and need to be preprocessed."
@@ -249,12 +251,11 @@ class _Fit:
     def plan(self, epochs: int, schedule: InverseScaling | None = None) -> Plan:
         """Return the plan of the next run, of so many epochs at most."""
         workers = self.workers
-        plan = make_plan(
-            self.dataset,
+        spec = RunSpec(
             strategy=workers.strategy,
             workers=workers.number,
             team=workers.team,
-            settings=replace(self.settings, learning_rate=self.rate),
+            network=replace(self.settings, learning_rate=self.rate),
             batch=self.batch,
             epochs=epochs,
             sharding=self.estimator.sharding,
@@ -263,6 +264,7 @@ class _Fit:
             first_epoch=self.epochs_before + len(self.history.losses),
             shuffle=bool(self.estimator.shuffle),
         )
+        plan = resolve(spec, self.dataset)
         if self.score is not None:
             check_synchronized(plan, "early_stopping")
         return plan

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from manyhands.core.learner import FitLearner, Learner
-from manyhands.learners.mlp.settings import MLPSettings
+if TYPE_CHECKING:
+    from manyhands.core.learner import FitLearner, Learner
+    from manyhands.learners.mlp.settings import MLPSettings
 
 
 def _mlp(*network: Any, **others: Any) -> Learner:

@@ -15,7 +15,7 @@ from manyhands.core.errors import FormatError
 Check = Callable[[Any, str], Any]
 
 LARGEST = 1e18  # no count or measurement is larger; what is larger cannot be drawn
-ADVICE = "the file is damaged, or no record of this program; write it again with --json"
+ADVICE = "the file is damaged, or no record of this program; write it again"
 
 
 def kind_of(value: Any) -> str:

@@ -93,12 +93,15 @@ def read_record(path: str | Path) -> dict[str, Any]:
         content = Path(path).read_bytes()
     except (OSError, ValueError) as error:  # ValueError: a path that no file can have
         reason = getattr(error, "strerror", None) or error
-        raise MissingDataError(f"it cannot be read ({reason}); give a file written with --json", path=path) from error
+        raise MissingDataError(
+            f"it cannot be read ({reason}); give the JSON file of a finished command or study", path=path
+        ) from error
     try:
         record = json.loads(content)
     except (ValueError, RecursionError) as error:
         raise FormatError(
-            f"it is not JSON ({error or 'nested too deep'}); give a file that was written with --json", path=path
+            f"it is not JSON ({error or 'nested too deep'}); give the JSON file of a finished command or study",
+            path=path,
         ) from error
     try:
         found: dict[str, Any] = unsealed(record)

@@ -7,6 +7,7 @@ import os
 from pathlib import Path
 
 from manyhands.core.errors import SettingsError
+from manyhands.core.parameters import parameter
 from manyhands.runtime.cgroups import cpu_quota
 
 _CROWD, _FEW = 4, 8
@@ -60,7 +61,7 @@ def check_pinning() -> None:
         If threads cannot be bound to cores here.
     """
     if not hasattr(os, "sched_setaffinity"):
-        raise SettingsError("this system cannot bind threads to cores; leave out --pin")
+        raise SettingsError(f"this system cannot bind threads to cores; leave out {parameter('pin')}")
 
 
 def pin(number: int) -> int:

@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from manyhands.core.errors import SettingsError
+from manyhands.core.parameters import parameter
 from manyhands.teams.mpi_environment import announced, in_job
 from manyhands.teams.registry import kind_of
 
@@ -89,7 +90,7 @@ def check_started_once(team: str) -> None:
     if started > 1 and not kind.processes and kind.most_workers is None:
         raise SettingsError(
             f"{started} processes have been started (by mpiexec or srun), and each of them would do the same with the "
-            f"team {team}; add --team mpi, or start a single one without mpiexec"
+            f"team {team}; add {parameter('team', 'mpi')}, or start a single one without mpiexec"
         )
 
 

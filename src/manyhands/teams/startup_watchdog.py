@@ -204,7 +204,7 @@ class StartupCheck:
                 return (
                     f"worker {rank} (process {stopped[rank]}) has been stopped for {seconds:.0f} s while the job was "
                     f"coming up (SIGSTOP or Ctrl-Z; kill -CONT {stopped[rank]} would have let it go on; "
-                    "MANYHANDS_PATIENCE sets another patience)"
+                    "MANYHANDS_HANG_TIMEOUT sets another patience)"
                 )
         if gone is None:
             self._together = now
@@ -213,7 +213,7 @@ class StartupCheck:
         if now - self._began > max(self._patience, _COMING_SECONDS):
             return (
                 f"MPI has not come up within {now - self._began:.0f} s: not all processes have come; of this machine "
-                f"there are worker {', '.join(map(str, sorted(here)))} (MANYHANDS_PATIENCE sets another patience)"
+                f"there are worker {', '.join(map(str, sorted(here)))} (MANYHANDS_HANG_TIMEOUT sets another patience)"
             )
         return None
 

@@ -45,14 +45,14 @@ _NOTICE_BYTES = 12 * _LONGEST_NOTICE + 64
 
 
 def chosen_patience() -> float | None:
-    """Return the seconds set by MANYHANDS_PATIENCE, or None.
+    """Return the seconds set by MANYHANDS_HANG_TIMEOUT, or None.
 
     Raises
     ------
     SettingsError
         If that is not a positive number.
     """
-    text = os.environ.get("MANYHANDS_PATIENCE")
+    text = os.environ.get("MANYHANDS_HANG_TIMEOUT")
     if not text:
         return None
     try:
@@ -60,7 +60,7 @@ def chosen_patience() -> float | None:
     except ValueError:
         seconds = 0.0
     if not 0 < seconds < float("inf"):
-        raise SettingsError(f"MANYHANDS_PATIENCE={text}: give a number of seconds, such as 30")
+        raise SettingsError(f"MANYHANDS_HANG_TIMEOUT={text}: give a number of seconds, such as 30")
     return seconds
 
 
@@ -156,7 +156,7 @@ class Watch:
     def patience(self) -> float:
         """Seconds that a worker may stand still.
 
-        What MANYHANDS_PATIENCE says; else, from its second step on, 100 mean steps or 20 times the longest pause so
+        What MANYHANDS_HANG_TIMEOUT says; else, from its second step on, 100 mean steps or 20 times the longest pause so
         far, but at least 4 s; else a minute.
         """
         if self._chosen is not None:
@@ -304,4 +304,4 @@ def abort(status: int) -> None:
 
 
 def _hint(patience: float) -> str:
-    return f" (patience: {patience:.1f} s; MANYHANDS_PATIENCE sets another)"
+    return f" (patience: {patience:.1f} s; MANYHANDS_HANG_TIMEOUT sets another)"

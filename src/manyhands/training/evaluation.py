@@ -7,6 +7,7 @@ from numpy.typing import NDArray
 
 from manyhands.core.errors import DataError, DivergedError
 from manyhands.core.learner import Model
+from manyhands.core.parameters import parameter
 from manyhands.data.dataset import Dataset
 from manyhands.data.precision import say_once
 from manyhands.training.model import accuracy
@@ -50,7 +51,7 @@ def _not_finite(rows: NDArray[np.int64], dataset: Dataset, steps: int) -> Except
         return DivergedError(steps, 0, float("nan"))
     return DataError(
         f"test row {rows[0] + 1}: the probabilities are not finite numbers ({len(rows)} such rows); its values are too "
-        "large beside those of the training rows; use --dtype float64, or leave such rows out"
+        f"large beside those of the training rows; use {parameter('dtype', 'float64')}, or leave such rows out"
     )
 
 
@@ -61,5 +62,6 @@ def _say_if_constant(found: NDArray[np.floating], dataset: Dataset, steps: int) 
         return
     say_once(
         f"{dataset.name}: the network takes every test row for the same class, so it has not learned to tell them "
-        "apart; check the scaling of the inputs (--scale auto), the learning rate and the number of epochs"
+        f"apart; check the scaling of the inputs ({parameter('scale', 'auto')}), the learning rate and the number of "
+        "epochs"
     )

@@ -5,11 +5,15 @@ from __future__ import annotations
 import numpy as np
 
 from manyhands.core.errors import DataError
+from manyhands.core.parameters import parameter
 from manyhands.data.dataset import Dataset
 from manyhands.data.precision import numbered, say_once
 
 _LARGE = 1e5
-_RATHER = "standardize them (--scale auto), or use --dtype float64"
+
+
+def _rather() -> str:
+    return f"standardize them ({parameter('scale', 'auto')}), or use {parameter('dtype', 'float64')}"
 
 
 def check_inputs(dataset: Dataset, dtype: str) -> None:
@@ -32,7 +36,7 @@ def check_inputs(dataset: Dataset, dtype: str) -> None:
     if not all(np.isfinite(vector).all() for vector in scaling.vectors().values()):
         raise DataError(
             "a feature varies so little that its scaling is no finite number; "
-            "multiply it by a large number, or scale the data yourself and use --scale none"
+            f"multiply it by a large number, or scale the data yourself and use {parameter('scale', 'none')}"
         )
     if stored == np.uint8:
         return
@@ -44,7 +48,7 @@ def check_inputs(dataset: Dataset, dtype: str) -> None:
     if not dataset.largest_input <= float(np.finfo(dtype).max):
         raise DataError(
             f"an input is no finite {dtype} number: a value is too large, or too far from the training rows'; "
-            "use --dtype float64, or leave such rows out"
+            f"use {parameter('dtype', 'float64')}, or leave such rows out"
         )
     if scaling.center is None:  # else it is subtracted before anything is rounded
         _check_resolution(dataset, dtype)
@@ -59,10 +63,12 @@ def _check_sizes(dataset: Dataset, dtype: str) -> None:
     if not largest * largest * dataset.features <= most:
         raise DataError(
             f"inputs of up to {largest:.3g} are too large: products of such numbers are no finite {dtype} numbers; "
-            "standardize them (--scale auto), or divide them by a constant"
+            f"standardize them ({parameter('scale', 'auto')}), or divide them by a constant"
         )
     if largest > _LARGE and (dtype == "float64" or not dataset.coarse_in_single.any()):  # else more is said below
-        say_once(f"networks hardly learn from inputs of up to {largest:.3g}; standardize them (--scale auto)")
+        say_once(
+            f"networks hardly learn from inputs of up to {largest:.3g}; standardize them ({parameter('scale', 'auto')})"
+        )
 
 
 def _check_resolution(dataset: Dataset, dtype: str) -> None:
@@ -73,7 +79,7 @@ def _check_resolution(dataset: Dataset, dtype: str) -> None:
         low, high = values.min(), values.max()
         if np.float32(low) == np.float32(high):
             raise DataError(
-                f"all values of feature {column + 1}, from {low:.15g} to {high:.15g}, are one in {dtype}; {_RATHER}"
+                f"all values of feature {column + 1}, from {low:.15g} to {high:.15g}, are one in {dtype}; {_rather()}"
             )
     if coarse.any():
-        say_once(f"{dtype} loses much of what tells the values of {numbered('feature', coarse)} apart; {_RATHER}")
+        say_once(f"{dtype} loses much of what tells the values of {numbered('feature', coarse)} apart; {_rather()}")

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import json
+import os
 import time
-from collections.abc import Mapping, Sequence
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,35 +18,27 @@ from manyhands.core.errors import DivergedError, SettingsError
 from manyhands.core.learner import FitLearner, Learner, Model
 from manyhands.core.randomness import generator
 from manyhands.core.samples import Control
-from manyhands.core.strategy import Strategy
 from manyhands.core.team import Team
-from manyhands.core.types import Sharding
-from manyhands.data.catalog import DataRequest
 from manyhands.data.dataset import Dataset
 from manyhands.data.partitioning import Partition
 from manyhands.data.sampler import BatchSampler
 from manyhands.learners import make_learner
-from manyhands.learners.mlp.settings import MLPSettings
-from manyhands.runtime.affinity import warn_if_oversubscribed
 from manyhands.runtime.memory import memory_errors_explained
-from manyhands.teams.agreement import calling_off, together
+from manyhands.teams.agreement import calling_off
 from manyhands.teams.exit_hooks import report_uncaught_errors
-from manyhands.teams.job import all_gather_texts, is_member, needs_job
+from manyhands.teams.job import all_gather_texts, needs_job
 from manyhands.teams.launch import launch, prepare
 from manyhands.teams.registry import kind_of
 from manyhands.training.clock import PhaseClock, slowest
 from manyhands.training.convergence import Convergence
 from manyhands.training.evaluation import evaluate
 from manyhands.training.jobs import deferred
-from manyhands.training.jobs.distributed_read import facts_of, facts_of_request, load_for
 from manyhands.training.loop import Loop
 from manyhands.training.model import model_of
-from manyhands.training.placement import Placement, blas_limited
-from manyhands.training.plan import Plan, PlannedStage, make_plan, rows_needed, rows_validated
+from manyhands.training.plan import Plan, PlannedStage
 from manyhands.training.result import Progress, TrainingResult
-from manyhands.training.schedules import RateSchedule
-from manyhands.training.stopping import Stop
 from manyhands.training.tally import Tally, joint_losses
+from manyhands.training.thread_pools import blas_limited
 from manyhands.training.worker_run import WorkerRun
 
 if TYPE_CHECKING:
@@ -71,7 +63,7 @@ def run(
     Parameters
     ----------
     plan
-        From `make_plan`.
+        From `manyhands.training.resolve.resolve`.
     dataset
         The one the plan was made for.
     progress
@@ -113,7 +105,7 @@ def run(
     clocks = [PhaseClock() for _ in range(plan.workers)]
     _prepare(plan, dataset, adds=plan.stop is not None or any(isinstance(each, WorkerCallback) for each in called))
     # Thread pools that nobody asked for would compete with the workers: NumPy's, SciPy's, and the kernels' own BLAS.
-    with blas_limited(plan.placement.blas_threads):
+    with blas_limited(plan.blas_threads):
         launched = time.perf_counter()
 
         def work(team: Team) -> _Outcome:
@@ -121,7 +113,7 @@ def run(
 
         slowest_of = max if kind_of(plan.team).processes else min  # of an MPI job, this process sees its own steps only
         tick = None if progress is None else lambda: progress(slowest_of(int(each.progress[0]) for each in controls))
-        outcomes = launch(plan.team, clocks, controls, work, tick, pinned=plan.placement.pin)
+        outcomes = launch(plan.team, clocks, controls, work, tick, pinned=plan.pin)
         if not np.isfinite(outcomes[0].learner.parameters).all():  # on every process alike: they are merged
             raise DivergedError(plan.total_steps, outcomes[0].rank, float("nan"))
         with calling_off(plan.team):  # the others wait for this
@@ -171,12 +163,27 @@ class Runner:
             from manyhands.training.jobs.client import Job
 
             deferred.close_others()
-            self._jobs[plan.workers] = self._open.enter_context(Job(plan.workers, self.dataset))
+            with _hang_timeout(plan.hang_timeout):
+                self._jobs[plan.workers] = self._open.enter_context(Job(plan.workers, self.dataset))
         called = as_callbacks(callbacks)
         result = self._jobs[plan.workers].run(plan, progress, called)
         for callback in called:
             callback.end(result)
         return result
+
+
+@contextmanager
+def _hang_timeout(seconds: float | None) -> Iterator[None]:
+    """Let jobs that begin in this block have this hang timeout."""
+    name = "MANYHANDS_HANG_TIMEOUT"
+    before = os.environ.get(name)
+    os.environ |= {} if seconds is None else {name: str(seconds)}
+    try:
+        yield
+    finally:
+        os.environ |= {} if before is None else {name: before}
+        if before is None:
+            os.environ.pop(name, None)
 
 
 def _result(plan: Plan, dataset: Dataset, learner: Model, reports: Sequence[dict[str, Any]]) -> TrainingResult:
@@ -226,7 +233,7 @@ class _Outcome:
 def _make_learner(plan: Plan, dataset: Dataset, rank: int) -> Learner | FitLearner:
     targets = dataset.train.targets
     outputs = len(dataset.classes) if targets is None else targets.shape[1]
-    return make_learner(plan.learner, plan.settings, dataset.features, outputs, rank=rank, seed=plan.seed)
+    return make_learner(plan.learner, plan.network, dataset.features, outputs, rank=rank, seed=plan.seed)
 
 
 def _prepare(plan: Plan, dataset: Dataset, *, adds: bool) -> None:
@@ -235,6 +242,26 @@ def _prepare(plan: Plan, dataset: Dataset, *, adds: bool) -> None:
     plain = not adds and all(rule.fusable for rule in plan.strategy.rules)
     others = [] if plain else [np.dtype(np.float64)]  # scores, weights and losses are added in double precision
     prepare(plan.team, plan.workers, [learner.dtype, *others], lambda: learner.prepare(dataset.train))
+
+
+def _samplers(plan: Plan, dataset: Dataset, team: Team) -> Callable[[PlannedStage], BatchSampler]:
+    """Return what makes a worker's batch sampler for each stage."""
+    shard = None
+    if plan.partition != Partition():
+        shard = plan.partition.divide(dataset.train.labels, plan.workers, plan.seed)[team.rank]
+    return lambda stage: BatchSampler(
+        rows=plan.rows,
+        batch=stage.batch,
+        rank=team.rank,
+        size=team.size,
+        sharding=plan.sharding,
+        seed=plan.seed,
+        first_row=dataset.first_row,
+        passes=stage.rule.needs.passes,
+        share=shard,
+        first_epoch=plan.first_epoch,
+        shuffle=plan.shuffle,
+    )
 
 
 def _work(
@@ -253,17 +280,10 @@ def _work(
         learner.load_state(start)
     elif team.rank == 0:
         learner.initialize(generator(plan.seed, "init"))
-    share = None
-    if plan.shares != Partition():
-        share = plan.shares.divide(dataset.train.labels, plan.workers, plan.seed)[team.rank]
-
-    def schedule_for(stage: PlannedStage) -> BatchSampler:
-        place = plan.rows, stage.batch, team.rank, team.size, plan.sharding, plan.seed, dataset.first_row
-        return BatchSampler(*place, stage.rule.needs.passes, share, plan.first_epoch, plan.shuffle)
-
     convergence = Convergence(dataset.test, clock)
     called = [*callbacks, *([plan.stop] if plan.stop else []), *([convergence] if plan.convergence else [])]
     worker = WorkerRun(team, learner, plan, dataset.train, clock, called, dataset.validation)
+    loop = Loop(worker, _samplers(plan, dataset, team), control)
     team.mean_(learner.parameters.copy())  # a first round makes connections and touches memory; it belongs to no clock
     clock.seconds["startup"] = time.perf_counter() - launched
     team.barrier()
@@ -279,138 +299,9 @@ def _work(
     clock.forget("communicate", "merge")
     sent = team.bytes_sent
     clock.begin_training()
-    tally = Loop(worker, schedule_for, control).run()
+    tally = loop.run()
     clock.end_training()
     return _Outcome(team.rank, worker.model, tally, team.bytes_sent - sent, clock, convergence.curve)
-
-
-@memory_errors_explained("the run")
-def train(
-    data: str | Path | Dataset = "auto",
-    *,
-    train_csv: str | Path | None = None,
-    test_csv: str | Path | None = None,
-    label_column: str | int = 0,
-    rows: int | None = None,
-    scale: str = "auto",
-    strategy: str | Strategy = "sequential",
-    workers: int | None = None,
-    team: str = "threads",
-    batch: int | None = None,
-    epochs: int = 75,
-    sharding: Sharding | None = None,
-    seed: int = 0,
-    learner: str = "mlp",
-    convergence: bool = False,
-    schedule: str | RateSchedule | None = None,
-    stop: str | Stop | None = None,
-    shares: str | Partition | None = None,
-    validation: int | Literal["auto"] | None = None,
-    pin: bool = False,
-    blas_threads: int = 1,
-    binarize: float | Literal["auto"] | None = None,
-    progress: Progress | None = None,
-    callbacks: Sequence[CallbackLike] = (),
-    **network: Any,
-) -> TrainingResult:
-    """Train one classifier and evaluate it on the test rows.
-
-    Parameters
-    ----------
-    data
-        ``"auto"``, ``"mnist"``, ``"digits"``, ``"letters"``, a folder of IDX files, or a `Dataset` made by
-        `manyhands.make_dataset`.
-    train_csv, test_csv, label_column
-        Two CSV files instead.
-    rows
-        First training rows to use; by default 6,000 of MNIST and all of others.
-    scale
-        ``"auto"``, ``"255"``, ``"standard"`` or ``"none"``.
-    strategy, workers, team, batch, epochs, sharding, seed, learner, convergence, schedule, stop, shares
-        See `manyhands.training.plan.make_plan`. With the team mpi, in a program started by mpiexec, every process
-        calls this with the same arguments and gets the same result.
-    validation
-        Number of training rows to keep for merges and stopping rules that look at them, or ``"auto"``; by default as
-        many as ``"auto"`` if something needs them.
-    pin, blas_threads
-        See `manyhands.training.placement.Placement`.
-    binarize
-        Make inputs binary: stored values from this threshold on become 1, others 0. ``"auto"``: from half of the
-        largest training value on. The model does the same to what it predicts. Of a `Dataset`, see
-        `manyhands.make_dataset`.
-    progress, callbacks
-        See `run`.
-    **network
-        Fields of `manyhands.MLPSettings`; ``hidden`` is (75,) by default.
-
-    Returns
-    -------
-    TrainingResult
-
-    Raises
-    ------
-    ManyhandsError
-        If anything about data or settings cannot work, before training starts. In an MPI job all processes raise it:
-        what has failed in one of them alone, or is not the same in all, is a `manyhands.core.errors.RankError`, a
-        SettingsError or a DataError on the others.
-
-    Examples
-    --------
-    >>> import manyhands
-    >>> result = manyhands.train("digits", strategy="periodic:1epoch", workers=2, epochs=60)
-    >>> result.accuracy > 0.9
-    True
-    """
-    with together(team) as step:
-        settings = network_settings(**network)
-        if isinstance(data, Dataset):
-            request: DataRequest | Dataset = data
-        else:
-            validation = rows_validated(strategy, validation, stop)
-            request = DataRequest(str(data), train_csv, test_csv, label_column, rows, scale, validation, binarize)
-        needed = rows_needed(strategy, sharding, learner, shares)
-        step.bring(lambda: facts_of_request("manyhands.train", request, needed))
-    dataset = request if isinstance(request, Dataset) else load_for(request, team, needed)
-    with together(team) as step:
-        plan = make_plan(
-            dataset,
-            strategy=strategy,
-            workers=workers,
-            team=team,
-            settings=settings,
-            batch=batch,
-            epochs=epochs,
-            sharding=sharding,
-            seed=seed,
-            learner=learner,
-            convergence=convergence,
-            schedule=schedule,
-            stop=stop,
-            shares=shares,
-            placement=Placement(pin, blas_threads),
-        )
-        step.bring(lambda: facts_of(plan, dataset))
-    warn_if_oversubscribed_here(plan.workers, plan.team)
-    return run(plan, dataset, progress=progress, callbacks=callbacks)
-
-
-def warn_if_oversubscribed_here(workers: int, team: str) -> None:
-    """Say so if this machine has far fewer cores than workers; those of a job that others started may be on several."""
-    if not is_member(team):
-        warn_if_oversubscribed(workers)
-
-
-def network_settings(**network: Any) -> MLPSettings:
-    """Return the settings of the network, with the hidden layer of Todorov et al. 2021 (75) as default.
-
-    Raises
-    ------
-    SettingsError
-        If a value is out of range.
-    TypeError
-        If there is no such setting.
-    """
-    return MLPSettings(**{"hidden": (75,), **network})
 
 
 report_uncaught_errors()

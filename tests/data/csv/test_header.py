@@ -69,7 +69,7 @@ def test_bytes_beside_large_row_numbers_stay_bytes(path):
 
 @pytest.mark.parametrize("header", [",label,a", "Unnamed: 0,label,a", ",label,0"])
 def test_row_numbers_are_no_labels(path, header):
-    with pytest.raises(SettingsError, match=r"column 0 only names the rows .* \(--label-column\): label"):
+    with pytest.raises(SettingsError, match=r"column 0 only names the rows .* \(label_column\): label"):
         read_csv(write(path, header, "0,1,2", "1,2,3"))
 
 

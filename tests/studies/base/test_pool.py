@@ -234,7 +234,7 @@ class TestCheck:
 
     @pytest.mark.parametrize(("workers", "size"), [(None, 2), (5, 5)])
     def test_mpi_without_mpiexec_says_how_to_start_it(self, workers, size):
-        with pytest.raises(SettingsError, match=f"start them with mpiexec -n {size} manyhands .* --team mpi, or leave"):
+        with pytest.raises(SettingsError, match=f"start them with mpiexec -n {size} .*, or leave team='mpi' out"):
             check_pool("mpi", workers)
 
 

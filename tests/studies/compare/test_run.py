@@ -15,6 +15,7 @@ from manyhands.studies.compare import run as module
 from manyhands.studies.compare.results import SCHEMA, Comparison
 from manyhands.studies.compare.run import CompareRequest, CompareStudy, compare, load_scaled
 from manyhands.training.run import run as train
+from manyhands.training.spec import RunSpec
 
 SECONDS = {"startup", "read", "distribute", "compute", "communicate", "merge", "evaluate", "train", "total"}
 NUMBER, INTERVAL = (int, float), (list, type(None))
@@ -226,7 +227,9 @@ class TestRuns:
         assert [(run["strategy"], run["workers"]) for run in runs] == [("sequential", 1)] * SEEDS
 
     def test_what_is_asked_for_twice_runs_once(self, blobs):
-        request = CompareRequest(("periodic:5", "periodic:every=5"), (2, 2), batch=BATCH, epochs=1, seeds=1)
+        request = CompareRequest(
+            ("periodic:5", "periodic:every=5"), (2, 2), seeds=1, spec=RunSpec(batch=BATCH, epochs=1)
+        )
         plans = CompareStudy(blobs, request).plans
         assert [(plan.strategy.name, plan.workers) for plan in plans] == [("sequential", 1), ("periodic:5", 2)]
 
@@ -401,10 +404,10 @@ class TestStudy:
         ("changes", "words"),
         [
             ({"workers": [1, 21]}, "21 workers cannot share a global batch of 20"),
-            ({"workers": [0]}, "number of workers must be at least 1, not 0"),
-            ({"workers": [2, -1]}, "number of workers must be at least 1, not -1"),
-            ({"splits": 0}, "--splits must be at least 1, not 0"),
-            ({"splits": 2, "seed": -1}, "the seed must be at least 0"),
+            ({"workers": [0]}, "workers must be at least 1, not 0"),
+            ({"workers": [2, -1]}, "workers must be at least 1, not -1"),
+            ({"splits": 0}, "splits must be at least 1, not 0"),
+            ({"splits": 2, "seed": -1}, "seed must be at least 0"),
             ({"margin": 0}, "margin of equivalence must be a positive number"),
             ({"margin": float("nan")}, "margin of equivalence must be a positive number"),
             ({"target": 0}, "accuracy above 0 and up to 1, such as 0.93, not 0"),
@@ -414,16 +417,15 @@ class TestStudy:
             ({"scaled": True, "workers": [6]}, "between 1 and the 17 training rows, not 20"),
             ({"workers": []}, "at least one number of workers"),
             ({"batch": 104}, "between 1 and the 103 training rows"),
-            ({"batch": 0}, "between 1 and the 103 training rows"),
             ({"epochs": 0}, "epochs must be at least 1"),
-            ({"seeds": 0}, "--seeds must be at least 1"),
-            ({"seed": -1}, "the seed must be at least 0"),
+            ({"seeds": 0}, "seeds must be at least 1"),
+            ({"seed": -1}, "seed must be at least 0"),
             ({"strategies": ["gradient", "telepathy"]}, "unknown strategy 'telepathy'"),
             ({"strategies": ["periodic:0"]}, "periodic:0"),
             ({"team": "pigeons"}, "unknown team 'pigeons'"),
             ({"sharding": "broken"}, "unknown sharding 'broken'"),
             ({"hidden": (0,)}, "at least one neuron"),
-            ({"learning_rate": float("nan")}, "learning rate"),
+            ({"learning_rate": float("nan")}, "learning_rate"),
         ],
     )
     def test_what_cannot_work_fails_before_any_run(self, blobs, monkeypatch, changes, words):
@@ -433,8 +435,8 @@ class TestStudy:
 
     def test_too_many_rows_fail_before_any_run(self, monkeypatch):
         monkeypatch.setattr(module.Runner, "run", lambda *_args, **_options: pytest.fail("a run was started"))
-        with pytest.raises(ManyhandsError, match="--train 1438: digits has 1437"):
-            compare("digits", rows=1438)
+        with pytest.raises(ManyhandsError, match="train_size=1438: digits has 1437"):
+            compare("digits", train_size=1438)
 
     def test_interrupted_study_keeps_what_is_finished(self, blobs, monkeypatch, tmp_path):
         finished = []
@@ -447,7 +449,7 @@ class TestStudy:
 
         real_run = module.Runner.run
         monkeypatch.setattr(module.Runner, "run", stop_at_third)
-        study = CompareStudy(blobs, CompareRequest(("gradient",), (1, 2), batch=BATCH, epochs=1, seeds=2))
+        study = CompareStudy(blobs, CompareRequest(("gradient",), (1, 2), seeds=2, spec=RunSpec(batch=BATCH, epochs=1)))
         with pytest.raises(KeyboardInterrupt):
             study.run()
         study.outcome.save(tmp_path / "part.json")
@@ -457,7 +459,7 @@ class TestStudy:
 
     def test_progress_ends_each_run_at_its_last_step(self, blobs):
         seen = []
-        study = CompareStudy(blobs, CompareRequest(("gradient",), (2,), batch=BATCH, epochs=2, seeds=1))
+        study = CompareStudy(blobs, CompareRequest(("gradient",), (2,), seeds=1, spec=RunSpec(batch=BATCH, epochs=2)))
         study.run(lambda plan, steps: seen.append((plan.strategy.name, steps)))
         assert seen[-1] == ("gradient", 12)
         assert ("sequential", 12) in seen
@@ -559,7 +561,7 @@ class TestScaled:
 
     def test_the_global_batch_is_one_for_all(self, blobs):
         # 17 rows for each of 6 workers: 200 rows a batch, the default, is more than one worker has.
-        study = CompareStudy(blobs, CompareRequest(("gradient",), (1, 6), epochs=1, seeds=1, scaled=True))
+        study = CompareStudy(blobs, CompareRequest(("gradient",), (1, 6), seeds=1, scaled=True, spec=RunSpec(epochs=1)))
         assert len({plan.batch for plan in study.plans}) == 1
 
     def test_with_splits_each_has_its_own_first_rows(self, blobs, used):
@@ -569,13 +571,13 @@ class TestScaled:
             assert data.train.features.tobytes() == drawn.train.features[: 25 * plan.workers].tobytes()
 
     def test_a_named_number_of_rows_is_that_of_one_worker(self):
-        found = load_scaled(module.DataRequest("digits", rows=300), (1, 2, 4))
+        found = load_scaled(module.DataRequest("digits", train_size=300), (1, 2, 4))
         assert found.rows == 1200
-        assert load_scaled(module.DataRequest("digits", rows=300), (1,)).rows == 300
+        assert load_scaled(module.DataRequest("digits", train_size=300), (1,)).rows == 300
 
     def test_too_few_rows_are_told_with_their_number(self):
         with pytest.raises(SettingsError, match="digits has 1437 training rows"):
-            load_scaled(module.DataRequest("digits", rows=400), (1, 2, 4))
+            load_scaled(module.DataRequest("digits", train_size=400), (1, 2, 4))
 
 
 MEASURED = {"strategies": ["gradient", "periodic:1epoch"], "workers": [2], "epochs": 8, "learning_rate": 0.01}
@@ -667,5 +669,5 @@ def test_real_handwriting(mnist):
 
 
 def test_random_splits_have_no_validation_rows():
-    with pytest.raises(SettingsError, match="use --seeds"):
+    with pytest.raises(SettingsError, match="give seeds"):
         compare("digits", strategies=["one-shot:merge=soup"], workers=[2], splits=2)

@@ -18,11 +18,13 @@ from sklearn.neural_network import MLPClassifier
 import manyhands
 from manyhands.core.errors import MissingDataError, SettingsError, WorkerLost
 from manyhands.data.catalog import DataRequest, load
+from manyhands.learners.mlp.settings import MLPSettings
 from manyhands.records.todorov2021 import PublishedRow, published_table
 from manyhands.studies.replications import todorov2021
 from manyhands.studies.replications.todorov2021 import SCHEMA, PublishedRequest, PublishedStudy, Repetition, tables_text
 from manyhands.training.clock import PHASES
-from manyhands.training.run import network_settings, run
+from manyhands.training.run import run
+from manyhands.training.spec import RunSpec
 
 # ---------------------------------------------------------------- the published numbers
 
@@ -260,12 +262,14 @@ def idx_folder(folder, dtype=np.uint8, code=8):
 
 
 def small(data, **changes):
-    chosen = {"network": network_settings(hidden=(4,), dtype="float64"), "epochs": 2, "workers": (1, 3), **changes}
-    return PublishedRequest(data, **chosen)
+    """A request; seed and epochs are those of its spec."""
+    settings = {name: changes.pop(name) for name in ("epochs", "seed") if name in changes}
+    spec = RunSpec(network=MLPSettings(hidden=(4,), dtype="float64"), **{"epochs": 2, **settings})
+    return PublishedRequest(data, **{"workers": (1, 3), "spec": spec, **changes})
 
 
 def test_rank_0_reads_csv_files_with_the_rows_of_the_idx_files(jobs, tmp_path):
-    study = PublishedStudy(small(DataRequest(idx_folder(tmp_path), rows=60, scale="255")))
+    study = PublishedStudy(small(DataRequest(idx_folder(tmp_path), train_size=60, scale="255")))
     study.run()
     assert [job.workers for job in jobs.made] == [1, 3]
     for job in jobs.made:
@@ -295,7 +299,7 @@ def test_idx_files_of_numbers_that_are_no_bytes_are_written_as_they_are(jobs, tm
 
 
 def test_one_run_for_each_number_of_processes_and_seed_each_number_in_one_job(jobs, tmp_path):
-    request = small(DataRequest(idx_folder(tmp_path), rows=60), workers=(3, 1, 3), seeds=2, seed=5)
+    request = small(DataRequest(idx_folder(tmp_path), train_size=60), workers=(3, 1, 3), seeds=2, seed=5)
     study, told = PublishedStudy(request), []
     done = study.run(lambda plan, steps: told.append((plan.workers, plan.seed)))
     assert [(each["workers"], each["seed"]) for each in done.runs] == [(3, 5), (3, 6), (1, 5), (1, 6)]
@@ -321,14 +325,14 @@ def test_one_run_for_each_number_of_processes_and_seed_each_number_in_one_job(jo
 
 
 def test_progress_ends_at_all_steps(jobs, tmp_path):
-    study, told = PublishedStudy(small(DataRequest(idx_folder(tmp_path), rows=60), seeds=2)), {}
+    study, told = PublishedStudy(small(DataRequest(idx_folder(tmp_path), train_size=60), seeds=2)), {}
     study.run(lambda plan, steps: told.setdefault((plan.workers, plan.seed), []).append(steps))
     assert told == {(plan.workers, plan.seed): [1, plan.total_steps] for plan in study.plans}
 
 
 def test_ctrl_c_leaves_the_finished_runs_and_no_files(jobs, tmp_path):
     jobs.runs_until_ctrl_c = 3
-    study = PublishedStudy(small(DataRequest(idx_folder(tmp_path), rows=60), seeds=2))
+    study = PublishedStudy(small(DataRequest(idx_folder(tmp_path), train_size=60), seeds=2))
     assert study.text() == "No run was finished."
     with pytest.raises(KeyboardInterrupt):
         study.run()
@@ -341,7 +345,7 @@ def test_ctrl_c_leaves_the_finished_runs_and_no_files(jobs, tmp_path):
 
 
 def test_a_job_that_fails_leaves_the_finished_runs_and_no_files(jobs, monkeypatch, tmp_path):
-    study = PublishedStudy(small(DataRequest(idx_folder(tmp_path), rows=60)))
+    study = PublishedStudy(small(DataRequest(idx_folder(tmp_path), train_size=60)))
     trains = ThreadsInstead.run
 
     def breaks(job, plan, progress):
@@ -359,8 +363,8 @@ def test_a_job_that_fails_leaves_the_finished_runs_and_no_files(jobs, monkeypatc
 
 def test_the_papers_own_settings_are_the_default():
     request = PublishedRequest(DataRequest())
-    assert (request.workers, request.epochs, request.seeds, request.seed) == ((1, 2, 4, 6), 75, 1, 0)
-    chosen = request.network
+    assert (request.workers, request.spec.epochs, request.seeds, request.spec.seed) == ((1, 2, 4, 6), 75, 1, 0)
+    chosen = request.spec.network
     assert (chosen.hidden, chosen.activation, chosen.optimizer, chosen.dtype) == ((75,), "relu", "adam", "float64")
     default = MLPClassifier()
     assert (chosen.learning_rate, chosen.l2, chosen.beta_1, chosen.beta_2, chosen.epsilon) == (
@@ -422,7 +426,9 @@ def own_files(tmp_path_factory):
 def test_a_users_own_csv_files_are_read_by_rank_0_as_they_are(own_files, monkeypatch):
     folder, features, labels = own_files
     monkeypatch.setattr(todorov2021, "write_csv", lambda *_: pytest.fail("the user's files were written again"))
-    data = DataRequest(train_csv=folder / "train.csv", test_csv=folder / "test.csv", label_column="kind", rows=1600)
+    data = DataRequest(
+        train_csv=folder / "train.csv", test_csv=folder / "test.csv", label_column="kind", train_size=1600
+    )
     study = PublishedStudy(small(data, workers=(2,), epochs=3))
     assert study.dataset.classes.tolist() == ["apple", "bear", "cat"]
     done = study.run()

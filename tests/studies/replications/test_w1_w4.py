@@ -2,6 +2,7 @@
 
 import json
 import re
+from dataclasses import fields
 
 import numpy as np
 import pytest
@@ -10,11 +11,12 @@ from manyhands.core.callbacks import EventFunction
 from manyhands.core.errors import ManyhandsError, SettingsError
 from manyhands.core.events import RoundHeld
 from manyhands.data.catalog import DataRequest
+from manyhands.learners.mlp.settings import MLPSettings
 from manyhands.records.seal import unsealed
 from manyhands.studies.compare.run import CompareRequest
 from manyhands.studies.replications.w1_w4 import SCHEMA, W4_STRATEGIES, W1Study, W4Study, accuracies_text
 from manyhands.studies.sweep.run import SweepRequest
-from manyhands.training.run import network_settings
+from manyhands.training.spec import RunSpec
 
 DIGITS = DataRequest("digits")
 GRID = {"hidden": ((4,), (12,)), "epochs": (2, 20), "runs": 2}
@@ -22,7 +24,10 @@ GRID = {"hidden": ((4,), (12,)), "epochs": (2, 20), "runs": 2}
 
 def w1(journal=None, *, grid=None, **comparison):
     chosen = {"strategies": ("one-shot", "periodic:1epoch"), "workers": (1, 2), "seeds": 2, **comparison}
-    return W1Study(DIGITS, SweepRequest(**{**GRID, **(grid or {})}), CompareRequest(**chosen), journal=journal)
+    names = {each.name for each in fields(CompareRequest)}
+    spec = RunSpec().changed(**{name: value for name, value in chosen.items() if name not in names})
+    request = CompareRequest(spec=spec, **{name: value for name, value in chosen.items() if name in names})
+    return W1Study(DIGITS, SweepRequest(**{**GRID, **(grid or {})}), request, journal=journal)
 
 
 def strictly(record):
@@ -182,7 +187,7 @@ class TestInterruptedW1:
         journal, trained, really = tmp_path / "journal", [], module.run
 
         def counted(plan, *arguments, **options):
-            trained.append((plan.settings.hidden, plan.epochs, plan.seed))
+            trained.append((plan.network.hidden, plan.epochs, plan.seed))
             return really(plan, *arguments, **options)
 
         monkeypatch.setattr(module, "run", counted)
@@ -200,7 +205,7 @@ class TestInterruptedW1:
     def test_a_target_out_of_reach_says_so_and_another_needs_no_new_sessions(self, tmp_path, monkeypatch):
         journal = tmp_path / "journal"
         study = w1(journal, grid={"target": 1.0})
-        with pytest.raises(SettingsError, match=r"no classifier reaches 100 % on the validation rows; .*--target"):
+        with pytest.raises(SettingsError, match=r"no classifier reaches 100 % on the validation rows; lower target"):
             study.run()
         assert study.outcome.interrupted
         assert study.outcome.comparison is None
@@ -242,7 +247,7 @@ class TestRefused:
 def outcome(digits):
     """A finished study w4."""
     request = CompareRequest(
-        W4_STRATEGIES, (1, 2), network=network_settings(hidden=(12,)), epochs=6, splits=3, seed=5, batch=50
+        W4_STRATEGIES, (1, 2), splits=3, spec=RunSpec(network=MLPSettings(hidden=(12,)), epochs=6, seed=5, batch=50)
     )
     return W4Study(digits, request).run()
 
@@ -286,7 +291,9 @@ class TestW4:
         assert record["compare"]["settings"]["splits"] == 3
 
     def test_interrupted(self, digits):
-        request = CompareRequest(W4_STRATEGIES, (1,), network=network_settings(hidden=(4,)), epochs=2, splits=2)
+        request = CompareRequest(
+            W4_STRATEGIES, (1,), splits=2, spec=RunSpec(network=MLPSettings(hidden=(4,)), epochs=2)
+        )
         study = W4Study(digits, request)
 
         def stage(name, part, whole):

@@ -4,7 +4,7 @@ import contextlib
 import json
 import os
 import re
-from dataclasses import replace
+from dataclasses import fields, replace
 
 import numpy as np
 import pytest
@@ -13,6 +13,7 @@ import manyhands.studies.strategies.run as module
 from manyhands import merges
 from manyhands.core.errors import DivergedError, FormatError, ManyhandsError, SettingsError
 from manyhands.data.catalog import DataRequest, load
+from manyhands.learners.mlp.settings import MLPSettings
 from manyhands.strategies import STRATEGIES, parse_strategy
 from manyhands.strategies.base import SENDS
 from manyhands.studies.base.journal import Journal
@@ -22,17 +23,16 @@ from manyhands.studies.strategies.run import (
     MethodsStudy,
 )
 from manyhands.studies.strategies.text import methods_markdown, methods_text
-from manyhands.training.run import network_settings, train
+from manyhands.training.api import train
+from manyhands.training.spec import RunSpec
 
-NETWORK = network_settings(hidden=(8,))
+NETWORK = MLPSettings(hidden=(8,))
 SMALL = MethodsRequest(
     strategies=("periodic:1epoch", "one-shot:merge=soup"),
     workers=(2,),
     rates=(1.0, 0.001, 0.1),
-    network=NETWORK,
-    epochs=4,
-    schedule="cosine",
     seeds=2,
+    spec=RunSpec(network=NETWORK, epochs=4, schedule="cosine"),
 )
 CASES = [("sequential", 1), ("periodic:1epoch", 2), ("one-shot:merge=soup", 2)]
 RUNS = 3 * (3 + 2)
@@ -40,11 +40,18 @@ RUNS = 3 * (3 + 2)
 HEADER = "strategy n rate rounds KB sent samples accuracy % vs sequential verdict"
 
 
+def changed(request, **changes):
+    """A request with other fields, those of its spec among them."""
+    own = {each.name for each in fields(request)}
+    spec = request.spec.changed(**{name: value for name, value in changes.items() if name not in own})
+    return replace(request, spec=spec, **{name: value for name, value in changes.items() if name in own})
+
+
 def words(request, case, rate, seed):
     """Return what makes `manyhands.train` do a run of a study."""
     strategy, workers = case
     given = {"strategy": strategy, "workers": workers, "learning_rate": rate, "seed": seed, "hidden": (8,)}
-    return {**given, "epochs": request.epochs, "schedule": request.schedule}
+    return {**given, "epochs": request.spec.epochs, "schedule": request.spec.schedule}
 
 
 def rates_of(outcome):
@@ -131,7 +138,7 @@ def scores(monkeypatch):
 
     def record(result):
         plan, _ = result
-        rate = plan.settings.learning_rate
+        rate = plan.network.learning_rate
         return {
             "strategy": plan.label,
             "workers": plan.workers,
@@ -206,7 +213,7 @@ class TestChoice:
 
     def test_every_number_of_workers_has_a_rate_of_its_own(self, rows):
         """By real runs, as many as the rates."""
-        request = replace(SMALL, strategies=("one-shot",), workers=(2, 5), rates=(0.01, 0.1), seeds=1)
+        request = changed(SMALL, strategies=("one-shot",), workers=(2, 5), rates=(0.01, 0.1), seeds=1)
         found = rates_of(MethodsStudy(rows, request).run())
         tried = replace(rows, test=rows.validation)
         for case in (("sequential", 1), ("one-shot", 2), ("one-shot", 5)):
@@ -218,13 +225,13 @@ class TestChoice:
         for rate, values in ((0.001, (0.9, 0.2, 0.5)), (0.1, (0.56,) * 3), (1.0, (0.95, 0, 0))):
             scores |= {("periodic:1epoch", rate, 1000 + seed): value for seed, value in enumerate(values)}
         for tuning, rate in ((1, 1.0), (2, 0.1), (3, 0.1)):
-            assert rates_of(MethodsStudy(rows, replace(SMALL, tuning=tuning)).run())[CASES[1]] == rate
+            assert rates_of(MethodsStudy(rows, changed(SMALL, tuning=tuning)).run())[CASES[1]] == rate
         scores["periodic:1epoch", 0.001, 1002] = 0.6  # 1.7 / 3 = 0.567
-        assert rates_of(MethodsStudy(rows, replace(SMALL, tuning=3)).run())[CASES[1]] == 0.001
+        assert rates_of(MethodsStudy(rows, changed(SMALL, tuning=3)).run())[CASES[1]] == 0.001
 
     def test_of_equals_the_smallest_is_chosen(self, rows):
         """Such rates change no prediction at all."""
-        request = replace(SMALL, rates=(3e-9, 1e-9, 2e-9), epochs=1, seeds=1)
+        request = changed(SMALL, rates=(3e-9, 1e-9, 2e-9), epochs=1, seeds=1)
         assert set(rates_of(MethodsStudy(rows, request).run()).values()) == {1e-9}
 
     def test_seeds_that_are_reported_do_not_choose(self, rows, scores):
@@ -236,12 +243,12 @@ class TestChoice:
         for seed in (0, 1000):
             with pytest.raises(DivergedError):
                 train(rows, **words(SMALL, CASES[0], 1e30, seed))
-        outcome = MethodsStudy(rows, replace(SMALL, rates=(1e30, 0.001))).run()
+        outcome = MethodsStudy(rows, changed(SMALL, rates=(1e30, 0.001))).run()
         assert rates_of(outcome) == dict.fromkeys(CASES, 0.001)
         assert len(outcome.runs) == 6
 
     def test_where_all_diverge_it_is_said(self, rows, tmp_path):
-        study = MethodsStudy(rows, replace(SMALL, rates=(1e30,)), tmp_path / "journal")
+        study = MethodsStudy(rows, changed(SMALL, rates=(1e30,)), tmp_path / "journal")
         with pytest.raises(ManyhandsError):
             study.run()
         assert (study.outcome.runs, study.text()) == ([], "No run was finished.")
@@ -296,13 +303,13 @@ class TestWhatIsRun:
         """Runs in the journal that were not asked for this time are none of this time's."""
         MethodsStudy(rows, SMALL, tmp_path / "journal").run()
         told = []
-        request = replace(SMALL, strategies=("periodic:1epoch",))
+        request = changed(SMALL, strategies=("periodic:1epoch",))
         MethodsStudy(rows, request, tmp_path / "journal").run(lambda *each: told.append(each))
         assert {whole for _, _, whole in told} == {10}
         assert max(number for _, number, _ in told) == 10
 
     def test_what_is_asked_for_twice_runs_once(self, rows, scores):
-        request = replace(SMALL, strategies=("sequential", "gradient", "gradient"), workers=(2, 2, 1))
+        request = changed(SMALL, strategies=("sequential", "gradient", "gradient"), workers=(2, 2, 1))
         outcome = MethodsStudy(rows, request).run()
         assert [(run["strategy"], run["workers"], run["seed"]) for run in outcome.runs] == [
             (*case, seed) for case in (("sequential", 1), ("gradient", 2), ("gradient", 1)) for seed in (0, 1)
@@ -310,7 +317,7 @@ class TestWhatIsRun:
 
     def test_two_names_of_one_method_are_one_method(self, rows, scores):
         """Else its runs would count twice, and its interval would be too small."""
-        request = replace(SMALL, strategies=("periodic:5", "periodic:every=5"))
+        request = changed(SMALL, strategies=("periodic:5", "periodic:every=5"))
         outcome = MethodsStudy(rows, request).run()
         assert [row.seeds for row in outcome.summary] == [2, 2]
 
@@ -371,11 +378,11 @@ class TestRefused:
     )
     def test_what_cannot_work_before_the_first_run(self, rows, tmp_path, changes, message):
         with pytest.raises(SettingsError, match=re.escape(message)):
-            MethodsStudy(rows, replace(SMALL, **changes), tmp_path / "journal")
+            MethodsStudy(rows, changed(SMALL, **changes), tmp_path / "journal")
         assert list(tmp_path.iterdir()) == []
 
     def test_the_last_seed_before_those_of_the_choice_is_possible(self, rows):
-        MethodsStudy(rows, replace(SMALL, seed=998))
+        MethodsStudy(rows, changed(SMALL, seed=998))
 
 
 class TestJournal:
@@ -429,7 +436,7 @@ class TestJournal:
         assert one == other
 
     def test_runs_that_diverged_are_remembered(self, rows, tmp_path, carried_out):
-        request = replace(SMALL, rates=(1e30, 0.001))
+        request = changed(SMALL, rates=(1e30, 0.001))
         outcome = MethodsStudy(rows, request, tmp_path / "journal").run()
         carried_out.clear()
         assert methods_text(MethodsStudy(rows, request, tmp_path / "journal").run()) == methods_text(outcome)
@@ -437,11 +444,11 @@ class TestJournal:
 
     def test_a_study_can_grow(self, rows, tmp_path, carried_out):
         """Another method, another rate, another seed: only what is new is done, and the table is that of the whole."""
-        MethodsStudy(rows, replace(SMALL, rates=(0.001, 0.1), seeds=1), tmp_path / "journal").run()
+        MethodsStudy(rows, changed(SMALL, rates=(0.001, 0.1), seeds=1), tmp_path / "journal").run()
         carried_out.clear()
-        request = replace(SMALL, strategies=(*SMALL.strategies, "gradient"))
+        request = changed(SMALL, strategies=(*SMALL.strategies, "gradient"))
         outcome = MethodsStudy(rows, request, tmp_path / "journal").run()
-        old = [(plan.settings.learning_rate, plan.seed) for plan in carried_out if plan.label != "gradient"]
+        old = [(plan.network.learning_rate, plan.seed) for plan in carried_out if plan.label != "gradient"]
         assert old == [(1.0, 1000), (0.1, 1)] * 3
         assert len(carried_out) == 2 * 3 + 5
         assert methods_text(outcome) == methods_text(MethodsStudy(rows, request).run())
@@ -454,10 +461,10 @@ class TestJournal:
             ({"epochs": 5}, "epochs: 4 there, 5 now"),
             ({"batch": 100}, "batch: 200 there, 100 now"),
             ({"schedule": "constant"}, "schedule: cosine there, constant now"),
-            ({"network": network_settings(hidden=(9,))}, "network hidden: [8] there, [9] now"),
+            ({"network": MLPSettings(hidden=(9,))}, "network hidden: [8] there, [9] now"),
         ):
             with pytest.raises(SettingsError, match=re.escape(f"a study with other settings ({message})")):
-                MethodsStudy(rows, replace(SMALL, **changes), journal)
+                MethodsStudy(rows, changed(SMALL, **changes), journal)
         fewer = load(DataRequest("digits", validation=100))
         with pytest.raises(SettingsError, match="data checksum"):
             MethodsStudy(fewer, SMALL, journal)
@@ -575,7 +582,7 @@ class TestTable:
             for rate in SMALL.rates:
                 scores["sequential", rate, seed] = score
                 scores["periodic:1epoch", rate, seed] = score - 0.03
-        outcome = MethodsStudy(rows, replace(SMALL, seeds=3)).run()
+        outcome = MethodsStudy(rows, changed(SMALL, seeds=3)).run()
         lines = [re.split(r"  +", line) for line in methods_text(outcome).splitlines()[2:4]]
         assert lines[0][3:] == ["0", "0", "1.000", "91.00 ±2.48"]
         assert lines[1][3:] == ["2250", "573750", "0.500", "88.00 ±2.48", "-3.00 ±0.00", "lower"]

@@ -23,6 +23,7 @@ import manyhands.studies.sweep.run as module
 from manyhands.core.errors import DataError, FormatError, ManyhandsError, OutputError, SettingsError
 from manyhands.data.catalog import DataRequest, load
 from manyhands.data.resplit import resplit
+from manyhands.learners.mlp.settings import MLPSettings
 from manyhands.records.runs import SECONDS
 from manyhands.records.seal import unsealed
 from manyhands.studies.base.journal import Journal
@@ -30,7 +31,9 @@ from manyhands.studies.sweep.request import SweepRequest
 from manyhands.studies.sweep.run import SweepStudy, load_for_sweep, sweep
 from manyhands.studies.sweep.text import sweep_text
 from manyhands.teams import mpi_environment
-from manyhands.training.run import network_settings, run, train
+from manyhands.training.api import train
+from manyhands.training.run import run
+from manyhands.training.spec import RunSpec
 
 GRID = {"hidden": (4, (8, 6), 12), "epochs": (3, 12), "runs": 2}
 SESSIONS = 3 * 2 * 2
@@ -403,7 +406,7 @@ class TestRefused:
 
     def test_a_session_that_diverges_ends_the_sweep_and_says_why(self, rows):
         study = SweepStudy(
-            rows, SweepRequest(((4,),), (2,), 4, network=network_settings(learning_rate=1e30), workers=2)
+            rows, SweepRequest(((4,),), (2,), 4, workers=2, spec=RunSpec(network=MLPSettings(learning_rate=1e30)))
         )
         with pytest.raises(ManyhandsError, match=r"hidden 4, 2 epochs, seed [0-3]: .* training diverged"):
             study.run()
@@ -431,7 +434,7 @@ class TestGoingOn:
         done, real = [], run
 
         def counted(plan, *arguments, **options):
-            done.append((plan.settings.hidden, plan.epochs, plan.seed))
+            done.append((plan.network.hidden, plan.epochs, plan.seed))
             return real(plan, *arguments, **options)
 
         monkeypatch.setattr(module, "run", counted)
@@ -458,7 +461,7 @@ class TestGoingOn:
         done, real = [], run
 
         def counted(plan, *arguments, **options):
-            done.append(plan.settings.hidden)
+            done.append(plan.network.hidden)
             return real(plan, *arguments, **options)
 
         monkeypatch.setattr(module, "run", counted)

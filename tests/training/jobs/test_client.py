@@ -29,11 +29,14 @@ from manyhands.core.callbacks import EventFunction, WorkerCallback
 from manyhands.core.errors import DivergedError, ManyhandsError, OutputError, SettingsError, WorkerLost
 from manyhands.core.events import EpochEnded, Measured, RoundHeld, as_record
 from manyhands.data.filestate import FileState
+from manyhands.learners.mlp.settings import MLPSettings
 from manyhands.teams import mpi_environment, startup_watchdog
 from manyhands.training.jobs import client as job_module
 from manyhands.training.jobs.client import EventTail, Job, describe, open_cells, revive
-from manyhands.training.plan import Plan, make_plan
-from manyhands.training.run import network_settings, run
+from manyhands.training.plan import Plan
+from manyhands.training.resolve import resolve
+from manyhands.training.run import run
+from manyhands.training.spec import RunSpec
 
 pytest.importorskip("mpi4py")
 if not Path("/proc/self/environ").exists():
@@ -92,10 +95,11 @@ OWNER = """
 import os, sys, time
 from manyhands.data.catalog import DataRequest, load
 from manyhands.training.jobs.client import Job
-from manyhands.training.plan import make_plan
+from manyhands.training.resolve import resolve
+from manyhands.training.spec import RunSpec
 
 dataset = load(DataRequest("digits"))
-plan = make_plan(dataset, strategy="gradient", workers=2, team="mpi", epochs=10**7)
+plan = resolve(RunSpec(strategy="gradient", workers=2, team="mpi", epochs=10**7), dataset)
 with Job(2, dataset) as job:
     holder = os.fork()  # has the job's lock, too
     if holder == 0:
@@ -156,8 +160,8 @@ def memory(tmp_path, monkeypatch):
 
 
 def plan_for(dataset, workers, **changes):
-    chosen = {"strategy": "gradient", "settings": network_settings(hidden=(8,)), "epochs": 3, "batch": 20, **changes}
-    return make_plan(dataset, workers=workers, team="mpi", **chosen)
+    chosen = {"strategy": "gradient", "network": MLPSettings(hidden=(8,)), "epochs": 3, "batch": 20, **changes}
+    return resolve(RunSpec(workers=workers, team="mpi", **chosen), dataset)
 
 
 class TestGoodOrder:
@@ -339,7 +343,7 @@ class TestEvents:
         assert list(memory.iterdir()) == []
 
     def test_what_was_told_before_a_divergence_is_heard(self, blobs, mark, memory):
-        settings = network_settings(hidden=(8,), optimizer="sgd", learning_rate=1e20)
+        settings = MLPSettings(hidden=(8,), optimizer="sgd", learning_rate=1e20)
         plan = plan_for(blobs, 2, settings=settings, strategy="periodic:1")
         heard, here = [], []
         with pytest.raises(DivergedError):
@@ -377,7 +381,7 @@ class TestEvents:
 
 class TestErrors:
     def test_divergence_arrives_with_its_type_rank_and_step(self, blobs, mark, memory):
-        settings = network_settings(hidden=(8,), optimizer="sgd", learning_rate=1e20)
+        settings = MLPSettings(hidden=(8,), optimizer="sgd", learning_rate=1e20)
         plan = plan_for(blobs, 2, settings=settings, strategy="periodic:1epoch")
         with pytest.raises(DivergedError, match=r"at step \d+ on worker [01]: ") as caught, Job(2, blobs) as job:
             job.run(plan)
@@ -908,7 +912,7 @@ def test_reports_revive_nothing_but_our_errors(name):
     ),
 )
 def test_a_plan_survives_its_description(blobs, strategy, workers, team, numbers, sharding, convergence, network):
-    settings = network_settings(**network)
+    settings = MLPSettings(**network)
     chosen = {"team": team, "sharding": sharding, "convergence": convergence, **numbers}
-    plan = make_plan(blobs, strategy=strategy, workers=workers, settings=settings, **chosen)
-    assert Plan.from_description(json.loads(json.dumps(plan.describe()))) == plan
+    plan = resolve(RunSpec(strategy=strategy, workers=workers, network=settings, **chosen), blobs)
+    assert Plan.from_json(json.loads(json.dumps(plan.to_json()))) == plan

@@ -7,9 +7,11 @@ import pytest
 
 from manyhands.core.errors import OutputError
 from manyhands.data.dataset import Examples, make_dataset
+from manyhands.learners.mlp.settings import MLPSettings
 from manyhands.training.jobs.dataset_files import map_dataset, write_dataset
-from manyhands.training.plan import make_plan
-from manyhands.training.run import network_settings, run
+from manyhands.training.resolve import resolve
+from manyhands.training.run import run
+from manyhands.training.spec import RunSpec
 
 
 def bytes_and_numbers():
@@ -83,7 +85,7 @@ def test_rows_are_mapped_and_what_is_written_stays_here(dataset, tmp_path):
 def test_training_on_it_gives_the_same_bits(dataset, tmp_path):
     write_dataset(dataset, tmp_path)
     results = [
-        run(make_plan(one, settings=network_settings(hidden=(4,)), epochs=2, batch=10), one)
+        run(resolve(RunSpec(network=MLPSettings(hidden=(4,)), epochs=2, batch=10), one), one)
         for one in (dataset, map_dataset(tmp_path))
     ]
     assert results[0].model.learner.parameters.tobytes() == results[1].model.learner.parameters.tobytes()

@@ -12,10 +12,12 @@ import numpy as np
 import pytest
 
 from manyhands.data.catalog import DataRequest, load, way_of_reading
+from manyhands.learners.mlp.settings import MLPSettings
 from manyhands.teams import mpi_environment
 from manyhands.training.jobs.distributed_read import load_for
-from manyhands.training.plan import make_plan
-from manyhands.training.run import network_settings, run
+from manyhands.training.resolve import resolve
+from manyhands.training.run import run
+from manyhands.training.spec import RunSpec
 
 pytest.importorskip("mpi4py")
 WORKERS = 3
@@ -30,9 +32,11 @@ import numpy as np
 import manyhands
 from manyhands.data import idx
 from manyhands.data.catalog import DataRequest, load
+from manyhands.learners.mlp.settings import MLPSettings
 from manyhands.teams.mpi_world import join
-from manyhands.training.plan import make_plan
-from manyhands.training.run import network_settings, run
+from manyhands.training.resolve import resolve
+from manyhands.training.spec import RunSpec
+from manyhands.training.run import run
 from manyhands.training.jobs.distributed_read import load_for
 
 folder, world = Path(sys.argv[1]), join()
@@ -83,10 +87,10 @@ for name, request in json.loads((folder / "requests.json").read_text()).items():
         got = load_for(request, "mpi", sharding)
         record[f"{name} {sharding}"] = facts(got, alone)
         for strategy in ("one-shot", "periodic:1epoch"):
-            plan = make_plan(
-                got, strategy=strategy, team="mpi", settings=network_settings(hidden=(6,)), batch=40, epochs=3,
-                sharding=sharding,
+            spec = RunSpec(
+                strategy=strategy, team="mpi", network=MLPSettings(hidden=(6,)), batch=40, epochs=3, sharding=sharding,
             )
+            plan = resolve(spec, got)
             result = run(plan, got)
             np.save(folder / f"{name} {sharding} {strategy} {world.rank}.npy", result.model.learner.parameters)
 (folder / f"record-{world.rank}.json").write_text(json.dumps(record))
@@ -207,9 +211,9 @@ def test_the_time_of_reading_is_that_of_those_who_read(read, name):
 @pytest.mark.parametrize("strategy", ["one-shot", "periodic:1epoch"])
 def test_training_on_shares_gives_the_bits_of_threads(read, requests, name, sharding, strategy):
     dataset = load(DataRequest(**requests[name]))
-    settings = network_settings(hidden=(6,))
+    settings = MLPSettings(hidden=(6,))
     how = {"strategy": strategy, "workers": WORKERS, "sharding": sharding, "settings": settings}
-    threads = run(make_plan(dataset, batch=40, epochs=3, **how), dataset)
+    threads = run(resolve(RunSpec(batch=40, epochs=3, **how), dataset), dataset)
     for rank in range(WORKERS):
         parameters = np.load(read[0] / f"{name} {sharding} {strategy} {rank}.npy")
         assert parameters.tobytes() == threads.model.learner.parameters.tobytes()

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from manyhands.core.errors import FormatError, SettingsError
+from manyhands.core.parameters import parameter
 from manyhands.data.columns import row_names
 from manyhands.data.csv.pieces import Piece, open_piece
 
@@ -114,7 +115,7 @@ def _left_out_beside(names: tuple[str, ...], label_at: int, label_column: str | 
     known = ", ".join(others[:8]) + (", ..." if len(others) > 8 else "")
     raise SettingsError(
         f"{path}: column {label_at} only names the rows (pandas writes its index so) and cannot be the label; say "
-        f"which column is, by name or number (--label-column): {known}"
+        f"which column is, by name or number ({parameter('label_column')}): {known}"
     )
 
 

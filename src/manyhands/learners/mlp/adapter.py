@@ -7,12 +7,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from manyhands.core.choices import ACTIVATIONS, LOSSES, OPTIMIZERS
 from manyhands.core.errors import SettingsError
 from manyhands.core.samples import Order, Samples
 from manyhands.core.types import Vector
 from manyhands.learners.mlp import kernel_args, tiles
 from manyhands.learners.mlp.layout import Layout
-from manyhands.learners.mlp.settings import ACTIVATIONS, LOSSES, OPTIMIZERS, MLPSettings
+from manyhands.learners.mlp.settings import MLPSettings
 from manyhands.runtime.memory import aligned_zeros
 
 

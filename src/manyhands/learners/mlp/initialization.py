@@ -20,12 +20,13 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
-
-import numpy as np
-from numpy.typing import NDArray
+from typing import TYPE_CHECKING, Any
 
 from manyhands.core.errors import SettingsError
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
 
 _VALUES = {"constant": 0.01, "uniform": 0.05, "normal": 0.05, "orthogonal": 1.0}
 """Those that take a value, with the one they have by default."""
@@ -82,6 +83,8 @@ class Initialization:
         rng
             Where random numbers come from.
         """
+        import numpy as np
+
         value = 0.0 if self.value is None else self.value
         if self.kind in ("zeros", "ones", "constant"):
             return np.full(shape, {"zeros": 0.0, "ones": 1.0}.get(self.kind, value))
@@ -102,6 +105,8 @@ class Initialization:
 
 def _orthogonal(inputs: int, outputs: int, rng: np.random.Generator) -> NDArray[Any]:
     """Return a matrix drawn evenly from those with orthonormal columns (rows, if these are fewer)."""
+    import numpy as np
+
     tall = rng.normal(size=(max(inputs, outputs), min(inputs, outputs)))
     q, r = np.linalg.qr(tall)
     q = q * np.sign(np.diag(r))  # without this, QR prefers some directions (Mezzadri 2007)

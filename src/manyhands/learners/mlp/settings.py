@@ -1,28 +1,20 @@
-"""The shape of a multilayer perceptron: its settings, and where its layers lie in the flat vector."""
+"""What users set about a multilayer perceptron and its optimizer. NumPy-free: the command line's help is made of it."""
 
 from __future__ import annotations
 
 import itertools
-import math
-from collections.abc import Sequence
+import struct
+import sys
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple, cast
 
-import numpy as np
-
-from manyhands.core.checks import real, shortened, whole
+from manyhands.core.checks import positive_real, real, shortened, whole
+from manyhands.core.choices import ACTIVATIONS, DTYPES, LOSSES, OPTIMIZERS
 from manyhands.core.errors import SettingsError
+from manyhands.core.parameters import parameter
+from manyhands.core.settings import check_settings, setting, widths
 from manyhands.learners.mlp.initialization import parse_initialization
 from manyhands.runtime.memory import check_memory
-
-ACTIVATIONS = (
-    "identity", "logistic", "tanh", "relu",
-    "leaky_relu", "elu", "selu", "gelu", "silu", "softplus", "softsign",
-)  # fmt: skip
-"""In the order of the codes in `kernel_args`."""
-LOSSES = ("cross_entropy", "binary_cross_entropy", "squared_error", "poisson")
-"""Of softmax, logistic, linear and exponential outputs; in the order of the codes in `kernel_args`."""
-DTYPES = ("float32", "float64")
 
 
 class Defaults(NamedTuple):
@@ -48,48 +40,42 @@ DEFAULTS = {
     "lamb": Defaults(0.01, epsilon=1e-6, weight_decay=0.01),
     "lars": Defaults(0.5, weight_decay=1e-4),
 }
-OPTIMIZERS = tuple(DEFAULTS)
-"""In the order of the codes in `kernel_args`."""
 _ONE_VECTOR = ("sgd", "momentum", "nesterov", "lars")
 """Optimizers for which a network keeps one vector beside its parameters; for the others it keeps two."""
+_LIMITS = {
+    "float32": (2.0**-126, (2 - 2.0**-23) * 2.0**127),
+    "float64": (sys.float_info.min, sys.float_info.max),
+}
+"""The smallest normal and the largest number of each dtype."""
 _NUMBERS = ("learning_rate", "l2", "momentum", "beta_1", "beta_2", "epsilon", "rho", "weight_decay", "dropout")
-_TOLD = {"learning_rate": "the learning rate"}
+
+
+_STARTS = (
+    "auto (scikit-learn's), zeros, ones, constant:C, uniform:A, normal:S, glorot_uniform, glorot_normal, he_uniform, "
+    "he_normal, lecun_uniform, lecun_normal"
+)
+
+
+def _float(text: str) -> float:
+    try:
+        return float(text)
+    except ValueError:
+        raise SettingsError(f"{text!r} is not a number") from None
+
+
+def _of_optimizer(help: str, **known: Any) -> Any:
+    """Return a setting whose default is the optimizer's own."""
+    return setting(cast(float, None), f"{help} (default: the optimizer's own)", "network", read=_float, **known)
 
 
 @dataclass(frozen=True)
 class MLPSettings:
-    """What a user chooses about the network and its optimizer; the defaults are scikit-learn's.
+    """What a user chooses about the network and its optimizer.
 
-    Attributes
-    ----------
-    hidden
-        Widths of the hidden layers, input side first; empty for softmax regression.
-    activation
-        One of :data:`ACTIVATIONS`, for all hidden layers.
-    optimizer
-        One of :data:`OPTIMIZERS`.
-    learning_rate
-        Step size (scikit-learn: ``learning_rate_init``); by default the optimizer's own (:data:`DEFAULTS`).
-    l2
-        Strength of the penalty ``l2 / (2 B) * sum(W**2)``, B the global batch, biases excluded (``alpha``).
-    momentum
-        For momentum, nesterov and lars.
-    beta_1, beta_2
-        For Adam and its relatives (adamax, nadam, adamw, lamb).
-    epsilon
-        Keeps quotients finite; by default the optimizer's own.
-    rho
-        How much rmsprop and adadelta keep of their mean squares; by default the optimizer's own.
-    weight_decay
-        Decoupled decay of adamw, lamb and lars, biases excluded; by default the optimizer's own.
-    loss
-        One of :data:`LOSSES`.
-    weight_init, bias_init
-        How weights and biases start, see `manyhands.learners.mlp.initialization`; ``"auto"`` is scikit-learn's way.
-    dropout
-        The chance of a hidden neuron to be left out of a step, for each example (Srivastava et al. 2014).
-    dtype
-        ``"float32"`` or ``"float64"``.
+    Each field says what it is in its metadata (`manyhands.core.settings.Setting`). The hidden layer is that of Todorov
+    et al. 2021; other defaults are scikit-learn's, or the optimizer's own (:data:`DEFAULTS`). ``l2`` is the strength of
+    the penalty ``l2 / (2 B) * sum(W**2)``, B the global batch, without biases (scikit-learn's ``alpha``); ``dropout``
+    leaves a hidden neuron out of a step with that chance, for each sample (Srivastava et al. 2014).
 
     Raises
     ------
@@ -97,68 +83,72 @@ class MLPSettings:
         If a value is out of range.
     """
 
-    hidden: tuple[int, ...] = (100,)
-    activation: str = "relu"
-    optimizer: str = "adam"
-    learning_rate: float = cast(float, None)
-    l2: float = 0.0001
-    momentum: float = 0.9
-    beta_1: float = 0.9
-    beta_2: float = 0.999
-    epsilon: float = cast(float, None)
-    rho: float = cast(float, None)
-    weight_decay: float = cast(float, None)
-    loss: str = "cross_entropy"
-    weight_init: str = "auto"
-    bias_init: str = "auto"
-    dropout: float = 0.0
-    dtype: str = "float32"
+    hidden: tuple[int, ...] = setting((75,), "hidden layers, or none", "network", metavar="W[,W...]", read=widths)
+    activation: str = setting("relu", "of hidden layers", "network", metavar="A", choices=ACTIVATIONS)
+    optimizer: str = setting("adam", "which", "network", metavar="O", choices=OPTIMIZERS)
+    learning_rate: float = _of_optimizer("step size", metavar="R")
+    l2: float = setting(0.0001, "weight penalty", "network", metavar="L", read=_float)
+    momentum: float = setting(0.9, "of momentum, nesterov and lars", "network", metavar="M", read=_float)
+    beta_1: float = setting(0.9, "of adam, adamax, nadam, adamw and lamb", "network", metavar="B", read=_float)
+    beta_2: float = setting(0.999, "of adam, adamax, nadam, adamw and lamb", "network", metavar="B", read=_float)
+    epsilon: float = _of_optimizer("keeps quotients finite", metavar="E")
+    rho: float = _of_optimizer("how much rmsprop and adadelta keep of their mean squares", metavar="R")
+    weight_decay: float = _of_optimizer("decoupled decay of adamw, lamb and lars, without biases", metavar="D")
+    loss: str = setting("cross_entropy", "what is minimized", "network", metavar="L", choices=LOSSES)
+    weight_init: str = setting("auto", f"start of weights: {_STARTS}, orthogonal:G", "network", metavar="I")
+    bias_init: str = setting("auto", "start of biases: the same, but orthogonal", "network", metavar="I")
+    dropout: float = setting(0.0, "chance of a hidden neuron to be left out", "network", metavar="P", read=_float)
+    dtype: str = setting("float32", "of all numbers", "network", choices=DTYPES)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "hidden", _widths(self.hidden))
-        _one_of("activation", self.activation, ACTIVATIONS)
-        _one_of("optimizer", self.optimizer, OPTIMIZERS)
-        _one_of("loss", self.loss, LOSSES)
-        _one_of("dtype", self.dtype, DTYPES)
+        check_settings(self)
         for name, value in DEFAULTS[self.optimizer]._asdict().items():
             if getattr(self, name) is None:
                 object.__setattr__(self, name, value)
         for name in _NUMBERS:
-            object.__setattr__(self, name, real(_TOLD.get(name, name), getattr(self, name)))
+            object.__setattr__(self, name, real(parameter(name), getattr(self, name)))
         for name in ("weight_init", "bias_init"):
             object.__setattr__(self, name, parse_initialization(name, getattr(self, name)).name)
         self._check_numbers()
 
+    def changed(self, **settings: Any) -> MLPSettings:
+        """Return other settings; what the old optimizer chose by itself is the new one's to choose."""
+        chosen = settings.get("optimizer", self.optimizer)
+        if chosen != self.optimizer:
+            own = DEFAULTS[self.optimizer]._asdict()
+            settings = {name: None for name, value in own.items() if getattr(self, name) == value} | settings
+        return replace(self, **settings)
+
     def _check_numbers(self) -> None:
-        if not (math.isfinite(self.learning_rate) and self.learning_rate > 0):
-            raise SettingsError(f"the learning rate must be a number above 0, not {self.learning_rate}")
-        largest = float(np.finfo(self.dtype).max)
+        positive_real(parameter("learning_rate"), self.learning_rate)
+        least, largest = _LIMITS[self.dtype]
         for name in ("l2", "weight_decay"):
             if not 0 <= getattr(self, name) <= largest:
                 raise SettingsError(
-                    f"{name} must be 0 or larger and a finite {self.dtype} number, not {getattr(self, name)}"
+                    f"{parameter(name)} must be 0 or larger and a finite {self.dtype} number, not {getattr(self, name)}"
                 )
         for name in ("momentum", "beta_1", "beta_2", "rho", "dropout"):
             value = getattr(self, name)
             if not 0 <= value < 1:
-                raise SettingsError(f"{name} must be at least 0 and below 1, not {value}")
-            if name != "dropout" and np.dtype(self.dtype).type(value) >= 1:
-                raise SettingsError(f"{name} must be below 1, and {value} is 1 as a {self.dtype} number")
-        if not float(np.finfo(self.dtype).tiny) <= self.epsilon <= largest:
+                raise SettingsError(f"{parameter(name)} must be at least 0 and below 1, not {value}")
+            if name != "dropout" and _rounded(value, self.dtype) >= 1:
+                raise SettingsError(f"{parameter(name)} must be below 1, and {value} is 1 as a {self.dtype} number")
+        if not least <= self.epsilon <= largest:
             raise SettingsError(
-                f"epsilon must be above 0 and a {self.dtype} number from {np.finfo(self.dtype).tiny:.0e} on, "
+                f"{parameter('epsilon')} must be above 0 and a {self.dtype} number from {least:.0e} on, "
                 f"not {self.epsilon}"
             )
+
+
+def _rounded(value: float, dtype: str) -> float:
+    """Return the nearest number that a dtype has."""
+    return float(struct.unpack("f", struct.pack("f", value))[0]) if dtype == "float32" else value
 
 
 def wider(settings: MLPSettings, times: int) -> MLPSettings:
     """Return the settings of ``times`` such networks side by side."""
     return replace(settings, hidden=tuple(times * width for width in settings.hidden))
-
-
-def _one_of(name: str, value: str, choices: Sequence[str]) -> None:
-    if not isinstance(value, str) or value not in choices:
-        raise SettingsError(f"unknown {name} {shortened(value)}; choose one of {', '.join(choices)}")
 
 
 def _widths(given: Any) -> tuple[int, ...]:
@@ -198,7 +188,7 @@ def check_room(settings: MLPSettings, features: int, outputs: int, workers: int 
     # Parameters and the optimizer's; the gradient of the largest layer; values and deltas of the batch.
     numbers = (2 + (settings.optimizer not in _ONE_VECTOR)) * sum(layers) + max(layers) + 2 * rows * sum(widths)
     check_memory(
-        workers * numbers * np.dtype(settings.dtype).itemsize,
+        workers * numbers * (4 if settings.dtype == "float32" else 8),
         f"{f'{workers} workers, each with ' if workers > 1 else ''}a network of {_count(parameters)} parameters, its "
         f"optimizer and a batch of {rows} row{'s' if rows > 1 else ''}",
         f"make the hidden layers smaller{', the workers fewer' if workers > 1 else ''} or the batch smaller",

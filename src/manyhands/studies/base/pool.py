@@ -18,6 +18,7 @@ import numpy as np
 
 from manyhands.core.checks import whole
 from manyhands.core.errors import ManyhandsError, SettingsError
+from manyhands.core.parameters import parameter
 from manyhands.runtime.affinity import warn_if_oversubscribed
 from manyhands.teams.job import check_started_once, job_size
 from manyhands.teams.registry import CHOICES, kind_of
@@ -94,8 +95,8 @@ def check_pool(team: str, workers: int | None) -> int:
     size = job_size()
     if size is None:
         raise SettingsError(
-            f"sessions on MPI ranks: start them with mpiexec -n {workers or 2} manyhands ... --team mpi, or leave "
-            "--team mpi out for threads"
+            f"sessions on MPI ranks: start them with mpiexec -n {workers or 2} ..., or leave "
+            f"{parameter('team', 'mpi')} out for threads"
         )
     if workers not in (None, size):
         raise SettingsError(f"this MPI job has {size} processes, but {workers} workers were asked for")

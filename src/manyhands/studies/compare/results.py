@@ -294,7 +294,7 @@ def run_record(result: TrainingResult, split: int | None = None, target: float |
         "strategy": plan.label,
         "resolved": plan.strategy.name,
         "batch": plan.batch,
-        "learning_rate": plan.settings.learning_rate,
+        "learning_rate": plan.network.learning_rate,
         "schedule": plan.schedule.name,
         "workers": plan.workers,
         "team": plan.team,

@@ -7,26 +7,27 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from manyhands.core.checks import real, whole
 from manyhands.core.errors import SettingsError
+from manyhands.core.parameters import parameter
+from manyhands.core.settings import takes_settings
 from manyhands.core.strategy import Strategy
-from manyhands.core.types import Sharding
 from manyhands.data.catalog import DataRequest, load
 from manyhands.data.dataset import Dataset
 from manyhands.data.resplit import head, resplit
-from manyhands.learners.mlp.settings import MLPSettings
 from manyhands.records.environment import describe_environment
 from manyhands.records.statistics import DEFAULT_MARGIN, check_margin
 from manyhands.runtime.memory import memory_errors_explained
-from manyhands.strategies import parse_strategy
 from manyhands.studies.compare.results import Comparison, run_record
 from manyhands.teams.job import check_can_start_jobs
+from manyhands.training.api import warn_if_oversubscribed_here
 from manyhands.training.loggers import RunLog, no_log
-from manyhands.training.placement import Placement
-from manyhands.training.plan import DEFAULT_BATCH, Plan, is_automatic, make_plan, rows_validated
-from manyhands.training.run import Runner, network_settings, warn_if_oversubscribed_here
+from manyhands.training.plan import Plan
+from manyhands.training.resolve import resolve
+from manyhands.training.run import Runner
+from manyhands.training.spec import DEFAULT_BATCH, RunSpec
 
 DEFAULT_STRATEGIES = ("sequential", "one-shot", "periodic:1epoch", "gradient")
 DEFAULT_SEEDS = 5
@@ -44,15 +45,13 @@ class CompareRequest:
         As text, see `manyhands.strategies`; the sequential reference runs in any case.
     workers
         Numbers of workers.
-    team, learner, network, batch, epochs, sharding
-        See `manyhands.training.plan.make_plan`.
-    seeds, seed
-        Seeds seed .. seed + seeds - 1.
+    spec
+        All other settings of a run; strategy and workers are replaced. Its seed is the first one.
+    seeds
+        Seeds spec.seed .. spec.seed + seeds - 1.
     splits
         If given, instead of ``seeds``: so many random training/test splits, each with a seed of its own (Alowaisheq &
         Dhami).
-    convergence
-        Whether accuracy and loss on the test rows are measured on the way.
     target
         If given: also how long it takes to reach this accuracy, 0..1.
     margin
@@ -60,10 +59,6 @@ class CompareRequest:
     scaled
         Whether n workers train on n times the rows of one (Gustafson 1988). The data set then has the rows of the
         largest n.
-    schedule, stop, shares
-        As text, see `manyhands.training.plan.make_plan`.
-    placement
-        Where the workers run.
 
     If ``auto`` is among the strategies, everything else has the batch, the learning rate and the schedule that it
     chooses for one worker. So the sequential reference has been tuned with the same effort; other strategies at n > 1,
@@ -72,23 +67,12 @@ class CompareRequest:
 
     strategies: tuple[str, ...] = DEFAULT_STRATEGIES
     workers: tuple[int, ...] = DEFAULT_WORKERS
-    team: str = "threads"
-    learner: str = "mlp"
-    network: MLPSettings = field(default_factory=network_settings)
-    batch: int | None = None
-    epochs: int = 75
-    sharding: Sharding | None = None
+    spec: RunSpec = field(default=RunSpec())
     seeds: int = DEFAULT_SEEDS
-    seed: int = 0
     splits: int | None = None
-    convergence: bool = False
     target: float | None = None
     margin: float = DEFAULT_MARGIN
     scaled: bool = False
-    schedule: str | None = None
-    stop: str | None = None
-    shares: str | None = None
-    placement: Placement = Placement()
 
 
 StudyProgress = Callable[[Plan, int], None]
@@ -120,11 +104,11 @@ class CompareStudy:
     """
 
     def __init__(self, dataset: Dataset, request: CompareRequest) -> None:
-        check_can_start_jobs(request.team)
+        check_can_start_jobs(request.spec.team)
         _check(dataset, request)
         self.dataset, self.request = dataset, request
         self.plans = list(_plans(dataset, request))
-        warn_if_oversubscribed_here(max(plan.workers for plan in self.plans), request.team)
+        warn_if_oversubscribed_here(max(plan.workers for plan in self.plans), request.spec.team)
         self.outcome = Comparison(describe_environment(), _settings(dataset, request, self.plans))
 
     def run(self, progress: StudyProgress | None = None, log: RunLog = no_log) -> Comparison:
@@ -181,18 +165,19 @@ def _bind(progress: StudyProgress, plan: Plan) -> Callable[[int], None]:
 
 
 def _check(dataset: Dataset, request: CompareRequest) -> None:
-    """Check what `make_plan` does not see."""
-    name, repeats = ("--seeds", request.seeds) if request.splits is None else ("--splits", request.splits)
-    whole(name, repeats, least=1, most=_MOST_REPEATS)
-    whole("the seed", request.seed, most=None)
+    """Check what `resolve` does not see."""
+    name = "seeds" if request.splits is None else "splits"
+    whole(parameter(name), getattr(request, name), least=1, most=_MOST_REPEATS)
     if not request.workers:
         raise SettingsError("give at least one number of workers")
     for workers in request.workers:
-        whole("the number of workers", workers, least=1)
+        whole(parameter("workers"), workers, least=1)
     check_margin(request.margin)
     if request.splits is not None and dataset.validation is not None:
-        raise SettingsError("random splits have no validation rows: use --seeds with merges that look at them")
-    if request.target is not None and not 0 < real("the target", request.target) <= 1:
+        raise SettingsError(
+            f"random splits have no validation rows: give {parameter('seeds')} to merges that need them"
+        )
+    if request.target is not None and not 0 < real(parameter("target"), request.target) <= 1:
         raise SettingsError(f"the target is an accuracy above 0 and up to 1, such as 0.93, not {request.target:g}")
     if request.scaled and dataset.rows < max(request.workers):
         raise SettingsError(
@@ -202,50 +187,27 @@ def _check(dataset: Dataset, request: CompareRequest) -> None:
 
 def _plans(dataset: Dataset, request: CompareRequest) -> Iterator[Plan]:
     """Yield every run, seed by seed."""
-    automatic = any(is_automatic(each) for each in request.strategies)
-    strategies = ["auto" if is_automatic(each) else parse_strategy(each) for each in request.strategies]
+    specs = [replace(request.spec, strategy=each) for each in request.strategies]
+    strategies: list[str | Strategy] = [each.parsed.strategy or "auto" for each in specs]
     parallel = [each for each in dict.fromkeys(strategies) if isinstance(each, str) or not each.needs.one_worker_only]
     cases: list[tuple[str | Strategy, int]] = [("sequential", 1)]
     cases += [(strategy, workers) for strategy in parallel for workers in dict.fromkeys(request.workers)]
     each = dataset.rows // max(request.workers)
-    batch = request.batch
-    if request.scaled and batch is None and request.learner != "published":
-        batch = min(DEFAULT_BATCH, each)  # one for all, however many rows they have
     parts = {workers: head(dataset, each * workers) if request.scaled else dataset for _, workers in cases}
-    tuned = _tuned(parts[1], request, batch) if automatic else {}
-    for seed in range(request.seed, request.seed + (request.splits or request.seeds)):
+    spec = replace(request.spec, convergence=request.spec.convergence or request.target is not None)
+    if request.scaled and spec.batch is None and not spec.needs.one_call:
+        spec = replace(spec, batch=min(DEFAULT_BATCH, each))  # one for all, however many rows they have
+    tuned = _tuned(parts[1], spec) if "auto" in strategies else spec
+    for seed in range(spec.seed, spec.seed + (request.splits or request.seeds)):
         for strategy, workers in cases:
-            chosen: dict[str, Any] = {"settings": request.network, "batch": batch, "schedule": request.schedule}
-            yield make_plan(
-                parts[workers],
-                strategy=strategy,
-                workers=workers,
-                team=request.team,
-                learner=request.learner,
-                epochs=request.epochs,
-                sharding=request.sharding,
-                seed=seed,
-                convergence=request.convergence or request.target is not None,
-                stop=request.stop,
-                placement=request.placement,
-                shares=None if strategy == "sequential" else request.shares,
-                **(chosen if strategy == "auto" else chosen | tuned),
-            )
+            case = replace(spec if strategy == "auto" else tuned, strategy=strategy, workers=workers, seed=seed)
+            yield resolve(replace(case, partition=None) if strategy == "sequential" else case, parts[workers])
 
 
-def _tuned(dataset: Dataset, request: CompareRequest, batch: int | None) -> dict[str, Any]:
-    """Return what `auto` chooses for one worker."""
-    plan = make_plan(
-        dataset,
-        strategy="auto",
-        workers=1,
-        settings=request.network,
-        batch=batch,
-        epochs=request.epochs,
-        schedule=request.schedule,
-        learner=request.learner,
-    )
-    return {"settings": plan.settings, "batch": plan.batch, "schedule": plan.schedule}
+def _tuned(dataset: Dataset, spec: RunSpec) -> RunSpec:
+    """Return a spec with what `auto` chooses for one worker."""
+    plan = resolve(replace(spec, strategy="auto", workers=1, stop=None, partition=None), dataset)
+    return replace(spec, network=plan.network, batch=plan.batch, schedule=plan.schedule)
 
 
 def _settings(dataset: Dataset, request: CompareRequest, plans: Sequence[Plan]) -> dict[str, Any]:
@@ -255,16 +217,16 @@ def _settings(dataset: Dataset, request: CompareRequest, plans: Sequence[Plan]) 
         "strategies": list(dict.fromkeys(plan.label for plan in plans)),
         "sharding": {plan.label: plan.sharding for plan in plans},
         "workers": list(request.workers),
-        "team": request.team,
+        "team": request.spec.team,
         "learner": plans[0].learner,
-        "network": asdict(plans[0].settings),
+        "network": asdict(plans[0].network),
         "schedule": plans[0].schedule.name,
         "stop": None if plans[0].stop is None else plans[0].stop.name,
-        "shares": plans[-1].shares.name,
+        "partition": plans[-1].partition.name,
         "batch": plans[0].batch,
-        "epochs": request.epochs,
+        "epochs": request.spec.epochs,
         "seeds": request.splits or request.seeds,
-        "seed": request.seed,
+        "seed": request.spec.seed,
         "splits": request.splits,
         "target": request.target,
         "margin": request.margin,
@@ -272,49 +234,31 @@ def _settings(dataset: Dataset, request: CompareRequest, plans: Sequence[Plan]) 
     }
 
 
+@takes_settings(RunSpec, without=("strategy",))
 @memory_errors_explained("the comparison")
 def compare(
     data: str | Path | Dataset = "auto",
+    spec: RunSpec | None = None,
     *,
     strategies: Sequence[str] = DEFAULT_STRATEGIES,
     workers: Sequence[int] = DEFAULT_WORKERS,
-    team: str = "threads",
-    rows: int | None = None,
-    scale: str = "auto",
-    batch: int | None = None,
-    epochs: int = 75,
-    sharding: Sharding | None = None,
     seeds: int = DEFAULT_SEEDS,
-    seed: int = 0,
-    learner: str = "mlp",
     splits: int | None = None,
-    convergence: bool = False,
     target: float | None = None,
     margin: float = DEFAULT_MARGIN,
     scaled: bool = False,
-    schedule: str | None = None,
-    stop: str | None = None,
-    shares: str | None = None,
-    validation: int | Literal["auto"] | None = None,
-    pin: bool = False,
-    blas_threads: int = 1,
-    binarize: float | Literal["auto"] | None = None,
-    **network: Any,
+    **settings: Any,
 ) -> Comparison:
     """Compare strategies at several numbers of workers with the sequential run.
 
     Parameters
     ----------
-    data, rows, scale, **network
+    data, spec, **settings
         See `manyhands.train`.
-    strategies, workers, team, batch, epochs, sharding, seeds, seed, learner, splits, convergence, target, margin
+    strategies, workers, seeds, splits, target, margin
         See :class:`CompareRequest`.
-    schedule, stop, shares
-        See :class:`CompareRequest`.
-    validation, pin, blas_threads, binarize
-        See `manyhands.train`.
     scaled
-        Whether n workers train on n times the rows (those named by ``rows``).
+        Whether n workers train on n times the rows (those named by ``train_size``).
 
     Returns
     -------
@@ -324,37 +268,31 @@ def compare(
 
     Raises
     ------
+    TypeError
+        If there is no such setting, with the nearest one.
     ManyhandsError
         If anything about data or settings cannot work, before training starts.
     """
-    if isinstance(data, Dataset):
-        dataset = data
-    else:
-        held = rows_validated(strategies, validation, stop)
-        wanted = DataRequest(str(data), rows=rows, scale=scale, validation=held, binarize=binarize)
-        dataset = load_scaled(wanted, workers if scaled else (1,))
     request = CompareRequest(
         strategies=tuple(strategies),
         workers=tuple(workers),
-        team=team,
-        learner=learner,
-        network=network_settings(**network),
-        batch=batch,
-        epochs=epochs,
-        sharding=sharding,
+        spec=(spec or RunSpec()).changed(**settings),
         seeds=seeds,
-        seed=seed,
         splits=splits,
-        convergence=convergence,
         target=target,
         margin=margin,
         scaled=scaled,
-        schedule=schedule,
-        stop=stop,
-        shares=shares,
-        placement=Placement(pin, blas_threads),
     )
-    return CompareStudy(dataset, request).run()
+    if not isinstance(data, Dataset):
+        data = load_scaled(data_request(request, data), workers if scaled else (1,))
+    return CompareStudy(data, request).run()
+
+
+def data_request(request: CompareRequest, *data: Any) -> DataRequest:
+    """Return what to load for all strategies; see `manyhands.training.spec.RunSpec.request`."""
+    spec = request.spec
+    needed = any(replace(spec, strategy=each).needs.validation for each in request.strategies)
+    return replace(spec, validation="auto" if needed and spec.validation is None else spec.validation).request(*data)
 
 
 def load_scaled(request: DataRequest, workers: Sequence[int]) -> Dataset:
@@ -373,8 +311,8 @@ def load_scaled(request: DataRequest, workers: Sequence[int]) -> Dataset:
         return dataset
     wanted = dataset.rows * most
     try:
-        return load(replace(request, rows=wanted))
+        return load(replace(request, train_size=wanted))
     except SettingsError as error:
         raise SettingsError(
-            f"{most} workers with {dataset.rows} rows each need {wanted}: lower --train ({error})"
+            f"{most} workers with {dataset.rows} rows each need {wanted}: lower {parameter('train_size')} ({error})"
         ) from error

@@ -12,11 +12,12 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
+from manyhands.core.choices import ACTIVATIONS, LOSSES, OPTIMIZERS
 from manyhands.core.errors import SettingsError
-from manyhands.learners.mlp.settings import ACTIVATIONS, LOSSES, OPTIMIZERS, MLPSettings
+from manyhands.core.parameters import parameter
+from manyhands.learners.mlp.settings import MLPSettings
 from manyhands.records.statistics import DEFAULT_MARGIN
-from manyhands.training.plan import DEFAULT_BATCH
-from manyhands.training.run import network_settings
+from manyhands.training.spec import DEFAULT_BATCH, RunSpec
 
 TUNED, OWN, ALL = "tuned", "own", "all"
 """A learning rate chosen for the network, the optimizer's own rate, and a batch of all rows."""
@@ -77,12 +78,10 @@ class NetworksRequest:
         default plan does so.
     workers, strategies
         Every network is trained by one worker, and with every strategy by each of these numbers above one.
-    network
-        Other fields of `manyhands.MLPSettings`, for all networks.
-    epochs, schedule
-        See `manyhands.training.plan.make_plan`.
-    seeds, seed
-        Seeds seed .. seed + seeds - 1 are reported.
+    spec
+        All other settings of a run, those of the network that are no axis among them.
+    seeds
+        Seeds spec.seed .. spec.seed + seeds - 1 are reported.
     multiples, tuning
         A tuned rate is the best of these multiples of the optimizer's own, over so many seeds.
     targets
@@ -97,11 +96,8 @@ class NetworksRequest:
     skip: bool = False
     workers: tuple[int, ...] = DEFAULT_WORKERS
     strategies: tuple[str, ...] = DEFAULT_STRATEGIES
-    network: Mapping[str, Any] = field(default_factory=dict)
-    epochs: int = DEFAULT_EPOCHS
-    schedule: str = "constant"
+    spec: RunSpec = field(default=RunSpec(epochs=DEFAULT_EPOCHS))
     seeds: int = DEFAULT_SEEDS
-    seed: int = 0
     multiples: tuple[float, ...] = DEFAULT_MULTIPLES
     tuning: int = 1
     targets: tuple[float, ...] = DEFAULT_TARGETS
@@ -170,8 +166,10 @@ def networks_of(request: NetworksRequest, rows: int) -> list[Network]:
     SettingsError
         If an axis or a value cannot be.
     """
-    for name in request.network:
-        if name in AXES:
+    usual = RunSpec()
+    for name in AXES:
+        source, plain = (request.spec, usual) if name == "batch" else (request.spec.network, usual.network)
+        if getattr(source, name) != getattr(plain, name):
             raise SettingsError(f"{name} is an axis: give it as axes={{{name!r}: (value,)}}")
     for axis in request.axes:
         if axis not in AXES:
@@ -210,7 +208,8 @@ def _crossed(request: NetworksRequest, rows: int) -> Iterator[Network]:
     number = math.prod(map(len, given.values()))
     if number > _LARGEST:
         raise SettingsError(
-            f"all values with all others are {number} networks: give fewer, or vary one axis at a time (--in-turn)"
+            f"all values with all others are {number} networks: give fewer, or vary one axis at a time "
+            f"({parameter('in_turn')})"
         )
     named = [axis for axis, values in given.items() if len(values) > 1] or list(given)
     for values in itertools.product(*given.values()):
@@ -228,7 +227,7 @@ def _network(axis: str, name: str, values: Mapping[str, Any], request: NetworksR
     words = {axis: value for axis, value in values.items() if axis not in ("learning_rate", "batch")}
     if not isinstance(rate, str):
         words["learning_rate"] = rate
-    settings = network_settings(**{**request.network, **words})
+    settings = request.spec.network.changed(**words)
     return Network(axis, name, settings, rows if batch == ALL else int(batch), rate == TUNED)
 
 

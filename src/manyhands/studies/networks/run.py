@@ -14,33 +14,47 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 
 from manyhands.core.errors import DivergedError, SettingsError
+from manyhands.core.settings import takes_settings
 from manyhands.core.version import __version__
-from manyhands.data.catalog import DataRequest, load
+from manyhands.data.catalog import load
 from manyhands.data.dataset import Dataset
 from manyhands.evaluation.calibration import calibration_error, confidence
 from manyhands.learners.mlp.settings import MLPSettings
 from manyhands.records.environment import describe_environment
 from manyhands.records.runs import DIVERGED, FINISHED_RUN, MEASURED, TRIAL, check_fields
-from manyhands.records.statistics import check_margin
+from manyhands.records.statistics import DEFAULT_MARGIN, check_margin
 from manyhands.strategies import parse_strategy
 from manyhands.studies.base.journal import Journal
 from manyhands.studies.base.ledger import Ledger
 from manyhands.studies.base.tuning import FIRST_TUNING_SEED, best_rate, check_seeds, tried_on_validation
 from manyhands.studies.compare.results import run_record
-from manyhands.studies.networks.request import AXES, Network, NetworksRequest, networks_of
+from manyhands.studies.networks.request import (
+    AXES,
+    DEFAULT_EPOCHS,
+    DEFAULT_MULTIPLES,
+    DEFAULT_SEEDS,
+    DEFAULT_STRATEGIES,
+    DEFAULT_TARGETS,
+    DEFAULT_WORKERS,
+    Network,
+    NetworksRequest,
+    networks_of,
+)
 from manyhands.studies.networks.results import Networks
 from manyhands.studies.networks.symmetry import distinct_neurons
 from manyhands.studies.networks.text import networks_text
 from manyhands.teams.job import check_can_start_jobs
 from manyhands.training.model import accuracy
-from manyhands.training.plan import Plan, is_automatic, make_plan
+from manyhands.training.plan import Plan
+from manyhands.training.resolve import resolve
 from manyhands.training.result import TrainingResult
 from manyhands.training.run import run
+from manyhands.training.spec import RunSpec
 
 NetworksProgress = Callable[[str, float, float], None]
 """Told what is running, how many runs are done, and how many there are."""
@@ -134,7 +148,7 @@ class NetworksStudy:
             for number, network in enumerate(self.networks):
                 rate = self._choose(number, ledger, functools.partial(tell, network, _ALONE))
                 # Seed by seed, so that what is compared was measured shortly after each other.
-                for seed in range(request.seed, request.seed + request.seeds):
+                for seed in range(request.spec.seed, request.spec.seed + request.seeds):
                     for case in self._cases[number]:
                         self._carry_out(number, case, rate, seed, ledger)
                         tell(network, case)
@@ -159,7 +173,7 @@ class NetworksStudy:
         network = self.networks[number]
         plan = self._plan(network, case, rate, seed)
         place = {
-            "network": asdict(plan.settings),
+            "network": asdict(plan.network),
             "batch": plan.batch,
             "strategy": case.strategy,
             "workers": case.workers,
@@ -206,18 +220,16 @@ class NetworksStudy:
         }
 
     def _plan(self, network: Network, case: _Case, rate: float, seed: int) -> Plan:
-        request = self.request
-        return make_plan(
-            self.dataset,
+        spec = replace(
+            self.request.spec,
             strategy=case.strategy,
             workers=case.workers,
-            settings=replace(network.settings, learning_rate=rate),
+            network=replace(network.settings, learning_rate=rate),
             batch=network.batch,
-            epochs=request.epochs,
-            schedule=request.schedule,
             seed=seed,
-            convergence=bool(request.targets) and seed < FIRST_TUNING_SEED,
+            convergence=bool(self.request.targets) and seed < FIRST_TUNING_SEED,
         )
+        return resolve(spec, self.dataset)
 
     def _possible(self, network: Network) -> list[_Case]:
         """Return who can train a network; of those that cannot, an error or nothing."""
@@ -229,7 +241,7 @@ class NetworksStudy:
             if self.request.skips and case.workers > network.batch:
                 continue
             try:
-                self._plan(network, case, rate, self.request.seed)
+                self._plan(network, case, rate, self.request.spec.seed)
             except SettingsError as error:
                 raise SettingsError(f"{network.name}, {case}: {error}") from error
             found.append(case)
@@ -238,7 +250,7 @@ class NetworksStudy:
     def _settings(self) -> dict[str, Any]:
         """Return what was resolved, for the record."""
         request = self.request
-        plan = self._plan(self.networks[0], _ALONE, 1.0, request.seed)
+        plan = self._plan(self.networks[0], _ALONE, 1.0, request.spec.seed)
         names = ("workers", "multiples", "targets")
         shown = {name: list(getattr(request, name)) for name in names}
         strategies = dict.fromkeys(case.strategy for cases in self._cases for case in cases)
@@ -250,12 +262,12 @@ class NetworksStudy:
             **shown,
             "team": "threads",
             "learner": plan.learner,
-            "network": dict(request.network),
-            "epochs": request.epochs,
+            "network": {name: value for name, value in asdict(request.spec.network).items() if name not in AXES},
+            "epochs": request.spec.epochs,
             "schedule": plan.schedule.name,
             "tuning": request.tuning,
             "seeds": request.seeds,
-            "seed": request.seed,
+            "seed": request.spec.seed,
             "margin": request.margin,
             "skipped": [
                 network.name
@@ -266,12 +278,12 @@ class NetworksStudy:
 
     def _identity(self) -> dict[str, Any]:
         """Return what makes runs interchangeable, beyond what every run's own line says."""
-        plan = self._plan(self.networks[0], _ALONE, 1.0, self.request.seed)
+        plan = self._plan(self.networks[0], _ALONE, 1.0, self.request.spec.seed)
         return {
             "kind": "networks",
             "version": __version__,
             "data": self.dataset.identity,
-            "epochs": self.request.epochs,
+            "epochs": self.request.spec.epochs,
             "schedule": plan.schedule.name,
             "measured": bool(self.request.targets),
         }
@@ -303,8 +315,8 @@ class NetworksStudy:
 
 
 def _check(request: NetworksRequest) -> None:
-    """Check what neither the networks nor `make_plan` see."""
-    check_seeds(request.seeds, request.seed, request.tuning)
+    """Check what neither the networks nor `resolve` see."""
+    check_seeds(request.seeds, request.spec.seed, request.tuning)
     check_margin(request.margin)
     if not request.workers or min(request.workers) < 1:
         raise SettingsError("the study needs at least one number of workers, from 1 on")
@@ -314,19 +326,26 @@ def _check(request: NetworksRequest) -> None:
         if not 0 < target <= 1:
             raise SettingsError(f"a target is an accuracy above 0 and up to 1, such as 0.93, not {target:g}")
     for strategy in request.strategies:
-        if is_automatic(strategy):
+        if RunSpec(strategy=strategy).automatic:
             raise SettingsError("auto chooses the learning rate itself, and so does the study: name a strategy")
     if max(request.workers) > 1 and all(parse_strategy(each).name == "sequential" for each in request.strategies):
         raise SettingsError("several workers need a strategy, such as periodic:1epoch")
 
 
+@takes_settings(RunSpec, without=("strategy", "workers", "convergence"))
 def networks(
     data: str | Path | Dataset = "auto",
     *,
     axes: Mapping[str, Sequence[Any]] | None = None,
-    rows: int | None = None,
-    scale: str = "auto",
-    validation: int | Literal["auto"] = "auto",
+    in_turn: bool = False,
+    skip: bool = False,
+    workers: Sequence[int] = DEFAULT_WORKERS,
+    strategies: Sequence[str] = DEFAULT_STRATEGIES,
+    seeds: int = DEFAULT_SEEDS,
+    multiples: Sequence[float] = DEFAULT_MULTIPLES,
+    tuning: int = 1,
+    targets: Sequence[float] = DEFAULT_TARGETS,
+    margin: float = DEFAULT_MARGIN,
     journal: str | Path | None = None,
     **settings: Any,
 ) -> Networks:
@@ -334,18 +353,15 @@ def networks(
 
     Parameters
     ----------
-    data, rows, scale
-        See `manyhands.train`.
+    data, **settings
+        See `manyhands.train`. By default there are 20 epochs, and some training rows are kept for validation.
     axes
         Values by axis, such as ``{"activation": ("relu", "tanh"), "hidden": ((75,), (128, 64))}``; by default the
         default plan. See :class:`manyhands.studies.networks.request.NetworksRequest`.
-    validation
-        Number of training rows to choose learning rates on.
+    in_turn, skip, workers, strategies, seeds, multiples, tuning, targets, margin
+        See :class:`manyhands.studies.networks.request.NetworksRequest`.
     journal
         See :class:`NetworksStudy`.
-    **settings
-        Other fields of the request: in_turn, skip, workers, strategies, network, epochs, schedule, seeds, seed,
-        multiples, tuning, targets, margin.
 
     Returns
     -------
@@ -356,6 +372,8 @@ def networks(
 
     Raises
     ------
+    TypeError
+        If there is no such setting, with the nearest one.
     ManyhandsError
         If anything about data or settings cannot work, before training starts.
 
@@ -366,7 +384,19 @@ def networks(
     >>> [found.networks[row.network]["name"] for row in found.summary]
     ['relu', 'identity']
     """
-    request = NetworksRequest(axes=axes or {}, **settings)
-    if not isinstance(data, Dataset):
-        data = load(DataRequest(str(data), rows=rows, scale=scale, validation=validation))
-    return NetworksStudy(data, request, journal).run()
+    spec = RunSpec(epochs=DEFAULT_EPOCHS, validation="auto").changed(**settings)
+    request = NetworksRequest(
+        axes=axes or {},
+        in_turn=in_turn,
+        skip=skip,
+        workers=tuple(workers),
+        strategies=tuple(strategies),
+        spec=spec,
+        seeds=seeds,
+        multiples=tuple(multiples),
+        tuning=tuning,
+        targets=tuple(targets),
+        margin=margin,
+    )
+    dataset = data if isinstance(data, Dataset) else load(spec.request(data))
+    return NetworksStudy(dataset, request, journal).run()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Iterator, Sequence
 
+from manyhands.core.parameters import parameter
 from manyhands.records.axes import AXIS_TITLES
 from manyhands.records.statistics import Estimate
 from manyhands.reports.format import seconds
@@ -102,7 +103,8 @@ def _notes(study: Networks, rows: Sequence[NetworkRow]) -> list[str]:
         at_edge = sum(_at_edge(study, row) for row in rows if row.row.workers == 1)
         if at_edge:
             notes.append(
-                f"For {at_edge} of the networks, the best rate is the lowest or highest tried; see --multiples."
+                f"For {at_edge} of the networks, the best rate is the lowest or highest tried; see "
+                f"{parameter('multiples')}."
             )
     notes.append(
         "confidence: mean probability of the predicted class; calibration error: mean difference between confidence "
@@ -116,7 +118,7 @@ def _notes(study: Networks, rows: Sequence[NetworkRow]) -> list[str]:
     if settings["targets"]:
         notes.append(
             "Accuracy was measured during training. The evaluations are not timed, but they slow runs of several "
-            "workers (docs/studies.md); --targets none turns them off."
+            f"workers (docs/studies.md); {parameter('targets', ())} turns them off."
         )
     if any(row.row.oversubscribed for row in rows):
         notes.append(f"* more workers than the {study.environment['cores']} usable cores: timings are not meaningful.")

@@ -30,8 +30,9 @@ from manyhands.teams.job import check_can_start_jobs
 from manyhands.training.jobs import deferred
 from manyhands.training.jobs.client import Job
 from manyhands.training.jobs.folder import temporary_folder
-from manyhands.training.plan import Plan, make_plan
-from manyhands.training.run import network_settings
+from manyhands.training.plan import Plan
+from manyhands.training.resolve import resolve
+from manyhands.training.spec import RunSpec
 
 SCHEMA = "manyhands.published/1"
 _THEIR_ROWS, _THEIR_HIDDEN, _THEIR_EPOCHS = 6000, (75,), 75
@@ -47,20 +48,16 @@ class PublishedRequest:
         The rows; the scaling is none, whatever it says.
     workers
         Numbers of processes.
-    network
-        The classifier; the paper's is the default.
-    epochs
-        The most epochs.
-    seeds, seed
-        random_state seed .. seed + seeds - 1.
+    spec
+        The classifier, its most epochs and its first seed; the paper's are the defaults.
+    seeds
+        random_state spec.seed .. spec.seed + seeds - 1.
     """
 
     data: DataRequest
     workers: tuple[int, ...] = (1, 2, 4, 6)
-    network: MLPSettings = field(default_factory=lambda: network_settings(dtype="float64"))
-    epochs: int = 75
+    spec: RunSpec = field(default=RunSpec(network=MLPSettings(dtype="float64")))
     seeds: int = 1
-    seed: int = 0
 
 
 @dataclass
@@ -158,19 +155,11 @@ class PublishedStudy:
         request = self.request
         if request.seeds < 1 or not request.workers:
             raise SettingsError("give at least one seed and one number of workers")
+        spec = replace(request.spec, strategy="one-shot", team="mpi", learner="published")
         return [
-            make_plan(
-                self.dataset,
-                strategy="one-shot",
-                workers=workers,
-                team="mpi",
-                settings=request.network,
-                epochs=request.epochs,
-                seed=seed,
-                learner="published",
-            )
+            resolve(replace(spec, workers=workers, seed=seed), self.dataset)
             for workers in dict.fromkeys(request.workers)
-            for seed in range(request.seed, request.seed + request.seeds)
+            for seed in range(spec.seed, spec.seed + request.seeds)
         ]
 
     def _settings(self) -> dict[str, Any]:
@@ -182,7 +171,7 @@ class PublishedStudy:
             "batch_per_process": {plan.workers: plan.batch // plan.workers for plan in self.plans},
             "workers": list(self.request.workers),
             "seeds": self.request.seeds,
-            "seed": self.request.seed,
+            "seed": self.request.spec.seed,
         }
 
     def run(self, progress: StudyProgress | None = None) -> Repetition:

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from manyhands.core.errors import SettingsError
+from manyhands.core.parameters import parameter
 from manyhands.data.catalog import DataRequest, load
 from manyhands.data.dataset import Dataset
 from manyhands.records.environment import describe_environment
@@ -36,7 +37,7 @@ from manyhands.studies.sweep.text import sweep_text
 from manyhands.teams.job import check_can_start_jobs
 from manyhands.teams.registry import kind_of
 from manyhands.training.loggers import RunLog, no_log
-from manyhands.training.plan import Plan, rows_validated
+from manyhands.training.plan import Plan
 
 SCHEMA = "manyhands.study/1"
 W4_STRATEGIES = ("sequential", "minibatch:5epochs", "periodic:1epoch")
@@ -182,11 +183,11 @@ class W1Study:
     ) -> None:
         if sweep.splits is not None or compare.splits is not None:
             raise SettingsError("random splits of all rows would test on rows that the sweep has chosen by")
-        if rows_validated(compare.strategies, None) is not None:
+        if any(replace(compare.spec, strategy=each).needs.validation for each in compare.strategies):
             raise SettingsError("the comparison trains on all rows, so its merges have no validation rows to look at")
         if kind_of(sweep.team).processes:
             raise SettingsError("a study starts MPI jobs of its own; its sweep runs on threads")
-        check_can_start_jobs("mpi" if published else compare.team)
+        check_can_start_jobs("mpi" if published else compare.spec.team)
         self.data, self.compare, self.published = data, compare, published
         self.dataset = load_for_sweep(data, published=published)
         self._whole = self.dataset if published else load(replace(data, validation=None))
@@ -198,13 +199,11 @@ class W1Study:
     def _next(self, dataset: Dataset, hidden: tuple[int, ...], epochs: int) -> CompareStudy | PublishedStudy:
         """Return what follows the choice."""
         request = self.compare
-        network = replace(request.network, hidden=hidden)
+        spec = request.spec.changed(hidden=hidden, epochs=epochs)
         if not self.published:
-            return CompareStudy(dataset, replace(request, network=network, epochs=epochs))
-        network = replace(network, dtype="float64")
-        return PublishedStudy(
-            PublishedRequest(self.data, request.workers, network, epochs, request.seeds, request.seed)
-        )
+            return CompareStudy(dataset, replace(request, spec=spec))
+        spec = spec.changed(dtype="float64")
+        return PublishedStudy(PublishedRequest(self.data, request.workers, spec, request.seeds))
 
     def run(self, stage: Stage | None = None, log: RunLog = no_log) -> Study:
         """Carry out the whole study.
@@ -220,7 +219,7 @@ class W1Study:
         self._sweep.run(None if stage is None else lambda done, whole: stage("sweep", done, whole))
         best = self._sweep.outcome.best
         if best is None:
-            raise SettingsError(f"{self._sweep.outcome.reason}; lower --target, or sweep over others")
+            raise SettingsError(f"{self._sweep.outcome.reason}; lower {parameter('target')}, or sweep over others")
         following = self._next(self._whole, best.hidden, best.epochs)
         if isinstance(following, CompareStudy):
             self.outcome.comparison = following.outcome
@@ -252,7 +251,7 @@ class W4Study:
         if compare.splits is None:
             raise SettingsError("the study w4 needs a number of random splits")
         self.dataset = dataset
-        self._study = CompareStudy(dataset, replace(compare, convergence=True))
+        self._study = CompareStudy(dataset, replace(compare, spec=replace(compare.spec, convergence=True)))
         self.outcome = Study("w4", comparison=self._study.outcome)
 
     def run(self, stage: Stage | None = None, log: RunLog = no_log) -> Study:

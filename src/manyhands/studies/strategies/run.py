@@ -17,7 +17,6 @@ from typing import Any
 from manyhands.core.errors import DivergedError, ManyhandsError, SettingsError
 from manyhands.core.version import __version__
 from manyhands.data.dataset import Dataset
-from manyhands.learners.mlp.settings import MLPSettings
 from manyhands.records.environment import describe_environment
 from manyhands.records.runs import FINISHED_RUN, TRIAL, check_fields
 from manyhands.records.statistics import DEFAULT_MARGIN, check_margin
@@ -29,8 +28,10 @@ from manyhands.studies.compare.results import run_record
 from manyhands.studies.strategies.results import Methods
 from manyhands.studies.strategies.text import methods_text
 from manyhands.teams.job import check_can_start_jobs
-from manyhands.training.plan import Plan, is_automatic, make_plan
-from manyhands.training.run import network_settings, run
+from manyhands.training.plan import Plan
+from manyhands.training.resolve import resolve
+from manyhands.training.run import run
+from manyhands.training.spec import RunSpec
 
 METHODS = (
     "gradient",
@@ -88,10 +89,10 @@ class MethodsRequest:
         Numbers of workers.
     rates
         Learning rates to choose from.
-    network, batch, epochs, schedule, team
-        See `manyhands.training.plan.make_plan`; the network's learning rate is replaced.
-    seeds, seed
-        Seeds seed .. seed + seeds - 1 are reported.
+    spec
+        All other settings of a run; strategy, workers and the learning rate are replaced.
+    seeds
+        Seeds spec.seed .. spec.seed + seeds - 1 are reported.
     tuning
         Runs per learning rate.
     margin
@@ -101,13 +102,8 @@ class MethodsRequest:
     strategies: tuple[str, ...] = METHODS
     workers: tuple[int, ...] = DEFAULT_WORKERS
     rates: tuple[float, ...] = DEFAULT_RATES
-    network: MLPSettings = field(default_factory=network_settings)
-    batch: int | None = None
-    epochs: int = 75
-    schedule: str = "linear:hold=50%"
-    team: str = "threads"
+    spec: RunSpec = field(default=RunSpec(schedule="linear:hold=50%"))
     seeds: int = DEFAULT_SEEDS
-    seed: int = 0
     tuning: int = TUNING_SEEDS
     margin: float = DEFAULT_MARGIN
 
@@ -147,13 +143,13 @@ class MethodsStudy:
     """
 
     def __init__(self, dataset: Dataset, request: MethodsRequest, journal: str | Path | None = None) -> None:
-        check_can_start_jobs(request.team)
+        check_can_start_jobs(request.spec.team)
         _check(request)
         self.dataset, self.request, self._journal_path = dataset, request, journal
         self._tried = tried_on_validation(dataset)
         self._cases = list(_cases(request))
         for case in self._cases:
-            self._plan(case, request.rates[0], request.seed)
+            self._plan(case, request.rates[0], request.spec.seed)
         if journal is not None:
             with Journal(journal, self._identity()):
                 pass  # what is wrong with it is better known now
@@ -178,7 +174,7 @@ class MethodsStudy:
             for case in self._cases:
                 told = None if progress is None else _bind(progress, str(case), finished, whole)
                 rate = self._choose(case, ledger, told)
-                for seed in range(self.request.seed, self.request.seed + self.request.seeds):
+                for seed in range(self.request.spec.seed, self.request.spec.seed + self.request.seeds):
                     record = self._carry_out(case, rate, seed, ledger, told)
                     if record.get("diverged"):
                         self.outcome.diverged.append(f"{case}, rate {rate:g}, seed {seed}")
@@ -218,37 +214,27 @@ class MethodsStudy:
         return record
 
     def _plan(self, case: _Case, rate: float, seed: int) -> Plan:
-        request = self.request
-        return make_plan(
-            self.dataset,
-            strategy=case.strategy,
-            workers=case.workers,
-            team=request.team,
-            settings=replace(request.network, learning_rate=rate),
-            batch=request.batch,
-            epochs=request.epochs,
-            schedule=request.schedule,
-            seed=seed,
-        )
+        chosen = {"strategy": case.strategy, "workers": case.workers, "learning_rate": rate, "seed": seed}
+        return resolve(self.request.spec.changed(**chosen), self.dataset)
 
     def _settings(self) -> dict[str, Any]:
         """Return what was resolved, for the record."""
         request = self.request
-        plan = self._plan(self._cases[0], request.rates[0], request.seed)
+        plan = self._plan(self._cases[0], request.rates[0], request.spec.seed)
         return {
             "data": self.dataset.describe(),
             "strategies": list(dict.fromkeys(case.strategy for case in self._cases)),
             "workers": list(request.workers),
-            "team": request.team,
+            "team": request.spec.team,
             "learner": plan.learner,
-            "network": asdict(request.network),
+            "network": asdict(request.spec.network),
             "batch": plan.batch,
-            "epochs": request.epochs,
+            "epochs": plan.epochs,
             "schedule": plan.schedule.name,
             "rates": list(request.rates),
             "tuning": request.tuning,
             "seeds": request.seeds,
-            "seed": request.seed,
+            "seed": plan.seed,
             "splits": None,
             "target": None,
             "margin": request.margin,
@@ -286,12 +272,12 @@ def _bind(progress: MethodsProgress, what: str, finished: Iterator[int], whole: 
 
 
 def _check(request: MethodsRequest) -> None:
-    """Check what `make_plan` does not see."""
-    check_seeds(request.seeds, request.seed, request.tuning)
+    """Check what `resolve` does not see."""
+    check_seeds(request.seeds, request.spec.seed, request.tuning)
     if not request.workers or not request.rates or min(request.workers) < 1:
         raise SettingsError("the study needs at least one number of workers from 1 on, and one learning rate")
     check_margin(request.margin)
-    if any(is_automatic(strategy) for strategy in request.strategies):
+    if any(replace(request.spec, strategy=each).automatic for each in request.strategies):
         raise SettingsError("auto has a learning rate of its own, so there is none to choose: compare it instead")
 
 

@@ -7,8 +7,8 @@ from dataclasses import dataclass, field, replace
 
 from manyhands.core.checks import real, whole
 from manyhands.core.errors import SettingsError
-from manyhands.learners.mlp.settings import MLPSettings
-from manyhands.training.run import network_settings
+from manyhands.core.parameters import parameter
+from manyhands.training.spec import RunSpec
 
 DEFAULT_HIDDEN = ((50,), (65,), (75,), (85,), (100,))
 DEFAULT_EPOCHS = (50, 65, 75, 85, 100)
@@ -26,12 +26,12 @@ class SweepRequest:
     ----------
     hidden, epochs
         Every network (widths of its hidden layers) with every number of epochs.
-    runs, seed
-        Sessions for each, with seeds seed .. seed + runs - 1.
+    runs
+        Sessions for each, with seeds spec.seed .. spec.seed + runs - 1.
     splits
         If given, instead of ``runs``: so many random splits of the rows, each with a seed of its own.
-    learner, network, batch
-        See `manyhands.training.plan.make_plan`; the network's hidden layers are replaced.
+    spec
+        All other settings of a session; hidden layers, epochs, workers and team are replaced.
     s1, s2
         Weights of the impact factor, accuracy * s1 / (seconds * s2).
     target
@@ -46,11 +46,8 @@ class SweepRequest:
     hidden: tuple[tuple[int, ...], ...] = DEFAULT_HIDDEN
     epochs: tuple[int, ...] = DEFAULT_EPOCHS
     runs: int = DEFAULT_RUNS
-    seed: int = 0
+    spec: RunSpec = field(default=RunSpec())
     splits: int | None = None
-    learner: str = "mlp"
-    network: MLPSettings = field(default_factory=network_settings)
-    batch: int | None = None
     s1: float = 1.0
     s2: float = 1.0
     target: float | None = None
@@ -72,11 +69,11 @@ class Session:
 
 def as_published(request: SweepRequest) -> SweepRequest:
     """Return a sweep as Todorov et al. 2021 did theirs, with MLPClassifiers."""
-    return replace(request, learner="published")
+    return replace(request, spec=replace(request.spec, learner="published"))
 
 
 def check(request: SweepRequest) -> None:
-    """Check what `make_plan` does not see.
+    """Check what `resolve` does not see.
 
     Raises
     ------
@@ -85,15 +82,14 @@ def check(request: SweepRequest) -> None:
     """
     repeats = request.runs if request.splits is None else request.splits
     repeats = whole("the number of runs", repeats, most=_MOST_RUNS)
-    whole("the seed", request.seed, most=None)
     if repeats < 1 or not request.hidden or not request.epochs:
         raise SettingsError("a sweep needs at least one network, one number of epochs and one run")
-    for name, weight in (("--s1", request.s1), ("--s2", request.s2)):
+    for name, weight in ((parameter("s1"), request.s1), (parameter("s2"), request.s2)):
         if not 1e-100 <= real(name, weight) <= 1e100:  # beyond, products overflow
             raise SettingsError(
                 f"{name} weighs the impact factor: it must be a positive number from 1e-100 to 1e100, not {weight}"
             )
-    if request.target is not None and not 0 < real("the target", request.target) <= 1:
+    if request.target is not None and not 0 < real(parameter("target"), request.target) <= 1:
         raise SettingsError(f"the target is an accuracy above 0 and up to 1, such as 0.93, not {request.target:g}")
     if request.retime is not None and whole("the number of sessions to time again", request.retime) < 0:
         raise SettingsError(f"the number of sessions to time again must be 0 (all) or more, not {request.retime}")
@@ -104,6 +100,6 @@ def sessions_of(request: SweepRequest) -> Iterator[Session]:
     number, repeats = 0, request.splits or request.runs
     for hidden in dict.fromkeys(request.hidden):
         for epochs in dict.fromkeys(request.epochs):
-            for seed in range(request.seed, request.seed + repeats):
+            for seed in range(request.spec.seed, request.spec.seed + repeats):
                 yield Session(number, hidden, epochs, seed, None if request.splits is None else seed)
                 number += 1

@@ -21,6 +21,7 @@ from threadpoolctl import threadpool_limits
 
 from manyhands.core.errors import DivergedError, ManyhandsError, SettingsError
 from manyhands.core.samples import Control
+from manyhands.core.settings import takes_settings
 from manyhands.core.version import __version__
 from manyhands.data.catalog import DataRequest, load
 from manyhands.data.dataset import Dataset
@@ -47,8 +48,10 @@ from manyhands.teams.agreement import CALL, Facts, as_facts, together
 from manyhands.teams.job import leads, on_rank_0
 from manyhands.teams.launch import prepare
 from manyhands.training.model import accuracy
-from manyhands.training.plan import Plan, make_plan
-from manyhands.training.run import network_settings, run
+from manyhands.training.plan import Plan
+from manyhands.training.resolve import resolve
+from manyhands.training.run import run
+from manyhands.training.spec import RunSpec
 
 SweepProgress = Callable[[int, int], None]
 """Told how many sessions are done, and how many there are."""
@@ -239,15 +242,10 @@ class SweepStudy:
         return self.dataset if session.split is None else resplit(self.dataset, session.split)
 
     def _plan(self, session: Session, dataset: Dataset) -> Plan:
-        return make_plan(
-            dataset,
-            team="solo",
-            settings=replace(self.request.network, hidden=session.hidden),
-            batch=self.request.batch,
-            epochs=session.epochs,
-            seed=session.seed,
-            learner=self.request.learner,
-        )
+        return resolve(self._spec(session.hidden, epochs=session.epochs, seed=session.seed), dataset)
+
+    def _spec(self, hidden: tuple[int, ...], **settings: Any) -> RunSpec:
+        return self.request.spec.changed(hidden=hidden, team="solo", workers=1, **settings)
 
     def _cost(self, session: Session) -> int:
         """Return what a session costs, in multiplications per example."""
@@ -256,8 +254,8 @@ class SweepStudy:
 
     def _compile(self) -> None:
         """Compile before the first clock starts, and once: every session would do it at the same time."""
-        settings = replace(self.request.network, hidden=self.request.hidden[0])
-        learner = make_learner(self.request.learner, settings, self.dataset.features, len(self.dataset.classes))
+        spec = self._spec(self.request.hidden[0])
+        learner = make_learner(spec.learner, spec.network, self.dataset.features, len(self.dataset.classes))
         prepare(self.request.team, 1, [learner.dtype], lambda: learner.prepare(self.dataset.train))
 
     def _settings(self) -> dict[str, Any]:
@@ -266,13 +264,13 @@ class SweepStudy:
         plan = self._plan(self.sessions[0], self.dataset)
         return {
             "data": self.dataset.describe(),
-            "learner": request.learner,
-            "network": {name: value for name, value in asdict(request.network).items() if name != "hidden"},
+            "learner": plan.learner,
+            "network": {name: value for name, value in asdict(plan.network).items() if name != "hidden"},
             "batch": plan.batch,
             "hidden": [list(widths) for widths in request.hidden],
             "epochs": list(request.epochs),
             "runs": request.splits or request.runs,
-            "seed": request.seed,
+            "seed": plan.seed,
             "splits": request.splits,
             "s1": request.s1,
             "s2": request.s2,
@@ -296,11 +294,12 @@ class SweepStudy:
 
     def _identity(self) -> dict[str, Any]:
         """Return what makes sessions interchangeable: all that their results depend on."""
-        names = ("learner", "network", "batch", "hidden", "epochs", "runs", "seed", "splits", "chosen_on")
+        names = ("network", "batch", "hidden", "epochs", "runs", "splits", "chosen_on")
         settings = self._settings()
         return {
             "kind": "sweep",
             "version": __version__,
+            **self.request.spec.to_json(),
             **{name: settings[name] for name in names},
             "data": self.dataset.identity,
         }
@@ -321,44 +320,38 @@ def load_for_sweep(request: DataRequest, *, published: bool = False) -> Dataset:
     return load(replace(request, validation="auto" if request.validation is None else request.validation))
 
 
+@takes_settings(RunSpec, without=("strategy",))
 def sweep(
     data: str | Path | Dataset = "auto",
+    spec: RunSpec | None = None,
     *,
     hidden: tuple[tuple[int, ...] | int, ...] = DEFAULT_HIDDEN,
     epochs: tuple[int, ...] = DEFAULT_EPOCHS,
     runs: int = DEFAULT_RUNS,
-    rows: int | None = None,
-    scale: str = "auto",
-    validation: int | None = None,
     published: bool = False,
     journal: str | Path | None = None,
-    seed: int = 0,
     splits: int | None = None,
-    batch: int | None = None,
     s1: float = 1.0,
     s2: float = 1.0,
     target: float | None = None,
     workers: int | None = None,
     team: str = "threads",
     retime: int | None = None,
-    binarize: float | Literal["auto"] | None = None,
-    **network: Any,
+    **settings: Any,
 ) -> Sweep:
     """Train every network with every number of epochs, several times, and find the best trade-off.
 
     Parameters
     ----------
-    data, rows, scale, binarize, **network
+    data, spec, **settings
         See `manyhands.train`.
     hidden
         Networks: widths of hidden layers, or one number for one layer.
-    validation
-        Number of validation rows; by default see `manyhands.data.split.for_validation`.
     published
         Whether to do it as Todorov et al. 2021: MLPClassifiers on raw pixels, chosen on the test rows.
     journal
         See :class:`SweepStudy`.
-    epochs, runs, seed, splits, batch, s1, s2, target, workers, team, retime
+    epochs, runs, splits, s1, s2, target, workers, team, retime
         See :class:`SweepRequest`.
 
     Returns
@@ -368,19 +361,20 @@ def sweep(
 
     Raises
     ------
+    TypeError
+        If there is no such setting, with the nearest one.
     ManyhandsError
         If anything about data or settings cannot work, before training starts.
     """
     with together(team) as step:
         networks = tuple((each,) if isinstance(each, int) else tuple(each) for each in hidden)
+        chosen = (spec or RunSpec()).changed(**({"dtype": "float64", **settings} if published else settings))
         request = SweepRequest(
             networks,
             epochs,
             runs,
-            seed,
-            splits,
-            network=network_settings(**({"dtype": "float64", **network} if published else network)),
-            batch=batch,
+            chosen,
+            splits=splits,
             s1=s1,
             s2=s2,
             target=target,
@@ -397,10 +391,7 @@ def sweep(
                     "as published, pixels are raw and nothing is kept for validation: load with scale='none'"
                 )
         else:
-            dataset = load_for_sweep(
-                DataRequest(str(data), rows=rows, scale=scale, validation=validation, binarize=binarize),
-                published=published,
-            )
+            dataset = load_for_sweep(chosen.request(data), published=published)
         study = SweepStudy(dataset, request, journal)
         step.bring(study.facts)
     return study.run()

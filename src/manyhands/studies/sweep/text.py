@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from manyhands.core.parameters import parameter
 from manyhands.records.todorov2021 import published_sweep
 from manyhands.reports.format import seconds
 from manyhands.runtime.terminal import Group, paragraph, text_table
@@ -54,7 +55,7 @@ def _notes(sweep: Sweep, rows: Sequence[SweepRow], *, beside: bool) -> list[str]
         f"s1 = {settings['s1']:g}, s2 = {settings['s2']:g}: they rescale it and never change the order."
     ]
     if settings["target"] is None:
-        notes[0] += " --target A chooses the fastest with at least that accuracy instead."
+        notes[0] += f" {parameter('target')} chooses the fastest with at least that accuracy instead."
     if settings["chosen_on"] == "test":
         notes.append(
             "As published, the best is chosen on the test samples, so its accuracy on them is slightly optimistic."
@@ -69,7 +70,7 @@ def _notes(sweep: Sweep, rows: Sequence[SweepRow], *, beside: bool) -> list[str]
         side = max(record["side_by_side"] for record in sweep.runs)
         notes.append(
             f"~ measured while up to {side} sessions ran side by side, which distorts times, impact and the choice. "
-            "--retime repeats these sessions one at a time."
+            f"{parameter('retime')} repeats these sessions one at a time."
         )
     if beside:
         notes.append("Published times: a six-core Intel i7-9750H, raw pixels, accuracy on the test samples.")

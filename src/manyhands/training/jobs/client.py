@@ -30,6 +30,7 @@ from manyhands.core import errors
 from manyhands.core.callbacks import Callback, WorkerCallback, finest, send
 from manyhands.core.errors import ManyhandsError, OutOfMemoryError, OutputError, SettingsError, WorkerLost
 from manyhands.core.events import from_record
+from manyhands.core.parameters import rendered
 from manyhands.core.samples import Control
 from manyhands.data.catalog import DataRequest
 from manyhands.data.dataset import Dataset
@@ -216,7 +217,7 @@ class Job:
         events = EventTail(events_file(self.folder, self._runs), callbacks)
         try:
             self._cells[:] = 0
-            self._put(f"order-{self._runs}.json", {**plan.describe(), GRANULARITY: finest(callbacks)})
+            self._put(f"order-{self._runs}.json", {**plan.to_json(), GRANULARITY: finest(callbacks)})
 
             def tick() -> None:
                 events.pass_on()
@@ -371,7 +372,9 @@ class _Stopped:
                 raise self._lost(pid, now - since)
 
     def _lost(self, pid: int, seconds: float) -> ManyhandsError:
-        words = f"has been stopped for {seconds:.0f} s (SIGSTOP or Ctrl-Z; MANYHANDS_PATIENCE sets another patience)"
+        words = (
+            f"has been stopped for {seconds:.0f} s (SIGSTOP or Ctrl-Z; MANYHANDS_HANG_TIMEOUT sets another patience)"
+        )
         if pid == self._mpiexec:
             return ManyhandsError(f"the MPI job does not come up: mpiexec (process {pid}) {words}")
         rank = self._workers.index(pid) if pid in self._workers else startup_watchdog.rank_of(pid)
@@ -466,4 +469,4 @@ def revive(record: dict[str, Any]) -> ManyhandsError:
     kind = getattr(errors, str(record.get("type")), ManyhandsError)
     if not (isinstance(kind, type) and issubclass(kind, ManyhandsError)):
         kind = ManyhandsError
-    return kind(*record["arguments"])
+    return kind(*(rendered(each) if isinstance(each, str) else each for each in record["arguments"]))

@@ -38,6 +38,9 @@ _FEATURES = "train-features"
 _CHUNK = 1 << 30
 """Bytes in one message: MPI counts in 32 bits."""
 
+_NOT_COMPARED = ("network", "rows", "pin", "blas_threads")
+"""Fields of a plan that processes may differ in, or that are compared by themselves."""
+
 
 def load_for(request: DataRequest, team: str, sharding: Sharding) -> Dataset:
     """Return the data set as this process needs it: alone, or as a member of an MPI job.
@@ -126,8 +129,8 @@ def facts_of(plan: Plan, dataset: Dataset) -> Facts:
     """Return what all processes that train together must have in common; see `manyhands.teams.agreement`."""
     from manyhands.teams.agreement import Facts, as_facts
 
-    record = plan.describe()
-    settings = {name: value for name, value in record.items() if name not in ("network", "placement", "rows")}
+    record = plan.to_json()
+    settings = {name: value for name, value in record.items() if name not in _NOT_COMPARED}
     settings |= {"hidden layers" if name == "hidden" else name: value for name, value in record["network"].items()}
     return Facts(as_facts(settings), _facts_of_data(dataset))
 

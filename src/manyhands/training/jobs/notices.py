@@ -10,6 +10,7 @@ import json
 import logging
 from pathlib import Path
 
+from manyhands.core.parameters import rendered
 from manyhands.training.jobs.folder import private
 
 _NAME = "notices.jsonl"
@@ -53,6 +54,7 @@ class Notices:
         self._read += sum(map(len, lines))
         for line in lines:
             level, text = json.loads(line)
+            text = rendered(text)
             if text not in _said:
                 _said.add(text)
                 _LOGGER.log(level, "%s", text)

@@ -23,9 +23,11 @@ def main(folder: Path) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the owner decides when the job ends
     signal.signal(signal.SIGTERM, lambda *_: os._exit(128 + signal.SIGTERM))  # nothing here outlives the folder
     threading.Thread(target=_end_with_owner, args=(folder,), name="manyhands-owner", daemon=True).start()
+    from manyhands.core.parameters import as_mark, parameters_named
     from manyhands.training.jobs.server import serve_job
 
-    serve_job(folder)
+    with parameters_named(as_mark):
+        serve_job(folder)
     owner_is_alive(folder)  # if it was killed in these last moments, nobody else removes the folder
 
 

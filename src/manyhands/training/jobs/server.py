@@ -58,7 +58,7 @@ def serve(folder: Path, world: World) -> None:
     number = 0
     while (order := _next(folder, number, world)) is not None:
         with _event_writer(folder, number, order, world) as callbacks:
-            result = run(Plan.from_description(order), dataset, controls=controls, callbacks=callbacks)
+            result = run(Plan.from_json(order), dataset, controls=controls, callbacks=callbacks)
         if world.rank == 0:
             _write(folder, number, result)
         number += 1

@@ -10,9 +10,11 @@ from threadpoolctl import threadpool_info, threadpool_limits
 import manyhands
 from manyhands.core.errors import SettingsError
 from manyhands.learners.mlp.blas import description
-from manyhands.training.placement import Placement, blas_limited
-from manyhands.training.plan import Plan, make_plan
-from manyhands.training.run import network_settings, run
+from manyhands.learners.mlp.settings import MLPSettings
+from manyhands.training.resolve import resolve
+from manyhands.training.run import run
+from manyhands.training.spec import RunSpec
+from manyhands.training.thread_pools import blas_limited
 
 can_pin = pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="this system cannot bind threads to cores")
 
@@ -40,28 +42,18 @@ class Watching:
 # What is possible.
 
 
-@pytest.mark.parametrize("threads", [0, -1])
-def test_fewer_than_one_blas_thread_is_refused(threads):
-    with pytest.raises(SettingsError, match=f"at least 1, not {threads}"):
-        Placement(blas_threads=threads)
-    with pytest.raises(SettingsError, match="BLAS threads"):
-        train(blas_threads=threads)
-
-
 @can_pin
 def test_a_pinned_worker_has_one_blas_thread():
     with pytest.raises(SettingsError, match="choose one"):
-        Placement(pin=True, blas_threads=2)
-    with pytest.raises(SettingsError, match="choose one"):
-        train(pin=True, blas_threads=2)
-    assert Placement(pin=True, blas_threads=1).pin
+        RunSpec(pin=True, blas_threads=2)
+    assert RunSpec(pin=True, blas_threads=1).pin
 
 
 def test_a_system_that_cannot_pin_is_found_out_before_training(monkeypatch):
     monkeypatch.delattr(os, "sched_setaffinity", raising=False)
-    with pytest.raises(SettingsError, match="leave out --pin"):
-        Placement(pin=True)
-    assert Placement(blas_threads=2).blas_threads == 2
+    with pytest.raises(SettingsError, match="leave out pin"):
+        RunSpec(pin=True)
+    assert RunSpec(blas_threads=2).blas_threads == 2
 
 
 # What is said.
@@ -70,8 +62,8 @@ def test_a_system_that_cannot_pin_is_found_out_before_training(monkeypatch):
 @can_pin
 def test_the_plan_says_where_workers_run(blobs):
     plain, pinned, threaded = (
-        make_plan(blobs, strategy="gradient", workers=2, placement=placement)
-        for placement in (Placement(), Placement(pin=True), Placement(blas_threads=3))
+        resolve(RunSpec(strategy="gradient", workers=2, **placement), blobs)
+        for placement in ({}, {"pin": True}, {"blas_threads": 3})
     )
     assert "pinned to cores" in str(pinned)
     assert "3 BLAS threads" in str(threaded)
@@ -80,22 +72,13 @@ def test_the_plan_says_where_workers_run(blobs):
     assert str(pinned) == str(plain).replace("(threads), ", "(threads), pinned to cores, ")
 
 
-@can_pin
-@pytest.mark.parametrize("placement", [{}, {"pin": True}, {"blas_threads": 2}], ids=str)
-def test_a_described_plan_comes_back_with_its_placement(blobs, placement):
-    plan = make_plan(blobs, strategy="periodic:7", workers=2, placement=Placement(**placement))
-    assert plan.placement == Placement(**placement)
-    assert Plan.from_description(plan.describe()) == plan
-    assert plan.describe()["placement"] == {"pin": False, "blas_threads": 1, **placement}
-
-
 # What happens.
 
 
 @can_pin
 def test_pinning_changes_no_bit():
     free, pinned = train(), train(pin=True)
-    assert pinned.plan.placement == Placement(pin=True)
+    assert pinned.plan.pin
     assert bits(pinned) == bits(free)
     assert (pinned.losses, pinned.rounds, pinned.accuracy) == (free.losses, free.rounds, free.accuracy)
 
@@ -106,13 +89,9 @@ def test_each_pinned_worker_is_on_one_core_and_the_caller_is_on_all(blobs, worke
     before = os.sched_getaffinity(0)
     cores = sorted(before)
     watching = Watching(lambda: os.sched_getaffinity(0))
-    plan = make_plan(
+    plan = resolve(
+        RunSpec(strategy="periodic:1epoch", workers=workers, epochs=2, network=MLPSettings(hidden=(4,)), pin=True),
         blobs,
-        strategy="periodic:1epoch",
-        workers=workers,
-        epochs=2,
-        settings=network_settings(hidden=(4,)),
-        placement=Placement(pin=True),
     )
     run(plan, blobs, callbacks=[watching])
     assert {rank: set().union(*sets) for rank, sets in watching.found.items()} == {
@@ -134,7 +113,7 @@ def test_blas_has_so_many_threads_during_the_run_and_one_again_afterwards(thread
     result = train(epochs=1, blas_threads=threads, callbacks=[watching])
     assert {count for counts in watching.found.values() for count in counts} == {threads}
     assert sorted(watching.found) == [0, 1]
-    assert result.plan.placement == Placement(blas_threads=threads)
+    assert result.plan.blas_threads == threads
     assert description()["threads"] == 1
 
 
@@ -150,9 +129,7 @@ def test_blas_has_one_thread_again_after_a_failure():
 def test_several_blas_threads_come_to_the_same_up_to_rounding(blobs):
     results = [
         run(
-            make_plan(
-                blobs, epochs=2, settings=network_settings(hidden=(1100,)), placement=Placement(blas_threads=threads)
-            ),
+            resolve(RunSpec(epochs=2, network=MLPSettings(hidden=(1100,)), blas_threads=threads), blobs),
             blobs,
         )
         for threads in (1, 2)

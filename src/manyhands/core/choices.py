@@ -1,0 +1,20 @@
+"""The words a user chooses from, in modules of any floor. NumPy-free: the command line shows them in its help."""
+
+from __future__ import annotations
+
+LEARNERS = ("mlp", "published")
+SHARDINGS = ("global", "fixed")
+SCALINGS = ("auto", "255", "standard", "none")
+ACTIVATIONS = (
+    "identity", "logistic", "tanh", "relu",
+    "leaky_relu", "elu", "selu", "gelu", "silu", "softplus", "softsign",
+)  # fmt: skip
+"""In the order of the codes in `manyhands.learners.mlp.kernel_args`."""
+OPTIMIZERS = (
+    "sgd", "momentum", "nesterov", "adam", "adagrad", "rmsprop",
+    "adadelta", "adamax", "nadam", "adamw", "lamb", "lars",
+)  # fmt: skip
+"""In the order of the codes in `manyhands.learners.mlp.kernel_args`."""
+LOSSES = ("cross_entropy", "binary_cross_entropy", "squared_error", "poisson")
+"""Of softmax, logistic, linear and exponential outputs; in the order of the codes in `kernel_args`."""
+DTYPES = ("float32", "float64")

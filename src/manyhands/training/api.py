@@ -1,0 +1,117 @@
+"""`manyhands.train`: from data and settings to a trained model."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from manyhands.core.callbacks import CallbackLike
+from manyhands.core.settings import takes_settings
+from manyhands.data.catalog import DataRequest
+from manyhands.data.dataset import Dataset
+from manyhands.runtime.affinity import warn_if_oversubscribed
+from manyhands.runtime.memory import memory_errors_explained
+from manyhands.teams.agreement import together
+from manyhands.teams.job import is_member
+from manyhands.training.jobs.distributed_read import facts_of, facts_of_request, load_for
+from manyhands.training.plan import Plan
+from manyhands.training.resolve import resolve
+from manyhands.training.result import Progress, TrainingResult
+from manyhands.training.run import run
+from manyhands.training.spec import RunSpec
+
+
+@takes_settings(RunSpec)
+@memory_errors_explained("the run")
+def train(
+    data: str | Path | Dataset = "auto",
+    spec: RunSpec | None = None,
+    *,
+    train_csv: str | Path | None = None,
+    test_csv: str | Path | None = None,
+    label_column: str | int = 0,
+    progress: Progress | None = None,
+    callbacks: Sequence[CallbackLike] = (),
+    **settings: Any,
+) -> TrainingResult:
+    """Train one classifier and evaluate it on the test rows.
+
+    Parameters
+    ----------
+    data
+        ``"auto"``, ``"mnist"``, ``"digits"``, ``"letters"``, a folder of IDX files, or a `Dataset` made by
+        `manyhands.make_dataset`, which is taken as it is: settings about data (``train_size``, ``scale``,
+        ``binarize``, ``validation``) are for others.
+    spec
+        Settings as one object; by default all have their defaults.
+    train_csv, test_csv, label_column
+        Two CSV files instead of ``data``.
+    progress, callbacks
+        See `manyhands.training.run.run`.
+    **settings
+        Any field of `manyhands.RunSpec` and of `manyhands.MLPSettings`, such as ``strategy="periodic:1epoch"``,
+        ``workers=2``, ``team="mpi"``, ``hidden=(64,)``: they replace those of ``spec``. ``manyhands train --help``
+        says what each is. With the team mpi, in a program started by mpiexec, every process calls this with the same
+        arguments and gets the same result.
+
+    Returns
+    -------
+    TrainingResult
+
+    Raises
+    ------
+    TypeError
+        If there is no such setting, with the nearest one.
+    ManyhandsError
+        If anything about data or settings cannot work, before training starts. In an MPI job all processes raise it:
+        what has failed in one of them alone, or is not the same in all, is a `manyhands.core.errors.RankError`, a
+        SettingsError or a DataError on the others.
+
+    Examples
+    --------
+    >>> import manyhands
+    >>> result = manyhands.train("digits", strategy="periodic:1epoch", workers=2, epochs=60)
+    >>> result.accuracy > 0.9
+    True
+    """
+    team = settings.get("team", "threads" if spec is None else spec.team)
+    with together(team):
+        asked = (spec or RunSpec()).changed(**settings)
+        request = data if isinstance(data, Dataset) else asked.request(data, train_csv, test_csv, label_column)
+    plan, dataset = load_and_resolve("manyhands.train", asked, request)
+    warn_if_oversubscribed_here(plan.workers, plan.team)
+    return run(plan, dataset, progress=progress, callbacks=callbacks)
+
+
+def load_and_resolve(call: str, spec: RunSpec, request: DataRequest | Dataset) -> tuple[Plan, Dataset]:
+    """Return a run and its data, the same in all processes of a job.
+
+    Parameters
+    ----------
+    call
+        What the user has called.
+    spec
+        What was asked for.
+    request
+        What to read, or the data themselves.
+
+    Raises
+    ------
+    ManyhandsError
+        If data or settings cannot work, or are not the same in all processes.
+    """
+    needed: Any = "fixed" if spec.needs.fixed_shards else "global"
+    with together(spec.team) as step:
+        step.bring(lambda: facts_of_request(call, request, needed))
+    dataset = request if isinstance(request, Dataset) else load_for(request, spec.team, needed)
+    with together(spec.team) as step:
+        plan = resolve(spec, dataset)
+        step.bring(lambda: facts_of(plan, dataset))
+    return plan, dataset
+
+
+def warn_if_oversubscribed_here(workers: int, team: str) -> None:
+    """Say so if this machine has far fewer cores than workers; those of a job that others started may be on several."""
+    if not is_member(team):
+        warn_if_oversubscribed(workers)

@@ -1,0 +1,211 @@
+"""From what a user asks for to what a run does: defaults are chosen, and what cannot work is refused."""
+
+from __future__ import annotations
+
+from dataclasses import fields, replace
+
+from manyhands.core.checks import LARGEST
+from manyhands.core.errors import SettingsError
+from manyhands.core.parameters import parameter
+from manyhands.core.strategy import GradientRule, Strategy
+from manyhands.core.types import Sharding
+from manyhands.data.dataset import Dataset
+from manyhands.data.partitioning import Partition
+from manyhands.data.sampler import check_batch
+from manyhands.learners.mlp.settings import check_room
+from manyhands.teams.job import check_started_once, is_member, job_size
+from manyhands.teams.registry import SOLO, check_team, kind_of
+from manyhands.training.auto import Asked, choose
+from manyhands.training.given import check_targets
+from manyhands.training.inputs import check_inputs
+from manyhands.training.plan import Plan, PlannedStage
+from manyhands.training.schedules import RateSchedule
+from manyhands.training.spec import DEFAULT_BATCH, RunSpec
+
+_RANDOM_STATES = 2**32  # of scikit-learn
+
+
+def resolve(spec: RunSpec, dataset: Dataset) -> Plan:
+    """Return the run that a spec means on a data set: defaults are chosen, and the run is possible.
+
+    Parameters
+    ----------
+    spec
+        What the user has set.
+    dataset
+        What to train on.
+
+    Raises
+    ------
+    SettingsError
+        If the run is not possible, with what to change.
+    DataError
+        If inputs or targets do not fit the network.
+    """
+    workers = _number_of_workers(spec.team, spec.workers)
+    check_team(spec.team, workers)
+    strategy, asked = _strategy_of(spec, dataset.rows, workers)
+    if strategy.needs.one_worker_only:
+        if workers != 1:
+            raise SettingsError(f"the sequential strategy has one worker, not {workers}; choose another strategy")
+        spec = replace(spec, team=SOLO)
+    _check_fit(spec, strategy, dataset)
+    sharding, batch = _division_of(spec, strategy, asked.batch, dataset.rows, workers)
+    check_batch(dataset.rows, batch, workers)
+    _check_order(spec, strategy)
+    check_inputs(dataset, asked.settings.dtype)
+    check_targets(dataset, asked.settings.loss)
+    decided = {
+        "network": asked.settings,
+        "strategy": strategy,
+        "workers": workers,
+        "batch": batch,
+        "sharding": sharding,
+        "schedule": asked.schedule or RateSchedule(),
+        "stop": spec.parsed.stop,
+        "partition": spec.parsed.partition or Partition(),
+    }
+    given = {each.name: getattr(spec, each.name) for each in fields(RunSpec)}
+    plan = Plan(**{**given, **decided}, rows=dataset.rows, chosen_by_auto=spec.automatic)
+    _check_course(plan)
+    _check_room(plan, dataset)
+    return plan
+
+
+def _number_of_workers(team: str, workers: int | None) -> int:
+    """Return the number of workers, which in an MPI job is the number of its processes."""
+    check_started_once(team)
+    size = job_size() if is_member(team) else None
+    if size is not None and workers not in (None, size):
+        raise SettingsError(
+            f"this MPI job has {size} process{'es' if size > 1 else ''}, but {workers} workers were asked for; start "
+            f"it with mpiexec -n {workers}, or leave the number of workers out"
+        )
+    return (size or 1) if workers is None else workers
+
+
+def _strategy_of(spec: RunSpec, rows: int, workers: int) -> tuple[Strategy, Asked]:
+    """Return the strategy, and network, batch and schedule: the user's, or what `auto` chooses."""
+    parsed, asked = spec.parsed, Asked(spec.network, spec.batch, spec.parsed.schedule)
+    if parsed.strategy is not None:
+        return parsed.strategy, asked
+    check_batch(rows, min(DEFAULT_BATCH, rows) if asked.batch is None else asked.batch, workers)
+    if spec.needs.one_call:
+        raise SettingsError(f"the learner {spec.learner} has its own rules: auto has nothing to choose for it")
+    alike = parsed.partition is None or parsed.partition.kind in ("stored", "iid")
+    return choose(asked, workers, rows, spec.epochs, alike=alike)
+
+
+def _check_fit(spec: RunSpec, strategy: Strategy, dataset: Dataset) -> None:
+    """Check that strategy, team, data and shards go together."""
+    if strategy.needs.shared_memory and not kind_of(spec.team).shared_memory:
+        raise SettingsError(
+            f"{strategy.name} needs workers that share memory, and those of the team {spec.team} do not; use "
+            f"{parameter('team', 'threads')}"
+        )
+    if strategy.needs.shared_memory and spec.convergence:
+        raise SettingsError(
+            f"{parameter('convergence')} is not possible with {strategy.name}: its workers have the same parameters at "
+            "the end only"
+        )
+    if spec.needs.validation and dataset.validation is None:
+        stop = spec.parsed.stop
+        name = strategy.name if stop is None or strategy.needs.uses_validation else f"stop {stop.name}"
+        raise SettingsError(
+            f"{name} evaluates on validation rows, and the data set has none; add {parameter('validation', 'auto')}, "
+            "or make it with make_dataset(..., validation='auto')"
+        )
+    if spec.partition is not None and spec.sharding == "global":
+        raise SettingsError(f"{parameter('partition')} is of fixed shards: leave {parameter('sharding', 'global')} out")
+    if spec.partition is not None and dataset.train.rows != dataset.rows:
+        raise SettingsError(f"{parameter('partition')} needs all training rows in every process")
+
+
+def _division_of(spec: RunSpec, strategy: Strategy, batch: int | None, rows: int, workers: int) -> tuple[Sharding, int]:
+    """Return which rows a worker sees, and the global batch."""
+    if spec.needs.one_call:
+        _check_published(spec, strategy, rows, workers)
+        return "fixed", min(DEFAULT_BATCH, rows // workers) * workers
+    own: Sharding = "fixed" if strategy.needs.fixed_shards or spec.partition is not None else "global"
+    return spec.sharding or own, min(DEFAULT_BATCH, rows) if batch is None else batch
+
+
+def _check_published(spec: RunSpec, strategy: Strategy, rows: int, workers: int) -> None:
+    """Check that the learner `published` can do this by the rules of its paper."""
+    if strategy.name not in ("one-shot", "sequential"):
+        raise SettingsError(
+            f"the learner published trains alone from beginning to end, so it cannot follow {strategy.name}; "
+            "choose one-shot or sequential"
+        )
+    if spec.sharding == "global":
+        raise SettingsError("the learner published has fixed shards: every worker keeps its own")
+    if spec.batch is not None:
+        raise SettingsError(
+            f"the learner published has its own batch, {DEFAULT_BATCH} rows per worker; leave {parameter('batch')} out"
+        )
+    for name in ("schedule", "stop", "partition"):
+        if getattr(spec, name) is not None:
+            raise SettingsError(f"the learner published has its own {name}; leave {parameter(name)} out")
+    if spec.seed >= _RANDOM_STATES:
+        raise SettingsError(f"the learner published takes seeds below {_RANDOM_STATES}, not {spec.seed}")
+    if rows % workers:
+        raise SettingsError(
+            f"the learner published needs equal shards, and {rows} training rows do not divide by {workers} workers"
+        )
+
+
+def _check_order(spec: RunSpec, strategy: Strategy) -> None:
+    """Check that the rows can be had in this order."""
+    if spec.needs.one_call and (spec.first_epoch or not spec.shuffle):
+        raise SettingsError("the learner published shuffles by itself, and begins with epoch 0")
+    if not spec.shuffle and strategy.needs.passes > 1:
+        raise SettingsError(
+            f"{strategy.name} draws a part of the rows in every epoch: without shuffling it would always be the same"
+        )
+
+
+def _check_course(plan: Plan) -> None:
+    """Check that there are epochs enough for all stages, not too many steps, and something for a rule to evaluate."""
+    if plan.total_steps > LARGEST:
+        raise SettingsError(f"{plan.epochs:.3e} epochs have more steps than can be counted; use fewer")
+    if plan.stop is not None and plan.stop.validates:
+        check_synchronized(plan, parameter("stop", plan.stop.name))
+
+
+def check_synchronized(plan: Plan, what: str) -> None:
+    """Check that all workers have the same parameters at the end of some epoch before the last one.
+
+    Raises
+    ------
+    SettingsError
+        If they never have, so that ``what`` has no network to evaluate.
+    """
+    if plan.workers > 1 and not any(map(_synchronized_before_its_end, plan.stages)):
+        raise SettingsError(
+            f"{what} evaluates synchronized parameters after an epoch, but the workers of {plan.strategy.name} "
+            "synchronize at the end only; use another strategy, or loss:..."
+        )
+
+
+def _synchronized_before_its_end(stage: PlannedStage) -> bool:
+    """Tell whether the workers have the same parameters at the end of some epoch, before the last step of the stage."""
+    step = 0
+    if isinstance(stage.rule, GradientRule) or stage.epochs == 1:
+        return True
+    while not stage.rule.needs.shared_memory:
+        step = stage.next_round(step)
+        if step >= stage.steps:
+            break
+        if step % stage.steps_per_epoch == 0:
+            return True
+    return False
+
+
+def _check_room(plan: Plan, dataset: Dataset) -> None:
+    """Check that the networks of all workers of this process, or of a job that it starts, fit into memory."""
+    outputs = len(dataset.classes) if dataset.train.targets is None else dataset.train.targets.shape[1]
+    here = 1 if is_member(plan.team) else plan.workers
+    rows = -(-max(stage.batch for stage in plan.stages) // plan.workers)
+    check_room(plan.network, dataset.features, outputs, here, rows)
+    if plan.model_settings is not plan.network:
+        check_room(plan.model_settings, dataset.features, outputs)
