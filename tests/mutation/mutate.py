@@ -30,7 +30,7 @@ TARGETS = {
     "strategies/*.py": ["tests/strategies", CONTRACTS],
     "merges/*.py": ["tests/merges", "tests/training/test_merge_services.py", CONTRACTS],
     "training/loop.py": [
-        "tests/training/test_events.py",
+        "tests/training/test_callbacks.py",
         "tests/training/test_stopping.py",
         "tests/training/test_convergence.py",
         CONTRACTS,
