@@ -85,7 +85,7 @@ class TestRefused:
     @pytest.mark.parametrize(
         ("text", "words"),
         [
-            (None, "no such file"),
+            (None, "(No such file or directory); give the JSON file"),
             ("", "not JSON"),
             ("hello", "not JSON"),
             ("\x00\x01", "not JSON"),
@@ -125,7 +125,7 @@ class TestRefused:
 
     def test_a_folder(self, tmp_path, capsys):
         assert call("report", tmp_path) == 1
-        assert "it is a folder" in capsys.readouterr().err
+        assert "it cannot be read (Is a directory); give the JSON file" in capsys.readouterr().err
 
     def test_the_record_of_a_training(self, tmp_path, capsys):
         assert call("train", "--data", "digits", "--epochs", 1, "--json", tmp_path / "t.json", "--quiet") == 0
