@@ -64,7 +64,7 @@ class TestExemplar:
     def test_a_checkpoint_that_was_asked_for_stays(self, tmp_path, capsys):
         path = tmp_path / "checkpoint"
         assert call(*EXEMPLAR, "--quiet", "--checkpoint", path) == 0
-        assert len(lines(path)) == 1 + 8 + 18
+        assert len(lines(path)) == 1 + 8 + (1 + 3 * 2) * 2
         capsys.readouterr()
 
     def test_a_target_out_of_reach(self, tmp_path, capsys):

@@ -328,9 +328,7 @@ class TestJournal:
         path = target if option == "--json" else target / "results.json"
         sessions = json.loads(path.read_text())["sessions"]
         for entry in map(json.loads, kept[1:]):  # these were not done again: their times are the same
-            del entry["checksum"]
-            number = entry.pop("session")
-            assert sessions[number] == entry
+            assert sessions[entry["seed"]] == entry["record"]
 
     def test_of_a_result_that_cannot_be_written_stays(self, tmp_path, capsys, monkeypatch):
         from manyhands.core.errors import OutputError
@@ -350,9 +348,9 @@ class TestJournal:
         assert call(*SMALL, "--quiet", "--checkpoint", tmp_path / "journal") == 0
         before = (tmp_path / "journal").read_bytes()
         capsys.readouterr()
-        assert call(*SMALL, "--quiet", "--checkpoint", tmp_path / "journal", "--seed", 7) == 2
+        assert call(*SMALL, "--quiet", "--checkpoint", tmp_path / "journal", "--batch", 7) == 2
         printed = capsys.readouterr()
-        assert "(seed: 0 there, 7 now); give another file, or delete it" in printed.err
+        assert "(batch: 200 there, 7 now); give another file, or delete it" in printed.err
         assert (printed.out, printed.err.count("\n")) == ("", 1)
         assert (tmp_path / "journal").read_bytes() == before
 

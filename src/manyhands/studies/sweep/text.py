@@ -55,7 +55,7 @@ def _notes(sweep: Sweep, rows: Sequence[SweepRow], *, beside: bool) -> list[str]
         f"s1 = {settings['s1']:g}, s2 = {settings['s2']:g}: they rescale it and never change the order."
     ]
     if settings["target"] is None:
-        notes[0] += f" {parameter('target')} chooses the fastest with at least that accuracy instead."
+        notes[0] += f" {parameter('min_accuracy')} chooses the fastest with at least that accuracy instead."
     if settings["chosen_on"] == "test":
         notes.append(
             "As published, the best is chosen on the test samples, so its accuracy on them is slightly optimistic."
