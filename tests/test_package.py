@@ -268,6 +268,10 @@ class TestFloors:
         below = {module: {name for name in found if name.count(".") > 1} for module, found in graph.items()}
         assert [cycle for module in below if (cycle := circle(module, below))] == []
 
+    def test_no_file_is_longer_than_a_reader_likes(self):
+        lengths = {module: len(path.read_text().splitlines()) for module, path in MODULES.items()}
+        assert {module: length for module, length in lengths.items() if length > 450} == {}
+
     def test_nothing_is_loose_at_the_root(self):
         assert {path.name for path in PACKAGE.iterdir() if path.is_file()} == {"__init__.py", "__main__.py", "py.typed"}
 

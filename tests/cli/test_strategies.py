@@ -95,7 +95,7 @@ class TestTrain:
 
     def test_shares(self, train):
         out, record = train("--strategy", "periodic:1epoch", "--partition", "sorted")
-        assert "fixed shares (sorted)" in out
+        assert "fixed shards (sorted)" in out
         assert (record["settings"]["partition"], record["settings"]["sharding"]) == ("sorted", "fixed")
         words = {"strategy": "periodic:1epoch", "workers": 2, "hidden": (8,), "epochs": 4}
         assert record["losses"] == manyhands.train("digits", partition="sorted", **words).losses

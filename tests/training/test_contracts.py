@@ -11,11 +11,12 @@ import numpy as np
 import pytest
 
 from manyhands.core.callbacks import EventFunction
+from manyhands.core.choices import OTHER_LEARNERS
 from manyhands.core.errors import ManyhandsError
 from manyhands.core.events import RoundHeld
 from manyhands.core.learner import RunOutcome
 from manyhands.learners import LEARNERS as LEARNER_MAKERS
-from manyhands.learners import make_learner
+from manyhands.learners import make_learner, register
 from manyhands.learners.mlp.learner import MLP
 from manyhands.learners.mlp.settings import MLPSettings
 from manyhands.strategies import STRATEGIES as MAKERS
@@ -284,7 +285,7 @@ def test_fixed_shares_give_other_results_than_global_ones(runner):
 
 
 @pytest.fixture
-def made(foreign, monkeypatch):
+def made(foreign):
     """Register the learners that are not the MLP; by rank, those that the last run has made."""
     found = {}
 
@@ -296,8 +297,11 @@ def made(foreign, monkeypatch):
         return make
 
     for name in FOREIGN:
-        monkeypatch.setitem(LEARNER_MAKERS, name, maker(getattr(foreign, name)))
-    return found
+        register(name, maker(getattr(foreign, name)))
+    yield found
+    for name in FOREIGN:
+        del LEARNER_MAKERS[name]
+        OTHER_LEARNERS.remove(name)
 
 
 def train_foreign(blobs, kind, strategy, workers=1, callbacks=(), epochs=EPOCHS, start=None, **network):

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 LEARNERS = ("mlp", "published")
+OTHER_LEARNERS: list[str] = []
+"""Learners that a program has added; see `manyhands.learners.register`."""
 SHARDINGS = ("global", "fixed")
 SCALINGS = ("auto", "255", "standard", "none")
 ACTIVATIONS = (

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
+from manyhands.core.choices import OTHER_LEARNERS
+
 if TYPE_CHECKING:
     from manyhands.core.learner import FitLearner, Learner
     from manyhands.learners.mlp.settings import MLPSettings
@@ -24,6 +26,21 @@ def _published(*network: Any, **others: Any) -> FitLearner:
 
 LEARNERS: dict[str, Callable[..., Learner | FitLearner]] = {"mlp": _mlp, "published": _published}
 """The makers of all learners by name; their parameters are those of :func:`make_learner` behind the name."""
+
+
+def register(name: str, maker: Callable[..., Learner | FitLearner]) -> None:
+    """Add a learner, which ``learner=name`` then chooses in this process.
+
+    Parameters
+    ----------
+    name
+        Its name.
+    maker
+        Makes one, as :func:`make_learner` does.
+    """
+    LEARNERS[name] = maker
+    if name not in OTHER_LEARNERS:
+        OTHER_LEARNERS.append(name)
 
 
 def make_learner(

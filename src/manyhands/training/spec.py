@@ -10,7 +10,7 @@ from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Self
 
 from manyhands.core.checks import positive_real, truth, whole
-from manyhands.core.choices import LEARNERS, SCALINGS, SHARDINGS
+from manyhands.core.choices import LEARNERS, OTHER_LEARNERS, SCALINGS, SHARDINGS
 from manyhands.core.errors import SettingsError
 from manyhands.core.settings import (
     amount,
@@ -128,6 +128,7 @@ class RunSpec:
         "mlp, our own, or published: scikit-learn's MLPClassifier as in Todorov et al. 2021",
         "training",
         choices=LEARNERS,
+        hidden_choices=OTHER_LEARNERS,
     )
     sharding: Sharding | None = setting(
         None,

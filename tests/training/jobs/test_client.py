@@ -32,7 +32,8 @@ from manyhands.data.filestate import FileState
 from manyhands.learners.mlp.settings import MLPSettings
 from manyhands.teams import mpi_environment, startup_watchdog
 from manyhands.training.jobs import client as job_module
-from manyhands.training.jobs.client import EventTail, Job, describe, open_cells, revive
+from manyhands.training.jobs.client import Job, open_cells
+from manyhands.training.jobs.exchange import EventTail, describe, revive
 from manyhands.training.plan import Plan
 from manyhands.training.resolve import resolve
 from manyhands.training.run import run

@@ -26,23 +26,20 @@ from typing import IO, Any
 
 import numpy as np
 
-from manyhands.core import errors
-from manyhands.core.callbacks import Callback, WorkerCallback, finest, send
+from manyhands.core.callbacks import Callback, WorkerCallback, finest
 from manyhands.core.errors import ManyhandsError, OutOfMemoryError, OutputError, SettingsError, WorkerLost
-from manyhands.core.events import from_record
-from manyhands.core.parameters import rendered
 from manyhands.core.samples import Control
 from manyhands.data.catalog import DataRequest
 from manyhands.data.dataset import Dataset
 from manyhands.learners import make_learner
 from manyhands.runtime.atomic_files import write_whole
 from manyhands.runtime.cgroups import oom_kills
-from manyhands.runtime.memory import out_of_memory
 from manyhands.runtime.signals import at_once, check, uninterrupted
 from manyhands.teams import mpi_environment, startup_watchdog
 from manyhands.teams.loopback import allow_loopback_only
 from manyhands.teams.watchdog import chosen_patience
 from manyhands.training.jobs.dataset_files import write_dataset
+from manyhands.training.jobs.exchange import EventTail, events_file, revive
 from manyhands.training.jobs.folder import (
     MEMORY,
     WORKER,
@@ -117,7 +114,7 @@ class Job:
                 write_dataset(dataset, self.folder)
             else:
                 self._put(REQUEST, asdict(request))
-            self._cells = new_barrier_state(self.folder, workers)
+            self._cells = new_control_cells(self.folder, workers)
             os.mkfifo(self.folder / BELL, 0o600)
             self._bell = os.open(self.folder / BELL, os.O_RDWR | os.O_NONBLOCK)
             self._start(
@@ -381,48 +378,6 @@ class _Stopped:
         return WorkerLost(-1 if rank is None else rank, f"(process {pid}) {words}")
 
 
-class EventTail:
-    """Reads the events that rank 0 writes into a file, and gives them to callbacks.
-
-    Parameters
-    ----------
-    path
-        The file.
-    callbacks
-        If none of them asks for events, there is no file.
-    """
-
-    def __init__(self, path: Path, callbacks: Sequence[Callback]) -> None:
-        self._path, self._callbacks = path, callbacks
-        self._file: IO[str] | None = None
-        self._rest = ""
-        if finest(callbacks) != "end":
-            path.touch()
-            self._file = open(path, encoding="ascii")  # noqa: SIM115 - the folder, and all in it, ends with the job
-
-    def pass_on(self) -> None:
-        """Give the new events to the callbacks; a line that is not whole yet waits for its end."""
-        if self._file is None:
-            return
-        *lines, self._rest = (self._rest + self._file.read()).split("\n")
-        callbacks, self._callbacks = self._callbacks, ()  # after one has failed, none is called any more
-        for line in lines:
-            send(callbacks, from_record(json.loads(line)))
-        self._callbacks = callbacks
-
-    def close(self) -> None:
-        """End reading; the file goes, too: a long study has many runs, and the folder may be in memory."""
-        if self._file is not None:
-            self._file.close()
-            self._file = None
-            self._path.unlink(missing_ok=True)
-
-
-def events_file(folder: Path, run: int) -> Path:
-    """Return where rank 0 writes the events of a run, if the owner wants them."""
-    return folder / f"events-{run}.jsonl"
-
-
 def _place_for(dataset: Dataset) -> str | None:
     """Return the folder of files in memory, if the system has one with enough room; None: the usual place."""
     arrays = [array for table in dataset.tables.values() for array in table.arrays().values()]
@@ -434,7 +389,7 @@ def _place_for(dataset: Dataset) -> str | None:
     return _MEMORY if memory.f_bavail * memory.f_frsize > needed and os.access(_MEMORY, os.W_OK) else None
 
 
-def new_barrier_state(folder: Path, workers: int) -> Any:
+def new_control_cells(folder: Path, workers: int) -> Any:
     """Make the shared cells of a job, one line per worker."""
     with open(folder / "cells", "wb", opener=private) as file:
         file.write(bytes(8 * _CELLS_APART * workers))
@@ -450,23 +405,3 @@ def open_cells(folder: Path, workers: int) -> Any:
 def controls_in(cells: Any) -> list[Control]:
     """Return every worker's control: its progress is in the shared cells, to stop or not is its own affair."""
     return [Control(np.zeros(1, np.int64), line[:1]) for line in cells]
-
-
-def describe(error: BaseException, rank: int) -> dict[str, Any]:
-    """Return an error as plain data, for `revive`."""
-    if isinstance(error, MemoryError) and not isinstance(error, OutOfMemoryError):
-        error = out_of_memory(f"worker {rank}", error)
-    name = type(error).__name__
-    if not isinstance(error, ManyhandsError):
-        return {"type": "ManyhandsError", "arguments": [f"worker {rank} failed: {name}: {error}"]}
-    arguments = error.__reduce__()[1]
-    plain = isinstance(arguments, tuple) and all(isinstance(value, str | int | float) for value in arguments)
-    return {"type": name, "arguments": list(arguments) if plain else [str(error)]}
-
-
-def revive(record: dict[str, Any]) -> ManyhandsError:
-    """Return the error that a worker has described."""
-    kind = getattr(errors, str(record.get("type")), ManyhandsError)
-    if not (isinstance(kind, type) and issubclass(kind, ManyhandsError)):
-        kind = ManyhandsError
-    return kind(*(rendered(each) if isinstance(each, str) else each for each in record["arguments"]))

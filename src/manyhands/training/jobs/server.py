@@ -20,9 +20,10 @@ from manyhands.data.catalog import DataRequest, load
 from manyhands.data.dataset import Dataset
 from manyhands.runtime.atomic_files import write_whole
 from manyhands.teams.mpi_world import World, join
-from manyhands.training.jobs.client import BELL, GRANULARITY, REQUEST, controls_in, describe, events_file, open_cells
+from manyhands.training.jobs.client import BELL, GRANULARITY, REQUEST, controls_in, open_cells
 from manyhands.training.jobs.dataset_files import map_dataset
 from manyhands.training.jobs.distributed_read import scatter
+from manyhands.training.jobs.exchange import describe, events_file
 from manyhands.training.jobs.notices import leave_notices
 from manyhands.training.plan import Plan
 from manyhands.training.result import TrainingResult

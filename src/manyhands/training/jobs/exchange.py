@@ -1,0 +1,77 @@
+"""What the workers of a job tell its owner while a run goes on, and when it fails: events and errors."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import IO, Any
+
+from manyhands.core import errors
+from manyhands.core.callbacks import Callback, finest, send
+from manyhands.core.errors import ManyhandsError, OutOfMemoryError
+from manyhands.core.events import from_record
+from manyhands.core.parameters import rendered
+from manyhands.runtime.memory import out_of_memory
+
+
+class EventTail:
+    """Reads the events that rank 0 writes into a file, and gives them to callbacks.
+
+    Parameters
+    ----------
+    path
+        The file.
+    callbacks
+        If none of them asks for events, there is no file.
+    """
+
+    def __init__(self, path: Path, callbacks: Sequence[Callback]) -> None:
+        self._path, self._callbacks = path, callbacks
+        self._file: IO[str] | None = None
+        self._rest = ""
+        if finest(callbacks) != "end":
+            path.touch()
+            self._file = open(path, encoding="ascii")  # noqa: SIM115 - the folder, and all in it, ends with the job
+
+    def pass_on(self) -> None:
+        """Give the new events to the callbacks; a line that is not whole yet waits for its end."""
+        if self._file is None:
+            return
+        *lines, self._rest = (self._rest + self._file.read()).split("\n")
+        callbacks, self._callbacks = self._callbacks, ()  # after one has failed, none is called any more
+        for line in lines:
+            send(callbacks, from_record(json.loads(line)))
+        self._callbacks = callbacks
+
+    def close(self) -> None:
+        """End reading; the file goes, too: a long study has many runs, and the folder may be in memory."""
+        if self._file is not None:
+            self._file.close()
+            self._file = None
+            self._path.unlink(missing_ok=True)
+
+
+def events_file(folder: Path, run: int) -> Path:
+    """Return where rank 0 writes the events of a run, if the owner wants them."""
+    return folder / f"events-{run}.jsonl"
+
+
+def describe(error: BaseException, rank: int) -> dict[str, Any]:
+    """Return an error as plain data, for `revive`."""
+    if isinstance(error, MemoryError) and not isinstance(error, OutOfMemoryError):
+        error = out_of_memory(f"worker {rank}", error)
+    name = type(error).__name__
+    if not isinstance(error, ManyhandsError):
+        return {"type": "ManyhandsError", "arguments": [f"worker {rank} failed: {name}: {error}"]}
+    arguments = error.__reduce__()[1]
+    plain = isinstance(arguments, tuple) and all(isinstance(value, str | int | float) for value in arguments)
+    return {"type": name, "arguments": list(arguments) if plain else [str(error)]}
+
+
+def revive(record: dict[str, Any]) -> ManyhandsError:
+    """Return the error that a worker has described."""
+    kind = getattr(errors, str(record.get("type")), ManyhandsError)
+    if not (isinstance(kind, type) and issubclass(kind, ManyhandsError)):
+        kind = ManyhandsError
+    return kind(*(rendered(each) if isinstance(each, str) else each for each in record["arguments"]))
