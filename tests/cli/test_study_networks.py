@@ -89,7 +89,6 @@ class TestOutput:
             study_networks.TARGETS,
             study_networks.LR_MULTIPLIERS,
         )
-        assert space.DEFAULT_EPOCHS == study_networks.EPOCHS
 
     def test_help(self):
         status, out, _ = call("study", "networks", "--help")

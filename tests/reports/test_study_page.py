@@ -199,6 +199,12 @@ class TestContents:
     def test_interruption_is_said(self, records):
         assert "interrupted: only finished runs are counted" in page(records.interrupted(records.compare()))
 
+    def test_resumption_is_said_also_of_a_part(self, records):
+        said, study = "resumed from a checkpoint: times come from more than one session", records.w4()
+        assert said in page({**records.compare(), "resumed": True})
+        assert said in page({**study, "compare": {**study["compare"], "resumed": True}})
+        assert said not in page(study)
+
 
 class TestEscaping:
     def test_names_are_text(self, records):

@@ -359,7 +359,7 @@ class TestPossible:
             ({"strategies": ("hogwild",)}, "convergence is not possible with hogwild"),
             ({"targets": (92.0,)}, "such as 0.93, not 92"),
             ({"lr_multipliers": ()}, "at least one multiple"),
-            ({"epochs": 0}, "number of epochs"),
+            ({"epochs": 0}, "epochs must be at least 1"),
             ({"schedule": "sine"}, "unknown schedule 'sine'"),
             ({"seeds": 0}, "at least one seed"),
             ({"seed": 999}, "seeds from 1000 on"),

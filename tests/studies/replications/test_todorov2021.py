@@ -342,7 +342,7 @@ def test_ctrl_c_leaves_the_finished_runs_and_no_files(jobs, tmp_path):
     assert [each["seconds"] for each in again.runs[:3]] == [each["seconds"] for each in study.outcome.runs]
     assert "Resumed from a checkpoint: times come from more than one session." in tables_text(again)
     with pytest.raises(SettingsError, match="epochs: 2 there, 3 now"):
-        PublishedStudy(replace(request, epochs=3), tmp_path / "checkpoint")
+        PublishedStudy(replace(request, spec=replace(request.spec, epochs=3)), tmp_path / "checkpoint")
     assert study.outcome.record()["interrupted"] is True
     assert all(job.ended for job in jobs.made)
     assert not Path(jobs.made[0].source.train_csv).parent.exists()

@@ -17,7 +17,7 @@ from manyhands.strategies.base import SENDS
 from manyhands.studies.strategies.request import DEFAULT_STRATEGIES, StrategiesRequest
 from manyhands.studies.strategies.run import StrategiesStudy
 from manyhands.studies.strategies.text import strategies_markdown, strategies_text
-from manyhands.training.run import train
+from manyhands.training.api import train
 from manyhands.training.spec import RunSpec
 
 NETWORK = MLPSettings(hidden=(8,))

@@ -483,7 +483,7 @@ class TestGoingOn:
         sweep(rows, hidden=(4, 20), epochs=(12, 2), runs=1, checkpoint=path)
 
         def counted(plan, *arguments, **options):
-            done.append((plan.settings.hidden, plan.epochs, plan.seed))
+            done.append((plan.network.hidden, plan.epochs, plan.seed))
             return real(plan, *arguments, **options)
 
         monkeypatch.setattr(module, "run", counted)
@@ -576,7 +576,7 @@ class TestStop:
         with pytest.raises(KeyboardInterrupt):
             study.run(progress)
         assert study.outcome.interrupted
-        assert 2 <= len(study.outcome.runs) <= 3  # the other worker may have finished one meanwhile
+        assert len(study.outcome.runs) >= 2  # the workers may have finished others meanwhile
         assert "Interrupted: only finished sessions are counted." in sweep_text(study.outcome)
         done = SweepStudy(rows, SweepRequest(((4,), (8, 6)), (3,), 2), path).run()
         expected = [record for record in results(alone.runs) if record["epochs"] == 3 and record["hidden"] != [12]]

@@ -252,10 +252,13 @@ class SweepStudy(Study[Sweep]):
 
     def identity(self) -> dict[str, Any]:
         """Return what makes sessions interchangeable, beyond their keys: all that their results depend on."""
-        others = ("strategy", "workers", "team", "epochs", "seed", "train_size", "scale", "binarize", "validation")
+        others = (
+            "strategy", "workers", "team", "hang_timeout", "epochs", "seed",
+            "train_size", "scale", "binarize", "validation",
+        )  # fmt: skip
         spec = {name: value for name, value in self.request.spec.to_json().items() if name not in others}
         shared = {name: self.outcome.settings[name] for name in ("learner", "network", "batch", "chosen_on")}
-        return {**spec, **shared, "hang_timeout": None, "data": self.dataset.identity}
+        return {**spec, **shared, "data": self.dataset.identity}
 
     def text(self) -> str:
         """Return what is finished as a table."""
