@@ -285,7 +285,22 @@ def test_fixed_shares_give_other_results_than_global_ones(runner):
 
 
 @pytest.fixture
-def made(foreign):
+def registered():
+    """Register learners until the test ends."""
+    names = []
+
+    def add(name, maker):
+        names.append(name)
+        register(name, maker)
+
+    yield add
+    for name in names:
+        del LEARNER_MAKERS[name]
+        OTHER_LEARNERS.remove(name)
+
+
+@pytest.fixture
+def made(foreign, registered):
     """Register the learners that are not the MLP; by rank, those that the last run has made."""
     found = {}
 
@@ -297,11 +312,8 @@ def made(foreign):
         return make
 
     for name in FOREIGN:
-        register(name, maker(getattr(foreign, name)))
-    yield found
-    for name in FOREIGN:
-        del LEARNER_MAKERS[name]
-        OTHER_LEARNERS.remove(name)
+        registered(name, maker(getattr(foreign, name)))
+    return found
 
 
 def train_foreign(blobs, kind, strategy, workers=1, callbacks=(), epochs=EPOCHS, start=None, **network):
@@ -353,12 +365,12 @@ def test_buffers_are_averaged_by_examples(blobs, made, strategy):
         np.testing.assert_allclose(learner.buffers, np.average(before, axis=0, weights=counts), rtol=1e-12)
 
 
-def test_a_learner_that_reports_other_rounds_than_it_was_given_is_refused(blobs, monkeypatch):
+def test_a_learner_that_reports_other_rounds_than_it_was_given_is_refused(blobs, registered):
     class Forgetful(MLP):
         def run(self, table, order, rates, control, rounds=None):
             return RunOutcome(super().run(table, order, rates, control).losses)
 
-    monkeypatch.setitem(LEARNER_MAKERS, "forgetful", Forgetful)
+    registered("forgetful", Forgetful)
     plan = resolve(
         RunSpec(strategy="periodic:1epoch", workers=2, learner="forgetful", batch=BATCH, epochs=EPOCHS), blobs
     )

@@ -19,10 +19,10 @@ WORDS = ("activation", "optimizer", "loss", "dtype", "weight_init", "bias_init")
 
 @pytest.fixture
 def nothing_starts(monkeypatch):
-    def fail(*_):
+    def fail(*_args, **_words):
         raise AssertionError("it has started")
 
-    monkeypatch.setattr("manyhands.training.run.run", fail)
+    monkeypatch.setattr("manyhands.training.api.run", fail)
 
 
 @pytest.mark.usefixtures("nothing_starts")
@@ -78,7 +78,7 @@ class TestTrain:
         with pytest.raises(SettingsError, match=f"{name} must be True or False"):
             manyhands.train(blobs, **{name: value})
 
-    @pytest.mark.parametrize("name", ["rows", "validation"])
+    @pytest.mark.parametrize("name", ["train_size", "validation"])
     @pytest.mark.parametrize("value", [True, 1e3, [3], 2**63])
     def test_numbers_of_rows(self, name, value):
         with pytest.raises(SettingsError, match=r"must be (a whole number|at most)"):
@@ -92,7 +92,7 @@ class TestTrain:
 
     def test_members_side_by_side_make_a_larger_network(self, blobs, monkeypatch):
         monkeypatch.setattr("manyhands.runtime.memory.memory_room", lambda: (100 << 20, "free"))
-        words = {"settings": manyhands.MLPSettings(hidden=(800, 800)), "workers": 4}
+        words = {"network": manyhands.MLPSettings(hidden=(800, 800)), "workers": 4}
         resolve(RunSpec(strategy="one-shot", **words), blobs)
         with pytest.raises(OutOfMemoryError):
             resolve(RunSpec(strategy="one-shot:merge=ensemble", **words), blobs)
@@ -100,7 +100,7 @@ class TestTrain:
 
 def test_a_crowd_is_told_of(blobs, monkeypatch, notices):
     monkeypatch.setattr("manyhands.runtime.affinity.usable_cores", lambda: 2)
-    monkeypatch.setattr("manyhands.training.run.run", lambda *_args, **_words: None)
+    monkeypatch.setattr("manyhands.training.api.run", lambda *_args, **_words: None)
     manyhands.train(blobs, strategy="gradient", workers=8)
     assert not notices
     manyhands.train(blobs, strategy="gradient", workers=50)

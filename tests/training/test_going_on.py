@@ -87,7 +87,7 @@ def test_a_plan_tells_where_it_goes_on(blobs):
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        ({"first_epoch": -1}, "must be 0 or larger, not -1"),
+        ({"first_epoch": -1}, "must be at least 0, not -1"),
         ({"strategy": "minibatch:2epochs", "workers": 2, "shuffle": False}, "without shuffling"),
         ({"strategy": "one-shot", "workers": 2, "learner": "published", "batch": None, "shuffle": False}, "published"),
         ({"learner": "published", "batch": None, "first_epoch": 1}, "published"),

@@ -234,7 +234,7 @@ import numpy as np
 from manyhands.data.dataset import Examples, make_dataset
 from manyhands.training.resolve import resolve
 from manyhands.training.spec import RunSpec
-from manyhands.training.run import MLPSettings, run
+from manyhands.training.run import run
 
 rows = Examples(np.random.default_rng(0).integers(0, 256, (103, 7)).astype(np.uint8), np.arange(103) % 3)
 dataset = make_dataset("noise", rows, rows)
