@@ -9,6 +9,7 @@ import manyhands
 from manyhands.core.randomness import generator
 from manyhands.core.samples import Control, Samples
 from manyhands.core.strategy import RoundContext
+from manyhands.data.partitioning import Partition
 from manyhands.data.sampler import BatchSampler
 from manyhands.learners.mlp.learner import MLP
 from manyhands.learners.mlp.settings import MLPSettings
@@ -19,6 +20,7 @@ from manyhands.teams.solo import Solo
 from manyhands.training.clock import PhaseClock
 from manyhands.training.merge_services import RunServices
 from manyhands.training.plan import Plan
+from manyhands.training.schedules import RateSchedule
 
 
 def merged(vectors, informations, dtype=np.float64):
@@ -55,7 +57,19 @@ def test_the_floor_is_a_millionth():
 
 def services_of(learner, table, seed=4, sharding="global", rank=0, size=1):
     batch = min(table.rows, 10)
-    plan = Plan(parse_strategy("one-shot"), size, "threads", learner.settings, batch, 1, sharding, seed, table.rows)
+    plan = Plan(
+        network=learner.settings,
+        strategy=parse_strategy("one-shot"),
+        workers=size,
+        batch=batch,
+        epochs=1,
+        sharding=sharding,
+        schedule=RateSchedule(),
+        stop=None,
+        partition=Partition(),
+        seed=seed,
+        rows=table.rows,
+    )
     schedule = BatchSampler(table.rows, batch, rank, size, sharding, seed)
     control = Control(np.zeros(1, np.int64), np.zeros(1, np.int64))
     team = Solo(PhaseClock())

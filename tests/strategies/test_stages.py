@@ -227,7 +227,7 @@ def test_a_strategy_in_parts_is_the_strategy(blobs, whole, parts, workers):
 @pytest.mark.parametrize("optimizer", [{"optimizer": "adam"}, {"optimizer": "sgd", "momentum": 0.9}])
 def test_all_workers_end_alike(blobs, learners, strategy, optimizer):
     settings = MLPSettings(hidden=(12,), learning_rate=0.01, **optimizer)
-    train(blobs, strategy, workers=3, epochs=6, settings=settings)
+    train(blobs, strategy, workers=3, epochs=6, network=settings)
     assert len(learners) == 3
     apart = max(np.abs(learners[rank].parameters - learners[0].parameters).max() for rank in (1, 2))
     assert apart == 0
@@ -236,7 +236,7 @@ def test_all_workers_end_alike(blobs, learners, strategy, optimizer):
 def test_own_starts_of_the_first_part_are_different_networks(blobs):
     # One step of SGD in an epoch of one batch, at a rate of 0: the only round gives the mean of the starts.
     settings = MLPSettings(hidden=(12,), optimizer="sgd", learning_rate=1e-30)
-    chosen = {"batch": 103, "epochs": 2, "settings": settings}
+    chosen = {"batch": 103, "epochs": 2, "network": settings}
     same = train(blobs, "periodic:1epoch@50% then gradient", **chosen)
     own = train(blobs, "periodic:1epoch,starts=own@50% then gradient", **chosen)
     weights = [np.abs(result.model.learner.parameters).max() for result in (same, own)]

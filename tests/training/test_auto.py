@@ -207,7 +207,7 @@ def test_what_is_chosen_can_be_carried_out(blobs, workers, rows, epochs, data):
     assert Plan.from_json(json.loads(json.dumps(plan.to_json()))) == plan
     alone = resolve(RunSpec(network=network, **{**words, "workers": 1}), dataset)
     # Nobody is told to learn faster than alone; up to 8 workers at a rate up to sqrt(8) times smaller.
-    assert 0.35 < plan.network.learning_rate / alone.settings.learning_rate <= 1
+    assert 0.35 < plan.network.learning_rate / alone.network.learning_rate <= 1
     assert alone.schedule == plan.schedule
     # Who shares a batch gets as much of it as anybody else, give or take a row.
     assert plan.batch == alone.batch or (batch is None and plan.batch in (rows, *range(0, 401, workers)))
@@ -254,7 +254,7 @@ def test_a_plan_says_what_was_chosen_and_by_whom(digits, workers, name):
     settings_ = MLPSettings(hidden=(75,))
     plan = resolve(RunSpec(strategy="auto", workers=workers, network=settings_, batch=20, epochs=7), digits)
     record = json.loads(json.dumps(plan.describe()))
-    assert (record["strategy"], record["automatic"], record["schedule"]) == (name, True, "linear:hold=50%")
+    assert (record["strategy"], record["chosen_by_auto"], record["schedule"]) == (name, True, "linear:hold=50%")
     assert (plan.label, plan.strategy.name) == ("auto", name)
     assert str(plan).startswith(f"{name} (chosen by auto), {workers} worker")
     again = Plan.from_json(record)

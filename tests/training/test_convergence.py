@@ -293,7 +293,7 @@ class TestDivergence:
     def test_it_is_found_with_a_curve_too(self, blobs, strategy, workers, team):
         settings = MLPSettings(hidden=(8,), optimizer="sgd", learning_rate=1e20)
         with pytest.raises(DivergedError, match=r"step \d+ on worker \d"):
-            run(plan_for(blobs, strategy, workers, team, settings=settings, convergence=True), blobs)
+            run(plan_for(blobs, strategy, workers, team, network=settings, convergence=True), blobs)
 
     @pytest.mark.parametrize(("strategy", "workers"), [("sequential", 1), ("periodic:1epoch", 2), ("gradient", 2)])
     @pytest.mark.parametrize("rate", [1e37, 1e39])
@@ -301,7 +301,7 @@ class TestDivergence:
         """Two steps; the weights overflow in the second, or, as the rate itself is infinite in float32, at once."""
         settings = MLPSettings(hidden=(), optimizer="sgd", learning_rate=rate)
         heard = []
-        plan = plan_for(blobs, strategy, workers, settings=settings, epochs=2, batch=103, convergence=True)
+        plan = plan_for(blobs, strategy, workers, network=settings, epochs=2, batch=103, convergence=True)
         with pytest.raises(DivergedError):
             run(plan, blobs, callbacks=[EventFunction(heard.append, "round")])
         told = [value for event in heard for value in vars(event).values()]

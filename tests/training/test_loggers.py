@@ -113,7 +113,7 @@ class TestLines:
             ("one-shot", "gradient"), (2,), seeds=2, spec=RunSpec(network=MLPSettings(hidden=(4,)), batch=25, epochs=1)
         )
         with Logs(path) as logs:
-            outcome = CompareStudy(blobs, request).run(log=logs)
+            outcome = CompareStudy(blobs, request, log=logs).run()
         lines = records(path)
         assert [line["run"] for line in lines] == sorted(line["run"] for line in lines)
         groups = {number: list(group) for number, group in itertools.groupby(lines, lambda line: line["run"])}
@@ -160,7 +160,7 @@ class TestLines:
     def test_a_run_that_fails_has_no_end(self, blobs, tmp_path):
         path = tmp_path / "log.jsonl"
         settings = MLPSettings(hidden=(), optimizer="sgd", learning_rate=1e37)
-        plan = plan_for(blobs, strategy="gradient", workers=2, settings=settings, batch=103)
+        plan = plan_for(blobs, strategy="gradient", workers=2, network=settings, batch=103)
         with pytest.raises(DivergedError), Logs(path) as logs:
             logged(plan, blobs, logs)
         lines = records(path)  # every line is JSON as others read it: no NaN, no Infinity
@@ -387,7 +387,7 @@ class TestTensorBoard:
             ("one-shot",), (1, 2), seeds=2, spec=RunSpec(network=MLPSettings(hidden=(4,)), batch=25, epochs=1, seed=7)
         )
         with Logs(None, tmp_path / "new" / "board") as logs:
-            outcome = CompareStudy(blobs, request).run(log=logs)
+            outcome = CompareStudy(blobs, request, log=logs).run()
         folders = sorted((tmp_path / "new" / "board").iterdir())
         assert [folder.name for folder in folders] == [
             "000-sequential-n1-seed7",

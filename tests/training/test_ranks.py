@@ -91,7 +91,7 @@ DIFFERING = {
     "sharding": ({"data": "digits"}, {"sharding": "fixed"}, "the sharding is"),
     "schedule": ({"data": "same"}, {"schedule": "cosine"}, "schedule is constant on ranks 0 and 2 and cosine"),
     "stop": ({"data": "same"}, {"stop": "loss"}, "stop is None on ranks 0 and 2 and loss"),
-    "rows": ({"data": "same"}, {"rows": 60}, "rows is None on ranks 0 and 2 and 60 on rank 1"),
+    "train size": ({"data": "same"}, {"train_size": 60}, "train_size is None on ranks 0 and 2 and 60 on rank 1"),
     "label column": (csv("good"), {"label_column": "a"}, "label_column is label on ranks 0 and 2 and a on rank 1"),
     "other data": ({"data": "digits"}, {"data": "same"}, "data is digits on ranks 0 and 2 and same on rank 1"),
     "by hand and not": (by_hand, {"data": "same"}, "data is a Dataset on ranks 0 and 2 and same on rank 1"),

@@ -110,7 +110,7 @@ def test_progress_is_told_to_the_caller(digits, monkeypatch):
 def test_divergence_names_the_step_and_ends_all_workers(digits, strategy, workers):
     settings = MLPSettings(hidden=(8,), optimizer="sgd", learning_rate=1e20)
     with pytest.raises(DivergedError, match=r"step \d+ on worker \d") as caught:
-        run(plan_for(digits, strategy=strategy, workers=workers, settings=settings), digits)
+        run(plan_for(digits, strategy=strategy, workers=workers, network=settings), digits)
     assert 1 <= caught.value.step <= 10
     assert not any(thread.name.startswith("manyhands-worker") for thread in threading.enumerate())
 
@@ -119,7 +119,7 @@ def test_parameters_that_overflow_in_the_very_last_step_are_found(blobs):
     # One step only: its loss is still finite, what it leaves behind is not.
     settings = MLPSettings(hidden=(), optimizer="sgd", learning_rate=1e39)
     with pytest.raises(DivergedError):
-        run(plan_for(blobs, settings=settings, epochs=1, batch=103), blobs)
+        run(plan_for(blobs, network=settings, epochs=1, batch=103), blobs)
 
 
 def test_an_error_of_a_callback_ends_the_run(blobs):

@@ -441,13 +441,13 @@ def test_a_sequential_run_stops_too(blobs):
 def test_weights_that_do_not_move_end_the_run_after_one_epoch_whatever_n_is(blobs, survives, workers):
     """Steps of a millionth: no weight moves by 0.01 in the first epoch, on no worker."""
     settings = MLPSettings(hidden=(8,), learning_rate=1e-6)
-    plan = plan_for(blobs, "periodic:1epoch", workers, stop="unchanged:0.01", settings=settings)
+    plan = plan_for(blobs, "periodic:1epoch", workers, stop="unchanged:0.01", network=settings)
     assert len(run(plan, blobs).losses) == 1
 
 
 def test_own_starts_are_where_weights_begin(blobs, survives):
     settings = MLPSettings(hidden=(8,), learning_rate=1e-6)
-    plan = plan_for(blobs, "one-shot:starts=own", 2, stop="unchanged:0.01", settings=settings)
+    plan = plan_for(blobs, "one-shot:starts=own", 2, stop="unchanged:0.01", network=settings)
     assert len(run(plan, blobs).losses) == 1
 
 
@@ -465,7 +465,7 @@ def test_an_early_stop_is_measured(blobs, survives):
 def test_gradient_stops_after_the_epoch_in_which_sequential_does(blobs, survives):
     settings = MLPSettings(hidden=(8,), dtype="float64")
     epochs = {
-        len(run(plan_for(blobs, strategy, n, stop="loss:0.02,patience=1", settings=settings), blobs).losses)
+        len(run(plan_for(blobs, strategy, n, stop="loss:0.02,patience=1", network=settings), blobs).losses)
         for strategy, n in (("sequential", 1), ("gradient", 2), ("gradient", 3))
     }
     assert len(epochs) == 1
@@ -663,9 +663,9 @@ def test_it_looks_only_when_all_workers_are_alike(split, strategy, period):
 
 
 @pytest.mark.parametrize("strategy", ["one-shot", "periodic:7", "hogwild", "easgd:10"])
-def test_who_is_not_alike_at_any_epochs_end_is_told_so(split, strategy):
+def test_workers_that_synchronize_at_the_end_only_are_refused(split, strategy):
     """12 steps an epoch: rounds after 7, 14, 21, 28, 35 steps and the last."""
-    with pytest.raises(SettingsError, match="never alike at the end of an epoch"):
+    with pytest.raises(SettingsError, match="synchronize at the end only"):
         plan_for_accuracy(split, strategy, 2, "accuracy:1%", epochs=3)
 
 

@@ -175,7 +175,7 @@ def job(tmp_path_factory):
     folder = tmp_path_factory.mktemp("job")
     files = {f"{part}_csv": write_csv(folder / f"{part}.csv", rows) for part, rows in (("train", 110), ("test", 30))}
     requests = {
-        "digits": {"data": "digits", "rows": 1000, "validation": 501, "scale": "standard"},
+        "digits": {"data": "digits", "train_size": 1000, "validation": 501, "scale": "standard"},
         "csv": {**files, "validation": 11},
     }
     (folder / "requests.json").write_text(json.dumps(requests))

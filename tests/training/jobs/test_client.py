@@ -345,7 +345,7 @@ class TestEvents:
 
     def test_what_was_told_before_a_divergence_is_heard(self, blobs, mark, memory):
         settings = MLPSettings(hidden=(8,), optimizer="sgd", learning_rate=1e20)
-        plan = plan_for(blobs, 2, settings=settings, strategy="periodic:1")
+        plan = plan_for(blobs, 2, network=settings, strategy="periodic:1")
         heard, here = [], []
         with pytest.raises(DivergedError):
             run(plan, blobs, callbacks=[EventFunction(heard.append, "round")])
@@ -383,7 +383,7 @@ class TestEvents:
 class TestErrors:
     def test_divergence_arrives_with_its_type_rank_and_step(self, blobs, mark, memory):
         settings = MLPSettings(hidden=(8,), optimizer="sgd", learning_rate=1e20)
-        plan = plan_for(blobs, 2, settings=settings, strategy="periodic:1epoch")
+        plan = plan_for(blobs, 2, network=settings, strategy="periodic:1epoch")
         with pytest.raises(DivergedError, match=r"at step \d+ on worker [01]: ") as caught, Job(2, blobs) as job:
             job.run(plan)
         with pytest.raises(DivergedError) as threads:

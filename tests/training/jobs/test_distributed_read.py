@@ -156,7 +156,7 @@ def requests(tmp_path_factory):
         "csv": write_csv(base / "csv"),
         "packed csv": write_csv(base / "packed-csv", ".gz", gzip.open),
         "binary": {**write_idx(base / "binary", gzip.open, ".gz"), "binarize": 160.5},
-        "first digits": {"data": "digits", "rows": 1000, "scale": "standard"},
+        "first digits": {"data": "digits", "train_size": 1000, "scale": "standard"},
     }
 
 
@@ -212,7 +212,7 @@ def test_the_time_of_reading_is_that_of_those_who_read(read, name):
 def test_training_on_shares_gives_the_bits_of_threads(read, requests, name, sharding, strategy):
     dataset = load(DataRequest(**requests[name]))
     settings = MLPSettings(hidden=(6,))
-    how = {"strategy": strategy, "workers": WORKERS, "sharding": sharding, "settings": settings}
+    how = {"strategy": strategy, "workers": WORKERS, "sharding": sharding, "network": settings}
     threads = run(resolve(RunSpec(batch=40, epochs=3, **how), dataset), dataset)
     for rank in range(WORKERS):
         parameters = np.load(read[0] / f"{name} {sharding} {strategy} {rank}.npy")
