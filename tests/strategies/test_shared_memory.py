@@ -200,5 +200,5 @@ def test_hogwild_steps_are_shorter_the_more_take_them():
     "strategy", ["easgd:10", "hogwild", "gradient@20% then hogwild", "easgd:3@20% then periodic:1epoch"]
 )
 def test_processes_share_no_memory(blobs, strategy):
-    with pytest.raises(SettingsError, match="share memory.*use team='threads'"):
+    with pytest.raises(SettingsError, match=r"share memory.*use team='threads'"):
         resolve(RunSpec(strategy=strategy, workers=2, team="mpi", epochs=10), blobs)

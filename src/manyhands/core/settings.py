@@ -88,7 +88,7 @@ def check_settings(settings: Any) -> None:
             object.__setattr__(settings, each.name, known.check(parameter(each.name), value))
 
 
-def takes_settings(kind: Any, *, without: Collection[str] = ()) -> Callable[..., Any]:
+def takes_settings(kind: Any, *, without: Collection[str] = (), checked: bool = True) -> Callable[..., Any]:
     """Return a decorator for a function whose ``**settings`` are those of a dataclass.
 
     Its signature, which ``help()`` and editors show, lists them one by one; a keyword that is none of them is a
@@ -100,6 +100,8 @@ def takes_settings(kind: Any, *, without: Collection[str] = ()) -> Callable[...,
         The dataclass.
     without
         Settings that the function doesn't take.
+    checked
+        Whether keywords are checked here; if not, the function does it, together with the other processes of a job.
     """
 
     def decorated(function: Callable[Arguments, Returned]) -> Callable[Arguments, Returned]:
@@ -114,12 +116,13 @@ def takes_settings(kind: Any, *, without: Collection[str] = ()) -> Callable[...,
         signature = given.replace(parameters=[*own, *more])
 
         @functools.wraps(function)
-        def checked(*args: Arguments.args, **kwargs: Arguments.kwargs) -> Returned:
-            check_names(function.__name__, kwargs, signature.parameters)
+        def call(*args: Arguments.args, **kwargs: Arguments.kwargs) -> Returned:
+            if checked:
+                check_names(function.__name__, kwargs, signature.parameters)
             return function(*args, **kwargs)
 
-        checked.__signature__ = signature  # type: ignore[attr-defined]
-        return checked
+        call.__signature__ = signature  # type: ignore[attr-defined]
+        return call
 
     return decorated
 

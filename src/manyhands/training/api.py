@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from manyhands.core.callbacks import CallbackLike
-from manyhands.core.settings import takes_settings
+from manyhands.core.settings import check_names, takes_settings
 from manyhands.data.catalog import DataRequest
 from manyhands.data.dataset import Dataset
 from manyhands.runtime.affinity import warn_if_oversubscribed
@@ -22,7 +23,7 @@ from manyhands.training.run import run
 from manyhands.training.spec import RunSpec
 
 
-@takes_settings(RunSpec)
+@takes_settings(RunSpec, checked=False)
 @memory_errors_explained("the run")
 def train(
     data: str | Path | Dataset = "auto",
@@ -77,6 +78,7 @@ def train(
     """
     team = settings.get("team", "threads" if spec is None else spec.team)
     with together(team):
+        check_names("train", settings, inspect.signature(train).parameters)
         asked = (spec or RunSpec()).changed(**settings)
         request = data if isinstance(data, Dataset) else asked.request(data, train_csv, test_csv, label_column)
     plan, dataset = load_and_resolve("manyhands.train", asked, request)
