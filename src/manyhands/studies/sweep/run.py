@@ -7,6 +7,7 @@ the paper looks at the test rows, as the paper did.
 
 from __future__ import annotations
 
+import inspect
 import itertools
 import json
 import threading
@@ -20,7 +21,7 @@ from threadpoolctl import threadpool_limits
 
 from manyhands.core.errors import DivergedError, ManyhandsError, SettingsError
 from manyhands.core.samples import Control
-from manyhands.core.settings import takes_settings
+from manyhands.core.settings import check_names, takes_settings
 from manyhands.core.version import __version__
 from manyhands.data.catalog import DataRequest, load
 from manyhands.data.dataset import Dataset
@@ -280,7 +281,7 @@ def load_for_sweep(request: DataRequest, *, published: bool = False) -> Dataset:
     return load(replace(request, validation="auto" if request.validation is None else request.validation))
 
 
-@takes_settings(RunSpec, without=("strategy",))
+@takes_settings(RunSpec, without=("strategy",), checked=False)
 def sweep(
     data: str | Path | Dataset = "auto",
     spec: RunSpec | None = None,
@@ -327,6 +328,7 @@ def sweep(
         If anything about data or settings cannot work, before training starts.
     """
     with together(team) as step:
+        check_names("sweep", settings, inspect.signature(sweep).parameters)
         networks = tuple((each,) if isinstance(each, int) else tuple(each) for each in hidden)
         chosen = (spec or RunSpec()).changed(**({"dtype": "float64", **settings} if published else settings))
         request = SweepRequest(
