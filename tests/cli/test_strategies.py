@@ -234,7 +234,7 @@ class TestStudy:
         folder, out, _ = studied
         lines = (folder / "s.md").read_text().splitlines()
         assert lines[:2] == [
-            "| strategy | n | rate | rounds | KB sent | examples | accuracy % | vs sequential | verdict |",
+            "| strategy | n | rate | rounds | KB sent | samples | accuracy % | vs sequential | verdict |",
             "| --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: | --- |",
         ]
         assert [line.split(" | ")[0] for line in lines[2:5]] == ["| sequential", "| periodic:1epoch", "| gradient"]

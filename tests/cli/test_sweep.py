@@ -90,7 +90,7 @@ class TestOutput:
         assert table[0].endswith("published (MIPRO 2021)")
         assert table[3].split()[:2] == ["4", "50"]
         assert not re.search(r"7\.21|85\.90", table[3])
-        assert re.match(r" +50 +50 .* 7\.21 +85\.90 +11\.91", table[4])
+        assert re.match(r"50 +50 .* 7\.21 +85\.90 +11\.91", table[4])
         assert max(map(len, table)) <= 100
 
     def test_as_published(self, capsys, tmp_path):

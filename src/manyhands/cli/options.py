@@ -217,7 +217,7 @@ def add_splits_option(parser: argparse.ArgumentParser, *, default: int | None = 
 
 def add_report_option(parser: argparse.ArgumentParser) -> None:
     """Add the report."""
-    parser.add_argument(
+    group_of(parser, "output").add_argument(
         "--report",
         metavar="DIR",
         help="write report.html, its figures (PNG, SVG) and the raw data (CSV) into this folder",
@@ -226,7 +226,7 @@ def add_report_option(parser: argparse.ArgumentParser) -> None:
 
 def add_output_options(parser: argparse.ArgumentParser) -> None:
     """Add what says what is printed and written."""
-    group = parser.add_argument_group("output")
+    group = group_of(parser, "output")
     group.add_argument("--json", metavar="F", help="also write the results to this file, as JSON")
     group.add_argument("--quiet", action="store_true", help="print only the results")
     group.add_argument("--debug", action="store_true", help="show the traceback of an error")

@@ -10,9 +10,10 @@ from typing import Any, ClassVar, Generic, TypeVar
 
 from manyhands.core.version import __version__
 from manyhands.records.seal import write_record
+from manyhands.runtime.terminal import Advance
 from manyhands.studies.base.ledger import Key, Ledger, Record
 
-Progress = Callable[[str, float, float], None]
+Progress = Advance
 """Takes what is running, how much of the study is done, and how much there is."""
 Tick = Callable[[float], None] | None
 """Takes how much of a running task is done; None if nobody wants to know."""
