@@ -39,6 +39,14 @@ def entries(path):
     return [json.loads(line) for line in path.read_bytes().split(b"\n")[1:-1]]
 
 
+@pytest.fixture(scope="module", autouse=True)
+def wide():
+    """A terminal on which a table is in one piece."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("COLUMNS", "160")
+        yield
+
+
 @pytest.fixture(scope="module")
 def compared(tmp_path_factory):
     path = tmp_path_factory.mktemp("compare") / "c.json"
@@ -125,7 +133,7 @@ class TestTrain:
         assert "plan periodic:1epoch (chosen by auto), 2 workers" in out
         assert "adam 0.0309 linear:hold=50%, global batch 10, " in out
         settings = record["settings"]
-        assert (settings["strategy"], settings["automatic"]) == ("periodic:1epoch", True)
+        assert (settings["strategy"], settings["chosen_by_auto"]) == ("periodic:1epoch", True)
         assert settings["network"]["learning_rate"] == 0.0309
         assert record["rounds"] == 4
 
