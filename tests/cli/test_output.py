@@ -4,7 +4,7 @@ import errno
 import io
 import os
 import sys
-from types import SimpleNamespace
+from argparse import Namespace
 
 import pytest
 
@@ -42,7 +42,7 @@ def run_command(monkeypatch, error: OSError) -> int:
     def run(_options: object) -> int:
         raise error
 
-    monkeypatch.setattr(program, "_parse", lambda _: SimpleNamespace(command="train", debug=False, run=run))
+    monkeypatch.setattr(program, "_parse", lambda _: Namespace(command="train", debug=False, run=run))
     return cli.main([])
 
 
