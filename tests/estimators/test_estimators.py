@@ -127,8 +127,8 @@ class TestStrategies:
             small(n_workers=2, strategy=strategy).fit(X, Y)
 
     @pytest.mark.parametrize("strategy", ["one-shot", "hogwild", "periodic:7"])
-    def test_early_stopping_needs_workers_that_are_alike(self, strategy):
-        with pytest.raises(SettingsError, match="never alike at the end of an epoch"):
+    def test_early_stopping_needs_synchronized_parameters(self, strategy):
+        with pytest.raises(SettingsError, match=r"early_stopping evaluates synchronized .* at the end only"):
             small(n_workers=2, strategy=strategy, early_stopping=True).fit(X, Y)
 
     def test_early_stopping_where_they_are_alike_now_and_then(self):

@@ -6,7 +6,10 @@ import subprocess
 import sys
 import time
 
+import numpy as np
 import pytest
+
+from manyhands import MLPClassifier
 
 PROGRAM = """
 import json, signal, sys, warnings
@@ -31,7 +34,7 @@ with warnings.catch_warnings(record=True) as caught:
     network.fit(X, y)
 after = network.n_iter_
 start = MLPClassifier(random_state=0, max_iter=1, solver="sgd", learning_rate_init=1e-30, **words).fit(X[:300], y[:300])
-again = MLPClassifier(random_state=0, max_iter=max(after, 1), **words)
+again = MLPClassifier(random_state=0, max_iter=max(after, 1), n_iter_no_change=np.inf, **words)
 if after:
     warnings.simplefilter("ignore")
     again.fit(X, y)
@@ -99,3 +102,25 @@ def test_before_the_first_epoch_ends_several_keep_the_start():
     told = interrupted(BEGINS, 0.7, times=20, hidden_layer_sizes=[1500, 1500], n_workers=2, strategy="hogwild")
     assert told["warnings"] == ["Training interrupted by user."]
     assert (told["n_iter"], told["moved"]) == (0, False)
+
+
+class Interrupted(MLPClassifier):
+    """One whose third evaluation on validation rows is interrupted."""
+
+    def _score_of(self, held):
+        score, calls = super()._score_of(held), iter(range(3))
+
+        def interrupted(outputs):
+            if next(calls) == 2:
+                raise KeyboardInterrupt
+            return score(outputs)
+
+        return interrupted
+
+
+def test_an_epoch_counts_when_its_validation_score_is_known():
+    rows = np.random.default_rng(0).random((60, 4))
+    network = Interrupted(n_workers=1, early_stopping=True, random_state=0)
+    with pytest.warns(UserWarning, match="Training interrupted by user"):
+        network.fit(rows, rows[:, 0] > 0.5)
+    assert (network.n_iter_, len(network.loss_curve_), len(network.validation_scores_)) == (2, 2, 2)

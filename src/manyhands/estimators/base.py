@@ -10,12 +10,13 @@ from typing import Any, ClassVar, Self
 import numpy as np
 from numpy.typing import NDArray
 from sklearn.base import BaseEstimator
-from sklearn.utils._param_validation import HasMethods, Interval, Options, StrOptions
+from sklearn.utils._param_validation import Interval, Options, StrOptions
 from sklearn.utils.validation import _check_sample_weight, validate_data
 
 from manyhands.core.checks import LARGEST, shortened, whole
 from manyhands.core.choices import ACTIVATIONS, DTYPES, OPTIMIZERS
 from manyhands.core.errors import SettingsError
+from manyhands.core.strategy import Strategy
 from manyhands.estimators import lbfgs, sklearn_attributes
 from manyhands.estimators.consistency import Given, check_shard, facts_of, gather
 from manyhands.estimators.fitting import fit
@@ -77,7 +78,7 @@ class BaseMLP(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no types
         "n_iter_no_change": [_COUNT, Options(Real, {np.inf})],
         "max_fun": [_COUNT],
         "n_workers": [_Number(Integral, 1, LARGEST, closed="both"), Options(Integral, {-1}), None],
-        "strategy": [str, HasMethods(["next_round", "hold_round_"])],
+        "strategy": [str, Strategy],
         "team": [StrOptions(set(CHOICES))],
         "data": [StrOptions({"whole", "sharded"})],
         "sharding": [StrOptions({"global", "fixed"}), None],

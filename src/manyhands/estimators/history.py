@@ -130,13 +130,12 @@ class _WorkerHistory(WorkerCallback):
         """Note loss and score; return whether neither improves any more."""
         shared, history = self._shared, self.history
         keeps = self.rank == 0 or shared.processes
-        loss = mean_loss(run.team, epoch)
+        loss, score = mean_loss(run.team, epoch), self._score(run)  # both first: an interrupt leaves whole epochs
         history.losses.append(loss)
         self._print(f"Iteration {len(history.losses)}, loss = {loss:.8f}")
         if shared.score is None:
             history.note_loss(loss, shared.tol)
-        elif run.synchronized and run.validation is not None:
-            score = shared.score(_outputs_together(run.team, run.learner, run.validation))
+        elif score is not None:
             self._print(f"Validation score: {score:f}")
             if history.note_score(score, shared.tol) and keeps:
                 history.best = run.learner.parameters.copy()
@@ -145,6 +144,13 @@ class _WorkerHistory(WorkerCallback):
         elif run.synchronized and keeps:
             history.synchronized = run.learner.parameters.copy()
         return history.failures > shared.patience
+
+    def _score(self, run: RunView) -> float | None:
+        """Return the score on validation rows, if it is asked for and the workers are synchronized."""
+        score = self._shared.score
+        if score is None or run.validation is None or not run.synchronized:
+            return None
+        return score(_outputs_together(run.team, run.learner, run.validation))
 
     def _print(self, text: str) -> None:
         if self._shared.verbose and self.rank == 0:

@@ -133,7 +133,7 @@ def strategy_for(strategy: str | Strategy, team: str) -> Strategy:
         )
     if chosen.needs.uses_validation:
         raise SettingsError(
-            f"strategy {chosen.name}: its merge looks at validation rows, which a fit does not have; choose "
+            f"strategy {chosen.name}: its merge evaluates on validation rows, which a fit does not have; choose "
             "another, such as merge=mean"
         )
     if chosen.needs.revisits_rows:
