@@ -306,9 +306,9 @@ def test_in_an_mpi_job_too(ten):
 @pytest.mark.parametrize(
     ("changes", "words"),
     [
-        ({"workers": 4}, "equal shares, and 1434 training rows do not divide by 4 workers"),
-        ({"batch": 200}, "has its own batch, 200 rows per worker; leave --batch out"),
-        ({"sharding": "global"}, "fixed shares: every worker keeps its own"),
+        ({"workers": 4}, "equal shards, and 1434 training rows do not divide by 4 workers"),
+        ({"batch": 200}, "has its own batch, 200 rows per worker; leave batch out"),
+        ({"sharding": "global"}, "fixed shards: every worker keeps its own"),
         ({"strategy": "periodic:1epoch"}, "cannot follow periodic:1epoch; choose one-shot or sequential"),
         ({"strategy": "periodic:7"}, "cannot follow periodic:7; choose one-shot or sequential"),
         ({"strategy": "gradient"}, "cannot follow gradient; choose one-shot or sequential"),
@@ -436,7 +436,7 @@ def test_who_stops_early_counts_as_much_as_the_others():
     epochs = [each.n_iter_ for each in alone]
     assert epochs[0] + 20 < epochs[1] < 900
     settings = MLPSettings(hidden=(8,), learning_rate=0.1, dtype="float64")
-    result = run(plan_for(dataset, workers=2, epochs=900, settings=settings), dataset)
+    result = run(plan_for(dataset, workers=2, epochs=900, network=settings), dataset)
     assert_same_layers(result.model.learner.weights(), *means_of(alone), 3, close)
     assert (result.steps, len(result.losses)) == (epochs[1], epochs[1])  # one batch is an epoch of 60 rows
     assert result.examples == 60 * epochs[1]
@@ -530,7 +530,7 @@ def test_a_model_file_says_what_the_classifier_says(two, tmp_path, capsys):
     percent = 100 * expected.score(two.test.features.astype(np.float32), two.test.labels)
     assert 50 < percent < 100
     for text in (trained, evaluated):
-        assert f"accuracy  {percent:.2f} % of 360 test rows" in text
+        assert f"accuracy  {percent:.2f} % of 360 test samples" in text
 
 
 def test_it_fits_in_one_call_and_the_mlp_takes_steps():
