@@ -55,7 +55,7 @@ lint: $(STAMP)
 CHECK = .venv/bin/python tests/compile_kernels.py & kernels=$$!; \
 	$(MAKE) --no-print-directory $(TESTS) lint && wait $$kernels
 
-# Three at a time, because one of them mostly waits for processes to end; tests/conftest.py says which belong together.
+# Two at a time, as jobs of MPI processes want cores, too; tests/conftest.py says which belong together.
 PYTEST = .venv/bin/python -m pytest --numprocesses 2 --dist loadgroup --no-loadscope-reorder
 
 test: $(STAMP)

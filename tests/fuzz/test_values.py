@@ -74,7 +74,7 @@ SETTINGS = (
     "partition",
 )
 SETTINGS += ("hidden", "activation", "optimizer", "learning_rate", "l2", "momentum", "weight_decay", "loss", "dropout")
-SETTINGS += ("weight_init", "bias_init", "dtype", "rows", "scale", "validation", "binarize", "convergence", "pin")
+SETTINGS += ("weight_init", "bias_init", "dtype", "train_size", "scale", "validation", "binarize", "convergence", "pin")
 PARAMETERS = (
     "hidden_layer_sizes",
     "activation",
@@ -165,7 +165,7 @@ def test_arrays(campaign, tmp_path):
         train = manyhands.Examples(array(rng, rows), labels)
         test = train if rng.random() < 0.7 else manyhands.Examples(array(rng, rows), labels)
         options = {
-            "rows": pick(rng, (None, None, 5, 0, -1)),
+            "train_size": pick(rng, (None, None, 5, 0, -1)),
             "scale": pick(rng, ("auto", "standard", "none", "255", "x")),
         }
         dataset = manyhands.make_dataset("fuzz", train, test, **options)
