@@ -23,10 +23,13 @@ from manyhands.strategies.base import average_state_
 from manyhands.training.merge_services import RunServices
 from manyhands.training.plan import PlannedStage
 from manyhands.training.tally import Tally, weights_of
-from manyhands.training.worker_run import SinceRound, WorkerRun
+from manyhands.training.worker_run import Counts, SinceRound, WorkerRun
 
 _ROWS_AT_ONCE = 1 << 17
 """Rows of several epochs that are ordered ahead and trained on in one call: a megabyte of numbers."""
+
+_PRODUCTS_AT_ONCE = 1 << 33
+"""Rows times parameters in one call if callbacks wait for the ends of epochs: some tenths of a second."""
 
 _TINY = 1e-300
 """What rows without weight count for in a round, as in the kernel: enough to divide by."""
@@ -115,7 +118,7 @@ class Loop:
         """Train through all epochs of the stage, or until a callback ends the run."""
         stage, worker = self._now.stage, self.worker
         # As few calls as possible: after every one, workers queue for the interpreter's lock.
-        at_once = max(1, _ROWS_AT_ONCE // self.plan.rows) if worker.granularity == "end" else 1
+        at_once = self._epochs_at_once()
         epoch, end = stage.first_epoch, stage.first_epoch + stage.epochs
         while epoch < end and not worker.stopped:
             count = min(at_once, end - epoch)
@@ -128,6 +131,15 @@ class Loop:
             epoch += count
         if self._divided:
             self._complete_optimizers()
+
+    def _epochs_at_once(self) -> int:
+        """Return how many epochs one call of the learner may hold."""
+        most = max(1, _ROWS_AT_ONCE // self.plan.rows)
+        if self.worker.granularity == "end":
+            return most
+        if not self.worker.receives_only:
+            return 1
+        return min(most, max(1, _PRODUCTS_AT_ONCE // (self.plan.rows * self.learner.size)))
 
     def _called_inside(self) -> bool:
         """Tell whether a callback is to be called within the next epoch, not just at its end."""
@@ -186,7 +198,7 @@ class Loop:
     def _epochs_in_one_call(self, first: int, count: int, meeting: Any) -> None:
         """Go through several epochs in one call of the learner, which holds all rounds itself."""
         worker, at = self.worker, self.worker.step_in_stage
-        began = time.perf_counter()
+        began, before = time.perf_counter(), worker.counts()
         order = self._now.schedule.epochs(first, count)
         rounds, due = None, 0
         if meeting is not None and worker.syncs_gradients:
@@ -206,10 +218,12 @@ class Loop:
         worker.tally.rounds += outcome.rounds
         if rounds is not None and len(rounds.due):
             self._note_held(int(rounds.due[-1]), order, outcome.losses)
-        per_epoch = self._now.stage.steps_per_epoch
+        after, per_epoch = worker.counts(), self._now.stage.steps_per_epoch
         for number in range(count):
             steps = slice(number * per_epoch, (number + 1) * per_epoch)
-            self._close_epoch(first + number, order.part(steps.start, steps.stop), outcome.losses[steps])
+            held = 0 if rounds is None else int((rounds.due <= steps.stop).sum()) if len(rounds.due) else steps.stop
+            counts = before.between(after, (number + 1) / count, steps.stop, held)
+            self._close_epoch(first + number, order.part(steps.start, steps.stop), outcome.losses[steps], counts)
 
     def _check_held(self, rounds: int, due: int) -> None:
         """Check that the learner has held the rounds that it was given."""
@@ -320,9 +334,9 @@ class Loop:
         worker.tally.examples += services.pop_examples()
         worker.tally.rounds += 1
 
-    def _close_epoch(self, epoch: int, order: Order, losses: NDArray[np.float64]) -> None:
+    def _close_epoch(self, epoch: int, order: Order, losses: NDArray[np.float64], counts: Counts | None = None) -> None:
         """Close the epoch; if it ends the run, hold the last round, unless it has just been held."""
-        self.worker.close_epoch(epoch, order, losses)
+        self.worker.close_epoch(epoch, order, losses, counts)
         shared_memory = self._now.stage.rule.needs.shared_memory
         due = self.worker.changed_since_round or shared_memory or len(self.learner.buffers)
         if self.worker.stopped and due:

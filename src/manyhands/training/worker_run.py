@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -38,6 +39,21 @@ class SinceRound:
         self.steps += order.steps
         self.examples += order.examples
         self.loss += float(losses.sum())
+
+
+class Counts(NamedTuple):
+    """What a worker has done until some moment: steps, rounds, bytes sent, and seconds of training."""
+
+    steps: int
+    rounds: int
+    bytes_sent: int
+    train_s: float
+
+    def between(self, later: Counts, part: float, steps: int, rounds: int) -> Counts:
+        """Return the counts ``steps`` steps and ``rounds`` rounds later, when a ``part`` of the time has gone by."""
+        sent = (later.bytes_sent - self.bytes_sent) * rounds // max(later.rounds - self.rounds, 1)
+        seconds = self.train_s + part * (later.train_s - self.train_s)
+        return Counts(self.steps + steps, self.rounds + rounds, self.bytes_sent + sent, seconds)
 
 
 class WorkerRun:
@@ -105,6 +121,11 @@ class WorkerRun:
         self.granularity = finest(self._callbacks)
         self.note_synchronized()
         self.since = SinceRound()
+
+    @property
+    def receives_only(self) -> bool:
+        """Whether all callbacks only receive events of epochs, which may then come a moment later."""
+        return self.granularity == "epoch" and not self._worker_callbacks
 
     @property
     def model(self) -> Learner | FitLearner:
@@ -177,26 +198,30 @@ class WorkerRun:
             if reaches(callback.granularity, "round"):
                 callback.after_round(self)
 
-    def note_epoch(self, epoch: int, order: Order, losses: NDArray[np.float64]) -> None:
-        """Note the epoch's mean loss, each step counting by its examples."""
+    def counts(self) -> Counts:
+        """Return what the worker has done so far."""
+        sent = self.team.bytes_sent - self._sent_before
+        return Counts(self.tally.steps, self.tally.rounds, sent, self.clock.elapsed())
+
+    def note_epoch(self, epoch: int, order: Order, losses: NDArray[np.float64], counts: Counts | None = None) -> None:
+        """Note the epoch's mean loss, each step counting by its examples; ``counts`` are those at its end."""
         sizes = np.diff(order.bounds)
         loss = float(losses @ sizes / max(sizes.sum(), 1))
         self.tally.losses.append(loss)
         self.tally.examples_by_epoch.append(order.examples)
         if reaches(self.granularity, "epoch"):
-            counts = self.tally.steps, self.tally.rounds, self.team.bytes_sent - self._sent_before
-            self.emit(EpochEnded(self.team.rank, epoch + 1, loss, *counts, self.clock.elapsed()))
+            self.emit(EpochEnded(self.team.rank, epoch + 1, loss, *(counts or self.counts())))
 
-    def close_epoch(self, epoch: int, order: Order, losses: NDArray[np.float64]) -> None:
+    def close_epoch(self, epoch: int, order: Order, losses: NDArray[np.float64], counts: Counts | None = None) -> None:
         """Note the epoch, and let the callbacks decide whether it is the last."""
-        self.note_epoch(epoch, order, losses)
+        self.note_epoch(epoch, order, losses, counts)
         callbacks = self._worker_callbacks
         if not callbacks:
             return
         last, weights = epoch + 1 == self.plan.epochs, self.table.weights
-        counts = None if weights is None else weights_of(weights, order)
+        sums = None if weights is None else weights_of(weights, order)
         loss = self.tally.losses[-1]
-        summary = EpochSummary(loss, order.examples, last, losses, order.global_rows, counts)
+        summary = EpochSummary(loss, order.examples, last, losses, order.global_rows, sums)
         answers = [callback.after_epoch(self, summary) for callback in callbacks]
         self.stopped = any(answers) and not last
 
