@@ -235,13 +235,15 @@ def test_learners_that_hold_no_rounds_are_called_between_them(blobs, by_rounds, 
     assert heard[0][-1].rounds == result.rounds == 10
 
 
-@pytest.mark.parametrize(("strategy", "rounds"), [("periodic:1epoch", 1), ("gradient", 5)])
+@pytest.mark.parametrize(("strategy", "rounds"), [("periodic:1epoch", 1), ("gradient", 5), ("one-shot", 0)])
 def test_whoever_only_receives_epochs_leaves_several_of_them_in_one_call(blobs, monkeypatch, strategy, rounds):
     calls, really = [], MLP.run
     monkeypatch.setattr(MLP, "run", lambda *given, **how: calls.append(1) or really(*given, **how))
     result, heard = events_of(plan_for(blobs, strategy, epochs=4), blobs, "epoch")
     assert len(calls) == 2  # one for each worker
     epochs = heard[0]
-    assert [(event.step, event.rounds) for event in epochs] == [(5 * n, rounds * n) for n in range(1, 5)]
-    assert [event.bytes_sent for event in epochs] == [result.bytes_sent * n // 4 for n in range(1, 5)]
+    last = [*[rounds * n for n in range(1, 4)], result.rounds]  # one-shot: only at the end
+    assert [(event.step, event.rounds) for event in epochs] == [(5 * n, last[n - 1]) for n in range(1, 5)]
+    sent = result.bytes_sent // result.rounds
+    assert [event.bytes_sent for event in epochs] == [sent * held for held in last]
     assert sorted(event.train_s for event in epochs) == [event.train_s for event in epochs]

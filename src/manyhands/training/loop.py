@@ -221,7 +221,9 @@ class Loop:
         after, per_epoch = worker.counts(), self._now.stage.steps_per_epoch
         for number in range(count):
             steps = slice(number * per_epoch, (number + 1) * per_epoch)
-            held = 0 if rounds is None else int((rounds.due <= steps.stop).sum()) if len(rounds.due) else steps.stop
+            held = steps.stop if rounds is not None and worker.syncs_gradients else 0
+            if rounds is not None and not worker.syncs_gradients:
+                held = int((rounds.due <= steps.stop).sum())
             counts = before.between(after, (number + 1) / count, steps.stop, held)
             self._close_epoch(first + number, order.part(steps.start, steps.stop), outcome.losses[steps], counts)
 
