@@ -194,3 +194,9 @@ def send(callbacks: Iterable[Callback], event: Event) -> None:
     for callback in callbacks:
         if reaches(callback.granularity, event.granularity):
             callback.notify(event)
+
+
+def finish(callbacks: Iterable[Callback], result: Any) -> None:
+    """Give the result of a run to all callbacks."""
+    for callback in callbacks:
+        callback.end(result)

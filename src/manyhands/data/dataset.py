@@ -238,6 +238,17 @@ class Dataset:
         """For each feature, whether float32 numbers lie too far apart, where it lies, to tell its values apart."""
         return coarse(self.train.features, np.float32)
 
+    def facts(self) -> dict[str, Any]:
+        """Return what other processes must know besides the tables and the arrays of the scaling, as plain data."""
+        return {
+            "name": self.name,
+            "note": self.note,
+            "seconds": self.seconds,
+            "scaling": self.scaling.name,
+            "threshold": self.scaling.threshold,
+            "vectors": list(self.scaling.vectors()),
+        }
+
     def describe(self) -> dict[str, Any]:
         """Return the facts for reports."""
         return {

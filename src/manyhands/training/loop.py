@@ -220,12 +220,9 @@ class Loop:
             self._note_held(int(rounds.due[-1]), order, outcome.losses)
         after, per_epoch = worker.counts(), self._now.stage.steps_per_epoch
         for number in range(count):
-            steps = slice(number * per_epoch, (number + 1) * per_epoch)
-            held = steps.stop if rounds is not None and worker.syncs_gradients else 0
-            if rounds is not None and not worker.syncs_gradients:
-                held = int((rounds.due <= steps.stop).sum())
-            counts = before.between(after, (number + 1) / count, steps.stop, held)
-            self._close_epoch(first + number, order.part(steps.start, steps.stop), outcome.losses[steps], counts)
+            start, stop = number * per_epoch, (number + 1) * per_epoch
+            counts = before.between(after, (number + 1) / count, stop, _held_by(stop, rounds))
+            self._close_epoch(first + number, order.part(start, stop), outcome.losses[start:stop], counts)
 
     def _check_held(self, rounds: int, due: int) -> None:
         """Check that the learner has held the rounds that it was given."""
@@ -344,3 +341,10 @@ class Loop:
         if self.worker.stopped and due:
             self._now.services.epochs = len(self.worker.tally.losses)
             self._round(last=True)
+
+
+def _held_by(step: int, rounds: Rounds | None) -> int:
+    """Return how many rounds a learner holds itself in the first ``step`` steps of a call."""
+    if rounds is None:
+        return 0
+    return step if rounds.gradient is not None else int(np.searchsorted(rounds.due, step, side="right"))

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from manyhands.core.callbacks import Callback, CallbackLike, WorkerCallback, as_callbacks
+from manyhands.core.callbacks import Callback, CallbackLike, WorkerCallback, as_callbacks, finish
 from manyhands.core.errors import DivergedError, SettingsError
 from manyhands.core.learner import FitLearner, Learner, Model
 from manyhands.core.randomness import generator
@@ -122,8 +122,7 @@ def run(
             dataset.check_unchanged()
             texts = all_gather_texts(plan.team, [json.dumps(outcome.report(score)) for outcome in outcomes])
     result = _result(plan, dataset, outcomes[0].learner, [json.loads(text) for text in texts])
-    for callback in called:
-        callback.end(result)
+    finish(called, result)
     return result
 
 
@@ -167,8 +166,7 @@ class Runner:
                 self._jobs[plan.workers] = self._open.enter_context(Job(plan.workers, self.dataset))
         called = as_callbacks(callbacks)
         result = self._jobs[plan.workers].run(plan, progress, called)
-        for callback in called:
-            callback.end(result)
+        finish(called, result)
         return result
 
 
@@ -177,13 +175,15 @@ def _hang_timeout(seconds: float | None) -> Iterator[None]:
     """Let jobs that begin in this block have this hang timeout."""
     name = "MANYHANDS_HANG_TIMEOUT"
     before = os.environ.get(name)
-    os.environ |= {} if seconds is None else {name: str(seconds)}
+    if seconds is not None:
+        os.environ[name] = str(seconds)
     try:
         yield
     finally:
-        os.environ |= {} if before is None else {name: before}
-        if before is None:
-            os.environ.pop(name, None)
+        if before is not None:
+            os.environ[name] = before
+        elif seconds is not None:
+            del os.environ[name]
 
 
 def _result(plan: Plan, dataset: Dataset, learner: Model, reports: Sequence[dict[str, Any]]) -> TrainingResult:

@@ -41,12 +41,7 @@ def write_dataset(dataset: Dataset, folder: Path) -> None:
         for name, array in _train_arrays(dataset).items():
             _write(folder, name, array)
         facts = {
-            "name": dataset.name,
-            "scaling": dataset.scaling.name,
-            "threshold": dataset.scaling.threshold,
-            "vectors": list(dataset.scaling.vectors()),
-            "note": dataset.note,
-            "seconds": dataset.seconds,
+            **dataset.facts(),
             "tables": {part: [table.facts(), list(table.arrays())] for part, table in dataset.tables.items()},
             "distributed": time.perf_counter() - began,
         }

@@ -250,12 +250,7 @@ def _facts(dataset: Dataset) -> dict[str, Any]:
     arrays = _arrays(dataset)
     features = arrays.pop(_FEATURES)
     return {
-        "name": dataset.name,
-        "scaling": dataset.scaling.name,
-        "threshold": dataset.scaling.threshold,
-        "vectors": list(dataset.scaling.vectors()),
-        "note": dataset.note,
-        "seconds": dataset.seconds,
+        **dataset.facts(),
         "rows": dataset.rows,
         "tables": {part: table.facts() for part, table in dataset.tables.items()},
         "feature_names": dataset.feature_names,
