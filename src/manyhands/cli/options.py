@@ -65,7 +65,9 @@ def add_settings(
         if each.name in without or not (groups is None or known.group in groups or each.name in also):
             continue
         names.append(each.name)
-        default = getattr(base if hasattr(base, each.name) else base.network, each.name)
+        default = next(
+            getattr(owner, each.name) for owner in (base, base.network, base.torch) if hasattr(owner, each.name)
+        )
         text, reading = _help(known, None if each.default is None else default), _reading(known, default)
         group_of(parser, known.group).add_argument(option(each.name), default=argparse.SUPPRESS, help=text, **reading)
     parser.set_defaults(base=base, settings=names)

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
-LEARNERS = ("mlp", "published")
+NETWORKS = ("cnn-small", "cnn-fast", "resnet-small")
+"""Convolutional networks that come along; see `manyhands.learners.torch.networks`."""
+LEARNERS = ("mlp", "published", *NETWORKS, "torch")
 OTHER_LEARNERS: list[str] = []
 """Learners that a program has added; see `manyhands.learners.register`."""
+PYTORCH = (*NETWORKS, "torch")
+"""Learners that need PyTorch; ``torch`` is any module of the user's."""
 SHARDINGS = ("global", "fixed")
 SCALINGS = ("auto", "255", "standard", "none")
 ACTIVATIONS = (
@@ -20,3 +24,6 @@ OPTIMIZERS = (
 LOSSES = ("cross_entropy", "binary_cross_entropy", "squared_error", "poisson")
 """Of softmax, logistic, linear and exponential outputs; in the order of the codes in `kernel_args`."""
 DTYPES = ("float32", "float64")
+PRECISIONS = ("auto", "float32", "bfloat16")
+DEVICES = ("cpu", "cuda", "auto")
+AUGMENTATIONS = ("shift", "rotate", "scale", "elastic", "flip", "crop")

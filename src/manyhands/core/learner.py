@@ -85,6 +85,16 @@ class Model(Protocol):
         """The optimizer's vectors by name; writing into them changes the optimizer."""
         return {}
 
+    @property
+    def random_start(self) -> bool:
+        """Whether :meth:`initialize` draws a start; if not, every start is the same."""
+        return True
+
+    @property
+    def least_batch(self) -> int:
+        """How many samples a worker's part of a batch must have at least, unless it has none: 2 for BatchNorm."""
+        return 1
+
     def bind(self, vector: Vector) -> None:
         """Use ``vector``, shape (size,), as parameters from now on; its owner is the caller."""
         ...

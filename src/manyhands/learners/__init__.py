@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from manyhands.core.choices import OTHER_LEARNERS
+from manyhands.core.choices import OTHER_LEARNERS, PYTORCH
 
 if TYPE_CHECKING:
     from manyhands.core.learner import FitLearner, Learner
@@ -24,7 +25,24 @@ def _published(*network: Any, **others: Any) -> FitLearner:
     return Published(*network, **others)
 
 
-LEARNERS: dict[str, Callable[..., Learner | FitLearner]] = {"mlp": _mlp, "published": _published}
+def _pytorch(
+    name: str, settings: Any, features: int, classes: int, *, sample_shape: Any = None, **others: Any
+) -> Learner:
+    from manyhands.learners.torch import require_torch
+
+    require_torch()
+    from manyhands.learners.torch.making import make
+    from manyhands.learners.torch.settings import TorchSettings
+
+    others.setdefault("torch", TorchSettings())
+    return make(name, settings, sample_shape or (features,), classes, **others)
+
+
+LEARNERS: dict[str, Callable[..., Learner | FitLearner]] = {
+    "mlp": _mlp,
+    "published": _published,
+    **{name: functools.partial(_pytorch, name) for name in PYTORCH},
+}
 """The makers of all learners by name; their parameters are those of :func:`make_learner` behind the name."""
 
 
@@ -44,7 +62,14 @@ def register(name: str, maker: Callable[..., Learner | FitLearner]) -> None:
 
 
 def make_learner(
-    name: str, settings: MLPSettings, features: int, classes: int, *, rank: int = 0, seed: int = 0
+    name: str,
+    settings: MLPSettings,
+    features: int,
+    classes: int,
+    *,
+    rank: int = 0,
+    seed: int = 0,
+    **others: Any,
 ) -> Learner | FitLearner:
     """Return a new learner of one of :data:`LEARNERS`.
 
@@ -57,11 +82,13 @@ def make_learner(
     rank
         The worker it belongs to, for messages.
     seed
-        Of what it draws by itself: ``published`` everything, ``mlp`` its dropout.
+        Of what it draws by itself: ``published`` everything, others what dropout and augmentation need.
+    **others
+        For PyTorch's learners: ``sample_shape``, ``torch`` and ``module``; see `manyhands.learners.torch.making.make`.
 
     Raises
     ------
     SettingsError
         If the network is not possible.
     """
-    return LEARNERS[name](settings, features, classes, rank=rank, seed=seed)
+    return LEARNERS[name](settings, features, classes, rank=rank, seed=seed, **others)

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from manyhands.core.choices import PYTORCH
 from manyhands.core.strategy import LocalRule, Rule, Strategy
 from manyhands.core.types import Sharding
 from manyhands.data.partitioning import Partition
@@ -125,18 +126,26 @@ class Plan(RunSpec):
         """Optimizer steps of every worker in the run."""
         return self.stages[-1].first_step + self.stages[-1].steps
 
+    @property
+    def architecture(self) -> str:
+        """The network in a few words."""
+        if self.learner == "torch":
+            return str(self.to_json()["module"])
+        if self.learner in PYTORCH:
+            return self.learner
+        return f"hidden {'-'.join(map(str, self.network.hidden)) or 'none'} {self.network.activation}"
+
     def describe(self) -> dict[str, Any]:
         """Return the plan as plain data for records and logs."""
         return {**self.to_json(), "steps_per_epoch": self.steps_per_epoch}
 
     def __str__(self) -> str:
-        hidden = "-".join(map(str, self.network.hidden)) or "none"
         parts = [
             f"{self.strategy.name}{' (chosen by auto)' if self.chosen_by_auto else ''}",
             f"{self.workers} worker{'s' if self.workers > 1 else ''} ({self.team})",
             *(["pinned to cores"] if self.pin else []),
             *([f"{self.blas_threads} BLAS threads"] if self.blas_threads > 1 else []),
-            f"hidden {hidden} {self.network.activation}",
+            self.architecture,
             f"{self.network.optimizer} {self.network.learning_rate:g}"
             + ("" if self.schedule == RateSchedule() else f" {self.schedule.name}"),
             f"global batch {self.batch}",

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import fields, replace
 
 from manyhands.core.checks import LARGEST
+from manyhands.core.choices import PYTORCH
 from manyhands.core.errors import SettingsError
 from manyhands.core.parameters import parameter
 from manyhands.core.strategy import GradientRule, Strategy
@@ -203,6 +204,8 @@ def _synchronized_before_its_end(stage: PlannedStage) -> bool:
 
 def _check_room(plan: Plan, dataset: Dataset) -> None:
     """Check that the networks of all workers of this process, or of a job that it starts, fit into memory."""
+    if plan.learner in PYTORCH:  # its size is known when it is made
+        return
     outputs = len(dataset.classes) if dataset.train.targets is None else dataset.train.targets.shape[1]
     here = 1 if is_member(plan.team) else plan.workers
     rows = -(-max(stage.batch for stage in plan.stages) // plan.workers)

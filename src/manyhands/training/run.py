@@ -14,8 +14,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from manyhands.core.callbacks import Callback, CallbackLike, WorkerCallback, as_callbacks, finish
+from manyhands.core.choices import PYTORCH
 from manyhands.core.errors import DivergedError, SettingsError
 from manyhands.core.learner import FitLearner, Learner, Model
+from manyhands.core.parameters import parameter
 from manyhands.core.randomness import generator
 from manyhands.core.samples import Control
 from manyhands.core.team import Team
@@ -233,15 +235,43 @@ class _Outcome:
 def _make_learner(plan: Plan, dataset: Dataset, rank: int) -> Learner | FitLearner:
     targets = dataset.train.targets
     outputs = len(dataset.classes) if targets is None else targets.shape[1]
-    return make_learner(plan.learner, plan.network, dataset.features, outputs, rank=rank, seed=plan.seed)
+    others: dict[str, Any] = {}
+    if plan.learner in PYTORCH:
+        others = {"sample_shape": dataset.train.sample_shape, "torch": plan.torch, "module": plan.module}
+    return make_learner(plan.learner, plan.network, dataset.features, outputs, rank=rank, seed=plan.seed, **others)
 
 
 def _prepare(plan: Plan, dataset: Dataset, *, adds: bool) -> None:
     """Compile everything before any clock starts; callbacks that add something up do it in double precision."""
     learner = _make_learner(plan, dataset, 0)
+    _check_learner(plan, learner)
     plain = not adds and all(rule.fusable for rule in plan.strategy.rules)
     others = [] if plain else [np.dtype(np.float64)]  # scores, weights and losses are added in double precision
     prepare(plan.team, plan.workers, [learner.dtype, *others], lambda: learner.prepare(dataset.train))
+
+
+def _check_learner(plan: Plan, learner: Model) -> None:
+    """Check what only the learner knows: how many samples its batches need, and whether its starts can differ."""
+    if plan.strategy.needs.independent_init and not learner.random_start:
+        raise SettingsError(
+            f"{plan.strategy.name} starts every worker from random parameters of its own, and a module that exists has "
+            "one start only: give a function that makes it"
+        )
+    for stage in plan.stages:
+        last = plan.rows - (stage.steps_per_epoch - 1) * stage.batch
+        for batch in {stage.batch, last}:
+            least = min(part for part in _parts(batch, plan.workers) if part)
+            if least < learner.least_batch:
+                raise SettingsError(
+                    f"the module computes statistics over a batch (BatchNorm), and a worker would have {least} of a "
+                    f"global batch of {batch} samples{' (the last of an epoch)' if batch == last else ''}: it needs "
+                    f"{learner.least_batch}; change {parameter('batch')} or {parameter('train_size')}"
+                )
+
+
+def _parts(batch: int, workers: int) -> list[int]:
+    """Return the sizes of the workers' parts of a global batch."""
+    return [(rank + 1) * batch // workers - rank * batch // workers for rank in range(workers)]
 
 
 def _samplers(plan: Plan, dataset: Dataset, team: Team) -> Callable[[PlannedStage], BatchSampler]:

@@ -5,13 +5,16 @@ NumPy-free, because the command line's help is made of it.
 
 from __future__ import annotations
 
+import inspect
 from dataclasses import dataclass, field, fields, replace
 from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Self
 
-from manyhands.core.checks import positive_real, truth, whole
+from manyhands.core.checks import positive_real, shortened, truth, whole
 from manyhands.core.choices import LEARNERS, OTHER_LEARNERS, SCALINGS, SHARDINGS
 from manyhands.core.errors import SettingsError
+from manyhands.core.parameters import parameter
+from manyhands.core.references import check_reference, reference_of
 from manyhands.core.settings import (
     amount,
     check_names,
@@ -23,6 +26,7 @@ from manyhands.core.settings import (
     threshold,
 )
 from manyhands.learners.mlp.settings import MLPSettings
+from manyhands.learners.torch.settings import TorchSettings
 from manyhands.teams.registry import CHOICES, SOLO
 
 if TYPE_CHECKING:
@@ -39,6 +43,19 @@ if TYPE_CHECKING:
 AUTO = "auto"
 DEFAULT_BATCH = 200
 _COUNT = partial(whole, least=1)
+_NESTED = {"network": MLPSettings, "torch": TorchSettings}
+"""Fields that have settings of their own."""
+
+
+def _module(name: str, value: Any) -> Any:
+    """Return a module, a function that makes one, or text that names such a function."""
+    if isinstance(value, str):
+        check_reference(value)
+    elif not callable(value):
+        raise SettingsError(f"{name} must be a torch.nn.Module, or a function that makes one, not {shortened(value)}")
+    return value
+
+
 _ONE_OR_MORE = {"read": positive, "check": _COUNT}
 
 
@@ -125,11 +142,21 @@ class RunSpec:
     )
     learner: str = setting(
         "mlp",
-        "mlp, our own, or published: scikit-learn's MLPClassifier as in Todorov et al. 2021",
+        "mlp, our own; published, scikit-learn's MLPClassifier as in Todorov et al. 2021; or, with PyTorch, a "
+        "convolutional network or torch, a module of your own",
         "training",
+        metavar="L",
         choices=LEARNERS,
         hidden_choices=OTHER_LEARNERS,
     )
+    module: Any = setting(
+        None,
+        "with PyTorch: the function that makes your module, package.module:function or file.py:function",
+        "pytorch",
+        metavar="F",
+        check=_module,
+    )
+    torch: TorchSettings = field(default=TorchSettings(), metadata={"nested": True})
     sharding: Sharding | None = setting(
         None,
         "which rows a worker sees: its part of every global batch, or one fixed shard (default: fixed for one-shot, "
@@ -183,6 +210,15 @@ class RunSpec:
         object.__setattr__(self, "first_epoch", whole("first_epoch", self.first_epoch, least=0))
         object.__setattr__(self, "shuffle", truth("shuffle", self.shuffle))
         self._check_placement()
+        self._check_module()
+
+    def _check_module(self) -> None:
+        """Check that module and learner go together; a module alone says which learner."""
+        if self.module is not None and self.learner == "mlp":
+            object.__setattr__(self, "learner", "torch")
+        if (self.module is None) == (self.learner == "torch"):
+            module, learner = parameter("module"), parameter("learner", "torch")
+            raise SettingsError(f"{learner} needs {module}, and no other learner takes one")
 
     def _check_placement(self) -> None:
         if self.pin:
@@ -201,12 +237,14 @@ class RunSpec:
             If there is no such setting, with the nearest one.
         """
         known = [each.name for each, _ in setting_fields(RunSpec)]
-        check_names("RunSpec.changed", settings, [*known, "network"])
+        more = {kind: {each.name for each in fields(_NESTED[kind])} for kind in _NESTED}
+        check_names("RunSpec.changed", settings, [*known, *_NESTED, *more["torch"]])
         own = {each.name for each in fields(RunSpec)}
-        network = {name: value for name, value in settings.items() if name not in own}
         values = {name: value for name, value in settings.items() if name in own}
-        if network:
-            values["network"] = values.get("network", self.network).changed(**network)
+        for kind, names in more.items():
+            inside = {name: value for name, value in settings.items() if name in names - own}
+            if inside:
+                values[kind] = values.get(kind, getattr(self, kind)).changed(**inside)
         return replace(self, **values)
 
     @cached_property
@@ -287,14 +325,42 @@ class RunSpec:
         """Return all fields as plain data, objects by the text that names them."""
         return {each.name: _plain(getattr(self, each.name)) for each in fields(self)}
 
+    def portable(self) -> Self:
+        """Return the same spec for processes that do not share this one's memory: functions by their names.
+
+        Raises
+        ------
+        SettingsError
+            If one has no name that another process can import, or the module is not made by a function.
+        """
+        functions = ("loss_function", "parameter_groups")
+        if self.module is None or isinstance(self.module, str):
+            named = self.module
+        elif inspect.isclass(self.module) or inspect.isroutine(self.module):
+            named = reference_of(self.module)
+        else:
+            raise SettingsError(
+                f"a module that exists cannot be sent to the processes of a job that is started for this run: give "
+                f"{parameter('module')} a function that makes it, start the program with mpiexec, or use "
+                f"{parameter('team', 'threads')}"
+            )
+        if any(getattr(self.torch, name) is not None for name in functions):
+            raise SettingsError(
+                f"{' and '.join(functions)} stay in this process: start the program with mpiexec, or use "
+                f"{parameter('team', 'threads')}"
+            )
+        return replace(self, module=named)
+
     @classmethod
     def from_json(cls, record: Mapping[str, Any]) -> Self:
         """Return the spec that :meth:`to_json` has written."""
-        network = MLPSettings(**{**record["network"], "hidden": tuple(record["network"]["hidden"])})
-        return cls(**{each.name: record[each.name] for each in fields(cls)} | {"network": network})
+        nested = {name: kind(**record[name]) for name, kind in _NESTED.items()}
+        return cls(**{each.name: record[each.name] for each in fields(cls)} | nested)
 
 
 def _plain(value: Any) -> Any:
-    if isinstance(value, MLPSettings):
-        return {each.name: getattr(value, each.name) for each in fields(value)}
+    if isinstance(value, MLPSettings | TorchSettings):
+        return {each.name: _plain(getattr(value, each.name)) for each in fields(value)}
+    if callable(value):
+        return getattr(value, "__qualname__", type(value).__qualname__)
     return getattr(value, "name", value)

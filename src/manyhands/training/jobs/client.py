@@ -214,7 +214,7 @@ class Job:
         events = EventTail(events_file(self.folder, self._runs), callbacks)
         try:
             self._cells[:] = 0
-            self._put(f"order-{self._runs}.json", {**plan.to_json(), GRANULARITY: finest(callbacks)})
+            self._put(f"order-{self._runs}.json", {**plan.portable().to_json(), GRANULARITY: finest(callbacks)})
 
             def tick() -> None:
                 events.pass_on()

@@ -1,0 +1,52 @@
+"""Where a PyTorch learner computes, and in which precision."""
+
+from __future__ import annotations
+
+import functools
+
+import torch
+
+from manyhands.core.errors import SettingsError
+from manyhands.core.parameters import parameter
+
+
+def chosen_device(wanted: str) -> torch.device:
+    """Return the device that a user has chosen.
+
+    Parameters
+    ----------
+    wanted
+        ``"cpu"``, ``"cuda"`` or ``"auto"``: a GPU, if there is one.
+
+    Raises
+    ------
+    SettingsError
+        If there is no GPU.
+    """
+    found = torch.cuda.is_available()
+    if wanted == "cuda" and not found:
+        raise SettingsError(
+            f"{parameter('device', 'cuda')}: PyTorch finds no GPU here; use {parameter('device', 'cpu')}"
+        )
+    return torch.device("cuda" if found and wanted != "cpu" else "cpu")
+
+
+def chosen_precision(wanted: str, device: torch.device) -> str:
+    """Return ``"float32"`` or ``"bfloat16"``: what a user has chosen, or what is faster and as accurate here.
+
+    Parameters
+    ----------
+    wanted
+        ``"float32"``, ``"bfloat16"`` or ``"auto"``; see docs/pytorch.md for the study behind ``auto``.
+    device
+        Where the network is.
+    """
+    if wanted != "auto":
+        return wanted
+    return "bfloat16" if device.type == "cpu" and has_native_bfloat16() else "float32"
+
+
+@functools.cache
+def has_native_bfloat16() -> bool:
+    """Tell whether this CPU multiplies bfloat16 numbers itself (AVX512-BF16 or AMX); others convert them first."""
+    return torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()

@@ -1,0 +1,70 @@
+"""What users set about PyTorch learners beside the optimizer. NumPy-free: the command line's help is made of it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Any
+
+from manyhands.core.checks import positive_real
+from manyhands.core.choices import AUGMENTATIONS, DEVICES, PRECISIONS
+from manyhands.core.errors import SettingsError
+from manyhands.core.parameters import parameter
+from manyhands.core.settings import amount, check_settings, setting
+
+
+def augmentations(text: str) -> tuple[str, ...]:
+    """Read ``shift,rotate`` or ``none``."""
+    return () if text == "none" else tuple(text.split(","))
+
+
+@dataclass(frozen=True)
+class TorchSettings:
+    """What a user sets about a PyTorch learner; each field says what it is in its metadata.
+
+    From Python alone: ``loss_function``, a function of outputs and class numbers in the place of cross-entropy, and
+    ``parameter_groups``, a function of the module that returns groups as ``torch.optim`` takes them, with an ``lr`` or
+    ``weight_decay`` of their own.
+
+    Raises
+    ------
+    SettingsError
+        If a value is out of range.
+    """
+
+    precision: str = setting(
+        "auto",
+        "of convolutions and matrix products: float32, or bfloat16 by autocast; auto takes bfloat16 where the CPU "
+        "multiplies such numbers itself and a study has found the accuracy the same",
+        "pytorch",
+        choices=PRECISIONS,
+    )
+    device: str = setting(
+        "cpu", "where the network is trained; auto: on the GPU, if there is one", "pytorch", choices=DEVICES
+    )
+    augment: tuple[str, ...] = setting(
+        (),
+        f"change every batch of images at random: {', '.join(AUGMENTATIONS)}, separated by commas",
+        "pytorch",
+        metavar="A[,A...]",
+        read=augmentations,
+    )
+    clip: float | None = setting(
+        None, "scale gradients down to this Euclidean norm", "pytorch", metavar="C", read=amount, check=positive_real
+    )
+    loss_function: Callable[[Any, Any], Any] | None = None
+    parameter_groups: Callable[[Any], Any] | None = None
+
+    def changed(self, **settings: Any) -> TorchSettings:
+        """Return other settings."""
+        return replace(self, **settings)
+
+    def __post_init__(self) -> None:
+        given = (self.augment,) if isinstance(self.augment, str) else tuple(self.augment)
+        object.__setattr__(self, "augment", given)
+        check_settings(self)
+        for each in given:
+            if each not in AUGMENTATIONS:
+                raise SettingsError(
+                    f"{parameter('augment')} knows {', '.join(AUGMENTATIONS)}, but not {str(each)[:40]!r}"
+                )
