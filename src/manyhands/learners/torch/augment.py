@@ -1,13 +1,29 @@
-"""Random changes of whole batches of images: what a hand or a camera might have done otherwise."""
+"""Random changes of whole batches of images: what a hand or a camera might have done otherwise.
+
+Shift, rotate, scale and elastic move where each pixel is taken from, all in one bilinear resampling; flip and crop copy
+pixels as they are.
+"""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import torch
+import torch.nn.functional as F  # noqa: N812 - what everybody calls it
 from torch import Tensor
 
+from manyhands.core.errors import SettingsError
+from manyhands.core.parameters import parameter
 from manyhands.core.randomness import generator
+
+SHIFT_PIXELS = 2.0
+ROTATION_DEGREES = 12.0
+SCALE_FACTOR = 1.12
+ELASTIC_PIXELS, ELASTIC_CELLS = 1.2, 4
+"""How far points of a coarse grid move, and into how many cells it divides each side (after Simard et al. 2003)."""
+CROP_PIXELS = 4
+_RESAMPLING = {"shift", "rotate", "scale", "elastic"}
 
 
 class Augmentation:
@@ -24,12 +40,74 @@ class Augmentation:
     """
 
     def __init__(self, names: Sequence[str], seed: int, rank: int, device: torch.device) -> None:
-        self._names = tuple(names)
+        self._names = frozenset(names)
         self._first = int(generator(seed, f"augmentation of worker {rank}").integers(2**62))
-        self._generator = torch.Generator(device)
+        self._generator, self._device = torch.Generator(device), device
 
     def __call__(self, images: Tensor, step: int) -> Tensor:
-        """Return changed images, shape (rows, channels, height, width)."""
+        """Return changed images.
+
+        Parameters
+        ----------
+        images : Tensor of shape (rows, channels, height, width)
+            Not changed themselves. Where nothing is known, behind an edge, there is 0.
+        step
+            The optimizer step that they are for.
+
+        Raises
+        ------
+        SettingsError
+            If these are no images.
+        """
         if not self._names:
             return images
-        raise NotImplementedError
+        if images.dim() != 4:
+            raise SettingsError(
+                f"{parameter('augment')} changes images, and a sample has the shape {tuple(images.shape[1:])}"
+            )
+        self._generator.manual_seed(self._first + step)
+        if self._names & _RESAMPLING:
+            images = F.grid_sample(images, self._sources(images), align_corners=False)
+        if "crop" in self._names:
+            images = self._cropped(images)
+        if "flip" in self._names:
+            mirrored = self._uniform(len(images), 1, 1, 1) < 0
+            images = torch.where(mirrored, images.flip(3), images)
+        return images.contiguous(memory_format=torch.channels_last)
+
+    def _uniform(self, *shape: int) -> Tensor:
+        """Return random numbers from -1 to 1."""
+        return torch.rand(shape, generator=self._generator, device=self._device) * 2 - 1
+
+    def _sources(self, images: Tensor) -> Tensor:
+        """Return where pixels are taken from, (rows, height, width, 2), in halves of the image from its middle."""
+        rows, _, height, width = images.shape
+        sides = torch.tensor([width, height], device=self._device)
+        angle, factor = torch.zeros(rows, device=self._device), torch.ones(rows, device=self._device)
+        moved = torch.zeros(rows, 2, device=self._device)
+        if "rotate" in self._names:
+            angle = self._uniform(rows) * math.radians(ROTATION_DEGREES)
+        if "scale" in self._names:
+            factor = torch.exp(self._uniform(rows) * math.log(SCALE_FACTOR))
+        if "shift" in self._names:
+            moved = self._uniform(rows, 2) * SHIFT_PIXELS * 2 / sides
+        cosine, sine = torch.cos(angle) / factor, torch.sin(angle) / factor
+        turned = torch.stack([cosine, -sine * height / width, sine * width / height, cosine], dim=1).view(rows, 2, 2)
+        grid = F.affine_grid(torch.cat([turned, moved[:, :, None]], dim=2), list(images.shape), align_corners=False)
+        if "elastic" in self._names:
+            coarse = self._uniform(rows, 2, ELASTIC_CELLS, ELASTIC_CELLS)
+            field = F.interpolate(coarse, (height, width), mode="bicubic", align_corners=True)
+            grid = grid + field.permute(0, 2, 3, 1) * ELASTIC_PIXELS * 2 / sides
+        return grid
+
+    def _cropped(self, images: Tensor) -> Tensor:
+        """Return images moved by whole pixels, up to :data:`CROP_PIXELS` on each axis."""
+        rows, channels, height, width = images.shape
+        most = CROP_PIXELS
+        padded = F.pad(images, (most,) * 4)
+        corner = torch.randint(0, 2 * most + 1, (rows, 2), generator=self._generator, device=self._device)
+        down = (corner[:, :1] + torch.arange(height, device=self._device))[:, None, :, None]
+        right = (corner[:, 1:] + torch.arange(width, device=self._device))[:, None, None, :]
+        row = torch.arange(rows, device=self._device)[:, None, None, None]
+        channel = torch.arange(channels, device=self._device)[None, :, None, None]
+        return padded[row, channel, down, right]
