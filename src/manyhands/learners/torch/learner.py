@@ -86,7 +86,8 @@ class TorchLearner(Learner):
         self._gradient = FlatVector(self.size, self.device)
         for place in self._parameters.places:
             place.tensor.grad = place.view(self._gradient.flat)
-        self.steps_taken = 0
+        self._steps = 0
+        self._least_batch = least_batch(self.module)
         self.bind(self._parameters.vector)
         self._start = {name: block.clone() for name, block in self.module.state_dict().items()}
         self._draws = Draws(module, self.module, seed, rank, self.device)
@@ -101,7 +102,7 @@ class TorchLearner(Learner):
     @property
     def least_batch(self) -> int:
         """Two samples for statistics over a batch, else one."""
-        return least_batch(self.module)
+        return self._least_batch
 
     @property
     def random_start(self) -> bool:
@@ -115,7 +116,17 @@ class TorchLearner(Learner):
         self._parameters.bind(vector)
         self.parameters = vector
         self._optimizer.attach(self._parameters, self._gradient.flat, self.device)
-        self._optimizer.count_from(self.steps_taken)
+        self._optimizer.count_from(self._steps)
+
+    @property
+    def steps_taken(self) -> int:  # type: ignore[override]
+        """How many steps the optimizer has taken; strategies may set it."""
+        return self._steps
+
+    @steps_taken.setter
+    def steps_taken(self, steps: int) -> None:
+        self._steps = steps
+        self._optimizer.count_from(steps)
 
     def initialize(self, rng: np.random.Generator) -> None:
         """Write the start into parameters and buffers, and clear the optimizer's state.
@@ -126,7 +137,7 @@ class TorchLearner(Learner):
         self._load(start)
         for vector in self.optimizer_state.values():
             vector[:] = 0
-        self._count_from(0)
+        self.steps_taken = 0
 
     def prepare(self, samples: Samples) -> None:
         """Try the module on a few samples: what cannot be trained is refused here.
@@ -146,9 +157,11 @@ class TorchLearner(Learner):
             for step in range(order.steps):
                 if control.stop[0]:
                     return RunOutcome(losses[:step])
-                losses[step] = self._backward(batches, order.rows[order.bounds[step] : order.bounds[step + 1]])
-                self._check_finite(losses[step], int(control.progress[0]) + 1)
-                self._step(float(rates[step]))
+                rows = order.rows[order.bounds[step] : order.bounds[step + 1]]
+                if len(rows):  # else the worker waits for the next step
+                    losses[step] = self._backward(batches, rows)
+                    self._check_finite(losses[step], int(control.progress[0]) + 1)
+                    self._step(float(rates[step]))
                 control.progress[0] += 1
         return RunOutcome(losses)
 
@@ -173,8 +186,10 @@ class TorchLearner(Learner):
         self._gradient.flat.zero_()
         if not len(rows):
             return 0.0
-        inputs = self._augment(batches.inputs(rows), self.steps_taken)
-        with self._draws.at(self.steps_taken):
+        # Merges look at samples one by one; a batch that is too small for statistics of its own takes those of before.
+        self.module.train(len(rows) >= self.least_batch)
+        inputs = self._augment(batches.inputs(rows), self._steps)
+        with self._draws.at(self._steps):
             outputs = self._logits(inputs)
         loss = self._mean_loss(outputs, batches, rows)
         loss.backward()  # type: ignore[no-untyped-call]
@@ -195,7 +210,7 @@ class TorchLearner(Learner):
             if norm > self.settings.clip:
                 self._gradient.flat.mul_(self.settings.clip / norm)
         self._optimizer.step(rate)
-        self.steps_taken += 1
+        self._steps += 1
 
     def _check_finite(self, loss: float, step: int) -> None:
         if not np.isfinite(loss):
@@ -276,7 +291,7 @@ class TorchLearner(Learner):
             vector[:] = state[name]
         for name, each in self._others().items():
             each.copy_(torch.from_numpy(np.array(state[f"other.{name}"])))
-        self._count_from(int(state["steps_taken"][0]))
+        self.steps_taken = int(state["steps_taken"][0])
 
     def _others(self) -> dict[str, Tensor]:
         return {name: each.detach() for name, each in other_tensors(self.module).items()}
@@ -285,10 +300,6 @@ class TorchLearner(Learner):
         self.module.load_state_dict(blocks)
         self._pull()
 
-    def _count_from(self, steps: int) -> None:
-        self.steps_taken = steps
-        self._optimizer.count_from(steps)
-
     def _batches_of(self, samples: Samples) -> Batches:
         if self._batches is None or self._batches.samples is not samples:
             self._batches = Batches(samples, self.device)
@@ -296,9 +307,8 @@ class TorchLearner(Learner):
 
     @contextlib.contextmanager
     def _training(self) -> Iterator[None]:
-        """Let the module train, and a device have the vectors' numbers, for the length of a block."""
+        """Let a device have the vectors' numbers for the length of a block."""
         self._push()
-        self.module.train()
         try:
             yield
         finally:
