@@ -62,7 +62,11 @@ def add_settings(
     """
     names = []
     for each, known in setting_fields(base):
-        if each.name in without or not (groups is None or known.group in groups or each.name in also):
+        if (
+            each.name in without
+            or not known.group
+            or not (groups is None or known.group in groups or each.name in also)
+        ):
             continue
         names.append(each.name)
         default = next(

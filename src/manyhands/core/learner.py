@@ -91,6 +91,11 @@ class Model(Protocol):
         return True
 
     @property
+    def layered(self) -> bool:
+        """Whether :meth:`weights` are those of dense layers, ``weights.l`` and ``biases.l``, and nothing else."""
+        return False
+
+    @property
     def least_batch(self) -> int:
         """How many samples a worker's part of a batch must have at least, unless it has none: 2 for BatchNorm."""
         return 1

@@ -26,7 +26,7 @@ class Setting:
     help
         One line for the command line's help.
     group
-        The heading it stands under there.
+        The heading it stands under there; empty for what can be set from Python only.
     metavar
         What stands for its value there.
     choices

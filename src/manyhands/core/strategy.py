@@ -41,6 +41,8 @@ class Needs:
         Its merge evaluates on validation samples.
     revisits_rows
         Its merge computes on training samples again.
+    permutes_units
+        Its merge brings hidden units into one order, so the model must be layers of such units (`Model.layered`).
     builds_ensemble
         The result is one network made of those of all workers (:meth:`Learner.side_by_side`).
     independent_init
@@ -57,6 +59,7 @@ class Needs:
     acts_on_single_worker: bool = False
     uses_validation: bool = False
     revisits_rows: bool = False
+    permutes_units: bool = False
     builds_ensemble: bool = False
     independent_init: bool = False
     passes: int = 1

@@ -65,6 +65,9 @@ class Published(FitLearner):
         If there are fewer than 2 classes or no features.
     """
 
+    layered = random_start = True
+    least_batch = 1
+
     def __init__(self, settings: MLPSettings, features: int, classes: int, *, rank: int = 0, seed: int = 0) -> None:
         if features < 1 or classes < 2:
             raise SettingsError(

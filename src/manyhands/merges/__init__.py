@@ -35,5 +35,8 @@ VALIDATING = ("validation", "soup")
 REVISITING = ("fisher", "bootstrap")
 """Merges that compute on training samples again."""
 
+PERMUTING = ("rebasin",)
+"""Merges that bring hidden units into one order."""
+
 ONCE = ("bootstrap", "ensemble")
 """Merges that end a run: no training can continue from their result."""

@@ -120,6 +120,7 @@ class MergeRule(LocalRule[State]):
         return Needs(
             uses_validation=merge in merges.VALIDATING,
             revisits_rows=merge in merges.REVISITING,
+            permutes_units=merge in merges.PERMUTING,
             builds_ensemble=merge == "ensemble",
             independent_init=self.options.starts == "own",
         )

@@ -26,8 +26,8 @@ from manyhands.training.spec import RunSpec
 @takes_settings(RunSpec, checked=False)
 @memory_errors_explained("the run")
 def train(
-    data: str | Path | Dataset = "auto",
-    spec: RunSpec | None = None,
+    data: Any = "auto",
+    spec: Any = None,
     *,
     train_csv: str | Path | None = None,
     test_csv: str | Path | None = None,
@@ -38,13 +38,19 @@ def train(
 ) -> TrainingResult:
     """Train one classifier and evaluate it on the test rows.
 
+    ``train(data, ...)`` trains one of our networks; ``train(module, data, ...)`` trains a PyTorch module.
+
     Parameters
     ----------
-    data
+    data : str, Path or Dataset
         ``"auto"``, ``"mnist"``, ``"digits"``, ``"letters"``, a folder of IDX files, or a `Dataset` made by
         `manyhands.make_dataset`, which is taken as it is: settings about data (``train_size``, ``scale``,
         ``binarize``, ``validation``) are for others.
-    spec
+    module : torch.nn.Module or callable
+        Instead of ``data``, which is then the second argument: a module, or a function that makes one. See
+        `manyhands.learners.torch.learner.TorchLearner` for what it must be; the user's own stays as it is, and
+        ``result.model.learner.module`` is the trained one.
+    spec : RunSpec
         Settings as one object; by default all have their defaults.
     train_csv, test_csv, label_column
         Two CSV files instead of ``data``.
@@ -76,6 +82,8 @@ def train(
     >>> result.accuracy > 0.9
     True
     """
+    if callable(data):
+        settings["module"], data, spec = data, "auto" if spec is None else spec, None
     team = settings.get("team", "threads" if spec is None else spec.team)
     with together(team):
         check_names("train", settings, inspect.signature(train).parameters)

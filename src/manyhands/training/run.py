@@ -257,6 +257,11 @@ def _check_learner(plan: Plan, learner: Model) -> None:
             f"{plan.strategy.name} starts every worker from random parameters of its own, and a module that exists has "
             "one start only: give a function that makes it"
         )
+    if plan.strategy.needs.permutes_units and not learner.layered:
+        raise SettingsError(
+            f"{plan.strategy.name} brings the hidden units of dense layers into one order (rebasin), and the learner "
+            f"{plan.learner} has others; choose another merge"
+        )
     for stage in plan.stages:
         last = plan.rows - (stage.steps_per_epoch - 1) * stage.batch
         for batch in {stage.batch, last}:

@@ -238,7 +238,7 @@ class RunSpec:
         """
         known = [each.name for each, _ in setting_fields(RunSpec)]
         more = {kind: {each.name for each in fields(_NESTED[kind])} for kind in _NESTED}
-        check_names("RunSpec.changed", settings, [*known, *_NESTED, *more["torch"]])
+        check_names("RunSpec.changed", settings, [*known, *_NESTED])
         own = {each.name for each in fields(RunSpec)}
         values = {name: value for name, value in settings.items() if name in own}
         for kind, names in more.items():

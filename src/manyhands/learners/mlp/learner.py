@@ -68,7 +68,8 @@ class MLP:
         If the network does not fit into memory.
     """
 
-    holds_rounds = True
+    holds_rounds = layered = random_start = True
+    least_batch = 1
 
     def __init__(self, settings: MLPSettings, features: int, classes: int, *, rank: int = 0, seed: int = 0) -> None:
         if features < 1 or classes < (2 if settings.loss == "cross_entropy" else 1):

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
-from manyhands.core.checks import positive_real
+from manyhands.core.checks import positive_real, shortened
 from manyhands.core.choices import AUGMENTATIONS, DEVICES, PRECISIONS
 from manyhands.core.errors import SettingsError
 from manyhands.core.parameters import parameter
@@ -18,13 +18,19 @@ def augmentations(text: str) -> tuple[str, ...]:
     return () if text == "none" else tuple(text.split(","))
 
 
+def _function(name: str, value: Any) -> Any:
+    """Return a function."""
+    if not callable(value):
+        raise SettingsError(f"{name} must be a function, not {shortened(value)}")
+    return value
+
+
 @dataclass(frozen=True)
 class TorchSettings:
     """What a user sets about a PyTorch learner; each field says what it is in its metadata.
 
-    From Python alone: ``loss_function``, a function of outputs and class numbers in the place of cross-entropy, and
-    ``parameter_groups``, a function of the module that returns groups as ``torch.optim`` takes them, with an ``lr`` or
-    ``weight_decay`` of their own.
+    ``loss_function`` and ``parameter_groups`` can be set from Python only; a group has ``params``, and may have an
+    ``lr`` or ``weight_decay`` of its own.
 
     Raises
     ------
@@ -52,8 +58,12 @@ class TorchSettings:
     clip: float | None = setting(
         None, "scale gradients down to this Euclidean norm", "pytorch", metavar="C", read=amount, check=positive_real
     )
-    loss_function: Callable[[Any, Any], Any] | None = None
-    parameter_groups: Callable[[Any], Any] | None = None
+    loss_function: Callable[[Any, Any], Any] | None = setting(
+        None, "takes outputs and class numbers, returns the mean loss (default: cross-entropy)", "", check=_function
+    )
+    parameter_groups: Callable[[Any], Any] | None = setting(
+        None, "takes the module, returns groups as torch.optim takes them", "", check=_function
+    )
 
     def changed(self, **settings: Any) -> TorchSettings:
         """Return other settings."""
