@@ -280,7 +280,7 @@ def _work(
         learner.load_state(start)
     elif team.rank == 0:
         learner.initialize(generator(plan.seed, "init"))
-    convergence = Convergence(dataset.test, clock)
+    convergence = Convergence(dataset.test)
     called = [*callbacks, *([plan.stop] if plan.stop else []), *([convergence] if plan.convergence else [])]
     worker = WorkerRun(team, learner, plan, dataset.train, clock, called, dataset.validation)
     loop = Loop(worker, _samplers(plan, dataset, team), control)
