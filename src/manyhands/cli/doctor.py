@@ -9,6 +9,7 @@ import sys
 from collections.abc import Callable, Iterator
 from typing import Any
 
+from manyhands.core.words import count
 from manyhands.runtime.terminal import Group, labelled, paragraph, text_table
 from manyhands.teams.job import is_first_process
 
@@ -118,7 +119,7 @@ def _shown(path: str) -> str:
 
 
 def _threads_text(number: int | None) -> str:
-    return "threads unknown" if number is None else f"{number} thread{'s' if number != 1 else ''}"
+    return "threads unknown" if number is None else count(number, "thread")
 
 
 def _rates(record: dict[str, Any]) -> Iterator[str]:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
+from manyhands.core.words import count
 from manyhands.records.statistics import DEFAULT_MARGIN
 from manyhands.reports import networks, queries
-from manyhands.reports.format import count, decimal, first_capital, impact, layers, signed, span
+from manyhands.reports.format import decimal, first_capital, impact, layers, signed, span
 from manyhands.reports.schema import Record, complete, parts
 
 QUESTION = "Can we increase the speed, keeping the same accuracy?"  # the title of Todorov et al. 2021
@@ -181,7 +182,7 @@ def _of_sweep(sweep: Record) -> str:
         return f"{_none_able(sweep)}{_unfinished(sweep, '; ')}."
     reason = (best["reason"] or _highest(sweep, best)).strip().rstrip(".")
     network = f"{layers(best['hidden'])} hidden" if best["hidden"] else "no hidden layer"
-    reason = reason.removeprefix(f"{network}, {best['epochs']} epochs: ")
+    reason = reason.removeprefix(f"{network}, {count(best['epochs'], 'epoch')}: ")
     name = f"{network}{' neurons' if best['hidden'] else ''}, {count(best['epochs'], 'epoch')}"
     return first_capital(f"{name}{': ' + reason if reason else ''}{_unfinished(sweep, '; ')}.")
 
