@@ -26,7 +26,7 @@ from manyhands.learners import make_learner
 from manyhands.runtime.memory import memory_errors_explained
 from manyhands.teams.agreement import calling_off
 from manyhands.teams.exit_hooks import report_uncaught_errors
-from manyhands.teams.job import all_gather_texts, needs_job
+from manyhands.teams.job import all_gather_texts, hang_timeout, needs_job
 from manyhands.teams.launch import launch, prepare
 from manyhands.teams.registry import kind_of
 from manyhands.training.clock import PhaseClock, slowest
@@ -105,7 +105,7 @@ def run(
     clocks = [PhaseClock() for _ in range(plan.workers)]
     _prepare(plan, dataset, adds=plan.stop is not None or any(isinstance(each, WorkerCallback) for each in called))
     # Thread pools that nobody asked for would compete with the workers: NumPy's, SciPy's, and the kernels' own BLAS.
-    with blas_limited(plan.blas_threads):
+    with blas_limited(plan.blas_threads), hang_timeout(plan.team, plan.hang_timeout):
         launched = time.perf_counter()
 
         def work(team: Team) -> _Outcome:
@@ -162,7 +162,7 @@ class Runner:
             from manyhands.training.jobs.client import Job
 
             deferred.close_others()
-            with _hang_timeout(plan.hang_timeout):
+            with _starting_with(plan.hang_timeout):
                 self._jobs[plan.workers] = self._open.enter_context(Job(plan.workers, self.dataset))
         called = as_callbacks(callbacks)
         result = self._jobs[plan.workers].run(plan, progress, called)
@@ -171,8 +171,8 @@ class Runner:
 
 
 @contextmanager
-def _hang_timeout(seconds: float | None) -> Iterator[None]:
-    """Let jobs that begin in this block have this hang timeout."""
+def _starting_with(seconds: float | None) -> Iterator[None]:
+    """Let jobs that begin in this block have this hang timeout while they come up; later every plan says its own."""
     name = "MANYHANDS_HANG_TIMEOUT"
     before = os.environ.get(name)
     if seconds is not None:
@@ -191,7 +191,7 @@ def _result(plan: Plan, dataset: Dataset, learner: Model, reports: Sequence[dict
     tallies = [Tally(**report["tally"]) for report in reports]
     return TrainingResult(
         plan=plan,
-        model=model_of(learner, plan.model_settings, dataset),
+        model=model_of(learner, plan.learner, plan.model_settings, dataset),
         accuracy=reports[0]["accuracy"],
         steps=max(tally.steps for tally in tallies),
         rounds=max(tally.rounds for tally in tallies),
