@@ -98,8 +98,8 @@ class RunSpec:
     )
     validation: int | Literal["auto"] | None = setting(
         None,
-        "training rows to keep for merges and stopping rules that evaluate on them: a number, or auto (default: auto "
-        "for those)",
+        "training rows to set aside for choosing, merging or stopping: a number, or auto (default: auto where one of "
+        "these needs them)",
         "data",
         metavar="V",
         read=positive_or_auto,
