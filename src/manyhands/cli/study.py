@@ -7,6 +7,7 @@ from typing import Any
 
 from manyhands.cli import compare, study_networks, study_runner, study_strategies, sweep
 from manyhands.cli import options as shared
+from manyhands.core.words import count
 from manyhands.training.spec import RunSpec
 
 DEFAULT_SPLITS, EPOCHS = 5, 40
@@ -147,6 +148,6 @@ def run_minibatch(options: argparse.Namespace) -> int:
         study = MinibatchStudy(dataset, request, options.checkpoint, logs)
         if not options.quiet:
             network = study_runner.network_text(study.dataset, _name(request.spec.network.hidden), request.spec.network)
-            plan = f"{request.splits} random splits, {request.spec.epochs} epochs each"
+            plan = f"{request.splits} random splits, {count(request.spec.epochs, 'epoch')} each"
             study_runner.introduce(study.dataset, study.outcome.environment, network, plan)
         return study_runner.run_study(options, study)

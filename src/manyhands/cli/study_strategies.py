@@ -8,6 +8,7 @@ from typing import Any
 from manyhands.cli import options as shared
 from manyhands.cli import study_runner
 from manyhands.core.errors import SettingsError
+from manyhands.core.words import count
 from manyhands.training.spec import RunSpec
 
 RATES = (0.001, 0.004, 0.012)
@@ -76,8 +77,8 @@ def run(options: argparse.Namespace) -> int:
     if not options.quiet:
         hidden = "-".join(map(str, request.spec.network.hidden))
         network = study_runner.network_text(study.dataset, hidden, request.spec.network)
-        count, spec = len(study.outcome.settings["strategies"]), request.spec
-        plan = f"{count} strategies, {spec.epochs} epochs, {spec.schedule}"
+        number, spec = len(study.outcome.settings["strategies"]), request.spec
+        plan = f"{number} strategies, {count(spec.epochs, 'epoch')}, {spec.schedule}"
         study_runner.introduce(study.dataset, study.outcome.environment, network, plan)
 
     def markdown() -> None:

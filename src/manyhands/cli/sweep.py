@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from manyhands.cli import options as shared
 from manyhands.cli import study_runner
 from manyhands.core.errors import SettingsError
+from manyhands.core.words import count
 
 if TYPE_CHECKING:
     from manyhands.studies.sweep.request import SweepRequest
@@ -103,7 +104,8 @@ def _introduce(study: SweepStudy) -> None:
     hidden = [",".join("-".join(map(str, widths)) or "none" for widths in settings["hidden"])]
     network = study_runner.network_text(study.dataset, f"({hidden[0]})", study.request.spec.network)
     epochs = ",".join(map(str, settings["epochs"]))
-    batch = f"batch {settings['batch']}, {epochs} epochs, {len(study.sessions)} sessions"
+    passes = f"{epochs} {'epoch' if epochs == '1' else 'epochs'}"
+    batch = f"batch {settings['batch']}, {passes}, {count(len(study.sessions), 'session')}"
     side = f", {study.workers} side by side" if study.workers > 1 else ""
     learner = "MLPClassifiers, " if settings["learner"] == "published" else ""
     study_runner.introduce(study.dataset, study.outcome.environment, network, f"{learner}{batch}{side}")

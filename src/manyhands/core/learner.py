@@ -38,6 +38,25 @@ class Rounds:
 
 
 @dataclass(frozen=True)
+class Snapshots:
+    """Copies of the parameters that a learner keeps on its way through one call.
+
+    Attributes
+    ----------
+    due : ndarray of shape (k,), int64
+        After how many steps of the call the parameters are copied, and after the round there, if one is due; ascending.
+    kept : ndarray of shape (k, size)
+        Written: the copies.
+    nanoseconds : ndarray of shape (k,), int64
+        Written: when each copy was made, since the call began.
+    """
+
+    due: NDArray[np.int64]
+    kept: NDArray[Any]
+    nanoseconds: NDArray[np.int64]
+
+
+@dataclass(frozen=True)
 class RunOutcome:
     """What :meth:`Learner.run` or :meth:`FitLearner.fit` has done.
 
@@ -140,8 +159,8 @@ class Model(Protocol):
 class Learner(Model, Protocol):
     """A model that is trained step by step.
 
-    Capabilities (``divisible``, ``holds_rounds``) are declared: a class that derives from this one has none of them
-    unless it says so.
+    Capabilities (``divisible``, ``holds_rounds``, ``keeps_snapshots``) are declared: a class that derives from this one
+    has none of them unless it says so.
 
     Attributes
     ----------
@@ -150,6 +169,9 @@ class Learner(Model, Protocol):
     holds_rounds : bool
         Whether :meth:`run` accepts ``rounds`` and holds them. Other learners are called without: the training loop
         holds all rounds between two calls.
+    keeps_snapshots : bool
+        Whether :meth:`run` accepts ``snapshots`` and writes them. Other learners are called epoch by epoch if a
+        callback looks at the parameters.
     """
 
     @property
@@ -162,6 +184,11 @@ class Learner(Model, Protocol):
         """Whether it can hold rounds itself, inside :meth:`run`."""
         return False
 
+    @property
+    def keeps_snapshots(self) -> bool:
+        """Whether it can copy its parameters on its way, inside :meth:`run`."""
+        return False
+
     def run(
         self,
         table: Samples,
@@ -169,10 +196,11 @@ class Learner(Model, Protocol):
         rates: NDArray[np.float64],
         control: Control,
         rounds: Rounds | None = None,
+        snapshots: Snapshots | None = None,
     ) -> RunOutcome:
         """Take ``order.steps`` optimizer steps, step s at the learning rate ``rates[s]``, and hold ``rounds``.
 
-        Only a learner with ``holds_rounds`` is given any.
+        Only a learner with ``holds_rounds`` is given any, and only one with ``keeps_snapshots`` is given ``snapshots``.
 
         Raises
         ------

@@ -6,7 +6,8 @@ and the functions that exchange something return at once. MPI is imported only w
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import contextlib
+from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 from manyhands.core.errors import SettingsError
@@ -115,6 +116,17 @@ def broadcast_arrays(team: str, arrays: Mapping[str, NDArray[Any]]) -> None:
     if kind_of(team).processes:
         for _, array in sorted(arrays.items()):
             _join().broadcast_(array)
+
+
+@contextlib.contextmanager
+def hang_timeout(team: str, seconds: float | None) -> Iterator[None]:
+    """Let this process lose patience with others of its job after so many seconds, for the length of a block.
+
+    None: after those of MANYHANDS_HANG_TIMEOUT, or else after what follows from the measured steps.
+    """
+    watch = _join().watch if kind_of(team).processes else None
+    with contextlib.nullcontext() if watch is None else watch.patience_chosen(seconds):
+        yield
 
 
 def on_rank_0(team: str, work: Callable[[], None]) -> None:

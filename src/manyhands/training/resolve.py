@@ -10,6 +10,7 @@ from manyhands.core.errors import SettingsError
 from manyhands.core.parameters import parameter
 from manyhands.core.strategy import GradientRule, Strategy
 from manyhands.core.types import Sharding
+from manyhands.core.words import count
 from manyhands.data.dataset import Dataset
 from manyhands.data.partitioning import Partition
 from manyhands.data.sampler import check_batch
@@ -79,7 +80,7 @@ def _number_of_workers(team: str, workers: int | None) -> int:
     size = job_size() if is_member(team) else None
     if size is not None and workers not in (None, size):
         raise SettingsError(
-            f"this MPI job has {size} process{'es' if size > 1 else ''}, but {workers} workers were asked for; start "
+            f"this MPI job has {count(size, 'process')}, but {workers} workers were asked for; start "
             f"it with mpiexec -n {workers}, or leave the number of workers out"
         )
     return (size or 1) if workers is None else workers

@@ -14,9 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from manyhands.core.callbacks import Callback, CallbackLike, WorkerCallback, as_callbacks, finish
-from manyhands.core.choices import PYTORCH
 from manyhands.core.errors import DivergedError, SettingsError
-from manyhands.core.learner import FitLearner, Learner, Model
+from manyhands.core.learner import Model
 from manyhands.core.parameters import parameter
 from manyhands.core.randomness import generator
 from manyhands.core.samples import Control
@@ -24,11 +23,10 @@ from manyhands.core.team import Team
 from manyhands.data.dataset import Dataset
 from manyhands.data.partitioning import Partition
 from manyhands.data.sampler import BatchSampler
-from manyhands.learners import make_learner
 from manyhands.runtime.memory import memory_errors_explained
 from manyhands.teams.agreement import calling_off
 from manyhands.teams.exit_hooks import report_uncaught_errors
-from manyhands.teams.job import all_gather_texts, needs_job
+from manyhands.teams.job import all_gather_texts, hang_timeout, needs_job
 from manyhands.teams.launch import launch, prepare
 from manyhands.teams.registry import kind_of
 from manyhands.training.clock import PhaseClock, slowest
@@ -36,6 +34,7 @@ from manyhands.training.convergence import Convergence
 from manyhands.training.evaluation import evaluate
 from manyhands.training.jobs import deferred
 from manyhands.training.loop import Loop
+from manyhands.training.making import learner_of
 from manyhands.training.model import model_of
 from manyhands.training.plan import Plan, PlannedStage
 from manyhands.training.result import Progress, TrainingResult
@@ -107,7 +106,7 @@ def run(
     clocks = [PhaseClock() for _ in range(plan.workers)]
     _prepare(plan, dataset, adds=plan.stop is not None or any(isinstance(each, WorkerCallback) for each in called))
     # Thread pools that nobody asked for would compete with the workers: NumPy's, SciPy's, and the kernels' own BLAS.
-    with blas_limited(plan.blas_threads):
+    with blas_limited(plan.blas_threads), hang_timeout(plan.team, plan.hang_timeout):
         launched = time.perf_counter()
 
         def work(team: Team) -> _Outcome:
@@ -164,7 +163,7 @@ class Runner:
             from manyhands.training.jobs.client import Job
 
             deferred.close_others()
-            with _hang_timeout(plan.hang_timeout):
+            with _starting_with(plan.hang_timeout):
                 self._jobs[plan.workers] = self._open.enter_context(Job(plan.workers, self.dataset))
         called = as_callbacks(callbacks)
         result = self._jobs[plan.workers].run(plan, progress, called)
@@ -173,8 +172,8 @@ class Runner:
 
 
 @contextmanager
-def _hang_timeout(seconds: float | None) -> Iterator[None]:
-    """Let jobs that begin in this block have this hang timeout."""
+def _starting_with(seconds: float | None) -> Iterator[None]:
+    """Let jobs that begin in this block have this hang timeout while they come up; later every plan says its own."""
     name = "MANYHANDS_HANG_TIMEOUT"
     before = os.environ.get(name)
     if seconds is not None:
@@ -193,7 +192,7 @@ def _result(plan: Plan, dataset: Dataset, learner: Model, reports: Sequence[dict
     tallies = [Tally(**report["tally"]) for report in reports]
     return TrainingResult(
         plan=plan,
-        model=model_of(learner, plan.model_settings, dataset),
+        model=model_of(learner, plan.learner, plan.model_settings, dataset),
         accuracy=reports[0]["accuracy"],
         steps=max(tally.steps for tally in tallies),
         rounds=max(tally.rounds for tally in tallies),
@@ -232,18 +231,9 @@ class _Outcome:
         }
 
 
-def _make_learner(plan: Plan, dataset: Dataset, rank: int) -> Learner | FitLearner:
-    targets = dataset.train.targets
-    outputs = len(dataset.classes) if targets is None else targets.shape[1]
-    others: dict[str, Any] = {}
-    if plan.learner in PYTORCH:
-        others = {"sample_shape": dataset.train.sample_shape, "torch": plan.torch, "module": plan.module}
-    return make_learner(plan.learner, plan.network, dataset.features, outputs, rank=rank, seed=plan.seed, **others)
-
-
 def _prepare(plan: Plan, dataset: Dataset, *, adds: bool) -> None:
     """Compile everything before any clock starts; callbacks that add something up do it in double precision."""
-    learner = _make_learner(plan, dataset, 0)
+    learner = learner_of(plan, dataset)
     _check_learner(plan, learner)
     plain = not adds and all(rule.fusable for rule in plan.strategy.rules)
     others = [] if plain else [np.dtype(np.float64)]  # scores, weights and losses are added in double precision
@@ -310,12 +300,12 @@ def _work(
     start: Mapping[str, NDArray[Any]] | None,
 ) -> _Outcome:
     """Do what each worker does: get ready, take over the common start, train."""
-    learner = _make_learner(plan, dataset, team.rank)
+    learner = learner_of(plan, dataset, team.rank)
     if start is not None:
         learner.load_state(start)
     elif team.rank == 0:
         learner.initialize(generator(plan.seed, "init"))
-    convergence = Convergence(dataset.test, clock)
+    convergence = Convergence(dataset.test)
     called = [*callbacks, *([plan.stop] if plan.stop else []), *([convergence] if plan.convergence else [])]
     worker = WorkerRun(team, learner, plan, dataset.train, clock, called, dataset.validation)
     loop = Loop(worker, _samplers(plan, dataset, team), control)

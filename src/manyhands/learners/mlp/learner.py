@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from manyhands.core.errors import DivergedError, SettingsError, WorkerLost
-from manyhands.core.learner import Rounds, RunOutcome
+from manyhands.core.learner import Rounds, RunOutcome, Snapshots
 from manyhands.core.samples import Control, Order, Samples
 from manyhands.core.types import Vector
 from manyhands.learners.mlp import kernel_args, kernels
@@ -68,7 +68,7 @@ class MLP:
         If the network does not fit into memory.
     """
 
-    holds_rounds = layered = random_start = True
+    holds_rounds = keeps_snapshots = layered = random_start = True
     least_batch = 1
 
     def __init__(self, settings: MLPSettings, features: int, classes: int, *, rank: int = 0, seed: int = 0) -> None:
@@ -94,6 +94,7 @@ class MLP:
         self._constants = np.zeros(kernel_args.CONSTANTS, self.dtype)
         self._no_peers = no_peers()._replace(bounds=np.array([0, self.size]))
         self._no_outputs = np.zeros((0, classes), self.dtype)
+        self._no_copies, self._no_places = np.zeros((0, self.size), self.dtype), np.zeros(0, np.int64)
         self.bind(aligned_zeros(self.size, self.dtype))
 
     @property
@@ -134,6 +135,7 @@ class MLP:
         rates: NDArray[np.float64],
         control: Control,
         rounds: Rounds | None = None,
+        snapshots: Snapshots | None = None,
     ) -> RunOutcome:
         """Take ``order.steps`` steps, and hold ``rounds``, without Python in between; see the protocol."""
         batches = self._adapter.batches(samples, order)
@@ -149,6 +151,8 @@ class MLP:
             if rounds.gradient is not None:
                 gradient, held = rounds.gradient, order.steps
                 course.parts[0] = kernel_args.GRADIENT | kernel_args.ROUND | kernel_args.UPDATE
+        if snapshots is not None:
+            course = course._replace(kept_at=snapshots.due, kept=snapshots.kept, kept_after=snapshots.nanoseconds)
         done = self._go(gradient, batches, course, meeting)
         if done < 0:
             raise WorkerLost(-done - 1)
@@ -215,6 +219,9 @@ class MLP:
             progress=np.zeros(1, np.int64),
             due=np.zeros(0, np.int64),
             seen=np.zeros(1, np.int64),
+            kept_at=self._no_places,
+            kept=self._no_copies,
+            kept_after=self._no_places,
         )
 
     def _momenta(self) -> float:

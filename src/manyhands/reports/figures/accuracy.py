@@ -5,6 +5,7 @@ from __future__ import annotations
 import statistics
 from typing import TYPE_CHECKING
 
+from manyhands.core.words import count
 from manyhands.reports import queries
 from manyhands.reports.figures.by_workers import Value, draw_by_workers
 from manyhands.reports.figures.style import (
@@ -18,7 +19,7 @@ from manyhands.reports.figures.style import (
     looks,
     new_figure,
 )
-from manyhands.reports.format import count, decimal, label, listed
+from manyhands.reports.format import decimal, label, listed
 from manyhands.reports.schema import Record
 
 if TYPE_CHECKING:

@@ -9,6 +9,7 @@ from typing import Any
 from manyhands.core.checks import real, whole
 from manyhands.core.errors import SettingsError
 from manyhands.core.parameters import parameter
+from manyhands.core.words import count
 from manyhands.training.spec import RunSpec
 
 DEFAULT_HIDDEN = ((50,), (65,), (75,), (85,), (100,))
@@ -74,7 +75,7 @@ class Session:
 
     def __str__(self) -> str:
         hidden = "-".join(map(str, self.hidden)) or "none"
-        return f"hidden {hidden}, {self.epochs} epochs, seed {self.seed}"
+        return f"hidden {hidden}, {count(self.epochs, 'epoch')}, seed {self.seed}"
 
 
 def as_published(request: SweepRequest) -> SweepRequest:

@@ -31,7 +31,6 @@ from manyhands.core.errors import ManyhandsError, OutOfMemoryError, OutputError,
 from manyhands.core.samples import Control
 from manyhands.data.catalog import DataRequest
 from manyhands.data.dataset import Dataset
-from manyhands.learners import make_learner
 from manyhands.runtime.atomic_files import write_whole
 from manyhands.runtime.cgroups import oom_kills
 from manyhands.runtime.signals import at_once, check, uninterrupted
@@ -51,6 +50,7 @@ from manyhands.training.jobs.folder import (
     remove_abandoned,
 )
 from manyhands.training.jobs.notices import Notices
+from manyhands.training.making import result_of
 from manyhands.training.model import model_of
 from manyhands.training.plan import Plan
 from manyhands.training.result import Progress, TrainingResult
@@ -174,7 +174,7 @@ class Job:
                 )
             except OSError as error:  # no process more for this user, or mpiexec has been removed
                 raise ManyhandsError(f"{self._mpiexec} cannot be started ({error.strerror or error})") from error
-        ready = self._wait_for("ready.json", _START_SECONDS, self._keep_to_itself)
+        ready = self._wait_for("ready.json", _START_SECONDS, self._keep_to_itself, chosen_patience())
         self._keep_to_itself()
         self._pids = [process["pid"] for process in ready]
         for path in self.folder.glob("*.npy"):  # all have mapped or read the data, which now end with the processes
@@ -214,14 +214,16 @@ class Job:
         events = EventTail(events_file(self.folder, self._runs), callbacks)
         try:
             self._cells[:] = 0
-            self._put(f"order-{self._runs}.json", {**plan.portable().to_json(), GRANULARITY: finest(callbacks)})
+            patience = chosen_patience() if plan.hang_timeout is None else plan.hang_timeout
+            order = {**plan.portable().to_json(), "hang_timeout": patience, GRANULARITY: finest(callbacks)}
+            self._put(f"order-{self._runs}.json", order)
 
             def tick() -> None:
                 events.pass_on()
                 if progress is not None:
                     progress(int(self._cells[:, 0].min()))
 
-            record = self._wait_for(f"result-{self._runs}.json", None, tick)
+            record = self._wait_for(f"result-{self._runs}.json", None, tick, patience)
             events.pass_on()
         except BaseException:
             self.kill()
@@ -230,11 +232,13 @@ class Job:
             raise
         finally:
             events.close()
-        learner = make_learner(plan.learner, plan.model_settings, self.dataset.features, len(self.dataset.classes))
-        learner.parameters[:] = np.load(self.folder / f"parameters-{self._runs}.npy", allow_pickle=False)
+        learner = result_of(plan, self.dataset)
+        with np.load(self.folder / f"model-{self._runs}.npz", allow_pickle=False) as vectors:
+            learner.parameters[:], learner.buffers[:] = vectors["parameters"], vectors["buffers"]
+        model = model_of(learner, plan.learner, plan.model_settings, self.dataset)
         self._runs += 1
         self.dataset.note_changes()  # the job has copies, which were checked when it began
-        return TrainingResult(plan=plan, model=model_of(learner, plan.model_settings, self.dataset), **record)
+        return TrainingResult(plan=plan, model=model, **record)
 
     def close(self) -> None:
         """End the job in good order."""
@@ -275,8 +279,8 @@ class Job:
             with contextlib.suppress(subprocess.TimeoutExpired):
                 self._process.wait(_END_SECONDS)
 
-    def _wait_for(self, name: str, seconds: float | None, tick: Callable[[], None] | None = None) -> Any:
-        """Return the content of a file that the job will write.
+    def _wait_for(self, name: str, seconds: float | None, tick: Callable[[], None], patience: float | None) -> Any:
+        """Return the content of a file that the job will write, ``patience`` being that with stopped processes.
 
         Raises
         ------
@@ -285,14 +289,13 @@ class Job:
         """
         assert self._process is not None
         path, began, failed = self.folder / name, time.monotonic(), 0.0
-        stopped = _Stopped(self.folder, self._process.pid, self._pids)
+        stopped = _Stopped(self.folder, self._process.pid, self._pids, patience)
         while not path.exists():
             now = time.monotonic()
             check()
             if self._process.poll() is not None and not path.exists():
                 raise self._failure()
-            if tick is not None:
-                tick()
+            tick()
             self._notices.say()
             if not failed and any(self.folder.glob("error-*.json")):
                 failed = now
@@ -351,9 +354,9 @@ class Job:
 class _Stopped:
     """Looks every few seconds whether a process of a job is stopped, which nobody else may notice."""
 
-    def __init__(self, folder: Path, mpiexec: int, workers: Sequence[int]) -> None:
+    def __init__(self, folder: Path, mpiexec: int, workers: Sequence[int], patience: float | None) -> None:
         self._folder, self._mpiexec, self._workers = folder, mpiexec, workers
-        self._patience = chosen_patience() or startup_watchdog.STOPPED_SECONDS
+        self._patience = patience or startup_watchdog.STOPPED_SECONDS
         self._looked = time.monotonic()
         self._seen: dict[int, float] = {}
 
