@@ -108,3 +108,10 @@ class Moments(Softmax):
             self.buffers += (0.1 * (np.concatenate([inputs.mean(0), inputs.var(0)]) - self.buffers)).astype(self.dtype)
         self.before_round[:] = self.buffers
         return loss
+
+    def weights(self):
+        return {**super().weights(), "buffers": self.buffers.copy()}
+
+    def load_weights(self, blocks):
+        super().load_weights(blocks)
+        self.buffers[:] = blocks["buffers"]

@@ -58,7 +58,7 @@ def run(options: argparse.Namespace) -> int:
     from manyhands.data.catalog import DataRequest, load_test
     from manyhands.evaluation.diagnostics import diagnose, evaluation
     from manyhands.records.seal import write_record
-    from manyhands.training.model import load_model
+    from manyhands.training.model_file import load_model
 
     shared.check_output(options.json)
     model = load_model(options.model)

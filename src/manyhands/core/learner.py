@@ -140,7 +140,7 @@ class Model(Protocol):
         ...
 
     def weights(self) -> dict[str, NDArray[Any]]:
-        """Return copies of the model's blocks by name, as they go into a model file."""
+        """Return copies of all that predictions need, by name, as it goes into a model file: parameters and buffers."""
         ...
 
     def load_weights(self, blocks: Mapping[str, NDArray[Any]]) -> None:

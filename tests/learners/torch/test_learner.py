@@ -82,7 +82,7 @@ class TestSteps:
             losses.append(loss.item())
         np.testing.assert_allclose(trained(learner, table), losses, rtol=1e-5)
         for name, block in reference.state_dict().items():
-            np.testing.assert_allclose(learner.weights()[name], block.numpy(), rtol=2e-4, atol=2e-5)
+            np.testing.assert_allclose(learner.weights()[f"module.{name}"], block.numpy(), rtol=2e-4, atol=2e-5)
         assert (torch.get_rng_state() == torch_state).all()
 
     def test_all_optimizers_are_compared(self):
@@ -106,7 +106,7 @@ class TestSteps:
                 each.step()
         trained(learner, table)
         for name, block in reference.state_dict().items():
-            np.testing.assert_allclose(learner.weights()[name], block.numpy(), rtol=1e-3, atol=1e-4)
+            np.testing.assert_allclose(learner.weights()[f"module.{name}"], block.numpy(), rtol=1e-3, atol=1e-4)
 
     def test_a_gradient_and_its_application_are_a_step(self):
         together, apart = (TorchLearner(modules.plain, settings=FLOAT32) for _ in range(2))
@@ -131,8 +131,8 @@ class TestSteps:
         optimizer.step()
         trained(learner, steps=1)
         after = learner.weights()
-        assert (after["2.weight"] == before["2.weight"]).all()
-        np.testing.assert_allclose(after["0.weight"], reference[0].weight.detach().numpy(), rtol=1e-5)
+        assert (after["module.2.weight"] == before["module.2.weight"]).all()
+        np.testing.assert_allclose(after["module.0.weight"], reference[0].weight.detach().numpy(), rtol=1e-5)
 
     def test_gradients_are_clipped(self):
         learners = [
@@ -177,7 +177,7 @@ class TestVectors:
         assert numbers <= learner.size < numbers + 16 * len(list(module.parameters()))
         learner.parameters += 1
         for name, each in module.named_parameters():
-            np.testing.assert_array_equal(each.detach().numpy(), before[name] + 1)
+            np.testing.assert_array_equal(each.detach().numpy(), before[f"module.{name}"] + 1)
         other = np.zeros(learner.size, np.float32)
         learner.bind(other)
         trained(learner)
@@ -198,8 +198,8 @@ class TestVectors:
         before = learner.weights()
         trained(learner)
         after = learner.weights()
-        assert {name for name in before if (before[name] != after[name]).any()} == {"last.weight", "last.bias"}
-        assert after["constant"].dtype == np.float64
+        assert {name for name in before if (before[name] != after[name]).any()} == {"module.last.weight", "module.last.bias"}
+        assert after["module.constant"].dtype == np.float64
 
     @pytest.mark.parametrize("name", [*OPTIMIZERS])
     def test_a_state_goes_on_bit_for_bit(self, name):
@@ -218,8 +218,8 @@ class TestVectors:
         other.load_weights(learner.weights())
         table = samples(shape=(3, 8, 8))
         assert (other.predict_proba(table) == learner.predict_proba(table)).all()
-        with pytest.raises(ValueError, match=r"0\.weight"):
-            other.load_weights({**learner.weights(), "0.weight": np.zeros((4, 3, 3, 4), np.float32)})
+        with pytest.raises(ValueError, match=r"module\.0\.weight"):
+            other.load_weights({**learner.weights(), "module.0.weight": np.zeros((4, 3, 3, 4), np.float32)})
         with pytest.raises(ValueError, match="more"):
             other.load_weights({**learner.weights(), "more": np.zeros(1)})
 
@@ -244,7 +244,7 @@ class TestStarts:
         learner.initialize(np.random.default_rng(3))
         assert not learner.random_start
         for name, block in before.items():
-            assert (learner.weights()[name] == block.numpy()).all()
+            assert (learner.weights()[f"module.{name}"] == block.numpy()).all()
             assert (module.state_dict()[name] == block).all()
 
     def test_a_function_starts_at_random(self):

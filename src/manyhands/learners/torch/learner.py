@@ -30,6 +30,7 @@ from manyhands.learners.torch.vectors import FlatTensors, FlatVector, averaged_b
 Loss = Callable[[Tensor, Tensor], Tensor]
 """Takes outputs of shape (rows, K) and class numbers of shape (rows,); returns the mean loss."""
 _PREDICTION_ROWS = 500
+_MODULE = "module."
 
 
 class TorchLearner(Learner):
@@ -246,10 +247,10 @@ class TorchLearner(Learner):
         return TorchLearner(Ensemble(modules), loss=self._loss, settings=self.settings, rank=self.rank, seed=self.seed)
 
     def weights(self) -> dict[str, NDArray[Any]]:
-        """Return copies of all parameters and buffers by the names of the module's ``state_dict``."""
+        """Return copies of all parameters and buffers: ``module.`` and their name in the module's ``state_dict``."""
         self._push()
         blocks = self.module.state_dict()
-        return {name: block.detach().cpu().contiguous().numpy().copy() for name, block in blocks.items()}
+        return {f"{_MODULE}{name}": block.detach().cpu().contiguous().numpy().copy() for name, block in blocks.items()}
 
     def load_weights(self, blocks: Mapping[str, NDArray[Any]]) -> None:
         """Write the blocks that :meth:`weights` returned into the module.
@@ -259,7 +260,7 @@ class TorchLearner(Learner):
         ValueError
             If names, shapes or dtypes are not those of the module.
         """
-        own = self.module.state_dict()
+        own = {f"{_MODULE}{name}": block for name, block in self.module.state_dict().items()}
         if set(own) != set(blocks):
             name = min(set(own) ^ set(blocks))
             raise ValueError(f"{name} is {'missing' if name in own else 'no part of the module'}")
@@ -270,7 +271,7 @@ class TorchLearner(Learner):
                     f"{name} is {given.dtype} of shape {tuple(given.shape)}; the module has {wanted.dtype} of shape "
                     f"{tuple(wanted.shape)}"
                 )
-        self._load({name: torch.from_numpy(np.array(block)) for name, block in blocks.items()})
+        self._load({name.removeprefix(_MODULE): torch.from_numpy(np.array(block)) for name, block in blocks.items()})
 
     def state(self) -> dict[str, NDArray[Any]]:
         """Return copies of parameters, buffers, optimizer state, step count and what is neither of these."""
