@@ -42,18 +42,9 @@ _SLOWEST = 1e-6
 
 @dataclass
 class Optimizer:
-    """What goes on from one call of ``partial_fit`` to the next.
+    """What one call of ``partial_fit`` leaves to the next: the optimizer's kind and state, and the next epoch's rate.
 
-    Attributes
-    ----------
-    kind
-        Which optimizer the state is of.
-    learning_rate
-        Of the next epoch.
-    state
-        The learner's.
-    doubles
-        Whether rows have needed double precision so far, see `manyhands.estimators.rows.needs_doubles`.
+    ``doubles`` says whether rows have needed double precision so far (`manyhands.estimators.rows.needs_doubles`).
     """
 
     kind: str
@@ -72,29 +63,20 @@ class _Workers:
 
 
 def fit(estimator: Any, rows: Rows, hidden: tuple[int, ...], dtype: Any, *, first: bool, incremental: bool) -> None:
-    """Train an estimator, and set its fitted attributes.
+    """Train an estimator, whose parameters are checked, and set its fitted attributes.
 
     Parameters
     ----------
-    estimator
-        With checked parameters.
     rows
-        All of them.
+        All samples.
     hidden
         Widths of the hidden layers.
     dtype
         Of ``coefs_`` and ``intercepts_``.
     first
-        Whether it begins anew.
+        Whether the fit starts a new network.
     incremental
         Whether it is a call of ``partial_fit``: one epoch.
-
-    Raises
-    ------
-    ValueError
-        If training diverges, as scikit-learn's.
-    ManyhandsError
-        If the settings cannot work.
     """
     number, team = workers_and_team(estimator.n_workers, estimator.team)
     seed = _seed(estimator, team, first)

@@ -16,14 +16,7 @@ State = dict[str, NDArray[Any]]
 def start_as_theirs(blocks: State, activation: str, seed: int) -> State:
     """Return the numbers that scikit-learn's estimator begins with if ``random_state=seed``.
 
-    Parameters
-    ----------
-    blocks
-        Layers of the right shapes, in order: weights, then biases.
-    activation
-        Of the hidden neurons.
-    seed
-        Of its generator.
+    ``blocks`` are layers of the right shapes, in order: weights, then biases.
     """
     rng, drawn, bound = np.random.RandomState(seed), {}, 0.0
     for name, block in blocks.items():

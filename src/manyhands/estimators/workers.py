@@ -19,17 +19,8 @@ from manyhands.teams.registry import CHOICES, SOLO, kind_of
 def workers_and_team(n_workers: int | None, team: str) -> tuple[int, str]:
     """Return the number of workers that this process may have, and the team they make.
 
-    Parameters
-    ----------
-    n_workers
-        As asked for; None for one (in an MPI job: for all of its processes), -1 for one on each usable core.
-    team
-        ``"threads"`` or ``"mpi"``.
-
-    Raises
-    ------
-    SettingsError
-        If MPI workers are asked for that no job has.
+    ``n_workers`` is None for one (in an MPI job: for all of its processes), or -1 for one on each usable core. MPI
+    workers that no job has are a SettingsError.
     """
     if kind_of(team).processes:
         return _in_job(n_workers, team)
@@ -43,10 +34,7 @@ def workers_and_team(n_workers: int | None, team: str) -> tuple[int, str]:
 def check_place(team: str) -> None:
     """Check that a fit by all processes of an MPI job is not asked for inside a worker of joblib.
 
-    Raises
-    ------
-    SettingsError
-        If it is: a process that joblib has started is none of the job's, and its threads would all talk at once.
+    A process that joblib has started is not part of the job, and joblib's threads would all communicate at once.
     """
     if team in CHOICES and is_member(team) and _threads_of_joblib() is not None:
         raise SettingsError(
@@ -117,13 +105,7 @@ def _automatic(team: str) -> str:
 
 
 def strategy_for(strategy: str | Strategy, team: str) -> Strategy:
-    """Return the strategy that an estimator's parameter means.
-
-    Raises
-    ------
-    SettingsError
-        If there is none of that name, or its result is no network of these widths, or it wants validation rows.
-    """
+    """Return the strategy that an estimator's parameter means; one that a fit cannot follow is a SettingsError."""
     chosen = strategy
     if isinstance(chosen, str):
         chosen = parse_strategy(_automatic(team) if chosen.strip() == "auto" else chosen)

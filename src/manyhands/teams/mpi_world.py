@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import atexit
 import contextlib
+import json
 import os
 import time
 import warnings
@@ -29,6 +30,8 @@ every worker on this machine can have a core of its own."""
 _NAPS = ((0.2, 50e-6), (2.0, 1e-3), (float("inf"), 5e-3))
 """After so many seconds of waiting, naps of so many seconds: a worker that waits long leaves its core to others."""
 _IDLE_NAP = 0.01
+_MESSAGE_BYTES = 1 << 30
+"""Bytes in one message: MPI counts in 32 bits."""
 _LAST_WORDS_SECONDS = 1.0
 
 
@@ -154,8 +157,27 @@ class World:
         return content.tobytes().decode()
 
     def broadcast_(self, array: NDArray[Any], root: int = 0) -> None:
-        """Replace a contiguous array on all processes by the one of ``root``."""
-        self.wait(self.comm.Ibcast(array.reshape(-1).view(np.uint8) if array.size else array.reshape(-1), root=root))
+        """Replace a contiguous array of any size and dtype on all processes by the one of ``root``."""
+        flat = array.reshape(-1).view(np.uint8)
+        for begin in range(0, len(flat), _MESSAGE_BYTES):
+            self.wait(self.comm.Ibcast(flat[begin : begin + _MESSAGE_BYTES], root=root))
+
+    def all_gather_arrays(self, array: NDArray[Any]) -> list[NDArray[Any]]:
+        """Give every process the arrays of all, in rank order; dtypes and shapes may differ.
+
+        Arrays of objects travel as JSON, so these must be text, numbers or truth values.
+        """
+        mine = [array.dtype.str, array.shape, array.tolist() if array.dtype.hasobject else None]
+        arrays = []
+        for rank, (dtype, shape, values) in enumerate(map(json.loads, self.all_gather_texts(json.dumps(mine)))):
+            if values is not None:
+                each = np.empty(shape, object)
+                each[...] = values
+            else:
+                each = np.ascontiguousarray(array) if rank == self.rank else np.empty(shape, np.dtype(dtype))
+                self.broadcast_(each, rank)
+            arrays.append(each)
+        return arrays
 
     def scatter(self, array: NDArray[Any] | None, rows: Sequence[int], like: NDArray[Any]) -> None:
         """Send consecutive rows of rank 0's ``array``, ``rows[r]`` to rank r, into everyone's ``like``."""

@@ -35,9 +35,6 @@ if TYPE_CHECKING:
     from manyhands.training.plan import Plan
 
 _FEATURES = "train-features"
-_CHUNK = 1 << 30
-"""Bytes in one message: MPI counts in 32 bits."""
-
 _NOT_COMPARED = ("network", "rows", "pin", "blas_threads")
 """Fields of a plan that processes may differ in, or that are compared by themselves."""
 
@@ -176,27 +173,9 @@ class _Joiner:
         with together():  # the others may still be reading, or have found what ends it
             pass
         began = time.perf_counter()
-        whole = join_parts(_all(self._world, features), _all(self._world, labels))
+        whole = join_parts(self._world.all_gather_arrays(features), self._world.all_gather_arrays(labels))
         self.seconds += time.perf_counter() - began
         return whole
-
-
-def _all(world: World, array: NDArray[Any]) -> list[NDArray[Any]]:
-    """Return everyone's array; dtypes and lengths may differ."""
-    facts = [json.loads(text) for text in world.all_gather_texts(json.dumps([array.dtype.str, array.shape]))]
-    arrays = []
-    for rank, (dtype, shape) in enumerate(facts):
-        each = np.ascontiguousarray(array) if rank == world.rank else np.empty(shape, np.dtype(dtype))
-        broadcast_(world, each, rank)
-        arrays.append(each)
-    return arrays
-
-
-def broadcast_(world: World, array: NDArray[Any], root: int = 0) -> None:
-    """Replace a contiguous array of any size and dtype on all processes by the one of ``root``."""
-    flat = array.reshape(-1).view(np.uint8)
-    for begin in range(0, len(flat), _CHUNK):
-        world.broadcast_(flat[begin : begin + _CHUNK], root)
 
 
 def scatter(dataset: Dataset | None, world: World, sharding: Sharding) -> Dataset:
@@ -276,7 +255,7 @@ def _of_table(part: str, arrays: Mapping[str, NDArray[Any]]) -> dict[str, NDArra
 def _receive(world: World, dataset: Dataset | None, name: str, dtype: str, shape: Sequence[int]) -> NDArray[Any]:
     """Return rank 0's array of that name."""
     array = np.empty(shape, np.dtype(dtype)) if dataset is None else np.ascontiguousarray(_arrays(dataset)[name])
-    broadcast_(world, array)
+    world.broadcast_(array)
     return array
 
 
