@@ -56,51 +56,41 @@ class RunView(Protocol):
     @property
     def team(self) -> Team:
         """The workers."""
-        ...
 
     @property
     def learner(self) -> Model:
         """The worker's learner."""
-        ...
 
     @property
     def validation(self) -> Samples | None:
         """Rows that no training sees, if there are any."""
-        ...
 
     @property
     def model(self) -> Model:
         """What the run would result in: the learner, or the networks of all workers in one."""
-        ...
 
     @property
     def step(self) -> int:
         """Steps taken so far."""
-        ...
 
     @property
     def epoch(self) -> float:
         """Epochs so far, parts of one included."""
-        ...
 
     @property
     def rounds(self) -> int:
         """Rounds held so far."""
-        ...
 
     @property
     def synchronized(self) -> bool:
         """Whether all workers have the same parameters now."""
-        ...
 
     @property
     def syncs_gradients(self) -> bool:
         """Whether every step holds a round between its gradient and its update."""
-        ...
 
     def emit(self, event: Event) -> None:
         """Report an event to the run's callbacks."""
-        ...
 
 
 @dataclass(frozen=True)

@@ -30,14 +30,10 @@ _CHECKSUM = "checksum"
 
 @dataclass(frozen=True)
 class Facts:
-    """What all processes must have in common.
+    """What all processes must have in common: settings and data by name, as text.
 
-    Attributes
-    ----------
-    settings, data
-        By name, as text. Of the data, those whose names speak of a checksum are told only if nothing else differs.
-    hint
-        What to do if the data differ.
+    Of the data, checksums are compared last: an error mentions them only if nothing else differs. ``hint`` says what to
+    do if the data differ.
     """
 
     settings: dict[str, str] = field(default_factory=dict)
@@ -46,7 +42,7 @@ class Facts:
 
 
 class Step:
-    """One block that all processes go through; ``joint`` tells whether there are any others."""
+    """One block that all processes go through together."""
 
     def __init__(self, world: World | None) -> None:
         self.world = world
@@ -54,11 +50,11 @@ class Step:
 
     @property
     def joint(self) -> bool:
-        """Whether several processes do this."""
+        """Whether several processes go through it."""
         return self.world is not None
 
     def bring(self, facts: Callable[[], Facts]) -> None:
-        """Compare these facts at the end of the block, if there is anybody to compare them with."""
+        """Compare these facts with those of the other processes, if there are any, at the end of the block."""
         if self.joint:
             self.facts = facts()
 
@@ -72,7 +68,7 @@ def together(team: str | None = None) -> Iterator[Step]:
     Parameters
     ----------
     team
-        The team that the processes are to make, as it was asked for; None if they have one already.
+        The team that the user has asked for; None if the processes have one already.
 
     Raises
     ------
@@ -124,12 +120,12 @@ def _others(team: str | None) -> World | None:
 
 
 def _over(world: World, error: Exception) -> bool:
-    """Tell whether the whole job is ending anyway."""
+    """Return whether the whole job is ending anyway."""
     return isinstance(error, WorkerLost) or (world.watch is not None and world.watch.lost is not None)
 
 
 def _exchange(world: World, facts: Facts, error: Exception | None) -> None:
-    """Tell all what has come of a block; raise if it has failed on others, or if they bring something else."""
+    """Send all processes the outcome of a block; raise if it has failed on others, or if their facts differ."""
     mine: dict[str, Any] = {"settings": facts.settings, "data": facts.data}
     if error is not None:
         mine = {"kinds": RankError.kinds_of(error), "message": message_of(error)}
@@ -151,12 +147,7 @@ def _exchange(world: World, facts: Facts, error: Exception | None) -> None:
 def difference(everyone: Sequence[dict[str, dict[str, str]]], hint: str) -> SettingsError | DataError | None:
     """Return the error that says in what the processes differ; None if they do not.
 
-    Parameters
-    ----------
-    everyone
-        By rank: ``settings`` and ``data``, see :class:`Facts`.
-    hint
-        What to do if the data differ.
+    ``everyone`` has the ``settings`` and ``data`` of each process, by rank; see :class:`Facts`.
     """
     settings = _differing([each["settings"] for each in everyone])
     if settings and settings[0].startswith(CALL):

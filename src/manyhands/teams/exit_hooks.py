@@ -26,12 +26,7 @@ _call_off: CallOff | None = None
 def report_uncaught_errors(call_off: CallOff | None = None) -> None:
     """From now on, notify the other processes of an error that ends this program, or of an end before joining the job.
 
-    Outside of any job nothing is changed.
-
-    Parameters
-    ----------
-    call_off
-        How to notify them, once the job is joined.
+    ``call_off`` notifies them, once the job is joined. Outside of any job nothing is changed.
     """
     global _call_off
     _call_off = call_off or _call_off
@@ -58,7 +53,7 @@ class _Hook:
 
 
 def _is_begun() -> bool:
-    """Return whether somebody has begun MPI here, so that this process waits at its end for the others."""
+    """Return whether MPI has begun here, so that this process waits at its end for the others."""
     mpi = sys.modules.get("mpi4py.MPI")
     return bool(mpi and mpi.Is_initialized() and not mpi.Is_finalized() and mpi.COMM_WORLD.Get_size() > 1)
 

@@ -47,14 +47,12 @@ class World:
     place : int
         This process's number among those on its machine.
     watch : Watch or None
-        Looks after the others; None in a job of one.
+        Watches the other processes; None in a job of one.
 
     Parameters
     ----------
     comm
         A communicator of its own (mpi4py).
-    library
-        See the attribute.
     finalize
         Whether to end MPI when leaving: not if somebody else has begun it.
     calm
@@ -78,19 +76,9 @@ class World:
         self._process = os.getpid()
 
     def wait(self, *requests: Any, idle: bool = False) -> None:
-        """Wait for transfers that have been started.
+        """Wait for transfers of mpi4py that have been started; WorkerLost if a worker is lost meanwhile.
 
-        Parameters
-        ----------
-        requests
-            Of mpi4py.
-        idle
-            Whether there is no hurry: then the core is left to others from the beginning.
-
-        Raises
-        ------
-        WorkerLost
-            If a worker is lost meanwhile.
+        If ``idle``, there is no hurry: the core is left to others from the beginning.
         """
         from mpi4py import MPI
 
@@ -133,7 +121,7 @@ class World:
             raise WorkerLost(*self.watch.lost)
 
     def call_off(self, rank: int, reason: str) -> bool:
-        """Tell all processes that worker ``rank`` will not come; return whether this was news."""
+        """Notify all processes that worker ``rank`` will not come; return whether this was news."""
         return self.watch is not None and self.watch.call_off(rank, reason)
 
     def all_gather_texts(self, text: str) -> list[str]:
@@ -224,18 +212,9 @@ _joined: World | None = None
 def join(*, calm: float | None = None, guard: bool = True) -> World:
     """Return this process's place in the MPI job it was started in (a job of one outside of any).
 
-    Parameters
-    ----------
-    calm
-        Seconds of patience with a worker that is not training; a minute unless given.
-    guard
-        Whether to look after the processes while the job comes up, because nobody else does.
-
-    Raises
-    ------
-    SettingsError
-        If mpi4py is missing, or the launcher belongs to another MPI than mpi4py, so that every process believes to be
-        alone; names both.
+    ``calm`` is the patience with a worker that is not training, in seconds; a minute unless given. ``guard`` says
+    whether to watch the processes while the job starts, because no one else does. A SettingsError says if mpi4py is
+    missing, or if the launcher belongs to another MPI than mpi4py, so that every process believes to be alone.
     """
     global _joined
     if _joined is None:

@@ -45,13 +45,7 @@ _NOTICE_BYTES = 12 * _LONGEST_NOTICE + 64
 
 
 def chosen_patience() -> float | None:
-    """Return the seconds set by MANYHANDS_HANG_TIMEOUT, or None.
-
-    Raises
-    ------
-    SettingsError
-        If that is not a positive number.
-    """
+    """Return the seconds set by MANYHANDS_HANG_TIMEOUT, or None."""
     text = os.environ.get("MANYHANDS_HANG_TIMEOUT")
     if not text:
         return None
@@ -105,14 +99,14 @@ class Watch:
     calm
         Seconds without a beat from a worker that is not training.
     clock
-        What time it is, in seconds.
+        Returns the time in seconds.
 
     Attributes
     ----------
     lost : tuple of (int, str) or None
         The first worker that is gone, and what is known about it.
     mine : bool
-        Whether this process has found that out, and not been told: then it is the one to tell the user.
+        Whether this process has found that out by itself: then it is the one to report it to the user.
     depends : bool
         Set by the process while it waits for the others.
     """
@@ -177,7 +171,7 @@ class Watch:
         return self._calm if pace is None else max(_SHORTEST_SECONDS, pace.patience() or 0.0)
 
     def call_off(self, rank: int, reason: str) -> bool:
-        """Tell everyone that worker ``rank`` will not come any more; return whether this was the first call."""
+        """Notify all that worker ``rank`` will not come any more; return whether this was the first call."""
         if self.lost is not None:
             return False
         self.mine = True
@@ -189,7 +183,7 @@ class Watch:
         return True
 
     def close(self) -> None:
-        """End the watch; the one who watches over this process is told that it leaves in good order."""
+        """End the watch, and notify the process that watches this one that it leaves in good order."""
         self._closing.set()
         if self._thread.is_alive():
             self._thread.join()

@@ -141,14 +141,9 @@ def _run_name(number: int, plan: Plan) -> str:
 
 
 class CompositeLogger(RunLogger):
-    """Several logs of one run; one that cannot be written any more leaves the others alone.
+    """Several logs of one run; if one cannot be written any more, the others go on.
 
-    Parameters
-    ----------
-    granularity
-        The finest events that are written.
-    give_up
-        Told, when a log has failed, whether it is the one of JSON lines, and the error.
+    ``give_up`` is called when a log has failed: with whether it is the one of JSON lines, and the error.
     """
 
     def __init__(self, granularity: Granularity, give_up: Callable[[bool, OutputError], None]) -> None:

@@ -39,7 +39,7 @@ _STEPS_AVERAGED = 1 << 20
 
 
 class StoppedError(Exception):
-    """The run was told to stop; whoever told it knows why."""
+    """The run was asked to stop; the caller that asked knows why."""
 
 
 @dataclass
@@ -53,16 +53,9 @@ class _Now:
 
 
 class Loop:
-    """Takes one worker through all epochs.
+    """Takes one worker through all epochs, looking at ``control`` between steps.
 
-    Parameters
-    ----------
-    worker
-        The worker's run.
-    schedule_for
-        Makes the order of the rows for a stage: batches may grow.
-    control
-        Looked at between steps.
+    ``schedule_for`` makes the order of the rows for a stage: batches may grow.
     """
 
     def __init__(
@@ -81,12 +74,7 @@ class Loop:
     def run(self) -> Tally:
         """Train; afterwards all workers hold the same, merged parameters.
 
-        Raises
-        ------
-        StoppedError
-            If ``control.stop`` was set.
-        DivergedError, WorkerLost
-            From the learner and the team.
+        StoppedError if ``control.stop`` was set; DivergedError and WorkerLost come from learner and team.
         """
         self.worker.begin()
         for stage in self.plan.stages:
@@ -142,7 +130,7 @@ class Loop:
         return min(most, max(1, _PRODUCTS_AT_ONCE // (self.plan.rows * self.learner.size)))
 
     def _called_inside(self) -> bool:
-        """Tell whether a callback is to be called within the next epoch, not just at its end."""
+        """Return whether a callback is to be called within the next epoch, not just at its end."""
         if not reaches(self.worker.granularity, "round"):
             return False
         at, per_epoch = self.worker.step_in_stage, self._now.stage.steps_per_epoch

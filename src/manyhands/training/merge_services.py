@@ -23,13 +23,6 @@ _FISHER_ROWS = 1000
 class RunServices:
     """The services of one worker's run; see `manyhands.core.strategy.MergeServices`.
 
-    Parameters
-    ----------
-    plan, team, learner, table, schedule, control
-        Of one worker's run.
-    validation
-        Rows that no training sees, if there are any.
-
     Attributes
     ----------
     epochs : int

@@ -129,13 +129,8 @@ def run(
 class Runner:
     """Carries out many plans on one data set; MPI jobs, one for each number of workers, live as long as it does.
 
-    Jobs that stay let runs of different numbers of workers take turns without starting processes anew each time. Use
-    it in a ``with`` statement: at its end all jobs end.
-
-    Parameters
-    ----------
-    dataset
-        For all plans.
+    Jobs that stay let runs of different numbers of workers take turns without starting processes anew each time. Use it
+    in a ``with`` statement: at its end all jobs end.
     """
 
     def __init__(self, dataset: Dataset) -> None:

@@ -22,13 +22,7 @@ Epochs = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class RateSchedule:
-    """A constant rate, after a warm-up; subclasses change it.
-
-    Attributes
-    ----------
-    warmup
-        How long the rate rises linearly to its full value, if at all.
-    """
+    """A constant rate after a warm-up, if there is one, in which it rises linearly; subclasses change it."""
 
     warmup: Length | None = None
 
@@ -60,15 +54,7 @@ class RateSchedule:
 
 @dataclass(frozen=True)
 class Step(RateSchedule):
-    """The rate drops by a factor every so often.
-
-    Attributes
-    ----------
-    every
-        How often.
-    factor
-        The factor.
-    """
+    """The rate drops by a factor after every such length."""
 
     every: Length = Length(50, "%")
     factor: float = 0.1
@@ -90,12 +76,9 @@ class Step(RateSchedule):
 
 @dataclass(frozen=True)
 class Cosine(RateSchedule):
-    """The rate falls along half a cosine (Loshchilov & Hutter 2017, arXiv 1608.03983, eq. 5, without restarts).
+    """The rate falls to a factor ``to`` along half a cosine, without restarts.
 
-    Attributes
-    ----------
-    to
-        What it falls to, as a factor.
+    Loshchilov & Hutter 2017, arXiv 1608.03983, eq. 5.
     """
 
     to: float = 0.0
@@ -112,13 +95,7 @@ class Cosine(RateSchedule):
 
 @dataclass(frozen=True)
 class Linear(RateSchedule):
-    """The rate is held, then falls along a line to nothing (a trapezoid: Zhai et al. 2022, arXiv 2106.04560).
-
-    Attributes
-    ----------
-    hold
-        How long it is held.
-    """
+    """The rate is held, then falls along a line to nothing (a trapezoid: Zhai et al. 2022, arXiv 2106.04560)."""
 
     hold: Length = Length(0, "%")
 
@@ -138,13 +115,7 @@ _CYCLE_START, _CYCLE_END = 1 / 25, 1 / 25e4
 
 @dataclass(frozen=True)
 class OneCycle(RateSchedule):
-    """The rate rises from a 25th, and falls to almost nothing, along cosines (Smith & Topin 2018, arXiv 1708.07120).
-
-    Attributes
-    ----------
-    rise
-        How long it rises.
-    """
+    """The rate rises from a 25th, and falls to almost nothing, along cosines (Smith & Topin 2018, arXiv 1708.07120)."""
 
     rise: Length = Length(30, "%")
 

@@ -58,15 +58,7 @@ class Stop(WorkerCallback):
 
 @dataclass(frozen=True)
 class LossStop(Stop):
-    """Stop when the loss does not fall any more.
-
-    Attributes
-    ----------
-    tol
-        By how much it must fall to count as falling.
-    patience
-        How many epochs in a row it may fail to.
-    """
+    """Stop when the loss has not fallen by ``tol`` or more for more than ``patience`` epochs in a row."""
 
     tol: float = 1e-4
     patience: int = 10
@@ -108,13 +100,7 @@ class _LossWatch(WorkerCallback):
 
 @dataclass(frozen=True)
 class UnchangedStop(Stop):
-    """Stop when the weights do not change any more.
-
-    Attributes
-    ----------
-    tol
-        The largest change that counts as none.
-    """
+    """Stop when the weights do not change any more: by at most ``tol``."""
 
     tol: float = 0.0
 
@@ -153,13 +139,7 @@ class _WeightWatch(WorkerCallback):
 
 @dataclass(frozen=True)
 class AccuracyStop(Stop):
-    """Stop when the network is good enough.
-
-    Attributes
-    ----------
-    least
-        The accuracy on validation rows that is enough, 0..1.
-    """
+    """Stop when the network is good enough: when its accuracy on validation rows is at ``least`` that, 0..1."""
 
     least: float
     validates: ClassVar[bool] = True

@@ -51,10 +51,8 @@ class MLP:
     ----------
     settings
         Network and optimizer.
-    features
-        Number of inputs.
-    classes
-        Number of outputs K: classes, at least 2, or with other losses than cross-entropy any outputs, at least 1.
+    features, classes
+        Numbers of inputs and outputs K: classes, at least 2, or with other losses than cross-entropy at least 1 output.
     rank
         The worker it belongs to, for messages.
     seed
@@ -285,13 +283,7 @@ class MLP:
         return blocks
 
     def load_weights(self, blocks: Mapping[str, NDArray[Any]]) -> None:
-        """Write layers as returned by :meth:`weights`; padding becomes zero.
-
-        Raises
-        ------
-        ValueError
-            If a block is missing or has the wrong shape, naming it.
-        """
+        """Write layers as returned by :meth:`weights`; padding becomes zero, a wrong block is a ValueError."""
         self.parameters[:] = 0
         for layer in range(self.layout.layers):
             for kind, view in (

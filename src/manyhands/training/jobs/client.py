@@ -73,7 +73,7 @@ _SIGNALLED = (  # how the mpiexec programs say that a process was killed: (rank 
 
 
 class Job:
-    """A running MPI job on this machine; use it in a ``with`` statement.
+    """A running MPI job on this machine for runs on one data set; use it in a ``with`` statement.
 
     Parameters
     ----------
@@ -92,7 +92,7 @@ class Job:
     OutputError
         If there is no room for the data.
     WorkerLost, ManyhandsError
-        If the job does not come up.
+        If the job does not start.
     """
 
     def __init__(self, workers: int, dataset: Dataset, request: DataRequest | None = None) -> None:
@@ -185,25 +185,10 @@ class Job:
         allow_loopback_only(self._process.pid)
 
     def run(self, plan: Plan, progress: Progress | None = None, callbacks: Sequence[Callback] = ()) -> TrainingResult:
-        """Carry out a plan for this job's number of workers.
+        """Carry out a plan for this job's number of workers; see `manyhands.training.run.run`.
 
-        Parameters
-        ----------
-        plan
-            With the team mpi.
-        progress
-            Called with the number of steps that the slowest worker has done.
-        callbacks
-            Receive rank 0's events.
-
-        Raises
-        ------
-        SettingsError
-            If a callback works inside the workers, which are other processes.
-        DivergedError, WorkerLost, ManyhandsError
-            From a worker; the job is over then.
-        KeyboardInterrupt
-            On Ctrl-C; the job is over then.
+        Callbacks receive rank 0's events. One that works inside the workers, which are other processes, is a
+        SettingsError. After any other error, and after Ctrl-C, the job is over.
         """
         if plan.workers != self.workers:
             raise ValueError(f"a plan for {plan.workers} workers in a job of {self.workers}")
@@ -276,13 +261,7 @@ class Job:
                 self._process.wait(_END_SECONDS)
 
     def _wait_for(self, name: str, seconds: float | None, tick: Callable[[], None] | None = None) -> Any:
-        """Return the content of a file that the job will write.
-
-        Raises
-        ------
-        ManyhandsError
-            If the job ends, or the seconds do, before.
-        """
+        """Return the content of a file that the job will write; an error if the job ends, or the seconds do, before."""
         assert self._process is not None
         path, began, failed = self.folder / name, time.monotonic(), 0.0
         stopped = _Stopped(self.folder, self._process.pid, self._pids)

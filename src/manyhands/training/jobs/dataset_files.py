@@ -25,15 +25,7 @@ _FACTS = "dataset.json"
 
 
 def write_dataset(dataset: Dataset, folder: Path) -> None:
-    """Write a data set into a folder.
-
-    Raises
-    ------
-    OutputError
-        If there is no room.
-    DataError
-        If a mapped file was changed meanwhile.
-    """
+    """Write a data set into a folder; OutputError if there is no room."""
     try:
         for name, array in _other_arrays(dataset).items():  # for the evaluation, which no clock of the training counts
             _write(folder, name, array)

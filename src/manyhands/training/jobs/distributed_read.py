@@ -40,25 +40,10 @@ _NOT_COMPARED = ("network", "rows", "pin", "blas_threads")
 
 
 def load_for(request: DataRequest, team: str, sharding: Sharding) -> Dataset:
-    """Return the data set as this process needs it: alone, or as a member of an MPI job.
+    """Return the data set as this process needs it for such a team: alone, or as a member of an MPI job.
 
-    Parameters
-    ----------
-    request
-        What is asked for.
-    team
-        The team that will train on it.
-    sharding
-        With ``"fixed"``, a member of a job may get no training rows but its share.
-
-    Raises
-    ------
-    DataError, SettingsError
-        As `manyhands.data.catalog.load`.
-    RankError
-        If another process cannot read its part; of the same kind.
-    WorkerLost
-        If another process is gone.
+    With ``sharding="fixed"``, a member of a job may get no training rows but its share. Errors are those of
+    `manyhands.data.catalog.load`, and RankError and WorkerLost for those in other processes.
     """
     if not is_member(team):
         return load(request)
@@ -68,24 +53,7 @@ def load_for(request: DataRequest, team: str, sharding: Sharding) -> Dataset:
 
 
 def load_together(request: DataRequest, world: World, sharding: Sharding) -> Dataset:
-    """Return the data set as this process needs it; called by all processes of a job.
-
-    Parameters
-    ----------
-    request
-        The same everywhere.
-    world
-        The job.
-    sharding
-        With ``"fixed"``, a process may get no training rows but its share.
-
-    Raises
-    ------
-    DataError, SettingsError
-        As `manyhands.data.catalog.load`, on the process that met it.
-    RankError
-        On the others; of the same kind.
-    """
+    """Return the data set as this process needs it; called by all processes of a job with the same request."""
     from manyhands.teams.agreement import calling_off, together
 
     if world.size == 1:
@@ -104,16 +72,9 @@ def load_together(request: DataRequest, world: World, sharding: Sharding) -> Dat
 
 
 def facts_of_request(call: str, request: DataRequest | Dataset, needed: Sharding) -> Facts:
-    """Return what all processes must have in common before they read: the call, the request, and who needs which rows.
+    """Return what all processes must have in common before they read: the call, the request, and the rows they need.
 
-    Parameters
-    ----------
-    call
-        What the user has called.
-    request
-        What to read, or what each process has already.
-    needed
-        See :func:`load_for`.
+    ``request`` says what to read, or is the data set that each process has already.
     """
     from manyhands.teams.agreement import Facts, as_facts
 
@@ -179,17 +140,7 @@ class _Joiner:
 
 
 def scatter(dataset: Dataset | None, world: World, sharding: Sharding) -> Dataset:
-    """Give all processes the data set that rank 0 has read: fixed shares, or all of it.
-
-    Parameters
-    ----------
-    dataset
-        On rank 0; None elsewhere.
-    world
-        The job.
-    sharding
-        With ``"fixed"``, each process gets the training rows of its own share only.
-    """
+    """Give all processes the data set that rank 0 has read (None elsewhere): all of it, or fixed shares of its rows."""
     facts = json.loads(world.broadcast_text(json.dumps(_facts(dataset)) if dataset is not None else ""))
     # The test rows are for the evaluation, which no clock of the training counts. Nor does the time count in which the
     # others have waited for rank 0 to read.

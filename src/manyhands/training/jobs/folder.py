@@ -28,10 +28,7 @@ _BOOT = "/proc/sys/kernel/random/boot_id"
 def make_folder(place: str | None) -> tuple[Path, IO[bytes]]:
     """Make a folder that only this user can read; return it with its lock, which is to be closed after it is removed.
 
-    Parameters
-    ----------
-    place
-        The folder to make it in; None: the usual one for temporary files.
+    It is made in ``place``, or in the usual folder for temporary files.
     """
     while True:
         folder = Path(tempfile.mkdtemp(prefix=PREFIX, dir=place))
@@ -55,7 +52,7 @@ def temporary_folder() -> Iterator[Path]:
 
 
 def owner_is_alive(folder: Path) -> bool:
-    """Tell whether the process that has made a folder still holds its lock; remove the folder if not."""
+    """Return whether the process that has made a folder still holds its lock; remove the folder if not."""
     with contextlib.suppress(OSError), open(folder / ALIVE, "rb") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -68,10 +65,7 @@ def owner_is_alive(folder: Path) -> bool:
 def remove_abandoned(*places: str) -> list[Path]:
     """Remove what jobs have left whose owner was killed, and end their processes; return the folders.
 
-    Parameters
-    ----------
-    places
-        Where to look; by default in memory and in the usual folder for temporary files.
+    By default it looks in memory and in the usual folder for temporary files.
     """
     removed = []
     for place in dict.fromkeys(places or (MEMORY, tempfile.gettempdir())):
@@ -93,7 +87,7 @@ def private(path: str, flags: int) -> int:
 
 
 def _sweep_one(folder: Path) -> bool:
-    """Remove a folder if it is ours and its owner is gone; tell whether it was so."""
+    """Remove a folder if it is ours and its owner is gone; return whether that was so."""
     status = folder.lstat()
     if not folder.is_dir() or folder.is_symlink() or status.st_uid != os.getuid():
         return False
