@@ -170,7 +170,7 @@ def as_callbacks(given: Iterable[CallbackLike]) -> list[Callback]:
 
 
 def reaches(granularity: Granularity, least: Granularity) -> bool:
-    """Tell whether one granularity is as fine as another one, or finer."""
+    """Return whether one granularity is as fine as another one, or finer."""
     return GRANULARITIES.index(granularity) <= GRANULARITIES.index(least)
 
 

@@ -35,7 +35,7 @@ class _Number(Interval):  # type: ignore[misc]  # scikit-learn has no types
     """An interval of numbers, of which True and False are none, nor real ones that no float can hold."""
 
     def is_satisfied_by(self, val: Any) -> bool:
-        """Tell whether a value is one of them."""
+        """Return whether a value is one of them."""
         if isinstance(val, bool) or not super().is_satisfied_by(val):
             return False
         try:

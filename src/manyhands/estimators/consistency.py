@@ -112,10 +112,10 @@ def _checksum_of_state(estimator: Any) -> int:
     """Return a checksum of all that a fit goes on with."""
     kept = getattr(estimator, "_optimizer", None)
     state = {} if kept is None else {**kept.state, "rate": np.array([kept.learning_rate])}
-    told = [
+    counters = [
         getattr(estimator, name, None) for name in ("_epochs", "_seed", "t_", "best_loss_", "_no_improvement_count")
     ]
-    total = checksum_of(np.array(repr(told)))
+    total = checksum_of(np.array(repr(counters)))
     for array in (*estimator.coefs_, *estimator.intercepts_, *dict(sorted(state.items())).values()):
         total = checksum_of(np.asarray(array), total)
     return total

@@ -311,17 +311,17 @@ class _Fit:
         estimator = self.estimator
         what = "Validation score" if estimator.early_stopping else "Training loss"
         epochs = f"{estimator.n_iter_no_change} consecutive epochs"
-        told = f"{what} did not improve more than tol={estimator.tol:f} for {epochs}."
+        message = f"{what} did not improve more than tol={estimator.tol:f} for {epochs}."
         if estimator.solver not in SGD_FAMILY or estimator.learning_rate != "adaptive":
-            self.finished, told = True, f"{told} Stopping."
+            self.finished, message = True, f"{message} Stopping."
         elif self.rate <= _SLOWEST:
-            self.finished, told = True, f"{told} Learning rate too small. Stopping."
+            self.finished, message = True, f"{message} Learning rate too small. Stopping."
         else:
             self.rate /= 5.0
             self.history.failures = 0
-            told = f"{told} Setting learning rate to {self.rate:f}"
+            message = f"{message} Setting learning rate to {self.rate:f}"
         if self._verbose:
-            print(told)
+            print(message)
 
     def _give_up(self, follower: HistoryCallback, epochs: int, error: DivergedError) -> None:
         """After a loss that is no number: end with the best weights, if they are known."""

@@ -35,7 +35,7 @@ def blocks_of(coefs: Any, intercepts: Any) -> State:
 
 
 def holds(learner: Model, coefs: Any, intercepts: Any) -> bool:
-    """Tell whether the learner's parameters are these, but for the dtype they are shown in."""
+    """Return whether the learner's parameters are these, but for the dtype they are shown in."""
     blocks = blocks_of(coefs, intercepts)
     return all(
         name in blocks
@@ -46,5 +46,5 @@ def holds(learner: Model, coefs: Any, intercepts: Any) -> bool:
 
 
 def same_shapes(one: State, other: State) -> bool:
-    """Tell whether two states have the same names and shapes."""
+    """Return whether two states have the same names and shapes."""
     return one.keys() == other.keys() and all(one[name].shape == other[name].shape for name in one)

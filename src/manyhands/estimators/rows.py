@@ -91,7 +91,7 @@ def make_dataset(train: Rows, held: Rows | None, dtype: str, *, classes: bool) -
 
 
 def needs_doubles(rows: Rows) -> bool:
-    """Tell whether float32 would lose what tells the rows, or their targets, apart, or has no room for products."""
+    """Return whether float32 would lose what tells the rows, or their targets, apart, or has no room for products."""
     features = rows.features
     if sparse.issparse(features):  # a column with zeros is not far from them
         columns = features.tocsc()
@@ -112,7 +112,7 @@ def needs_doubles(rows: Rows) -> bool:
 
 
 def _is_huge(array: Any) -> bool:
-    """Tell whether float32 may be too small for sums of products of such numbers."""
+    """Return whether float32 may be too small for sums of products of such numbers."""
     values = array.data if sparse.issparse(array) else array
     if values.dtype.kind != "f" or not values.size:
         return False
@@ -120,7 +120,7 @@ def _is_huge(array: Any) -> bool:
 
 
 def _is_coarse(array: NDArray[Any]) -> bool:
-    """Tell whether float32 numbers lie too far apart for a column."""
+    """Return whether float32 numbers lie too far apart for a column."""
     exact = array.dtype == np.float32 or array.dtype.kind not in "iuf" or array.dtype.itemsize <= 2
     return not exact and bool(coarse(array, np.float32).any())
 

@@ -81,7 +81,7 @@ def _in_job(n_workers: int | None, team: str) -> tuple[int, str]:
 def _threads_of_joblib() -> int | None:
     """Return how many threads a fit may use inside a worker of joblib; None outside of any.
 
-    joblib divides the cores among its processes and tells them their part in the variables that BLAS and OpenMP read.
+    joblib divides the cores among its processes and sets their part in the variables that BLAS and OpenMP read.
     Its threads, and whatever it nests, get one each.
     """
     backend, _ = get_active_backend()
@@ -89,8 +89,8 @@ def _threads_of_joblib() -> int | None:
     if not level:
         return None
     if level == 1 and multiprocessing.current_process().name.startswith("LokyProcess"):
-        told = os.environ.get("OMP_NUM_THREADS", "")
-        return max(int(told), 1) if told.isdecimal() else 1
+        threads = os.environ.get("OMP_NUM_THREADS", "")
+        return max(int(threads), 1) if threads.isdecimal() else 1
     return 1
 
 

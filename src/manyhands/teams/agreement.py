@@ -1,9 +1,9 @@
-"""All processes of an MPI job do something that may fail, or none: each tells the others what has come of it.
+"""Steps of an MPI job that all its processes complete, or none: each reports to the others how its own has ended.
 
 A process that raised an error alone would leave the others waiting in their next collective. So whatever may fail
 before, or between, collectives is done in a ``with together(team):`` block. At its end every process learns whether all
-have come through it, and whether they bring the same: the same call, the same settings, the same data. If not, every
-process raises an error, nobody waits for anything any more, and the job can go on with something else.
+have completed it, and whether they bring the same: the same call, the same settings, the same data. If not, every
+process raises an error, none waits for another any more, and the job can go on with something else.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from manyhands.teams.mpi_environment import in_job
 from manyhands.teams.mpi_world import World, join
 from manyhands.teams.registry import find
 
-_MOST_TOLD, _LONGEST_VALUE = 3, 80
+_MOST_SHOWN, _LONGEST_VALUE = 3, 80
 CALL = "the call"
 """Name of the fact that comes first: what the user has called."""
 _CHECKSUM = "checksum"
@@ -63,7 +63,7 @@ class Step:
 def together(team: str | None = None) -> Iterator[Step]:
     """Do a block in all processes of an MPI job, or, if it fails in one of them, in none.
 
-    Outside of any job, and for a team whose workers are no processes, it is done as if it stood there alone.
+    Outside of any job, and for a team whose workers are no processes, it is done as without this function.
 
     Parameters
     ----------
@@ -153,10 +153,10 @@ def difference(everyone: Sequence[dict[str, dict[str, str]]], hint: str) -> Sett
     if settings and settings[0].startswith(CALL):
         settings = settings[:1]  # then nothing else can be compared
     if settings:
-        return SettingsError(f"ranks differ: {_told(settings)}; call it with the same arguments in every process")
+        return SettingsError(f"ranks differ: {_shown(settings)}; call it with the same arguments in every process")
     data = _differing([each["data"] for each in everyone])
     telling = [line for line in data if _CHECKSUM not in line] or data
-    return DataError(f"ranks differ: {_told(telling)}; {hint}") if data else None
+    return DataError(f"ranks differ: {_shown(telling)}; {hint}") if data else None
 
 
 def _differing(facts: Sequence[dict[str, str]]) -> list[str]:
@@ -174,10 +174,10 @@ def _differing(facts: Sequence[dict[str, str]]) -> list[str]:
     return lines
 
 
-def _told(lines: Sequence[str]) -> str:
+def _shown(lines: Sequence[str]) -> str:
     """Return the first lines as one, and how many more there are."""
-    rest = len(lines) - _MOST_TOLD
-    return "; ".join(lines[:_MOST_TOLD]) + (f"; and {rest} more" if rest > 0 else "")
+    rest = len(lines) - _MOST_SHOWN
+    return "; ".join(lines[:_MOST_SHOWN]) + (f"; and {rest} more" if rest > 0 else "")
 
 
 def _named(ranks: Sequence[int]) -> str:

@@ -1,4 +1,4 @@
-"""A program that ends by an error in one process of an MPI job: the others learn of it, whatever they wait for.
+"""If a program ends by an error in one process of an MPI job, the others are notified, whatever they wait for.
 
 Python prints the error and ends. MPI then waits, at the end of this process, for the ends of all others, which may be
 waiting in a collective for this one.
@@ -44,7 +44,7 @@ class _Hook:
     def __call__(self, kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
         self.before(kind, error, trace)
         sys.stderr.flush()
-        if os.getpid() != self._process:  # the end of a fork is none of the job's affairs
+        if os.getpid() != self._process:  # the end of a fork does not concern the job
             return
         if _call_off is None:
             _end_those_who_join()
@@ -59,7 +59,7 @@ def _is_begun() -> bool:
 
 
 def _notify_those_who_join(process: int) -> None:
-    """Let others who are joining the job see that this process, which ends in good order, will not come."""
+    """Let others that are joining the job see that this process, which ends in good order, will not come."""
     if _call_off is None and os.getpid() == process and _is_begun():
         say_leaving()
 

@@ -48,8 +48,8 @@ def leads(team: str) -> bool:
 
 def is_first_process() -> bool:
     """Return whether the launcher calls this process the first, or there is none; no MPI is needed for that."""
-    told = announced()
-    return told is None or told.rank == 0
+    job = announced()
+    return job is None or job.rank == 0
 
 
 def check_can_start_jobs(team: str) -> None:
@@ -75,8 +75,8 @@ def check_started_once(team: str) -> None:
 
 def _processes_announced() -> int:
     """Return how many processes a launcher says it has started with this one; 1 outside of any job."""
-    told = announced()
-    return 1 if told is None else told.size
+    job = announced()
+    return 1 if job is None else job.size
 
 
 def all_gather_texts(team: str, texts: list[str]) -> list[str]:

@@ -1,4 +1,4 @@
-"""Team `mpi`: workers are processes of an MPI job, on one machine or many, and talk by messages.
+"""Team `mpi`: workers are processes of an MPI job, on one machine or many, and communicate by messages.
 
 A round is a reduce-scatter and an all-gather: every worker receives its part of all vectors, sums it in rank order with
 the same compiled code as the threads, and sends it to all. Each vector crosses the wire about twice, whatever n is, and

@@ -27,7 +27,7 @@ _BUFFERS = 32 << 20
 """Bytes that Open MPI needs for messages between the workers of one machine: 16 MB for each, and more than one."""
 HOW_TO_INSTALL = "install it with: pip install 'manyhands[mpi]'"
 
-# A launcher tells each process its rank and their number: (rank, size, who sets them, whose protocol it speaks). The
+# A launcher sets for each process its rank and their number: (rank, size, who sets them, whose protocol it speaks). The
 # first pair that is there counts: srun sets its own variables beside those of the protocol, and under an mpiexec in a
 # Slurm job they are those of mpiexec's own step. A batch script is no step: it has no SLURM_STEP_NUM_TASKS.
 _ANNOUNCEMENTS = (
@@ -62,12 +62,12 @@ def announced() -> Announcement | None:
     """
     for rank, size, launcher, kind in _ANNOUNCEMENTS:
         try:
-            told = Announcement(int(os.environ[rank]), int(os.environ[size]), launcher, kind)
+            job = Announcement(int(os.environ[rank]), int(os.environ[size]), launcher, kind)
         except (KeyError, ValueError):
             continue
         if kind == MPICH and os.environ.get("SLURM_MPI_TYPE") == "pmi2":
-            told = replace(told, launcher="srun --mpi=pmi2")
-        return None if told.launcher.startswith("srun") and told.size == 1 else told
+            job = replace(job, launcher="srun --mpi=pmi2")
+        return None if job.launcher.startswith("srun") and job.size == 1 else job
     return None
 
 
@@ -84,23 +84,23 @@ def check_reachable() -> None:
 
     A process that is not the first of its job would otherwise say nothing, and write nothing.
     """
-    told = announced()
-    if told is None or _may_be_there(told):
+    job = announced()
+    if job is None or _may_be_there(job):
         return
-    names = next(pair[:2] for pair in _ANNOUNCEMENTS if pair[3] == told.kind and os.environ.keys() >= set(pair[:2]))
+    names = next(pair[:2] for pair in _ANNOUNCEMENTS if pair[3] == job.kind and os.environ.keys() >= set(pair[:2]))
     said = " and ".join(f"{name}={os.environ[name]}" for name in names)
     raise SettingsError(
-        f"{said} say that this is process {told.rank} of {told.size} of an MPI job, but there is no such job: they are "
+        f"{said} say that this is process {job.rank} of {job.size} of an MPI job, but there is no such job: they are "
         f"left from another one; type: unset "
         + " ".join(name for name in os.environ if _belongs_to_a_job(name) or name in names)
     )
 
 
-def _may_be_there(told: Announcement) -> bool:
+def _may_be_there(job: Announcement) -> bool:
     """Return whether there is a trace of such a launcher besides a rank and a size."""
-    if told.kind == UNKNOWN:  # of Slurm; its first process is not silent
-        return told.rank == 0 or "SLURM_JOB_ID" in os.environ
-    if told.kind == MPICH:
+    if job.kind == UNKNOWN:  # of Slurm; its first process is not silent
+        return job.rank == 0 or "SLURM_JOB_ID" in os.environ
+    if job.kind == MPICH:
         return any(name.startswith(("PMI_", "PMIX_", "PALS_", "HYDI_")) for name in set(os.environ) - _RANK_AND_SIZE)
     servers = [value for name, value in os.environ.items() if name.startswith(("PMIX_SERVER_URI", "OMPI_MCA_orte_"))]
     return any(map(_answers, servers))
@@ -187,7 +187,7 @@ def find_mpiexec(library: str) -> tuple[Path, str]:
 
 def _candidates() -> list[Path]:
     beside = [Path(sys.prefix, "bin", "mpiexec"), Path(sys.executable).parent / "mpiexec"]
-    # Whatever lies in the folder in which somebody happens to be is not run: relative entries do not count.
+    # Nothing that lies in the current folder is run: relative entries do not count.
     folders = os.pathsep.join(filter(os.path.isabs, os.get_exec_path()))
     on_path = [Path(found) for name in ("mpiexec", "mpirun") if (found := shutil.which(name, path=folders))]
     return [path for path in dict.fromkeys([*beside, *on_path]) if path.exists()]
@@ -215,7 +215,7 @@ def version_of(program: Path) -> str:
             timeout=_VERSION_SECONDS,
             stdin=subprocess.DEVNULL,
             check=False,
-            env={"HOME": os.sep} | os.environ,  # without any, Open MPI would not even tell its version
+            env={"HOME": os.sep} | os.environ,  # without HOME, Open MPI would not even print its version
         )
     except subprocess.TimeoutExpired as error:
         early = b"".join(part for part in (error.stdout, error.stderr) if isinstance(part, bytes))
@@ -265,7 +265,7 @@ def job_command(mpiexec: Path, kind: str, size: int) -> list[str]:
     command = [str(mpiexec), "-n", str(size)]
     if kind != OPEN_MPI:
         return command
-    # Open MPI refuses more processes than cores, and root, unless told; it also binds each process to a core of its
+    # Open MPI refuses more processes than cores, and root, unless asked to; it also binds each process to a core of its
     # own choice, the same ones for every job on the machine.
     command += ["--host", f"localhost:{size}", "--bind-to", "none"]
     return [*command, "--allow-run-as-root"] if hasattr(os, "geteuid") and os.geteuid() == 0 else command

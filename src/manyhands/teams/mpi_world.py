@@ -54,7 +54,7 @@ class World:
     comm
         A communicator of its own (mpi4py).
     finalize
-        Whether to end MPI when leaving: not if somebody else has begun it.
+        Whether to end MPI when leaving: not if other code has begun it.
     calm
         Seconds of patience with a worker that is not training.
     """
@@ -191,7 +191,7 @@ class World:
             if self._finalize:
                 MPI.Finalize()
             return
-        # The one who knows more is about to say it and to end the job, once the others have said what they met.
+        # The process that knows the cause reports it and ends the job, once the others have reported theirs.
         time.sleep(_LAST_WORDS_SECONDS if self.watch.mine else 2 * _LAST_WORDS_SECONDS)
         self.abort(1)
 
@@ -254,20 +254,18 @@ def _import() -> Any:
 
 
 def _join(calm: float | None, guard: bool) -> World:
-    mpi, told = _import(), mpi_environment.announced()
+    mpi, job = _import(), mpi_environment.announced()
     version = str(mpi.Get_library_version())
     mpi_environment.check_reachable()
-    if told is not None and told.size > 1 and not mpi_environment.speaks(mpi_environment.kind_of(version), told.kind):
-        raise _mismatch(version, told)
+    if job is not None and job.size > 1 and not mpi_environment.speaks(mpi_environment.kind_of(version), job.kind):
+        raise _mismatch(version, job)
     ours = not mpi.Is_initialized()
-    with guarded(chosen_patience()) if guard and told is not None and told.size > 1 else contextlib.nullcontext():
-        return _come_up(mpi, version, told, ours, calm)
+    with guarded(chosen_patience()) if guard and job is not None and job.size > 1 else contextlib.nullcontext():
+        return _come_up(mpi, version, job, ours, calm)
 
 
-def _come_up(
-    mpi: Any, version: str, told: mpi_environment.Announcement | None, ours: bool, calm: float | None
-) -> World:
-    """Begin MPI, if nobody has yet, and make this process's place in the job, from where it watches over others."""
+def _come_up(mpi: Any, version: str, job: mpi_environment.Announcement | None, ours: bool, calm: float | None) -> World:
+    """Begin MPI, if that has not been done, and return this process's place in the job."""
     if ours:
         with mpi_environment.some_home(), hangup_kept():
             mpi.Init_thread(mpi.THREAD_MULTIPLE)
@@ -276,8 +274,8 @@ def _come_up(
             f"{mpi_environment.first_line(version)} does not support threads (MPI_THREAD_MULTIPLE), which the team "
             "mpi needs"
         )
-    if told is not None and told.size != mpi.COMM_WORLD.Get_size():
-        raise _mismatch(version, told)
+    if job is not None and job.size != mpi.COMM_WORLD.Get_size():
+        raise _mismatch(version, job)
     world = World(mpi.COMM_WORLD.Dup(), version, finalize=ours, calm=calm)
     atexit.register(world.leave)
     if world.size > 1:
@@ -285,14 +283,14 @@ def _come_up(
     return world
 
 
-def _mismatch(version: str, told: mpi_environment.Announcement) -> SettingsError:
+def _mismatch(version: str, job: mpi_environment.Announcement) -> SettingsError:
     """Return the error for a launcher and a library of different MPIs."""
     advice = "use the mpiexec that belongs to mpi4py's library"
     with contextlib.suppress(SettingsError):
         advice = f"use {mpi_environment.find_mpiexec(version)[0]}"
-    if told.launcher.startswith("srun"):
+    if job.launcher.startswith("srun"):
         advice = "choose another --mpi for srun (srun --mpi=list shows them: pmix for Open MPI, pmi2 for MPICH)"
     return SettingsError(
-        f"{told.launcher} has started {told.size} processes, but each of them would be alone: mpi4py uses "
+        f"{job.launcher} has started {job.size} processes, but each of them would be alone: mpi4py uses "
         f"{mpi_environment.first_line(version)}, which does not understand {mpi_environment.starter()}; {advice}"
     )

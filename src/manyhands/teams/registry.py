@@ -1,4 +1,4 @@
-"""The kinds of teams there are, as data: whoever depends on how workers talk asks here and compares no names.
+"""The kinds of teams, as data: code that depends on how workers communicate looks here and compares no names.
 
 Nothing here imports NumPy or a team: the command line asks these questions too.
 """

@@ -1,4 +1,4 @@
-"""The processes of an MPI job on this machine, as the system shows them: who is stopped, or gone, before MPI can tell.
+"""The processes of an MPI job on this machine, as the system shows them: which are stopped or gone.
 
 `MPI_Init` returns when all processes have called it, keeps Python's lock all the time, and waits for ever for one that
 is stopped, or has ended well without it. So a little program of its own looks meanwhile (`guarded`): this file, run by
@@ -47,10 +47,10 @@ def is_stopped(pid: int) -> bool:
 
 def rank_of(pid: int) -> int | None:
     """Return the rank that a launcher has given to a process; None if that is not known."""
-    told = _environment(pid)
+    variables = _environment(pid)
     for name in _RANKS:
         with contextlib.suppress(KeyError, ValueError):
-            return int(told[name])
+            return int(variables[name])
     return None
 
 
@@ -76,11 +76,11 @@ def absent(pid: int) -> list[int] | None:
 
     None means that none has, as far as the system shows it; an empty list, that some have, but not which.
     """
-    here, told = siblings(pid), _environment(pid)
+    here, variables = siblings(pid), _environment(pid)
     leaving = sorted(rank for rank, pids in here.items() if any(_words(each, "comm") == _LEAVING for each in pids))
     if leaving:
         return leaving
-    number = next((int(told[name]) for name in _LOCAL_SIZES if told.get(name, "").isdigit()), 0)
+    number = next((int(variables[name]) for name in _LOCAL_SIZES if variables.get(name, "").isdigit()), 0)
     launcher = _parent(pid)
     while rank_of(launcher) is not None:  # a shell or a debugger between them
         launcher = _parent(launcher)
@@ -90,7 +90,7 @@ def absent(pid: int) -> list[int] | None:
     others = sum(_parent(each) == launcher and not _is_dead(each) for each in _all() if each not in known)
     if len(here) + others >= number:
         return None
-    whole = next((told[name] for name in _SIZES if name in told), "")
+    whole = next((variables[name] for name in _SIZES if name in variables), "")
     return sorted(set(range(number)) - set(here)) if whole == str(number) else []
 
 
@@ -201,7 +201,7 @@ class StartupCheck:
 
 
 def watch_over(pid: int, patience: float) -> None:
-    """Be the guard of process ``pid``, until the standard input ends."""
+    """Guard process ``pid``, until the standard input ends."""
     check = StartupCheck(patience, time.monotonic())
     while not select.select([0], [], [], _LOOK_SECONDS)[0]:
         found = {} if is_stopped(pid) else stopped(pid)

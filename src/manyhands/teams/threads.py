@@ -44,7 +44,7 @@ class ThreadGroup:
         self.weights, self.partials = np.zeros(size), np.zeros(size)
 
     def call_off(self, rank: int) -> None:
-        """Show all who wait, now or later, that worker ``rank`` will not come."""
+        """Show all workers that wait, now or later, that worker ``rank`` will not come."""
         self.cells[shared_reduce.LOST] = rank + 1
 
 
@@ -151,7 +151,7 @@ class ThreadTeam(Team):
         self.barrier()
 
     def _bring(self, vector: Vector) -> None:
-        """Lay a vector open to the others; the same one as last time costs nothing."""
+        """Make a vector visible to the others; the same one as last time costs nothing."""
         if self.group.vectors[self.rank] is not vector:
             self.group.vectors[self.rank] = vector
             self.group.addresses[self.rank] = vector.ctypes.data
@@ -182,7 +182,7 @@ class ThreadCrew(Crew):
         super().__init__([ThreadTeam(group, rank, clock) for rank, clock in enumerate(clocks)])
 
     def call_off(self, rank: int, error: BaseException) -> None:
-        """Let those who wait in a round see it."""
+        """Show it to the workers that wait in a round."""
         self._group.call_off(rank)
 
 

@@ -1,9 +1,10 @@
-"""Watching over the processes of an MPI job: nobody waits for ever for a worker that is gone.
+"""Watching the processes of an MPI job, so that none waits for ever for a worker that is gone.
 
-A waiting process cannot tell a slow worker from a dead one, and MPI does not say. So every process shows, by a thread
+A waiting process cannot know a slow worker from a dead one, and MPI does not say. So every process shows, by a thread
 of its own and a few bytes twice a second, that it is alive (a *beat*, sent to the rank before it, which watches over
-it); and it looks at its own worker, which must not stand still in the middle of its steps. Who finds something wrong
-tells all others (a *notice*). They then leave their kernels and collectives with `WorkerLost`, and the job ends.
+it); and it looks at its own worker, which must not stand still in the middle of its steps. A process that finds
+something wrong notifies all others (a *notice*). They then leave their kernels and collectives with `WorkerLost`, and
+the job ends.
 
 How long is too long follows from the measured time of a step: see `Watch.patience`.
 """
@@ -249,7 +250,7 @@ class Watch:
         self._send(np.array([silence]), (self.rank - 1) % self.size, _BEAT)
 
     def _send(self, content: Any, to: int, tag: int) -> None:
-        """Send without waiting; what nobody takes (a stopped process) does not pile up."""
+        """Send without waiting; messages that a stopped process does not take do not pile up."""
         with self._sending:
             self._sweep()
             if len(self._pending) < _MOST_PENDING or tag == _NOTICE:
@@ -259,7 +260,7 @@ class Watch:
         self._pending = [pair for pair in self._pending if not pair[0].Test()]
 
     def _receive(self) -> None:
-        """Take in all beats and notices that have come."""
+        """Receive all beats and notices that have come."""
         while self.comm.Iprobe(source=self._next, tag=_BEAT):
             beat = np.zeros(1)
             self.comm.Recv(beat, source=self._next, tag=_BEAT)
@@ -273,7 +274,7 @@ class Watch:
                 self._take_over(int(rank), str(reason))
 
     def _take_over(self, rank: int, reason: str) -> None:
-        """Believe that a worker is lost, and let this process's worker stop."""
+        """Note that a worker is lost, and let this process's worker stop."""
         if self.lost is None:
             self.lost, self._called_off = (rank, reason), self._clock()
         control = self._control

@@ -1,4 +1,4 @@
-"""How good a trained network is on the test rows, and what is to be said if it is no good at all."""
+"""How good a trained network is on the test rows, and a note if it has learned nothing."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def _not_finite(rows: NDArray[np.int64], dataset: Dataset, steps: int) -> Except
 
 
 def _say_if_constant(found: NDArray[np.floating], dataset: Dataset, steps: int) -> None:
-    """Say it if all test rows of several classes get one class: nothing that tells them apart was learned."""
+    """Say it if all test rows of several classes get one class."""
     labels, classes = dataset.test.labels, found.argmax(axis=1)
     if steps < _FEW_STEPS or len(labels) < _FEW_ROWS or (classes != classes[0]).any() or (labels == labels[0]).all():
         return

@@ -1,4 +1,4 @@
-"""Whether a data set's inputs can be computed in the network's dtype, and are told apart in it."""
+"""Whether a data set's inputs can be computed in the network's dtype, and stay different in it."""
 
 from __future__ import annotations
 

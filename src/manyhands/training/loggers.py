@@ -171,7 +171,7 @@ class CompositeLogger(RunLogger):
 
 
 class _Lines:
-    """A file of JSON lines. Each is written in one call: who reads along sees whole lines."""
+    """A file of JSON lines. Each is written in one call, so that a program that reads along sees whole lines."""
 
     def __init__(self, path: str | Path) -> None:
         self._path, self._lock, self._length = path, threading.Lock(), 0

@@ -72,7 +72,7 @@ class RunServices:
     def fisher(self) -> Vector:
         """Return the diagonal of the Fisher information, from up to 1,000 of this worker's rows.
 
-        Mean over rows of the squared gradient of log p(y | x), with y drawn from the network's own answer, as in
+        Mean over rows of the squared gradient of log p(y | x), with y drawn from the network's own probabilities, as in
         Matena & Raffel 2022, eq. 2.
         """
         learner, rng = self._stepper, generator(self._plan.seed, f"fisher of worker {self._team.rank}")

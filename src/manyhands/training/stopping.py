@@ -2,8 +2,8 @@
 
 - ``loss:0.0001,patience=10``: the mean training loss of all workers has not fallen by tol for more than ``patience``
   epochs in a row (scikit-learn's tol and n_iter_no_change).
-- ``accuracy:98.2%``: the network recognizes so many of the validation rows. Each worker tries its part of them, after
-  epochs at whose end all workers are alike.
+- ``accuracy:98.2%``: the network recognizes so many of the validation rows. Each worker evaluates its part of them,
+  after epochs at whose end all workers are synchronized.
 - ``unchanged:0``: no weight of any worker has changed by more than that during a full epoch (Todorov et al. 2021).
 """
 

@@ -153,7 +153,7 @@ class Job:
         return self._make_folder(_MEMORY) if os.access(_MEMORY, os.W_OK) else None
 
     def _put(self, name: str, record: Any) -> None:
-        """Write a file that the workers wait for, whole, and for nobody else."""
+        """Write a file that the workers wait for, whole, and that no other user can read."""
         write_whole(self.folder / name, json.dumps(record, default=str).encode())
         with contextlib.suppress(OSError):
             (self.folder / name).chmod(0o600)
@@ -163,7 +163,7 @@ class Job:
         with open(self.folder / "mpiexec.err", "wb", opener=private) as output, uninterrupted():
             try:
                 self._process = subprocess.Popen(
-                    # -P: nothing is imported from the folder in which somebody happens to be.
+                    # -P: nothing is imported from the current folder.
                     [*command, sys.executable, "-P", "-m", WORKER, str(self.folder)],
                     stdin=subprocess.DEVNULL,
                     stdout=output,
@@ -251,7 +251,7 @@ class Job:
                 os.killpg(self._process.pid, signal.SIGKILL)
         while self._locks:
             folder, lock = self._locks.popitem()
-            end_processes(folder)  # mpiexec ends its processes itself, unless somebody has killed mpiexec
+            end_processes(folder)  # mpiexec ends its processes itself, unless mpiexec was killed
             remove(folder)
             lock.close()
 
@@ -285,7 +285,7 @@ class Job:
         return json.loads(path.read_text())
 
     def _listen(self) -> None:
-        """Sleep until a worker rings, or for a moment: whoever looks often takes the workers' cores away."""
+        """Sleep until a worker rings, or for a moment: looking often would take cores from the workers."""
         assert self._bell is not None
         if select.select([self._bell], [], [], _LOOK_SECONDS)[0]:
             with contextlib.suppress(BlockingIOError):
@@ -295,7 +295,7 @@ class Job:
         """Return why the job has ended: what a worker wrote about it, or what mpiexec said."""
         assert self._process is not None
         reports = [json.loads(path.read_text()) for path in sorted(self.folder.glob("error-*.json"))]
-        reports.sort(key=lambda report: report["type"] == "WorkerLost")  # who knows the cause comes first
+        reports.sort(key=lambda report: report["type"] == "WorkerLost")  # those that know the cause come first
         if reports:
             return revive(reports[0])
         text = (self.folder / "mpiexec.err").read_text(errors="replace")
@@ -328,7 +328,7 @@ class Job:
 
 
 class _Stopped:
-    """Looks every few seconds whether a process of a job is stopped, which nobody else may notice."""
+    """Looks every few seconds whether a process of a job is stopped, which nothing else may notice."""
 
     def __init__(self, folder: Path, mpiexec: int, workers: Sequence[int]) -> None:
         self._folder, self._mpiexec, self._workers = folder, mpiexec, workers

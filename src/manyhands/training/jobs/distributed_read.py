@@ -1,7 +1,7 @@
 """Reading a data set in an MPI job: each process its own part where the format allows it, else rank 0 for all.
 
-An error in one process is told to all, and all end alike (`manyhands.teams.agreement`); so is a difference between what
-the processes want to train, and on what.
+An error in one process is reported to all, and all end alike (`manyhands.teams.agreement`); so is a
+difference between the settings or the data of the processes.
 
 - Plain IDX files every process reads itself; large ones are mapped, one copy for all on a machine.
 - Of plain CSV files every process parses one piece, and all exchange the numbers.

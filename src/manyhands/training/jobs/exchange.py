@@ -1,4 +1,4 @@
-"""What the workers of a job tell its owner while a run goes on, and when it fails: events and errors."""
+"""What the workers of a job send to its owner while a run goes on, and when it fails: events and errors."""
 
 from __future__ import annotations
 

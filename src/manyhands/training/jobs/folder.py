@@ -1,6 +1,6 @@
-"""The folders of MPI jobs of our own: made, locked as long as their owner lives, and removed whoever was killed.
+"""The folders of MPI jobs of our own: made, locked while their owner lives, and always removed.
 
-Only the death of a folder's owner releases the lock on the file `ALIVE` in it. Whoever else gets that lock may remove
+Only the death of a folder's owner releases the lock on the file `ALIVE` in it. A process that gets that lock may remove
 the folder: the job's own processes, which look for it, and the next program that makes such a folder (`sweep`).
 """
 
@@ -36,13 +36,13 @@ def make_folder(place: str | None) -> tuple[Path, IO[bytes]]:
             lock.write(_here().encode())
             lock.flush()
             return folder, lock
-        # Somebody who was sweeping has taken the folder for one without an owner, in the moment before it had its lock.
+        # A process that was sweeping has taken the folder for an abandoned one, before it had its lock.
         remove(folder)
 
 
 @contextlib.contextmanager
 def temporary_folder() -> Iterator[Path]:
-    """Make such a folder for the block; whoever is killed in it leaves nothing that is not swept."""
+    """Make such a folder for the block; what a killed process leaves is swept later."""
     folder, lock = make_folder(None)
     try:
         yield folder
@@ -104,7 +104,7 @@ def _sweep_one(folder: Path) -> bool:
 
 
 def _lock(folder: Path) -> IO[bytes] | None:
-    """Lock a folder; None if somebody else has, or has removed it meanwhile."""
+    """Lock a folder; None if another process has, or has removed it meanwhile."""
     path = folder / ALIVE
     try:
         flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
@@ -122,7 +122,7 @@ def _lock(folder: Path) -> IO[bytes] | None:
 
 
 def _here() -> str:
-    """Return what this machine is called, and since when: a lock of another one tells us nothing."""
+    """Return this machine's name and its last start: locks of other machines mean nothing here."""
     with contextlib.suppress(OSError):
         return f"{Path(_BOOT).read_text().strip()} {socket.gethostname()}\n"
     return f"{socket.gethostname()}\n"
