@@ -107,10 +107,20 @@ class Model(Protocol):
         """Write the blocks that :meth:`weights` returned into the parameters."""
 
     def state(self) -> dict[str, NDArray[Any]]:
-        """Return copies of all arrays needed to continue bit for bit."""
+        """Return copies of all arrays needed to continue bit for bit: these, unless a class has others."""
+        return {
+            "parameters": self.parameters.copy(),
+            "buffers": self.buffers.copy(),
+            "steps_taken": np.array([self.steps_taken], np.int64),
+            **{name: vector.copy() for name, vector in self.optimizer_state.items()},
+        }
 
     def load_state(self, state: Mapping[str, NDArray[Any]]) -> None:
-        """Restore what :meth:`state` returned."""
+        """Restore what :meth:`state` returned, into the bound vector, which stays bound."""
+        self.parameters[:], self.buffers[:] = state["parameters"], state["buffers"]
+        self.steps_taken = int(state["steps_taken"][0])
+        for name, vector in self.optimizer_state.items():
+            vector[:] = state[name]
 
 
 class Learner(Model, Protocol):

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from manyhands.core.errors import DivergedError, SettingsError, WorkerLost
-from manyhands.core.learner import Rounds, RunOutcome
+from manyhands.core.learner import Learner, Rounds, RunOutcome
 from manyhands.core.samples import Control, Order, Samples
 from manyhands.core.types import Vector
 from manyhands.learners.mlp import kernel_args, kernels
@@ -44,7 +44,7 @@ _STATE: dict[str, dict[str, str]] = {
 """What the optimizers call the kernel's vectors."""
 
 
-class MLP:
+class MLP(Learner):
     """The learner; see `manyhands.core.learner.Learner` for what each method promises.
 
     Parameters
@@ -241,23 +241,6 @@ class MLP:
         done = kernels.run(vectors, self._adapter.network, self._adapter.rule, room, batches, course, meeting, outputs)
         self.steps_taken = int(course.steps_taken[0])
         return int(done)
-
-    def state(self) -> dict[str, NDArray[Any]]:
-        """Return copies of parameters, buffers, optimizer state and step count."""
-        vectors = {name: vector.copy() for name, vector in self.optimizer_state.items()}
-        return {
-            "parameters": self.parameters.copy(),
-            "buffers": self.buffers.copy(),
-            "steps_taken": np.array([self.steps_taken], np.int64),
-            **vectors,
-        }
-
-    def load_state(self, state: Mapping[str, NDArray[Any]]) -> None:
-        """Take over what :meth:`state` returned (into the bound vector, which stays bound)."""
-        self.parameters[:], self.buffers[:] = state["parameters"], state["buffers"]
-        self.steps_taken = int(state["steps_taken"][0])
-        for name, vector in self.optimizer_state.items():
-            vector[:] = state[name]
 
     def side_by_side(self, members: NDArray[Any]) -> MLP:
         """Return one wider network that answers with the mean of the members' logits; see the protocol."""
