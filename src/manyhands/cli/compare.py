@@ -46,7 +46,7 @@ def register(commands: Any) -> None:
     group.add_argument(
         "--scaled",
         action="store_true",
-        help="Gustafson's scaled speedup: n workers train on n times the rows (--train-size, or the default, for each)",
+        help="Gustafson's scaled speedup: n workers train on n times the samples (--train-size, or the default, each)",
     )
     group.add_argument(
         "--as-published",

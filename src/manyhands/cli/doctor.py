@@ -177,8 +177,8 @@ def _data(record: dict[str, Any]) -> Iterator[str]:
             continue
         shape = " x ".join(map(str, each["shape"]))
         stored = ".gz, unpacked when read" if each["packed"] else "plain"
-        yield f"{each['name']}: {each['train']} training and {each['test']} test rows of {shape}; {stored}"
-    yield "digits: 1797 rows of 8 x 8, a part of scikit-learn"
+        yield f"{each['name']}: {each['train']} training and {each['test']} test samples of {shape}; {stored}"
+    yield "digits: 1797 samples of 8 x 8, a part of scikit-learn"
 
 
 def _versions(record: dict[str, Any]) -> Iterator[str]:

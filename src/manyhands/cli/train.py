@@ -24,7 +24,7 @@ def register(commands: Any) -> None:
     parser = commands.add_parser(
         "train",
         help="train one classifier and write it to a file",
-        description="Train one classifier, evaluate it on the test rows and, with --out, write it to a file.",
+        description="Train one classifier, evaluate it on the test samples and, with --out, write it to a file.",
     )
     shared.add_data_options(parser)
     shared.add_settings(parser)

@@ -146,7 +146,7 @@ class Verdict:
     def advice(self, unit: str = "seed") -> str:
         """Return what would settle an open question; ``unit`` is what a pair belongs to."""
         if self.more_seeds is None:
-            return "only more rows would tell"
+            return "only more samples would tell"
         return f"about {self.more_seeds} more {unit}{'s' if self.more_seeds != 1 else ''} would tell"
 
 

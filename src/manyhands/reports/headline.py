@@ -92,7 +92,7 @@ def _doubt(compare: Record, row: Record) -> str:
         return f"{fact}one run says nothing about the spread of its accuracy {_evidence(compare, row)}; take 5 seeds"
     more = row["more_seeds"]
     unit = "split" if compare["settings"]["splits"] is not None else "seed"
-    needed = f"about {count(more, f'more {unit}')} would tell" if more else "only more rows would tell"
+    needed = f"about {count(more, f'more {unit}')} would tell" if more else "only more samples would tell"
     return f"{fact}whether the accuracy is the same is not clear yet {_evidence(compare, row)}; {needed}"
 
 
@@ -119,7 +119,7 @@ def _of_scaled(compare: Record, rows: list[Record]) -> str:
     if row["delta_pp"] is not None:
         facts.insert(1, f"accuracy {signed(row['delta_pp'])} points")
     return (
-        f"{word}: {queries.named(row)} trained on {row['workers']} times the rows in {decimal(times)} times the "
+        f"{word}: {queries.named(row)} trained on {row['workers']} times the samples in {decimal(times)} times the "
         f"sequential time{crowd} ({'; '.join(facts)}{_unfinished(compare, '; ')})."
     )
 
