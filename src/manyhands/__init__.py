@@ -24,8 +24,8 @@ if TYPE_CHECKING:
     from manyhands.studies.sweep.results import Sweep
     from manyhands.studies.sweep.run import sweep
     from manyhands.training.api import train
+    from manyhands.training.loading import load_model
     from manyhands.training.model import TrainedModel
-    from manyhands.training.model_file import load_model
     from manyhands.training.result import TrainingResult
     from manyhands.training.spec import RunSpec
 
@@ -44,7 +44,7 @@ _HOMES = {
     "Sweep": "manyhands.studies.sweep.results",
     "compare": "manyhands.studies.compare.run",
     "from_sklearn": "manyhands.estimators",
-    "load_model": "manyhands.training.model_file",
+    "load_model": "manyhands.training.loading",
     "make_dataset": "manyhands.data.dataset",
     "sweep": "manyhands.studies.sweep.run",
     "train": "manyhands.training.api",

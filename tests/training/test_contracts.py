@@ -23,7 +23,7 @@ from manyhands.learners.mlp.learner import MLP
 from manyhands.learners.mlp.settings import MLPSettings
 from manyhands.strategies import STRATEGIES as MAKERS
 from manyhands.strategies import parse_strategy
-from manyhands.training.model_file import load_model
+from manyhands.training.loading import load_model
 from manyhands.training.resolve import resolve
 from manyhands.training.run import Runner, run
 from manyhands.training.spec import RunSpec

@@ -10,7 +10,7 @@ from manyhands.data.dataset import Dataset, Examples, make_dataset
 from manyhands.data.precision import say_once
 from manyhands.learners.mlp.settings import MLPSettings
 from manyhands.training.inputs import check_inputs
-from manyhands.training.model_file import load_model
+from manyhands.training.loading import load_model
 from manyhands.training.resolve import resolve
 from manyhands.training.run import run
 from manyhands.training.spec import RunSpec

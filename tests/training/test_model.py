@@ -16,8 +16,8 @@ from safetensors.numpy import save as save_tensors
 import manyhands
 from manyhands.core.errors import DataError, ManyhandsError, ModelFileError, OutputError
 from manyhands.data.dataset import Examples, make_dataset
+from manyhands.training.loading import load_model
 from manyhands.training.model import TrainedModel
-from manyhands.training.model_file import load_model
 
 QUICK = settings(deadline=None, max_examples=150)
 HIDDEN = (4, 3)

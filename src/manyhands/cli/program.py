@@ -73,20 +73,20 @@ def run(arguments: Sequence[str] | None) -> int:
 
 
 def _has_its_place() -> bool:
-    """Say to somebody who is surprised by a silent program that it takes itself for a part of a job; tell if it is."""
+    """Return whether this process can be what its launcher announced; explain on a terminal why it will be silent."""
     try:
         check_reachable()
     except SettingsError as error:
         signals.say(f"manyhands: {error}")
         return False
-    if (told := announced()) is not None and told.rank > 0 and sys.stderr is not None and sys.stderr.isatty():
-        text = f"process {told.rank} of {told.size} that {told.launcher} has started"
+    if (job := announced()) is not None and job.rank > 0 and sys.stderr is not None and sys.stderr.isatty():
+        text = f"process {job.rank} of {job.size} that {job.launcher} has started"
         signals.say(f"manyhands: this is {text}: the first one, process 0, prints and writes")
     return True
 
 
 def _show_notices() -> None:
-    """Print what the library has to say on the side, such as that it is compiling."""
+    """Print the library's log, such as that it is compiling."""
     import logging  # not for --help and --version
 
     class _Notice(logging.Formatter):
@@ -105,7 +105,7 @@ def _show_notices() -> None:
 
 
 def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
-    """Read the command line; of several processes that are given the same one, the first says what is wrong with it."""
+    """Read the command line; of several processes with the same one, the first prints what is wrong with it."""
     if is_first_process():
         return _parser().parse_args(arguments)
     said = io.StringIO()

@@ -57,47 +57,38 @@ class RunView(Protocol):
     @property
     def team(self) -> Team:
         """The workers."""
-        ...
 
     @property
     def learner(self) -> Model:
         """The worker's learner."""
-        ...
 
     @property
     def validation(self) -> Samples | None:
         """Rows that no training sees, if there are any."""
-        ...
 
     @property
     def model(self) -> Model:
         """What the run would result in: the learner, or the networks of all workers in one."""
-        ...
 
     @property
     def step(self) -> int:
         """Steps taken so far."""
-        ...
 
     @property
     def epoch(self) -> float:
         """Epochs so far, parts of one included."""
-        ...
 
     @property
     def rounds(self) -> int:
         """Rounds held so far."""
-        ...
 
     @property
     def synchronized(self) -> bool:
         """Whether all workers have the same parameters now."""
-        ...
 
     @property
     def syncs_gradients(self) -> bool:
         """Whether every step holds a round between its gradient and its update."""
-        ...
 
     @property
     def train_s(self) -> float:
@@ -106,7 +97,6 @@ class RunView(Protocol):
 
     def emit(self, event: Event) -> None:
         """Report an event to the run's callbacks."""
-        ...
 
     def pause(self) -> AbstractContextManager[None]:
         """Return a context that is no part of the training time: all workers come to it and wait for each other."""
@@ -199,7 +189,7 @@ def as_callbacks(given: Iterable[CallbackLike]) -> list[Callback]:
 
 
 def reaches(granularity: Granularity, least: Granularity) -> bool:
-    """Tell whether one granularity is as fine as another one, or finer."""
+    """Return whether one granularity is as fine as another one, or finer."""
     return GRANULARITIES.index(granularity) <= GRANULARITIES.index(least)
 
 

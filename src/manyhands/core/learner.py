@@ -121,39 +121,40 @@ class Model(Protocol):
 
     def bind(self, vector: Vector) -> None:
         """Use ``vector``, shape (size,), as parameters from now on; its owner is the caller."""
-        ...
 
     def initialize(self, rng: np.random.Generator) -> None:
         """Write a random start into the parameters and clear the optimizer's state."""
-        ...
 
     def prepare(self, table: Samples) -> None:
         """Compile, or do whatever else ``table``'s dtypes require, before the clock of a run starts."""
-        ...
 
     def predict_proba(self, table: Samples) -> NDArray[Any]:
         """Return class probabilities of shape (rows, K)."""
-        ...
 
     def outputs(self, table: Samples) -> NDArray[Any]:
         """Return the network's outputs without further steps, shape (rows, K); for classes, the probabilities."""
-        ...
 
     def weights(self) -> dict[str, NDArray[Any]]:
         """Return copies of all that predictions need, by name, as it goes into a model file: parameters and buffers."""
-        ...
 
     def load_weights(self, blocks: Mapping[str, NDArray[Any]]) -> None:
         """Write the blocks that :meth:`weights` returned into the parameters."""
-        ...
 
     def state(self) -> dict[str, NDArray[Any]]:
-        """Return copies of all arrays needed to continue bit for bit."""
-        ...
+        """Return copies of all arrays needed to continue bit for bit: these, unless a class has others."""
+        return {
+            "parameters": self.parameters.copy(),
+            "buffers": self.buffers.copy(),
+            "steps_taken": np.array([self.steps_taken], np.int64),
+            **{name: vector.copy() for name, vector in self.optimizer_state.items()},
+        }
 
     def load_state(self, state: Mapping[str, NDArray[Any]]) -> None:
-        """Restore what :meth:`state` returned."""
-        ...
+        """Restore what :meth:`state` returned, into the bound vector, which stays bound."""
+        self.parameters[:], self.buffers[:] = state["parameters"], state["buffers"]
+        self.steps_taken = int(state["steps_taken"][0])
+        for name, vector in self.optimizer_state.items():
+            vector[:] = state[name]
 
 
 class Learner(Model, Protocol):
@@ -209,7 +210,6 @@ class Learner(Model, Protocol):
         WorkerLost
             If another worker did not come to a round.
         """
-        ...
 
     def gradient(self, table: Samples, order: Order, out: Vector) -> float:
         """Write the mean gradient of the data loss over the one step in ``order`` into ``out``.
@@ -217,7 +217,6 @@ class Learner(Model, Protocol):
         Returns the mean data loss over these rows (0 and a zero gradient for no rows). Penalties are added by
         :meth:`apply`, once, from the global batch.
         """
-        ...
 
     def apply(self, gradient: Vector, rate: float, global_rows: int, workers: int = 1) -> float:
         """Take one optimizer step along ``gradient``, the mean over ``global_rows`` examples.
@@ -225,11 +224,9 @@ class Learner(Model, Protocol):
         The bits are those of a step that ``workers`` workers take part by part. Returns the penalty part of the loss.
         :meth:`gradient` and this method together are one step of :meth:`run`.
         """
-        ...
 
     def side_by_side(self, members: NDArray[Any]) -> Learner:
         """Return one wider learner whose logits are the mean of those of ``members``, shape (n, size)."""
-        ...
 
 
 @runtime_checkable
@@ -247,4 +244,3 @@ class FitLearner(Model, Protocol):
         DivergedError
             If a loss is not finite.
         """
-        ...

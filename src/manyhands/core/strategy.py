@@ -77,22 +77,18 @@ class MergeServices(Protocol):
 
     def validate(self) -> tuple[float, float]:
         """Return loss and accuracy of the learner's present parameters on the validation samples."""
-        ...
 
     def fisher(self) -> Vector:
         """Return the diagonal of the Fisher information at the learner's present parameters, shape (size,)."""
-        ...
 
     def retrain(self, fraction: float) -> Vector:
         """Train once more from the run's start, on a part of this worker's samples; return those parameters.
 
         The learner is left unchanged.
         """
-        ...
 
     def keep_ensemble(self, members: NDArray[Any]) -> None:
         """Make the networks with these parameters, shape (n, size), the run's result."""
-        ...
 
 
 @dataclass(frozen=True)

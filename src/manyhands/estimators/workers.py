@@ -20,17 +20,8 @@ from manyhands.teams.registry import CHOICES, SOLO, kind_of
 def workers_and_team(n_workers: int | None, team: str) -> tuple[int, str]:
     """Return the number of workers that this process may have, and the team they make.
 
-    Parameters
-    ----------
-    n_workers
-        As asked for; None for one (in an MPI job: for all of its processes), -1 for one on each usable core.
-    team
-        ``"threads"`` or ``"mpi"``.
-
-    Raises
-    ------
-    SettingsError
-        If MPI workers are asked for that no job has.
+    ``n_workers`` is None for one (in an MPI job: for all of its processes), or -1 for one on each usable core. MPI
+    workers that no job has are a SettingsError.
     """
     if kind_of(team).processes:
         return _in_job(n_workers, team)
@@ -44,10 +35,7 @@ def workers_and_team(n_workers: int | None, team: str) -> tuple[int, str]:
 def check_place(team: str) -> None:
     """Check that a fit by all processes of an MPI job is not asked for inside a worker of joblib.
 
-    Raises
-    ------
-    SettingsError
-        If it is: a process that joblib has started is none of the job's, and its threads would all talk at once.
+    A process that joblib has started is not part of the job, and joblib's threads would all communicate at once.
     """
     if team in CHOICES and is_member(team) and _threads_of_joblib() is not None:
         raise SettingsError(
@@ -94,7 +82,7 @@ def _in_job(n_workers: int | None, team: str) -> tuple[int, str]:
 def _threads_of_joblib() -> int | None:
     """Return how many threads a fit may use inside a worker of joblib; None outside of any.
 
-    joblib divides the cores among its processes and tells them their part in the variables that BLAS and OpenMP read.
+    joblib divides the cores among its processes and sets their part in the variables that BLAS and OpenMP read.
     Its threads, and whatever it nests, get one each.
     """
     backend, _ = get_active_backend()
@@ -102,8 +90,8 @@ def _threads_of_joblib() -> int | None:
     if not level:
         return None
     if level == 1 and multiprocessing.current_process().name.startswith("LokyProcess"):
-        told = os.environ.get("OMP_NUM_THREADS", "")
-        return max(int(told), 1) if told.isdecimal() else 1
+        threads = os.environ.get("OMP_NUM_THREADS", "")
+        return max(int(threads), 1) if threads.isdecimal() else 1
     return 1
 
 
@@ -118,13 +106,7 @@ def _automatic(team: str) -> str:
 
 
 def strategy_for(strategy: str | Strategy, team: str) -> Strategy:
-    """Return the strategy that an estimator's parameter means.
-
-    Raises
-    ------
-    SettingsError
-        If there is none of that name, or its result is no network of these widths, or it wants validation rows.
-    """
+    """Return the strategy that an estimator's parameter means; one that a fit cannot follow is a SettingsError."""
     chosen = strategy
     if isinstance(chosen, str):
         chosen = parse_strategy(_automatic(team) if chosen.strip() == "auto" else chosen)

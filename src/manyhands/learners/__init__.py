@@ -47,15 +47,7 @@ LEARNERS: dict[str, Callable[..., Learner | FitLearner]] = {
 
 
 def register(name: str, maker: Callable[..., Learner | FitLearner]) -> None:
-    """Add a learner, which ``learner=name`` then chooses in this process.
-
-    Parameters
-    ----------
-    name
-        Its name.
-    maker
-        Makes one, as :func:`make_learner` does.
-    """
+    """Add a learner, which ``learner=name`` then chooses in this process; its maker works like :func:`make_learner`."""
     LEARNERS[name] = maker
     if name not in OTHER_LEARNERS:
         OTHER_LEARNERS.append(name)
@@ -71,24 +63,10 @@ def make_learner(
     seed: int = 0,
     **others: Any,
 ) -> Learner | FitLearner:
-    """Return a new learner of one of :data:`LEARNERS`.
+    """Return a new learner of one of :data:`LEARNERS`, for worker ``rank``.
 
-    Parameters
-    ----------
-    name
-        Which.
-    settings, features, classes
-        Its network.
-    rank
-        The worker it belongs to, for messages.
-    seed
-        Of what it draws by itself: ``published`` everything, others what dropout and augmentation need.
-    **others
-        For PyTorch's learners: ``sample_shape``, ``torch`` and ``module``; see `manyhands.learners.torch.making.make`.
-
-    Raises
-    ------
-    SettingsError
-        If the network is not possible.
+    ``seed`` is for what it draws by itself: ``published`` everything, others what dropout and augmentation need.
+    ``others`` are for PyTorch's learners: ``sample_shape``, ``torch`` and ``module``, see
+    `manyhands.learners.torch.making.make`. A network that is not possible is a SettingsError.
     """
     return LEARNERS[name](settings, features, classes, rank=rank, seed=seed, **others)

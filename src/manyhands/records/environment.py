@@ -49,13 +49,7 @@ def describe_environment() -> dict[str, Any]:
 
 
 def versions() -> dict[str, str]:
-    """Return the versions of the packages that decide about numbers and times.
-
-    Raises
-    ------
-    importlib.metadata.PackageNotFoundError
-        If one is not installed.
-    """
+    """Return the versions of the packages that decide about numbers and times."""
     return {name: importlib.metadata.version(name) for name in _PACKAGES}
 
 

@@ -1,7 +1,4 @@
-"""Means, intervals, paired differences, verdicts and tests; the one place where the project does statistics.
-
-How time depends on the number of workers is in `manyhands.records.laws`.
-"""
+"""Means, intervals, paired differences, verdicts and tests; laws of speedup are in `manyhands.records.laws`."""
 
 from __future__ import annotations
 
@@ -193,13 +190,7 @@ def verdict(differences: Sequence[float], margin: float, overlap: float = 0.0) -
 
 
 def check_margin(margin: float) -> None:
-    """Check that a margin can be one.
-
-    Raises
-    ------
-    SettingsError
-        If it is not a positive number.
-    """
+    """Raise SettingsError if a margin is not a positive number."""
     if not 0 < real("the margin of equivalence", margin) < math.inf:
         raise SettingsError(f"the margin of equivalence must be a positive number of percentage points, not {margin}")
 
@@ -230,7 +221,7 @@ class McNemar:
     Attributes
     ----------
     only_first, only_second : int
-        Rows that only the first, or only the second, classifies correctly.
+        Numbers of rows that only one of them classifies correctly.
     p_value : float
         Probability of a difference at least as large, if both were equally good.
     """
@@ -250,11 +241,6 @@ def mcnemar(first: NDArray[np.bool_], second: NDArray[np.bool_]) -> McNemar:
     ----------
     first, second : ndarray of bool of shape (rows,)
         Whether each model classifies each test row correctly.
-
-    Raises
-    ------
-    ValueError
-        If the shapes differ.
     """
     if first.shape != second.shape:
         raise ValueError(f"two models on different rows: {first.shape} and {second.shape}")

@@ -1,4 +1,4 @@
-"""The question of a study, and its answer in one sentence."""
+"""The questions that studies answer, and their answers in one sentence each."""
 
 from __future__ import annotations
 
@@ -18,18 +18,7 @@ _NOTHING = networks.NOTHING
 
 
 def answer(record: Any) -> tuple[str, str]:
-    """Return the main question of a record, and its answer in one sentence.
-
-    Parameters
-    ----------
-    record
-        As loaded from JSON.
-
-    Raises
-    ------
-    FormatError
-        If no report can be made of it.
-    """
+    """Return the main question of a record as loaded from JSON, and its answer; errors as `complete`."""
     return answers(complete(record))[0]
 
 
@@ -92,8 +81,7 @@ def _unfinished(record: Record, before: str) -> str:
 
 
 def _gain(compare: Record, row: Record) -> str:
-    word = "the same" if row["verdict"] == "same" else "a higher"
-    return f"{_trained(compare, row)} with {word} accuracy {_evidence(compare, row)}"
+    return f"{_trained(compare, row)} with {_kept(row)} accuracy {_evidence(compare, row)}"
 
 
 def _doubt(compare: Record, row: Record) -> str:
@@ -110,17 +98,13 @@ def _doubt(compare: Record, row: Record) -> str:
 
 
 def _kept(row: Record) -> str:
-    return {"same": "the same", "higher": "a higher"}.get(row["verdict"], "an undecided")
+    return {"same": "the same", "higher": "a higher", "lower": "a lower"}.get(row["verdict"], "an undecided")
 
 
 def _loss(compare: Record, row: Record) -> str:
     """Return what the fastest row lost, or that none was faster."""
-    change = {"lower": "a lower"}.get(row["verdict"], _kept(row))
-    if row["speedup"] > 1:
-        return (
-            f"what was faster lost accuracy; {_trained(compare, row)} with {change} accuracy {_evidence(compare, row)}"
-        )
-    return f"nothing was faster; at best {_trained(compare, row)} with {change} accuracy {_evidence(compare, row)}"
+    fact = "what was faster lost accuracy;" if row["speedup"] > 1 else "nothing was faster; at best"
+    return f"{fact} {_gain(compare, row)}"
 
 
 def _of_scaled(compare: Record, rows: list[Record]) -> str:

@@ -33,19 +33,7 @@ def make_page(
     files: Sequence[str],
     missing: Mapping[str, str] | None = None,
 ) -> str:
-    """Return the HTML of a study's report.
-
-    Parameters
-    ----------
-    record
-        A completed record.
-    pictures
-        The figures, each with its SVG.
-    files
-        Names of the files beside the page, which it links to.
-    missing
-        Reasons why figures could not be drawn, by the figure's name.
-    """
+    """Return the HTML of the report of a completed record; see `manyhands.reports.publishing.MakePage`."""
     inside = {name: part for name, part in vars(parts(record)).items() if part is not None}
     (question, reply), *others = answers(record)
     return Page(

@@ -147,14 +147,9 @@ def _run_name(number: int, plan: Plan) -> str:
 
 
 class CompositeLogger(RunLogger):
-    """Several logs of one run; one that cannot be written any more leaves the others alone.
+    """Several logs of one run; if one cannot be written any more, the others go on.
 
-    Parameters
-    ----------
-    granularity
-        The finest events that are written.
-    give_up
-        Told, when a log has failed, whether it is the one of JSON lines, and the error.
+    ``give_up`` is called when a log has failed: with whether it is the one of JSON lines, and the error.
     """
 
     def __init__(self, granularity: Granularity, give_up: Callable[[bool, OutputError], None]) -> None:
@@ -182,7 +177,7 @@ class CompositeLogger(RunLogger):
 
 
 class _Lines:
-    """A file of JSON lines. Each is written in one call: who reads along sees whole lines."""
+    """A file of JSON lines. Each is written in one call, so that a program that reads along sees whole lines."""
 
     def __init__(self, path: str | Path) -> None:
         self._path, self._lock, self._length = path, threading.Lock(), 0

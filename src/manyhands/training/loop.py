@@ -43,7 +43,7 @@ _STEPS_AVERAGED = 1 << 20
 
 
 class StoppedError(Exception):
-    """The run was told to stop; whoever told it knows why."""
+    """The run was asked to stop; the caller that asked knows why."""
 
 
 @dataclass
@@ -57,16 +57,9 @@ class _Now:
 
 
 class Loop:
-    """Takes one worker through all epochs.
+    """Takes one worker through all epochs, looking at ``control`` between steps.
 
-    Parameters
-    ----------
-    worker
-        The worker's run.
-    schedule_for
-        Makes the order of the rows for a stage: batches may grow.
-    control
-        Looked at between steps.
+    ``schedule_for`` makes the order of the rows for a stage: batches may grow.
     """
 
     def __init__(
@@ -86,12 +79,7 @@ class Loop:
     def run(self) -> Tally:
         """Train; afterwards all workers hold the same, merged parameters.
 
-        Raises
-        ------
-        StoppedError
-            If ``control.stop`` was set.
-        DivergedError, WorkerLost
-            From the learner and the team.
+        StoppedError if ``control.stop`` was set; DivergedError and WorkerLost come from learner and team.
         """
         self.worker.begin()
         for stage in self.plan.stages:
@@ -150,7 +138,7 @@ class Loop:
         return min(most, max(1, _BYTES_KEPT // self.learner.parameters.nbytes)) if worker.looks_back else most
 
     def _called_inside(self, epochs: int) -> bool:
-        """Tell whether a callback is to be called within one of the next epochs, not just at their ends."""
+        """Return whether a callback is to be called within one of the next epochs, not just at their ends."""
         if not reaches(self.worker.granularity, "round"):
             return False
         at, per_epoch = self.worker.step_in_stage, self._now.stage.steps_per_epoch

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+import json
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,10 +14,11 @@ from manyhands.core.errors import DataError
 from manyhands.core.learner import Model
 from manyhands.data.columns import Names, names_of, reordered, say_positions
 from manyhands.data.dataset import Dataset, Examples, values_in
-from manyhands.data.labels import encode
+from manyhands.data.labels import describe_labels, encode
 from manyhands.data.scaling import Scaling
 from manyhands.learners.mlp.settings import MLPSettings
 from manyhands.runtime.memory import check_memory, memory_errors_explained
+from manyhands.training.model_file import write_file
 
 
 @dataclass(frozen=True)
@@ -160,9 +162,21 @@ class TrainedModel:
         OutputError
             If it cannot be written; nothing half-written is left.
         """
-        from manyhands.training.model_file import write_model
-
-        write_model(self, path)
+        description = {
+            "learner": self.kind,
+            "settings": json.dumps(asdict(self.settings)),
+            "classes": json.dumps(describe_labels(self.classes)),
+            "scaling": self.scaling.name,
+            "name": self.name.encode(errors="backslashreplace").decode(),  # of a file, it need not be Unicode
+        }
+        if self.scaling.threshold is not None:
+            description["threshold"] = json.dumps(self.scaling.threshold)
+        if self.feature_names is not None:
+            description["columns"] = json.dumps({"features": self.feature_names, "label": self.label_name})
+        if len(self.sample_shape) > 1:
+            description["shape"] = json.dumps(self.sample_shape)
+        tensors = {**self.scaling.vectors(), **self.learner.weights()}
+        write_file(path, description, tensors)
 
 
 def model_of(learner: Model, kind: str, settings: MLPSettings, dataset: Dataset) -> TrainedModel:

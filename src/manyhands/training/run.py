@@ -73,7 +73,7 @@ def run(
         Called on the way (`manyhands.core.callbacks.Callback`). A plain function receives the events of epochs and
         measurements; for others wrap it in a `manyhands.core.callbacks.EventFunction`.
     controls
-        One per worker, if somebody else wants to watch the run or to stop it.
+        One per worker, if other code is to watch the run or to stop it.
     start
         What every worker begins with instead of a random start: the state of a learner (`Learner.state`), optimizer
         included. In an MPI job every process gives the same.
@@ -105,7 +105,7 @@ def run(
         controls = [Control(stop, np.zeros(1, np.int64)) for _ in range(plan.workers)]
     clocks = [PhaseClock() for _ in range(plan.workers)]
     _prepare(plan, dataset, adds=plan.stop is not None or any(isinstance(each, WorkerCallback) for each in called))
-    # Thread pools that nobody asked for would compete with the workers: NumPy's, SciPy's, and the kernels' own BLAS.
+    # The thread pools of NumPy, SciPy and the kernels' own BLAS would compete with the workers.
     with blas_limited(plan.blas_threads), hang_timeout(plan.team, plan.hang_timeout):
         launched = time.perf_counter()
 
@@ -130,13 +130,8 @@ def run(
 class Runner:
     """Carries out many plans on one data set; MPI jobs, one for each number of workers, live as long as it does.
 
-    Jobs that stay let runs of different numbers of workers take turns without starting processes anew each time. Use
-    it in a ``with`` statement: at its end all jobs end.
-
-    Parameters
-    ----------
-    dataset
-        For all plans.
+    Jobs that stay let runs of different numbers of workers take turns without starting processes anew each time. Use it
+    in a ``with`` statement: at its end all jobs end.
     """
 
     def __init__(self, dataset: Dataset) -> None:

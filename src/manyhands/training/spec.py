@@ -249,13 +249,7 @@ class RunSpec:
 
     @cached_property
     def parsed(self) -> Parsed:
-        """What the texts name, read once.
-
-        Raises
-        ------
-        SettingsError
-            If one of them names nothing.
-        """
+        """What the texts name, read once; one that names nothing is a SettingsError."""
         from manyhands.data.partitioning import parse_partition
         from manyhands.strategies import parse_strategy
         from manyhands.training.given import read
@@ -281,13 +275,7 @@ class RunSpec:
 
     @cached_property
     def needs(self) -> RunNeeds:
-        """What the run needs, as its strategy, stopping rule and learner say.
-
-        Raises
-        ------
-        SettingsError
-            See :attr:`parsed`.
-        """
+        """What the run needs, as its strategy, stopping rule and learner say."""
         strategy, _, stop, partition = self.parsed
         one_call = self.learner == "published"
         own = strategy is not None and strategy.needs.fixed_shards

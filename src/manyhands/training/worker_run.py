@@ -1,4 +1,4 @@
-"""One worker's run: what belongs to it, how far it has come, and who is called about it."""
+"""One worker's run: what belongs to it, how far it has come, and the callbacks that are called about it."""
 
 from __future__ import annotations
 
@@ -60,21 +60,6 @@ class Counts(NamedTuple):
 
 class WorkerRun:
     """One worker's run; for callbacks it is the `manyhands.core.callbacks.RunView`.
-
-    Parameters
-    ----------
-    team, learner
-        Who talks and who learns.
-    plan
-        Strategies, epochs, learning rates.
-    table
-        Training rows of all workers.
-    clock
-        Charged with what happens.
-    callbacks
-        Called on the way.
-    validation
-        Rows that merges and callbacks may evaluate.
 
     Attributes
     ----------
@@ -231,12 +216,12 @@ class WorkerRun:
         self.tally.examples += order.examples
 
     def report_step(self, loss: float) -> None:
-        """Call who wants to be called after steps."""
+        """Call the callbacks that want to be called after steps."""
         if self.granularity == "step":
             self.emit(StepTaken(self.team.rank, self.tally.steps, loss))
 
     def report_round(self, loss: float) -> None:
-        """Call who wants to be called after rounds."""
+        """Call the callbacks that want to be called after rounds."""
         if not reaches(self.granularity, "round"):
             return
         self.emit(RoundHeld(self.team.rank, self.tally.rounds, self.tally.steps, loss))
@@ -272,7 +257,7 @@ class WorkerRun:
         self.stopped = any(answers) and not last
 
     def end(self) -> None:
-        """Call who wants to be called after the last round."""
+        """Call the callbacks after the last round."""
         for callback in self._worker_callbacks:
             callback.after_training(self)
 

@@ -198,7 +198,10 @@ class TestVectors:
         before = learner.weights()
         trained(learner)
         after = learner.weights()
-        assert {name for name in before if (before[name] != after[name]).any()} == {"module.last.weight", "module.last.bias"}
+        assert {name for name in before if (before[name] != after[name]).any()} == {
+            "module.last.weight",
+            "module.last.bias",
+        }
         assert after["module.constant"].dtype == np.float64
 
     @pytest.mark.parametrize("name", [*OPTIMIZERS])

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from manyhands.core.errors import DivergedError, SettingsError, WorkerLost
-from manyhands.core.learner import Rounds, RunOutcome, Snapshots
+from manyhands.core.learner import Learner, Rounds, RunOutcome, Snapshots
 from manyhands.core.samples import Control, Order, Samples
 from manyhands.core.types import Vector
 from manyhands.learners.mlp import kernel_args, kernels
@@ -44,17 +44,15 @@ _STATE: dict[str, dict[str, str]] = {
 """What the optimizers call the kernel's vectors."""
 
 
-class MLP:
+class MLP(Learner):
     """The learner; see `manyhands.core.learner.Learner` for what each method promises.
 
     Parameters
     ----------
     settings
         Network and optimizer.
-    features
-        Number of inputs.
-    classes
-        Number of outputs K: classes, at least 2, or with other losses than cross-entropy any outputs, at least 1.
+    features, classes
+        Numbers of inputs and outputs K: classes, at least 2, or with other losses than cross-entropy at least 1 output.
     rank
         The worker it belongs to, for messages.
     seed
@@ -68,8 +66,7 @@ class MLP:
         If the network does not fit into memory.
     """
 
-    holds_rounds = keeps_snapshots = layered = random_start = True
-    least_batch = 1
+    holds_rounds = keeps_snapshots = layered = True
 
     def __init__(self, settings: MLPSettings, features: int, classes: int, *, rank: int = 0, seed: int = 0) -> None:
         if features < 1 or classes < (2 if settings.loss == "cross_entropy" else 1):
@@ -252,23 +249,6 @@ class MLP:
         self.steps_taken = int(course.steps_taken[0])
         return int(done)
 
-    def state(self) -> dict[str, NDArray[Any]]:
-        """Return copies of parameters, buffers, optimizer state and step count."""
-        vectors = {name: vector.copy() for name, vector in self.optimizer_state.items()}
-        return {
-            "parameters": self.parameters.copy(),
-            "buffers": self.buffers.copy(),
-            "steps_taken": np.array([self.steps_taken], np.int64),
-            **vectors,
-        }
-
-    def load_state(self, state: Mapping[str, NDArray[Any]]) -> None:
-        """Take over what :meth:`state` returned (into the bound vector, which stays bound)."""
-        self.parameters[:], self.buffers[:] = state["parameters"], state["buffers"]
-        self.steps_taken = int(state["steps_taken"][0])
-        for name, vector in self.optimizer_state.items():
-            vector[:] = state[name]
-
     def side_by_side(self, members: NDArray[Any]) -> MLP:
         """Return one wider network that answers with the mean of the members' logits; see the protocol."""
         count = len(members)
@@ -293,13 +273,7 @@ class MLP:
         return blocks
 
     def load_weights(self, blocks: Mapping[str, NDArray[Any]]) -> None:
-        """Write layers as returned by :meth:`weights`; padding becomes zero.
-
-        Raises
-        ------
-        ValueError
-            If a block is missing or has the wrong shape, naming it.
-        """
+        """Write layers as returned by :meth:`weights`; padding becomes zero, a wrong block is a ValueError."""
         self.parameters[:] = 0
         for layer in range(self.layout.layers):
             for kind, view in (

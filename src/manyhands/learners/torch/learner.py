@@ -120,7 +120,7 @@ class TorchLearner(Learner):
         self._optimizer.count_from(self._steps)
 
     @property
-    def steps_taken(self) -> int:  # type: ignore[override]
+    def steps_taken(self) -> int:
         """How many steps the optimizer has taken; strategies may set it."""
         return self._steps
 

@@ -31,15 +31,7 @@ class Course:
 
 
 def convergence(compare: Record, measure: str) -> Picture | None:
-    """Draw the mean course over the runs, with its 95 % interval, sequential beside parallel.
-
-    Parameters
-    ----------
-    compare
-        Completed.
-    measure
-        ``accuracy`` or ``loss``.
-    """
+    """Draw the mean course of ``accuracy`` or ``loss`` with its 95 % interval, sequential beside parallel."""
     courses = _courses(compare, measure)
     workers = sorted({n for _, n in courses if n > 1}) or sorted({n for _, n in courses})
     shown = workers[:_MOST_ROWS]

@@ -143,8 +143,7 @@ def _finding(sweep: Record, measure: str) -> str:
     rows = sorted(sweep["table"], key=lambda row: row[measure])
     ends = [
         f"{show(row[measure])} {unit} ({layers(row['hidden'])} neurons, {count(row['epochs'], 'epoch')})"
-        for row in dict.fromkeys((0, len(rows) - 1))
-        for row in [rows[row]]
+        for row in (rows[:1] + rows[1:][-1:])
     ]
     return "from " + " to ".join(ends) if len(ends) > 1 else ends[0]
 

@@ -30,19 +30,7 @@ _TITLES = {"table2": "without communication", "table3": "with communication"}
 
 @dataclass(frozen=True)
 class _Measure:
-    """One quantity of Tables II and III.
-
-    Attributes
-    ----------
-    name, title, axis
-        The name of the figure's files, the quantity in words, and the label of the y axis.
-    value
-        A function of a row and the row of one process in the same table; None if there is no value.
-    show
-        A function that makes text of a value.
-    tables
-        The tables in which the quantity differs.
-    """
+    """One quantity of the tables in which it differs: a function of a row and the row of one process, and its text."""
 
     name: str
     title: str

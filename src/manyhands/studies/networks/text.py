@@ -133,7 +133,7 @@ def _notes(study: Networks, rows: Sequence[NetworkRow]) -> list[str]:
 
 
 def _at_edge(study: Networks, row: NetworkRow) -> bool:
-    """Tell whether the rate of a network is the lowest or highest that was tried, so that another may be better."""
+    """Return whether the rate of a network is the lowest or highest that was tried, so that another may be better."""
     rates = sorted({each["learning_rate"] for each in study.tried if each["network"] == row.network})
     return len(rates) > 1 and row.learning_rate in (rates[0], rates[-1])
 
@@ -156,7 +156,7 @@ def _alike(study: Networks, rows: Sequence[NetworkRow]) -> Iterator[tuple[str, i
 
 
 def _diverged(study: Networks) -> list[str]:
-    """Name what diverged: every network once, with who trained it and how often."""
+    """Return a line for each network that diverged, with the strategies, workers and numbers of runs."""
     groups: dict[str, dict[str, int]] = {}
     for each in study.diverged:
         who = "one worker" if each["workers"] == 1 else f"{each['strategy']} n={each['workers']}"

@@ -1,4 +1,4 @@
-"""What a sweep has come to: its sessions, Table I and the best trade-off."""
+"""The results of a sweep: its sessions, Table I and the best trade-off."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from typing import Any
 
 from manyhands.core.words import count
 from manyhands.records.statistics import Estimate, estimate
+from manyhands.reports.format import layers
 from manyhands.studies.base.study import Outcome
 
 SCHEMA = "manyhands.sweep/1"
@@ -49,7 +50,7 @@ class SweepRow:
     @property
     def name(self) -> str:
         """The widths of its hidden layers, as ``75`` or ``64-32``."""
-        return "-".join(map(str, self.hidden)) or "none"
+        return layers(self.hidden)
 
     def record(self) -> dict[str, Any]:
         """Return the row as the JSON file has it."""
