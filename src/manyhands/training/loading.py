@@ -157,10 +157,9 @@ def _learner(
     learner: Any = make_learner(kind, settings, math.prod(shape), classes, **others)
     members = {name.split(".")[2] for name in tensors if name.startswith("module.members.")}
     own = any(name.startswith("module.members.") for name in learner.weights())
-    if not members or own:
-        return learner
-    wide: Model = learner.side_by_side(np.tile(learner.parameters, (len(members), 1)))
-    return wide
+    joined = members and not own
+    found: Model = learner.side_by_side(np.tile(learner.parameters, (len(members), 1))) if joined else learner
+    return found
 
 
 def _check_finite(scaling: Scaling, dtype: str, tensors: Mapping[str, NDArray[Any]]) -> None:

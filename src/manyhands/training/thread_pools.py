@@ -29,6 +29,7 @@ def blas_limited(threads: int) -> Iterator[None]:
         if not _running:
             _threads = threads
         _limits.append(_libraries().limit(limits=_threads))  # once more: libraries may have been loaded since
+        _limits.append(_TorchLimit(_threads))
         _running += 1
     try:
         yield
@@ -37,6 +38,21 @@ def blas_limited(threads: int) -> Iterator[None]:
             _running -= 1
             while not _running and _limits:
                 _limits.pop().restore_original_limits()
+
+
+class _TorchLimit:
+    """PyTorch's own limit, if PyTorch is loaded: threads that begin later take it over, unlike that of OpenMP."""
+
+    def __init__(self, threads: int) -> None:
+        self._torch: Any = sys.modules.get("torch")
+        if self._torch is not None:
+            self._before = self._torch.get_num_threads()
+            self._torch.set_num_threads(threads)
+
+    def restore_original_limits(self) -> None:
+        """Let PyTorch have as many threads as before."""
+        if self._torch is not None:
+            self._torch.set_num_threads(self._before)
 
 
 def _libraries() -> ThreadpoolController:
