@@ -134,7 +134,7 @@ def _refuse_with_published(options: argparse.Namespace, spec: RunSpec) -> None:
 def _run(options: argparse.Namespace, study: Study) -> int:
     """Print what will be run on what, and run it."""
     plan = study.plans[0]
-    network = study_runner.network_text(study, "-".join(map(str, plan.network.hidden)), plan.network)
+    network = study_runner.network_text(study, "-".join(map(str, plan.network.hidden)), plan)
     lines = [f"{_training(plan)}, {len(study.plans)} runs", *_chosen(study.plans)]
     study_runner.introduce(options, study, network, "\n".join(lines))
     return study_runner.run_study(options, study)

@@ -100,7 +100,7 @@ def run_exemplar(options: argparse.Namespace) -> int:
             log=logs,
         )
         sessions = len(grid.hidden) * len(grid.epochs) * grid.runs
-        network = study_runner.network_text(study, f"({','.join(map(layers, grid.hidden))})", grid.spec.network)
+        network = study_runner.network_text(study, f"({','.join(map(layers, grid.hidden))})", grid.spec)
         study_runner.introduce(options, study, network, f"a sweep of {sessions} sessions, then the comparison")
         return study_runner.run_study(options, study)
 
@@ -130,7 +130,7 @@ def run_minibatch(options: argparse.Namespace) -> int:
     with study_runner.open_logs(options) as logs:
         dataset = load(data_request(request, *shared.data_of(options)))
         study = MinibatchStudy(dataset, request, options.checkpoint, logs)
-        network = study_runner.network_text(study, layers(request.spec.network.hidden), request.spec.network)
+        network = study_runner.network_text(study, layers(request.spec.network.hidden), request.spec)
         plan = f"{request.splits} random splits, {count(request.spec.epochs, 'epoch')} each"
         study_runner.introduce(options, study, network, plan)
         return study_runner.run_study(options, study)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from manyhands.cli import jobs
 from manyhands.cli import options as shared
+from manyhands.core.choices import PYTORCH
 from manyhands.core.errors import DrawingError, ManyhandsError, joined
 from manyhands.runtime.signals import status_of
 from manyhands.runtime.terminal import labelled, message, paragraph, progress_bar
@@ -17,6 +18,7 @@ from manyhands.runtime.terminal import labelled, message, paragraph, progress_ba
 if TYPE_CHECKING:
     from manyhands.studies.base.study import Outcome, Study
     from manyhands.training.loggers import Logs
+    from manyhands.training.spec import RunSpec
 
 
 def add_checkpoint_option(parser: argparse.ArgumentParser, kept: str = "") -> None:
@@ -188,8 +190,10 @@ def introduce(options: argparse.Namespace, study: Study[Any], network: str, plan
     jobs.speak("\n".join(labelled(label, text) for label, text in lines.items()) + "\n")
 
 
-def network_text(study: Study[Any], hidden: str, settings: Any) -> str:
+def network_text(study: Study[Any], hidden: str, spec: RunSpec) -> str:
     """Return the layers, the activation and the optimizer of a network in words."""
-    dataset = study.dataset
+    dataset, settings = study.dataset, spec.network
+    if spec.learner in PYTORCH:
+        return f"{spec.architecture}, {settings.optimizer} {settings.learning_rate:g}"
     shape = "-".join(filter(None, [str(dataset.features), hidden, str(len(dataset.classes))]))
     return f"{shape} {settings.activation}, {settings.optimizer} {settings.learning_rate:g}"

@@ -73,7 +73,7 @@ def run(options: argparse.Namespace) -> int:
     )
     study = StrategiesStudy(load(request.spec.request(*shared.data_of(options))), request, checkpoint)
     number, spec = len(study.outcome.settings["strategies"]), request.spec
-    network = study_runner.network_text(study, "-".join(map(str, spec.network.hidden)), spec.network)
+    network = study_runner.network_text(study, "-".join(map(str, spec.network.hidden)), spec)
     plan = f"{number} strategies, {count(spec.epochs, 'epoch')}, {spec.schedule}"
     study_runner.introduce(options, study, network, plan)
 

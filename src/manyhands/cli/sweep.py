@@ -103,7 +103,7 @@ def _introduce(options: argparse.Namespace, study: SweepStudy) -> None:
     """Print the data, the networks, the plan and the machine."""
     settings = study.outcome.settings
     hidden = ",".join(map(layers, settings["hidden"]))
-    network = study_runner.network_text(study, f"({hidden})", study.request.spec.network)
+    network = study_runner.network_text(study, f"({hidden})", study.request.spec)
     epochs = ",".join(map(str, settings["epochs"]))
     passes = f"{epochs} {'epoch' if epochs == '1' else 'epochs'}"
     batch = f"batch {settings['batch']}, {passes}, {count(len(study.sessions), 'session')}"

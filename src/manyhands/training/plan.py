@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from manyhands.core.choices import PYTORCH
 from manyhands.core.strategy import LocalRule, Rule, Strategy
 from manyhands.core.types import Sharding
 from manyhands.core.words import count
@@ -126,15 +125,6 @@ class Plan(RunSpec):
     def total_steps(self) -> int:
         """Optimizer steps of every worker in the run."""
         return self.stages[-1].first_step + self.stages[-1].steps
-
-    @property
-    def architecture(self) -> str:
-        """The network in a few words."""
-        if self.learner == "torch":
-            return str(self.to_json()["module"])
-        if self.learner in PYTORCH:
-            return self.learner
-        return f"hidden {'-'.join(map(str, self.network.hidden)) or 'none'} {self.network.activation}"
 
     def describe(self) -> dict[str, Any]:
         """Return the plan as plain data for records and logs."""

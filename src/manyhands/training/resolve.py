@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import fields, replace
 
 from manyhands.core.checks import LARGEST
-from manyhands.core.choices import PYTORCH
+from manyhands.core.choices import OPTIMIZERS, PYTORCH
 from manyhands.core.errors import SettingsError
 from manyhands.core.parameters import parameter
 from manyhands.core.strategy import GradientRule, Strategy
@@ -15,6 +15,7 @@ from manyhands.data.dataset import Dataset
 from manyhands.data.partitioning import Partition
 from manyhands.data.sampler import check_batch
 from manyhands.learners.mlp.settings import check_room
+from manyhands.learners.torch.settings import check_network
 from manyhands.teams.job import check_started_once, is_member, job_size
 from manyhands.teams.registry import SOLO, check_team, kind_of
 from manyhands.training.auto import Asked, choose
@@ -42,6 +43,7 @@ def resolve(spec: RunSpec, dataset: Dataset) -> Plan:
     _check_fit(spec, strategy, dataset)
     sharding, batch = _division_of(spec, strategy, asked.batch, dataset.rows, workers)
     check_batch(dataset.rows, batch, workers)
+    _check_learner(spec, dataset)
     _check_order(spec, strategy)
     check_inputs(dataset, asked.settings.dtype)
     check_targets(dataset, asked.settings.loss)
@@ -142,6 +144,16 @@ def _check_published(spec: RunSpec, strategy: Strategy, rows: int, workers: int)
         raise SettingsError(
             f"the learner published needs equal shards, and {rows} training rows do not divide by {workers} workers"
         )
+
+
+def _check_learner(spec: RunSpec, dataset: Dataset) -> None:
+    """Check that the learner knows what is set, as far as this can be told before it is made."""
+    if spec.learner in PYTORCH:
+        if dataset.train.targets is not None:
+            raise SettingsError(f"the learner {spec.learner} learns classes, not {parameter('targets')}")
+        check_network(spec.learner, spec.network, dataset.train.sample_shape)
+    elif spec.network.optimizer not in OPTIMIZERS:
+        raise SettingsError(f"{parameter('optimizer', spec.network.optimizer)} is for PyTorch's learners only")
 
 
 def _check_order(spec: RunSpec, strategy: Strategy) -> None:

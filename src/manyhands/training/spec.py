@@ -11,7 +11,7 @@ from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Self
 
 from manyhands.core.checks import positive_real, shortened, truth, whole
-from manyhands.core.choices import LEARNERS, OTHER_LEARNERS, SCALINGS, SHARDINGS
+from manyhands.core.choices import LEARNERS, OTHER_LEARNERS, PYTORCH, SCALINGS, SHARDINGS
 from manyhands.core.errors import SettingsError
 from manyhands.core.parameters import parameter
 from manyhands.core.references import check_reference, reference_of
@@ -308,6 +308,15 @@ class RunSpec:
             validation=validation,
             binarize=self.binarize,
         )
+
+    @property
+    def architecture(self) -> str:
+        """The network in a few words."""
+        if self.learner == "torch":
+            return str(_plain(self.module))
+        if self.learner in PYTORCH:
+            return self.learner
+        return f"hidden {'-'.join(map(str, self.network.hidden)) or 'none'} {self.network.activation}"
 
     def to_json(self) -> dict[str, Any]:
         """Return all fields as plain data, objects by the text that names them."""

@@ -39,6 +39,7 @@ DEFAULTS = {
     "adamw": Defaults(0.001, weight_decay=0.01),
     "lamb": Defaults(0.01, epsilon=1e-6, weight_decay=0.01),
     "lars": Defaults(0.5, weight_decay=1e-4),
+    "muon": Defaults(0.002, weight_decay=0.01),
 }
 _ONE_VECTOR = ("sgd", "momentum", "nesterov", "lars")
 """Optimizers for which a network keeps one vector beside its parameters; for the others it keeps two."""
@@ -85,7 +86,7 @@ class MLPSettings:
 
     hidden: tuple[int, ...] = setting((75,), "hidden layers, or none", "network", metavar="W[,W...]", read=widths)
     activation: str = setting("relu", "of hidden layers", "network", metavar="A", choices=ACTIVATIONS)
-    optimizer: str = setting("adam", "update rule", "network", metavar="O", choices=OPTIMIZERS)
+    optimizer: str = setting("adam", "update rule", "network", metavar="O", choices=(*OPTIMIZERS, "muon"))
     learning_rate: float = _of_optimizer("step size", metavar="R")
     l2: float = setting(0.0001, "weight penalty", "network", metavar="L", read=_float)
     momentum: float = setting(0.9, "of momentum, nesterov and lars", "network", metavar="M", read=_float)

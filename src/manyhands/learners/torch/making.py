@@ -5,17 +5,12 @@ from __future__ import annotations
 from typing import Any
 
 from manyhands.core.choices import NETWORKS
-from manyhands.core.errors import SettingsError
-from manyhands.core.parameters import parameter
 from manyhands.core.references import follow
 from manyhands.learners.mlp.settings import MLPSettings
 from manyhands.learners.torch import networks
 from manyhands.learners.torch.learner import TorchLearner
 from manyhands.learners.torch.optimizers import TorchOptimizer
-from manyhands.learners.torch.settings import TorchSettings
-
-_OF_OTHERS = ("hidden", "activation", "l2", "loss", "weight_init", "bias_init", "dropout", "dtype")
-"""Settings of multilayer perceptrons that a module has its own answer to."""
+from manyhands.learners.torch.settings import TorchSettings, check_network
 
 
 def make(
@@ -51,21 +46,9 @@ def make(
     SettingsError
         If the module, or a setting, cannot be.
     """
-    _check_settings(name, settings)
+    check_network(name, settings, shape)
     source = networks.maker(name, shape, classes) if name in NETWORKS else module
     source = follow(source) if isinstance(source, str) else source
     optimizer = TorchOptimizer.of(settings, torch.parameter_groups)
     loss = torch.loss_function or "cross_entropy"
     return TorchLearner(source, optimizer, loss, settings=torch, rank=rank, seed=seed)
-
-
-def _check_settings(name: str, settings: MLPSettings) -> None:
-    """Refuse what only multilayer perceptrons know, rather than ignore it."""
-    usual = MLPSettings()
-    for each in _OF_OTHERS:
-        value = getattr(settings, each)
-        if value != getattr(usual, each):
-            advice = f"; use {parameter('weight_decay')}" if each == "l2" else ""
-            raise SettingsError(
-                f"{parameter(each, value)} is a setting of the learner mlp; the learner {name} has its own{advice}"
-            )

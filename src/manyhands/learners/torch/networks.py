@@ -6,8 +6,6 @@ from collections.abc import Callable
 
 from torch import Tensor, nn
 
-from manyhands.core.errors import SettingsError
-
 Shape = tuple[int, ...]
 
 
@@ -85,34 +83,8 @@ NETWORKS: dict[str, Callable[[Shape, int], nn.Module]] = {
     "resnet-small": resnet_small,
 }
 """The networks by the names that ``learner`` takes; see `manyhands.core.choices.NETWORKS`."""
-_LEAST_SIDE = {"cnn-small": 12, "cnn-fast": 12, "resnet-small": 4}
 
 
 def maker(name: str, shape: Shape, classes: int) -> Callable[[], nn.Module]:
-    """Return a function that makes a network with random parameters.
-
-    Parameters
-    ----------
-    name
-        One of :data:`NETWORKS`.
-    shape
-        Of one sample: channels, height, width.
-    classes
-        Number of classes K.
-
-    Raises
-    ------
-    SettingsError
-        If samples have no such shape, or are too small.
-    """
-    if len(shape) != 3:
-        raise SettingsError(
-            f"the learner {name} needs images, and a sample has the shape {shape}; give rows of pixels a shape: "
-            "--shape 1x28x28 on the command line, features of shape (rows, channels, height, width) in Python"
-        )
-    if min(shape[1:]) < _LEAST_SIDE[name]:
-        least = _LEAST_SIDE[name]
-        raise SettingsError(
-            f"the learner {name} needs images of {least} x {least} pixels or more, not {shape[1]} x {shape[2]}"
-        )
+    """Return a function that makes a network with random parameters; its samples are images that are large enough."""
     return lambda: NETWORKS[name](shape, classes)

@@ -7,10 +7,44 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from manyhands.core.checks import positive_real, shortened
-from manyhands.core.choices import AUGMENTATIONS, DEVICES, PRECISIONS
+from manyhands.core.choices import AUGMENTATIONS, DEVICES, NETWORKS, PRECISIONS
 from manyhands.core.errors import SettingsError
 from manyhands.core.parameters import parameter
 from manyhands.core.settings import amount, check_settings, setting
+from manyhands.learners.mlp.settings import MLPSettings
+
+_OF_OTHERS = ("hidden", "activation", "l2", "loss", "weight_init", "bias_init", "dropout", "dtype")
+"""Settings of multilayer perceptrons that a module has its own answer to."""
+_LEAST_SIDE = {"cnn-small": 12, "cnn-fast": 12, "resnet-small": 4}
+"""Pixels that images need on each side: fewer, and nothing is left of them between the layers."""
+
+
+def check_network(learner: str, settings: MLPSettings, shape: tuple[int, ...]) -> None:
+    """Check that a learner of `manyhands.core.choices.PYTORCH` knows what is set, and takes samples of this shape.
+
+    Raises
+    ------
+    SettingsError
+        If a setting is one of multilayer perceptrons, which would be ignored; or if a network for images gets none.
+    """
+    usual = MLPSettings()
+    for each in _OF_OTHERS:
+        value = getattr(settings, each)
+        if value != getattr(usual, each):
+            advice = f"; use {parameter('weight_decay')}" if each == "l2" else ""
+            raise SettingsError(
+                f"{parameter(each, value)} is a setting of the learner mlp; the learner {learner} has its own{advice}"
+            )
+    if learner in NETWORKS and len(shape) != 3:
+        raise SettingsError(
+            f"the learner {learner} needs images, and a sample has the shape {shape}; give rows of pixels a shape: "
+            f"{parameter('shape', (1, 28, 28))}"
+        )
+    least = _LEAST_SIDE.get(learner, 1)
+    if min(shape[1:], default=least) < least:
+        raise SettingsError(
+            f"the learner {learner} needs images of {least} x {least} pixels or more, not {shape[1]} x {shape[2]}"
+        )
 
 
 def augmentations(text: str) -> tuple[str, ...]:
