@@ -3,8 +3,9 @@
 import importlib.util
 import logging
 import os
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from dataclasses import replace
+from functools import cache
 from pathlib import Path
 from types import ModuleType
 
@@ -37,21 +38,27 @@ FIRST = [f"tests/{room}" for room in ROOMS]
 """Folders with long tests: they begin first, so that no process is left alone with one at the end."""
 
 
-@pytest.hookimpl(tryfirst=True)
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Distribute whole modules, the long ones first."""
+@pytest.hookimpl(wrapper=True)
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> Generator[None, object, object]:
+    """Distribute whole modules, the long ones first.
 
-    def group(item: pytest.Item) -> str:
-        name = item.path.relative_to(item.config.rootpath).as_posix()
+    Around all other hooks: pytest-xdist's reads the groups, and is called before one of a conftest file.
+    """
+
+    @cache
+    def group(path: Path) -> str:
+        name = path.relative_to(config.rootpath).as_posix()
         return GROUPS.get(name, name)
 
-    def place(item: pytest.Item) -> tuple[int, str]:
-        ranks = [rank for rank, folder in enumerate(FIRST) if item.path.is_relative_to(item.config.rootpath / folder)]
-        return min(ranks, default=len(FIRST)), group(item)
+    @cache
+    def place(path: Path) -> tuple[int, str]:
+        ranks = [rank for rank, folder in enumerate(FIRST) if path.is_relative_to(config.rootpath / folder)]
+        return min(ranks, default=len(FIRST)), group(path)
 
     for item in items:
-        item.add_marker(pytest.mark.xdist_group(group(item)))
-    items.sort(key=place)
+        item.add_marker(pytest.mark.xdist_group(group(item.path)))
+    items.sort(key=lambda item: place(item.path))
+    return (yield)
 
 
 @pytest.fixture(scope="session")
