@@ -268,12 +268,15 @@ class TestUnderMpiexec:
         assert re.search(said, line)
         assert "Traceback" not in done.stderr
 
-    def test_one_process_speaks_and_writes(self, tmp_path):
-        done = self.mpiexec(3, *SMALL, "--team", "mpi", "--json", tmp_path / "f", "--retime", 1)
+    def test_one_process_speaks_and_writes_and_times_again_alone(self, tmp_path):
+        done = self.mpiexec(2, *SMALL, "--team", "mpi", "--json", tmp_path / "f", "--retime", 1)
         assert (done.returncode, done.stderr) == (0, "")
-        assert done.stdout.count("8 sessions, 3 side by side") == 1
+        assert done.stdout.count("8 sessions, 2 side by side") == 1
         assert done.stdout.count("best: ") == 1
         assert [path.name for path in tmp_path.iterdir()] == ["f"]
+        record = json.loads((tmp_path / "f").read_text())
+        assert [each["retimed_s"] is not None for each in record["sessions"]] == [True, False] * 4
+        assert not any(row["time_falsified"] for row in record["table"])
 
     @pytest.mark.slow
     def test_a_single_process_of_mpiexec(self, tmp_path):
