@@ -70,6 +70,7 @@ class TestWriting:
             write_report({"schema": "manyhands.compare/1"}, tmp_path / "report")
         assert not (tmp_path / "report").exists()
 
+    @pytest.mark.usefixtures("unrendered")
     def test_letters_that_no_file_can_hold(self, records, tmp_path):
         record = records.sweep(hidden=(50,), epochs=(10,))
         record["settings"]["data"]["name"] = "\ud800"
@@ -83,6 +84,7 @@ class TestFailures:
     def record(self, records):
         return records.compare(seeds=2, workers=(2,), strategies={"gradient": (0, 0.1)})
 
+    @pytest.mark.usefixtures("unrendered")
     def test_a_figure_that_cannot_be_drawn(self, record, tmp_path, monkeypatch):
         for name in ("speedup.png", "speedup.svg"):
             (tmp_path / name).write_text("of an older report")
@@ -114,6 +116,7 @@ class TestFailures:
         assert b"Not drawn: accuracy, accuracies, convergence_accuracy" in names["report.html"]
         assert b"(interrupted)." in names["report.html"]
 
+    @pytest.mark.usefixtures("unrendered")
     def test_files_that_cannot_be_written(self, record, tmp_path):
         for name in ("runs.csv", "speedup.png", "results.json"):
             (tmp_path / name).mkdir()
