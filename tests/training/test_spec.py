@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 import manyhands
 from manyhands.cli.options import add_settings, option, spec_of
+from manyhands.core.choices import AUGMENTATIONS
 from manyhands.core.errors import SettingsError
 from manyhands.core.settings import setting_fields
 from manyhands.data.partitioning import Partition
@@ -31,6 +32,7 @@ TEXTS = {
     "partition": ["stored", "dirichlet:0.3"],
     "weight_init": ["uniform:0.05", "zeros"],
     "bias_init": ["constant:0.01", "ones"],
+    "module": ["models.py:make"],
 }
 NUMBERS = {
     "train_size": st.integers(1, 2**40),
@@ -40,6 +42,8 @@ NUMBERS = {
     "hang_timeout": st.floats(1e-3, 1e9),
     "learning_rate": st.floats(1e-9, 1e9),
     "l2": st.floats(0, 1),
+    "clip": st.floats(1e-9, 1e9),
+    "augment": st.lists(st.sampled_from(AUGMENTATIONS), max_size=3).map(tuple),
     "epsilon": st.floats(1e-30, 1),
     "weight_decay": st.floats(0, 1),
     **dict.fromkeys(("momentum", "beta_1", "beta_2", "rho", "dropout"), st.floats(0, 0.99)),
@@ -59,7 +63,10 @@ def values_of(field, known):
 def chosen(draw):
     """Some settings, by name."""
     known = {each.name: values_of(each, known) for each, known in setting_fields(RunSpec)}
+    del known["loss_function"], known["parameter_groups"]  # functions are for this process only
     found = {name: draw(known[name]) for name in draw(st.sets(st.sampled_from(sorted(known)), max_size=12))}
+    module = {"torch": "models.py:make"}.get(found.get("learner", "mlp" if "module" not in found else "torch"))
+    found = {name: value for name, value in found.items() if name != "module"} | ({"module": module} if module else {})
     return found | {"blas_threads": 1} if found.get("pin") else found
 
 

@@ -104,11 +104,11 @@ class TorchSettings:
         return replace(self, **settings)
 
     def __post_init__(self) -> None:
-        given = (self.augment,) if isinstance(self.augment, str) else tuple(self.augment)
-        object.__setattr__(self, "augment", given)
+        given = self.augment if isinstance(self.augment, list | tuple) else (self.augment,)
+        object.__setattr__(self, "augment", tuple(given))
         check_settings(self)
         for each in given:
             if each not in AUGMENTATIONS:
                 raise SettingsError(
-                    f"{parameter('augment')} knows {', '.join(AUGMENTATIONS)}, but not {str(each)[:40]!r}"
+                    f"{parameter('augment')} knows {', '.join(AUGMENTATIONS)}, but not {shortened(each)}"
                 )
