@@ -46,7 +46,7 @@ study-strategies: $(STAMP)
 study-networks: $(STAMP)
 	.venv/bin/manyhands study networks --data mnist --checkpoint networks.checkpoint --report report-networks
 
-lint: $(STAMP)
+lint: $(TESTS)
 	.venv/bin/ruff format --check .
 	.venv/bin/ruff check .
 	.venv/bin/mypy

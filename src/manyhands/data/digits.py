@@ -30,7 +30,7 @@ def read_digits() -> tuple[Examples, Examples]:
         If scikit-learn is not installed, or keeps its digits elsewhere.
     """
     table = _table()
-    features, labels = table[:, :-1].astype(np.uint8), table[:, -1].astype(np.int64)
+    features, labels = table[:, :-1].astype(np.uint8).reshape(-1, 8, 8), table[:, -1].astype(np.int64)
     kept, drawn = _split(labels, int(np.ceil(_TEST_SHARE * len(labels))), seed=0)
     return Examples(features[kept], labels[kept]), Examples(features[drawn], labels[drawn])
 
