@@ -11,7 +11,7 @@ def test_the_digits_are_scikit_learns_split_as_it_splits_them():
     features, labels = load_digits(return_X_y=True)
     wanted = train_test_split(features, labels, test_size=0.2, stratify=labels, random_state=0)
     train, test = read_digits()
-    for found, expected in zip((train.features, test.features, train.labels, test.labels), wanted, strict=True):
+    for found, expected in zip((train.flat(), test.flat(), train.labels, test.labels), wanted, strict=True):
         assert np.array_equal(found, expected)
     assert train.features.dtype == np.uint8
 
