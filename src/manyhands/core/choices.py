@@ -7,6 +7,8 @@ OTHER_LEARNERS: list[str] = []
 """Learners that a program has added; see `manyhands.learners.register`."""
 SHARDINGS = ("global", "fixed")
 SCALINGS = ("auto", "255", "standard", "none")
+LABELS = ("fine", "coarse")
+"""Of CIFAR-100, whose samples have two labels each."""
 ACTIVATIONS = (
     "identity", "logistic", "tanh", "relu",
     "leaky_relu", "elu", "selu", "gelu", "silu", "softplus", "softsign",

@@ -41,9 +41,9 @@ def train(
     Parameters
     ----------
     data
-        ``"auto"``, ``"mnist"``, ``"digits"``, ``"letters"``, a folder of IDX files, or a `Dataset` made by
-        `manyhands.make_dataset`, which is taken as it is: settings about data (``train_size``, ``scale``,
-        ``binarize``, ``validation``) are for others.
+        ``"auto"``, ``"mnist"``, ``"digits"``, ``"letters"``, ``"cifar10"``, ``"cifar100"``, a folder of IDX or CIFAR
+        files, CIFAR's archive, or a `Dataset` made by `manyhands.make_dataset`, which is taken as it is: settings
+        about data (``train_size``, ``scale``, ``binarize``, ``validation``, ``labels``, ``shape``) are for others.
     spec
         Settings as one object; by default all have their defaults.
     train_csv, test_csv, label_column

@@ -10,7 +10,7 @@ from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Self
 
 from manyhands.core.checks import positive_real, truth, whole
-from manyhands.core.choices import LEARNERS, OTHER_LEARNERS, SCALINGS, SHARDINGS
+from manyhands.core.choices import LABELS, LEARNERS, OTHER_LEARNERS, SCALINGS, SHARDINGS
 from manyhands.core.errors import SettingsError
 from manyhands.core.settings import (
     amount,
@@ -22,6 +22,7 @@ from manyhands.core.settings import (
     setting_fields,
     threshold,
 )
+from manyhands.core.shapes import check_shape, read_shape
 from manyhands.learners.mlp.settings import MLPSettings
 from manyhands.teams.registry import CHOICES, SOLO
 
@@ -103,6 +104,15 @@ class RunSpec:
         "data",
         metavar="V",
         read=positive_or_auto,
+    )
+    labels: str | None = setting(None, "which labels of CIFAR-100 (default: fine)", "data", choices=LABELS)
+    shape: tuple[int, int, int] | None = setting(
+        None,
+        "channels x height x width of one sample of CSV files or flat rows, e.g. 1x28x28 (default: as stored)",
+        "data",
+        metavar="CxHxW",
+        read=read_shape,
+        check=check_shape,
     )
     network: MLPSettings = field(default=MLPSettings(), metadata={"nested": True})
     strategy: str | Strategy = setting(
@@ -281,6 +291,8 @@ class RunSpec:
             scale=self.scale,
             validation=validation,
             binarize=self.binarize,
+            labels=self.labels,
+            shape=self.shape,
         )
 
     def to_json(self) -> dict[str, Any]:
