@@ -139,7 +139,7 @@ class TestOutput:
     def test_a_target_out_of_reach_is_an_answer(self, capsys):
         assert call(*SMALL, "--min-accuracy", 1, "--quiet") == 0
         out = " ".join(capsys.readouterr().out.split())
-        assert "best: no classifier reaches 100 % on the validation rows; the highest is" in out
+        assert "best: no classifier reaches 100 % on the validation samples; the highest is" in out
 
     def test_retime_with_and_without_a_number(self, capsys, tmp_path):
         for words, expected in ((["--retime", 1], [True, False] * 4), (["--retime"], [True] * 8)):

@@ -1,5 +1,6 @@
 """What the estimators do beyond scikit-learn's: workers, strategies, precision, what is kept when things fail."""
 
+import inspect
 import json
 import pickle
 import re
@@ -408,7 +409,7 @@ class TestExchange:
             known = theirs().get_params()
             assert {name: ours().get_params()[name] for name in known} == known
             order = list(ours.__init__.__annotations__)
-            documented = re.findall(r"^    ([a-z_0-9, ]+) : ", ours.__doc__, re.MULTILINE)
+            documented = re.findall(r"^([a-z_0-9, ]+) : ", inspect.getdoc(ours), re.MULTILINE)
             named = [name for line in documented for name in line.split(", ")]
             assert [name for name in order if name not in (*named, "return")] == []
             assert json.dumps(known, default=str)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from manyhands.cli import options as shared
 from manyhands.cli import study_runner
 from manyhands.core.errors import SettingsError
+from manyhands.core.words import count
 
 if TYPE_CHECKING:
     from manyhands.studies.compare.request import CompareRequest
@@ -46,7 +47,7 @@ def register(commands: Any) -> None:
     group.add_argument(
         "--scaled",
         action="store_true",
-        help="Gustafson's scaled speedup: n workers train on n times the rows (--train-size, or the default, for each)",
+        help="Gustafson's scaled speedup: n workers train on n times the samples (--train-size, or the default, each)",
     )
     group.add_argument(
         "--as-published",
@@ -142,9 +143,10 @@ def _run(options: argparse.Namespace, study: Study) -> int:
 def _training(plan: Plan) -> str:
     """Return how a run trains, in words."""
     if plan.learner == "published":
-        return f"MLPClassifiers on equal shares, batch {plan.batch // plan.workers} each, at most {plan.epochs} epochs"
+        share, epochs = plan.batch // plan.workers, count(plan.epochs, "epoch")
+        return f"MLPClassifiers on equal shares, batch {share} each, at most {epochs}"
     schedule = "" if plan.schedule.name == "constant" else f", schedule {plan.schedule.name}"
-    return f"global batch {plan.batch}, {plan.epochs} epochs{schedule}"
+    return f"global batch {plan.batch}, {count(plan.epochs, 'epoch')}{schedule}"
 
 
 def _chosen(plans: Sequence[Plan]) -> list[str]:

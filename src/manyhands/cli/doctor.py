@@ -9,6 +9,7 @@ import sys
 from collections.abc import Callable, Iterator
 from typing import Any
 
+from manyhands.core.words import count
 from manyhands.runtime.terminal import Group, labelled, paragraph, text_table
 from manyhands.teams.job import is_first_process
 from manyhands.teams.mpi_environment import first_line
@@ -119,7 +120,7 @@ def _shown(path: str) -> str:
 
 
 def _threads_text(number: int | None) -> str:
-    return "threads unknown" if number is None else f"{number} thread{'s' if number != 1 else ''}"
+    return "threads unknown" if number is None else count(number, "thread")
 
 
 def _rates(record: dict[str, Any]) -> Iterator[str]:
@@ -177,8 +178,8 @@ def _data(record: dict[str, Any]) -> Iterator[str]:
             continue
         shape = " x ".join(map(str, each["shape"]))
         stored = ".gz, unpacked when read" if each["packed"] else "plain"
-        yield f"{each['name']}: {each['train']} training and {each['test']} test rows of {shape}; {stored}"
-    yield "digits: 1797 rows of 8 x 8, a part of scikit-learn"
+        yield f"{each['name']}: {each['train']} training and {each['test']} test samples of {shape}; {stored}"
+    yield "digits: 1797 samples of 8 x 8, a part of scikit-learn"
 
 
 def _versions(record: dict[str, Any]) -> Iterator[str]:

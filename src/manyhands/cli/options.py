@@ -168,7 +168,9 @@ def add_grid_options(parser: argparse.ArgumentParser) -> None:
 def add_convergence_options(parser: argparse.ArgumentParser) -> None:
     """Add what is measured during training."""
     group = group_of(parser, "convergence")
-    group.add_argument("--target", type=share, metavar="A", help="time to this accuracy, e.g. 0.93; implies it")
+    group.add_argument(
+        "--target", type=share, metavar="A", help="print the training time until this accuracy, e.g. 0.93"
+    )
     add_log_options(group)
 
 

@@ -7,8 +7,10 @@ import contextlib
 import io
 import os
 import sys
+import textwrap
 import traceback
 from collections.abc import Sequence
+from typing import Any
 
 from manyhands.cli import compare, doctor, evaluate, jobs, report, study, sweep, train
 from manyhands.cli.options import option
@@ -18,6 +20,7 @@ from manyhands.core.parameters import parameters_named
 from manyhands.core.version import __version__
 from manyhands.runtime import signals
 from manyhands.runtime.memory import memory_errors_explained
+from manyhands.runtime.terminal import message
 from manyhands.teams.job import is_first_process
 from manyhands.teams.mpi_environment import announced, check_reachable
 from manyhands.training.jobs.deferred import closing_deferred
@@ -86,10 +89,16 @@ def _show_notices() -> None:
     """Print the library's log, such as that it is compiling."""
     import logging  # not for --help and --version
 
+    class _Notice(logging.Formatter):
+        """Breaks the lines of a notice for the terminal, as those of an error."""
+
+        def format(self, record: logging.LogRecord) -> str:
+            return message(super().format(record))
+
     logger = logging.getLogger("manyhands")
     if not logger.handlers:
         handler = logging.StreamHandler() if is_first_process() else logging.NullHandler()  # of several, one says it
-        handler.setFormatter(logging.Formatter("manyhands: %(message)s"))
+        handler.setFormatter(_Notice("manyhands: %(message)s"))
         logger.addHandler(handler)
         logger.setLevel(logging.INFO)
         logger.propagate = False
@@ -109,8 +118,25 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
         raise
 
 
+class _Help(argparse.HelpFormatter):
+    """Help whose lines are broken between words only, so that ``one-shot`` stays one word."""
+
+    def _split_lines(self, text: str, width: int) -> list[str]:
+        return textwrap.wrap(" ".join(text.split()), width, break_on_hyphens=False)
+
+    def _fill_text(self, text: str, width: int, indent: str) -> str:
+        return textwrap.indent("\n".join(self._split_lines(text, width - len(indent))), indent)
+
+
+class _Parser(argparse.ArgumentParser):
+    """The parser of the program, and of each of its commands."""
+
+    def __init__(self, **settings: Any) -> None:
+        super().__init__(formatter_class=_Help, **settings)
+
+
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+    parser = _Parser(
         prog="manyhands",
         description="Train neural networks with many workers, and prove what that cost in time and accuracy.",
         epilog="Start with: manyhands compare",

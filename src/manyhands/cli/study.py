@@ -7,6 +7,7 @@ from typing import Any
 
 from manyhands.cli import compare, study_networks, study_runner, study_strategies, sweep
 from manyhands.cli import options as shared
+from manyhands.core.words import count
 from manyhands.reports.format import layers
 from manyhands.training.spec import RunSpec
 
@@ -130,6 +131,6 @@ def run_minibatch(options: argparse.Namespace) -> int:
         dataset = load(data_request(request, *shared.data_of(options)))
         study = MinibatchStudy(dataset, request, options.checkpoint, logs)
         network = study_runner.network_text(study, layers(request.spec.network.hidden), request.spec.network)
-        plan = f"{request.splits} random splits, {request.spec.epochs} epochs each"
+        plan = f"{request.splits} random splits, {count(request.spec.epochs, 'epoch')} each"
         study_runner.introduce(options, study, network, plan)
         return study_runner.run_study(options, study)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from manyhands.cli import options as shared
 from manyhands.cli import study_runner
 from manyhands.core.choices import ACTIVATIONS, OPTIMIZERS
+from manyhands.core.words import count
 from manyhands.training.spec import RunSpec
 
 if TYPE_CHECKING:
@@ -148,13 +149,13 @@ def request_of(options: argparse.Namespace) -> NetworksRequest:
 
 def _introduce(options: argparse.Namespace, study: NetworksStudy) -> None:
     """Print the data, the networks, the plan and the machine."""
-    settings, count = study.outcome.settings, len(study.networks)
+    settings = study.outcome.settings
     how = "one axis at a time" if settings["in_turn"] else "all values with all others"
     axes = ", ".join(axis.replace("_", " ") for axis in settings["axes"])
     workers = ", ".join(map(str, settings["workers"]))
-    seeds = f"{settings['seeds']} seed{'s' if settings['seeds'] > 1 else ''}"
-    plan = f"{how} ({axes}); {study.size} runs of {settings['epochs']} epochs: {workers} workers, {seeds}"
-    study_runner.introduce(options, study, f"{count} network{'s' if count > 1 else ''}", plan)
+    runs = f"{count(study.size, 'run')} of {count(settings['epochs'], 'epoch')}"
+    plan = f"{how} ({axes}); {runs}: {workers} workers, {count(settings['seeds'], 'seed')}"
+    study_runner.introduce(options, study, count(len(study.networks), "network"), plan)
 
 
 def _chance(text: str) -> float:

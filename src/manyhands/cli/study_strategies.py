@@ -8,6 +8,7 @@ from typing import Any
 from manyhands.cli import options as shared
 from manyhands.cli import study_runner
 from manyhands.core.errors import SettingsError
+from manyhands.core.words import count
 from manyhands.training.spec import RunSpec
 
 RATES = (0.001, 0.004, 0.012)
@@ -71,9 +72,10 @@ def run(options: argparse.Namespace) -> int:
         margin=DEFAULT_MARGIN if options.margin is None else options.margin,
     )
     study = StrategiesStudy(load(request.spec.request(*shared.data_of(options))), request, checkpoint)
-    count, spec = len(study.outcome.settings["strategies"]), request.spec
+    number, spec = len(study.outcome.settings["strategies"]), request.spec
     network = study_runner.network_text(study, "-".join(map(str, spec.network.hidden)), spec.network)
-    study_runner.introduce(options, study, network, f"{count} strategies, {spec.epochs} epochs, {spec.schedule}")
+    plan = f"{number} strategies, {count(spec.epochs, 'epoch')}, {spec.schedule}"
+    study_runner.introduce(options, study, network, plan)
 
     def markdown() -> None:
         if options.markdown and not study.outcome.interrupted:

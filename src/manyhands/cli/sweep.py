@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from manyhands.cli import options as shared
 from manyhands.cli import study_runner
 from manyhands.core.errors import SettingsError
+from manyhands.core.words import count
 from manyhands.reports.format import layers
 
 if TYPE_CHECKING:
@@ -104,7 +105,8 @@ def _introduce(options: argparse.Namespace, study: SweepStudy) -> None:
     hidden = ",".join(map(layers, settings["hidden"]))
     network = study_runner.network_text(study, f"({hidden})", study.request.spec.network)
     epochs = ",".join(map(str, settings["epochs"]))
-    batch = f"batch {settings['batch']}, {epochs} epochs, {len(study.sessions)} sessions"
+    passes = f"{epochs} {'epoch' if epochs == '1' else 'epochs'}"
+    batch = f"batch {settings['batch']}, {passes}, {count(len(study.sessions), 'session')}"
     side = f", {study.workers} side by side" if study.workers > 1 else ""
     learner = "MLPClassifiers, " if settings["learner"] == "published" else ""
     study_runner.introduce(options, study, network, f"{learner}{batch}{side}")

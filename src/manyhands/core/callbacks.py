@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any, Protocol, get_args
 
@@ -56,50 +57,49 @@ class RunView(Protocol):
     @property
     def team(self) -> Team:
         """The workers."""
-        ...
 
     @property
     def learner(self) -> Model:
         """The worker's learner."""
-        ...
 
     @property
     def validation(self) -> Samples | None:
         """Rows that no training sees, if there are any."""
-        ...
 
     @property
     def model(self) -> Model:
         """What the run would result in: the learner, or the networks of all workers in one."""
-        ...
 
     @property
     def step(self) -> int:
         """Steps taken so far."""
-        ...
 
     @property
     def epoch(self) -> float:
         """Epochs so far, parts of one included."""
-        ...
 
     @property
     def rounds(self) -> int:
         """Rounds held so far."""
-        ...
 
     @property
     def synchronized(self) -> bool:
         """Whether all workers have the same parameters now."""
-        ...
 
     @property
     def syncs_gradients(self) -> bool:
         """Whether every step holds a round between its gradient and its update."""
+
+    @property
+    def train_s(self) -> float:
+        """Seconds of training so far; those of pauses are not in them."""
         ...
 
     def emit(self, event: Event) -> None:
         """Report an event to the run's callbacks."""
+
+    def pause(self) -> AbstractContextManager[None]:
+        """Return a context that is no part of the training time: all workers come to it and wait for each other."""
         ...
 
 
@@ -131,7 +131,16 @@ class WorkerCallback(Callback):
     """A callback that works inside every worker: it sees learner and team, and may end the run.
 
     All workers call its hooks at the same points, so collectives are allowed in them.
+
+    Attributes
+    ----------
+    looks_back : bool
+        Whether :meth:`after_round` and :meth:`after_epoch` may be called when the run has gone on for some epochs. The
+        `RunView` is then as it was, ``model`` and ``learner`` on rank 0 only. Such a callback never ends a run, changes
+        nothing, and acts on the ends of epochs inside :meth:`RunView.pause`.
     """
+
+    looks_back: bool = False
 
     def for_worker(self, run: RunView) -> WorkerCallback:
         """Return what is called for one worker's run, when its training begins."""
@@ -180,7 +189,7 @@ def as_callbacks(given: Iterable[CallbackLike]) -> list[Callback]:
 
 
 def reaches(granularity: Granularity, least: Granularity) -> bool:
-    """Tell whether one granularity is as fine as another one, or finer."""
+    """Return whether one granularity is as fine as another one, or finer."""
     return GRANULARITIES.index(granularity) <= GRANULARITIES.index(least)
 
 

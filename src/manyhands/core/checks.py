@@ -15,19 +15,8 @@ LARGEST = 2**63 - 1
 def whole(name: str, value: Any, *, least: int | None = None, most: int | None = LARGEST) -> int:
     """Return a whole number as an int; True, False, 10.0 and "10" are refused.
 
-    Parameters
-    ----------
-    name
-        The subject of the message.
-    value
-        As the user gave it.
-    least, most
-        Its limits; None for no limit.
-
-    Raises
-    ------
-    SettingsError
-        If it is no whole number, or out of range.
+    ``name`` is the subject of the message, ``least`` and ``most`` are limits (None: no limit). Anything else than a
+    whole number within them is a SettingsError.
     """
     if not isinstance(value, Integral) or isinstance(value, bool):
         raise SettingsError(f"{name} must be a whole number, not {shortened(value)}")
@@ -40,18 +29,7 @@ def whole(name: str, value: Any, *, least: int | None = None, most: int | None =
 
 
 def real(name: str, value: Any) -> float:
-    """Return a number as a float; it may be infinite or NaN.
-
-    Parameters
-    ----------
-    name, value
-        See `whole`.
-
-    Raises
-    ------
-    SettingsError
-        If it is not a number.
-    """
+    """Return a number as a float, which may be infinite or NaN; anything else is a SettingsError."""
     if not isinstance(value, Real) or isinstance(value, bool):
         raise SettingsError(f"{name} must be a number, not {shortened(value)}")
     try:
@@ -61,26 +39,14 @@ def real(name: str, value: Any) -> float:
 
 
 def positive_real(name: str, value: Any) -> float:
-    """Return a finite number above 0 as Python's float.
-
-    Raises
-    ------
-    SettingsError
-        If it is none.
-    """
+    """Return a finite number above 0 as Python's float; anything else is a SettingsError."""
     if not 0 < real(name, value) < math.inf:
         raise SettingsError(f"{name} must be a number above 0, not {shortened(value)}")
     return float(value)
 
 
 def truth(name: str, value: Any) -> bool:
-    """Return True or False; 1 and 0 are accepted, too.
-
-    Raises
-    ------
-    SettingsError
-        If it is anything else.
-    """
+    """Return True or False; 1 and 0 are accepted, too, and anything else is a SettingsError."""
     try:
         found = value in (0, 1)
     except (TypeError, ValueError):  # an array

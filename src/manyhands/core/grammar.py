@@ -16,21 +16,8 @@ Made = TypeVar("Made")
 def split(text: str, kind: str, table: Mapping[str, Any], examples: str) -> tuple[str, list[str], dict[str, str]]:
     """Split ``name:value,key=value`` into its name, values by position (one at most) and by key.
 
-    Parameters
-    ----------
-    text
-        The text of the user.
-    kind
-        What the text names, e.g. ``"strategy"``; for messages.
-    table
-        Its keys are the possible names.
-    examples
-        Valid texts, for messages.
-
-    Raises
-    ------
-    SettingsError
-        If there is no such name, or the arguments are not written like this.
+    The keys of ``table`` are the possible names. For messages, ``kind`` says what the text names, e.g. ``"strategy"``,
+    and ``examples`` are valid texts. A SettingsError says what is wrong.
     """
     name, colon, rest = text.strip().partition(":")
     if name not in table:
@@ -65,25 +52,10 @@ def make(
     examples: str,
     others: Sequence[str] = (),
 ) -> Made:
-    """Call ``maker`` with the arguments.
+    """Call ``maker``, whose parameters' names are the grammar's keys, with the arguments.
 
-    Parameters
-    ----------
-    maker
-        Its parameters' names are the grammar's keys.
-    values, keys
-        The arguments.
-    where
-        The beginning of a message.
-    examples
-        Valid texts, for the end of a message.
-    others
-        Names that may be given besides the maker's own parameters; for messages.
-
-    Raises
-    ------
-    SettingsError
-        If the maker does not take these arguments.
+    A SettingsError, which begins with ``where`` and ends with ``examples``, says what it takes if the arguments do not
+    fit: its own parameters and ``others``.
     """
     signature = inspect.signature(maker)
     try:
@@ -100,18 +72,17 @@ def number(value: float) -> str:
     return str(np.format_float_positional(value, trim="-"))
 
 
-def fraction(text: str | float, name: str, strategy: str, *, below: float) -> float:
-    """Return the number in ``text``, which must be at least 0 and less than ``below``.
-
-    Raises
-    ------
-    SettingsError
-        If it is not.
-    """
+def not_negative(text: str, where: str, limit: str, *, fits: Callable[[float], bool]) -> float:
+    """Return the number from 0 on in ``text``; a SettingsError begins with ``where`` and ends with the upper limit."""
     try:
         value = float(text)
     except ValueError:
         value = -1.0
-    if not 0 <= value < below:
-        raise SettingsError(f"{strategy}:{name}={text}: it must be a number from 0 to below {below:g}")
+    if not (value >= 0 and fits(value)):
+        raise SettingsError(f"{where}{text}: it must be a number from 0 {limit}")
     return value
+
+
+def fraction(text: str, name: str, strategy: str, *, below: float) -> float:
+    """Return the number in ``text``, which must be at least 0 and less than ``below``."""
+    return not_negative(text, f"{strategy}:{name}=", f"to below {below:g}", fits=lambda value: value < below)

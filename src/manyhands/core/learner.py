@@ -38,6 +38,25 @@ class Rounds:
 
 
 @dataclass(frozen=True)
+class Snapshots:
+    """Copies of the parameters that a learner keeps on its way through one call.
+
+    Attributes
+    ----------
+    due : ndarray of shape (k,), int64
+        After how many steps of the call the parameters are copied, and after the round there, if one is due; ascending.
+    kept : ndarray of shape (k, size)
+        Written: the copies.
+    nanoseconds : ndarray of shape (k,), int64
+        Written: when each copy was made, since the call began.
+    """
+
+    due: NDArray[np.int64]
+    kept: NDArray[Any]
+    nanoseconds: NDArray[np.int64]
+
+
+@dataclass(frozen=True)
 class RunOutcome:
     """What :meth:`Learner.run` or :meth:`FitLearner.fit` has done.
 
@@ -87,46 +106,47 @@ class Model(Protocol):
 
     def bind(self, vector: Vector) -> None:
         """Use ``vector``, shape (size,), as parameters from now on; its owner is the caller."""
-        ...
 
     def initialize(self, rng: np.random.Generator) -> None:
         """Write a random start into the parameters and clear the optimizer's state."""
-        ...
 
     def prepare(self, table: Samples) -> None:
         """Compile, or do whatever else ``table``'s dtypes require, before the clock of a run starts."""
-        ...
 
     def predict_proba(self, table: Samples) -> NDArray[Any]:
         """Return class probabilities of shape (rows, K)."""
-        ...
 
     def outputs(self, table: Samples) -> NDArray[Any]:
         """Return the network's outputs without further steps, shape (rows, K); for classes, the probabilities."""
-        ...
 
     def weights(self) -> dict[str, NDArray[Any]]:
         """Return copies of the model's blocks by name, as they go into a model file."""
-        ...
 
     def load_weights(self, blocks: Mapping[str, NDArray[Any]]) -> None:
         """Write the blocks that :meth:`weights` returned into the parameters."""
-        ...
 
     def state(self) -> dict[str, NDArray[Any]]:
-        """Return copies of all arrays needed to continue bit for bit."""
-        ...
+        """Return copies of all arrays needed to continue bit for bit: these, unless a class has others."""
+        return {
+            "parameters": self.parameters.copy(),
+            "buffers": self.buffers.copy(),
+            "steps_taken": np.array([self.steps_taken], np.int64),
+            **{name: vector.copy() for name, vector in self.optimizer_state.items()},
+        }
 
     def load_state(self, state: Mapping[str, NDArray[Any]]) -> None:
-        """Restore what :meth:`state` returned."""
-        ...
+        """Restore what :meth:`state` returned, into the bound vector, which stays bound."""
+        self.parameters[:], self.buffers[:] = state["parameters"], state["buffers"]
+        self.steps_taken = int(state["steps_taken"][0])
+        for name, vector in self.optimizer_state.items():
+            vector[:] = state[name]
 
 
 class Learner(Model, Protocol):
     """A model that is trained step by step.
 
-    Capabilities (``divisible``, ``holds_rounds``) are declared: a class that derives from this one has none of them
-    unless it says so.
+    Capabilities (``divisible``, ``holds_rounds``, ``keeps_snapshots``) are declared: a class that derives from this one
+    has none of them unless it says so.
 
     Attributes
     ----------
@@ -135,6 +155,9 @@ class Learner(Model, Protocol):
     holds_rounds : bool
         Whether :meth:`run` accepts ``rounds`` and holds them. Other learners are called without: the training loop
         holds all rounds between two calls.
+    keeps_snapshots : bool
+        Whether :meth:`run` accepts ``snapshots`` and writes them. Other learners are called epoch by epoch if a
+        callback looks at the parameters.
     """
 
     @property
@@ -147,6 +170,11 @@ class Learner(Model, Protocol):
         """Whether it can hold rounds itself, inside :meth:`run`."""
         return False
 
+    @property
+    def keeps_snapshots(self) -> bool:
+        """Whether it can copy its parameters on its way, inside :meth:`run`."""
+        return False
+
     def run(
         self,
         table: Samples,
@@ -154,10 +182,11 @@ class Learner(Model, Protocol):
         rates: NDArray[np.float64],
         control: Control,
         rounds: Rounds | None = None,
+        snapshots: Snapshots | None = None,
     ) -> RunOutcome:
         """Take ``order.steps`` optimizer steps, step s at the learning rate ``rates[s]``, and hold ``rounds``.
 
-        Only a learner with ``holds_rounds`` is given any.
+        Only a learner with ``holds_rounds`` is given any, and only one with ``keeps_snapshots`` is given ``snapshots``.
 
         Raises
         ------
@@ -166,7 +195,6 @@ class Learner(Model, Protocol):
         WorkerLost
             If another worker did not come to a round.
         """
-        ...
 
     def gradient(self, table: Samples, order: Order, out: Vector) -> float:
         """Write the mean gradient of the data loss over the one step in ``order`` into ``out``.
@@ -174,7 +202,6 @@ class Learner(Model, Protocol):
         Returns the mean data loss over these rows (0 and a zero gradient for no rows). Penalties are added by
         :meth:`apply`, once, from the global batch.
         """
-        ...
 
     def apply(self, gradient: Vector, rate: float, global_rows: int, workers: int = 1) -> float:
         """Take one optimizer step along ``gradient``, the mean over ``global_rows`` examples.
@@ -182,11 +209,9 @@ class Learner(Model, Protocol):
         The bits are those of a step that ``workers`` workers take part by part. Returns the penalty part of the loss.
         :meth:`gradient` and this method together are one step of :meth:`run`.
         """
-        ...
 
     def side_by_side(self, members: NDArray[Any]) -> Learner:
         """Return one wider learner whose logits are the mean of those of ``members``, shape (n, size)."""
-        ...
 
 
 @runtime_checkable
@@ -204,4 +229,3 @@ class FitLearner(Model, Protocol):
         DivergedError
             If a loss is not finite.
         """
-        ...

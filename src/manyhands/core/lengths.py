@@ -14,28 +14,14 @@ _LENGTH = re.compile(r"(\d{1,9}(?:\.\d{1,20})?)\s*(%|epochs?)")
 
 @dataclass(frozen=True)
 class Period:
-    """The time between two rounds.
-
-    Attributes
-    ----------
-    every
-        Its length, at least 1.
-    unit
-        ``"step"`` or ``"epoch"``.
-    """
+    """The time between two rounds: ``every`` steps or epochs, as ``unit`` says (``"step"`` or ``"epoch"``)."""
 
     every: int
     unit: str
 
     @classmethod
     def parse(cls, text: str, strategy: str) -> Period:
-        """Read ``50``, ``50steps``, ``1epoch`` or ``2epochs``.
-
-        Raises
-        ------
-        SettingsError
-            If it is not one of these, or 0.
-        """
+        """Read ``50``, ``50steps``, ``1epoch`` or ``2epochs``; anything else, or 0, is a SettingsError."""
         match = _PERIOD.fullmatch(text.strip())
         if match is None or int(match[1]) < 1:
             raise SettingsError(
@@ -55,28 +41,14 @@ class Period:
 
 @dataclass(frozen=True)
 class Length:
-    """A part of a run.
-
-    Attributes
-    ----------
-    amount
-        Number of percents or epochs.
-    unit
-        ``"%"`` of the run or ``"epoch"``.
-    """
+    """A part of a run: an ``amount`` of percents or epochs, as ``unit`` says (``"%"`` or ``"epoch"``)."""
 
     amount: float
     unit: str
 
     @classmethod
     def parse(cls, text: str, where: str) -> Length:
-        """Read ``20%``, ``15epochs`` or ``1.5epochs``.
-
-        Raises
-        ------
-        SettingsError
-            If it is not one of these, or more than 100 %.
-        """
+        """Read ``20%``, ``15epochs`` or ``1.5epochs``; anything else, or more than 100 %, is a SettingsError."""
         match = _LENGTH.fullmatch(text.strip())
         if match is None or (match[2] == "%" and float(match[1]) > 100):
             raise SettingsError(f"{where}: {text!r} is not a part of a run; write it as 20% or 15epochs")

@@ -20,16 +20,11 @@ def generator(seed: int, purpose: str, epoch: int = 0) -> np.random.Generator:
     Parameters
     ----------
     seed
-        The run's seed, 0 or larger.
+        The run's seed, 0 or larger; a smaller one is a SettingsError.
     purpose
         A fixed word such as ``"order"`` or ``"init"``. Different purposes get independent streams.
     epoch
         Number of the epoch (or of the shard) that the numbers are for.
-
-    Raises
-    ------
-    SettingsError
-        If the seed is negative.
     """
     if seed < 0:
         raise SettingsError(f"the seed must be at least 0, not {seed}")

@@ -70,13 +70,7 @@ def setting_fields(kind: Any) -> Iterator[tuple[Field[Any], Setting]]:
 
 
 def check_settings(settings: Any) -> None:
-    """Check each setting of a frozen dataclass by itself, and keep it as its check returns it.
-
-    Raises
-    ------
-    SettingsError
-        If a value is none that the setting takes.
-    """
+    """Check each setting of a frozen dataclass by itself, and keep it as its check returns it."""
     for each in fields(settings):
         known, value = each.metadata.get("setting"), getattr(settings, each.name)
         if known is None or (value is None and each.default is None):
@@ -89,19 +83,11 @@ def check_settings(settings: Any) -> None:
 
 
 def takes_settings(kind: Any, *, without: Collection[str] = (), checked: bool = True) -> Callable[..., Any]:
-    """Return a decorator for a function whose ``**settings`` are those of a dataclass.
+    """Return a decorator for a function whose ``**settings`` are those of a dataclass, but for those in ``without``.
 
-    Its signature, which ``help()`` and editors show, lists them one by one; a keyword that is none of them is a
-    TypeError that names the nearest.
-
-    Parameters
-    ----------
-    kind
-        The dataclass.
-    without
-        Settings that the function doesn't take.
-    checked
-        Whether keywords are checked here; if not, the function does it, together with the other processes of a job.
+    The function's signature, which ``help()`` and editors show, lists them one by one; a keyword that is none of them
+    is a TypeError that names the nearest. If not ``checked``, the function checks its keywords itself, together with
+    the other processes of a job.
     """
 
     def decorated(function: Callable[Arguments, Returned]) -> Callable[Arguments, Returned]:
@@ -128,13 +114,7 @@ def takes_settings(kind: Any, *, without: Collection[str] = (), checked: bool = 
 
 
 def check_names(function: str, given: Collection[str], known: Collection[str]) -> None:
-    """Check that a function has all these parameters.
-
-    Raises
-    ------
-    TypeError
-        If it has not, with the nearest that it has.
-    """
+    """Check that a function has all these parameters; if not, a TypeError names the nearest that it has."""
     for name in given:
         if name not in known:
             near = difflib.get_close_matches(name, known, n=1)

@@ -35,7 +35,7 @@ class _Number(Interval):  # type: ignore[misc]  # scikit-learn has no types
     """An interval of numbers, of which True and False are none, nor real ones that no float can hold."""
 
     def is_satisfied_by(self, val: Any) -> bool:
-        """Tell whether a value is one of them."""
+        """Return whether a value is one of them."""
         if isinstance(val, bool) or not super().is_satisfied_by(val):
             return False
         try:
@@ -93,6 +93,79 @@ class BaseMLP(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no types
     coefs_: list[NDArray[Any]]
     intercepts_: list[NDArray[Any]]
     n_outputs_: int
+
+    def __init__(
+        self,
+        hidden_layer_sizes: Any = (100,),
+        activation: str = "relu",
+        *,
+        solver: str = "adam",
+        alpha: float = 0.0001,
+        batch_size: int | str = "auto",
+        learning_rate: str = "constant",
+        learning_rate_init: float = 0.001,
+        power_t: float = 0.5,
+        max_iter: int = 200,
+        shuffle: bool = True,
+        random_state: Any = None,
+        tol: float = 1e-4,
+        verbose: bool = False,
+        warm_start: bool = False,
+        momentum: float = 0.9,
+        nesterovs_momentum: bool = True,
+        early_stopping: bool = False,
+        validation_fraction: float = 0.1,
+        beta_1: float = 0.9,
+        beta_2: float = 0.999,
+        epsilon: float = 1e-8,
+        n_iter_no_change: float = 10,
+        max_fun: int = 15000,
+        n_workers: int | None = None,
+        strategy: str | Strategy = "auto",
+        team: str = "threads",
+        data: str = "whole",
+        sharding: str | None = None,
+        dtype: str = "float32",
+        dropout: float = 0.0,
+        weight_init: str = "auto",
+        bias_init: str = "auto",
+        weight_decay: float | None = None,
+        rho: float | None = None,
+    ) -> None:
+        self.hidden_layer_sizes = hidden_layer_sizes
+        self.activation = activation
+        self.solver = solver
+        self.alpha = alpha
+        self.batch_size = batch_size
+        self.learning_rate = learning_rate
+        self.learning_rate_init = learning_rate_init
+        self.power_t = power_t
+        self.max_iter = max_iter
+        self.shuffle = shuffle
+        self.random_state = random_state
+        self.tol = tol
+        self.verbose = verbose
+        self.warm_start = warm_start
+        self.momentum = momentum
+        self.nesterovs_momentum = nesterovs_momentum
+        self.early_stopping = early_stopping
+        self.validation_fraction = validation_fraction
+        self.beta_1 = beta_1
+        self.beta_2 = beta_2
+        self.epsilon = epsilon
+        self.n_iter_no_change = n_iter_no_change
+        self.max_fun = max_fun
+        self.n_workers = n_workers
+        self.strategy = strategy
+        self.team = team
+        self.data = data
+        self.sharding = sharding
+        self.dtype = dtype
+        self.dropout = dropout
+        self.weight_init = weight_init
+        self.bias_init = bias_init
+        self.weight_decay = weight_decay
+        self.rho = rho
 
     def _check_targets(self, y: Any) -> None:
         """Refuse targets that cannot be, whatever the solver."""

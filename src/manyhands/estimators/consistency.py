@@ -7,7 +7,6 @@ Nothing here is computed, and nothing sent, unless several processes fit togethe
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -18,10 +17,10 @@ from sklearn.base import is_classifier
 from sklearn.utils.multiclass import unique_labels
 
 from manyhands.core.errors import DataError
+from manyhands.core.words import count
 from manyhands.data.checksum import checksum_of
 from manyhands.teams.agreement import Facts, as_facts, as_text, calling_off
 from manyhands.teams.mpi_world import World, join
-from manyhands.training.jobs.distributed_read import broadcast_
 
 _FREE = ("hidden_layer_sizes", "random_state", "verbose", "n_workers", "team")
 """Parameters that are compared in another way, or may differ: only rank 0 speaks, and the workers are all processes."""
@@ -30,14 +29,7 @@ _HINT = "give every process the same rows in the same order, or set data='sharde
 
 @dataclass(frozen=True)
 class Given:
-    """What one process gives to a fit, as far as it can be checked alone.
-
-    Attributes
-    ----------
-    X : ndarray or sparse matrix of shape (rows, features)
-    y : ndarray or sparse matrix
-    weights : ndarray of shape (rows,) or None
-    """
+    """What one process gives to a fit, as far as it can be checked alone; ``weights`` are sample weights, or None."""
 
     X: Any
     y: Any
@@ -47,20 +39,8 @@ class Given:
 def facts_of(estimator: Any, call: str, given: Given, hidden: tuple[int, ...], classes: Any, *, first: bool) -> Facts:
     """Return what must be the same in all processes at the start of a fit.
 
-    Parameters
-    ----------
-    estimator
-        With checked parameters.
-    call
-        What the user has called.
-    given
-        Rows, targets and weights.
-    hidden
-        Widths of the hidden layers.
-    classes
-        What `partial_fit` was given, or None.
-    first
-        Whether it begins anew.
+    ``hidden`` are the widths of the hidden layers, ``classes`` is what `partial_fit` was given, and ``first`` says
+    whether the fit starts a new network.
     """
     words = {name: value for name, value in estimator.get_params(deep=False).items() if name not in _FREE}
     seed = estimator.random_state
@@ -85,7 +65,7 @@ def _facts_of_shard(estimator: Any, given: Given) -> dict[str, str]:
         "the number of features": str(given.X.shape[1]),
         "the list of feature names": as_text(getattr(estimator, "feature_names_in_", np.zeros(0)).tolist()),
         "X": "sparse" if sparse.issparse(given.X) else "dense",
-        "y": f"{_kind_of(given.y)}, {columns} column{'s' if columns > 1 else ''}",
+        "y": f"{_kind_of(given.y)}, {count(columns, 'column')}",
         "sample_weight": "not given" if given.weights is None else "given",
     }
 
@@ -133,23 +113,17 @@ def _checksum_of_state(estimator: Any) -> int:
     """Return a checksum of all that a fit goes on with."""
     kept = getattr(estimator, "_optimizer", None)
     state = {} if kept is None else {**kept.state, "rate": np.array([kept.learning_rate])}
-    told = [
+    counters = [
         getattr(estimator, name, None) for name in ("_epochs", "_seed", "t_", "best_loss_", "_no_improvement_count")
     ]
-    total = checksum_of(np.array(repr(told)))
+    total = checksum_of(np.array(repr(counters)))
     for array in (*estimator.coefs_, *estimator.intercepts_, *dict(sorted(state.items())).values()):
         total = checksum_of(np.asarray(array), total)
     return total
 
 
 def gather(given: Given) -> Given:
-    """Return the rows of all processes, in rank order; called by all of them.
-
-    Raises
-    ------
-    DataError
-        If labels have no common kind, or are objects that are neither text nor numbers.
-    """
+    """Return the rows of all processes, in rank order; called by all of them."""
     world = join()
     with calling_off():
         X, y = _gathered(world, given.X), _gathered(world, given.y)
@@ -160,8 +134,9 @@ def gather(given: Given) -> Given:
 def _gathered(world: World, array: Any) -> Any:
     """Return everybody's rows of an array or sparse matrix."""
     if not sparse.issparse(array):
-        return np.concatenate(_everyones(world, np.asarray(array)))
-    parts = [_everyones(world, part) for part in _parts(array)]
+        own = array.astype(np.str_) if array.dtype.kind == "T" else np.asarray(array)
+        return np.concatenate(world.all_gather_arrays(own))
+    parts = [world.all_gather_arrays(part) for part in _parts(array)]
     width = array.shape[1]
     return sparse.vstack(
         [
@@ -172,31 +147,8 @@ def _gathered(world: World, array: Any) -> Any:
     )
 
 
-def _everyones(world: World, array: NDArray[Any]) -> list[NDArray[Any]]:
-    """Return the arrays of all processes, in rank order; dtypes and lengths may differ."""
-    if array.dtype.kind == "T":
-        array = array.astype(np.str_)
-    told = [array.dtype.str, list(array.shape), array.tolist() if array.dtype.hasobject else None]
-    arrays = []
-    for rank, (dtype, shape, values) in enumerate(map(json.loads, world.all_gather_texts(json.dumps(told)))):
-        if values is not None:
-            each = np.empty(shape, object)
-            each[...] = values
-        else:
-            each = np.ascontiguousarray(array) if rank == world.rank else np.empty(shape, np.dtype(dtype))
-            broadcast_(world, each, rank)
-        arrays.append(each)
-    return arrays
-
-
 def check_shard(given: Given) -> None:
-    """Check that targets can be sent to other processes.
-
-    Raises
-    ------
-    DataError
-        If they are objects that are neither text nor numbers.
-    """
+    """Check that targets can be sent to other processes: text, numbers, or objects that are one of the two."""
     y = given.y
     if sparse.issparse(y) or not y.dtype.hasobject:
         return

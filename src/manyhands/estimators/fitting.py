@@ -42,18 +42,9 @@ _SLOWEST = 1e-6
 
 @dataclass
 class Optimizer:
-    """What goes on from one call of ``partial_fit`` to the next.
+    """What one call of ``partial_fit`` leaves to the next: the optimizer's kind and state, and the next epoch's rate.
 
-    Attributes
-    ----------
-    kind
-        Which optimizer the state is of.
-    learning_rate
-        Of the next epoch.
-    state
-        The learner's.
-    doubles
-        Whether rows have needed double precision so far, see `manyhands.estimators.rows.needs_doubles`.
+    ``doubles`` says whether rows have needed double precision so far (`manyhands.estimators.rows.needs_doubles`).
     """
 
     kind: str
@@ -72,29 +63,20 @@ class _Workers:
 
 
 def fit(estimator: Any, rows: Rows, hidden: tuple[int, ...], dtype: Any, *, first: bool, incremental: bool) -> None:
-    """Train an estimator, and set its fitted attributes.
+    """Train an estimator, whose parameters are checked, and set its fitted attributes.
 
     Parameters
     ----------
-    estimator
-        With checked parameters.
     rows
-        All of them.
+        All samples.
     hidden
         Widths of the hidden layers.
     dtype
         Of ``coefs_`` and ``intercepts_``.
     first
-        Whether it begins anew.
+        Whether the fit starts a new network.
     incremental
         Whether it is a call of ``partial_fit``: one epoch.
-
-    Raises
-    ------
-    ValueError
-        If training diverges, as scikit-learn's.
-    ManyhandsError
-        If the settings cannot work.
     """
     number, team = workers_and_team(estimator.n_workers, estimator.team)
     seed = _seed(estimator, team, first)
@@ -329,17 +311,17 @@ class _Fit:
         estimator = self.estimator
         what = "Validation score" if estimator.early_stopping else "Training loss"
         epochs = f"{estimator.n_iter_no_change} consecutive epochs"
-        told = f"{what} did not improve more than tol={estimator.tol:f} for {epochs}."
+        message = f"{what} did not improve more than tol={estimator.tol:f} for {epochs}."
         if estimator.solver not in SGD_FAMILY or estimator.learning_rate != "adaptive":
-            self.finished, told = True, f"{told} Stopping."
+            self.finished, message = True, f"{message} Stopping."
         elif self.rate <= _SLOWEST:
-            self.finished, told = True, f"{told} Learning rate too small. Stopping."
+            self.finished, message = True, f"{message} Learning rate too small. Stopping."
         else:
             self.rate /= 5.0
             self.history.failures = 0
-            told = f"{told} Setting learning rate to {self.rate:f}"
+            message = f"{message} Setting learning rate to {self.rate:f}"
         if self._verbose:
-            print(told)
+            print(message)
 
     def _give_up(self, follower: HistoryCallback, epochs: int, error: DivergedError) -> None:
         """After a loss that is no number: end with the best weights, if they are known."""

@@ -46,16 +46,9 @@ ACTIVATIONS: dict[str, Callable[[Values], Values]] = {
 def forward(
     rows: Any, coefs: Sequence[Values], intercepts: Sequence[Values], activation: str, out_activation: str
 ) -> Values:
-    """Return the network's outputs, shape (rows, outputs).
+    """Return the network's outputs, shape (rows, outputs), for an array or sparse matrix of shape (rows, features).
 
-    Parameters
-    ----------
-    rows : array or sparse matrix of shape (rows, features)
-        The inputs.
-    coefs, intercepts
-        Weights (in, out) and biases (out,) of each layer.
-    activation, out_activation
-        Of the hidden neurons and of the outputs: keys of :data:`ACTIVATIONS`.
+    The activations, of hidden neurons and of outputs, are keys of :data:`ACTIVATIONS`.
     """
     last = len(coefs) - 1
     values = rows

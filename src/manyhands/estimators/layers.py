@@ -16,14 +16,7 @@ State = dict[str, NDArray[Any]]
 def start_as_theirs(blocks: State, activation: str, seed: int) -> State:
     """Return the numbers that scikit-learn's estimator begins with if ``random_state=seed``.
 
-    Parameters
-    ----------
-    blocks
-        Layers of the right shapes, in order: weights, then biases.
-    activation
-        Of the hidden neurons.
-    seed
-        Of its generator.
+    ``blocks`` are layers of the right shapes, in order: weights, then biases.
     """
     rng, drawn, bound = np.random.RandomState(seed), {}, 0.0
     for name, block in blocks.items():
@@ -42,7 +35,7 @@ def blocks_of(coefs: Any, intercepts: Any) -> State:
 
 
 def holds(learner: Model, coefs: Any, intercepts: Any) -> bool:
-    """Tell whether the learner's parameters are these, but for the dtype they are shown in."""
+    """Return whether the learner's parameters are these, but for the dtype they are shown in."""
     blocks = blocks_of(coefs, intercepts)
     return all(
         name in blocks
@@ -53,5 +46,5 @@ def holds(learner: Model, coefs: Any, intercepts: Any) -> bool:
 
 
 def same_shapes(one: State, other: State) -> bool:
-    """Tell whether two states have the same names and shapes."""
+    """Return whether two states have the same names and shapes."""
     return one.keys() == other.keys() and all(one[name].shape == other[name].shape for name in one)

@@ -21,13 +21,7 @@ Estimator = TypeVar("Estimator")
 
 
 def check(estimator: Any) -> None:
-    """Check that scikit-learn's estimator has all that is asked for.
-
-    Raises
-    ------
-    SettingsError
-        If not.
-    """
+    """Check that scikit-learn's estimator has all that is asked for."""
     check_activation(estimator.activation, "solver='lbfgs' is scikit-learn's and")
     if (estimator.dropout, estimator.weight_init, estimator.bias_init) != (0, "auto", "auto"):
         raise SettingsError(
@@ -36,14 +30,9 @@ def check(estimator: Any) -> None:
 
 
 def fit(estimator: Estimator, X: Any, y: Any, sample_weight: Any) -> Estimator:
-    """Fit scikit-learn's estimator with the same parameters, and take over what it has found.
+    """Fit scikit-learn's estimator with the same parameters, and take over its network.
 
     In an MPI job every process does the same.
-
-    Raises
-    ------
-    OutOfMemoryError
-        If the network does not fit into memory.
     """
     ours: Any = estimator
     _check_room(ours, X, y)

@@ -43,21 +43,10 @@ class Rows:
         return int(self.features.shape[0])
 
     def set_aside(self, fraction: float, seed: int, *, stratified: bool) -> tuple[Rows, Rows]:
-        """Divide the rows into those to train on and those to decide when to stop.
+        """Divide the rows into those to train on and a ``fraction`` to evaluate; a seed sets the same rows aside.
 
-        Parameters
-        ----------
-        fraction
-            Of the rows, to set aside.
-        seed
-            The same rows are set aside whenever it is the same.
-        stratified
-            Whether both parts get as much of each class.
-
-        Raises
-        ------
-        ValueError
-            As scikit-learn's `train_test_split` and estimators do, if there are too few.
+        If ``stratified``, both parts have the same share of each class. Too few rows are a ValueError, as
+        scikit-learn's.
         """
         arrays = [self.features, self.targets, *([] if self.weights is None else [self.weights])]
         parts = train_test_split(
@@ -74,19 +63,9 @@ class Rows:
         return train, held
 
     def table(self, dtype: str, *, classes: bool) -> Samples:
-        """Return them as a learner wants them, in the dtype it computes in; bytes stay bytes.
+        """Return the rows as samples in the dtype that the learner computes in; bytes stay bytes.
 
-        Parameters
-        ----------
-        dtype
-            The learner's.
-        classes
-            Whether each row belongs to one of several classes, whose numbers it wants then.
-
-        Raises
-        ------
-        OutOfMemoryError
-            If sparse rows do not fit into memory as dense ones.
+        With ``classes`` each row belongs to one class, and the samples have its number instead of targets.
         """
         width = self.features.shape[1]
         labels = self.targets.argmax(axis=1) if classes else np.zeros(self.count)
@@ -102,15 +81,7 @@ class Rows:
 
 
 def make_dataset(train: Rows, held: Rows | None, dtype: str, *, classes: bool) -> Dataset:
-    """Return what a run needs; there are no test rows.
-
-    Parameters
-    ----------
-    train, held
-        What is trained on, and what is set aside, if anything is.
-    dtype, classes
-        See :meth:`Rows.table`.
-    """
+    """Return the data set of a run, without test rows; ``dtype`` and ``classes`` are those of :meth:`Rows.table`."""
     table = train.table(dtype, classes=classes)
     scaling = Scaling("none", table.scale, table.shift)
     validation = None if held is None else held.table(dtype, classes=classes)
@@ -120,7 +91,7 @@ def make_dataset(train: Rows, held: Rows | None, dtype: str, *, classes: bool) -
 
 
 def needs_doubles(rows: Rows) -> bool:
-    """Tell whether float32 would lose what tells the rows, or their targets, apart, or has no room for products."""
+    """Return whether float32 would lose what tells the rows, or their targets, apart, or has no room for products."""
     features = rows.features
     if sparse.issparse(features):  # a column with zeros is not far from them
         columns = features.tocsc()
@@ -141,7 +112,7 @@ def needs_doubles(rows: Rows) -> bool:
 
 
 def _is_huge(array: Any) -> bool:
-    """Tell whether float32 may be too small for sums of products of such numbers."""
+    """Return whether float32 may be too small for sums of products of such numbers."""
     values = array.data if sparse.issparse(array) else array
     if values.dtype.kind != "f" or not values.size:
         return False
@@ -149,7 +120,7 @@ def _is_huge(array: Any) -> bool:
 
 
 def _is_coarse(array: NDArray[Any]) -> bool:
-    """Tell whether float32 numbers lie too far apart for a column."""
+    """Return whether float32 numbers lie too far apart for a column."""
     exact = array.dtype == np.float32 or array.dtype.kind not in "iuf" or array.dtype.itemsize <= 2
     return not exact and bool(coarse(array, np.float32).any())
 

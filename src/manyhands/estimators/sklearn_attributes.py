@@ -50,13 +50,7 @@ def their_class(ours: type) -> Any:
 
 
 def check_activation(activation: str, what: str) -> None:
-    """Refuse activations that scikit-learn lacks.
-
-    Raises
-    ------
-    SettingsError
-        If it is one.
-    """
+    """Refuse activations that scikit-learn lacks."""
     if activation not in THEIR_ACTIVATIONS:
         raise SettingsError(f"{what} has no activation {activation!r}; those it has are {', '.join(THEIR_ACTIVATIONS)}")
 

@@ -23,23 +23,10 @@ def optimizer_of(estimator: Any) -> str:
 
 
 def settings_of(estimator: Any, hidden: tuple[int, ...], loss: str, rate: float, mean_weight: float) -> MLPSettings:
-    """Return network and optimizer.
+    """Return network and optimizer, with the learning rate as it is now.
 
-    Parameters
-    ----------
-    estimator
-        With the parameters.
-    hidden, loss
-        What they mean for this learner.
-    rate
-        The learning rate now.
-    mean_weight
-        Mean weight of the rows: scikit-learn divides the penalty by the sum of the weights, we do by their number.
-
-    Raises
-    ------
-    SettingsError
-        If a value is out of range.
+    scikit-learn divides the penalty by the sum of the sample weights, this package by their number: hence
+    ``mean_weight``.
     """
     return MLPSettings(
         hidden=hidden,

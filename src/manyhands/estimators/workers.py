@@ -10,6 +10,7 @@ from joblib.parallel import get_active_backend  # type: ignore[import-untyped]
 
 from manyhands.core.errors import SettingsError
 from manyhands.core.strategy import Strategy
+from manyhands.core.words import count
 from manyhands.runtime.affinity import crowd, usable_cores
 from manyhands.strategies import parse_strategy
 from manyhands.teams.job import is_member, job_size
@@ -19,17 +20,8 @@ from manyhands.teams.registry import CHOICES, SOLO, kind_of
 def workers_and_team(n_workers: int | None, team: str) -> tuple[int, str]:
     """Return the number of workers that this process may have, and the team they make.
 
-    Parameters
-    ----------
-    n_workers
-        As asked for; None for one (in an MPI job: for all of its processes), -1 for one on each usable core.
-    team
-        ``"threads"`` or ``"mpi"``.
-
-    Raises
-    ------
-    SettingsError
-        If MPI workers are asked for that no job has.
+    ``n_workers`` is None for one (in an MPI job: for all of its processes), or -1 for one on each usable core. MPI
+    workers that no job has are a SettingsError.
     """
     if kind_of(team).processes:
         return _in_job(n_workers, team)
@@ -43,10 +35,7 @@ def workers_and_team(n_workers: int | None, team: str) -> tuple[int, str]:
 def check_place(team: str) -> None:
     """Check that a fit by all processes of an MPI job is not asked for inside a worker of joblib.
 
-    Raises
-    ------
-    SettingsError
-        If it is: a process that joblib has started is none of the job's, and its threads would all talk at once.
+    A process that joblib has started is not part of the job, and joblib's threads would all communicate at once.
     """
     if team in CHOICES and is_member(team) and _threads_of_joblib() is not None:
         raise SettingsError(
@@ -62,7 +51,7 @@ def with_rows(number: int, team: str, batch: int) -> tuple[int, str]:
     """
     if not kind_of(team).processes and number > batch:
         warnings.warn(
-            f"{number} workers cannot share batches of {batch} row{'s' if batch > 1 else ''}: {batch} train",
+            f"{number} workers cannot share batches of {count(batch, 'row')}: {batch} train",
             stacklevel=2,
         )
         number, team = batch, team if batch > 1 else SOLO
@@ -84,7 +73,7 @@ def _in_job(n_workers: int | None, team: str) -> tuple[int, str]:
         )
     if n_workers not in (None, -1, size):
         raise SettingsError(
-            f"this MPI job has {size} process{'es' if size > 1 else ''}, not {n_workers}; start it with "
+            f"this MPI job has {count(size, 'process')}, not {n_workers}; start it with "
             f"mpiexec -n {n_workers}, or leave n_workers out"
         )
     return size, team if size > 1 else SOLO
@@ -93,7 +82,7 @@ def _in_job(n_workers: int | None, team: str) -> tuple[int, str]:
 def _threads_of_joblib() -> int | None:
     """Return how many threads a fit may use inside a worker of joblib; None outside of any.
 
-    joblib divides the cores among its processes and tells them their part in the variables that BLAS and OpenMP read.
+    joblib divides the cores among its processes and sets their part in the variables that BLAS and OpenMP read.
     Its threads, and whatever it nests, get one each.
     """
     backend, _ = get_active_backend()
@@ -101,8 +90,8 @@ def _threads_of_joblib() -> int | None:
     if not level:
         return None
     if level == 1 and multiprocessing.current_process().name.startswith("LokyProcess"):
-        told = os.environ.get("OMP_NUM_THREADS", "")
-        return max(int(told), 1) if told.isdecimal() else 1
+        threads = os.environ.get("OMP_NUM_THREADS", "")
+        return max(int(threads), 1) if threads.isdecimal() else 1
     return 1
 
 
@@ -117,13 +106,7 @@ def _automatic(team: str) -> str:
 
 
 def strategy_for(strategy: str | Strategy, team: str) -> Strategy:
-    """Return the strategy that an estimator's parameter means.
-
-    Raises
-    ------
-    SettingsError
-        If there is none of that name, or its result is no network of these widths, or it wants validation rows.
-    """
+    """Return the strategy that an estimator's parameter means; one that a fit cannot follow is a SettingsError."""
     chosen = strategy
     if isinstance(chosen, str):
         chosen = parse_strategy(_automatic(team) if chosen.strip() == "auto" else chosen)

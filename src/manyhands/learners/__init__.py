@@ -29,15 +29,7 @@ LEARNERS: dict[str, Callable[..., Learner | FitLearner]] = {"mlp": _mlp, "publis
 
 
 def register(name: str, maker: Callable[..., Learner | FitLearner]) -> None:
-    """Add a learner, which ``learner=name`` then chooses in this process.
-
-    Parameters
-    ----------
-    name
-        Its name.
-    maker
-        Makes one, as :func:`make_learner` does.
-    """
+    """Add a learner, which ``learner=name`` then chooses in this process; its maker works like :func:`make_learner`."""
     LEARNERS[name] = maker
     if name not in OTHER_LEARNERS:
         OTHER_LEARNERS.append(name)
@@ -46,22 +38,9 @@ def register(name: str, maker: Callable[..., Learner | FitLearner]) -> None:
 def make_learner(
     name: str, settings: MLPSettings, features: int, classes: int, *, rank: int = 0, seed: int = 0
 ) -> Learner | FitLearner:
-    """Return a new learner of one of :data:`LEARNERS`.
+    """Return a new learner of one of :data:`LEARNERS`, for worker ``rank``.
 
-    Parameters
-    ----------
-    name
-        Which.
-    settings, features, classes
-        Its network.
-    rank
-        The worker it belongs to, for messages.
-    seed
-        Of what it draws by itself: ``published`` everything, ``mlp`` its dropout.
-
-    Raises
-    ------
-    SettingsError
-        If the network is not possible.
+    ``seed`` is for what it draws by itself: ``published`` everything, ``mlp`` its dropout. A network that is not
+    possible is a SettingsError.
     """
     return LEARNERS[name](settings, features, classes, rank=rank, seed=seed)

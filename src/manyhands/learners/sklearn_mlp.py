@@ -46,23 +46,8 @@ class _Counted(MLPClassifier):  # type: ignore[misc]
 class Published(FitLearner):
     """The learner; see `manyhands.core.learner.FitLearner`.
 
-    Parameters
-    ----------
-    settings
-        Network and optimizer, in the names they share with MLPClassifier.
-    features
-        Number of inputs.
-    classes
-        Number of classes K, at least 2.
-    rank
-        The worker it belongs to, for messages.
-    seed
-        The random_state.
-
-    Raises
-    ------
-    SettingsError
-        If there are fewer than 2 classes or no features.
+    Settings have the names that they share with MLPClassifier, ``seed`` is the random_state, and ``rank`` is the worker
+    it belongs to, for messages. Fewer than 2 classes, or no features, are a SettingsError.
     """
 
     def __init__(self, settings: MLPSettings, features: int, classes: int, *, rank: int = 0, seed: int = 0) -> None:
@@ -100,14 +85,7 @@ class Published(FitLearner):
         """Fit a classifier on the samples that ``order`` names, in the table's order.
 
         The classifier shuffles them by itself, and may stop early by its own rule. The loss of a step is that of its
-        epoch.
-
-        Raises
-        ------
-        DataError
-            If the rows do not have all classes: the workers' networks would differ.
-        DivergedError
-            If the loss or a weight stops being finite.
+        epoch. A share without all classes is a DataError: the workers' networks would differ.
         """
         rows = np.sort(order.rows)
         labels = table.labels[rows]
@@ -224,13 +202,7 @@ class Published(FitLearner):
         return blocks
 
     def load_weights(self, blocks: Mapping[str, NDArray[Any]]) -> None:
-        """Restore what :meth:`weights` returned.
-
-        Raises
-        ------
-        ValueError
-            If a block is missing or has the wrong shape.
-        """
+        """Restore what :meth:`weights` returned; a missing or wrong block is a ValueError."""
         for number, (weights, biases) in enumerate(self._layers()):
             for kind, view in (("weights", weights), ("biases", biases)):
                 block = blocks.get(f"{kind}.{number}")
@@ -239,19 +211,6 @@ class Published(FitLearner):
                 if block is None or block.shape != view.shape:
                     raise ValueError(f"{kind}.{number} is missing or has the wrong shape")
                 view[...] = block
-
-    def state(self) -> dict[str, NDArray[Any]]:
-        """Return copies of parameters, buffers and step count; a fit cannot be interrupted and resumed."""
-        return {
-            "parameters": self.parameters.copy(),
-            "buffers": self.buffers.copy(),
-            "steps_taken": np.array([self.steps_taken], np.int64),
-        }
-
-    def load_state(self, state: Mapping[str, NDArray[Any]]) -> None:
-        """Restore what :meth:`state` returned."""
-        self.parameters[:], self.buffers[:] = state["parameters"], state["buffers"]
-        self.steps_taken = int(state["steps_taken"][0])
 
 
 def _check_known(settings: MLPSettings) -> None:

@@ -46,10 +46,7 @@ def _adapt_(learner: Model, first: Vector, own: Vector) -> None:
 def match(first: Blocks, second: Blocks) -> list[NDArray[np.int64]]:
     """Return, for each hidden layer, the permutation of the units of ``second`` that is most similar to ``first``.
 
-    Parameters
-    ----------
-    first, second
-        Layers as `Learner.weights` returns them, ``weights.l`` (in, out) and ``biases.l`` (out,).
+    Both are layers as `Learner.weights` returns them: ``weights.l`` (in, out) and ``biases.l`` (out,).
     """
     from scipy.optimize import linear_sum_assignment
 

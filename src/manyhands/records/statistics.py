@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from manyhands.core.checks import real
 from manyhands.core.errors import SettingsError
 from manyhands.core.randomness import generator
+from manyhands.core.words import count
 
 _FEWEST, _MOST = 3, 100_000
 DEFAULT_MARGIN = 0.25
@@ -146,8 +147,8 @@ class Verdict:
     def advice(self, unit: str = "seed") -> str:
         """Return what would settle an open question; ``unit`` is what a pair belongs to."""
         if self.more_seeds is None:
-            return "only more rows would tell"
-        return f"about {self.more_seeds} more {unit}{'s' if self.more_seeds != 1 else ''} would tell"
+            return "only more samples would tell"
+        return f"about {count(self.more_seeds, f'more {unit}')} would tell"
 
 
 def verdict(differences: Sequence[float], margin: float, overlap: float = 0.0) -> Verdict:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
+from manyhands.core.words import count
 from manyhands.records.statistics import DEFAULT_MARGIN
 from manyhands.reports import networks, queries
-from manyhands.reports.format import count, decimal, first_capital, impact, layers, signed, span
+from manyhands.reports.format import decimal, first_capital, impact, layers, signed, span
 from manyhands.reports.schema import Record, complete, parts
 
 QUESTION = "Can we increase the speed, keeping the same accuracy?"  # the title of Todorov et al. 2021
@@ -92,7 +93,7 @@ def _doubt(compare: Record, row: Record) -> str:
         return f"{fact}one run says nothing about the spread of its accuracy {_evidence(compare, row)}; take 5 seeds"
     more = row["more_seeds"]
     unit = "split" if compare["settings"]["splits"] is not None else "seed"
-    needed = f"about {count(more, f'more {unit}')} would tell" if more else "only more rows would tell"
+    needed = f"about {count(more, f'more {unit}')} would tell" if more else "only more samples would tell"
     return f"{fact}whether the accuracy is the same is not clear yet {_evidence(compare, row)}; {needed}"
 
 
@@ -119,7 +120,7 @@ def _of_scaled(compare: Record, rows: list[Record]) -> str:
     if row["delta_pp"] is not None:
         facts.insert(1, f"accuracy {signed(row['delta_pp'])} points")
     return (
-        f"{word}: {queries.named(row)} trained on {row['workers']} times the rows in {decimal(times)} times the "
+        f"{word}: {queries.named(row)} trained on {row['workers']} times the samples in {decimal(times)} times the "
         f"sequential time{crowd} ({'; '.join(facts)}{_unfinished(compare, '; ')})."
     )
 
@@ -165,7 +166,7 @@ def _of_sweep(sweep: Record) -> str:
         return f"{_none_able(sweep)}{_unfinished(sweep, '; ')}."
     reason = (best["reason"] or _highest(sweep, best)).strip().rstrip(".")
     network = f"{layers(best['hidden'])} hidden" if best["hidden"] else "no hidden layer"
-    reason = reason.removeprefix(f"{network}, {best['epochs']} epochs: ")
+    reason = reason.removeprefix(f"{network}, {count(best['epochs'], 'epoch')}: ")
     name = f"{network}{' neurons' if best['hidden'] else ''}, {count(best['epochs'], 'epoch')}"
     return first_capital(f"{name}{': ' + reason if reason else ''}{_unfinished(sweep, '; ')}.")
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from manyhands.core.errors import missing as reasons_text
+from manyhands.core.words import count
 from manyhands.data.dataset import Examples
 from manyhands.evaluation.diagnostics import Diagnosis, evaluation
 from manyhands.evaluation.text import NOTHING, certainty, class_cells, percent
@@ -21,7 +22,7 @@ from manyhands.reports.figures.model import (
     weights_figure,
 )
 from manyhands.reports.figures.style import Draft, Picture
-from manyhands.reports.format import count, first_capital, layers
+from manyhands.reports.format import first_capital, layers
 from manyhands.reports.page import Page
 from manyhands.reports.publishing import publish
 from manyhands.reports.tables.table import Table

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from manyhands.core.errors import missing as reasons_text
+from manyhands.core.words import count
 from manyhands.reports.figures.style import Picture
 from manyhands.reports.format import layers
 from manyhands.reports.headline import answers
@@ -66,7 +67,7 @@ def _subject(record: Record) -> str:
     if environment["cpu"]:
         facts.append(environment["cpu"])
     if environment["cores"]:
-        facts.append(f"{environment['cores']} usable core{'s' if environment['cores'] != 1 else ''}")
+        facts.append(count(environment["cores"], "usable core"))
     if environment["time"]:
         facts.append(environment["time"])
     if record["interrupted"]:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from manyhands.core.errors import SettingsError
 from manyhands.core.parameters import parameter
+from manyhands.core.words import count
 from manyhands.runtime.cgroups import cpu_quota
 
 _CROWD, _FEW = 4, 8
@@ -34,7 +35,7 @@ def crowd(workers: int) -> str | None:
     if workers <= _CROWD * cores:
         return None
     return (
-        f"{workers} workers have {cores} usable core{'s' if cores > 1 else ''} here and take turns on "
+        f"{workers} workers have {count(cores, 'usable core')} here and take turns on "
         f"{'them' if cores > 1 else 'it'}: this takes much longer than with {cores}"
     )
 

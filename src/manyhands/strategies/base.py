@@ -73,7 +73,7 @@ OPTION_NAMES = tuple(each.name for each in fields(RoundOptions))
 
 @dataclass(frozen=True)
 class RoundState:
-    """What a rule keeps that needs to know where the last round ended.
+    """What a rule that needs to know where the last round ended keeps.
 
     Attributes
     ----------

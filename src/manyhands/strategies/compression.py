@@ -114,20 +114,9 @@ def residuals_for(team: Team, vector: Vector, send: str) -> Residuals | None:
 
 
 def mean_(team: Team, vector: Vector, weight: float, send: str, residuals: Residuals) -> None:
-    """Replace ``vector`` on all workers by the weighted mean, sent in fewer bytes.
+    """Replace ``vector`` on all workers by the weighted mean, sent as ``send`` says; all get the same bits.
 
-    Parameters
-    ----------
-    team
-        The workers.
-    vector : ndarray of shape (size,)
-        Each worker's own; afterwards the same bits everywhere.
-    weight
-        Weight of this worker's vector in the mean.
-    send
-        One of :data:`CODECS`.
-    residuals
-        From `residuals_for`; updated.
+    ``weight`` is that of this worker's vector. The residuals, from `residuals_for`, are updated.
     """
     with np.errstate(invalid="ignore", over="ignore"):  # infinities and NaN are sent as such, and detected later
         _mean_(team, vector, weight, CODECS[send], residuals)

@@ -18,28 +18,14 @@ from manyhands.strategies.outer import OuterRule, OuterState
 
 @dataclass(frozen=True)
 class DiLoCo(OuterRule):
-    """Local steps, and rounds with an outer Nesterov step.
-
-    Attributes
-    ----------
-    rate
-        The outer learning rate.
-    momentum
-        The outer momentum mu.
-    """
+    """Local steps, and rounds with an outer Nesterov step: ``rate`` is its learning rate, ``momentum`` its mu."""
 
     rate: float = 0.7
     momentum: float = 0.9
 
     @classmethod
     def parse(cls, every: str = "1epoch", *, options: RoundOptions, rate: str = "0.7", momentum: str = "0.9") -> DiLoCo:
-        """Read ``500,rate=0.7,momentum=0.9``.
-
-        Raises
-        ------
-        SettingsError
-            If a value cannot be.
-        """
+        """Read ``500,rate=0.7,momentum=0.9``."""
         outer = fraction(rate, "rate", "diloco", below=10), fraction(momentum, "momentum", "diloco", below=1)
         return cls(options, Period.parse(every, "diloco"), *outer)
 

@@ -20,27 +20,16 @@ from manyhands.core.types import Vector
 
 @dataclass(frozen=True)
 class EASGDState:
-    """The state of elastic averaging.
-
-    Attributes
-    ----------
-    centre : ndarray of shape (size,)
-        One vector for all workers.
-    """
+    """One vector ``centre`` for all workers."""
 
     centre: Vector
 
 
 @dataclass(frozen=True)
 class EASGD(LocalRule[EASGDState]):
-    """Local steps, and exchanges with a centre.
+    """Local steps, and exchanges with a centre after every period.
 
-    Attributes
-    ----------
-    every
-        Steps between two exchanges.
-    strength
-        n a, the sum of the constants of all springs; 0.9 as in the paper.
+    ``strength`` is n a, the sum of the constants of all springs; 0.9 as in the paper.
     """
 
     every: Period = Period(10, "step")
@@ -48,13 +37,7 @@ class EASGD(LocalRule[EASGDState]):
 
     @classmethod
     def parse(cls, every: str = "10", *, strength: str = "0.9") -> EASGD:
-        """Read ``10,strength=0.9``.
-
-        Raises
-        ------
-        SettingsError
-            If a value cannot be.
-        """
+        """Read ``10,strength=0.9``."""
         return cls(every=Period.parse(every, "easgd"), strength=fraction(strength, "strength", "easgd", below=2))
 
     @property

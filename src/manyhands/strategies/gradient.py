@@ -60,13 +60,7 @@ class Gradient(GradientRule["Residuals | None"]):
 
     @classmethod
     def parse(cls, *, scale: str = "none", warmup: str | None = None, send: str = "full") -> Gradient:
-        """Read ``scale=linear,warmup=5epochs,send=float16``, each of which may be left out.
-
-        Raises
-        ------
-        SettingsError
-            If a value cannot be.
-        """
+        """Read ``scale=linear,warmup=5epochs,send=float16``, each of which may be left out."""
         if warmup is not None and scale == "none":
             raise SettingsError(
                 "gradient:warmup=...: it goes with scale=linear or scale=sqrt; for others set a schedule"

@@ -23,13 +23,7 @@ from manyhands.strategies.gradient import SCALES
 
 @dataclass(frozen=True)
 class HogwildState:
-    """The state of one worker.
-
-    Attributes
-    ----------
-    own : ndarray of shape (size,)
-        The worker's own vector, which it has again at the end.
-    """
+    """The worker's own vector, which it has again at the end."""
 
     own: Vector
 
@@ -53,13 +47,7 @@ class Hogwild(LocalRule[HogwildState]):
 
     @classmethod
     def parse(cls, *, scale: str = "sqrt") -> Hogwild:
-        """Read ``scale=linear``.
-
-        Raises
-        ------
-        SettingsError
-            If there is no such scale.
-        """
+        """Read ``scale=linear``."""
         return cls(scale=scale)
 
     @property

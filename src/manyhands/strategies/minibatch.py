@@ -19,25 +19,13 @@ _EPOCHS = re.compile(r"(\d{1,9})\s*(epochs?)?")
 
 @dataclass(frozen=True)
 class Minibatch(DirectRule):
-    """One mini-batch per epoch, several passes over it, and a round after each epoch.
-
-    Attributes
-    ----------
-    passes
-        Number of passes over a mini-batch, at least 1.
-    """
+    """One mini-batch per epoch, ``passes`` over it, and a round after each epoch."""
 
     passes: int = 5
 
     @classmethod
     def parse(cls, epochs: str = "5epochs", *, options: RoundOptions) -> Minibatch:
-        """Read ``5epochs`` or ``5``.
-
-        Raises
-        ------
-        SettingsError
-            If it is neither, or 0.
-        """
+        """Read ``5epochs`` or ``5``."""
         match = _EPOCHS.fullmatch(epochs.strip())
         if match is None or int(match[1]) < 1:
             raise SettingsError(

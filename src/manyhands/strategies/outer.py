@@ -15,25 +15,16 @@ from manyhands.strategies.base import MergeRule, RoundState
 
 @dataclass(frozen=True)
 class OuterState(RoundState):
-    """State of the outer optimizer; its steps begin at the reference, x0 in the formulas.
-
-    Attributes
-    ----------
-    momentum : ndarray of shape (size,)
-        The outer momentum.
-    """
+    """State of the outer optimizer: its momentum, and the reference where its steps begin, x0 in the formulas."""
 
     momentum: Vector
 
 
 @dataclass(frozen=True)
 class OuterRule(MergeRule[OuterState]):
-    """Local steps, their merge, and an outer step from the last round's parameters; subclasses take the step.
+    """Local steps, their merge after every period, and an outer step from the last round's parameters.
 
-    Attributes
-    ----------
-    every
-        Time between two rounds.
+    Subclasses take the step.
     """
 
     every: Period = Period(1, "epoch")

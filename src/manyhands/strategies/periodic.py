@@ -14,25 +14,13 @@ from manyhands.strategies.base import DirectRule, RoundOptions
 
 @dataclass(frozen=True)
 class Periodic(DirectRule):
-    """A round after every period, and one at the end.
-
-    Attributes
-    ----------
-    every
-        The period.
-    """
+    """A round after every period, and one at the end."""
 
     every: Period = Period(1, "epoch")
 
     @classmethod
     def parse(cls, every: str, *, options: RoundOptions) -> Periodic:
-        """Read ``50``, ``50steps``, ``1epoch`` or ``2epochs``.
-
-        Raises
-        ------
-        SettingsError
-            If it is none of these, or 0.
-        """
+        """Read ``50``, ``50steps``, ``1epoch`` or ``2epochs``."""
         return cls(options, Period.parse(every, "periodic"))
 
     @property

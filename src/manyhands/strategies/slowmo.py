@@ -36,13 +36,7 @@ class SlowMo(OuterRule):
 
     @classmethod
     def parse(cls, every: str = "1epoch", *, options: RoundOptions, beta: str = "auto", alpha: str = "1") -> SlowMo:
-        """Read ``1epoch,beta=0.5,alpha=1``.
-
-        Raises
-        ------
-        SettingsError
-            If a value cannot be.
-        """
+        """Read ``1epoch,beta=0.5,alpha=1``."""
         momentum = None if beta == "auto" else fraction(beta, "beta", "slowmo", below=1)
         return cls(options, Period.parse(every, "slowmo"), momentum, fraction(alpha, "alpha", "slowmo", below=10))
 

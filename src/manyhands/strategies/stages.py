@@ -25,17 +25,8 @@ from manyhands.strategies.periodic import Periodic
 def compose(parts: Sequence[Strategy], lengths: Sequence[Length]) -> Strategy:
     """Return the strategy ``first@length then second@length then ... then last``.
 
-    Parameters
-    ----------
-    parts
-        At least two.
-    lengths
-        Of all but the last.
-
-    Raises
-    ------
-    SettingsError
-        If a part makes sense only as the whole of a run.
+    There are at least two parts, and lengths for all but the last. A part that makes sense only as the whole of a run
+    is a SettingsError.
     """
     written = [f"{part.name}@{length}" for part, length in zip(parts[:-1], lengths, strict=True)]
     name = " then ".join([*written, parts[-1].name])
@@ -51,13 +42,7 @@ def compose(parts: Sequence[Strategy], lengths: Sequence[Length]) -> Strategy:
 
 
 def post_local(every: str = "16", *, options: RoundOptions, after: str | None = None) -> Strategy:
-    """Read ``16,after=50%``: gradients first, local steps later.
-
-    Raises
-    ------
-    SettingsError
-        If a value is not possible.
-    """
+    """Read ``16,after=50%``: gradients first, local steps later."""
     period = Period.parse(every, "post-local")
     first = None if after is None else Length.parse(after, "post-local:after")
     name = f"post-local:{period}{'' if first is None else f',after={first}'}{options}"
@@ -66,13 +51,7 @@ def post_local(every: str = "16", *, options: RoundOptions, after: str | None = 
 
 
 def swap(first: str = "75%", *, options: RoundOptions, scale: str = "sqrt") -> Strategy:
-    """Read ``75%,scale=linear``: large batches together, then small ones independently.
-
-    Raises
-    ------
-    SettingsError
-        If a value is not possible.
-    """
+    """Read ``75%,scale=linear``: large batches together, then small ones independently."""
     if scale not in SCALES:
         raise SettingsError(f"swap:scale={scale}: choose one of {', '.join(SCALES)}")
     length = Length.parse(first, "swap")

@@ -1,9 +1,9 @@
-"""All processes of an MPI job do something that may fail, or none: each tells the others what has come of it.
+"""Steps of an MPI job that all its processes complete, or none: each reports to the others how its own has ended.
 
 A process that raised an error alone would leave the others waiting in their next collective. So whatever may fail
 before, or between, collectives is done in a ``with together(team):`` block. At its end every process learns whether all
-have come through it, and whether they bring the same: the same call, the same settings, the same data. If not, every
-process raises an error, nobody waits for anything any more, and the job can go on with something else.
+have completed it, and whether they bring the same: the same call, the same settings, the same data. If not, every
+process raises an error, none waits for another any more, and the job can go on with something else.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from manyhands.teams.mpi_environment import in_job
 from manyhands.teams.mpi_world import World, join
 from manyhands.teams.registry import find
 
-_MOST_TOLD, _LONGEST_VALUE = 3, 80
+_MOST_SHOWN, _LONGEST_VALUE = 3, 80
 CALL = "the call"
 """Name of the fact that comes first: what the user has called."""
 _CHECKSUM = "checksum"
@@ -30,14 +30,10 @@ _CHECKSUM = "checksum"
 
 @dataclass(frozen=True)
 class Facts:
-    """What all processes must have in common.
+    """What all processes must have in common: settings and data by name, as text.
 
-    Attributes
-    ----------
-    settings, data
-        By name, as text. Of the data, those whose names speak of a checksum are told only if nothing else differs.
-    hint
-        What to do if the data differ.
+    Of the data, checksums are compared last: an error mentions them only if nothing else differs. ``hint`` says what to
+    do if the data differ.
     """
 
     settings: dict[str, str] = field(default_factory=dict)
@@ -46,7 +42,7 @@ class Facts:
 
 
 class Step:
-    """One block that all processes go through; ``joint`` tells whether there are any others."""
+    """One block that all processes go through together."""
 
     def __init__(self, world: World | None) -> None:
         self.world = world
@@ -54,11 +50,11 @@ class Step:
 
     @property
     def joint(self) -> bool:
-        """Whether several processes do this."""
+        """Whether several processes go through it."""
         return self.world is not None
 
     def bring(self, facts: Callable[[], Facts]) -> None:
-        """Compare these facts at the end of the block, if there is anybody to compare them with."""
+        """Compare these facts with those of the other processes, if there are any, at the end of the block."""
         if self.joint:
             self.facts = facts()
 
@@ -67,12 +63,12 @@ class Step:
 def together(team: str | None = None) -> Iterator[Step]:
     """Do a block in all processes of an MPI job, or, if it fails in one of them, in none.
 
-    Outside of any job, and for a team whose workers are no processes, it is done as if it stood there alone.
+    Outside of any job, and for a team whose workers are no processes, it is done as without this function.
 
     Parameters
     ----------
     team
-        The team that the processes are to make, as it was asked for; None if they have one already.
+        The team that the user has asked for; None if the processes have one already.
 
     Raises
     ------
@@ -124,12 +120,12 @@ def _others(team: str | None) -> World | None:
 
 
 def _over(world: World, error: Exception) -> bool:
-    """Tell whether the whole job is ending anyway."""
+    """Return whether the whole job is ending anyway."""
     return isinstance(error, WorkerLost) or (world.watch is not None and world.watch.lost is not None)
 
 
 def _exchange(world: World, facts: Facts, error: Exception | None) -> None:
-    """Tell all what has come of a block; raise if it has failed on others, or if they bring something else."""
+    """Send all processes the outcome of a block; raise if it has failed on others, or if their facts differ."""
     mine: dict[str, Any] = {"settings": facts.settings, "data": facts.data}
     if error is not None:
         mine = {"kinds": RankError.kinds_of(error), "message": message_of(error)}
@@ -151,21 +147,16 @@ def _exchange(world: World, facts: Facts, error: Exception | None) -> None:
 def difference(everyone: Sequence[dict[str, dict[str, str]]], hint: str) -> SettingsError | DataError | None:
     """Return the error that says in what the processes differ; None if they do not.
 
-    Parameters
-    ----------
-    everyone
-        By rank: ``settings`` and ``data``, see :class:`Facts`.
-    hint
-        What to do if the data differ.
+    ``everyone`` has the ``settings`` and ``data`` of each process, by rank; see :class:`Facts`.
     """
     settings = _differing([each["settings"] for each in everyone])
     if settings and settings[0].startswith(CALL):
         settings = settings[:1]  # then nothing else can be compared
     if settings:
-        return SettingsError(f"ranks differ: {_told(settings)}; call it with the same arguments in every process")
+        return SettingsError(f"ranks differ: {_shown(settings)}; call it with the same arguments in every process")
     data = _differing([each["data"] for each in everyone])
     telling = [line for line in data if _CHECKSUM not in line] or data
-    return DataError(f"ranks differ: {_told(telling)}; {hint}") if data else None
+    return DataError(f"ranks differ: {_shown(telling)}; {hint}") if data else None
 
 
 def _differing(facts: Sequence[dict[str, str]]) -> list[str]:
@@ -183,10 +174,10 @@ def _differing(facts: Sequence[dict[str, str]]) -> list[str]:
     return lines
 
 
-def _told(lines: Sequence[str]) -> str:
+def _shown(lines: Sequence[str]) -> str:
     """Return the first lines as one, and how many more there are."""
-    rest = len(lines) - _MOST_TOLD
-    return "; ".join(lines[:_MOST_TOLD]) + (f"; and {rest} more" if rest > 0 else "")
+    rest = len(lines) - _MOST_SHOWN
+    return "; ".join(lines[:_MOST_SHOWN]) + (f"; and {rest} more" if rest > 0 else "")
 
 
 def _named(ranks: Sequence[int]) -> str:

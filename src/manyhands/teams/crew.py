@@ -8,15 +8,12 @@ from manyhands.core.team import Team
 
 
 class Crew:
-    """The workers of this process, and the ways to end those who depend on them; as it is, all workers are here.
-
-    Parameters
-    ----------
-    teams
-        Every worker's view.
+    """The workers of this process, and the ways to end those that depend on them; as it is, all workers are here.
 
     Attributes
     ----------
+    teams : sequence of Team
+        Every worker's view.
     join_seconds : float or None
         How long to wait for a worker's end after a failure; None: until it comes.
     """

@@ -1,4 +1,4 @@
-"""A program that ends by an error in one process of an MPI job: the others learn of it, whatever they wait for.
+"""If a program ends by an error in one process of an MPI job, the others are notified, whatever they wait for.
 
 Python prints the error and ends. MPI then waits, at the end of this process, for the ends of all others, which may be
 waiting in a collective for this one.
@@ -26,12 +26,7 @@ _call_off: CallOff | None = None
 def report_uncaught_errors(call_off: CallOff | None = None) -> None:
     """From now on, notify the other processes of an error that ends this program, or of an end before joining the job.
 
-    Outside of any job nothing is changed.
-
-    Parameters
-    ----------
-    call_off
-        How to notify them, once the job is joined.
+    ``call_off`` notifies them, once the job is joined. Outside of any job nothing is changed.
     """
     global _call_off
     _call_off = call_off or _call_off
@@ -49,7 +44,7 @@ class _Hook:
     def __call__(self, kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
         self.before(kind, error, trace)
         sys.stderr.flush()
-        if os.getpid() != self._process:  # the end of a fork is none of the job's affairs
+        if os.getpid() != self._process:  # the end of a fork does not concern the job
             return
         if _call_off is None:
             _end_those_who_join()
@@ -58,13 +53,13 @@ class _Hook:
 
 
 def _is_begun() -> bool:
-    """Return whether somebody has begun MPI here, so that this process waits at its end for the others."""
+    """Return whether MPI has begun here, so that this process waits at its end for the others."""
     mpi = sys.modules.get("mpi4py.MPI")
     return bool(mpi and mpi.Is_initialized() and not mpi.Is_finalized() and mpi.COMM_WORLD.Get_size() > 1)
 
 
 def _notify_those_who_join(process: int) -> None:
-    """Let others who are joining the job see that this process, which ends in good order, will not come."""
+    """Let others that are joining the job see that this process, which ends in good order, will not come."""
     if _call_off is None and os.getpid() == process and _is_begun():
         say_leaving()
 

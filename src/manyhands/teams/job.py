@@ -6,7 +6,8 @@ and the functions that exchange something return at once. MPI is imported only w
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import contextlib
+from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 from manyhands.core.errors import SettingsError
@@ -27,13 +28,7 @@ def _join() -> World:
 
 
 def job_size() -> int | None:
-    """Return the number of processes of the MPI job that this one belongs to; None outside of any.
-
-    Raises
-    ------
-    SettingsError
-        If launcher and library are not of the same MPI.
-    """
+    """Return the number of processes of the MPI job that this one belongs to; None outside of any."""
     return _join().size if in_job() else None
 
 
@@ -48,30 +43,18 @@ def needs_job(team: str) -> bool:
 
 
 def leads(team: str) -> bool:
-    """Return whether this process writes and prints results: rank 0 of a job does, and whoever has all workers.
-
-    Raises
-    ------
-    SettingsError
-        If launcher and library are not of the same MPI.
-    """
+    """Return whether this process writes and prints results: rank 0 of a job does, and a process without a job."""
     return not is_member(team) or _join().rank == 0
 
 
 def is_first_process() -> bool:
     """Return whether the launcher calls this process the first, or there is none; no MPI is needed for that."""
-    told = announced()
-    return told is None or told.rank == 0
+    job = announced()
+    return job is None or job.rank == 0
 
 
 def check_can_start_jobs(team: str) -> None:
-    """Check that this process may start jobs for such a team, which a member of a job may not.
-
-    Raises
-    ------
-    SettingsError
-        If it is one.
-    """
+    """Check that this process may start jobs for such a team, which a member of a job may not."""
     if _processes_announced() > 1 or is_member(team):
         raise SettingsError(
             "this command starts MPI jobs of its own, one for each number of workers: start it without mpiexec or srun"
@@ -81,10 +64,7 @@ def check_can_start_jobs(team: str) -> None:
 def check_started_once(team: str) -> None:
     """Check that no launcher has started several processes that would each run a whole team.
 
-    Raises
-    ------
-    SettingsError
-        If one has. The team solo is allowed: it is for what every process does by itself.
+    The team solo is allowed: it is for what every process does by itself.
     """
     kind, started = kind_of(team), _processes_announced()
     if started > 1 and not kind.processes and kind.most_workers is None:
@@ -96,8 +76,8 @@ def check_started_once(team: str) -> None:
 
 def _processes_announced() -> int:
     """Return how many processes a launcher says it has started with this one; 1 outside of any job."""
-    told = announced()
-    return 1 if told is None else told.size
+    job = announced()
+    return 1 if job is None else job.size
 
 
 def all_gather_texts(team: str, texts: list[str]) -> list[str]:
@@ -117,14 +97,19 @@ def broadcast_arrays(team: str, arrays: Mapping[str, NDArray[Any]]) -> None:
             _join().broadcast_(array)
 
 
-def on_rank_0(team: str, work: Callable[[], None]) -> None:
-    """Call ``work`` in rank 0 only; the other processes wait, and leave their cores to it.
+@contextlib.contextmanager
+def hang_timeout(team: str, seconds: float | None) -> Iterator[None]:
+    """Let this process lose patience with others of its job after so many seconds, for the length of a block.
 
-    Raises
-    ------
-    WorkerLost
-        If rank 0 fails, on the others.
+    None: after those of MANYHANDS_HANG_TIMEOUT, or else after what follows from the measured steps.
     """
+    watch = _join().watch if kind_of(team).processes else None
+    with contextlib.nullcontext() if watch is None else watch.patience_chosen(seconds):
+        yield
+
+
+def on_rank_0(team: str, work: Callable[[], None]) -> None:
+    """Call ``work`` in rank 0 only; the other processes wait, and leave their cores to it."""
     if leads(team):
         work()
     if kind_of(team).processes:

@@ -71,8 +71,6 @@ def launch(
         One per worker, of all workers; their number is the team's size. ``stop`` is set for this process's workers when
         one of them fails, or on Ctrl-C. It is never shared with other processes, which would take the failure for
         their own.
-    work
-        What every worker does.
     tick
         Called about five times a second in the calling thread while the workers run.
     pinned
@@ -81,11 +79,8 @@ def launch(
     Raises
     ------
     Exception
-        The first error any worker raised, after all have ended.
-    WorkerLost
-        If a worker in another process is gone.
-    KeyboardInterrupt
-        On Ctrl-C, after all have ended.
+        The first error any worker raised, a WorkerLost if a worker in another process is gone, or KeyboardInterrupt on
+        Ctrl-C: after all have ended.
     """
     kind = check_team(name, len(clocks))
     if len(clocks) == 1 and not kind.processes:
@@ -129,13 +124,7 @@ def launch(
 
 
 def begin(threads: Sequence[threading.Thread]) -> None:
-    """Let all threads begin.
-
-    Raises
-    ------
-    SettingsError
-        If the system refuses one.
-    """
+    """Let all threads begin; a thread that the system refuses is a SettingsError."""
     for number, thread in enumerate(threads):
         try:
             thread.start()

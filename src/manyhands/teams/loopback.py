@@ -1,7 +1,7 @@
 """Keeping other machines away from a job on this one.
 
 The mpiexec of Open MPI 5 listens on all network interfaces for further daemons of its own, which a job on one machine
-does not have, and has no option against that. So its open sockets are borrowed, and told to take nothing.
+does not have, and has no option against that. So its open sockets are duplicated here, and made to accept nothing.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ def allow_loopback_only(pid: int) -> int:
 
 
 def _close_one(process: int, path: str, number: int) -> bool:
-    """Close an open file of another process to the world, if it is such a socket; tell whether it was."""
+    """Make an open file of another process accept nothing, if it is such a socket; return whether it was."""
     if not os.readlink(path).startswith("socket:"):  # noqa: PTH115 - it is no path
         return False
     copy = ctypes.CDLL(None).syscall(_PIDFD_GETFD, process, number, 0)

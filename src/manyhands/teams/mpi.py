@@ -1,4 +1,4 @@
-"""Team `mpi`: workers are processes of an MPI job, on one machine or many, and talk by messages.
+"""Team `mpi`: workers are processes of an MPI job, on one machine or many, and communicate by messages.
 
 A round is a reduce-scatter and an all-gather: every worker receives its part of all vectors, sums it in rank order with
 the same compiled code as the threads, and sends it to all. Each vector crosses the wire about twice, whatever n is, and
@@ -29,16 +29,8 @@ _JOIN_SECONDS = 1.5
 """How long a worker may take to see that it shall stop, before it is given up."""
 
 
-class MPITeam:
-    """One worker's view of a team of processes; see `manyhands.core.team.Team`.
-
-    Parameters
-    ----------
-    world
-        The job.
-    clock
-        This worker's.
-    """
+class MPITeam(Team):
+    """One worker's view of a team of processes; see `manyhands.core.team.Team`."""
 
     def __init__(self, world: World, clock: Clock) -> None:
         self.world = world
@@ -61,13 +53,6 @@ class MPITeam:
             yield
         finally:
             self.elsewhere = before
-
-    def shared_reduction(self, vector: Vector, target: Vector | None = None) -> None:
-        """Return nothing: compiled code cannot send messages."""
-
-    def record_fused_rounds(self, rounds: int, vector: Vector) -> float:
-        """Record nothing: no kernel holds rounds."""
-        return 0.0
 
     def mean_(self, vector: Vector, weight: float = 1.0) -> None:
         """Replace ``vector`` on all workers by the weighted mean."""
@@ -146,13 +131,7 @@ class MPITeam:
         return mine, rows
 
     def shared_vector(self, vector: Vector) -> Vector:
-        """Refuse: every process has its own memory.
-
-        Raises
-        ------
-        SettingsError
-            Always.
-        """
+        """Refuse: every process has its own memory."""
         raise SettingsError("the workers of the team mpi have no memory in common; use the team threads")
 
     def gather(self, vector: Vector) -> NDArray[Any] | None:
@@ -192,15 +171,7 @@ def warm_up(dtype: np.dtype[Any]) -> None:
 
 
 class MPICrew(Crew):
-    """The one worker of this process, and the ways to end the job when it, or another one, is gone.
-
-    Parameters
-    ----------
-    world
-        The job.
-    clock, control
-        This worker's.
-    """
+    """The one worker of this process, and the ways to end the job when it, or another one, is gone."""
 
     join_seconds: float = _JOIN_SECONDS
 
@@ -218,7 +189,7 @@ class MPICrew(Crew):
         return self._world.place
 
     def call_off(self, rank: int, error: BaseException) -> None:
-        """Tell the others that this worker has failed, and why."""
+        """Notify the others that this worker has failed, and why."""
         if isinstance(error, KeyboardInterrupt):
             self._cause = self._world.call_off(self._world.rank, "was interrupted")
         elif not isinstance(error, WorkerLost):
@@ -227,7 +198,7 @@ class MPICrew(Crew):
                 error.add_note(f"(on worker {self._world.rank} of an MPI job of {self._world.size})")
 
     def check(self) -> None:
-        """Raise WorkerLost if one is lost and the worker here, which was told to stop, does not."""
+        """Raise WorkerLost if a worker is lost and the one here, whose ``stop`` is set, does not end."""
         watch = self._world.watch
         if watch is None or watch.lost is None:
             return
@@ -244,13 +215,7 @@ class MPICrew(Crew):
 
 
 def make_crew(clocks: Sequence[Clock], controls: Sequence[Control]) -> Crew:
-    """Return this process's one worker.
-
-    Raises
-    ------
-    SettingsError
-        If the job has another size than there are clocks.
-    """
+    """Return this process's one worker; a job that has another size than there are clocks is a SettingsError."""
     world = join()
     if world.size != len(clocks):
         raise SettingsError(

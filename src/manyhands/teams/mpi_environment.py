@@ -27,7 +27,7 @@ _BUFFERS = 32 << 20
 """Bytes that Open MPI needs for messages between the workers of one machine: 16 MB for each, and more than one."""
 HOW_TO_INSTALL = "install it with: pip install 'manyhands[mpi]'"
 
-# A launcher tells each process its rank and their number: (rank, size, who sets them, whose protocol it speaks). The
+# A launcher sets for each process its rank and their number: (rank, size, who sets them, whose protocol it speaks). The
 # first pair that is there counts: srun sets its own variables beside those of the protocol, and under an mpiexec in a
 # Slurm job they are those of mpiexec's own step. A batch script is no step: it has no SLURM_STEP_NUM_TASKS.
 _ANNOUNCEMENTS = (
@@ -43,16 +43,10 @@ _RANK_AND_SIZE = {"PMI_RANK", "PMI_SIZE", "PMI_ID"}
 
 @dataclass(frozen=True)
 class Announcement:
-    """What a launcher has told this process.
+    """What a launcher says about this process: its rank, and how many were started.
 
-    Attributes
-    ----------
-    rank, size : int
-        This process, and how many were started.
-    launcher : str
-        Who says so.
-    kind : str
-        The MPI whose protocol it is: OPEN_MPI, MPICH or, if it can be any, UNKNOWN.
+    ``launcher`` is the name of the launcher. ``kind`` is the MPI whose protocol it speaks: OPEN_MPI, MPICH or, if it
+    can be any, UNKNOWN.
     """
 
     rank: int
@@ -62,23 +56,23 @@ class Announcement:
 
 
 def announced() -> Announcement | None:
-    """Return what the launcher of an MPI job has told this process; None if there is none.
+    """Return what the launcher of an MPI job says about this process; None if there is none.
 
-    A single task of srun is none (an interactive shell, say): it may start a job of its own.
+    A single task of srun does not count (an interactive shell, say): it may start a job of its own.
     """
     for rank, size, launcher, kind in _ANNOUNCEMENTS:
         try:
-            told = Announcement(int(os.environ[rank]), int(os.environ[size]), launcher, kind)
+            job = Announcement(int(os.environ[rank]), int(os.environ[size]), launcher, kind)
         except (KeyError, ValueError):
             continue
         if kind == MPICH and os.environ.get("SLURM_MPI_TYPE") == "pmi2":
-            told = replace(told, launcher="srun --mpi=pmi2")
-        return None if told.launcher.startswith("srun") and told.size == 1 else told
+            job = replace(job, launcher="srun --mpi=pmi2")
+        return None if job.launcher.startswith("srun") and job.size == 1 else job
     return None
 
 
 def in_job() -> bool:
-    """Return whether this process is a member of an MPI job, by what a launcher has told it or by what MPI knows."""
+    """Return whether this process is a member of an MPI job, as a launcher's variables or MPI itself say."""
     if announced() is not None:
         return True
     mpi = sys.modules.get("mpi4py.MPI")
@@ -86,37 +80,34 @@ def in_job() -> bool:
 
 
 def check_reachable() -> None:
-    """Check that the job is there which a launcher's variables announce; they may be inherited from one that is gone.
+    """Check that the job which a launcher's variables announce exists; they may be inherited from one that has ended.
 
-    Raises
-    ------
-    SettingsError
-        If it certainly is not: else a process that is not the first of its job would say nothing, and write nothing.
+    A process that is not the first of its job would otherwise say nothing, and write nothing.
     """
-    told = announced()
-    if told is None or _may_be_there(told):
+    job = announced()
+    if job is None or _may_be_there(job):
         return
-    names = next(pair[:2] for pair in _ANNOUNCEMENTS if pair[3] == told.kind and os.environ.keys() >= set(pair[:2]))
+    names = next(pair[:2] for pair in _ANNOUNCEMENTS if pair[3] == job.kind and os.environ.keys() >= set(pair[:2]))
     said = " and ".join(f"{name}={os.environ[name]}" for name in names)
     raise SettingsError(
-        f"{said} say that this is process {told.rank} of {told.size} of an MPI job, but there is no such job: they are "
+        f"{said} say that this is process {job.rank} of {job.size} of an MPI job, but there is no such job: they are "
         f"left from another one; type: unset "
         + " ".join(name for name in os.environ if _belongs_to_a_job(name) or name in names)
     )
 
 
-def _may_be_there(told: Announcement) -> bool:
-    """Tell whether there is a trace of such a launcher besides a rank and a size."""
-    if told.kind == UNKNOWN:  # of Slurm; its first process is not silent
-        return told.rank == 0 or "SLURM_JOB_ID" in os.environ
-    if told.kind == MPICH:
+def _may_be_there(job: Announcement) -> bool:
+    """Return whether there is a trace of such a launcher besides a rank and a size."""
+    if job.kind == UNKNOWN:  # of Slurm; its first process is not silent
+        return job.rank == 0 or "SLURM_JOB_ID" in os.environ
+    if job.kind == MPICH:
         return any(name.startswith(("PMI_", "PMIX_", "PALS_", "HYDI_")) for name in set(os.environ) - _RANK_AND_SIZE)
     servers = [value for name, value in os.environ.items() if name.startswith(("PMIX_SERVER_URI", "OMPI_MCA_orte_"))]
     return any(map(_answers, servers))
 
 
 def _answers(server: str) -> bool:
-    """Tell whether a server may be there; in doubt, yes."""
+    """Return whether a server may be there; in doubt, True."""
     found = re.search(r"tcp4://([0-9.]+):(\d+)$", server)
     if found is None:
         return True
@@ -132,13 +123,7 @@ def _answers(server: str) -> bool:
 
 
 def require_mpi4py() -> None:
-    """Check that mpi4py is installed, without importing it.
-
-    Raises
-    ------
-    SettingsError
-        If it is not, with the command that installs it.
-    """
+    """Check that mpi4py is installed, without importing it."""
     if importlib.util.find_spec("mpi4py") is None:
         raise SettingsError(f"the team mpi needs mpi4py, which is not installed; {HOW_TO_INSTALL}")
 
@@ -161,13 +146,13 @@ def kind_of(text: str) -> str:
 
 
 def speaks(library: str, launcher: str) -> bool:
-    """Tell whether an MPI library understands a launcher's protocol; in doubt, yes."""
+    """Return whether an MPI library understands a launcher's protocol; in doubt, True."""
     relatives = {MPICH, INTEL}  # one protocol, PMI
     return UNKNOWN in (library, launcher) or library == launcher or {library, launcher} <= relatives
 
 
 def starter() -> str:
-    """Return the program that has started this process, as far as the system tells; for messages."""
+    """Return the program that has started this process, as far as the system shows it; for messages."""
     try:
         return str(Path(f"/proc/{os.getppid()}/exe").readlink())
     except OSError:
@@ -175,19 +160,10 @@ def starter() -> str:
 
 
 def find_mpiexec(library: str) -> tuple[Path, str]:
-    """Return the mpiexec that belongs to ``library``, and its kind.
+    """Return the mpiexec that belongs to an MPI library, given by its version text, and its kind.
 
-    Looked at, in this order: the variable MANYHANDS_MPIEXEC, the folder of this Python, the PATH.
-
-    Parameters
-    ----------
-    library
-        Version text of the MPI library in use.
-
-    Raises
-    ------
-    SettingsError
-        If there is none, or only those of other MPIs, which are named.
+    Looked at, in this order: the variable MANYHANDS_MPIEXEC, the folder of this Python, the PATH. If there is none, or
+    only those of other MPIs, a SettingsError names them.
     """
     chosen = os.environ.get("MANYHANDS_MPIEXEC")
     candidates = [Path(chosen)] if chosen else _candidates()
@@ -211,23 +187,16 @@ def find_mpiexec(library: str) -> tuple[Path, str]:
 
 def _candidates() -> list[Path]:
     beside = [Path(sys.prefix, "bin", "mpiexec"), Path(sys.executable).parent / "mpiexec"]
-    # Whatever lies in the folder in which somebody happens to be is not run: relative entries do not count.
+    # Nothing that lies in the current folder is run: relative entries do not count.
     folders = os.pathsep.join(filter(os.path.isabs, os.get_exec_path()))
     on_path = [Path(found) for name in ("mpiexec", "mpirun") if (found := shutil.which(name, path=folders))]
     return [path for path in dict.fromkeys([*beside, *on_path]) if path.exists()]
 
 
 class NoVersionError(Exception):
-    """A program that does not tell its version; the message says why.
+    """A program that does not print its version; the message, half a sentence that names the program, says why.
 
-    Parameters
-    ----------
-    problem
-        The message: half a sentence that names the program.
-    program
-        The program.
-    said
-        What it printed instead.
+    ``words`` is the end of what it printed instead.
     """
 
     def __init__(self, problem: str, program: Path, said: str = "") -> None:
@@ -236,13 +205,7 @@ class NoVersionError(Exception):
 
 
 def version_of(program: Path) -> str:
-    """Return what a program says about its version.
-
-    Raises
-    ------
-    NoVersionError
-        If it cannot be run, fails, hangs or says nothing.
-    """
+    """Return what a program says about its version."""
     try:
         answer = subprocess.run(
             [program, "--version"],
@@ -252,7 +215,7 @@ def version_of(program: Path) -> str:
             timeout=_VERSION_SECONDS,
             stdin=subprocess.DEVNULL,
             check=False,
-            env={"HOME": os.sep} | os.environ,  # without any, Open MPI would not even tell its version
+            env={"HOME": os.sep} | os.environ,  # without HOME, Open MPI would not even print its version
         )
     except subprocess.TimeoutExpired as error:
         early = b"".join(part for part in (error.stdout, error.stderr) if isinstance(part, bytes))
@@ -290,12 +253,7 @@ def end_of(status: int) -> str:
 def last_words(said: str, *, of: str = "") -> str:
     """Return the end of what a process has printed, as the end of a message; nothing if it has printed nothing.
 
-    Parameters
-    ----------
-    said
-        All that it printed.
-    of
-        Its name, if the message does not end with it.
+    ``of`` is its name, if the message does not end with it.
     """
     lines = said.strip().splitlines()
     whose = f"the last words of {of}" if of else "its last words"
@@ -307,23 +265,17 @@ def job_command(mpiexec: Path, kind: str, size: int) -> list[str]:
     command = [str(mpiexec), "-n", str(size)]
     if kind != OPEN_MPI:
         return command
-    # Open MPI refuses more processes than cores, and root, unless told; it also binds each process to a core of its
+    # Open MPI refuses more processes than cores, and root, unless asked to; it also binds each process to a core of its
     # own choice, the same ones for every job on the machine.
     command += ["--host", f"localhost:{size}", "--bind-to", "none"]
     return [*command, "--allow-run-as-root"] if hasattr(os, "geteuid") and os.geteuid() == 0 else command
 
 
 def job_environment(kind: str, folder: Path | None = None, *, memory: Path | None = None) -> dict[str, str]:
-    """Return the environment for a job on this machine.
+    """Return the environment for a job on this machine, started by an mpiexec of this kind.
 
-    Parameters
-    ----------
-    kind
-        Of the mpiexec.
-    folder
-        If given, for the files that MPI makes for itself: whatever happens to mpiexec, they go with the folder.
-    memory
-        If given, a folder in memory, for the memory that the processes share.
+    The files that MPI makes for itself go into ``folder``, if it is given, and are removed with it whatever happens to
+    mpiexec. The memory that the processes share goes into ``memory``, a folder in memory.
     """
     environment = {name: value for name, value in os.environ.items() if not _belongs_to_a_job(name)}
     if folder is not None:
@@ -343,7 +295,7 @@ def job_environment(kind: str, folder: Path | None = None, *, memory: Path | Non
 
 
 def _room_in_memory() -> bool:
-    """Tell whether Open MPI has room for its buffers where it puts them, in memory; containers may have little."""
+    """Return whether Open MPI has room for its buffers where it puts them, in memory; containers may have little."""
     try:
         memory = os.statvfs("/dev/shm")
     except OSError:
@@ -352,7 +304,7 @@ def _room_in_memory() -> bool:
 
 
 def _belongs_to_a_job(variable: str) -> bool:
-    """Tell variables by which a process would take itself for a member of another job."""
+    """Return whether a process with this variable would take itself for a member of another job."""
     return variable.startswith(("OMPI_COMM_WORLD_", "PMI_", "PMIX_RANK", "PMIX_NAMESPACE", "PMIX_SERVER", "MPI_LOCAL"))
 
 
@@ -370,6 +322,6 @@ def some_home() -> Iterator[None]:
 
 
 def first_line(version: str) -> str:
-    """Return the telling part of a version text."""
+    """Return the name and number in a version text."""
     line = version.strip().splitlines()[0] if version.strip() else "an MPI library of unknown version"
     return " ".join(line.split(",")[0].split())

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import atexit
 import contextlib
+import json
 import os
 import time
 import warnings
@@ -29,6 +30,8 @@ every worker on this machine can have a core of its own."""
 _NAPS = ((0.2, 50e-6), (2.0, 1e-3), (float("inf"), 5e-3))
 """After so many seconds of waiting, naps of so many seconds: a worker that waits long leaves its core to others."""
 _IDLE_NAP = 0.01
+_MESSAGE_BYTES = 1 << 30
+"""Bytes in one message: MPI counts in 32 bits."""
 _LAST_WORDS_SECONDS = 1.0
 
 
@@ -44,16 +47,14 @@ class World:
     place : int
         This process's number among those on its machine.
     watch : Watch or None
-        Looks after the others; None in a job of one.
+        Watches the other processes; None in a job of one.
 
     Parameters
     ----------
     comm
         A communicator of its own (mpi4py).
-    library
-        See the attribute.
     finalize
-        Whether to end MPI when leaving: not if somebody else has begun it.
+        Whether to end MPI when leaving: not if other code has begun it.
     calm
         Seconds of patience with a worker that is not training.
     """
@@ -75,19 +76,9 @@ class World:
         self._process = os.getpid()
 
     def wait(self, *requests: Any, idle: bool = False) -> None:
-        """Wait for transfers that have been started.
+        """Wait for transfers of mpi4py that have been started; WorkerLost if a worker is lost meanwhile.
 
-        Parameters
-        ----------
-        requests
-            Of mpi4py.
-        idle
-            Whether there is no hurry: then the core is left to others from the beginning.
-
-        Raises
-        ------
-        WorkerLost
-            If a worker is lost meanwhile.
+        If ``idle``, there is no hurry: the core is left to others from the beginning.
         """
         from mpi4py import MPI
 
@@ -130,7 +121,7 @@ class World:
             raise WorkerLost(*self.watch.lost)
 
     def call_off(self, rank: int, reason: str) -> bool:
-        """Tell all processes that worker ``rank`` will not come; return whether this was news."""
+        """Notify all processes that worker ``rank`` will not come; return whether this was news."""
         return self.watch is not None and self.watch.call_off(rank, reason)
 
     def all_gather_texts(self, text: str) -> list[str]:
@@ -154,8 +145,27 @@ class World:
         return content.tobytes().decode()
 
     def broadcast_(self, array: NDArray[Any], root: int = 0) -> None:
-        """Replace a contiguous array on all processes by the one of ``root``."""
-        self.wait(self.comm.Ibcast(array.reshape(-1).view(np.uint8) if array.size else array.reshape(-1), root=root))
+        """Replace a contiguous array of any size and dtype on all processes by the one of ``root``."""
+        flat = array.reshape(-1).view(np.uint8)
+        for begin in range(0, len(flat), _MESSAGE_BYTES):
+            self.wait(self.comm.Ibcast(flat[begin : begin + _MESSAGE_BYTES], root=root))
+
+    def all_gather_arrays(self, array: NDArray[Any]) -> list[NDArray[Any]]:
+        """Give every process the arrays of all, in rank order; dtypes and shapes may differ.
+
+        Arrays of objects travel as JSON, so these must be text, numbers or truth values.
+        """
+        mine = [array.dtype.str, array.shape, array.tolist() if array.dtype.hasobject else None]
+        arrays = []
+        for rank, (dtype, shape, values) in enumerate(map(json.loads, self.all_gather_texts(json.dumps(mine)))):
+            if values is not None:
+                each = np.empty(shape, object)
+                each[...] = values
+            else:
+                each = np.ascontiguousarray(array) if rank == self.rank else np.empty(shape, np.dtype(dtype))
+                self.broadcast_(each, rank)
+            arrays.append(each)
+        return arrays
 
     def scatter(self, array: NDArray[Any] | None, rows: Sequence[int], like: NDArray[Any]) -> None:
         """Send consecutive rows of rank 0's ``array``, ``rows[r]`` to rank r, into everyone's ``like``."""
@@ -181,7 +191,7 @@ class World:
             if self._finalize:
                 MPI.Finalize()
             return
-        # The one who knows more is about to say it and to end the job, once the others have said what they met.
+        # The process that knows the cause reports it and ends the job, once the others have reported theirs.
         time.sleep(_LAST_WORDS_SECONDS if self.watch.mine else 2 * _LAST_WORDS_SECONDS)
         self.abort(1)
 
@@ -202,18 +212,9 @@ _joined: World | None = None
 def join(*, calm: float | None = None, guard: bool = True) -> World:
     """Return this process's place in the MPI job it was started in (a job of one outside of any).
 
-    Parameters
-    ----------
-    calm
-        Seconds of patience with a worker that is not training; a minute unless given.
-    guard
-        Whether to look after the processes while the job comes up, because nobody else does.
-
-    Raises
-    ------
-    SettingsError
-        If mpi4py is missing, or the launcher belongs to another MPI than mpi4py, so that every process believes to be
-        alone; names both.
+    ``calm`` is the patience with a worker that is not training, in seconds; a minute unless given. ``guard`` says
+    whether to watch the processes while the job starts, because no one else does. A SettingsError says if mpi4py is
+    missing, or if the launcher belongs to another MPI than mpi4py, so that every process believes to be alone.
     """
     global _joined
     if _joined is None:
@@ -253,20 +254,18 @@ def _import() -> Any:
 
 
 def _join(calm: float | None, guard: bool) -> World:
-    mpi, told = _import(), mpi_environment.announced()
+    mpi, job = _import(), mpi_environment.announced()
     version = str(mpi.Get_library_version())
     mpi_environment.check_reachable()
-    if told is not None and told.size > 1 and not mpi_environment.speaks(mpi_environment.kind_of(version), told.kind):
-        raise _mismatch(version, told)
+    if job is not None and job.size > 1 and not mpi_environment.speaks(mpi_environment.kind_of(version), job.kind):
+        raise _mismatch(version, job)
     ours = not mpi.Is_initialized()
-    with guarded(chosen_patience()) if guard and told is not None and told.size > 1 else contextlib.nullcontext():
-        return _come_up(mpi, version, told, ours, calm)
+    with guarded(chosen_patience()) if guard and job is not None and job.size > 1 else contextlib.nullcontext():
+        return _come_up(mpi, version, job, ours, calm)
 
 
-def _come_up(
-    mpi: Any, version: str, told: mpi_environment.Announcement | None, ours: bool, calm: float | None
-) -> World:
-    """Begin MPI, if nobody has yet, and make this process's place in the job, from where it watches over others."""
+def _come_up(mpi: Any, version: str, job: mpi_environment.Announcement | None, ours: bool, calm: float | None) -> World:
+    """Begin MPI, if that has not been done, and return this process's place in the job."""
     if ours:
         with mpi_environment.some_home(), hangup_kept():
             mpi.Init_thread(mpi.THREAD_MULTIPLE)
@@ -275,8 +274,8 @@ def _come_up(
             f"{mpi_environment.first_line(version)} does not support threads (MPI_THREAD_MULTIPLE), which the team "
             "mpi needs"
         )
-    if told is not None and told.size != mpi.COMM_WORLD.Get_size():
-        raise _mismatch(version, told)
+    if job is not None and job.size != mpi.COMM_WORLD.Get_size():
+        raise _mismatch(version, job)
     world = World(mpi.COMM_WORLD.Dup(), version, finalize=ours, calm=calm)
     atexit.register(world.leave)
     if world.size > 1:
@@ -284,14 +283,14 @@ def _come_up(
     return world
 
 
-def _mismatch(version: str, told: mpi_environment.Announcement) -> SettingsError:
+def _mismatch(version: str, job: mpi_environment.Announcement) -> SettingsError:
     """Return the error for a launcher and a library of different MPIs."""
     advice = "use the mpiexec that belongs to mpi4py's library"
     with contextlib.suppress(SettingsError):
         advice = f"use {mpi_environment.find_mpiexec(version)[0]}"
-    if told.launcher.startswith("srun"):
+    if job.launcher.startswith("srun"):
         advice = "choose another --mpi for srun (srun --mpi=list shows them: pmix for Open MPI, pmi2 for MPICH)"
     return SettingsError(
-        f"{told.launcher} has started {told.size} processes, but each of them would be alone: mpi4py uses "
+        f"{job.launcher} has started {job.size} processes, but each of them would be alone: mpi4py uses "
         f"{mpi_environment.first_line(version)}, which does not understand {mpi_environment.starter()}; {advice}"
     )

@@ -1,4 +1,4 @@
-"""The kinds of teams there are, as data: whoever depends on how workers talk asks here and compares no names.
+"""The kinds of teams, as data: code that depends on how workers communicate looks here and compares no names.
 
 Nothing here imports NumPy or a team: the command line asks these questions too.
 """
@@ -25,11 +25,9 @@ class TeamModule(Protocol):
 
     def make_crew(self, clocks: Sequence[Clock], controls: Sequence[Control]) -> Crew:
         """Return this process's workers of a team with one clock and one control for each worker."""
-        ...
 
     def warm_up(self, dtype: np.dtype[Any]) -> None:
         """Compile the collectives for vectors of ``dtype``."""
-        ...
 
 
 @dataclass(frozen=True)
@@ -79,13 +77,7 @@ def find(name: object) -> TeamKind | None:
 
 
 def kind_of(name: str) -> TeamKind:
-    """Return the kind of team of that name.
-
-    Raises
-    ------
-    SettingsError
-        If there is none.
-    """
+    """Return the kind of team of that name; an unknown one is a SettingsError."""
     kind = find(name)
     if kind is None:
         raise SettingsError(f"unknown team {name!r}; choose one of {', '.join(kind.name for kind in KINDS)}")
@@ -93,13 +85,7 @@ def kind_of(name: str) -> TeamKind:
 
 
 def check_team(name: str, size: int) -> TeamKind:
-    """Check that there is a team ``name`` for ``size`` workers, and return its kind.
-
-    Raises
-    ------
-    SettingsError
-        If the team is unknown or cannot have that size.
-    """
+    """Check that there is a team ``name`` for ``size`` workers, and return its kind."""
     kind = kind_of(name)
     if not 1 <= size <= (kind.most_workers or size):
         raise SettingsError(f"a team {name!r} of {size} workers is not possible")

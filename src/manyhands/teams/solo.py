@@ -2,28 +2,20 @@
 
 from __future__ import annotations
 
-import contextlib
 from collections.abc import Sequence
-from contextlib import AbstractContextManager
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from manyhands.core.samples import Control
-from manyhands.core.team import Clock
+from manyhands.core.team import Clock, Team
 from manyhands.core.types import Vector
 from manyhands.teams.crew import Crew
 
 
-class Solo:
-    """A team of one: every collective is already done.
-
-    Parameters
-    ----------
-    clock
-        Kept for those who look; nothing here takes time.
-    """
+class Solo(Team):
+    """A team of one: every collective is already done, and takes no time on the clock."""
 
     rank = 0
     size = 1
@@ -31,17 +23,6 @@ class Solo:
     def __init__(self, clock: Clock) -> None:
         self.clock = clock
         self.bytes_sent = 0
-
-    def watchdog_paused(self) -> AbstractContextManager[None]:
-        """Return a context that does nothing: nobody watches."""
-        return contextlib.nullcontext()
-
-    def shared_reduction(self, vector: Vector, target: Vector | None = None) -> None:
-        """Return nothing: there is nobody to meet."""
-
-    def record_fused_rounds(self, rounds: int, vector: Vector) -> float:
-        """Record nothing: no kernel holds rounds."""
-        return 0.0
 
     def mean_(self, vector: Vector, weight: float = 1.0) -> None:
         """Leave the vector: the mean of one."""

@@ -1,4 +1,4 @@
-"""The processes of an MPI job on this machine, as the system shows them: who is stopped, or gone, before MPI can tell.
+"""The processes of an MPI job on this machine, as the system shows them: which are stopped or gone.
 
 `MPI_Init` returns when all processes have called it, keeps Python's lock all the time, and waits for ever for one that
 is stopped, or has ended well without it. So a little program of its own looks meanwhile (`guarded`): this file, run by
@@ -37,7 +37,7 @@ _NAME = "PMIX_NAMESPACE"
 
 
 def is_stopped(pid: int) -> bool:
-    """Tell whether a process is stopped (SIGSTOP, Ctrl-Z), as far as the system shows it; one in a debugger is not."""
+    """Return whether a process is stopped (SIGSTOP, Ctrl-Z), as far as the system shows it; not if in a debugger."""
     try:
         with open(f"/proc/{pid}/stat", "rb") as file:
             return file.read().rpartition(b")")[2].split()[0] == b"T"
@@ -47,10 +47,10 @@ def is_stopped(pid: int) -> bool:
 
 def rank_of(pid: int) -> int | None:
     """Return the rank that a launcher has given to a process; None if that is not known."""
-    told = _environment(pid)
+    variables = _environment(pid)
     for name in _RANKS:
         with contextlib.suppress(KeyError, ValueError):
-            return int(told[name])
+            return int(variables[name])
     return None
 
 
@@ -74,16 +74,13 @@ def stopped(pid: int) -> dict[int, int]:
 def absent(pid: int) -> list[int] | None:
     """Return the ranks on this machine that have ended without joining the job of process ``pid``, or are about to.
 
-    Returns
-    -------
-    list of int or None
-        None: nobody, as far as the system shows it. An empty list: somebody, but not who.
+    None means that none has, as far as the system shows it; an empty list, that some have, but not which.
     """
-    here, told = siblings(pid), _environment(pid)
+    here, variables = siblings(pid), _environment(pid)
     leaving = sorted(rank for rank, pids in here.items() if any(_words(each, "comm") == _LEAVING for each in pids))
     if leaving:
         return leaving
-    number = next((int(told[name]) for name in _LOCAL_SIZES if told.get(name, "").isdigit()), 0)
+    number = next((int(variables[name]) for name in _LOCAL_SIZES if variables.get(name, "").isdigit()), 0)
     launcher = _parent(pid)
     while rank_of(launcher) is not None:  # a shell or a debugger between them
         launcher = _parent(launcher)
@@ -93,7 +90,7 @@ def absent(pid: int) -> list[int] | None:
     others = sum(_parent(each) == launcher and not _is_dead(each) for each in _all() if each not in known)
     if len(here) + others >= number:
         return None
-    whole = next((told[name] for name in _SIZES if name in told), "")
+    whole = next((variables[name] for name in _SIZES if name in variables), "")
     return sorted(set(range(number)) - set(here)) if whole == str(number) else []
 
 
@@ -119,7 +116,7 @@ def _words(pid: int, name: str) -> str:
 
 
 def _is_dead(pid: int) -> bool:
-    """Tell whether a process has ended, and only its status is still there."""
+    """Return whether a process has ended, and only its status is still there."""
     return _words(pid, "stat").rpartition(")")[2].split()[:1] in ([], ["Z"], ["X"])
 
 
@@ -145,10 +142,7 @@ def _parent(pid: int) -> int:
 def guarded(patience: float | None) -> Iterator[None]:
     """End this process, and with it its job, if in the block one of its siblings is stopped for too long, or gone.
 
-    Parameters
-    ----------
-    patience
-        Seconds that the user has chosen; None: `STOPPED_SECONDS`.
+    ``patience`` is the number of seconds that the user has chosen; None: `STOPPED_SECONDS`.
     """
     import subprocess
 
@@ -172,12 +166,8 @@ def guarded(patience: float | None) -> Iterator[None]:
 class StartupCheck:
     """Finds out whether the processes that a job waits for will come, from what the system shows once a second.
 
-    Parameters
-    ----------
-    patience
-        Seconds with a process that is stopped, or has ended.
-    now
-        When the job began to come up.
+    ``patience`` is in seconds, and is for processes that are stopped or have ended; ``now`` is when the job began to
+    start.
     """
 
     def __init__(self, patience: float, now: float) -> None:
@@ -187,16 +177,8 @@ class StartupCheck:
     def look(self, now: float, stopped: dict[int, int], gone: list[int] | None, here: list[int]) -> str | None:
         """Return what is wrong, if the patience is over.
 
-        Parameters
-        ----------
-        now
-            The time.
-        stopped
-            See :func:`stopped`. Counted are the looks, not the time: this process may have been stopped, too.
-        gone
-            See :func:`absent`.
-        here
-            The ranks on this machine.
+        ``stopped`` and ``gone`` are the results of :func:`stopped` and :func:`absent`, ``here`` are the ranks on this
+        machine. Of a stopped process the looks are counted and not the time: this process may have been stopped, too.
         """
         self._seen = {rank: self._seen.get(rank, 0.0) + _LOOK_SECONDS for rank in stopped}
         for rank, seconds in self._seen.items():
@@ -219,7 +201,7 @@ class StartupCheck:
 
 
 def watch_over(pid: int, patience: float) -> None:
-    """Be the guard of process ``pid``, until the standard input ends."""
+    """Guard process ``pid``, until the standard input ends."""
     check = StartupCheck(patience, time.monotonic())
     while not select.select([0], [], [], _LOOK_SECONDS)[0]:
         found = {} if is_stopped(pid) else stopped(pid)

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -16,65 +15,41 @@ from numpy.typing import NDArray
 
 from manyhands.core.errors import WorkerLost
 from manyhands.core.samples import Control
-from manyhands.core.team import Clock
+from manyhands.core.team import Clock, Team
 from manyhands.core.types import Phase, Vector
 from manyhands.runtime import shared_reduce
 from manyhands.runtime.partition import bounds_of, part_of
 from manyhands.teams.crew import Crew
 
 
-@dataclass
 class ThreadGroup:
     """What the threads of one team share.
 
     Attributes
     ----------
-    size
-        Number of workers.
     cells
         See `manyhands.runtime.shared_reduce`.
-    vectors, addresses
-        The vector each worker has brought to the present collective, and where it begins.
-    weights
-        And its weight.
+    vectors, addresses, weights
+        The vector that each worker has brought to the present collective, where it begins, and its weight.
     targets, partials
         Where each worker's parameters begin, if others write parts of them, and sums that all add up; see
         `manyhands.runtime.shared_reduce.SharedReduction`.
     """
 
-    size: int
-    cells: NDArray[np.int64] = field(init=False)
-    vectors: list[Vector] = field(init=False)
-    addresses: NDArray[np.uintp] = field(init=False)
-    weights: NDArray[np.float64] = field(init=False)
-    targets: NDArray[np.uintp] = field(init=False)
-    partials: NDArray[np.float64] = field(init=False)
-
-    def __post_init__(self) -> None:
-        self.cells = shared_reduce.new_barrier_state(self.size)
-        self.vectors = [np.zeros(0)] * self.size
-        self.addresses = np.zeros(self.size, np.uintp)
-        self.weights = np.zeros(self.size)
-        self.targets = np.zeros(self.size, np.uintp)
-        self.partials = np.zeros(self.size)
+    def __init__(self, size: int) -> None:
+        self.size = size
+        self.cells = shared_reduce.new_barrier_state(size)
+        self.vectors: list[Vector] = [np.zeros(0)] * size
+        self.addresses, self.targets = np.zeros(size, np.uintp), np.zeros(size, np.uintp)
+        self.weights, self.partials = np.zeros(size), np.zeros(size)
 
     def call_off(self, rank: int) -> None:
-        """Tell everyone who waits, now or later, that worker ``rank`` will not come."""
+        """Show all workers that wait, now or later, that worker ``rank`` will not come."""
         self.cells[shared_reduce.LOST] = rank + 1
 
 
-class ThreadTeam:
-    """One worker's view of a team of threads.
-
-    Parameters
-    ----------
-    group
-        Shared by all.
-    rank
-        This worker.
-    clock
-        This worker's.
-    """
+class ThreadTeam(Team):
+    """The view that worker ``rank`` has of a team of threads."""
 
     def __init__(self, group: ThreadGroup, rank: int, clock: Clock) -> None:
         self.group = group
@@ -91,10 +66,6 @@ class ThreadTeam:
             partials=group.partials,
             rank=rank,
         )
-
-    def watchdog_paused(self) -> AbstractContextManager[None]:
-        """Return a context that does nothing: nobody watches."""
-        return nullcontext()
 
     def shared_reduction(self, vector: Vector, target: Vector | None = None) -> shared_reduce.SharedReduction:
         """Return what a kernel needs to average ``vector`` in rounds of its own; see `record_fused_rounds`."""
@@ -180,7 +151,7 @@ class ThreadTeam:
         self.barrier()
 
     def _bring(self, vector: Vector) -> None:
-        """Lay a vector open to the others; the same one as last time costs nothing."""
+        """Make a vector visible to the others; the same one as last time costs nothing."""
         if self.group.vectors[self.rank] is not vector:
             self.group.vectors[self.rank] = vector
             self.group.addresses[self.rank] = vector.ctypes.data
@@ -204,20 +175,14 @@ class _NoClock:
 
 
 class ThreadCrew(Crew):
-    """All workers of a team of threads.
-
-    Parameters
-    ----------
-    clocks
-        One per worker.
-    """
+    """All workers of a team of threads, one for each clock."""
 
     def __init__(self, clocks: Sequence[Clock]) -> None:
         self._group = group = ThreadGroup(len(clocks))
         super().__init__([ThreadTeam(group, rank, clock) for rank, clock in enumerate(clocks)])
 
     def call_off(self, rank: int, error: BaseException) -> None:
-        """Let those who wait in a round see it."""
+        """Show it to the workers that wait in a round."""
         self._group.call_off(rank)
 
 

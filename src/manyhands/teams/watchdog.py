@@ -1,9 +1,10 @@
-"""Watching over the processes of an MPI job: nobody waits for ever for a worker that is gone.
+"""Watching the processes of an MPI job, so that none waits for ever for a worker that is gone.
 
-A waiting process cannot tell a slow worker from a dead one, and MPI does not say. So every process shows, by a thread
+A waiting process cannot know a slow worker from a dead one, and MPI does not say. So every process shows, by a thread
 of its own and a few bytes twice a second, that it is alive (a *beat*, sent to the rank before it, which watches over
-it); and it looks at its own worker, which must not stand still in the middle of its steps. Who finds something wrong
-tells all others (a *notice*). They then leave their kernels and collectives with `WorkerLost`, and the job ends.
+it); and it looks at its own worker, which must not stand still in the middle of its steps. A process that finds
+something wrong notifies all others (a *notice*). They then leave their kernels and collectives with `WorkerLost`, and
+the job ends.
 
 How long is too long follows from the measured time of a step: see `Watch.patience`.
 """
@@ -17,7 +18,7 @@ import signal
 import socket
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
@@ -45,13 +46,7 @@ _NOTICE_BYTES = 12 * _LONGEST_NOTICE + 64
 
 
 def chosen_patience() -> float | None:
-    """Return the seconds set by MANYHANDS_HANG_TIMEOUT, or None.
-
-    Raises
-    ------
-    SettingsError
-        If that is not a positive number.
-    """
+    """Return the seconds set by MANYHANDS_HANG_TIMEOUT, or None."""
     text = os.environ.get("MANYHANDS_HANG_TIMEOUT")
     if not text:
         return None
@@ -105,14 +100,14 @@ class Watch:
     calm
         Seconds without a beat from a worker that is not training.
     clock
-        What time it is, in seconds.
+        Returns the time in seconds.
 
     Attributes
     ----------
     lost : tuple of (int, str) or None
         The first worker that is gone, and what is known about it.
     mine : bool
-        Whether this process has found that out, and not been told: then it is the one to tell the user.
+        Whether this process has found that out by itself: then it is the one to report it to the user.
     depends : bool
         Set by the process while it waits for the others.
     """
@@ -123,12 +118,12 @@ class Watch:
         self.lost: tuple[int, str] | None = None
         self.mine = self.depends = False
         self._chosen = chosen_patience()
-        self._calm = calm if self._chosen is None else self._chosen
+        self._unless_chosen = calm
         self._pace: Pace | None = None
         self._control: Control | None = None
         self._next = (self.rank + 1) % self.size
         self._beat_sent = float("-inf")
-        self._heard, self._allowed = clock(), self._calm
+        self._heard, self._allowed = clock(), self._chosen or calm
         self._next_left = False
         self._called_off = self._looked = 0.0
         self._pending: list[tuple[Any, Any]] = []
@@ -148,6 +143,16 @@ class Watch:
         if self.lost is not None:
             control.stop[0] = 1
 
+    @contextlib.contextmanager
+    def patience_chosen(self, seconds: float | None) -> Iterator[None]:
+        """Have this patience for the length of a block, or None: that of MANYHANDS_HANG_TIMEOUT, if it is set."""
+        before, self._chosen = self._chosen, chosen_patience() if seconds is None else seconds
+        self._beat_sent = float("-inf")  # the neighbour is to know at once
+        try:
+            yield
+        finally:
+            self._chosen = before
+
     def unfollow(self) -> None:
         """Look at no steps any more: the worker has done its work."""
         self._pace = self._control = None
@@ -156,8 +161,8 @@ class Watch:
     def patience(self) -> float:
         """Seconds that a worker may stand still.
 
-        What MANYHANDS_HANG_TIMEOUT says; else, from its second step on, 100 mean steps or 20 times the longest pause so
-        far, but at least 4 s; else a minute.
+        What the run or MANYHANDS_HANG_TIMEOUT says; else, from its second step on, 100 mean steps or 20 times the
+        longest pause so far, but at least 4 s; else a minute.
         """
         if self._chosen is not None:
             return self._chosen
@@ -174,10 +179,10 @@ class Watch:
         if self._chosen is not None:
             return self._chosen
         pace = self._pace
-        return self._calm if pace is None else max(_SHORTEST_SECONDS, pace.patience() or 0.0)
+        return self._unless_chosen if pace is None else max(_SHORTEST_SECONDS, pace.patience() or 0.0)
 
     def call_off(self, rank: int, reason: str) -> bool:
-        """Tell everyone that worker ``rank`` will not come any more; return whether this was the first call."""
+        """Notify all that worker ``rank`` will not come any more; return whether this was the first call."""
         if self.lost is not None:
             return False
         self.mine = True
@@ -189,7 +194,7 @@ class Watch:
         return True
 
     def close(self) -> None:
-        """End the watch; the one who watches over this process is told that it leaves in good order."""
+        """End the watch, and notify the process that watches this one that it leaves in good order."""
         self._closing.set()
         if self._thread.is_alive():
             self._thread.join()
@@ -255,7 +260,7 @@ class Watch:
         self._send(np.array([silence]), (self.rank - 1) % self.size, _BEAT)
 
     def _send(self, content: Any, to: int, tag: int) -> None:
-        """Send without waiting; what nobody takes (a stopped process) does not pile up."""
+        """Send without waiting; messages that a stopped process does not take do not pile up."""
         with self._sending:
             self._sweep()
             if len(self._pending) < _MOST_PENDING or tag == _NOTICE:
@@ -265,7 +270,7 @@ class Watch:
         self._pending = [pair for pair in self._pending if not pair[0].Test()]
 
     def _receive(self) -> None:
-        """Take in all beats and notices that have come."""
+        """Receive all beats and notices that have come."""
         while self.comm.Iprobe(source=self._next, tag=_BEAT):
             beat = np.zeros(1)
             self.comm.Recv(beat, source=self._next, tag=_BEAT)
@@ -279,7 +284,7 @@ class Watch:
                 self._take_over(int(rank), str(reason))
 
     def _take_over(self, rank: int, reason: str) -> None:
-        """Believe that a worker is lost, and let this process's worker stop."""
+        """Note that a worker is lost, and let this process's worker stop."""
         if self.lost is None:
             self.lost, self._called_off = (rank, reason), self._clock()
         control = self._control

@@ -89,19 +89,7 @@ def train(
 def load_and_resolve(call: str, spec: RunSpec, request: DataRequest | Dataset) -> tuple[Plan, Dataset]:
     """Return a run and its data, the same in all processes of a job.
 
-    Parameters
-    ----------
-    call
-        What the user has called.
-    spec
-        What was asked for.
-    request
-        What to read, or the data themselves.
-
-    Raises
-    ------
-    ManyhandsError
-        If data or settings cannot work, or are not the same in all processes.
+    ``call`` is the name of the function that the user has called, for messages.
     """
     needed: Any = "fixed" if spec.needs.fixed_shards else "global"
     with together(spec.team) as step:

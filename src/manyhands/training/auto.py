@@ -41,15 +41,9 @@ _LEAST_SHARE = 4
 
 @dataclass(frozen=True)
 class Asked:
-    """What a user has asked for, and what is left to choose.
+    """What a user has asked for, and what is left to choose: batch and schedule if they are None.
 
-    Attributes
-    ----------
-    settings
-        The network. Its learning rate is chosen if it is the default one, the optimizer is Adam, and the schedule is to
-        be chosen, too.
-    batch, schedule
-        None if they are to be chosen.
+    The learning rate is chosen, too, if it is the default one, the optimizer is Adam, and the schedule is to be chosen.
     """
 
     settings: MLPSettings
@@ -58,16 +52,9 @@ class Asked:
 
 
 def choose(asked: Asked, workers: int, rows: int, epochs: int, *, alike: bool = True) -> tuple[Strategy, Asked]:
-    """Return the strategy, and everything else resolved.
+    """Return the strategy, and everything else resolved; what the user has chosen stays as it is.
 
-    Parameters
-    ----------
-    asked
-        What the user has chosen; it stays as it is.
-    workers, rows, epochs
-        Of the run.
-    alike
-        Whether the workers' shares are alike; if not, each would forget the others' classes between two rounds.
+    If the workers' shares are not ``alike``, each would forget the others' classes between two rounds.
     """
     batch = _batch(workers, rows) if asked.batch is None else asked.batch
     schedule = parse_schedule(_SCHEDULE) if asked.schedule is None else asked.schedule

@@ -78,14 +78,9 @@ class _Context:
 
 
 def slowest(reports: Sequence[Mapping[str, float]]) -> dict[str, float]:
-    """Return each phase's seconds, the largest over the workers, with ``train`` and ``total``.
+    """Return each phase's seconds, the largest over all workers' reports, with ``train`` and ``total``.
 
     ``total`` is read + distribute + train, which is what Table III of Todorov et al. 2021 counts.
-
-    Parameters
-    ----------
-    reports
-        Every worker's, from :meth:`PhaseClock.report`.
     """
     seconds = {name: max(report[name] for report in reports) for name in (*PHASES, "train")}
     seconds["total"] = seconds["read"] + seconds["distribute"] + seconds["train"]

@@ -1,4 +1,4 @@
-"""How good a trained network is on the test rows, and what is to be said if it is no good at all."""
+"""How good a trained network is on the test rows, and a note if it has learned nothing."""
 
 from __future__ import annotations
 
@@ -16,23 +16,9 @@ _FEW_ROWS, _FEW_STEPS = 20, 100  # of fewer rows, or after fewer steps, one clas
 
 
 def evaluate(learner: Model, dataset: Dataset, steps: int) -> float:
-    """Return the accuracy on the test rows, 0..1; NaN if there are none.
+    """Return the accuracy on the test rows, 0..1, after so many steps; NaN if there are none.
 
-    Parameters
-    ----------
-    learner
-        The network.
-    dataset
-        What it was trained on, and is tested on.
-    steps
-        How many steps it was trained.
-
-    Raises
-    ------
-    DataError
-        If a test row has values so large that its probabilities are no numbers.
-    DivergedError
-        If the probabilities of other rows are no numbers.
+    Probabilities that are not finite are a DataError if the values of the test row are too large, else a DivergedError.
     """
     if not dataset.test.rows:
         return float("nan")
@@ -45,7 +31,7 @@ def evaluate(learner: Model, dataset: Dataset, steps: int) -> float:
 
 
 def _not_finite(rows: NDArray[np.int64], dataset: Dataset, steps: int) -> Exception:
-    """Return the error for rows whose probabilities are no numbers, for which they or the network may be to blame."""
+    """Return the error for rows whose probabilities are not finite, because of their values or of the network."""
     largest = dataset.scaling.largest_input
     if largest(dataset.test.features[rows]) <= largest(dataset.train.features):
         return DivergedError(steps, 0, float("nan"))
@@ -56,7 +42,7 @@ def _not_finite(rows: NDArray[np.int64], dataset: Dataset, steps: int) -> Except
 
 
 def _say_if_constant(found: NDArray[np.floating], dataset: Dataset, steps: int) -> None:
-    """Say it if all test rows of several classes get one class: nothing that tells them apart was learned."""
+    """Say it if all test rows of several classes get one class."""
     labels, classes = dataset.test.labels, found.argmax(axis=1)
     if steps < _FEW_STEPS or len(labels) < _FEW_ROWS or (classes != classes[0]).any() or (labels == labels[0]).all():
         return

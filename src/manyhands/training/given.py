@@ -23,23 +23,18 @@ _RANGES: dict[str, tuple[float, float]] = {
 
 
 def read(parse: Callable[[str], Value], value: str | Value, part: str, what: str) -> Value:
-    """Return what text names, or the value itself.
+    """Return what text names, or the value itself if it is no text.
 
     Parameters
     ----------
     parse
-        What reads text.
+        Reads text.
     value
-        Text, or what it would become.
+        Text, or the object that it names.
     part
-        A method that what it becomes has, whatever its type.
+        An attribute that such an object has, whatever its type; a value without it is a SettingsError.
     what
         Its name in the message.
-
-    Raises
-    ------
-    SettingsError
-        If it is neither, or the text names nothing.
     """
     if isinstance(value, str):
         return parse(value)
@@ -49,13 +44,7 @@ def read(parse: Callable[[str], Value], value: str | Value, part: str, what: str
 
 
 def check_targets(dataset: Dataset, loss: str) -> None:
-    """Check that the loss is defined for all targets, those of validation rows included.
-
-    Raises
-    ------
-    DataError
-        If it is not, with the first that is wrong.
-    """
+    """Check that the loss is defined for all targets; if not, a DataError names the first that is wrong."""
     for table, where in ((dataset.train, "training"), (dataset.validation, "validation"), (dataset.test, "test")):
         if table is not None and table.targets is not None:
             check_range(table.targets, loss, where)

@@ -1,4 +1,4 @@
-"""Whether a data set's inputs can be computed in the network's dtype, and are told apart in it."""
+"""Whether a data set's inputs can be computed in the network's dtype, and stay different in it."""
 
 from __future__ import annotations
 
@@ -17,20 +17,10 @@ def _rather() -> str:
 
 
 def check_inputs(dataset: Dataset, dtype: str) -> None:
-    """Check the inputs of a data set before it is trained on.
+    """Check the inputs of a data set before a network of this dtype is trained on them.
 
-    Parameters
-    ----------
-    dataset
-        The rows and their scaling.
-    dtype
-        The network's.
-
-    Raises
-    ------
-    DataError
-        If an input is no finite number of this dtype, or the square of one that is not standardized, or all values of
-        a feature become one.
+    A DataError says if an input is no finite number of the dtype, or the square of one that is not standardized, or if
+    all values of a feature become one.
     """
     stored, scaling = dataset.train.features.dtype, dataset.scaling
     if not all(np.isfinite(vector).all() for vector in scaling.vectors().values()):

@@ -23,13 +23,6 @@ _FISHER_ROWS = 1000
 class RunServices:
     """The services of one worker's run; see `manyhands.core.strategy.MergeServices`.
 
-    Parameters
-    ----------
-    plan, team, learner, table, schedule, control
-        Of one worker's run.
-    validation
-        Rows that no training sees, if there are any.
-
     Attributes
     ----------
     epochs : int
@@ -79,7 +72,7 @@ class RunServices:
     def fisher(self) -> Vector:
         """Return the diagonal of the Fisher information, from up to 1,000 of this worker's rows.
 
-        Mean over rows of the squared gradient of log p(y | x), with y drawn from the network's own answer, as in
+        Mean over rows of the squared gradient of log p(y | x), with y drawn from the network's own probabilities, as in
         Matena & Raffel 2022, eq. 2.
         """
         learner, rng = self._stepper, generator(self._plan.seed, f"fisher of worker {self._team.rank}")

@@ -9,6 +9,7 @@ from manyhands.core.errors import SettingsError
 from manyhands.core.parameters import parameter
 from manyhands.core.strategy import GradientRule, Strategy
 from manyhands.core.types import Sharding
+from manyhands.core.words import count
 from manyhands.data.dataset import Dataset
 from manyhands.data.partitioning import Partition
 from manyhands.data.sampler import check_batch
@@ -28,19 +29,7 @@ _RANDOM_STATES = 2**32  # of scikit-learn
 def resolve(spec: RunSpec, dataset: Dataset) -> Plan:
     """Return the run that a spec means on a data set: defaults are chosen, and the run is possible.
 
-    Parameters
-    ----------
-    spec
-        What the user has set.
-    dataset
-        What to train on.
-
-    Raises
-    ------
-    SettingsError
-        If the run is not possible, with what to change.
-    DataError
-        If inputs or targets do not fit the network.
+    If it is not, a SettingsError says what to change; if inputs or targets do not fit the network, a DataError does.
     """
     workers = _number_of_workers(spec.team, spec.workers)
     check_team(spec.team, workers)
@@ -78,7 +67,7 @@ def _number_of_workers(team: str, workers: int | None) -> int:
     size = job_size() if is_member(team) else None
     if size is not None and workers not in (None, size):
         raise SettingsError(
-            f"this MPI job has {size} process{'es' if size > 1 else ''}, but {workers} workers were asked for; start "
+            f"this MPI job has {count(size, 'process')}, but {workers} workers were asked for; start "
             f"it with mpiexec -n {workers}, or leave the number of workers out"
         )
     return (size or 1) if workers is None else workers
@@ -175,10 +164,7 @@ def _check_course(plan: Plan) -> None:
 def check_synchronized(plan: Plan, what: str) -> None:
     """Check that all workers have the same parameters at the end of some epoch before the last one.
 
-    Raises
-    ------
-    SettingsError
-        If they never have, so that ``what`` has no network to evaluate.
+    If not, ``what`` has no network to evaluate, and a SettingsError says so.
     """
     if plan.workers > 1 and not any(map(_synchronized_before_its_end, plan.stages)):
         raise SettingsError(
@@ -188,7 +174,7 @@ def check_synchronized(plan: Plan, what: str) -> None:
 
 
 def _synchronized_before_its_end(stage: PlannedStage) -> bool:
-    """Tell whether the workers have the same parameters at the end of some epoch, before the last step of the stage."""
+    """Return whether the workers have the same parameters at the end of some epoch but the last of the stage."""
     step = 0
     if isinstance(stage.rule, GradientRule) or stage.epochs == 1:
         return True

@@ -1,4 +1,4 @@
-"""What a run has come to."""
+"""The result of a run."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from manyhands.training.model import TrainedModel
 from manyhands.training.plan import Plan
 
 Progress = Callable[[int], None]
-"""Told, a few times a second, how many steps the slowest worker has done."""
+"""Called, a few times a second, with the number of steps that the slowest worker has done."""
 
 
 @dataclass(frozen=True)
 class TrainingResult:
-    """What a run has come to.
+    """The result of a run.
 
     Attributes
     ----------

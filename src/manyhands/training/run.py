@@ -26,7 +26,7 @@ from manyhands.learners import make_learner
 from manyhands.runtime.memory import memory_errors_explained
 from manyhands.teams.agreement import calling_off
 from manyhands.teams.exit_hooks import report_uncaught_errors
-from manyhands.teams.job import all_gather_texts, needs_job
+from manyhands.teams.job import all_gather_texts, hang_timeout, needs_job
 from manyhands.teams.launch import launch, prepare
 from manyhands.teams.registry import kind_of
 from manyhands.training.clock import PhaseClock, slowest
@@ -72,7 +72,7 @@ def run(
         Called on the way (`manyhands.core.callbacks.Callback`). A plain function receives the events of epochs and
         measurements; for others wrap it in a `manyhands.core.callbacks.EventFunction`.
     controls
-        One per worker, if somebody else wants to watch the run or to stop it.
+        One per worker, if other code is to watch the run or to stop it.
     start
         What every worker begins with instead of a random start: the state of a learner (`Learner.state`), optimizer
         included. In an MPI job every process gives the same.
@@ -104,8 +104,8 @@ def run(
         controls = [Control(stop, np.zeros(1, np.int64)) for _ in range(plan.workers)]
     clocks = [PhaseClock() for _ in range(plan.workers)]
     _prepare(plan, dataset, adds=plan.stop is not None or any(isinstance(each, WorkerCallback) for each in called))
-    # Thread pools that nobody asked for would compete with the workers: NumPy's, SciPy's, and the kernels' own BLAS.
-    with blas_limited(plan.blas_threads):
+    # The thread pools of NumPy, SciPy and the kernels' own BLAS would compete with the workers.
+    with blas_limited(plan.blas_threads), hang_timeout(plan.team, plan.hang_timeout):
         launched = time.perf_counter()
 
         def work(team: Team) -> _Outcome:
@@ -129,13 +129,8 @@ def run(
 class Runner:
     """Carries out many plans on one data set; MPI jobs, one for each number of workers, live as long as it does.
 
-    Jobs that stay let runs of different numbers of workers take turns without starting processes anew each time. Use
-    it in a ``with`` statement: at its end all jobs end.
-
-    Parameters
-    ----------
-    dataset
-        For all plans.
+    Jobs that stay let runs of different numbers of workers take turns without starting processes anew each time. Use it
+    in a ``with`` statement: at its end all jobs end.
     """
 
     def __init__(self, dataset: Dataset) -> None:
@@ -162,7 +157,7 @@ class Runner:
             from manyhands.training.jobs.client import Job
 
             deferred.close_others()
-            with _hang_timeout(plan.hang_timeout):
+            with _starting_with(plan.hang_timeout):
                 self._jobs[plan.workers] = self._open.enter_context(Job(plan.workers, self.dataset))
         called = as_callbacks(callbacks)
         result = self._jobs[plan.workers].run(plan, progress, called)
@@ -171,8 +166,8 @@ class Runner:
 
 
 @contextmanager
-def _hang_timeout(seconds: float | None) -> Iterator[None]:
-    """Let jobs that begin in this block have this hang timeout."""
+def _starting_with(seconds: float | None) -> Iterator[None]:
+    """Let jobs that begin in this block have this hang timeout while they come up; later every plan says its own."""
     name = "MANYHANDS_HANG_TIMEOUT"
     before = os.environ.get(name)
     if seconds is not None:
@@ -191,7 +186,7 @@ def _result(plan: Plan, dataset: Dataset, learner: Model, reports: Sequence[dict
     tallies = [Tally(**report["tally"]) for report in reports]
     return TrainingResult(
         plan=plan,
-        model=model_of(learner, plan.model_settings, dataset),
+        model=model_of(learner, plan.learner, plan.model_settings, dataset),
         accuracy=reports[0]["accuracy"],
         steps=max(tally.steps for tally in tallies),
         rounds=max(tally.rounds for tally in tallies),
@@ -280,7 +275,7 @@ def _work(
         learner.load_state(start)
     elif team.rank == 0:
         learner.initialize(generator(plan.seed, "init"))
-    convergence = Convergence(dataset.test, clock)
+    convergence = Convergence(dataset.test)
     called = [*callbacks, *([plan.stop] if plan.stop else []), *([convergence] if plan.convergence else [])]
     worker = WorkerRun(team, learner, plan, dataset.train, clock, called, dataset.validation)
     loop = Loop(worker, _samplers(plan, dataset, team), control)

@@ -13,7 +13,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from manyhands.core import grammar
-from manyhands.core.errors import SettingsError
 from manyhands.core.lengths import Length
 
 Epochs = NDArray[np.float64]
@@ -22,13 +21,7 @@ Epochs = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class RateSchedule:
-    """A constant rate, after a warm-up; subclasses change it.
-
-    Attributes
-    ----------
-    warmup
-        How long the rate rises linearly to its full value, if at all.
-    """
+    """A constant rate after a warm-up, if there is one, in which it rises linearly; subclasses change it."""
 
     warmup: Length | None = None
 
@@ -60,15 +53,7 @@ class RateSchedule:
 
 @dataclass(frozen=True)
 class Step(RateSchedule):
-    """The rate drops by a factor every so often.
-
-    Attributes
-    ----------
-    every
-        How often.
-    factor
-        The factor.
-    """
+    """The rate drops by a factor after every such length."""
 
     every: Length = Length(50, "%")
     factor: float = 0.1
@@ -90,12 +75,9 @@ class Step(RateSchedule):
 
 @dataclass(frozen=True)
 class Cosine(RateSchedule):
-    """The rate falls along half a cosine (Loshchilov & Hutter 2017, arXiv 1608.03983, eq. 5, without restarts).
+    """The rate falls to a factor ``to`` along half a cosine, without restarts.
 
-    Attributes
-    ----------
-    to
-        What it falls to, as a factor.
+    Loshchilov & Hutter 2017, arXiv 1608.03983, eq. 5.
     """
 
     to: float = 0.0
@@ -112,13 +94,7 @@ class Cosine(RateSchedule):
 
 @dataclass(frozen=True)
 class Linear(RateSchedule):
-    """The rate is held, then falls along a line to nothing (a trapezoid: Zhai et al. 2022, arXiv 2106.04560).
-
-    Attributes
-    ----------
-    hold
-        How long it is held.
-    """
+    """The rate is held, then falls along a line to nothing (a trapezoid: Zhai et al. 2022, arXiv 2106.04560)."""
 
     hold: Length = Length(0, "%")
 
@@ -138,13 +114,7 @@ _CYCLE_START, _CYCLE_END = 1 / 25, 1 / 25e4
 
 @dataclass(frozen=True)
 class OneCycle(RateSchedule):
-    """The rate rises from a 25th, and falls to almost nothing, along cosines (Smith & Topin 2018, arXiv 1708.07120).
-
-    Attributes
-    ----------
-    rise
-        How long it rises.
-    """
+    """The rate rises from a 25th, and falls to almost nothing, along cosines (Smith & Topin 2018, arXiv 1708.07120)."""
 
     rise: Length = Length(30, "%")
 
@@ -162,29 +132,24 @@ class OneCycle(RateSchedule):
 
 
 def _constant(*, warmup: str | None = None) -> RateSchedule:
-    return RateSchedule(_length(warmup, "warmup"))
+    return RateSchedule(_warmup(warmup))
 
 
 def _step(every: str = "50%", *, factor: str = "0.1", warmup: str | None = None) -> RateSchedule:
-    period = _length(every, "step")
-    assert period is not None
-    return Step(_length(warmup, "warmup"), period, _fraction(factor, "step:factor"))
+    return Step(_warmup(warmup), _length(every, "step"), _fraction(factor, "step:factor"))
 
 
 def _cosine(*, to: str = "0", warmup: str | None = None) -> RateSchedule:
-    return Cosine(_length(warmup, "warmup"), _fraction(to, "cosine:to"))
+    return Cosine(_warmup(warmup), _fraction(to, "cosine:to"))
 
 
 def _linear(*, hold: str = "0%", warmup: str | None = None) -> RateSchedule:
     length = _length(hold, "linear:hold")
-    assert length is not None
-    return Linear(_length(warmup, "warmup"), length if length.amount else Length(0, "%"))
+    return Linear(_warmup(warmup), length if length.amount else Length(0, "%"))
 
 
 def _one_cycle(*, rise: str = "30%") -> RateSchedule:
-    length = _length(rise, "one-cycle:rise")
-    assert length is not None
-    return OneCycle(None, length)
+    return OneCycle(None, _length(rise, "one-cycle:rise"))
 
 
 SCHEDULES: dict[str, Callable[..., RateSchedule]] = {
@@ -199,18 +164,16 @@ SCHEDULES: dict[str, Callable[..., RateSchedule]] = {
 EXAMPLES = "constant, step:30epochs,factor=0.1, cosine, cosine:warmup=5%, linear:hold=50%, one-cycle"
 
 
-def _length(text: str | None, where: str) -> Length | None:
-    return None if text is None else Length.parse(text, f"schedule, {where}")
+def _length(text: str, where: str) -> Length:
+    return Length.parse(text, f"schedule, {where}")
+
+
+def _warmup(text: str | None) -> Length | None:
+    return None if text is None else _length(text, "warmup")
 
 
 def _fraction(text: str, where: str) -> float:
-    try:
-        value = float(text)
-    except ValueError:
-        value = -1.0
-    if not 0 <= value <= 1:
-        raise SettingsError(f"schedule, {where}={text}: it must be a number from 0 to 1")
-    return value
+    return grammar.not_negative(text, f"schedule, {where}=", "to 1", fits=lambda value: value <= 1)
 
 
 def parse_schedule(text: str) -> RateSchedule:

@@ -85,7 +85,7 @@ class RunSpec:
     """
 
     train_size: int | None = setting(
-        None, "use the first N training rows (default: 6000 of MNIST, else all)", "data", metavar="N", **_ONE_OR_MORE
+        None, "use the first N training samples (default: 6000 of MNIST, else all)", "data", metavar="N", **_ONE_OR_MORE
     )
     scale: str = setting("auto", "scaling of the inputs", "data", choices=SCALINGS)
     binarize: float | Literal["auto"] | None = setting(
@@ -99,8 +99,8 @@ class RunSpec:
     )
     validation: int | Literal["auto"] | None = setting(
         None,
-        "training rows to keep for merges and stopping rules that evaluate on them: a number, or auto (default: auto "
-        "for those)",
+        "training samples to set aside for choosing, merging or stopping: a number, or auto (default: auto where one "
+        "of these needs them)",
         "data",
         metavar="V",
         read=positive_or_auto,
@@ -122,7 +122,7 @@ class RunSpec:
     batch: int | None = setting(
         None, "GLOBAL batch, shared by all workers (default: 200)", "training", metavar="B", **_ONE_OR_MORE
     )
-    epochs: int = setting(75, "passes over the training rows", "training", metavar="E", **_ONE_OR_MORE)
+    epochs: int = setting(75, "passes over the training samples", "training", metavar="E", **_ONE_OR_MORE)
     team: str = setting("threads", "how workers talk", "team", choices=CHOICES, hidden_choices=(SOLO,))
     hang_timeout: float | None = setting(
         None,
@@ -156,8 +156,8 @@ class RunSpec:
     )
     stop: str | Stop | None = setting(
         None,
-        "end before the last epoch, all workers together: loss:0.0001,patience=10, accuracy:98.2% (of validation rows) "
-        "or unchanged (default: never)",
+        "end before the last epoch, all workers together: loss:0.0001,patience=10, accuracy:98.2% (of validation "
+        "samples) or unchanged (default: never)",
         "training",
         metavar="S",
     )
@@ -181,7 +181,7 @@ class RunSpec:
     )
     convergence: bool = setting(
         False,
-        "measure accuracy and loss on the test rows after every round; no training clock counts it",
+        "measure accuracy and loss on the test samples after every round; no training clock counts it",
         "convergence",
         check=truth,
     )
@@ -221,13 +221,7 @@ class RunSpec:
 
     @cached_property
     def parsed(self) -> Parsed:
-        """What the texts name, read once.
-
-        Raises
-        ------
-        SettingsError
-            If one of them names nothing.
-        """
+        """What the texts name, read once; one that names nothing is a SettingsError."""
         from manyhands.data.partitioning import parse_partition
         from manyhands.strategies import parse_strategy
         from manyhands.training.given import read
@@ -253,13 +247,7 @@ class RunSpec:
 
     @cached_property
     def needs(self) -> RunNeeds:
-        """What the run needs, as its strategy, stopping rule and learner say.
-
-        Raises
-        ------
-        SettingsError
-            See :attr:`parsed`.
-        """
+        """What the run needs, as its strategy, stopping rule and learner say."""
         strategy, _, stop, partition = self.parsed
         one_call = self.learner == "published"
         own = strategy is not None and strategy.needs.fixed_shards

@@ -2,8 +2,8 @@
 
 - ``loss:0.0001,patience=10``: the mean training loss of all workers has not fallen by tol for more than ``patience``
   epochs in a row (scikit-learn's tol and n_iter_no_change).
-- ``accuracy:98.2%``: the network recognizes so many of the validation rows. Each worker tries its part of them, after
-  epochs at whose end all workers are alike.
+- ``accuracy:98.2%``: the network recognizes so many of the validation rows. Each worker evaluates its part of them,
+  after epochs at whose end all workers are synchronized.
 - ``unchanged:0``: no weight of any worker has changed by more than that during a full epoch (Todorov et al. 2021).
 """
 
@@ -58,15 +58,7 @@ class Stop(WorkerCallback):
 
 @dataclass(frozen=True)
 class LossStop(Stop):
-    """Stop when the loss does not fall any more.
-
-    Attributes
-    ----------
-    tol
-        By how much it must fall to count as falling.
-    patience
-        How many epochs in a row it may fail to.
-    """
+    """Stop when the loss has not fallen by ``tol`` or more for more than ``patience`` epochs in a row."""
 
     tol: float = 1e-4
     patience: int = 10
@@ -108,13 +100,7 @@ class _LossWatch(WorkerCallback):
 
 @dataclass(frozen=True)
 class UnchangedStop(Stop):
-    """Stop when the weights do not change any more.
-
-    Attributes
-    ----------
-    tol
-        The largest change that counts as none.
-    """
+    """Stop when the weights do not change any more: by at most ``tol``."""
 
     tol: float = 0.0
 
@@ -153,13 +139,7 @@ class _WeightWatch(WorkerCallback):
 
 @dataclass(frozen=True)
 class AccuracyStop(Stop):
-    """Stop when the network is good enough.
-
-    Attributes
-    ----------
-    least
-        The accuracy on validation rows that is enough, 0..1.
-    """
+    """Stop when the network is good enough: when its accuracy on validation rows is at ``least`` that, 0..1."""
 
     least: float
     validates: ClassVar[bool] = True
@@ -211,13 +191,7 @@ EXAMPLES = "loss, loss:0.0001,patience=10, accuracy:98.2%, unchanged, unchanged:
 
 
 def _amount(text: str, where: str) -> float:
-    try:
-        value = float(text)
-    except ValueError:
-        value = -1.0
-    if not 0 <= value < np.inf:
-        raise SettingsError(f"stop, {where}:{text}: it must be a number from 0 on")
-    return value
+    return grammar.not_negative(text, f"stop, {where}:", "on", fits=np.isfinite)
 
 
 def parse_stop(text: str) -> Stop:

@@ -19,15 +19,10 @@ _found: tuple[int, ThreadpoolController] | None = None
 
 @contextlib.contextmanager
 def blas_limited(threads: int) -> Iterator[None]:
-    """Limit the thread pools of this process's libraries (BLAS, OpenMP) for the length of a block.
+    """Limit each thread pool of this process's libraries (BLAS, OpenMP) to so many threads for the length of a block.
 
     The limits belong to the process, and runs may overlap in it (joblib's threading backend): the last one to end
     restores what the first one found. What that one asked for holds for all of them.
-
-    Parameters
-    ----------
-    threads
-        How many each pool may have.
     """
     global _running, _threads
     with _counting:

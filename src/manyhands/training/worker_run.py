@@ -1,8 +1,9 @@
-"""One worker's run: what belongs to it, how far it has come, and who is called about it."""
+"""One worker's run: what belongs to it, how far it has come, and the callbacks that are called about it."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -15,6 +16,7 @@ from manyhands.core.learner import FitLearner, Learner
 from manyhands.core.samples import Order, Samples
 from manyhands.core.strategy import GradientRule
 from manyhands.core.team import Team
+from manyhands.core.types import Vector
 from manyhands.training.clock import PhaseClock
 from manyhands.training.merge_services import RunServices
 from manyhands.training.plan import Plan, PlannedStage
@@ -59,21 +61,6 @@ class Counts(NamedTuple):
 class WorkerRun:
     """One worker's run; for callbacks it is the `manyhands.core.callbacks.RunView`.
 
-    Parameters
-    ----------
-    team, learner
-        Who talks and who learns.
-    plan
-        Strategies, epochs, learning rates.
-    table
-        Training rows of all workers.
-    clock
-        Charged with what happens.
-    callbacks
-        Called on the way.
-    validation
-        Rows that merges and callbacks may evaluate.
-
     Attributes
     ----------
     tally : Tally
@@ -105,6 +92,7 @@ class WorkerRun:
         self.table, self.validation, self.clock = table, validation, clock
         self.tally, self.since = Tally(), SinceRound()
         self.stopped = False
+        self._paused_at: float | None = None
         self._callbacks = list(callbacks)
         self._last_round, self._sent_before = 0, team.bytes_sent
 
@@ -123,9 +111,18 @@ class WorkerRun:
         self.since = SinceRound()
 
     @property
-    def receives_only(self) -> bool:
-        """Whether all callbacks only receive events of epochs, which may then come a moment later."""
-        return self.granularity == "epoch" and not self._worker_callbacks
+    def may_run_ahead(self) -> bool:
+        """Whether epochs may end without a call: callbacks receive their events, or look back at them, a moment later.
+
+        Callbacks that look back at rounds may wait as long as these are held where epochs end.
+        """
+        others = [each for each in self._callbacks if not (isinstance(each, WorkerCallback) and each.looks_back)]
+        return reaches("epoch", finest(others)) and not any(isinstance(each, WorkerCallback) for each in others)
+
+    @property
+    def looks_back(self) -> bool:
+        """Whether a callback looks back at the parameters with which epochs have ended."""
+        return any(each.looks_back for each in self._worker_callbacks)
 
     @property
     def model(self) -> Learner | FitLearner:
@@ -174,6 +171,40 @@ class WorkerRun:
         """Report an event to the callbacks that ask for such."""
         send(self._callbacks, event)
 
+    @property
+    def train_s(self) -> float:
+        """Seconds of training so far; those of pauses are not in them."""
+        return self.clock.elapsed() if self._paused_at is None else self._paused_at
+
+    @contextmanager
+    def pause(self) -> Iterator[None]:
+        """Let all workers wait for each other, and no clock but that of the evaluation run; a pause in a pause is none.
+
+        Waiting for a slower worker at its beginning belongs to the training.
+        """
+        if self._paused_at is not None:
+            yield
+            return
+        self.team.barrier()
+        self._paused_at = self.clock.elapsed()
+        with self.clock.apart("evaluate"):
+            yield
+            self.team.barrier()
+        self._paused_at = None
+
+    @contextmanager
+    def looking_back(self) -> Iterator[None]:
+        """Pause for callbacks that look back at several ends of epochs; see `look_back`."""
+        own = self.learner.parameters
+        with self.pause():
+            yield
+        self.learner.bind(own)
+
+    def look_back(self, parameters: Vector, train_s: float) -> None:
+        """Let callbacks see these parameters, and so many seconds of training."""
+        self.learner.bind(parameters)
+        self._paused_at = train_s
+
     def note_synchronized(self, steps_ago: int = 0) -> None:
         """Note that a round has given all workers the same parameters, so many steps ago."""
         self._last_round = self.tally.steps - steps_ago
@@ -185,12 +216,12 @@ class WorkerRun:
         self.tally.examples += order.examples
 
     def report_step(self, loss: float) -> None:
-        """Call who wants to be called after steps."""
+        """Call the callbacks that want to be called after steps."""
         if self.granularity == "step":
             self.emit(StepTaken(self.team.rank, self.tally.steps, loss))
 
     def report_round(self, loss: float) -> None:
-        """Call who wants to be called after rounds."""
+        """Call the callbacks that want to be called after rounds."""
         if not reaches(self.granularity, "round"):
             return
         self.emit(RoundHeld(self.team.rank, self.tally.rounds, self.tally.steps, loss))
@@ -226,7 +257,7 @@ class WorkerRun:
         self.stopped = any(answers) and not last
 
     def end(self) -> None:
-        """Call who wants to be called after the last round."""
+        """Call the callbacks after the last round."""
         for callback in self._worker_callbacks:
             callback.after_training(self)
 

@@ -230,7 +230,7 @@ class TestChoice:
         highest = 100 * found.runs[0]["validation_accuracy"]
         assert found.best is None
         assert found.record()["best"] is None
-        sentence = f"no classifier reaches 100 % on the validation rows; the highest is {highest:.2f} %"
+        sentence = f"no classifier reaches 100 % on the validation samples; the highest is {highest:.2f} %"
         assert found.reason == sentence
         assert f"best: {sentence} " in " ".join(sweep_text(found).split())
         assert " <\n" not in sweep_text(found)

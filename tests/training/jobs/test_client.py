@@ -36,7 +36,7 @@ from manyhands.training.jobs.client import Job, open_cells
 from manyhands.training.jobs.exchange import EventTail, describe, revive
 from manyhands.training.plan import Plan
 from manyhands.training.resolve import resolve
-from manyhands.training.run import run
+from manyhands.training.run import Runner, run
 from manyhands.training.spec import RunSpec
 
 pytest.importorskip("mpi4py")
@@ -316,6 +316,27 @@ class TestEvents:
             path.write_bytes(b"other values")
             job.run(plan)
         assert "train-images-idx3-ubyte was changed from 6 to 12 bytes since it was read" in caplog.text
+
+    def test_every_run_of_a_kept_job_has_its_own_hang_timeout(self, blobs, mark, memory, tmp_path, monkeypatch):
+        (tmp_path / "sitecustomize.py").write_text(
+            "from manyhands.training.loop import Loop\n"
+            "train = Loop.run\n"
+            "def noting(loop):\n"
+            "    from manyhands.teams.mpi_world import join\n"
+            f"    with open({str(tmp_path)!r} + f'/{{join().rank}}', 'a') as file:\n"
+            "        print(join().watch.patience, file=file)\n"
+            "    return train(loop)\n"
+            "Loop.run = noting\n"
+        )
+        monkeypatch.setenv("PYTHONPATH", os.pathsep.join(filter(None, [str(tmp_path), os.environ.get("PYTHONPATH")])))
+        monkeypatch.delenv("MANYHANDS_HANG_TIMEOUT", raising=False)
+        with Runner(blobs) as runner:
+            for seconds in (777.0, None, 888.0):
+                runner.run(replace(plan_for(blobs, 2), hang_timeout=seconds))
+        for rank in (0, 1):
+            first, measured, last = map(float, (tmp_path / str(rank)).read_text().split())
+            assert (first, last) == (777, 888)
+            assert measured < 777
 
     def test_a_callback_inside_workers_is_refused(self, blobs, mark, memory):
         with Job(2, blobs) as job, pytest.raises(SettingsError, match="WorkerCallback works inside workers"):

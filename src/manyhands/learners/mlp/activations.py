@@ -29,6 +29,7 @@ from manyhands.learners.mlp.kernel_args import (
     Network,
     Work,
 )
+from manyhands.learners.mlp.variants import variants
 from manyhands.runtime.jit import inlined, overload, types
 
 LEAK = 0.01
@@ -205,7 +206,7 @@ def drop_out(
             s[j] *= factor
 
 
-def apply_activation(
+def _basic_apply_activation(
     slopes: Any,
     network: Network,
     work: Work,
@@ -217,100 +218,60 @@ def apply_activation(
     step: int,
     learns: bool,
 ) -> None:
-    """Compute A_l = f(Z_l) in place for compiled code only; the form is chosen by ``slopes``.
-
-    Parameters
-    ----------
-    slopes
-        ``work.slopes``.
-    network, work
-        The network, and the batch's memory.
-    layer
-        l, from 1 on.
-    rows, first_row, first, count
-        ``rows[first : first + count]`` are the batch's; ``first_row`` is the number of the table's first, among all.
-    step, learns
-        Number of the step, and whether it is one: in predictions all neurons take part.
-    """
-    raise NotImplementedError("apply_activation can be called from compiled code only")
+    at, width = work.starts[layer], network.widths[layer]
+    activate(network.activation, work.values, at, count, width, network.real_widths[layer])
 
 
-@overload(apply_activation, splice=True)
-def _apply_activation(
+def _full_apply_activation(
     slopes: Any,
-    network: Any,
-    work: Any,
-    layer: Any,
+    network: Network,
+    work: Work,
+    layer: int,
     rows: Any,
-    first_row: Any,
-    first: Any,
-    count: Any,
-    step: Any,
-    learns: Any,
-) -> Callable[..., None]:
-    def basic(
-        slopes: Any,
-        network: Network,
-        work: Work,
-        layer: int,
-        rows: Any,
-        first_row: int,
-        first: int,
-        count: int,
-        step: int,
-        learns: bool,
-    ) -> None:
-        at, width = work.starts[layer], network.widths[layer]
-        activate(network.activation, work.values, at, count, width, network.real_widths[layer])
-
-    def full(
-        slopes: Any,
-        network: Network,
-        work: Work,
-        layer: int,
-        rows: Any,
-        first_row: int,
-        first: int,
-        count: int,
-        step: int,
-        learns: bool,
-    ) -> None:
-        at, width, kind = work.starts[layer], network.widths[layer], network.activation
-        a, s = work.values[at : at + count * width], work.slopes[at : at + count * width]
-        if kind in (IDENTITY, RELU, LEAKY_RELU):
-            bent(kind, a, s)
-        elif kind in (ELU, SELU):
-            exponential_units(kind, a, s)
-        elif kind in (LOGISTIC, TANH, SILU):
-            logistic_units(kind, a, s)
-        elif kind == GELU:
-            normal_units(a, s)
-        else:
-            soft_units(kind, a, s)
-        if kind in (LOGISTIC, SOFTPLUS):
-            for i in range(count):  # f(0) is not 0: silence the padding
-                a[i * width + network.real_widths[layer] : (i + 1) * width] = 0
-        if learns and network.drop_below != 0:
-            drop_out(network, work, layer, rows, first_row, first, count, step)
-
-    return basic if isinstance(slopes, types.NoneType) else full
+    first_row: int,
+    first: int,
+    count: int,
+    step: int,
+    learns: bool,
+) -> None:
+    at, width, kind = work.starts[layer], network.widths[layer], network.activation
+    a, s = work.values[at : at + count * width], work.slopes[at : at + count * width]
+    if kind in (IDENTITY, RELU, LEAKY_RELU):
+        bent(kind, a, s)
+    elif kind in (ELU, SELU):
+        exponential_units(kind, a, s)
+    elif kind in (LOGISTIC, TANH, SILU):
+        logistic_units(kind, a, s)
+    elif kind == GELU:
+        normal_units(a, s)
+    else:
+        soft_units(kind, a, s)
+    if kind in (LOGISTIC, SOFTPLUS):
+        for i in range(count):  # f(0) is not 0: silence the padding
+            a[i * width + network.real_widths[layer] : (i + 1) * width] = 0
+    if learns and network.drop_below != 0:
+        drop_out(network, work, layer, rows, first_row, first, count, step)
 
 
-def times_slopes(slopes: Any, network: Network, work: Work, layer: int, count: int) -> None:
-    """D_l *= f'(Z_l), for compiled code only; the form is chosen by ``slopes``."""
-    raise NotImplementedError("times_slopes can be called from compiled code only")
+apply_activation = variants(_basic_apply_activation, _full_apply_activation)
+"""Compute A_l = f(Z_l) in place, l from 1 on, for the batch ``rows[first : first + count]``.
+
+``first_row`` is the number of the table's first row, among those of all processes. ``learns`` is False in predictions,
+in which all neurons take part; else ``step`` is the number of the step.
+"""
 
 
-@overload(times_slopes, splice=True)
-def _times_slopes(slopes: Any, network: Any, work: Any, layer: Any, count: Any) -> Callable[..., None]:
-    def basic(slopes: Any, network: Network, work: Work, layer: int, count: int) -> None:
-        at = work.starts[layer]
-        times_slope(network.activation, work.values, work.deltas, at, count * network.widths[layer])
+def _basic_times_slopes(slopes: Any, network: Network, work: Work, layer: int, count: int) -> None:
+    at = work.starts[layer]
+    times_slope(network.activation, work.values, work.deltas, at, count * network.widths[layer])
 
-    def full(slopes: Any, network: Network, work: Work, layer: int, count: int) -> None:
-        at, size = work.starts[layer], count * network.widths[layer]
-        d, s = work.deltas[at : at + size], work.slopes[at : at + size]
-        for i in range(size):
-            d[i] *= s[i]
 
-    return basic if isinstance(slopes, types.NoneType) else full
+def _full_times_slopes(slopes: Any, network: Network, work: Work, layer: int, count: int) -> None:
+    at, size = work.starts[layer], count * network.widths[layer]
+    d, s = work.deltas[at : at + size], work.slopes[at : at + size]
+    for i in range(size):
+        d[i] *= s[i]
+
+
+times_slopes = variants(_basic_times_slopes, _full_times_slopes)
+"""Compute D_l *= f'(Z_l)."""

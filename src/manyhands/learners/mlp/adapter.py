@@ -20,24 +20,13 @@ from manyhands.runtime.memory import aligned_zeros
 class KernelAdapter:
     """The arguments of the kernels for one learner, in the kernel variant that settings and samples need.
 
-    Parameters
-    ----------
-    settings
-        Network and optimizer.
-    layout
-        Where the layers lie in the flat vector.
-    seed
-        Of the dropout.
-
     Attributes
     ----------
-    network : manyhands.learners.mlp.kernel_args.Network
-        The network's constants.
-    rule : manyhands.learners.mlp.kernel_args.Rule
-        The optimizer's constants.
-    work : manyhands.learners.mlp.kernel_args.Work
+    network, rule : kernel_args.Network, kernel_args.Rule
+        The constants of network and optimizer.
+    work : kernel_args.Work
         Memory for one batch; see :meth:`make_room`.
-    latest : manyhands.learners.mlp.kernel_args.Batches
+    latest : kernel_args.Batches
         The arguments that :meth:`batches` returned last; no rows before.
     """
 
@@ -109,15 +98,7 @@ class KernelAdapter:
             self.work, self._capacity = self.new_work(rows), rows
 
     def batches(self, samples: Samples, order: Order) -> kernel_args.Batches:
-        """Return samples and order as the kernels take them.
-
-        Raises
-        ------
-        SettingsError
-            If the samples do not fit the network.
-        IndexError
-            If the order has a row that does not exist.
-        """
+        """Return samples and order as the kernels take them, after checking that they fit the network."""
         self._adopt(samples)
         if len(order.rows) and order.rows is not self._checked:
             if order.rows.view(np.uint32).max() >= samples.rows:  # as unsigned, negative numbers are huge

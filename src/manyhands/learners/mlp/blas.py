@@ -89,14 +89,9 @@ def description() -> dict[str, str | int]:
 
 
 def matrix_product_rate(m: int, n: int, k: int, seconds: float = 0.1) -> float:
-    """Return the float32 operations per second of one core in matrix products of the private copy.
+    """Return the float32 operations per second of one core in matrix products (m, k) (k, n) of the private copy.
 
-    Parameters
-    ----------
-    m, n, k
-        A is (m, k), B is (k, n), each at least 1.
-    seconds
-        About how long to measure; the best of several products counts, and one is made in any case.
+    It measures for about so many seconds; the best of several products counts, and one is made in any case.
     """
     gemm = _library.scipy_cblas_sgemm
     size, real, place = ctypes.c_int, ctypes.c_float, ctypes.c_void_p
@@ -159,18 +154,7 @@ def matrix_product(
 
 @overload(matrix_product)
 def _matrix_product(
-    transpose_a: Any,
-    transpose_b: Any,
-    m: Any,
-    n: Any,
-    k: Any,
-    a: Any,
-    at: Any,
-    pitch: Any,
-    b: Any,
-    bt: Any,
-    c: Any,
-    ct: Any,
+    _transpose_a: Any, _transpose_b: Any, _m: Any, _n: Any, _k: Any, a: Any, *_others: Any
 ) -> Callable[..., None]:
     gemm = _SGEMM if a.dtype == types.float32 else _DGEMM
     width = 4 if a.dtype == types.float32 else 8

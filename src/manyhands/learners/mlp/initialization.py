@@ -46,15 +46,7 @@ INITIALIZATIONS = (
 
 @dataclass(frozen=True)
 class Initialization:
-    """A way to start.
-
-    Attributes
-    ----------
-    kind
-        One of :data:`INITIALIZATIONS`.
-    value
-        Its number, if it takes one.
-    """
+    """A way to start: one of :data:`INITIALIZATIONS`, with its number if it takes one."""
 
     kind: str
     value: float | None = None
@@ -72,16 +64,7 @@ class Initialization:
     ) -> NDArray[Any]:
         """Return the start of a layer's weights, shape (inputs, outputs), or biases, shape (outputs,).
 
-        Parameters
-        ----------
-        shape
-            Of what is drawn.
-        inputs, outputs
-            Numbers of neurons that the layer reads and has.
-        activation
-            Of the hidden layers; ``auto`` looks at it.
-        rng
-            Where random numbers come from.
+        ``activation`` is that of the hidden layers, which ``auto`` depends on.
         """
         import numpy as np
 
@@ -114,19 +97,9 @@ def _orthogonal(inputs: int, outputs: int, rng: np.random.Generator) -> NDArray[
 
 
 def parse_initialization(where: str, text: str) -> Initialization:
-    """Return the way to start that ``text`` names.
+    """Return the way to start that a text of the grammar above names; ``xavier`` is read as ``glorot``.
 
-    Parameters
-    ----------
-    where
-        ``"weight_init"`` or ``"bias_init"``.
-    text
-        As in this module's description. ``xavier`` is read as ``glorot``.
-
-    Raises
-    ------
-    SettingsError
-        If there is no such way, or its value does not fit.
+    ``where`` is ``"weight_init"`` or ``"bias_init"``. A SettingsError says what is wrong.
     """
     kind, colon, number = str(text).strip().replace("xavier", "glorot").partition(":")
     if kind not in INITIALIZATIONS:

@@ -16,11 +16,6 @@ from manyhands.learners.mlp.settings import MLPSettings, padded
 class Layout:
     """Where the layers of a network lie in its flat vector.
 
-    Parameters
-    ----------
-    features, hidden, classes
-        The network's real widths.
-
     Attributes
     ----------
     real_widths, widths : ndarray of shape (L + 1,), int64

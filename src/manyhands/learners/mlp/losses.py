@@ -10,12 +10,12 @@ squared errors are averaged over the outputs, and the gradient's are not.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from typing import Any
 
 from manyhands.learners.mlp.elementwise import exponentials, loss_and_delta, minus_labels, probabilities
 from manyhands.learners.mlp.kernel_args import BINARY, CROSS_ENTROPY, POISSON, SQUARED, Batches, Network, Work
-from manyhands.runtime.jit import inlined, overload, types
+from manyhands.learners.mlp.variants import variants
+from manyhands.runtime.jit import inlined
 
 _TINY = 1e-300
 """What counts as the weight of a batch whose rows have none: enough to divide by."""
@@ -92,64 +92,47 @@ def weigh(network: Network, work: Work, batches: Batches, first: int, count: int
     return loss / outputs if network.loss == SQUARED else loss
 
 
-def loss_or_outputs(
+def _basic_loss_or_outputs(
     slopes: Any, network: Network, work: Work, batches: Batches, first: int, count: int, out: Any
 ) -> float:
-    """Return the mean loss of a batch with D_L in ``work``, or write outputs; for compiled code only.
-
-    Parameters
-    ----------
-    slopes
-        ``work.slopes``, which choose the form.
-    network, work
-        The network, and the batch's memory, with Z_L in it.
-    batches, first, count
-        Where the batch's rows are.
-    out
-        (any, outputs): rows for outputs; none there means that the loss is wanted.
-    """
-    raise NotImplementedError("loss_or_outputs can be called from compiled code only")
+    last, loss = len(network.widths) - 1, 0.0
+    if len(out) == 0:
+        loss = minus_labels(network, work, batches, first, count)
+    exponentials(work.values, work.starts[last], count, network.widths[last], network.real_widths[last])
+    if len(out) > 0:
+        probabilities(work.values, work.starts[last], count, network.widths[last], out, first)
+    else:
+        loss = loss_and_delta(network, work, batches, first, count, loss)
+    return loss
 
 
-@overload(loss_or_outputs, splice=True)
-def _loss_or_outputs(
-    slopes: Any, network: Any, work: Any, batches: Any, first: Any, count: Any, out: Any
-) -> Callable[..., float]:
-    def basic(slopes: Any, network: Network, work: Work, batches: Batches, first: int, count: int, out: Any) -> float:
-        last, loss = len(network.widths) - 1, 0.0
-        if len(out) == 0:
-            loss = minus_labels(network, work, batches, first, count)
-        exponentials(work.values, work.starts[last], count, network.widths[last], network.real_widths[last])
-        if len(out) > 0:
-            probabilities(work.values, work.starts[last], count, network.widths[last], out, first)
-        else:
-            loss = loss_and_delta(network, work, batches, first, count, loss)
-        return loss
-
-    def full(slopes: Any, network: Network, work: Work, batches: Batches, first: int, count: int, out: Any) -> float:
-        last = len(network.widths) - 1
-        width, at = network.widths[last], work.starts[last]
-        if len(out) == 0:
-            return weigh(network, work, batches, first, count)
-        for i in range(count):
-            line = work.values[at + i * width : at + i * width + network.real_widths[last]]
-            output_activation(network.loss, line, out[first + i])
-        return 0.0
-
-    return basic if isinstance(slopes, types.NoneType) else full
+def _full_loss_or_outputs(
+    slopes: Any, network: Network, work: Work, batches: Batches, first: int, count: int, out: Any
+) -> float:
+    last = len(network.widths) - 1
+    width, at = network.widths[last], work.starts[last]
+    if len(out) == 0:
+        return weigh(network, work, batches, first, count)
+    for i in range(count):
+        line = work.values[at + i * width : at + i * width + network.real_widths[last]]
+        output_activation(network.loss, line, out[first + i])
+    return 0.0
 
 
-def mass_of(slopes: Any, work: Work, count: int) -> float:
-    """Return how much a worker's gradient counts, for compiled code only: its rows, or their weights."""
-    raise NotImplementedError("mass_of can be called from compiled code only")
+loss_or_outputs = variants(_basic_loss_or_outputs, _full_loss_or_outputs)
+"""Return the mean loss of a batch, of which Z_L is in ``work``, and write D_L there; or write outputs.
+
+``out`` has shape (any, outputs): rows for the outputs; none there means that the loss is wanted.
+"""
 
 
-@overload(mass_of, splice=True)
-def _mass_of(slopes: Any, work: Any, count: Any) -> Callable[..., float]:
-    def basic(slopes: Any, work: Work, count: int) -> float:
-        return float(count)
+def _basic_mass_of(slopes: Any, work: Work, count: int) -> float:
+    return float(count)
 
-    def full(slopes: Any, work: Work, count: int) -> float:
-        return float(work.mass[0]) if count > 0 else 0.0
 
-    return basic if isinstance(slopes, types.NoneType) else full
+def _full_mass_of(slopes: Any, work: Work, count: int) -> float:
+    return float(work.mass[0]) if count > 0 else 0.0
+
+
+mass_of = variants(_basic_mass_of, _full_mass_of)
+"""Return how much a worker's gradient counts: its rows, or their weights."""

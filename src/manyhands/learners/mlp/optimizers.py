@@ -11,7 +11,6 @@ the gradient; `weight_decay` of AdamW, LAMB and LARS is not. Biases have neither
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from typing import Any
 
 from manyhands.learners.mlp.kernel_args import (
@@ -33,7 +32,8 @@ from manyhands.learners.mlp.kernel_args import (
     Rule,
     Vectors,
 )
-from manyhands.runtime.jit import inline_ir, inlined, overload, types
+from manyhands.learners.mlp.variants import variants
+from manyhands.runtime.jit import inline_ir, inlined
 
 TRUST = 0.001
 """LARS's coefficient."""
@@ -205,58 +205,46 @@ def resolve_more(rule: Rule, rate: float, step: int, constants: Any, course: Cou
         constants[SECOND_RATE] = rate * ahead / (1.0 - course.momenta[0] * ahead)
 
 
-def step_constants(slopes: Any, rule: Rule, rate: float, step: int, global_rows: int, course: Course) -> None:
-    """Get ready for a step, for compiled code only; the form is chosen by ``slopes``."""
-    raise NotImplementedError("step_constants can be called from compiled code only")
+def _basic_step_constants(slopes: Any, rule: Rule, rate: float, step: int, global_rows: int, course: Course) -> None:
+    set_constants(rule, rate, step, global_rows, course.constants)
 
 
-@overload(step_constants, splice=True)
-def _step_constants(slopes: Any, rule: Any, rate: Any, step: Any, global_rows: Any, course: Any) -> Callable[..., None]:
-    def basic(slopes: Any, rule: Rule, rate: float, step: int, global_rows: int, course: Course) -> None:
-        set_constants(rule, rate, step, global_rows, course.constants)
-
-    def full(slopes: Any, rule: Rule, rate: float, step: int, global_rows: int, course: Course) -> None:
-        set_constants(rule, rate, step, global_rows, course.constants)
-        resolve_more(rule, rate, step, course.constants, course)
-
-    return basic if isinstance(slopes, types.NoneType) else full
+def _full_step_constants(slopes: Any, rule: Rule, rate: float, step: int, global_rows: int, course: Course) -> None:
+    set_constants(rule, rate, step, global_rows, course.constants)
+    resolve_more(rule, rate, step, course.constants, course)
 
 
-def update(
+step_constants = variants(_basic_step_constants, _full_step_constants)
+"""Write the constants of a step, see `set_constants`."""
+
+
+def _basic_update(
     slopes: Any, vectors: Vectors, at: int, start: int, stop: int, rule: Rule, constants: Any, biases: int
 ) -> float:
-    """Update parameters that are all weights or all biases, for compiled code only; see `update_block`."""
-    raise NotImplementedError("update can be called from compiled code only")
+    return update_block(vectors, at, start, stop, rule, constants[RATE], constants[DECAY + biases])
 
 
-@overload(update, splice=True)
-def _update(
-    slopes: Any, vectors: Any, at: Any, start: Any, stop: Any, rule: Any, constants: Any, biases: Any
-) -> Callable[..., float]:
-    def basic(
-        slopes: Any, vectors: Vectors, at: int, start: int, stop: int, rule: Rule, constants: Any, biases: int
-    ) -> float:
-        return update_block(vectors, at, start, stop, rule, constants[RATE], constants[DECAY + biases])
+def _full_update(
+    slopes: Any, vectors: Vectors, at: int, start: int, stop: int, rule: Rule, constants: Any, biases: int
+) -> float:
+    decay = constants[DECAY + biases]
+    if rule.kind <= ADAM:
+        return update_block(vectors, at, start, stop, rule, constants[RATE], decay)
+    squares = sum_of_squares(vectors.params, start, stop)
+    if rule.kind <= ADADELTA:
+        by_squares(vectors, at, start, stop, rule, constants, decay)
+    elif rule.kind <= ADAMW:
+        decoupled = constants[ZERO] if biases else rule.weight_decay
+        by_moments(vectors, at, start, stop, rule, constants, decay, decoupled)
+    else:
+        if biases == 0:
+            constants[RATIO] = trust_ratio(vectors, start - at, start, stop, rule, constants)
+        by_layer(vectors, at, start, stop, rule, constants, biases)
+    return squares
 
-    def full(
-        slopes: Any, vectors: Vectors, at: int, start: int, stop: int, rule: Rule, constants: Any, biases: int
-    ) -> float:
-        decay = constants[DECAY + biases]
-        if rule.kind <= ADAM:
-            return update_block(vectors, at, start, stop, rule, constants[RATE], decay)
-        squares = sum_of_squares(vectors.params, start, stop)
-        if rule.kind <= ADADELTA:
-            by_squares(vectors, at, start, stop, rule, constants, decay)
-        elif rule.kind <= ADAMW:
-            decoupled = constants[ZERO] if biases else rule.weight_decay
-            by_moments(vectors, at, start, stop, rule, constants, decay, decoupled)
-        else:
-            if biases == 0:
-                constants[RATIO] = trust_ratio(vectors, start - at, start, stop, rule, constants)
-            by_layer(vectors, at, start, stop, rule, constants, biases)
-        return squares
 
-    return basic if isinstance(slopes, types.NoneType) else full
+update = variants(_basic_update, _full_update)
+"""Update parameters that are all weights or all biases; see `update_block`."""
 
 
 @inline_ir

@@ -85,7 +85,7 @@ class MLPSettings:
 
     hidden: tuple[int, ...] = setting((75,), "hidden layers, or none", "network", metavar="W[,W...]", read=widths)
     activation: str = setting("relu", "of hidden layers", "network", metavar="A", choices=ACTIVATIONS)
-    optimizer: str = setting("adam", "which", "network", metavar="O", choices=OPTIMIZERS)
+    optimizer: str = setting("adam", "update rule", "network", metavar="O", choices=OPTIMIZERS)
     learning_rate: float = _of_optimizer("step size", metavar="R")
     l2: float = setting(0.0001, "weight penalty", "network", metavar="L", read=_float)
     momentum: float = setting(0.9, "of momentum, nesterov and lars", "network", metavar="M", read=_float)
@@ -166,21 +166,10 @@ def _widths(given: Any) -> tuple[int, ...]:
 
 
 def check_room(settings: MLPSettings, features: int, outputs: int, workers: int = 1, rows: int = 1) -> None:
-    """Check that networks fit into memory, before any is made: parameters, optimizers, gradients, and a batch.
+    """Check that networks fit into memory before any is made: parameters, optimizers, gradients and batches.
 
-    Parameters
-    ----------
-    settings, features, outputs
-        The network.
-    workers
-        How many of them there will be in this machine's memory.
-    rows
-        Of the batch of each.
-
-    Raises
-    ------
-    OutOfMemoryError
-        If they do not.
+    There will be ``workers`` such networks in this machine's memory, each with a batch of ``rows`` samples. If they do
+    not fit, an OutOfMemoryError says what to make smaller.
     """
     widths = [features, *map(padded, [*settings.hidden, outputs])]
     layers = [(inputs + 1) * width for inputs, width in itertools.pairwise(widths)]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import statistics
 
+from manyhands.core.words import count
 from manyhands.reports import queries
 from manyhands.reports.figures.by_workers import accuracy_value, draw_by_workers
 from manyhands.reports.figures.style import (
@@ -17,7 +18,7 @@ from manyhands.reports.figures.style import (
     looks,
     new_figure,
 )
-from manyhands.reports.format import count, decimal, label, listed
+from manyhands.reports.format import decimal, label, listed
 from manyhands.reports.schema import Record
 
 _WORDS = ("same", "higher", "lower", "undecided")

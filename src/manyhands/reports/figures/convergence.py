@@ -7,10 +7,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from manyhands.core.words import count
 from manyhands.records.statistics import Estimate, estimate
 from manyhands.reports import queries
 from manyhands.reports.figures.style import GREY, Look, Picture, dress, legend_above, looks, new_figure
-from manyhands.reports.format import count, decimal, label, seconds
+from manyhands.reports.format import decimal, label, seconds
 from manyhands.reports.schema import Record
 
 if TYPE_CHECKING:

@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from typing import TYPE_CHECKING
 
+from manyhands.core.words import count
 from manyhands.records.statistics import Estimate
 from manyhands.reports import networks, queries
 from manyhands.reports.figures.by_workers import accuracy_value
@@ -23,7 +24,7 @@ from manyhands.reports.figures.style import (
     looks,
     new_figure,
 )
-from manyhands.reports.format import count, decimal, label, listed, seconds
+from manyhands.reports.format import decimal, label, listed, seconds
 from manyhands.reports.schema import Record
 
 if TYPE_CHECKING:

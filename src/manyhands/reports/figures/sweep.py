@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from manyhands.core.words import count
 from manyhands.records.todorov2021 import published_sweep
 from manyhands.reports.figures.style import (
     INK,
@@ -22,7 +23,7 @@ from manyhands.reports.figures.style import (
     looks,
     new_figure,
 )
-from manyhands.reports.format import count, decimal, layers, seconds
+from manyhands.reports.format import decimal, layers, seconds
 from manyhands.reports.schema import Record
 
 if TYPE_CHECKING:

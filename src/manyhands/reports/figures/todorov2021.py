@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 
+from manyhands.core.words import count
 from manyhands.reports import queries
 from manyhands.reports.figures.style import (
     INK,
@@ -104,7 +105,7 @@ def _finding(published: Record, measure: _Measure) -> str:
         if not here:
             continue
         number = max(set(here) & set(there), default=max(here))
-        text = f"{measure.show(here[number])} with {number} process{'es' if number > 1 else ''}"
+        text = f"{measure.show(here[number])} with {count(number, 'process')}"
         text += f" (published: {measure.show(there[number])})" if number in there else ""
         facts.append(f"{_TITLES[name]} {text}" if len(measure.tables) > 1 else text)
     return ", ".join(facts)

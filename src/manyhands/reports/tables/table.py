@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
+from manyhands.core.words import count
 from manyhands.reports import queries
-from manyhands.reports.format import count, decimal, signed, span
+from manyhands.reports.format import decimal, signed, span
 from manyhands.reports.schema import Record
 
 PUBLISHED = "published (MIPRO 2021)"

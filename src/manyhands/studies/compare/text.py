@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from manyhands.core.words import count
 from manyhands.records.statistics import Estimate
 from manyhands.reports.format import impact, seconds
 from manyhands.runtime.terminal import Group, paragraph, text_table
@@ -137,7 +138,7 @@ def _notes(comparison: Comparison, rows: list[SummaryRow]) -> list[str]:
     if any(row.oversubscribed for row in rows):
         cores = comparison.environment["cores"]
         notes.append(
-            f"* more workers than the {cores} usable core{'s' if cores != 1 else ''}: timings are not meaningful for "
+            f"* more workers than the {count(cores, 'usable core')}: timings are not meaningful for "
             "machines with more cores."
         )
     if comparison.resumed:

@@ -9,6 +9,7 @@ from typing import Any
 from manyhands.core.checks import real, whole
 from manyhands.core.errors import SettingsError
 from manyhands.core.parameters import parameter
+from manyhands.core.words import count
 from manyhands.reports.format import layers
 from manyhands.training.spec import RunSpec
 
@@ -74,7 +75,7 @@ class Session:
         return {"hidden": list(self.hidden), "epochs": self.epochs, "seed": self.seed, "split": self.split}
 
     def __str__(self) -> str:
-        return f"hidden {layers(self.hidden)}, {self.epochs} epochs, seed {self.seed}"
+        return f"hidden {layers(self.hidden)}, {count(self.epochs, 'epoch')}, seed {self.seed}"
 
 
 def as_published(request: SweepRequest) -> SweepRequest:

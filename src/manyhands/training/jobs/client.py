@@ -73,7 +73,7 @@ _SIGNALLED = (  # how the mpiexec programs say that a process was killed: (rank 
 
 
 class Job:
-    """A running MPI job on this machine; use it in a ``with`` statement.
+    """A running MPI job on this machine for runs on one data set; use it in a ``with`` statement.
 
     Parameters
     ----------
@@ -92,7 +92,7 @@ class Job:
     OutputError
         If there is no room for the data.
     WorkerLost, ManyhandsError
-        If the job does not come up.
+        If the job does not start.
     """
 
     def __init__(self, workers: int, dataset: Dataset, request: DataRequest | None = None) -> None:
@@ -153,7 +153,7 @@ class Job:
         return self._make_folder(_MEMORY) if os.access(_MEMORY, os.W_OK) else None
 
     def _put(self, name: str, record: Any) -> None:
-        """Write a file that the workers wait for, whole, and for nobody else."""
+        """Write a file that the workers wait for, whole, and that no other user can read."""
         write_whole(self.folder / name, json.dumps(record, default=str).encode())
         with contextlib.suppress(OSError):
             (self.folder / name).chmod(0o600)
@@ -163,7 +163,7 @@ class Job:
         with open(self.folder / "mpiexec.err", "wb", opener=private) as output, uninterrupted():
             try:
                 self._process = subprocess.Popen(
-                    # -P: nothing is imported from the folder in which somebody happens to be.
+                    # -P: nothing is imported from the current folder.
                     [*command, sys.executable, "-P", "-m", WORKER, str(self.folder)],
                     stdin=subprocess.DEVNULL,
                     stdout=output,
@@ -174,7 +174,7 @@ class Job:
                 )
             except OSError as error:  # no process more for this user, or mpiexec has been removed
                 raise ManyhandsError(f"{self._mpiexec} cannot be started ({error.strerror or error})") from error
-        ready = self._wait_for("ready.json", _START_SECONDS, self._keep_to_itself)
+        ready = self._wait_for("ready.json", _START_SECONDS, self._keep_to_itself, chosen_patience())
         self._keep_to_itself()
         self._pids = [process["pid"] for process in ready]
         for path in self.folder.glob("*.npy"):  # all have mapped or read the data, which now end with the processes
@@ -185,25 +185,10 @@ class Job:
         allow_loopback_only(self._process.pid)
 
     def run(self, plan: Plan, progress: Progress | None = None, callbacks: Sequence[Callback] = ()) -> TrainingResult:
-        """Carry out a plan for this job's number of workers.
+        """Carry out a plan for this job's number of workers; see `manyhands.training.run.run`.
 
-        Parameters
-        ----------
-        plan
-            With the team mpi.
-        progress
-            Called with the number of steps that the slowest worker has done.
-        callbacks
-            Receive rank 0's events.
-
-        Raises
-        ------
-        SettingsError
-            If a callback works inside the workers, which are other processes.
-        DivergedError, WorkerLost, ManyhandsError
-            From a worker; the job is over then.
-        KeyboardInterrupt
-            On Ctrl-C; the job is over then.
+        Callbacks receive rank 0's events. One that works inside the workers, which are other processes, is a
+        SettingsError. After any other error, and after Ctrl-C, the job is over.
         """
         if plan.workers != self.workers:
             raise ValueError(f"a plan for {plan.workers} workers in a job of {self.workers}")
@@ -214,14 +199,16 @@ class Job:
         events = EventTail(events_file(self.folder, self._runs), callbacks)
         try:
             self._cells[:] = 0
-            self._put(f"order-{self._runs}.json", {**plan.to_json(), GRANULARITY: finest(callbacks)})
+            patience = chosen_patience() if plan.hang_timeout is None else plan.hang_timeout
+            order = {**plan.to_json(), "hang_timeout": patience, GRANULARITY: finest(callbacks)}
+            self._put(f"order-{self._runs}.json", order)
 
             def tick() -> None:
                 events.pass_on()
                 if progress is not None:
                     progress(int(self._cells[:, 0].min()))
 
-            record = self._wait_for(f"result-{self._runs}.json", None, tick)
+            record = self._wait_for(f"result-{self._runs}.json", None, tick, patience)
             events.pass_on()
         except BaseException:
             self.kill()
@@ -231,10 +218,12 @@ class Job:
         finally:
             events.close()
         learner = make_learner(plan.learner, plan.model_settings, self.dataset.features, len(self.dataset.classes))
-        learner.parameters[:] = np.load(self.folder / f"parameters-{self._runs}.npy", allow_pickle=False)
+        with np.load(self.folder / f"model-{self._runs}.npz", allow_pickle=False) as vectors:
+            learner.parameters[:], learner.buffers[:] = vectors["parameters"], vectors["buffers"]
+        model = model_of(learner, plan.learner, plan.model_settings, self.dataset)
         self._runs += 1
         self.dataset.note_changes()  # the job has copies, which were checked when it began
-        return TrainingResult(plan=plan, model=model_of(learner, plan.model_settings, self.dataset), **record)
+        return TrainingResult(plan=plan, model=model, **record)
 
     def close(self) -> None:
         """End the job in good order."""
@@ -266,7 +255,7 @@ class Job:
                 os.killpg(self._process.pid, signal.SIGKILL)
         while self._locks:
             folder, lock = self._locks.popitem()
-            end_processes(folder)  # mpiexec ends its processes itself, unless somebody has killed mpiexec
+            end_processes(folder)  # mpiexec ends its processes itself, unless mpiexec was killed
             remove(folder)
             lock.close()
 
@@ -275,24 +264,20 @@ class Job:
             with contextlib.suppress(subprocess.TimeoutExpired):
                 self._process.wait(_END_SECONDS)
 
-    def _wait_for(self, name: str, seconds: float | None, tick: Callable[[], None] | None = None) -> Any:
-        """Return the content of a file that the job will write.
+    def _wait_for(self, name: str, seconds: float | None, tick: Callable[[], None], patience: float | None) -> Any:
+        """Return the content of a file that the job will write; an error if the job ends, or the seconds do, before.
 
-        Raises
-        ------
-        ManyhandsError
-            If the job ends, or the seconds do, before.
+        ``patience`` is that with stopped processes.
         """
         assert self._process is not None
         path, began, failed = self.folder / name, time.monotonic(), 0.0
-        stopped = _Stopped(self.folder, self._process.pid, self._pids)
+        stopped = _Stopped(self.folder, self._process.pid, self._pids, patience)
         while not path.exists():
             now = time.monotonic()
             check()
             if self._process.poll() is not None and not path.exists():
                 raise self._failure()
-            if tick is not None:
-                tick()
+            tick()
             self._notices.say()
             if not failed and any(self.folder.glob("error-*.json")):
                 failed = now
@@ -306,7 +291,7 @@ class Job:
         return json.loads(path.read_text())
 
     def _listen(self) -> None:
-        """Sleep until a worker rings, or for a moment: whoever looks often takes the workers' cores away."""
+        """Sleep until a worker rings, or for a moment: looking often would take cores from the workers."""
         assert self._bell is not None
         if select.select([self._bell], [], [], _LOOK_SECONDS)[0]:
             with contextlib.suppress(BlockingIOError):
@@ -316,7 +301,7 @@ class Job:
         """Return why the job has ended: what a worker wrote about it, or what mpiexec said."""
         assert self._process is not None
         reports = [json.loads(path.read_text()) for path in sorted(self.folder.glob("error-*.json"))]
-        reports.sort(key=lambda report: report["type"] == "WorkerLost")  # who knows the cause comes first
+        reports.sort(key=lambda report: report["type"] == "WorkerLost")  # those that know the cause come first
         if reports:
             return revive(reports[0])
         text = (self.folder / "mpiexec.err").read_text(errors="replace")
@@ -349,11 +334,11 @@ class Job:
 
 
 class _Stopped:
-    """Looks every few seconds whether a process of a job is stopped, which nobody else may notice."""
+    """Looks every few seconds whether a process of a job is stopped, which nothing else may notice."""
 
-    def __init__(self, folder: Path, mpiexec: int, workers: Sequence[int]) -> None:
+    def __init__(self, folder: Path, mpiexec: int, workers: Sequence[int], patience: float | None) -> None:
         self._folder, self._mpiexec, self._workers = folder, mpiexec, workers
-        self._patience = chosen_patience() or startup_watchdog.STOPPED_SECONDS
+        self._patience = patience or startup_watchdog.STOPPED_SECONDS
         self._looked = time.monotonic()
         self._seen: dict[int, float] = {}
 

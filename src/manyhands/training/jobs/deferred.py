@@ -1,6 +1,6 @@
 """When MPI jobs of our own end: at once, or, on the command line, after their results are written.
 
-To end a job in good order takes a second, in which nobody should have to wait for a result, or lose it.
+To end a job in good order takes a second, in which no user should have to wait for a result, or lose it.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ def closing_deferred() -> Iterator[None]:
 
 
 def close(jobs: ExitStack) -> None:
-    """End the jobs on a stack, which have done all their work: now, or with the block of `closing_late`."""
+    """End the jobs on a stack, which have done all their work: now, or with the block of `closing_deferred`."""
     if _late:
         _late[-1].push(jobs.pop_all())
     else:
@@ -32,6 +32,6 @@ def close(jobs: ExitStack) -> None:
 
 
 def close_others() -> None:
-    """End the jobs that wait for the end of the block: there are not to be more and more of them."""
+    """End the jobs that wait for the end of the block, so that they do not become more and more."""
     if _late:
         _late[-1].close()

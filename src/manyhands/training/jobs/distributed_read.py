@@ -1,7 +1,7 @@
 """Reading a data set in an MPI job: each process its own part where the format allows it, else rank 0 for all.
 
-An error in one process is told to all, and all end alike (`manyhands.teams.agreement`); so is a difference between what
-the processes want to train, and on what.
+An error in one process is reported to all, and all end alike (`manyhands.teams.agreement`); so is a
+difference between the settings or the data of the processes.
 
 - Plain IDX files every process reads itself; large ones are mapped, one copy for all on a machine.
 - Of plain CSV files every process parses one piece, and all exchange the numbers.
@@ -35,33 +35,15 @@ if TYPE_CHECKING:
     from manyhands.training.plan import Plan
 
 _FEATURES = "train-features"
-_CHUNK = 1 << 30
-"""Bytes in one message: MPI counts in 32 bits."""
-
 _NOT_COMPARED = ("network", "rows", "pin", "blas_threads")
 """Fields of a plan that processes may differ in, or that are compared by themselves."""
 
 
 def load_for(request: DataRequest, team: str, sharding: Sharding) -> Dataset:
-    """Return the data set as this process needs it: alone, or as a member of an MPI job.
+    """Return the data set as this process needs it for such a team: alone, or as a member of an MPI job.
 
-    Parameters
-    ----------
-    request
-        What is asked for.
-    team
-        The team that will train on it.
-    sharding
-        With ``"fixed"``, a member of a job may get no training rows but its share.
-
-    Raises
-    ------
-    DataError, SettingsError
-        As `manyhands.data.catalog.load`.
-    RankError
-        If another process cannot read its part; of the same kind.
-    WorkerLost
-        If another process is gone.
+    With ``sharding="fixed"``, a member of a job may get no training rows but its share. Errors are those of
+    `manyhands.data.catalog.load`, and RankError and WorkerLost for those in other processes.
     """
     if not is_member(team):
         return load(request)
@@ -71,24 +53,7 @@ def load_for(request: DataRequest, team: str, sharding: Sharding) -> Dataset:
 
 
 def load_together(request: DataRequest, world: World, sharding: Sharding) -> Dataset:
-    """Return the data set as this process needs it; called by all processes of a job.
-
-    Parameters
-    ----------
-    request
-        The same everywhere.
-    world
-        The job.
-    sharding
-        With ``"fixed"``, a process may get no training rows but its share.
-
-    Raises
-    ------
-    DataError, SettingsError
-        As `manyhands.data.catalog.load`, on the process that met it.
-    RankError
-        On the others; of the same kind.
-    """
+    """Return the data set as this process needs it; called by all processes of a job with the same request."""
     from manyhands.teams.agreement import calling_off, together
 
     if world.size == 1:
@@ -107,16 +72,9 @@ def load_together(request: DataRequest, world: World, sharding: Sharding) -> Dat
 
 
 def facts_of_request(call: str, request: DataRequest | Dataset, needed: Sharding) -> Facts:
-    """Return what all processes must have in common before they read: the call, the request, and who needs which rows.
+    """Return what all processes must have in common before they read: the call, the request, and the rows they need.
 
-    Parameters
-    ----------
-    call
-        What the user has called.
-    request
-        What to read, or what each process has already.
-    needed
-        See :func:`load_for`.
+    ``request`` says what to read, or is the data set that each process has already.
     """
     from manyhands.teams.agreement import Facts, as_facts
 
@@ -176,41 +134,13 @@ class _Joiner:
         with together():  # the others may still be reading, or have found what ends it
             pass
         began = time.perf_counter()
-        whole = join_parts(_all(self._world, features), _all(self._world, labels))
+        whole = join_parts(self._world.all_gather_arrays(features), self._world.all_gather_arrays(labels))
         self.seconds += time.perf_counter() - began
         return whole
 
 
-def _all(world: World, array: NDArray[Any]) -> list[NDArray[Any]]:
-    """Return everyone's array; dtypes and lengths may differ."""
-    facts = [json.loads(text) for text in world.all_gather_texts(json.dumps([array.dtype.str, array.shape]))]
-    arrays = []
-    for rank, (dtype, shape) in enumerate(facts):
-        each = np.ascontiguousarray(array) if rank == world.rank else np.empty(shape, np.dtype(dtype))
-        broadcast_(world, each, rank)
-        arrays.append(each)
-    return arrays
-
-
-def broadcast_(world: World, array: NDArray[Any], root: int = 0) -> None:
-    """Replace a contiguous array of any size and dtype on all processes by the one of ``root``."""
-    flat = array.reshape(-1).view(np.uint8)
-    for begin in range(0, len(flat), _CHUNK):
-        world.broadcast_(flat[begin : begin + _CHUNK], root)
-
-
 def scatter(dataset: Dataset | None, world: World, sharding: Sharding) -> Dataset:
-    """Give all processes the data set that rank 0 has read: fixed shares, or all of it.
-
-    Parameters
-    ----------
-    dataset
-        On rank 0; None elsewhere.
-    world
-        The job.
-    sharding
-        With ``"fixed"``, each process gets the training rows of its own share only.
-    """
+    """Give all processes the data set that rank 0 has read (None elsewhere): all of it, or fixed shares of its rows."""
     facts = json.loads(world.broadcast_text(json.dumps(_facts(dataset)) if dataset is not None else ""))
     # The test rows are for the evaluation, which no clock of the training counts. Nor does the time count in which the
     # others have waited for rank 0 to read.
@@ -247,7 +177,7 @@ def scatter(dataset: Dataset | None, world: World, sharding: Sharding) -> Datase
 
 def _facts(dataset: Dataset) -> dict[str, Any]:
     """Return what is not an array, and the dtypes and shapes of what is."""
-    arrays = _arrays(dataset)
+    arrays = arrays_of(dataset)
     features = arrays.pop(_FEATURES)
     return {
         **dataset.facts(),
@@ -260,7 +190,7 @@ def _facts(dataset: Dataset) -> dict[str, Any]:
     }
 
 
-def _arrays(dataset: Dataset) -> dict[str, NDArray[Any]]:
+def arrays_of(dataset: Dataset) -> dict[str, NDArray[Any]]:
     """Return all arrays by name, those of a table behind its own name."""
     arrays = {"classes": dataset.classes, **dataset.scaling.vectors()}
     for part, table in dataset.tables.items():
@@ -275,8 +205,8 @@ def _of_table(part: str, arrays: Mapping[str, NDArray[Any]]) -> dict[str, NDArra
 
 def _receive(world: World, dataset: Dataset | None, name: str, dtype: str, shape: Sequence[int]) -> NDArray[Any]:
     """Return rank 0's array of that name."""
-    array = np.empty(shape, np.dtype(dtype)) if dataset is None else np.ascontiguousarray(_arrays(dataset)[name])
-    broadcast_(world, array)
+    array = np.empty(shape, np.dtype(dtype)) if dataset is None else np.ascontiguousarray(arrays_of(dataset)[name])
+    world.broadcast_(array)
     return array
 
 

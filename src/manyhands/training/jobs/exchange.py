@@ -1,4 +1,4 @@
-"""What the workers of a job tell its owner while a run goes on, and when it fails: events and errors."""
+"""What the workers of a job send to its owner while a run goes on, and when it fails: events and errors."""
 
 from __future__ import annotations
 
@@ -18,12 +18,7 @@ from manyhands.runtime.memory import out_of_memory
 class EventTail:
     """Reads the events that rank 0 writes into a file, and gives them to callbacks.
 
-    Parameters
-    ----------
-    path
-        The file.
-    callbacks
-        If none of them asks for events, there is no file.
+    If no callback asks for events, there is no file.
     """
 
     def __init__(self, path: Path, callbacks: Sequence[Callback]) -> None:

@@ -1,6 +1,6 @@
-"""The folders of MPI jobs of our own: made, locked as long as their owner lives, and removed whoever was killed.
+"""The folders of MPI jobs of our own: made, locked while their owner lives, and always removed.
 
-Only the death of a folder's owner releases the lock on the file `ALIVE` in it. Whoever else gets that lock may remove
+Only the death of a folder's owner releases the lock on the file `ALIVE` in it. A process that gets that lock may remove
 the folder: the job's own processes, which look for it, and the next program that makes such a folder (`sweep`).
 """
 
@@ -28,10 +28,7 @@ _BOOT = "/proc/sys/kernel/random/boot_id"
 def make_folder(place: str | None) -> tuple[Path, IO[bytes]]:
     """Make a folder that only this user can read; return it with its lock, which is to be closed after it is removed.
 
-    Parameters
-    ----------
-    place
-        The folder to make it in; None: the usual one for temporary files.
+    It is made in ``place``, or in the usual folder for temporary files.
     """
     while True:
         folder = Path(tempfile.mkdtemp(prefix=PREFIX, dir=place))
@@ -39,13 +36,13 @@ def make_folder(place: str | None) -> tuple[Path, IO[bytes]]:
             lock.write(_here().encode())
             lock.flush()
             return folder, lock
-        # Somebody who was sweeping has taken the folder for one without an owner, in the moment before it had its lock.
+        # A process that was sweeping has taken the folder for an abandoned one, before it had its lock.
         remove(folder)
 
 
 @contextlib.contextmanager
 def temporary_folder() -> Iterator[Path]:
-    """Make such a folder for the block; whoever is killed in it leaves nothing that is not swept."""
+    """Make such a folder for the block; what a killed process leaves is swept later."""
     folder, lock = make_folder(None)
     try:
         yield folder
@@ -55,7 +52,7 @@ def temporary_folder() -> Iterator[Path]:
 
 
 def owner_is_alive(folder: Path) -> bool:
-    """Tell whether the process that has made a folder still holds its lock; remove the folder if not."""
+    """Return whether the process that has made a folder still holds its lock; remove the folder if not."""
     with contextlib.suppress(OSError), open(folder / ALIVE, "rb") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -68,10 +65,7 @@ def owner_is_alive(folder: Path) -> bool:
 def remove_abandoned(*places: str) -> list[Path]:
     """Remove what jobs have left whose owner was killed, and end their processes; return the folders.
 
-    Parameters
-    ----------
-    places
-        Where to look; by default in memory and in the usual folder for temporary files.
+    By default it looks in memory and in the usual folder for temporary files.
     """
     removed = []
     for place in dict.fromkeys(places or (MEMORY, tempfile.gettempdir())):
@@ -93,7 +87,7 @@ def private(path: str, flags: int) -> int:
 
 
 def _sweep_one(folder: Path) -> bool:
-    """Remove a folder if it is ours and its owner is gone; tell whether it was so."""
+    """Remove a folder if it is ours and its owner is gone; return whether that was so."""
     status = folder.lstat()
     if not folder.is_dir() or folder.is_symlink() or status.st_uid != os.getuid():
         return False
@@ -110,7 +104,7 @@ def _sweep_one(folder: Path) -> bool:
 
 
 def _lock(folder: Path) -> IO[bytes] | None:
-    """Lock a folder; None if somebody else has, or has removed it meanwhile."""
+    """Lock a folder; None if another process has, or has removed it meanwhile."""
     path = folder / ALIVE
     try:
         flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
@@ -128,7 +122,7 @@ def _lock(folder: Path) -> IO[bytes] | None:
 
 
 def _here() -> str:
-    """Return what this machine is called, and since when: a lock of another one tells us nothing."""
+    """Return this machine's name and its last start: locks of other machines mean nothing here."""
     with contextlib.suppress(OSError):
         return f"{Path(_BOOT).read_text().strip()} {socket.gethostname()}\n"
     return f"{socket.gethostname()}\n"

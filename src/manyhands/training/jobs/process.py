@@ -28,7 +28,7 @@ def main(folder: Path) -> None:
 
     with parameters_named(as_mark):
         serve_job(folder)
-    owner_is_alive(folder)  # if it was killed in these last moments, nobody else removes the folder
+    owner_is_alive(folder)  # if it was killed in these last moments, no other process removes the folder
 
 
 def _end_with_owner(folder: Path) -> None:

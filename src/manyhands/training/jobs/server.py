@@ -55,6 +55,7 @@ def serve(folder: Path, world: World) -> None:
         leave_notices(folder)  # from here on: of what was read, the owner has spoken
         write_whole(folder / "ready.json", json.dumps(ready).encode())
         _ring(folder)
+    os.environ.pop("MANYHANDS_HANG_TIMEOUT", None)  # it was for the start: every order says its own
     controls = controls_in(open_cells(folder, world.size))
     number = 0
     while (order := _next(folder, number, world)) is not None:
@@ -98,8 +99,9 @@ def _next_order(folder: Path, number: int) -> str:
 
 
 def _write(folder: Path, number: int, result: TrainingResult) -> None:
-    """Write parameters first: who sees the result may read them."""
-    np.save(folder / f"parameters-{number}.npy", result.model.learner.parameters, allow_pickle=False)
+    """Write the learner's vectors first: a process that sees the result may read them."""
+    learner = result.model.learner
+    np.savez(folder / f"model-{number}.npz", parameters=learner.parameters, buffers=learner.buffers)
     record: dict[str, Any] = {
         field.name: getattr(result, field.name) for field in fields(result) if field.name not in ("plan", "model")
     }
@@ -108,7 +110,7 @@ def _write(folder: Path, number: int, result: TrainingResult) -> None:
 
 
 def _ring(folder: Path) -> None:
-    """Wake the owner, who waits for a file that is there now."""
+    """Wake the owner, which waits for a file that is there now."""
     with contextlib.suppress(OSError):
         bell = os.open(folder / BELL, os.O_WRONLY | os.O_NONBLOCK)
         try:
@@ -119,9 +121,9 @@ def _ring(folder: Path) -> None:
 
 def _fail(folder: Path, world: World, error: BaseException) -> None:
     """Leave word for the owner, if this process knows the cause, and end the job."""
-    told = isinstance(error, WorkerLost) and world.watch is not None and not world.watch.mine
-    if told:
-        time.sleep(2.0)  # the one who knows the cause is about to end the job
+    notified = isinstance(error, WorkerLost) and world.watch is not None and not world.watch.mine
+    if notified:
+        time.sleep(2.0)  # the process that knows the cause is about to end the job
     else:
         with contextlib.suppress(Exception):
             report = json.dumps(describe(error, world.rank)).encode()
