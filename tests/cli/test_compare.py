@@ -143,7 +143,7 @@ class TestOutput:
         options = "--hidden 4 --epochs 1 --seeds 1 --workers 2 --strategy gradient --json"
         status, out, _ = call("compare", *options.split(), path)
         assert status == 0
-        assert "mnist: 6000 training and 10000 test samples" in out
+        assert "mnist: 6000 training and 10000 test samples of 1 x 28 x 28" in out
         assert f"(MNISTfrom{data_folder / 'mnist'})" in "".join(out.split())  # a long path is wrapped
         data = json.loads(path.read_text())["settings"]["data"]
         assert (data["name"], data["features"], data["classes"]) == ("mnist", 784, 10)

@@ -410,7 +410,7 @@ def test_what_goes_on_behind_its_end_is_not_unpacked(path):
 def test_more_than_memory_can_hold_is_refused_before_it_is_read(path, monkeypatch):
     path.write_bytes(bomb(100))
     monkeypatch.setattr(idx_module, "memory_room", lambda: (50_000_000, "free"))
-    monkeypatch.setattr(idx_module, "_read_up_to", None)
+    monkeypatch.setattr(idx_module, "read_up_to", None)
     with pytest.raises(
         DataError, match=r"shape \(100, 1048576\) need 0\.10 GB of memory, and 0\.05 GB are free"
     ) as caught:

@@ -47,6 +47,8 @@ OPTIONS = {
     "--validation": ("5", "auto", "0", "99999"),
     "--scale": ("auto", "none", "standard", "x"),
     "--binarize": ("auto", "7", "nan", "1e999"),
+    "--labels": ("fine", "coarse", "x"),
+    "--shape": ("1x2x3", "2x3", "1x3x3", "0x2x3", ""),
     "--stop": ("loss", "accuracy:90%", "never", "loss:nan"),
     "--schedule": ("cosine", "step:50%", "up", "step:0%"),
     "--partition": ("iid", "dirichlet:0.3", "dirichlet:0", "sorted"),

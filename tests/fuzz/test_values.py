@@ -75,6 +75,7 @@ SETTINGS = (
 )
 SETTINGS += ("hidden", "activation", "optimizer", "learning_rate", "l2", "momentum", "weight_decay", "loss", "dropout")
 SETTINGS += ("weight_init", "bias_init", "dtype", "train_size", "scale", "validation", "binarize", "convergence", "pin")
+SETTINGS += ("labels", "shape")
 PARAMETERS = (
     "hidden_layer_sizes",
     "activation",

@@ -15,6 +15,7 @@ from manyhands.cli.options import add_settings, option, spec_of
 from manyhands.core.choices import AUGMENTATIONS
 from manyhands.core.errors import SettingsError
 from manyhands.core.settings import setting_fields
+from manyhands.core.shapes import ImageShape
 from manyhands.data.partitioning import Partition
 from manyhands.learners.mlp.initialization import INITIALIZATIONS
 from manyhands.learners.mlp.settings import DEFAULTS, MLPSettings
@@ -39,6 +40,7 @@ NUMBERS = {
     "binarize": st.floats(allow_nan=False, allow_infinity=False) | st.just("auto"),
     "validation": st.integers(1, 2**40) | st.just("auto"),
     "hidden": st.lists(st.integers(1, 5000), max_size=4).map(tuple),
+    "shape": st.tuples(*[st.integers(1, 2**20)] * 3).map(lambda sizes: ImageShape(*sizes)),
     "hang_timeout": st.floats(1e-3, 1e9),
     "learning_rate": st.floats(1e-9, 1e9),
     "l2": st.floats(0, 1),

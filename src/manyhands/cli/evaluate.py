@@ -38,6 +38,7 @@ def register(commands: Any) -> None:
         help="another model file; McNemar's test shows whether the accuracies of the two differ",
     )
     shared.add_data_options(parser, training=False)
+    shared.add_settings(parser, groups=(), also=("labels",))
     shared.add_output_options(parser)
     parser.add_argument(
         "--report",
@@ -55,7 +56,7 @@ def register(commands: Any) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Carry out the command."""
-    from manyhands.data.catalog import DataRequest, load_test
+    from manyhands.data.catalog import load_test
     from manyhands.evaluation.diagnostics import diagnose, evaluation
     from manyhands.records.seal import write_record
     from manyhands.training.loading import load_model
@@ -68,7 +69,8 @@ def run(options: argparse.Namespace) -> int:
 
         check_possible(options.report)
     options.label_column = _label_column(options, model)
-    examples = load_test(DataRequest(options.data, test_csv=options.test_csv, label_column=options.label_column))
+    spec = shared.spec_of(options)
+    examples = load_test(spec.request(options.data, None, options.test_csv, options.label_column))
     found = _fitting(options.model, lambda: diagnose(model, examples))
     examples.check_unchanged()
     against = None

@@ -11,6 +11,7 @@ from typing import Any
 from manyhands.core import settings
 from manyhands.core.errors import SettingsError
 from manyhands.core.settings import Setting, setting_fields
+from manyhands.core.shapes import shape_text
 from manyhands.studies.sweep.request import DEFAULT_EPOCHS, DEFAULT_HIDDEN, DEFAULT_RUNS
 from manyhands.training.spec import RunSpec
 
@@ -21,8 +22,9 @@ def add_data_options(parser: argparse.ArgumentParser, *, training: bool = True) 
     group.add_argument(
         "--data",
         default="auto",
-        metavar="NAME|FOLDER",
-        help="auto, mnist, digits, letters, or a folder with four IDX files (default: auto)",
+        metavar="NAME|PATH",
+        help="auto, mnist, digits, letters, cifar10, cifar100, a folder with four IDX files or those of CIFAR, or "
+        "CIFAR's .tar.gz (default: auto)",
     )
     if training:
         group.add_argument("--train-csv", metavar="F", help="CSV file with training rows, instead of --data")
@@ -100,7 +102,7 @@ def option(name: str, *value: Any) -> str:
 
 def as_text(value: Any) -> str:
     """Return a value as it is written on the command line."""
-    if isinstance(value, tuple):
+    if type(value) is tuple:  # a shape has a text of its own
         return ",".join(map(as_text, value)) or "none"
     return f"{value:g}" if isinstance(value, float) and float(f"{value:g}") == value else str(value)
 
@@ -244,6 +246,11 @@ def refuse_with_published(used: dict[str, bool]) -> None:
 def inputs(scaling: str) -> str:
     """Return the scaling of the inputs in words."""
     return "inputs as stored" if scaling == "none" else f"inputs {scaling}"
+
+
+def samples(shape: tuple[int, ...]) -> str:
+    """Return what the samples are in words: of images, with their channels, height and width."""
+    return "samples" if len(shape) < 2 else f"samples of {shape_text(shape)}"
 
 
 def reader(read: Callable[[str], Any]) -> Callable[[str], Any]:

@@ -91,7 +91,8 @@ def _deliver(result: TrainingResult, dataset: Dataset, options: argparse.Namespa
 
 def _introduce(plan: Plan, dataset: Dataset) -> None:
     """Print the data and the plan."""
-    facts = f"{dataset.name}: {dataset.rows} training samples, {shared.inputs(dataset.scaling.name)} ({dataset.note})"
+    samples, inputs = shared.samples(dataset.train.sample_shape), shared.inputs(dataset.scaling.name)
+    facts = f"{dataset.name}: {dataset.rows} training {samples}, {inputs} ({dataset.note})"
     for word, text in (("data", facts), ("plan", str(plan))):
         jobs.speak(labelled(word, text))
 

@@ -11,6 +11,8 @@ PYTORCH = (*NETWORKS, "torch")
 """Learners that need PyTorch; ``torch`` is any module of the user's."""
 SHARDINGS = ("global", "fixed")
 SCALINGS = ("auto", "255", "standard", "none")
+LABELS = ("fine", "coarse")
+"""Of CIFAR-100, whose samples have two labels each."""
 ACTIVATIONS = (
     "identity", "logistic", "tanh", "relu",
     "leaky_relu", "elu", "selu", "gelu", "silu", "softplus", "softsign",

@@ -1,20 +1,24 @@
-"""Loading data sets by what a user names: known names, folders of IDX files, CSV files."""
+"""Loading data sets by what a user names: known names, folders of IDX or CIFAR files, CSV files."""
 
 from __future__ import annotations
 
 import os
 import stat
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal, NamedTuple, Protocol
 
 from numpy.typing import NDArray
 
+from manyhands.core.choices import LABELS
 from manyhands.core.errors import DataError, DownloadError, MissingDataError, OutputError, SettingsError, shown
 from manyhands.core.parameters import parameter
+from manyhands.core.shapes import check_shape
 from manyhands.data import download
+from manyhands.data.cifar import CIFAR100
+from manyhands.data.cifar_files import LAYOUTS, check_no_kind, cifar_files, is_cifar, read_cifar
 from manyhands.data.columns import counting_columns, notice
 from manyhands.data.csv.header import Layout, find_layout
 from manyhands.data.csv.reader import read_csv
@@ -23,10 +27,11 @@ from manyhands.data.digits import read_digits
 from manyhands.data.download import Published
 from manyhands.data.folder import idx_files, read_pair
 from manyhands.data.scaling import check_binarize
+from manyhands.data.shapes import shaped
 from manyhands.runtime.atomic_files import cache_folder, home_hint, unusable
 
 _MOST_COUNTING = 3
-NAMES = ("auto", "mnist", "digits", "letters")
+NAMES = ("auto", "mnist", "digits", "letters", "cifar10", "cifar100")
 MNIST_FILES = {
     "train-images-idx3-ubyte.gz": Published(
         "440fcabf73cc546fa21475e81ea370265605f56be210a4024d2ca8f203523609", 9912422
@@ -51,7 +56,7 @@ class DataRequest:
     Attributes
     ----------
     data
-        ``"auto"``, a known name, or a folder with four IDX files.
+        ``"auto"``, a known name, a folder with four IDX files or those of CIFAR, or CIFAR's archive.
     train_csv, test_csv
         Instead of ``data``: two CSV files.
     label_column
@@ -64,11 +69,16 @@ class DataRequest:
         Number of training rows to keep for validation, or ``"auto"``; see `manyhands.data.split.for_validation`.
     binarize
         The threshold that makes inputs binary, or ``"auto"``; see `manyhands.data.scaling.make_binary`.
+    labels
+        Of CIFAR-100: ``"fine"`` (as None) or ``"coarse"``.
+    shape
+        Channels, height and width of one sample, where rows are flat; None for what the data say.
 
     Raises
     ------
     SettingsError
-        If the threshold is no finite number, or a scaling is asked for beside it.
+        If the threshold is no finite number, or a scaling is asked for beside it; if the labels are of an unknown kind
+        or the shape is none.
     """
 
     data: str = "auto"
@@ -79,9 +89,15 @@ class DataRequest:
     scale: str = "auto"
     validation: int | Literal["auto"] | None = None
     binarize: float | Literal["auto"] | None = None
+    labels: str | None = None
+    shape: tuple[int, int, int] | None = None
 
     def __post_init__(self) -> None:
         check_binarize(self.binarize, self.scale)
+        if self.labels not in (None, *LABELS):
+            raise SettingsError(f"unknown labels {self.labels!r}; choose one of {', '.join(LABELS)}")
+        if self.shape is not None:  # a list, where it comes from JSON
+            object.__setattr__(self, "shape", check_shape(parameter("shape"), self.shape))
 
 
 class Joiner(Protocol):
@@ -168,7 +184,7 @@ def load_test(request: DataRequest) -> Examples:
     """
     if request.test_csv is not None and request.train_csv is None:
         _check_alone(request)
-        return _read_csv(request.test_csv, request.label_column)
+        return shaped(_read_csv(request.test_csv, request.label_column), request.shape)
     return _find(replace(request, train_size=1, validation=None)).test
 
 
@@ -191,9 +207,20 @@ def _read(name: str, note: str, reader: Callable[[], tuple[Examples, Examples]])
 
 
 def _find(request: DataRequest, joiner: Joiner | None = None, *, shared: bool = False) -> _Found:
+    """Read the data set that was asked for, and give samples their shape."""
+    found = _read_any(request, joiner, shared=shared)
+    return found._replace(train=shaped(found.train, request.shape), test=shaped(found.test, request.shape))
+
+
+def _read_any(request: DataRequest, joiner: Joiner | None, *, shared: bool) -> _Found:
     """Read the data set that was asked for."""
     if request.train_csv is not None or request.test_csv is not None:
         return _from_csv(request, joiner)
+    if request.data in LAYOUTS or (request.data not in NAMES and not unusable(request.data)):
+        where = _known_folder(request.data, cifar_files) if request.data in LAYOUTS else Path(request.data)
+        if request.data in LAYOUTS or is_cifar(where):
+            return _from_cifar(where, request)
+    check_no_kind(request.labels)
     rows = request.train_size if request.validation is None else None  # rows for validation may be any
     if request.data == "auto":
         return _auto(request, shared=shared)
@@ -202,14 +229,14 @@ def _find(request: DataRequest, joiner: Joiner | None = None, *, shared: bool = 
     if request.data == "mnist":
         return _mnist(_PATIENT_SECONDS, request, shared=shared)
     if request.data == "letters":
-        folder = _letters_folder()
+        folder = _known_folder("letters", lambda folder: idx_files(folder).values())
         return _read("letters", f"letters from {shown(folder)}", lambda: _from_folder(folder, rows, shared=shared))
     folder = Path(request.data)
     if unusable(request.data) or not os.path.isdir(folder):  # noqa: PTH112 - Path.is_dir raises for a name too long
         kind = "it is a file; " if os.path.isfile(folder) else ""  # noqa: PTH113 - it never raises
         raise MissingDataError(
             f"there is no data set and no folder {request.data!r}; {kind}choose one of {', '.join(NAMES)}, or give a "
-            f"folder with four IDX files{home_hint(request.data)}"
+            f"folder with four IDX files or those of CIFAR, or CIFAR's .tar.gz{home_hint(request.data)}"
         )
     return _read(
         shown(folder.resolve().name),
@@ -255,23 +282,25 @@ def _from_cache(folder: Path, rows: int | None) -> tuple[Examples, Examples]:
     return read_pair(found, "train", rows, published=MNIST_FILES), read_pair(found, "test", published=MNIST_FILES)
 
 
-def _letters_folder() -> Path:
-    own, cached = _data_folder("letters"), cache_folder() / "letters"
+def _known_folder(name: str, files: Callable[[Path], Iterable[Path]]) -> Path:
+    """Return the folder of a data set that cannot be downloaded; ``files`` are those that would be read in it."""
+    own, cached = _data_folder(name), cache_folder() / name
     if own is not None and own.is_dir():
         return own
     if os.path.isdir(cached):  # noqa: PTH112 - Path.is_dir raises where the folder may not be entered
-        _check_mine(cached)
+        _check_mine(cached, files)
         return cached
+    kind = LAYOUTS[name].title if name in LAYOUTS else "your own IDX"
     raise MissingDataError(
-        f"the data set 'letters' is not in {' nor in '.join(shown(each) for each in (own, cached) if each)}; it cannot "
-        "be downloaded: set MANYHANDS_DATA to the folder that has letters/, or give a folder with your own IDX files "
+        f"the data set {name!r} is not in {' nor in '.join(shown(each) for each in (own, cached) if each)}; it cannot "
+        f"be downloaded: set MANYHANDS_DATA to the folder that has {name}/, or give a folder with {kind} files "
         f"to {parameter('data')}"
     )
 
 
-def _check_mine(folder: Path) -> None:
+def _check_mine(folder: Path, files: Callable[[Path], Iterable[Path]]) -> None:
     """Refuse a folder of the cache, which the user has not chosen, if other users can write into it."""
-    for path in (folder, *idx_files(folder).values()):
+    for path in (folder, *files(folder)):
         found = path.stat()
         if found.st_mode & stat.S_IWOTH or found.st_uid not in (0, os.geteuid()):
             raise DataError(
@@ -289,6 +318,18 @@ def _data_folder(name: str) -> Path | None:
 def _from_folder(folder: Path, rows: int | None, *, shared: bool) -> tuple[Examples, Examples]:
     found = idx_files(folder)
     return read_pair(found, "train", rows, shared=shared), read_pair(found, "test", shared=shared)
+
+
+def _from_cifar(path: Path, request: DataRequest) -> _Found:
+    """Read CIFAR-10 or CIFAR-100."""
+    rows = request.train_size if request.validation is None else None
+    expected = LAYOUTS.get(request.data)
+    name = request.data if expected else shown(path.resolve().name)
+    start = time.perf_counter()
+    found = read_cifar(path, request.labels, rows, expected)
+    kind = f", {request.labels or 'fine'} labels" if found.layout is CIFAR100 else ""
+    note = f"{found.layout.title} from {shown(path)}{kind}"
+    return _Found(name, found.train, found.test, note, time.perf_counter() - start)
 
 
 def _from_csv(request: DataRequest, joiner: Joiner | None) -> _Found:
@@ -310,6 +351,7 @@ def _from_csv(request: DataRequest, joiner: Joiner | None) -> _Found:
 
 
 def _check_alone(request: DataRequest) -> None:
+    check_no_kind(request.labels)
     if request.data != "auto":
         raise SettingsError(
             f"give either {parameter('data')} or {parameter('train_csv')} and {parameter('test_csv')}, not both"

@@ -15,6 +15,7 @@ from manyhands.core.checks import whole
 from manyhands.core.errors import DataError, SettingsError
 from manyhands.core.parameters import parameter
 from manyhands.core.samples import Samples
+from manyhands.core.shapes import shape_text
 from manyhands.data.columns import Names, names_of, notice, reordered, say_positions
 from manyhands.data.filestate import FileState, check_unchanged
 from manyhands.data.labels import check_labels, encode
@@ -301,6 +302,12 @@ def make_dataset(
     if features.shape[1] != test_features.shape[1]:
         raise DataError(
             f"the training rows have {features.shape[1]} features, the test rows {test_features.shape[1]}",
+            path=test.place,
+        )
+    if len(train.sample_shape) > 1 < len(test.sample_shape) and train.sample_shape != test.sample_shape:
+        raise DataError(
+            f"the training samples have the shape {shape_text(train.sample_shape)}, the test samples "
+            f"{shape_text(test.sample_shape)}",
             path=test.place,
         )
     say_positions(test.feature_names, train.feature_names, "the test rows")

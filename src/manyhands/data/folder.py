@@ -38,13 +38,13 @@ def idx_files(folder: Path) -> Files:
     DataError
         If more than one file could be meant, or a plain file and its .gz differ.
     """
-    matching = [(path, match) for path in _visible(folder) if (match := _IDX_NAME.fullmatch(path.name))]
+    matching = [(path, match) for path in visible(folder) if (match := _IDX_NAME.fullmatch(path.name))]
     usable = [(path, match) for path, match in matching if _no_file(path) is None]
     found: dict[tuple[str, str], list[Path]] = {}
     for path, match in usable:
         part = "train" if match["part"].lower() == "train" else "test"
         found.setdefault((part, match["what"].lower()), []).append(path)
-    chosen = {key: _one_of(key, paths, folder) for key, paths in found.items()}
+    chosen = {key: one_of(" ".join(key), paths, folder) for key, paths in found.items()}
     _check_all(chosen, [path for path, _ in matching if _no_file(path)], folder)
     prefixes = {match["prefix"].lower() for _, match in usable}
     if len(prefixes) > 1:
@@ -52,7 +52,12 @@ def idx_files(folder: Path) -> Files:
     return chosen
 
 
-def _visible(folder: Path) -> list[Path]:
+def has_idx_names(folder: Path) -> bool:
+    """Return whether anything in a folder is called like an IDX file; errors as :func:`idx_files`."""
+    return any(_IDX_NAME.fullmatch(path.name) for path in visible(folder))
+
+
+def visible(folder: Path) -> list[Path]:
     """Return what is in a folder, sorted, without hidden names (macOS puts a file ._name beside each on some disks)."""
     try:
         paths = [path for path in folder.iterdir() if not path.name.startswith(".")]
@@ -73,20 +78,35 @@ def _no_file(path: Path) -> str | None:
     return "a link that leads nowhere" if path.is_symlink() else "no ordinary file"
 
 
-def _one_of(key: tuple[str, str], paths: list[Path], folder: Path) -> Path:
-    """Return the only file; of a plain one and its .gz with the same content, the plain one."""
+def one_of(what: str, paths: list[Path], folder: Path) -> Path:
+    """Return the only file; of a plain one and its .gz with the same content, the plain one.
+
+    Parameters
+    ----------
+    what
+        What the file is, for messages.
+    paths
+        All that it could be, sorted as by :func:`visible`.
+    folder
+        Where they are.
+
+    Raises
+    ------
+    DataError
+        If more than one could be meant, or the two differ.
+    """
     if len(paths) == 1:
         return paths[0]
     plain, packed = paths[0], paths[1]  # sorted
     if len(paths) > 2 or packed.name.lower() != f"{plain.name.lower()}.gz":
         raise DataError(
-            f"both {shown(plain.name)} and {shown(packed.name)} could be the {' '.join(key)}; move the files of one "
+            f"both {shown(plain.name)} and {shown(packed.name)} could be the {what}; move the files of one "
             "data set into a folder of their own",
             path=folder,
         )
     if not (_has_trailer_of(packed, plain) or same_content(plain, packed)):
         raise DataError(
-            f"both {shown(plain.name)} and {shown(packed.name)} could be the {' '.join(key)}, and they differ; remove "
+            f"both {shown(plain.name)} and {shown(packed.name)} could be the {what}, and they differ; remove "
             "the wrong one",
             path=folder,
         )

@@ -5,16 +5,12 @@
 
 from __future__ import annotations
 
-import contextlib
-import gzip
 import io
 import math
 import os
 import stat
 import struct
 import sys
-import zlib
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple, cast
@@ -22,21 +18,19 @@ from typing import Any, BinaryIO, NamedTuple, cast
 import numpy as np
 from numpy.typing import NDArray
 
-from manyhands.core.errors import DataError, FormatError, MissingDataError
-from manyhands.core.parameters import parameter
+from manyhands.core.errors import FormatError
 from manyhands.data import download
 from manyhands.data.filestate import FileState, changed
-from manyhands.runtime.atomic_files import home_hint, readable
+from manyhands.data.packed import CHUNK, opened, read_up_to, skip, too_large
+from manyhands.runtime.atomic_files import readable
 from manyhands.runtime.cgroups import memory_room
 
 _TYPES = {0x08: ">u1", 0x09: ">i1", 0x0B: ">i2", 0x0C: ">i4", 0x0D: ">f4", 0x0E: ">f8"}
 _MOST_DIMENSIONS = 8
-_CHUNK = 1 << 24
 _LARGE = 1 << 28
 """Bytes from which on processes that read the same file share one copy of it."""
 _DEFLATE_LIMIT = 1032
 """Bytes that one byte of a gzip file can become at most."""
-_GZIP = b"\x1f\x8b"
 
 
 class Idx(NamedTuple):
@@ -89,7 +83,7 @@ def load_idx(
         If it cannot be read, was changed meanwhile, or has more values than there is memory.
     """
     path = readable(path)
-    with _opened(path, published) as (file, plain):
+    with opened(path, published) as (file, plain):
         if published is not None:
             return Idx(_parse(file, path, None, rows)[0])
         before = FileState.of(path, file.fileno())
@@ -103,44 +97,19 @@ def load_idx(
 def read_idx_shape(path: str | Path) -> tuple[tuple[int, ...], bool]:
     """Return the shape in the header of an IDX file, and whether the file is plain; errors as :func:`load_idx`."""
     path = readable(path)
-    with _opened(path) as (file, plain):
+    with opened(path) as (file, plain):
         return _parse_header(file, path)[1], plain
 
 
 def same_content(path: Path, other: Path) -> bool:
     """Return whether two files, plain or gzip, hold the same bytes; errors as :func:`load_idx`."""
-    with _opened(path) as (file, _), _opened(other) as (second, _):
+    with opened(path) as (file, _), opened(other) as (second, _):
         while True:
-            block, again = file.read(_CHUNK), second.read(_CHUNK)
+            block, again = file.read(CHUNK), second.read(CHUNK)
             if block != again:
                 return False
             if not block:
                 return True
-
-
-@contextlib.contextmanager
-def _opened(path: Path, published: download.Published | None = None) -> Iterator[tuple[BinaryIO, bool]]:
-    """Open a file, unpacking it if necessary, and whether it is plain; errors become DataErrors."""
-    try:
-        with _source(path, published) as file:  # once, as a pipe can be opened only once
-            if file.peek(len(_GZIP))[: len(_GZIP)] != _GZIP:  # compression is seen in the content, not in the name
-                yield file, True
-            else:
-                with gzip.open(file, "rb") as unpacked:
-                    yield cast(BinaryIO, unpacked), False
-    except FileNotFoundError as error:
-        raise MissingDataError(f"there is no such file{home_hint(path)}", path=path) from error
-    except (EOFError, zlib.error, gzip.BadGzipFile) as error:
-        raise FormatError(f"broken gzip file ({error}); fetch it again", path=path) from error
-    except OSError as error:
-        raise DataError(f"cannot be read ({error.strerror or error})", path=path) from error
-
-
-def _source(path: Path, published: download.Published | None) -> io.BufferedReader:
-    """Open a file; a published one is read and checked at once, so that nobody can change it after the check."""
-    if published is None:
-        return open(path, "rb")
-    return io.BufferedReader(io.BytesIO(download.check(path, published)))
 
 
 def _parse(
@@ -158,8 +127,8 @@ def _parse(
             if mapped is not None:
                 return mapped[: kept[0]], True
     _check_room(path, kept, needed, dtype, file)
-    data = _read_up_to(file, needed) if length is None else _read_at_once(file, needed)
-    read = len(data) + (0 if length is not None or len(data) < needed else _skip(file, size - needed))
+    data = read_up_to(file, needed) if length is None else _read_at_once(file, needed)
+    read = len(data) + (0 if length is not None or len(data) < needed else skip(file, size - needed))
     if length is None or len(data) < needed:
         more = 1 if read == size and file.read(1) else 0
         _check_length(path, shape, begin + size, begin + read + more)
@@ -188,11 +157,7 @@ def _check_room(path: Path, shape: tuple[int, ...], needed: int, dtype: np.dtype
     copies = 1 if dtype.itemsize == 1 else 2  # the second in the machine's byte order
     if room is None or min(copies * needed, _most_in(file)) <= room[0]:
         return
-    raise DataError(
-        f"values of shape {shape} need {copies * needed / 1e9:.2f} GB of memory, and {room[0] / 1e9:.2f} GB are "
-        f"{room[1]}; use fewer training rows ({parameter('train_size')}), or smaller files",
-        path=path,
-    )
+    raise too_large(path, f"values of shape {shape}", copies * needed, room)
 
 
 def _most_in(file: BinaryIO) -> float:
@@ -237,26 +202,8 @@ def _mapped(file: BinaryIO, dtype: np.dtype[Any], shape: tuple[int, ...], begin:
         return None
 
 
-def _read_up_to(file: BinaryIO, count: int) -> bytearray:
-    """Read at most ``count`` bytes; no memory is reserved for a header that promises too many."""
-    # Not into immutable bytes: kernels would be compiled once more, for arrays that cannot be written to.
-    data = bytearray()
-    while count > 0 and (piece := file.read(min(count, _CHUNK))):
-        data += piece
-        count -= len(piece)
-    return data
-
-
 def _read_at_once(file: BinaryIO, count: int) -> NDArray[np.uint8]:
     """Read ``count`` bytes, which the file is known to have."""
     data = np.empty(count, np.uint8)
     read = cast(io.BufferedReader, file).readinto(data.data) if count else 0
     return data[:read]  # somebody may have shortened it
-
-
-def _skip(file: BinaryIO, count: int) -> int:
-    """Read bytes without keeping them; return how many there were."""
-    left = count
-    while left > 0 and (piece := file.read(min(left, _CHUNK))):
-        left -= len(piece)
-    return count - left

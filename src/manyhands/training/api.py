@@ -43,9 +43,9 @@ def train(
     Parameters
     ----------
     data : str, Path or Dataset
-        ``"auto"``, ``"mnist"``, ``"digits"``, ``"letters"``, a folder of IDX files, or a `Dataset` made by
-        `manyhands.make_dataset`, which is taken as it is: settings about data (``train_size``, ``scale``,
-        ``binarize``, ``validation``) are for others.
+        ``"auto"``, ``"mnist"``, ``"digits"``, ``"letters"``, ``"cifar10"``, ``"cifar100"``, a folder of IDX or CIFAR
+        files, CIFAR's archive, or a `Dataset` made by `manyhands.make_dataset`, which is taken as it is: settings
+        about data (``train_size``, ``scale``, ``binarize``, ``validation``, ``labels``, ``shape``) are for others.
     module : torch.nn.Module or callable
         Instead of ``data``, which is then the second argument: a module, or a function that makes one. See
         `manyhands.learners.torch.learner.TorchLearner` for what it must be; the user's own stays as it is, and

@@ -11,7 +11,7 @@ from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Self
 
 from manyhands.core.checks import positive_real, shortened, truth, whole
-from manyhands.core.choices import LEARNERS, OTHER_LEARNERS, PYTORCH, SCALINGS, SHARDINGS
+from manyhands.core.choices import LABELS, LEARNERS, OTHER_LEARNERS, PYTORCH, SCALINGS, SHARDINGS
 from manyhands.core.errors import SettingsError
 from manyhands.core.parameters import parameter
 from manyhands.core.references import check_reference, reference_of
@@ -25,6 +25,7 @@ from manyhands.core.settings import (
     setting_fields,
     threshold,
 )
+from manyhands.core.shapes import check_shape, read_shape
 from manyhands.learners.mlp.settings import MLPSettings
 from manyhands.learners.torch.settings import TorchSettings
 from manyhands.teams.registry import CHOICES, SOLO
@@ -120,6 +121,15 @@ class RunSpec:
         "data",
         metavar="V",
         read=positive_or_auto,
+    )
+    labels: str | None = setting(None, "which labels of CIFAR-100 (default: fine)", "data", choices=LABELS)
+    shape: tuple[int, int, int] | None = setting(
+        None,
+        "channels x height x width of one sample of CSV files or flat rows, e.g. 1x28x28 (default: as stored)",
+        "data",
+        metavar="CxHxW",
+        read=read_shape,
+        check=check_shape,
     )
     network: MLPSettings = field(default=MLPSettings(), metadata={"nested": True})
     strategy: str | Strategy = setting(
@@ -307,6 +317,8 @@ class RunSpec:
             scale=self.scale,
             validation=validation,
             binarize=self.binarize,
+            labels=self.labels,
+            shape=self.shape,
         )
 
     @property

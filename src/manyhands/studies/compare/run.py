@@ -110,7 +110,10 @@ class CompareStudy(Study[Comparison]):
     def identity(self) -> dict[str, Any]:
         """Return all settings that accuracies and times depend on, beyond the keys."""
         request, spec = self.request, self.request.spec.to_json()
-        others = ("strategy", "workers", "seed", "train_size", "scale", "binarize", "validation", "hang_timeout")
+        others = (
+            "strategy", "workers", "seed", "hang_timeout",
+            "train_size", "scale", "binarize", "labels", "validation",
+        )  # fmt: skip
         first = self.plans[0].to_json()
         return {
             **{name: value for name, value in spec.items() if name not in others},
