@@ -76,7 +76,7 @@ $(PEERS): benchmarks/peers-requirements.txt
 	.venv-peers/bin/python -m pip --disable-pip-version-check install --quiet --requirement $<
 	@touch $@
 
-bench: $(STAMP) $(PEERS)
+bench: $(TESTS) $(PEERS)
 	.venv/bin/python benchmarks/race.py
 
 # The site's environment is its own, too: Sphinx and its theme are nobody's dependency.

@@ -38,12 +38,19 @@ def train(words: list[str]) -> dict[str, Any]:
     parser.add_argument("--strategy", default="sequential")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--until", type=float)
+    parser.add_argument("--learner", default="mlp")
+    parser.add_argument("--precision", default="auto")
+    parser.add_argument("--rate", type=float)
+    parser.add_argument("--schedule")
     args = parser.parse_args(words)
     until = {"stop": f"accuracy:{100 * args.until:g}%", "validation": args.validation} if args.until else {}
     result = manyhands.train(
         "mnist",
         train_size=args.rows - args.validation,  # the rows behind these are the validation rows
-        hidden=args.hidden,
+        **({"hidden": args.hidden} if args.learner == "mlp" else {"learner": args.learner}),
+        precision=args.precision,
+        learning_rate=args.rate,
+        schedule=args.schedule,
         batch=args.batch,
         epochs=args.epochs,
         workers=args.workers,

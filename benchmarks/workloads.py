@@ -244,10 +244,28 @@ def _workload_g() -> Workload:
     return Workload("G", title, tuple(contestants), references, rounds=5, epochs=75)
 
 
+PLAIN_CNN = "PyTorch, plain loop, 1 thread"
+OURS_CNN = {precision: f"ours, sequential, {precision}" for precision in ("float32", "bfloat16")}
+PARALLEL_CNN = {team: f"ours, 2 {word}, float32" for team, word in (("threads", "threads"), ("mpi", "processes"))}
+CNN_BATCH, CNN_RATE, CNN_SCHEDULE, CNN_PERIOD = 50, 0.004, "linear:hold=25%", 20
+
+
+def _workload_h() -> Workload:
+    rows = f"--rows 60000 --batch {CNN_BATCH} --epochs {{epochs}} --seed {{seed}}"
+    options = f"{rows} --learner cnn-fast --rate {CNN_RATE} --schedule {CNN_SCHEDULE} --precision"
+    contestants = (
+        Contestant(PLAIN_CNN, ("peers", "peers/pytorch_cnn.py", *rows.split(), "--threads", "1"), 1),
+        *(_ours(name, f"{options} {precision}") for precision, name in OURS_CNN.items()),
+        *(_ours(name, f"{options} float32", f"periodic:{CNN_PERIOD}", 2, team) for team, name in PARALLEL_CNN.items()),
+    )
+    title = "a convolutional network (cnn-fast): MNIST's 60,000 images, one epoch, batch 50"
+    return Workload("H", title, contestants, {"": OURS_CNN["float32"]}, rounds=5, epochs=1, quick=1, warm=False)
+
+
 WORKLOADS = {
     workload.letter: workload
     for workload in (
         *(_workload_a(), _workload_b(), _workload_c(), _workload_d(), _workload_e(), _workload_f()),
-        _workload_g(),
+        *(_workload_g(), _workload_h()),
     )
 }

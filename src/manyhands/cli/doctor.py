@@ -72,6 +72,8 @@ def _machine(record: dict[str, Any]) -> Iterator[str]:
     yield f"{processor['model']}; {record['system']}"
     vectors = ", ".join(processor["vectors"]) or "no known vector instructions"
     yield f"{vectors}; {'narrow layers use our own kernels' if processor['tiles'] else 'all layers use OpenBLAS'}"
+    precision = "bfloat16, which the processor multiplies itself" if processor["bfloat16"] else "float32"
+    yield f"convolutional networks compute in {precision}"
 
 
 def _cores(record: dict[str, Any]) -> Iterator[str]:

@@ -8,7 +8,7 @@ from typing import Any
 
 from manyhands.runtime.affinity import allowed_cores, usable_cores
 from manyhands.runtime.cgroups import cpu_quota
-from manyhands.runtime.hardware import cpu_model
+from manyhands.runtime.hardware import cpu_model, multiplies_bfloat16
 
 _ROOT = Path("/")
 # What kernels make use of: the name that people know, and LLVM's.
@@ -26,6 +26,7 @@ def processor() -> dict[str, Any]:
         "model": cpu_model(),
         "vectors": [name for name, flag in _VECTORS.items() if features.get(flag, False)],
         "tiles": available(),
+        "bfloat16": multiplies_bfloat16(),
     }
 
 

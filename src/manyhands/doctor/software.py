@@ -21,6 +21,7 @@ _KERNELS = "kernels"
 OPTIONAL = (
     ("mpi4py", "mpi", "workers as processes, on one machine or several (--team mpi)"),
     ("matplotlib", "report", "reports with figures (--report)"),
+    ("torch", "torch", "PyTorch modules and convolutional networks (--learner cnn-fast)"),
     ("tensorboard", "tensorboard", "live logs for TensorBoard (--tensorboard)"),
 )
 

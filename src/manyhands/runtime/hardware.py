@@ -39,3 +39,13 @@ def cpu_model() -> str:
     except OSError:
         pass
     return platform.processor() or platform.machine()
+
+
+def multiplies_bfloat16(root: Path = _ROOT) -> bool:
+    """Return whether the processor multiplies bfloat16 numbers itself (AVX512-BF16, AMX), and need not convert them."""
+    try:
+        text = (root / "proc/cpuinfo").read_text()
+    except OSError:
+        return False
+    flags = next((line.split() for line in text.splitlines() if line.startswith("flags")), [])
+    return "avx512_bf16" in flags or "amx_bf16" in flags

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from manyhands.core.choices import PYTORCH
 from manyhands.core.strategy import LocalRule, Rule, Strategy
 from manyhands.core.types import Sharding
 from manyhands.core.words import count
@@ -137,6 +138,7 @@ class Plan(RunSpec):
             *(["pinned to cores"] if self.pin else []),
             *([f"{self.blas_threads} BLAS threads"] if self.blas_threads > 1 else []),
             self.architecture,
+            *([f"{self.torch.precision} on {self.torch.device}"] if self.learner in PYTORCH else []),
             f"{self.network.optimizer} {self.network.learning_rate:g}"
             + ("" if self.schedule == RateSchedule() else f" {self.schedule.name}"),
             f"global batch {self.batch}",

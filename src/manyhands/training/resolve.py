@@ -15,7 +15,8 @@ from manyhands.data.dataset import Dataset
 from manyhands.data.partitioning import Partition
 from manyhands.data.sampler import check_batch
 from manyhands.learners.mlp.settings import check_room
-from manyhands.learners.torch.settings import check_network
+from manyhands.learners.torch import require_torch
+from manyhands.learners.torch.settings import TorchSettings, check_network
 from manyhands.teams.job import check_started_once, is_member, job_size
 from manyhands.teams.registry import SOLO, check_team, kind_of
 from manyhands.training.auto import Asked, choose
@@ -56,6 +57,7 @@ def resolve(spec: RunSpec, dataset: Dataset) -> Plan:
         "schedule": asked.schedule or RateSchedule(),
         "stop": spec.parsed.stop,
         "partition": spec.parsed.partition or Partition(),
+        "torch": _torch_settings(spec),
     }
     given = {each.name: getattr(spec, each.name) for each in fields(RunSpec)}
     plan = Plan(**{**given, **decided}, rows=dataset.rows, chosen_by_auto=spec.automatic)
@@ -144,6 +146,17 @@ def _check_published(spec: RunSpec, strategy: Strategy, rows: int, workers: int)
         raise SettingsError(
             f"the learner published needs equal shards, and {rows} training rows do not divide by {workers} workers"
         )
+
+
+def _torch_settings(spec: RunSpec) -> TorchSettings:
+    """Return the settings of PyTorch's learners, with the device and the precision that ``auto`` means here."""
+    if spec.learner not in PYTORCH:
+        return spec.torch
+    require_torch()
+    from manyhands.learners.torch.devices import chosen_device, chosen_precision
+
+    device = chosen_device(spec.torch.device)
+    return spec.torch.changed(device=device.type, precision=chosen_precision(spec.torch.precision, device))
 
 
 def _check_learner(spec: RunSpec, dataset: Dataset) -> None:

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import functools
-
 import torch
 
 from manyhands.core.errors import SettingsError
 from manyhands.core.parameters import parameter
+from manyhands.runtime.hardware import multiplies_bfloat16
 
 
 def chosen_device(wanted: str) -> torch.device:
@@ -43,10 +42,4 @@ def chosen_precision(wanted: str, device: torch.device) -> str:
     """
     if wanted != "auto":
         return wanted
-    return "bfloat16" if device.type == "cpu" and has_native_bfloat16() else "float32"
-
-
-@functools.cache
-def has_native_bfloat16() -> bool:
-    """Tell whether this CPU multiplies bfloat16 numbers itself (AVX512-BF16 or AMX); others convert them first."""
-    return torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
+    return "bfloat16" if device.type == "cpu" and multiplies_bfloat16() else "float32"
