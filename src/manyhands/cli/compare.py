@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from manyhands.cli import options as shared
 from manyhands.cli import study_runner
+from manyhands.core.choices import PYTORCH
 from manyhands.core.errors import SettingsError
 from manyhands.core.words import count
 
@@ -121,6 +122,7 @@ def _refuse_with_published(options: argparse.Namespace, spec: RunSpec) -> None:
     shared.refuse_with_published(
         {
             **{name: name in options for name in fixed},
+            "learner": spec.learner in PYTORCH,
             "scale": spec.scale not in ("auto", "none"),
             "strategy": options.strategies is not None,
             **{name: getattr(options, name) is not None for name in ("splits", "margin", "target", "log")},

@@ -135,7 +135,6 @@ def add_grid_options(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--hidden",
         type=networks,
-        default=DEFAULT_HIDDEN,
         metavar="H[,H...]",
         help="networks: the width of their hidden layer, or of several as in 128-64 "
         f"(default: {','.join(map(as_text, DEFAULT_HIDDEN))})",

@@ -37,8 +37,8 @@ def _register_exemplar(names: Any) -> None:
         "of workers with it.",
     )
     shared.add_data_options(parser)
-    also = ("batch", "seed", "sharding")
-    shared.add_settings(parser, groups=("data", "network", "team"), also=also, without=("hidden",))
+    also = ("batch", "seed", "sharding", "learner")
+    shared.add_settings(parser, groups=("data", "network", "team", "pytorch"), also=also, without=("hidden",))
     shared.add_grid_options(parser)
     group = parser.add_argument_group("study")
     shared.add_strategies_option(group)
@@ -99,8 +99,8 @@ def run_exemplar(options: argparse.Namespace) -> int:
             checkpoint=study_runner.checkpoint_of(options, "exemplar"),
             log=logs,
         )
-        sessions = len(grid.hidden) * len(grid.epochs) * grid.runs
-        network = study_runner.network_text(study, f"({','.join(map(layers, grid.hidden))})", grid.spec)
+        sessions = len(grid.networks) * len(grid.epochs) * grid.runs
+        network = study_runner.network_text(study, f"({','.join(map(layers, grid.networks))})", grid.spec)
         study_runner.introduce(options, study, network, f"a sweep of {sessions} sessions, then the comparison")
         return study_runner.run_study(options, study)
 

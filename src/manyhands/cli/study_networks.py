@@ -22,7 +22,7 @@ WORKERS = (1, 2, 4)
 STRATEGIES = ("periodic:1epoch", "one-shot")
 TARGETS = (0.85, 0.9, 0.92)
 LR_MULTIPLIERS = (0.25, 1.0, 4.0, 16.0)
-_SETTINGS = ("epochs", "schedule", "seed", "l2", "momentum", "weight_decay", "dtype")
+_SETTINGS = ("epochs", "schedule", "seed", "l2", "momentum", "weight_decay", "dtype", "learner")
 
 
 def register(names: Any) -> None:
@@ -32,14 +32,15 @@ def register(names: Any) -> None:
         help="Kalwarowskyj & Schikuta 2023: the effect of every setting of a network, with one worker and several",
         description="Train many networks, each with one worker and with several, and print time, accuracy, confidence, "
         "calibration, learning speed, and whether the accuracy survives parallel averaging. Axes that are given are "
-        "crossed; with none of them, every axis is varied in turn around 75 relu neurons with adam and batch 200.",
+        "crossed; with none of them, every axis is varied in turn around 75 relu neurons with adam and batch 200. A "
+        "network of PyTorch has three axes: optimizer, learning rate and batch.",
     )
     shared.add_data_options(parser)
     _add_axes(parser)
     _add_workers(parser)
     _add_runs(parser)
     base = RunSpec(epochs=20, validation="auto")
-    shared.add_settings(parser, base, groups=("data",), also=_SETTINGS)
+    shared.add_settings(parser, base, groups=("data", "pytorch"), also=_SETTINGS)
     shared.add_margin_option(parser)
     study_runner.add_checkpoint_option(parser, "beside --report or --json")
     shared.add_output_options(parser)
@@ -51,7 +52,7 @@ def _add_axes(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group("axes: values separated by commas")
     words = shared.list_of(str)
     group.add_argument("--activation", type=words, metavar="A,...", help=", ".join(ACTIVATIONS))
-    group.add_argument("--optimizer", type=words, metavar="O,...", help=", ".join(OPTIMIZERS))
+    group.add_argument("--optimizer", type=words, metavar="O,...", help=f"{', '.join(OPTIMIZERS)}; with PyTorch muon")
     group.add_argument(
         "--learning-rate",
         type=shared.list_of(lambda text: text if text in ("own", "tuned") else shared.amount(text)),
@@ -155,7 +156,8 @@ def _introduce(options: argparse.Namespace, study: NetworksStudy) -> None:
     workers = ", ".join(map(str, settings["workers"]))
     runs = f"{count(study.size, 'run')} of {count(settings['epochs'], 'epoch')}"
     plan = f"{how} ({axes}); {runs}: {workers} workers, {count(settings['seeds'], 'seed')}"
-    study_runner.introduce(options, study, count(len(study.networks), "network"), plan)
+    architecture = f"{settings['architecture']}: " if "architecture" in settings else ""
+    study_runner.introduce(options, study, f"{architecture}{count(len(study.networks), 'network')}", plan)
 
 
 def _chance(text: str) -> float:

@@ -25,7 +25,7 @@ def register(names: Any) -> None:
     )
     shared.add_data_options(parser)
     group = parser.add_argument_group("study")
-    shared.add_strategies_option(group, "may be repeated (default: all strategies)")
+    shared.add_strategies_option(group, "may be repeated (default: all that the learner can follow)")
     shared.add_workers_option(group, WORKERS)
     group.add_argument(
         "--rates",
@@ -40,8 +40,8 @@ def register(names: Any) -> None:
     group.add_argument("--seeds", type=shared.positive, metavar="K", help="seeds of the reported runs (default: 5)")
     group.add_argument("--markdown", metavar="F", help="also write the table to this file, as Markdown")
     base = RunSpec(schedule="linear:hold=50%", validation="auto")
-    also = ("schedule", "batch", "epochs", "seed")
-    shared.add_settings(parser, base, groups=("data", "network"), also=also)
+    also = ("schedule", "batch", "epochs", "seed", "learner")
+    shared.add_settings(parser, base, groups=("data", "network", "pytorch"), also=also)
     shared.add_margin_option(parser)
     study_runner.add_checkpoint_option(parser, "beside --json")
     shared.add_output_options(parser)
@@ -63,7 +63,7 @@ def run(options: argparse.Namespace) -> int:
     if "learning_rate" in options:
         raise SettingsError("the study chooses the learning rate itself; give the rates to choose from with --rates")
     request = defaults.StrategiesRequest(
-        strategies=tuple(options.strategies or defaults.DEFAULT_STRATEGIES),
+        strategies=tuple(options.strategies) if options.strategies else None,
         workers=options.workers,
         rates=options.rates,
         spec=shared.spec_of(options),

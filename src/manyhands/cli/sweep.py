@@ -25,7 +25,8 @@ def register(commands: Any) -> None:
         "impact factor (Table I of Todorov et al. 2021) with the best trade-off, chosen on validation samples.",
     )
     shared.add_data_options(parser)
-    shared.add_settings(parser, groups=("data", "network", "team"), also=("batch", "seed"), without=("hidden",))
+    also = ("batch", "seed", "learner")
+    shared.add_settings(parser, groups=("data", "network", "team", "pytorch"), also=also, without=("hidden",))
     shared.add_grid_options(parser)
     group = shared.group_of(parser, "training")
     group.add_argument(
@@ -102,7 +103,7 @@ def request_of(options: argparse.Namespace, **changes: Any) -> SweepRequest:
 def _introduce(options: argparse.Namespace, study: SweepStudy) -> None:
     """Print the data, the networks, the plan and the machine."""
     settings = study.outcome.settings
-    hidden = ",".join(map(layers, settings["hidden"]))
+    hidden = ",".join(map(layers, study.request.networks))
     network = study_runner.network_text(study, f"({hidden})", study.request.spec)
     epochs = ",".join(map(str, settings["epochs"]))
     passes = f"{epochs} {'epoch' if epochs == '1' else 'epochs'}"

@@ -70,9 +70,10 @@ def csv_files(record: Record) -> dict[str, bytes]:
 
 def _of_networks(study: Record) -> dict[str, bytes]:
     """Return runs, rows, curves and tried rates, each with the network they belong to."""
+    unlayered = dict.fromkeys(("hidden", "distinct_neurons")) if study["settings"]["architecture"] else {}
 
     def named(records: Iterable[Record]) -> Iterable[Record]:
-        return ({**study["networks"][each["network"]], **each} for each in records)
+        return ({**study["networks"][each["network"]], **each, **unlayered} for each in records)
 
     targets = [
         f"{what}_to_{100 * target:g}" for target in study["settings"]["targets"] for what in ("epochs", "seconds")
@@ -95,14 +96,25 @@ def _reached(row: Record) -> Record:
 
 def _of_sweep(sweep: Record) -> dict[str, bytes]:
     found = {
-        "sessions.csv": _written(_SESSION, sweep["sessions"]),
-        "table1.csv": _written(_TABLE1, sweep["table"]),
+        "sessions.csv": _written(*_with_network(sweep, _SESSION, sweep["sessions"])),
+        "table1.csv": _written(*_with_network(sweep, _TABLE1, sweep["table"])),
     }
     if comparable(sweep):
         found["table1_published.csv"] = _written(
             ("hidden", "epochs", "time_s", "accuracy_pct", "impact"), published_rows()
         )
     return found
+
+
+def _with_network(
+    sweep: Record, columns: Sequence[str], rows: Iterable[Record]
+) -> tuple[Sequence[str], Iterable[Record]]:
+    """Return columns and rows, with the architecture's name in the place of hidden layers where there is one."""
+    name = sweep["settings"]["architecture"]
+    if name is None:
+        return columns, rows
+    named = ({**row, "network": name} for row in rows)
+    return ["network" if column == "hidden" else column for column in columns], named
 
 
 def _curves(runs: Iterable[Record], whose: Sequence[str] = _WHOSE) -> Iterable[Record]:

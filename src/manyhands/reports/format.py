@@ -42,6 +42,16 @@ def layers(hidden: Sequence[int]) -> str:
     return "-".join(map(str, hidden)) or "none"
 
 
+def network_name(hidden: Sequence[int], architecture: str | None) -> str:
+    """Return the name of a network's architecture if it has one, else the widths of its hidden layers."""
+    return architecture or layers(hidden)
+
+
+def classifier(hidden: Sequence[int], architecture: str | None) -> str:
+    """Return what a sentence calls a network, as in ``75 hidden``, ``no hidden layer`` or ``cnn-fast``."""
+    return architecture or (f"{layers(hidden)} hidden" if hidden else "no hidden layer")
+
+
 def label(text: str, longest: int = 40) -> str:
     """Return a name as it may stand in a figure: printable ASCII, nothing that would be typeset as mathematics."""
     plain = "".join(letter if " " <= letter <= "~" and letter != "$" else "?" for letter in text)

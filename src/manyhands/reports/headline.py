@@ -7,7 +7,7 @@ from typing import Any
 from manyhands.core.words import count
 from manyhands.records.statistics import DEFAULT_MARGIN
 from manyhands.reports import networks, queries
-from manyhands.reports.format import decimal, first_capital, impact, layers, signed, span
+from manyhands.reports.format import classifier, decimal, first_capital, impact, signed, span
 from manyhands.reports.schema import Record, complete, parts
 
 QUESTION = "Can we increase the speed, keeping the same accuracy?"  # the title of Todorov et al. 2021
@@ -165,10 +165,11 @@ def _of_sweep(sweep: Record) -> str:
     if best is None:
         return f"{_none_able(sweep)}{_unfinished(sweep, '; ')}."
     reason = (best["reason"] or _highest(sweep, best)).strip().rstrip(".")
-    network = f"{layers(best['hidden'])} hidden" if best["hidden"] else "no hidden layer"
+    network = classifier(best["hidden"], sweep["settings"]["architecture"])
     reason = reason.removeprefix(f"{network}, {count(best['epochs'], 'epoch')}: ")
     name = f"{network}{' neurons' if best['hidden'] else ''}, {count(best['epochs'], 'epoch')}"
-    return first_capital(f"{name}{': ' + reason if reason else ''}{_unfinished(sweep, '; ')}.")
+    sentence = f"{name}{': ' + reason if reason else ''}{_unfinished(sweep, '; ')}."
+    return sentence if sweep["settings"]["architecture"] else first_capital(sentence)  # a name is not respelled
 
 
 def _none_able(sweep: Record) -> str:

@@ -98,7 +98,7 @@ _SETTINGS_FIELDS: dict[str, Check] = {
     "target": SHARE,
     "splits": whole_number(),
     "scaled": FLAG,
-    **dict.fromkeys(("chosen_on", "tradeoff"), TEXT),
+    **dict.fromkeys(("architecture", "chosen_on", "tradeoff"), TEXT),
 }
 _EMPTY_SETTINGS: Record = {"data": {}, "network": {}}
 _HEAD: dict[str, Check] = {

@@ -61,7 +61,9 @@ def _subject(record: Record) -> str:
     facts = []
     if data["name"]:
         facts.append(f"data {data['name']}{_rows(data)}")
-    if isinstance(network.get("hidden"), list):
+    if settings and settings[0]["architecture"]:
+        facts.append(settings[0]["architecture"])
+    elif isinstance(network.get("hidden"), list):
         facts.append(f"hidden {layers(network['hidden'])}")
     environment = record["environment"]
     if environment["cpu"]:

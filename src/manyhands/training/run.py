@@ -229,13 +229,13 @@ class _Outcome:
 def _prepare(plan: Plan, dataset: Dataset, *, adds: bool) -> None:
     """Compile everything before any clock starts; callbacks that add something up do it in double precision."""
     learner = learner_of(plan, dataset)
-    _check_learner(plan, learner)
+    check_learner(plan, learner)
     plain = not adds and all(rule.fusable for rule in plan.strategy.rules)
     others = [] if plain else [np.dtype(np.float64)]  # scores, weights and losses are added in double precision
     prepare(plan.team, plan.workers, [learner.dtype, *others], lambda: learner.prepare(dataset.train))
 
 
-def _check_learner(plan: Plan, learner: Model) -> None:
+def check_learner(plan: Plan, learner: Model) -> None:
     """Check what only the learner knows: how many samples its batches need, and whether its starts can differ."""
     if plan.strategy.needs.independent_init and not learner.random_start:
         raise SettingsError(

@@ -13,7 +13,7 @@ from manyhands.core.parameters import parameter
 from manyhands.core.settings import amount, check_settings, setting
 from manyhands.learners.mlp.settings import MLPSettings
 
-_OF_OTHERS = ("hidden", "activation", "l2", "loss", "weight_init", "bias_init", "dropout", "dtype")
+OF_PERCEPTRONS = ("hidden", "activation", "l2", "loss", "weight_init", "bias_init", "dropout", "dtype")
 """Settings of multilayer perceptrons that a module has its own answer to."""
 _LEAST_SIDE = {"cnn-small": 12, "cnn-fast": 12, "resnet-small": 4}
 """Pixels that images need on each side: fewer, and nothing is left of them between the layers."""
@@ -28,7 +28,7 @@ def check_network(learner: str, settings: MLPSettings, shape: tuple[int, ...]) -
         If a setting is one of multilayer perceptrons, which would be ignored; or if a network for images gets none.
     """
     usual = MLPSettings()
-    for each in _OF_OTHERS:
+    for each in OF_PERCEPTRONS:
         value = getattr(settings, each)
         if value != getattr(usual, each):
             advice = f"; use {parameter('weight_decay')}" if each == "l2" else ""

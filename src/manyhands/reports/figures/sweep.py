@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -23,7 +23,7 @@ from manyhands.reports.figures.style import (
     looks,
     new_figure,
 )
-from manyhands.reports.format import decimal, layers, seconds
+from manyhands.reports.format import decimal, network_name, seconds
 from manyhands.reports.schema import Record
 
 if TYPE_CHECKING:
@@ -116,6 +116,15 @@ def _surface(axes: Any, rows: Sequence[Record], measure: str, z_title: str, titl
     axes.set_box_aspect(None, zoom=0.9)
 
 
+def _name(sweep: Record, row: Record) -> str:
+    return network_name(row["hidden"], sweep["settings"]["architecture"])
+
+
+def _neurons(sweep: Record, row: Record) -> str:
+    """Return the name of a row's network in a sentence."""
+    return f"{_name(sweep, row)}{'' if sweep['settings']['architecture'] else ' neurons'}"
+
+
 def _where(sweep: Record, measure: str) -> str:
     chosen = sweep["settings"]["chosen_on"]
     return f", on the {chosen} rows" if measure == "accuracy_pct" and chosen else ""
@@ -124,7 +133,7 @@ def _where(sweep: Record, measure: str) -> str:
 def _best_note(sweep: Record) -> str:
     best = sweep["best"]
     theirs = "there 75 neurons, 75 epochs" if comparable(sweep) else ""
-    ours = "" if best is None else f"{layers(best['hidden'])} neurons, {count(best['epochs'], 'epoch')}"
+    ours = "" if best is None else f"{_neurons(sweep, best)}, {count(best['epochs'], 'epoch')}"
     if theirs and ours:
         ours = f"here {ours}; "
     return f" Dot: the chosen classifier, {ours}{theirs}." if ours or theirs else ""
@@ -142,7 +151,7 @@ def _finding(sweep: Record, measure: str) -> str:
     unit = "s" if measure == "time_s" else "%"
     rows = sorted(sweep["table"], key=lambda row: row[measure])
     ends = [
-        f"{show(row[measure])} {unit} ({layers(row['hidden'])} neurons, {count(row['epochs'], 'epoch')})"
+        f"{show(row[measure])} {unit} ({_neurons(sweep, row)}, {count(row['epochs'], 'epoch')})"
         for row in (rows[:1] + rows[1:][-1:])
     ]
     return "from " + " to ".join(ends) if len(ends) > 1 else ends[0]
@@ -153,13 +162,16 @@ def _lines(sweep: Record) -> Picture:
     rows = sweep["table"]
     figure, panels = new_figure(1, 2)
     epochs = sorted({row["epochs"] for row in rows})
-    names = list(dict.fromkeys(layers(row["hidden"]) for row in rows))
+    networks: dict[str, list[Record]] = {}
+    for row in rows:
+        networks.setdefault(_name(sweep, row), []).append(row)
+    before, axis = ("", "networks") if sweep["settings"]["architecture"] else ("hidden ", "hidden layers")
     for panel, (measure, title) in zip(panels, _MEASURES.items(), strict=True):
         if len(epochs) > 1:
-            _over_epochs(panel, rows, names, measure)
+            _over_epochs(panel, networks, measure, before)
         else:
-            _over_networks(panel, rows, names, measure)
-        dress(panel, "epochs" if len(epochs) > 1 else "hidden layers", title, title.partition(",")[0])
+            _over_networks(panel, networks, measure)
+        dress(panel, "epochs" if len(epochs) > 1 else axis, title, title.partition(",")[0])
     from_zero(panels[:1])
     if len(epochs) > 1:
         legend_above(figure, panels)
@@ -173,16 +185,20 @@ def _interval(row: Record, measure: str) -> Any:
     return row["accuracy_ci95"] if measure == "accuracy_pct" else None
 
 
-def _over_epochs(axes: Axes, rows: Sequence[Record], names: Sequence[str], measure: str) -> None:
-    styles = looks(names)
-    for name in names:
-        mine = sorted((row for row in rows if layers(row["hidden"]) == name), key=lambda row: row["epochs"])
+def _over_epochs(axes: Axes, networks: Mapping[str, Sequence[Record]], measure: str, before: str) -> None:
+    styles = looks(list(networks))
+    for name, rows in networks.items():
+        mine = sorted(rows, key=lambda row: row["epochs"])
         marks = [Mark(row["epochs"], row[measure], _interval(row, measure)) for row in mine]
-        draw_series(axes, marks, styles[name], f"hidden {name}")
+        draw_series(axes, marks, styles[name], f"{before}{name}")
 
 
-def _over_networks(axes: Axes, rows: Sequence[Record], names: Sequence[str], measure: str) -> None:
-    marks = [Mark(names.index(layers(row["hidden"])), row[measure], _interval(row, measure)) for row in rows]
+def _over_networks(axes: Axes, networks: Mapping[str, Sequence[Record]], measure: str) -> None:
+    marks = [
+        Mark(place, row[measure], _interval(row, measure))
+        for place, rows in enumerate(networks.values())
+        for row in rows
+    ]
     draw_series(axes, marks, looks(["networks"])["networks"], "networks")
-    axes.set_xticks(range(len(names)), names)
-    axes.set_xlim(-0.5, len(names) - 0.5)
+    axes.set_xticks(range(len(networks)), list(networks))
+    axes.set_xlim(-0.5, len(networks) - 0.5)

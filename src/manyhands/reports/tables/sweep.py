@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from manyhands.reports.figures.sweep import comparable, published_rows
-from manyhands.reports.format import decimal, impact, layers, seconds
+from manyhands.reports.format import decimal, impact, network_name, seconds
 from manyhands.reports.schema import Record
 from manyhands.reports.tables.table import PUBLISHED, Table
 
@@ -17,9 +17,9 @@ def sweep_table(sweep: Record) -> Table:
         theirs = {}
     tested = any(row["test_pct"] is not None for row in sweep["table"])
     chosen_on = sweep["settings"]["chosen_on"] or "test"
-    rows = []
+    rows, architecture = [], sweep["settings"]["architecture"]
     for row in sweep["table"]:
-        cells = [layers(row["hidden"]), str(row["epochs"]), seconds(row["time_s"])]
+        cells = [network_name(row["hidden"], architecture), str(row["epochs"]), seconds(row["time_s"])]
         cells[2] += "†" if row["time_falsified"] else ""
         cells.append(decimal(row["accuracy_pct"]) + _half(row["accuracy_ci95"]))
         cells += [decimal(row["test_pct"])] if tested else []
@@ -37,7 +37,12 @@ def sweep_table(sweep: Record) -> Table:
     )
     return Table(
         "Table I: training time, accuracy and impact factor by network and epochs",
-        ["hidden", "epochs", *here, *(["time, s", "accuracy, %", "impact"] if theirs else [])],
+        [
+            "network" if architecture else "hidden",
+            "epochs",
+            *here,
+            *(["time, s", "accuracy, %", "impact"] if theirs else []),
+        ],
         rows,
         _note(sweep, bool(theirs), bool(marked)),
         [("", 2), ("here", len(here)), (PUBLISHED, 3)] if theirs else [],

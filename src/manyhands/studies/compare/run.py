@@ -6,7 +6,7 @@ import functools
 import itertools
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +20,7 @@ from manyhands.records.environment import describe_environment
 from manyhands.records.runs import FINISHED_RUN, check_fields
 from manyhands.records.statistics import DEFAULT_MARGIN
 from manyhands.runtime.memory import memory_errors_explained
+from manyhands.studies.base.learners import check_learners, learner_facts
 from manyhands.studies.base.ledger import Key, Record
 from manyhands.studies.base.study import Study, Task, TaskRunner, Tick
 from manyhands.studies.compare.request import (
@@ -63,6 +64,7 @@ class CompareStudy(Study[Comparison]):
         check(dataset, request)
         self.dataset, self.request, self._log = dataset, request, log
         self.plans = list(plans_of(dataset, request))
+        check_learners(self.plans, dataset)
         warn_if_oversubscribed_here(max(plan.workers for plan in self.plans), request.spec.team)
         super().__init__(Comparison(describe_environment(), _settings(dataset, request, self.plans)), checkpoint)
 
@@ -145,8 +147,7 @@ def _settings(dataset: Dataset, request: CompareRequest, plans: Sequence[Plan]) 
         "sharding": {plan.label: plan.sharding for plan in plans},
         "workers": list(request.workers),
         "team": request.spec.team,
-        "learner": plans[0].learner,
-        "network": asdict(plans[0].network),
+        **learner_facts(plans[0], plans[0].network),
         "schedule": plans[0].schedule.name,
         "stop": None if plans[0].stop is None else plans[0].stop.name,
         "partition": plans[-1].partition.name,

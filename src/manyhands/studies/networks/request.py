@@ -1,7 +1,8 @@
 """The request of a study of networks, and the networks that follow from it.
 
-There are nine axes (:data:`AXES`). Those that are given are crossed: every value with every value of the others. Or one
-is varied at a time, around the network of the first values: 50 networks instead of millions, if none is given.
+There are nine axes (:data:`AXES`), and three for PyTorch's networks, which have layers of their own. Those that are
+given are crossed: every value with every value of the others. Or one is varied at a time, around the network of the
+first values: 50 networks instead of millions, if none is given.
 """
 
 from __future__ import annotations
@@ -12,10 +13,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from manyhands.core.choices import ACTIVATIONS, LOSSES, OPTIMIZERS
+from manyhands.core.choices import ACTIVATIONS, LOSSES, OPTIMIZERS, PYTORCH
 from manyhands.core.errors import SettingsError
 from manyhands.core.parameters import parameter
 from manyhands.learners.mlp.settings import MLPSettings
+from manyhands.learners.torch import require_torch
+from manyhands.learners.torch.settings import OF_PERCEPTRONS
 from manyhands.records.statistics import DEFAULT_MARGIN
 from manyhands.reports.format import layers
 from manyhands.training.spec import DEFAULT_BATCH, RunSpec
@@ -35,6 +38,10 @@ AXES: dict[str, tuple[Any, ...]] = {
     "hidden": ((75,), (), (25,), (150,), (128, 64)),
 }
 """Every axis with its values in the default plan; the first of each is the base's."""
+
+_BATCHES_OF_MODULES = (DEFAULT_BATCH, 50, 10)
+"""Those of PyTorch's networks in the default plan: a batch of all rows would need too much memory, and BatchNorm cannot
+take one row."""
 
 _TOGETHER: tuple[dict[str, str], ...] = (
     {"weight_init": "zeros", "bias_init": "zeros"},
@@ -69,8 +76,8 @@ class NetworksRequest:
     Attributes
     ----------
     axes
-        Values of each axis that is studied, by name (:data:`AXES`); one that is not has its base's value. If none is,
-        the default plan: all axes, one at a time. Learning rates are numbers, ``"own"`` (the optimizer's own) or
+        Values of each axis that is studied, by name (:func:`axes_of`); one that is not has its base's value. If none
+        is, the default plan: all axes, one at a time. Learning rates are numbers, ``"own"`` (the optimizer's own) or
         ``"tuned"`` (chosen for each network on validation rows, with one worker); batches are numbers or ``"all"``.
     one_at_a_time
         Whether one axis is varied at a time, around the first value of each, instead of all with all.
@@ -131,6 +138,8 @@ class Network:
         The global batch.
     tuned
         Whether the learning rate is to be chosen.
+    layered
+        Whether hidden layers and all that belongs to them are settings, unlike those of PyTorch's networks.
     """
 
     axis: str
@@ -138,6 +147,7 @@ class Network:
     settings: MLPSettings
     batch: int
     tuned: bool
+    layered: bool = True
 
     def rates(self, multipliers: Sequence[float]) -> list[float]:
         """Return the learning rates to choose from: the only one, if there is no choice."""
@@ -146,10 +156,29 @@ class Network:
 
     def describe(self) -> dict[str, Any]:
         """Return it as plain data."""
-        settings = asdict(self.settings)
+        settings = {
+            name: value for name, value in asdict(self.settings).items() if self.layered or name not in OF_PERCEPTRONS
+        }
         if self.tuned:
             settings["learning_rate"] = TUNED
         return {"axis": self.axis, "name": self.name, "batch": self.batch, **settings}
+
+
+def axes_of(learner: str) -> dict[str, tuple[Any, ...]]:
+    """Return the axes of a learner's networks, with their values in the default plan.
+
+    Raises
+    ------
+    MissingDependencyError
+        If it needs PyTorch, which is not installed.
+    """
+    if learner not in PYTORCH:
+        return AXES
+    require_torch()
+    from manyhands.learners.torch.optimizers import OPTIMIZERS as KNOWN
+
+    optimizers = tuple(name for name in (*AXES["optimizer"], "muon") if name in KNOWN)
+    return {"optimizer": optimizers, "learning_rate": AXES["learning_rate"], "batch": _BATCHES_OF_MODULES}
 
 
 def networks_of(request: NetworksRequest, rows: int) -> list[Network]:
@@ -159,7 +188,10 @@ def networks_of(request: NetworksRequest, rows: int) -> list[Network]:
     ------
     SettingsError
         If there is no such axis or value.
+    MissingDependencyError
+        If the learner needs PyTorch, which is not installed.
     """
+    known = axes_of(request.spec.learner)
     usual = RunSpec()
     for name in AXES:
         source, plain = (request.spec, usual) if name == "batch" else (request.spec.network, usual.network)
@@ -167,7 +199,12 @@ def networks_of(request: NetworksRequest, rows: int) -> list[Network]:
             raise SettingsError(f"{name} is an axis: give it as axes={{{name!r}: (value,)}}")
     for axis in request.axes:
         if axis not in AXES:
-            raise SettingsError(f"there is no axis {axis!r}; choose one of {', '.join(AXES)}")
+            raise SettingsError(f"there is no axis {axis!r}; choose one of {', '.join(known)}")
+        if axis not in known:
+            raise SettingsError(
+                f"{parameter(axis)} is an axis of the learner mlp; the learner {request.spec.learner} has its own, and "
+                f"its axes are {', '.join(map(parameter, known))}"
+            )
         if not request.axes[axis]:
             raise SettingsError(f"the axis {axis} has no value")
     found: dict[tuple[MLPSettings, int, bool], Network] = {}
@@ -178,8 +215,9 @@ def networks_of(request: NetworksRequest, rows: int) -> list[Network]:
 
 def _one_at_a_time(request: NetworksRequest, rows: int) -> Iterator[Network]:
     """Yield the base, and then every other value of every axis, one axis at a time."""
-    axes = request.axes or _possible(AXES, rows)
-    base = {axis: axes.get(axis, values)[0] for axis, values in _possible(AXES, rows).items()}
+    usual = _possible(axes_of(request.spec.learner), rows)
+    axes = request.axes or usual
+    base = {axis: axes.get(axis, values)[0] for axis, values in usual.items()}
     yield _network("", "base", base, request, rows)
     for axis, values in axes.items():
         for value in values[1:]:
@@ -197,7 +235,7 @@ def _possible(axes: Mapping[str, Sequence[Any]], rows: int) -> dict[str, Sequenc
 
 def _crossed(request: NetworksRequest, rows: int) -> Iterator[Network]:
     """Yield every combination of the values that are given."""
-    base = {axis: values[0] for axis, values in _possible(AXES, rows).items()}
+    base = {axis: values[0] for axis, values in _possible(axes_of(request.spec.learner), rows).items()}
     given = {axis: list(dict.fromkeys(request.axes[axis])) for axis in AXES if axis in request.axes}
     number = math.prod(map(len, given.values()))
     if number > _LARGEST:
@@ -222,7 +260,8 @@ def _network(axis: str, name: str, values: Mapping[str, Any], request: NetworksR
     if not isinstance(rate, str):
         words["learning_rate"] = rate
     settings = request.spec.network.changed(**words)
-    return Network(axis, name, settings, rows if batch == ALL else int(batch), rate == TUNED)
+    whole = rows if batch == ALL else int(batch)
+    return Network(axis, name, settings, whole, rate == TUNED, request.spec.learner not in PYTORCH)
 
 
 def _word(axis: str, value: Any) -> str:

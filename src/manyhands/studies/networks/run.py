@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 
+from manyhands.core.choices import PYTORCH
 from manyhands.core.errors import DivergedError, SettingsError
 from manyhands.core.settings import takes_settings
 from manyhands.data.catalog import load
@@ -25,6 +26,7 @@ from manyhands.records.environment import describe_environment
 from manyhands.records.runs import DIVERGED, FINISHED_RUN, MEASURED, TRIAL, check_fields
 from manyhands.records.statistics import DEFAULT_MARGIN, check_margin
 from manyhands.strategies import parse_strategy
+from manyhands.studies.base.learners import check_learners, learner_facts, learner_identity
 from manyhands.studies.base.ledger import Key, Record
 from manyhands.studies.base.study import Study, Task, TaskRunner
 from manyhands.studies.base.tuning import FIRST_TUNING_SEED, best_rate, check_seeds, tried_on_validation
@@ -39,6 +41,7 @@ from manyhands.studies.networks.request import (
     DEFAULT_WORKERS,
     Network,
     NetworksRequest,
+    axes_of,
     networks_of,
 )
 from manyhands.studies.networks.results import Networks
@@ -84,6 +87,7 @@ class NetworksStudy(Study[Networks]):
         check_can_start_jobs("threads")
         _check(request)
         self.dataset, self.request = dataset, request
+        self._layered = request.spec.learner not in PYTORCH
         self.networks = networks_of(request, dataset.rows)
         tuned = any(network.tuned for network in self.networks)
         self._tried = tried_on_validation(dataset) if tuned else dataset
@@ -169,7 +173,7 @@ class NetworksStudy(Study[Networks]):
             "validation_accuracy": None if held is None else accuracy(learner.predict_proba(held), held.labels),
             "confidence": confidence(probabilities),
             "calibration_error": calibration_error(probabilities, self.dataset.test.labels),
-            "distinct_neurons": distinct_neurons(result.model.learner.weights()),
+            "distinct_neurons": distinct_neurons(result.model.learner.weights()) if self._layered else [],
         }
 
     def _plan(self, network: Network, case: _Case, rate: float, seed: int) -> Plan:
@@ -194,7 +198,7 @@ class NetworksStudy(Study[Networks]):
             if self.request.skips and case.workers > network.batch:
                 continue
             try:
-                self._plan(network, case, rate, self.request.spec.seed)
+                check_learners([self._plan(network, case, rate, self.request.spec.seed)], self.dataset)
             except SettingsError as error:
                 raise SettingsError(f"{network.name}, {case}: {error}") from error
             found.append(case)
@@ -207,15 +211,14 @@ class NetworksStudy(Study[Networks]):
         strategies = dict.fromkeys(case.strategy for cases in self._cases for case in cases)
         return {
             "data": self.dataset.describe(),
-            "axes": [axis for axis in AXES if axis in (request.axes or AXES)],
+            "axes": [axis for axis in AXES if axis in (request.axes or axes_of(request.spec.learner))],
             "in_turn": not request.crossed,
             "strategies": list(strategies),
             "workers": list(request.workers),
             "multiples": list(request.lr_multipliers),
             "targets": list(request.targets),
             "team": "threads",
-            "learner": plan.learner,
-            "network": {name: value for name, value in asdict(request.spec.network).items() if name not in AXES},
+            **learner_facts(plan, request.spec.network, AXES),
             "epochs": request.spec.epochs,
             "schedule": plan.schedule.name,
             "tuning": request.tuning,
@@ -236,6 +239,7 @@ class NetworksStudy(Study[Networks]):
             "epochs": self.request.spec.epochs,
             "schedule": self.outcome.settings["schedule"],
             "measured": bool(self.request.targets),
+            **learner_identity(self.request.spec),
         }
 
     def check(self, key: Key, record: Mapping[str, Any]) -> None:
@@ -254,7 +258,7 @@ class NetworksStudy(Study[Networks]):
         """Raise ValueError unless a run was measured on this study's rows, with a curve if one is needed."""
         if (record["validation_accuracy"] is None) != (self.dataset.validation is None):
             raise ValueError("it was tried on other rows")
-        if len(record["distinct_neurons"]) != len(network.hidden):
+        if len(record["distinct_neurons"]) != (len(network.hidden) if self._layered else 0):
             raise ValueError("it has another number of hidden layers")
         if self.request.targets and not record["curve"]:
             raise ValueError("it was not measured on its way")
@@ -266,6 +270,8 @@ class NetworksStudy(Study[Networks]):
 
 def _check(request: NetworksRequest) -> None:
     """Check what neither the networks nor `resolve` see."""
+    if request.spec.needs.one_call:
+        raise SettingsError(f"the learner {request.spec.learner} has its own rules: it has no axes to study")
     check_seeds(request.seeds, request.spec.seed, request.tuning)
     check_margin(request.margin)
     if not request.workers or min(request.workers) < 1:

@@ -89,9 +89,10 @@ def _notes(study: Networks, rows: Sequence[NetworkRow]) -> list[str]:
     settings, data = study.settings, study.settings["data"]
     seeds, alike = settings["seeds"], _alike(study, rows)
     held = f", {data['validation_rows']} validation" if "validation_rows" in data else ""
+    architecture = f"{settings['architecture']}, " if settings.get("architecture") else ""
     notes = [
         f"{data['name']}: {data['train_rows']} training{held} and {data['test_rows']} test samples, "
-        f"{count(settings['epochs'], 'epoch')}, {count(seeds, 'seed')}. "
+        f"{architecture}{count(settings['epochs'], 'epoch')}, {count(seeds, 'seed')}. "
         "Means (times: medians), ± the 95 % interval.",
     ]
     if study.tried:
@@ -150,7 +151,7 @@ def _alike(study: Networks, rows: Sequence[NetworkRow]) -> Iterator[tuple[str, i
         network = study.networks[row.network]
         if row.row.workers > 1:
             continue
-        for width, distinct in zip(network["hidden"], row.distinct, strict=False):
+        for width, distinct in zip(network.get("hidden", ()), row.distinct, strict=False):
             if distinct < width:
                 yield network["name"], width, distinct
 

@@ -18,7 +18,7 @@ from manyhands.studies.compare.run import CompareStudy, check_run
 from manyhands.studies.replications.results import Replication
 from manyhands.studies.replications.text import replication_text
 from manyhands.studies.replications.todorov2021 import PublishedRequest, PublishedStudy
-from manyhands.studies.sweep.request import SweepRequest
+from manyhands.studies.sweep.request import SweepRequest, with_layers
 from manyhands.studies.sweep.run import SweepStudy, load_for_sweep
 from manyhands.teams.job import check_can_start_jobs
 from manyhands.teams.registry import kind_of
@@ -69,7 +69,7 @@ class ExemplarStudy(Study[Replication]):
         self._whole = self.dataset if published else load(replace(data, validation=None))
         self._sweep = SweepStudy(self.dataset, sweep)
         # fail fast: any choice of the sweep must give a comparison that is possible
-        self._following = self._next(sweep.hidden[0], sweep.epochs[0]).identity()
+        self._following = self._next(sweep.networks[0], sweep.epochs[0]).identity()
         super().__init__(Replication(describe_environment(), {}, "exemplar", sweep=self._sweep.outcome), checkpoint)
 
     @property
@@ -80,7 +80,7 @@ class ExemplarStudy(Study[Replication]):
     def _next(self, hidden: tuple[int, ...], epochs: int) -> CompareStudy | PublishedStudy:
         """Return the study that follows the choice."""
         request = self.compare
-        spec = request.spec.changed(hidden=hidden, epochs=epochs)
+        spec = with_layers(request.spec, hidden, epochs=epochs)
         if not self.published:
             return CompareStudy(self._whole, replace(request, spec=spec), log=self._log)
         spec = spec.changed(dtype="float64")

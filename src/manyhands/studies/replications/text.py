@@ -21,7 +21,8 @@ def replication_text(found: Replication) -> str:
     """Return all tables of what is finished."""
     blocks = []
     if found.sweep is not None:
-        blocks.append("Table I: hidden sizes and epochs\n" + sweep_text(found.sweep))
+        what = "epochs" if found.sweep.settings.get("architecture") else "hidden sizes and epochs"
+        blocks.append(f"Table I: {what}\n{sweep_text(found.sweep)}")
     if found.repetition is not None:
         blocks.append(tables_text(found.repetition))
     elif found.comparison is not None and found.name == "exemplar":
@@ -96,7 +97,7 @@ def _notes(repetition: Repetition) -> list[str]:
 
 def other_than_published(settings: dict[str, Any]) -> list[str]:
     """Return a warning if data, network or epochs are others than those of the published Tables II and III."""
-    here = (settings["data"]["name"], settings["data"]["train_rows"], tuple(settings["network"]["hidden"]))
+    here = (settings["data"]["name"], settings["data"]["train_rows"], tuple(settings["network"].get("hidden", ())))
     if here == ("mnist", _THEIR_ROWS, _THEIR_HIDDEN) and settings["epochs"] == _THEIR_EPOCHS:
         return []
     return [

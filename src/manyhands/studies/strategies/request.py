@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 
+from manyhands.core.choices import PYTORCH
 from manyhands.core.errors import SettingsError
 from manyhands.records.statistics import DEFAULT_MARGIN, check_margin
 from manyhands.strategies import parse_strategy
@@ -59,7 +60,8 @@ class StrategiesRequest:
     Attributes
     ----------
     strategies
-        As text.
+        As text; None for :data:`DEFAULT_STRATEGIES`, but for PyTorch's learners those without the merge ``rebasin``,
+        which is for layers of hidden units.
     workers
         Numbers of workers.
     rates
@@ -74,13 +76,21 @@ class StrategiesRequest:
         Percentage points of accuracy that count as no difference.
     """
 
-    strategies: tuple[str, ...] = DEFAULT_STRATEGIES
+    strategies: tuple[str, ...] | None = None
     workers: tuple[int, ...] = DEFAULT_WORKERS
     rates: tuple[float, ...] = DEFAULT_RATES
     spec: RunSpec = field(default=RunSpec(schedule="linear:hold=50%"))
     seeds: int = DEFAULT_SEEDS
     tuning: int = TUNING_SEEDS
     margin: float = DEFAULT_MARGIN
+
+    @property
+    def compared(self) -> tuple[str, ...]:
+        """The strategies that are given, or the default ones that the learner can follow."""
+        if self.strategies is not None:
+            return self.strategies
+        layered = self.spec.learner not in PYTORCH
+        return tuple(each for each in DEFAULT_STRATEGIES if layered or not parse_strategy(each).needs.permutes_units)
 
 
 @dataclass(frozen=True)
@@ -100,13 +110,13 @@ def check(request: StrategiesRequest) -> None:
     if not request.workers or not request.rates or min(request.workers) < 1:
         raise SettingsError("the study needs at least one number of workers from 1 on, and one learning rate")
     check_margin(request.margin)
-    if any(replace(request.spec, strategy=each).automatic for each in request.strategies):
+    if any(replace(request.spec, strategy=each).automatic for each in request.compared):
         raise SettingsError("auto has a learning rate of its own, so there is none to choose: compare it instead")
 
 
 def cases_of(request: StrategiesRequest) -> Iterator[Case]:
     """Yield the sequential reference, then every strategy at every number of workers."""
     yield Case("sequential", 1)
-    for name in dict.fromkeys(parse_strategy(text).name for text in request.strategies):
+    for name in dict.fromkeys(parse_strategy(text).name for text in request.compared):
         if name != "sequential":
             yield from (Case(name, workers) for workers in dict.fromkeys(request.workers))

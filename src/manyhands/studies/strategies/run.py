@@ -8,7 +8,6 @@ rows.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +15,7 @@ from manyhands.core.errors import DivergedError, ManyhandsError
 from manyhands.data.dataset import Dataset
 from manyhands.records.environment import describe_environment
 from manyhands.records.runs import FINISHED_RUN, TRIAL, check_fields
+from manyhands.studies.base.learners import check_learners, learner_facts, learner_identity
 from manyhands.studies.base.ledger import Key, Record
 from manyhands.studies.base.study import Study, Task, TaskRunner
 from manyhands.studies.base.tuning import FIRST_TUNING_SEED, best_rate, tried_on_validation
@@ -44,8 +44,7 @@ class StrategiesStudy(Study[StrategiesComparison]):
         self.dataset, self.request = dataset, request
         self._tried = tried_on_validation(dataset)
         self._cases = list(cases_of(request))
-        for case in self._cases:
-            self._plan(case, request.rates[0], request.spec.seed)
+        check_learners([self._plan(case, request.rates[0], request.spec.seed) for case in self._cases], dataset)
         super().__init__(StrategiesComparison(describe_environment(), self._settings()), checkpoint)
 
     @property
@@ -111,8 +110,7 @@ class StrategiesStudy(Study[StrategiesComparison]):
             "strategies": list(dict.fromkeys(case.strategy for case in self._cases)),
             "workers": list(request.workers),
             "team": request.spec.team,
-            "learner": plan.learner,
-            "network": asdict(request.spec.network),
+            **learner_facts(plan, request.spec.network),
             "batch": plan.batch,
             "epochs": plan.epochs,
             "schedule": plan.schedule.name,
@@ -131,7 +129,7 @@ class StrategiesStudy(Study[StrategiesComparison]):
         settings = self.outcome.settings
         network = {name: value for name, value in settings["network"].items() if name != "learning_rate"}
         shared = {name: settings[name] for name in ("team", "batch", "epochs", "schedule")}
-        return {"data": self.dataset.identity, "network": network, **shared}
+        return {"data": self.dataset.identity, "network": network, **shared, **learner_identity(self.request.spec)}
 
     def check(self, key: Key, record: Mapping[str, Any]) -> None:
         """Check a run that was read from a checkpoint."""

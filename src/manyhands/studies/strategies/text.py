@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from manyhands.core.words import count
+from manyhands.reports.format import layers
 from manyhands.runtime.terminal import Group, paragraph, text_table
 from manyhands.strategies import parse_strategy
 from manyhands.studies.compare.results import SummaryRow
@@ -67,10 +68,10 @@ def _notes(comparison: StrategiesComparison) -> list[str]:
     """Return what was measured, and how."""
     settings, data = comparison.settings, comparison.settings["data"]
     rates = ", ".join(f"{rate:g}" for rate in settings["rates"])
-    hidden = "-".join(map(str, settings["network"]["hidden"])) or "none"
+    network = settings.get("architecture") or f"hidden {layers(settings['network']['hidden'])}"
     notes = [
         f"{data['name']}, {data['train_rows']} training, {data['validation_rows']} validation and {data['test_rows']} "
-        f"test samples; hidden {hidden}, {settings['network']['optimizer']}, global batch {settings['batch']}, "
+        f"test samples; {network}, {settings['network']['optimizer']}, global batch {settings['batch']}, "
         f"{count(settings['epochs'], 'epoch')}, schedule {settings['schedule']}; {count(settings['seeds'], 'seed')}.",
         f"rate: the best of {rates} on the validation samples, over "
         f"{count(settings['tuning'], 'other seed')}, for every row of the table by itself.",

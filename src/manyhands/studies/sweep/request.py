@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from manyhands.core.checks import real, whole
+from manyhands.core.choices import PYTORCH
 from manyhands.core.errors import SettingsError
 from manyhands.core.parameters import parameter
 from manyhands.core.words import count
@@ -28,7 +29,8 @@ class SweepRequest:
     Attributes
     ----------
     hidden, epochs
-        Every network (widths of its hidden layers) with every number of epochs.
+        Every network (widths of its hidden layers) with every number of epochs. PyTorch's networks have layers of their
+        own: there is one, with every number of epochs, and ``hidden`` must be None.
     runs
         Sessions for each, with seeds spec.seed .. spec.seed + runs - 1.
     splits
@@ -46,7 +48,7 @@ class SweepRequest:
         How many sessions of each setting are timed again, alone, after all; 0 for all of them, None for none.
     """
 
-    hidden: tuple[tuple[int, ...], ...] = DEFAULT_HIDDEN
+    hidden: tuple[tuple[int, ...], ...] | None = None
     epochs: tuple[int, ...] = DEFAULT_EPOCHS
     runs: int = DEFAULT_RUNS
     spec: RunSpec = field(default=RunSpec())
@@ -58,12 +60,25 @@ class SweepRequest:
     workers: int | None = None
     retime: int | None = None
 
+    @property
+    def networks(self) -> tuple[tuple[int, ...], ...]:
+        """The hidden layers of every network, those of Todorov et al. 2021 by default; ``()`` for one of PyTorch's."""
+        if self.spec.learner in PYTORCH:
+            return ((),)
+        return DEFAULT_HIDDEN if self.hidden is None else self.hidden
+
+
+def with_layers(spec: RunSpec, hidden: tuple[int, ...], **settings: Any) -> RunSpec:
+    """Return a spec with the hidden layers of one of :attr:`SweepRequest.networks`, and other settings."""
+    return spec.changed(**settings) if spec.learner in PYTORCH else spec.changed(hidden=hidden, **settings)
+
 
 @dataclass(frozen=True)
 class Session:
-    """One training of the sweep."""
+    """One training of the sweep; ``network`` is what its network is called."""
 
     number: int
+    network: str
     hidden: tuple[int, ...]
     epochs: int
     seed: int
@@ -75,19 +90,27 @@ class Session:
         return {"hidden": list(self.hidden), "epochs": self.epochs, "seed": self.seed, "split": self.split}
 
     def __str__(self) -> str:
-        return f"hidden {layers(self.hidden)}, {count(self.epochs, 'epoch')}, seed {self.seed}"
+        return f"{self.network}, {count(self.epochs, 'epoch')}, seed {self.seed}"
 
 
 def as_published(request: SweepRequest) -> SweepRequest:
-    """Return a sweep as Todorov et al. 2021 did theirs, with MLPClassifiers."""
+    """Return a sweep as Todorov et al. 2021 did theirs, with MLPClassifiers; other networks are a SettingsError."""
+    if request.spec.learner in PYTORCH:
+        learner = parameter("learner", request.spec.learner)
+        raise SettingsError(f"{learner}: the paper has no such networks; leave it out, or do not sweep as published")
     return replace(request, spec=replace(request.spec, learner="published"))
 
 
 def check(request: SweepRequest) -> None:
     """Raise SettingsError for what `resolve` does not see."""
+    if request.hidden is not None and request.spec.learner in PYTORCH:
+        raise SettingsError(
+            f"{parameter('hidden')} is a setting of the learner mlp; the learner {request.spec.learner} has its own "
+            f"layers, and a sweep goes over its {parameter('epochs')} only"
+        )
     repeats = request.runs if request.splits is None else request.splits
     repeats = whole("the number of runs", repeats, most=_MOST_RUNS)
-    if repeats < 1 or not request.hidden or not request.epochs:
+    if repeats < 1 or not request.networks or not request.epochs:
         raise SettingsError("a sweep needs at least one network, one number of epochs and one run")
     for name, weight in ((parameter("s1"), request.s1), (parameter("s2"), request.s2)):
         if not 1e-100 <= real(name, weight) <= 1e100:  # beyond, products overflow
@@ -106,8 +129,9 @@ def check(request: SweepRequest) -> None:
 def sessions_of(request: SweepRequest) -> Iterator[Session]:
     """Yield all sessions in the order of Table I."""
     number, repeats = 0, request.splits or request.runs
-    for hidden in dict.fromkeys(request.hidden):
+    for hidden in dict.fromkeys(request.networks):
+        network = request.spec.architecture if request.spec.learner in PYTORCH else f"hidden {layers(hidden)}"
         for epochs in dict.fromkeys(request.epochs):
             for seed in range(request.spec.seed, request.spec.seed + repeats):
-                yield Session(number, hidden, epochs, seed, None if request.splits is None else seed)
+                yield Session(number, network, hidden, epochs, seed, None if request.splits is None else seed)
                 number += 1

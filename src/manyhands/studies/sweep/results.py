@@ -9,7 +9,7 @@ from typing import Any
 
 from manyhands.core.words import count
 from manyhands.records.statistics import Estimate, estimate
-from manyhands.reports.format import layers
+from manyhands.reports.format import classifier, network_name
 from manyhands.studies.base.study import Outcome
 
 SCHEMA = "manyhands.sweep/1"
@@ -36,6 +36,8 @@ class SweepRow:
         Mean on the test rows.
     impact
         accuracy_pct * s1 / (time_s * s2).
+    architecture
+        The name of a network that has layers of its own.
     """
 
     hidden: tuple[int, ...]
@@ -46,11 +48,12 @@ class SweepRow:
     accuracy_pct: Estimate
     test_pct: float
     impact: float
+    architecture: str | None = None
 
     @property
     def name(self) -> str:
-        """The widths of its hidden layers, as ``75`` or ``64-32``."""
-        return layers(self.hidden)
+        """The widths of its hidden layers, as ``75`` or ``64-32``, or the name of its architecture."""
+        return network_name(self.hidden, self.architecture)
 
     def record(self) -> dict[str, Any]:
         """Return the row as the JSON file has it."""
@@ -107,6 +110,7 @@ class Sweep(Outcome):
             percent,
             statistics.fmean(100 * record["accuracy"] for record in group),
             percent.mean * self.settings["s1"] / (time_s * self.settings["s2"]),
+            self.settings.get("architecture"),
         )
 
     @property
@@ -136,8 +140,7 @@ class Sweep(Outcome):
             return (
                 f"no classifier reaches {100 * (target or 0):g} % on the {rows} samples; the highest is {highest:.2f} %"
             )
-        epochs = count(best.epochs, "epoch")
-        name = f"{best.name} hidden, {epochs}" if best.hidden else f"no hidden layer, {epochs}"
+        name = f"{classifier(best.hidden, best.architecture)}, {count(best.epochs, 'epoch')}"
         time_s = f"{best.time_s:.3f}" if best.time_s >= 0.1 else f"{best.time_s:.3g}"
         score = f"{best.accuracy_pct.mean:.2f} % of the {rows} samples in {time_s} s"
         if target is not None:

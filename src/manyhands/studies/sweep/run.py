@@ -12,13 +12,14 @@ import itertools
 import json
 import threading
 from collections.abc import Mapping
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 from threadpoolctl import threadpool_limits
 
+from manyhands.core.choices import PYTORCH
 from manyhands.core.errors import DivergedError, ManyhandsError, SettingsError
 from manyhands.core.samples import Control
 from manyhands.core.settings import check_names, takes_settings
@@ -26,27 +27,28 @@ from manyhands.core.version import __version__
 from manyhands.data.catalog import DataRequest, load
 from manyhands.data.dataset import Dataset
 from manyhands.data.resplit import resplit
-from manyhands.learners import make_learner
 from manyhands.records.environment import describe_environment
 from manyhands.records.runs import SESSION, TIME, check_fields
+from manyhands.studies.base.learners import check_learners, learner_facts
 from manyhands.studies.base.ledger import Key, Record
 from manyhands.studies.base.pool import check_pool, map_unordered
 from manyhands.studies.base.study import Study, Task, TaskRunner, Tick
 from manyhands.studies.sweep.request import (
     DEFAULT_EPOCHS,
-    DEFAULT_HIDDEN,
     DEFAULT_RUNS,
     Session,
     SweepRequest,
     as_published,
     check,
     sessions_of,
+    with_layers,
 )
 from manyhands.studies.sweep.results import Sweep
 from manyhands.studies.sweep.text import sweep_text
 from manyhands.teams.agreement import CALL, Facts, as_facts, together
 from manyhands.teams.job import leads, on_rank_0
 from manyhands.teams.launch import prepare
+from manyhands.training.making import learner_of
 from manyhands.training.model import accuracy
 from manyhands.training.plan import Plan
 from manyhands.training.resolve import resolve
@@ -68,8 +70,8 @@ class SweepStudy(Study[Sweep]):
         check(request)
         self.dataset, self.request = dataset, request
         self.sessions = list(sessions_of(request))
-        for session in self.sessions[:: request.splits or request.runs]:
-            self._plan(session, dataset)
+        different = self.sessions[:: request.splits or request.runs]
+        check_learners([self._plan(session, dataset) for session in different], dataset)
         self._controls: dict[int, Control] = {}
         self._lock = threading.Lock()
         self._stopped = False
@@ -190,7 +192,7 @@ class SweepStudy(Study[Sweep]):
         return resolve(self._spec(session.hidden, epochs=session.epochs, seed=session.seed), dataset)
 
     def _spec(self, hidden: tuple[int, ...], **settings: Any) -> RunSpec:
-        return self.request.spec.changed(hidden=hidden, team="solo", workers=1, **settings)
+        return with_layers(self.request.spec, hidden, team="solo", workers=1, **settings)
 
     def _cost(self, session: Session) -> int:
         """Return the cost of a session in multiplications per sample."""
@@ -199,8 +201,7 @@ class SweepStudy(Study[Sweep]):
 
     def _compile(self) -> None:
         """Compile before the first clock starts, and once: every session would do it at the same time."""
-        spec = self._spec(self.request.hidden[0])
-        learner = make_learner(spec.learner, spec.network, self.dataset.features, len(self.dataset.classes))
+        learner = learner_of(self._plan(self.sessions[0], self.dataset), self.dataset)
         prepare(self.request.team, 1, [learner.dtype], lambda: learner.prepare(self.dataset.train))
 
     def _settings(self) -> dict[str, Any]:
@@ -209,10 +210,9 @@ class SweepStudy(Study[Sweep]):
         plan = self._plan(self.sessions[0], self.dataset)
         return {
             "data": self.dataset.describe(),
-            "learner": plan.learner,
-            "network": {name: value for name, value in asdict(plan.network).items() if name != "hidden"},
+            **learner_facts(plan, plan.network, ("hidden",)),
             "batch": plan.batch,
-            "hidden": [list(widths) for widths in request.hidden],
+            "hidden": [list(widths) for widths in request.networks if plan.learner not in PYTORCH],
             "epochs": list(request.epochs),
             "runs": request.splits or request.runs,
             "seed": plan.seed,
@@ -270,7 +270,7 @@ def sweep(
     data: str | Path | Dataset = "auto",
     spec: RunSpec | None = None,
     *,
-    hidden: tuple[tuple[int, ...] | int, ...] = DEFAULT_HIDDEN,
+    hidden: tuple[tuple[int, ...] | int, ...] | None = None,
     epochs: tuple[int, ...] = DEFAULT_EPOCHS,
     runs: int = DEFAULT_RUNS,
     published: bool = False,
@@ -291,7 +291,8 @@ def sweep(
     data, spec, **settings
         See `manyhands.train`.
     hidden
-        Networks: widths of hidden layers, or one number for one layer.
+        Networks: widths of hidden layers, or one number for one layer; by default those of Todorov et al. 2021.
+        PyTorch's learners have layers of their own: leave it out.
     published
         Whether to do it as Todorov et al. 2021: MLPClassifiers on raw pixels, chosen on the test rows.
     checkpoint
@@ -313,7 +314,9 @@ def sweep(
     """
     with together(team) as step:
         check_names("sweep", settings, inspect.signature(sweep).parameters)
-        networks = tuple((each,) if isinstance(each, int) else tuple(each) for each in hidden)
+        networks = None
+        if hidden is not None:
+            networks = tuple((each,) if isinstance(each, int) else tuple(each) for each in hidden)
         chosen = (spec or RunSpec()).changed(**({"dtype": "float64", **settings} if published else settings))
         request = SweepRequest(
             networks,

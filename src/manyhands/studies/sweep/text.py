@@ -29,7 +29,9 @@ def sweep_text(sweep: Sweep) -> str:
     for row in rows:
         theirs = published.get((row.hidden, row.epochs), ("", "", "")) if beside else ()
         lines.append((*_cells(row, on_test), *theirs, "<" if row == best else ""))
-    table = text_table(["hidden", "epochs"], [*groups, Group([""])], lines)
+    table = text_table(
+        ["network" if sweep.settings.get("architecture") else "hidden", "epochs"], [*groups, Group([""])], lines
+    )
     notes = map(paragraph, _notes(sweep, rows, beside=beside))
     return "\n".join([table, "", paragraph(f"best: {sweep.reason}"), "", *notes])
 

@@ -1,0 +1,53 @@
+"""Learners in studies: what records say about them, and what they cannot do, before the first run."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable
+from dataclasses import asdict
+from typing import Any
+
+from manyhands.core.choices import PYTORCH
+from manyhands.data.dataset import Dataset
+from manyhands.learners.mlp.settings import MLPSettings
+from manyhands.learners.torch.settings import OF_PERCEPTRONS
+from manyhands.training.making import learner_of
+from manyhands.training.plan import Plan
+from manyhands.training.run import check_learner
+from manyhands.training.spec import RunSpec
+
+
+def learner_facts(plan: Plan, network: MLPSettings, leave_out: Collection[str] = ()) -> dict[str, Any]:
+    """Return the settings of a study's record that are about the learner: its name, and the settings of its network.
+
+    A PyTorch learner has no settings of multilayer perceptrons, such as hidden layers, but an ``architecture``, which
+    names its network, and what was set or chosen about PyTorch.
+    """
+    learner = {"learner": plan.learner}
+    settings = {name: value for name, value in asdict(network).items() if name not in leave_out}
+    if plan.learner not in PYTORCH:
+        return {**learner, "network": settings}
+    own = {name: value for name, value in settings.items() if name not in OF_PERCEPTRONS}
+    return {**learner, "network": own, "architecture": plan.architecture, "torch": plan.to_json()["torch"]}
+
+
+def learner_identity(spec: RunSpec) -> dict[str, Any]:
+    """Return the settings of a PyTorch learner that runs depend on, for a checkpoint; nothing for other learners."""
+    record = spec.to_json()
+    return {name: record[name] for name in ("learner", "module", "torch")} if spec.learner in PYTORCH else {}
+
+
+def check_learners(plans: Iterable[Plan], dataset: Dataset) -> None:
+    """Check what only PyTorch's learners know about runs, once for all plans that differ in their seeds only.
+
+    Raises
+    ------
+    SettingsError
+        If a network does not have the optimizer, or cannot follow the strategy, or needs larger batches.
+    """
+    different = {
+        (plan.strategy.name, plan.workers, plan.batch, plan.rows, plan.network): plan
+        for plan in plans
+        if plan.learner in PYTORCH
+    }
+    for plan in different.values():
+        check_learner(plan, learner_of(plan, dataset))
