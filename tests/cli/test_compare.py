@@ -71,7 +71,10 @@ class TestOutput:
 
     def test_introduction_says_what_will_run_on_what(self, done):
         words = " ".join(done["out"].split("strategy")[0].split())
-        assert "digits: 1437 training and 360 test samples (scikit-learn's embedded digits, split 80/20)" in words
+        assert (
+            "digits: 1437 training and 360 test samples of 1 x 8 x 8 (scikit-learn's embedded digits, split 80/20)"
+            in words
+        )
         assert "64-8-10 relu, adam 0.001, inputs x / 16" in words
         assert "global batch 200, 2 epochs, 20 runs" in words  # (1 + 3 strategies x 3 numbers of workers) x 2 seeds
 

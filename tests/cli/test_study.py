@@ -72,7 +72,7 @@ class TestExemplar:
         assert call(*EXEMPLAR, "--min-accuracy", 1, "--json", path, "--quiet") == 2
         printed = capsys.readouterr()
         assert "Table I: hidden sizes and epochs" in printed.out
-        assert printed.err.startswith("manyhands study: no classifier reaches 100 % on the validation rows; ")
+        assert printed.err.startswith("manyhands study: no classifier reaches 100 % on the validation samples; ")
         assert printed.err.count("\n") == 1
         assert json.loads(path.read_text())["sweep"]["best"] is None
 

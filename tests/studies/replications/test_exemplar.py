@@ -196,7 +196,9 @@ class TestCheckpoint:
     def test_a_min_accuracy_out_of_reach_says_so_and_another_needs_no_new_sessions(self, tmp_path, monkeypatch):
         path = tmp_path / "checkpoint"
         study = exemplar(path, grid={"min_accuracy": 1.0})
-        with pytest.raises(SettingsError, match=r"no classifier reaches 100 % on the validation rows; .*min_accuracy"):
+        with pytest.raises(
+            SettingsError, match=r"no classifier reaches 100 % on the validation samples; .*min_accuracy"
+        ):
             study.run()
         assert study.outcome.interrupted
         assert study.outcome.comparison is None
