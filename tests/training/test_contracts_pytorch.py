@@ -58,7 +58,12 @@ def everything(result):
     return {name: block.tobytes() for name, block in learner.weights().items() if "num_batches" not in name}
 
 
-@pytest.mark.parametrize("strategy", BOTH)
+QUICK = ("periodic:1epoch", "gradient", "diloco:1epoch", "periodic:2,state=mean", "one-shot:merge=ensemble")
+
+
+@pytest.mark.parametrize(
+    "strategy", [each if each in QUICK else pytest.param(each, marks=pytest.mark.slow) for each in BOTH]
+)
 def test_threads_and_processes_end_with_the_same_bits(blobs_runner, strategy):
     threads, mpi = (train(blobs_runner, strategy, team) for team in ("threads", "mpi"))
     assert everything(threads) == everything(mpi)
