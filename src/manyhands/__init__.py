@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from manyhands.core.errors import ManyhandsError
     from manyhands.data.dataset import Dataset, Examples, make_dataset
-    from manyhands.estimators import MLPClassifier, MLPRegressor, from_sklearn
+    from manyhands.estimators import MLPClassifier, MLPRegressor, TorchClassifier, from_sklearn
     from manyhands.learners.mlp.settings import MLPSettings
     from manyhands.studies.compare.results import Comparison
     from manyhands.studies.compare.run import compare
@@ -38,6 +38,7 @@ _HOMES = {
     "MLPRegressor": "manyhands.estimators",
     "MLPSettings": "manyhands.learners.mlp.settings",
     "ManyhandsError": "manyhands.core.errors",
+    "TorchClassifier": "manyhands.estimators",
     "TrainedModel": "manyhands.training.model",
     "TrainingResult": "manyhands.training.result",
     "RunSpec": "manyhands.training.spec",
@@ -60,6 +61,7 @@ __all__ = [
     "ManyhandsError",
     "RunSpec",
     "Sweep",
+    "TorchClassifier",
     "TrainedModel",
     "TrainingResult",
     "__version__",

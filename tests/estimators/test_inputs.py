@@ -309,6 +309,6 @@ class TestParameters:
         def fail(*_args, **_words):
             raise MemoryError
 
-        monkeypatch.setattr("manyhands.estimators.base.fit", fail)
+        monkeypatch.setattr("manyhands.estimators.base.carry_out", fail)
         with pytest.raises(ManyhandsError, match="the fit has run out of memory"):
             MLPClassifier((3,), max_iter=1).fit(X, CLASSES)

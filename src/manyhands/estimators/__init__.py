@@ -11,8 +11,9 @@ import manyhands.teams.threads  # noqa: F401
 from manyhands.estimators.classifier import MLPClassifier
 from manyhands.estimators.exchange import from_sklearn
 from manyhands.estimators.regressor import MLPRegressor
+from manyhands.estimators.torch_classifier import TorchClassifier
 from manyhands.teams.exit_hooks import report_uncaught_errors
 
-__all__ = ["MLPClassifier", "MLPRegressor", "from_sklearn"]
+__all__ = ["MLPClassifier", "MLPRegressor", "TorchClassifier", "from_sklearn"]
 
 report_uncaught_errors()

@@ -4,90 +4,60 @@
 
 from __future__ import annotations
 
+from functools import partial
 from numbers import Integral, Real
 from typing import Any, ClassVar, Self
 
 import numpy as np
 from numpy.typing import NDArray
 from sklearn.base import BaseEstimator
-from sklearn.utils._param_validation import Interval, Options, StrOptions
+from sklearn.utils._param_validation import StrOptions
 from sklearn.utils.validation import _check_sample_weight, validate_data
 
-from manyhands.core.checks import LARGEST, shortened, whole
+from manyhands.core.checks import shortened, whole
 from manyhands.core.choices import ACTIVATIONS, DTYPES, OPTIMIZERS
 from manyhands.core.errors import SettingsError
 from manyhands.core.strategy import Strategy
 from manyhands.estimators import lbfgs, sklearn_attributes
 from manyhands.estimators.consistency import Given, check_shard, facts_of, gather
-from manyhands.estimators.fitting import fit
+from manyhands.estimators.constraints import COUNT, FRACTION, NOT_NEGATIVE, OF_FITS, POSITIVE, Number
+from manyhands.estimators.fitting import Call, carry_out
 from manyhands.estimators.forward import forward
+from manyhands.estimators.mlp_fitting import MLPFit
 from manyhands.estimators.rows import Rows
 from manyhands.estimators.workers import check_place, strategy_for, workers_and_team
 from manyhands.runtime.memory import check_memory, memory_errors_explained
-from manyhands.teams.agreement import together
-from manyhands.teams.registry import CHOICES
+from manyhands.teams.agreement import as_text, together
 
 STORED = (np.float64, np.float32, np.uint8)
 """What rows are trained on as they are; anything else becomes the first of them."""
-
-
-class _Number(Interval):  # type: ignore[misc]  # scikit-learn has no types
-    """An interval of numbers, of which True and False are none, nor real ones that no float can hold."""
-
-    def is_satisfied_by(self, val: Any) -> bool:
-        """Return whether a value is one of them."""
-        if isinstance(val, bool) or not super().is_satisfied_by(val):
-            return False
-        try:
-            return self.type is Integral or np.isfinite(float(val))
-        except OverflowError:
-            return False
-
-
-_COUNT = _Number(Integral, 1, None, closed="left")
-_FRACTION = _Number(Real, 0, 1, closed="left")
-_NOT_NEGATIVE = _Number(Real, 0, None, closed="left")
-_POSITIVE = _Number(Real, 0, None, closed="neither")
 
 
 class BaseMLP(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no types
     """See `MLPClassifier` and `MLPRegressor`."""
 
     _parameter_constraints: ClassVar[dict[str, Any]] = {
-        "hidden_layer_sizes": ["array-like", _COUNT],
+        **OF_FITS,
+        "hidden_layer_sizes": ["array-like", COUNT],
         "activation": [StrOptions(set(ACTIVATIONS))],
         "solver": [StrOptions({"lbfgs", *OPTIMIZERS})],
-        "alpha": [_NOT_NEGATIVE],
-        "batch_size": [StrOptions({"auto"}), _COUNT],
+        "alpha": [NOT_NEGATIVE],
         "learning_rate": [StrOptions({"constant", "invscaling", "adaptive"})],
-        "learning_rate_init": [_POSITIVE],
-        "power_t": [_NOT_NEGATIVE],
-        "max_iter": [_COUNT],
-        "shuffle": ["boolean"],
-        "random_state": [_Number(Integral, 0, 2**32 - 1, closed="both"), np.random.RandomState, None],
-        "tol": [_NOT_NEGATIVE],
-        "verbose": ["verbose"],
-        "warm_start": ["boolean"],
-        "momentum": [_Number(Real, 0, 1, closed="both")],
+        "learning_rate_init": [POSITIVE],
+        "power_t": [NOT_NEGATIVE],
+        "momentum": [Number(Real, 0, 1, closed="both")],
         "nesterovs_momentum": ["boolean"],
-        "early_stopping": ["boolean"],
-        "validation_fraction": [_FRACTION],
-        "beta_1": [_FRACTION],
-        "beta_2": [_FRACTION],
-        "epsilon": [_POSITIVE],
-        "n_iter_no_change": [_COUNT, Options(Real, {np.inf})],
-        "max_fun": [_COUNT],
-        "n_workers": [_Number(Integral, 1, LARGEST, closed="both"), Options(Integral, {-1}), None],
-        "strategy": [str, Strategy],
-        "team": [StrOptions(set(CHOICES))],
+        "beta_1": [FRACTION],
+        "beta_2": [FRACTION],
+        "epsilon": [POSITIVE],
+        "max_fun": [COUNT],
         "data": [StrOptions({"whole", "sharded"})],
         "sharding": [StrOptions({"global", "fixed"}), None],
         "dtype": [StrOptions(set(DTYPES))],
-        "dropout": [_FRACTION],
+        "dropout": [FRACTION],
         "weight_init": [str],
         "bias_init": [str],
-        "weight_decay": [_NOT_NEGATIVE, None],
-        "rho": [_FRACTION, None],
+        "rho": [FRACTION, None],
     }
 
     coefs_: list[NDArray[Any]]
@@ -206,6 +176,14 @@ class BaseMLP(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no types
                 f"hidden_layer_sizes must be > 0 and whole numbers, got {shortened(given)}: {error}"
             ) from error
 
+    def _facts(self) -> dict[str, str]:
+        """Return parameters, as text, that all processes of a job must have in common."""
+        return {"hidden_layer_sizes": as_text(self._hidden())}
+
+    def _weights(self) -> list[NDArray[Any]]:
+        """Return the arrays of the network."""
+        return [*self.coefs_, *self.intercepts_]
+
     def fit(self, X: Any, y: Any, sample_weight: Any = None) -> Self:
         """Fit the model to rows and targets.
 
@@ -264,7 +242,7 @@ class BaseMLP(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no types
             if shards:
                 check_shard(given)
             call = "partial_fit" if incremental else "fit"
-            step.bring(lambda: facts_of(self, call, given, hidden, classes, first=first))
+            step.bring(lambda: facts_of(self, call, given, classes, first=first))
         if shards:
             given = gather(given)
         if self.solver == "lbfgs":
@@ -273,7 +251,7 @@ class BaseMLP(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no types
             targets = self._targets(given.y, incremental)
             rows = Rows(given.X, targets.reshape(-1, 1) if targets.ndim == 1 else targets, given.weights)
         dtype = np.float32 if rows.features.dtype == np.float32 else np.float64
-        fit(self, rows, hidden, dtype, first=first, incremental=incremental)
+        carry_out(partial(MLPFit, hidden, dtype), Call(self, rows, first=first, incremental=incremental))
         return self
 
     def _given(self, X: Any, y: Any, sample_weight: Any, *, reset: bool) -> Given:

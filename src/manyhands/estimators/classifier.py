@@ -20,6 +20,7 @@ from manyhands.core.errors import DataError
 from manyhands.estimators.base import STORED, BaseMLP
 from manyhands.estimators.documentation import with_shared_sections
 from manyhands.estimators.history import Score
+from manyhands.estimators.labels import check_classes, check_probabilities
 from manyhands.estimators.rows import Rows
 from manyhands.runtime.memory import check_memory
 
@@ -90,7 +91,7 @@ class MLPClassifier(ClassifierMixin, BaseMLP):  # type: ignore[misc]  # scikit-l
             self._label_binarizer = LabelBinarizer().fit(y)
             self.classes_ = self._label_binarizer.classes_
         else:
-            self._check_classes(unique_labels(y))
+            check_classes(self, unique_labels(y))
         check_memory(8 * y.shape[0] * len(self.classes_), "an indicator of all rows' classes", "use fewer of either")
         return np.asarray(self._label_binarizer.transform(y).astype(bool))
 
@@ -99,19 +100,6 @@ class MLPClassifier(ClassifierMixin, BaseMLP):  # type: ignore[misc]  # scikit-l
         if _check_partial_fit_first_call(self, classes):
             self._label_binarizer = LabelBinarizer()
             self._label_binarizer.fit(y if type_of_target(y).startswith("multilabel") else classes)
-
-    def _check_classes(self, found: NDArray[Any]) -> None:
-        """Refuse labels that the network does not know, with scikit-learn's words."""
-        if self.warm_start:
-            if set(found) != set(self.classes_):
-                raise ValueError(
-                    "warm_start can only be used where `y` has the same classes as in the previous call to fit. "
-                    f"Previously got {self.classes_}, `y` has {found}"
-                )
-        elif len(np.setdiff1d(found, self.classes_, assume_unique=True)):
-            raise ValueError(
-                f"`y` has classes not in `self.classes_`. `self.classes_` has {self.classes_}. 'y' has {found}."
-            )
 
     def _score_of(self, held: Rows) -> Score:
         """Return what counts rows whose classes are all found: NaN for outputs that are no numbers."""
@@ -153,15 +141,10 @@ class MLPClassifier(ClassifierMixin, BaseMLP):  # type: ignore[misc]  # scikit-l
         return self._fit(X, y, sample_weight, incremental=True, classes=classes)
 
     def _probabilities(self, X: Any) -> NDArray[Any]:
-        """Return the network's outputs, which must be numbers: the largest of NaNs would be the first class."""
+        """Return the network's outputs, which must be numbers."""
         with np.errstate(over="ignore", invalid="ignore"):
             outputs = self._outputs(X)
-        wrong = ~np.isfinite(outputs).all(axis=1)
-        if wrong.any():
-            raise DataError(
-                f"row {int(np.argmax(wrong)) + 1}: the probabilities are not finite numbers ({int(wrong.sum())} such "
-                f"rows): its values, or the weights, are too large for {outputs.dtype}"
-            )
+        check_probabilities(outputs)
         return outputs
 
     def predict(self, X: Any) -> Any:

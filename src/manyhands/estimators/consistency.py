@@ -22,7 +22,7 @@ from manyhands.data.checksum import checksum_of
 from manyhands.teams.agreement import Facts, as_facts, as_text, calling_off
 from manyhands.teams.mpi_world import World, join
 
-_FREE = ("hidden_layer_sizes", "random_state", "verbose", "n_workers", "team")
+_FREE = ("random_state", "verbose", "n_workers", "team")
 """Parameters that are compared in another way, or may differ: only rank 0 speaks, and the workers are all processes."""
 _HINT = "give every process the same rows in the same order, or set data='sharded' if each has rows of its own"
 
@@ -36,24 +36,24 @@ class Given:
     weights: NDArray[Any] | None
 
 
-def facts_of(estimator: Any, call: str, given: Given, hidden: tuple[int, ...], classes: Any, *, first: bool) -> Facts:
+def facts_of(estimator: Any, call: str, given: Given, classes: Any, *, first: bool) -> Facts:
     """Return what must be the same in all processes at the start of a fit.
 
-    ``hidden`` are the widths of the hidden layers, ``classes`` is what `partial_fit` was given, and ``first`` says
-    whether the fit starts a new network.
+    ``classes`` is what `partial_fit` was given, and ``first`` says whether the fit starts a new network.
     """
-    words = {name: value for name, value in estimator.get_params(deep=False).items() if name not in _FREE}
+    own = estimator._facts()
+    words = {name: each for name, each in estimator.get_params(deep=False).items() if name not in (*_FREE, *own)}
     seed = estimator.random_state
     settings = {
         "the call": f"{type(estimator).__name__}.{call}",
-        "hidden_layer_sizes": as_text(hidden),
+        **own,
         "random_state": as_text(seed) if isinstance(seed, (int, np.integer)) else "not fixed",
         **as_facts(words),
         "classes": "not given" if classes is None else as_text(np.asarray(classes).tolist()),
         "the checksum of the network to go on with": "none" if first else f"{_checksum_of_state(estimator):08x}",
     }
     data = _facts_of_shard(estimator, given)
-    if estimator.data == "whole":
+    if getattr(estimator, "data", "whole") == "whole":
         data |= _facts_of_rows(estimator, given)
     return Facts(settings, data, _HINT)
 
@@ -117,7 +117,7 @@ def _checksum_of_state(estimator: Any) -> int:
         getattr(estimator, name, None) for name in ("_epochs", "_seed", "t_", "best_loss_", "_no_improvement_count")
     ]
     total = checksum_of(np.array(repr(counters)))
-    for array in (*estimator.coefs_, *estimator.intercepts_, *dict(sorted(state.items())).values()):
+    for array in (*estimator._weights(), *dict(sorted(state.items())).values()):
         total = checksum_of(np.asarray(array), total)
     return total
 

@@ -1,12 +1,14 @@
-"""What the docstrings of both estimators have in common, written once."""
+"""What the docstrings of the estimators have in common, written once."""
 
 from __future__ import annotations
 
 import inspect
+import re
 from typing import TypeVar
 
 Class = TypeVar("Class", bound=type)
 
+_PLACE = re.compile(r"\{(?P<section>parameters|attributes|notes)(?:: (?P<names>[^}]+))?\}")
 _SECTIONS = {
     "parameters": """
 hidden_layer_sizes : array-like of shape (n_layers - 2,), default=(100,)
@@ -126,9 +128,16 @@ epoch at whose end they were alike.
 
 
 def with_shared_sections(estimator: Class) -> Class:
-    """Fill the places ``{parameters}``, ``{attributes}`` and ``{notes}`` of a class's docstring."""
+    """Fill the places of a docstring: ``{parameters}`` is all of a section, ``{parameters: tol}`` a part of it."""
     text = inspect.getdoc(estimator) or ""
-    for name, section in _SECTIONS.items():
-        text = text.replace(f"{{{name}}}", section.strip())
-    estimator.__doc__ = text
+    estimator.__doc__ = _PLACE.sub(_filling, text)
     return estimator
+
+
+def _filling(place: re.Match[str]) -> str:
+    """Return what comes to a place."""
+    section = _SECTIONS[place["section"]].strip()
+    if place["names"] is None:
+        return section
+    entries = {each.partition(" : ")[0]: each for each in re.split(r"\n(?=\S)", section)}
+    return "\n".join(entries[name] for name in place["names"].split(", "))

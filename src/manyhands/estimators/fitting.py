@@ -1,14 +1,15 @@
-"""One fit: from checked rows to fitted attributes, in as many runs as the learning rate needs."""
+"""One fit of any estimator: from checked rows to fitted attributes, in as many runs as the learning rate needs."""
 
 from __future__ import annotations
 
 import warnings
+from abc import ABC, abstractmethod
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.base import is_classifier
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils import check_random_state
 
@@ -17,12 +18,11 @@ from manyhands.core.learner import Model
 from manyhands.core.randomness import generator
 from manyhands.core.strategy import Strategy
 from manyhands.data.dataset import Dataset
-from manyhands.estimators.history import History, HistoryCallback
-from manyhands.estimators.layers import State, blocks_of, holds, same_shapes, start_as_theirs
-from manyhands.estimators.rows import Rows, make_dataset, needs_doubles
-from manyhands.estimators.solver import SGD_FAMILY, InverseScaling, settings_of
+from manyhands.estimators.history import History, HistoryCallback, network_of
+from manyhands.estimators.layers import State, same_shapes
+from manyhands.estimators.rows import Rows
 from manyhands.estimators.workers import strategy_for, with_rows, workers_and_team
-from manyhands.learners import make_learner
+from manyhands.learners.mlp.settings import MLPSettings
 from manyhands.teams.agreement import together
 from manyhands.teams.job import broadcast_arrays, from_rank_0, leads
 from manyhands.teams.registry import kind_of
@@ -36,8 +36,6 @@ NOT_FINITE = (
 )
 _AT_ONCE = 2**31 - 1
 """Epochs of a run: as many as anyone waits for, so that ``max_iter`` may be any number, as with scikit-learn."""
-_SLOWEST = 1e-6
-"""Where scikit-learn stops dividing an adaptive learning rate."""
 
 
 @dataclass
@@ -54,7 +52,7 @@ class Optimizer:
 
 
 @dataclass
-class _Workers:
+class Workers:
     """Who trains, and how they talk."""
 
     number: int
@@ -62,60 +60,40 @@ class _Workers:
     strategy: Strategy
 
 
-def fit(estimator: Any, rows: Rows, hidden: tuple[int, ...], dtype: Any, *, first: bool, incremental: bool) -> None:
-    """Train an estimator, whose parameters are checked, and set its fitted attributes.
+@dataclass(frozen=True)
+class Call:
+    """What a fit is to do.
 
-    Parameters
+    Attributes
     ----------
+    estimator
+        Its parameters are checked.
     rows
         All samples.
-    hidden
-        Widths of the hidden layers.
-    dtype
-        Of ``coefs_`` and ``intercepts_``.
     first
         Whether the fit starts a new network.
     incremental
         Whether it is a call of ``partial_fit``: one epoch.
     """
+
+    estimator: Any
+    rows: Rows
+    first: bool
+    incremental: bool
+
+
+def carry_out(kind: Callable[[Call, int, int, str], Fit], call: Call) -> None:
+    """Train an estimator and set its fitted attributes; ``kind`` is a kind of `Fit`."""
+    estimator = call.estimator
     number, team = workers_and_team(estimator.n_workers, estimator.team)
-    seed = _seed(estimator, team, first)
+    seed = _seed(estimator, team, call.first)
     with together(team):
-        one = _prepare(estimator, rows, hidden, seed, (number, team), first=first, incremental=incremental)
+        one = kind(call, seed, number, team)
+        if kind_of(team).processes:
+            one.plan(one.epochs)  # what it refuses, it refuses before the workers meet
     with together(team):
         one.train()
-        one.store(dtype)
-
-
-def _prepare(
-    estimator: Any,
-    rows: Rows,
-    hidden: tuple[int, ...],
-    seed: int,
-    crew: tuple[int, str],
-    *,
-    first: bool,
-    incremental: bool,
-) -> _Fit:
-    """Do all that can fail before the workers meet."""
-    number, team = crew
-    train, held = rows, None
-    if estimator.early_stopping:
-        # As theirs: several columns are classes that exclude each other, or labels; neither is stratified.
-        stratified = is_classifier(estimator) and rows.targets.shape[1] == 1
-        train, held = rows.set_aside(estimator.validation_fraction, seed, stratified=stratified)
-    batch = _batch(estimator, train.count)
-    number, team = with_rows(number, team, batch)
-    workers = _Workers(number, team, strategy_for(estimator.strategy, team))
-    softmax = estimator._loss_of_learner == "cross_entropy"
-    before = None if first else getattr(estimator, "_optimizer", None)
-    doubles = (before is not None and before.doubles) or needs_doubles(rows)
-    dataset = make_dataset(train, held, "float64" if doubles else estimator.dtype, classes=softmax)
-    one = _Fit(estimator, dataset, workers, hidden, seed, batch, first=first, incremental=incremental, doubles=doubles)
-    one.score = None if held is None else estimator._score_of(held)
-    if kind_of(team).processes:
-        one.plan(one.epochs)  # what it refuses, it refuses before the workers meet
-    return one
+        one.store()
 
 
 def _seed(estimator: Any, team: str, first: bool) -> int:
@@ -139,85 +117,108 @@ def _batch(estimator: Any, rows: int) -> int:
     return min(int(estimator.batch_size), rows)
 
 
-class _Fit:
-    """What a fit needs from beginning to end."""
+class Fit(ABC):
+    """What a fit needs from beginning to end; its kinds know what is special about their networks.
 
-    def __init__(
-        self,
-        estimator: Any,
-        dataset: Dataset,
-        workers: _Workers,
-        hidden: tuple[int, ...],
-        seed: int,
-        batch: int,
-        *,
-        first: bool,
-        incremental: bool,
-        doubles: bool,
-    ) -> None:
-        self.estimator, self.dataset, self.workers, self.doubles = estimator, dataset, workers, doubles
-        self.seed, self.batch, self.first, self.incremental = seed, batch, first, incremental
-        self.epochs_before = 0 if first else int(getattr(estimator, "_epochs", 0))
-        kept = getattr(estimator, "_optimizer", None) if incremental and not first else None
-        self.rate = float(estimator.learning_rate_init) if kept is None else kept.learning_rate
-        mean = _mean_weight(dataset.train.weights, "to train on")
-        _mean_weight(None if dataset.validation is None else dataset.validation.weights, "set aside")
-        self.settings = settings_of(estimator, hidden, estimator._loss_of_learner, self.rate, mean)
-        if doubles:
-            self.settings = replace(self.settings, dtype="float64")
-        self.learner = self._make_learner()
-        self.state = self._begin(kept)
+    Making one does all that can fail before the workers meet.
+
+    Parameters
+    ----------
+    call
+        What is to be done.
+    seed
+        Of everything random.
+    number, team
+        The workers, as many as there can be.
+    """
+
+    doubles = False
+    """Whether the rows need double precision."""
+    settings: MLPSettings
+    """The optimizer, and what else a learner has settings for."""
+    learner: Model
+    """Brings parameters from vectors into a network and back."""
+    rate: float
+    """The learning rate of the next run."""
+
+    def __init__(self, call: Call, seed: int, number: int, team: str) -> None:
+        self.estimator, self.seed, self.first, self.incremental = call.estimator, seed, call.first, call.incremental
+        train, held = call.rows, None
+        if self.estimator.early_stopping:
+            stratified = self._stratified(train.targets)
+            train, held = train.set_aside(self.estimator.validation_fraction, seed, stratified=stratified)
+        self.batch = _batch(self.estimator, train.count)
+        number, team = with_rows(number, team, self.batch)
+        self.workers = Workers(number, team, strategy_for(self.estimator.strategy, team))
+        self.dataset = self._dataset(train, held)
+        self.mean_weight = _mean_weight(self.dataset.train.weights, "to train on")
+        _mean_weight(None if held is None else held.weights, "set aside")
+        self.score = None if held is None else self.estimator._score_of(held)
+        self.epochs_before = 0 if self.first else int(getattr(self.estimator, "_epochs", 0))
+        before: Optimizer | None = None if self.first else getattr(self.estimator, "_optimizer", None)
+        self.state = self._begin(before)
         self.history = self._history_before()
-        self.score: Any = None
         self.finished = False
         """Whether training has ended before the last epoch that was planned, or just then, for a reason."""
 
-    def _make_learner(self) -> Model:
-        """Return a learner to bring parameters from vectors into layers and back."""
-        targets = self.dataset.train.targets
-        outputs = len(self.dataset.classes) if targets is None else targets.shape[1]
-        return make_learner("mlp", self.settings, self.dataset.features, outputs, seed=self.seed)
+    @abstractmethod
+    def _stratified(self, targets: NDArray[Any]) -> bool:
+        """Return whether rows that are set aside have each class as often as the others."""
 
-    def _begin(self, kept: Optimizer | None) -> State:
-        """Return the state that training begins with."""
-        learner, estimator = self.learner, self.estimator
-        learner.initialize(generator(self.seed, "init"))
-        if self.first:
-            if (estimator.weight_init, estimator.bias_init) == ("auto", "auto"):
-                learner.load_weights(start_as_theirs(learner.weights(), estimator.activation, self.seed))
-            return learner.state()
-        fresh = learner.state()
-        before: Optimizer | None = getattr(estimator, "_optimizer", None)
-        fits = before is not None and before.kind == self.settings.optimizer and same_shapes(before.state, fresh)
-        if before is not None and fits:
-            learner.load_state(before.state)
-        if not fits or not holds(learner, estimator.coefs_, estimator.intercepts_):
-            learner.load_weights(blocks_of(estimator.coefs_, estimator.intercepts_))
-        state = learner.state()
-        return state if kept is not None else {**fresh, "parameters": state["parameters"]}
+    @abstractmethod
+    def _dataset(self, train: Rows, held: Rows | None) -> Dataset:
+        """Return the data set."""
+
+    @abstractmethod
+    def _begin(self, before: Optimizer | None) -> State:
+        """Set settings, learning rate and learner; return the state that training begins with.
+
+        ``before`` is the optimizer as the last call has left it, if this one goes on with its network.
+        """
+
+    @abstractmethod
+    def _spec(self) -> dict[str, Any]:
+        """Return what is special about the next run: fields of `RunSpec`."""
+
+    @abstractmethod
+    def _store_network(self) -> None:
+        """Set the estimator's attributes about the network, which is the learner's."""
+
+    def _after_run(self, epochs: int) -> None:  # noqa: B027 - most have nothing to do then
+        """Get ready for another run after one of so many epochs."""
+
+    def _without_improvement(self) -> str:
+        """End, or find a way to go on; return what is said about it."""
+        self.finished = True
+        return "Stopping."
+
+    @property
+    def _may_converge(self) -> bool:
+        """Whether training that takes all epochs has not come to its end."""
+        return True
 
     def _history_before(self) -> History:
         """Return what earlier calls have come to, if this one goes on."""
-        estimator, parameters = self.estimator, self.state["parameters"]
+        estimator, start = self.estimator, network_of(self.learner)
         if self.first:
-            return History(best=parameters)
+            return History(best=start)
         loss, score = getattr(estimator, "best_loss_", None), getattr(estimator, "best_validation_score_", None)
         best = getattr(estimator, "_best", None)
         return History(
             best_loss=np.inf if loss is None else loss,
             best_score=-np.inf if score is None else score,
             failures=getattr(estimator, "_no_improvement_count", 0),
-            best=best if score is not None and best is not None and len(best) == len(parameters) else parameters,
+            best=best if score is not None and best is not None and same_shapes(best, start) else start,
         )
 
     def train(self) -> None:
-        """Go through all epochs, in one run unless the learning rate is adaptive."""
+        """Go through all epochs, in one run unless the way on is found when it has ended."""
         epochs = self.epochs
         while not self.finished and len(self.history.losses) < epochs:
             self._run(min(epochs - len(self.history.losses), _AT_ONCE))
             if not self.finished and self.history.failures > self.estimator.n_iter_no_change:
                 self._lose_patience()
-        if not self.incremental and not self.finished:
+        if not self.incremental and not self.finished and self._may_converge:
             warnings.warn(
                 f"Stochastic Optimizer: Maximum iterations ({epochs}) reached and the optimization hasn't converged "
                 "yet.",
@@ -230,7 +231,7 @@ class _Fit:
         """How many there are at most."""
         return 1 if self.incremental else int(self.estimator.max_iter)
 
-    def plan(self, epochs: int, schedule: InverseScaling | None = None) -> Plan:
+    def plan(self, epochs: int) -> Plan:
         """Return the plan of the next run, of so many epochs at most."""
         workers = self.workers
         spec = RunSpec(
@@ -240,11 +241,10 @@ class _Fit:
             network=replace(self.settings, learning_rate=self.rate),
             batch=self.batch,
             epochs=epochs,
-            sharding=self.estimator.sharding,
             seed=self.seed,
-            schedule=schedule,
             first_epoch=self.epochs_before + len(self.history.losses),
             shuffle=bool(self.estimator.shuffle),
+            **self._spec(),
         )
         plan = resolve(spec, self.dataset)
         if self.score is not None:
@@ -255,8 +255,7 @@ class _Fit:
         """Train for so many epochs at most, from the present state."""
         workers, before = self.workers, len(self.history.losses)
         follower = self._follower()
-        schedule = self._schedule()
-        plan = self.plan(epochs, schedule)
+        plan = self.plan(epochs)
         own_starts = plan.strategy.needs.independent_init and self.first and not before
         try:
             start = None if own_starts else self.state
@@ -271,8 +270,7 @@ class _Fit:
         except KeyboardInterrupt:
             self._keep(follower)
         self.history = self.history if self.finished else follower.history
-        if schedule is not None:
-            self.rate = schedule.rate_after(len(self.history.losses) - before)
+        self._after_run(len(self.history.losses) - before)
 
     def _follower(self) -> HistoryCallback:
         """Return what follows the next run."""
@@ -290,36 +288,12 @@ class _Fit:
     def _verbose(self) -> bool:
         return bool(self.estimator.verbose) and leads(self.workers.team)
 
-    def _schedule(self) -> InverseScaling | None:
-        """Return how the learning rate changes within the next run, if it does."""
-        estimator = self.estimator
-        if estimator.solver not in SGD_FAMILY or estimator.learning_rate != "invscaling":
-            return None
-        rows = self.dataset.rows
-        seen = 0 if self.first else getattr(estimator, "t_", 0)
-        done = len(self.history.losses)
-        return InverseScaling(
-            power=float(estimator.power_t),
-            seen=seen + done * rows,
-            rows=rows,
-            first=self.rate,
-            initial=float(estimator.learning_rate_init),
-        )
-
     def _lose_patience(self) -> None:
-        """End, or go on at a lower rate, and say why."""
+        """End, or go on in another way, and say why."""
         estimator = self.estimator
         what = "Validation score" if estimator.early_stopping else "Training loss"
         epochs = f"{estimator.n_iter_no_change} consecutive epochs"
-        message = f"{what} did not improve more than tol={estimator.tol:f} for {epochs}."
-        if estimator.solver not in SGD_FAMILY or estimator.learning_rate != "adaptive":
-            self.finished, message = True, f"{message} Stopping."
-        elif self.rate <= _SLOWEST:
-            self.finished, message = True, f"{message} Learning rate too small. Stopping."
-        else:
-            self.rate /= 5.0
-            self.history.failures = 0
-            message = f"{message} Setting learning rate to {self.rate:f}"
+        message = f"{what} did not improve more than tol={estimator.tol:f} for {epochs}. {self._without_improvement()}"
         if self._verbose:
             print(message)
 
@@ -344,30 +318,26 @@ class _Fit:
         if learner is not None:
             self.state = learner.state()
         elif self.workers.number == 1 and follower.begun is not None:
-            self.state["parameters"] = follower.begun.copy()
+            self.state |= network_of(follower.begun)
         elif self.history.synchronized is not None:  # of the optimizer's vectors each worker may know a part only
             self.learner.initialize(generator(self.seed, "init"))
-            self.state = {**self.learner.state(), "parameters": self.history.synchronized}
+            self.state = {**self.learner.state(), **self.history.synchronized}
         self.finished = True
         warnings.warn("Training interrupted by user.", stacklevel=6)
 
-    def store(self, dtype: Any) -> None:
+    def store(self) -> None:
         """Set the estimator's fitted attributes."""
         estimator, history = self.estimator, self.history
         if estimator.early_stopping:
             assert history.best is not None  # the start, if nothing better
-            estimator._best = self.state["parameters"] = history.best
-        self.learner.load_state(self.state)
-        blocks = self.learner.weights()
-        if not all(np.isfinite(block).all() for block in blocks.values()):
+            estimator._best = history.best
+            self.state |= history.best
+        if not np.isfinite(self.state["parameters"]).all():
             raise ValueError(NOT_FINITE)
-        layers = range(len(blocks) // 2)
-        estimator.coefs_ = [blocks[f"weights.{layer}"].astype(dtype, copy=False) for layer in layers]
-        estimator.intercepts_ = [blocks[f"biases.{layer}"].astype(dtype, copy=False) for layer in layers]
+        self.learner.load_state(self.state)
+        self._store_network()
         estimator._optimizer = Optimizer(self.settings.optimizer, self.rate, self.state, self.doubles)
         estimator._seed, estimator.n_workers_ = self.seed, self.workers.number
-        estimator.n_layers_, estimator.n_outputs_ = len(layers) + 1, len(estimator.intercepts_[-1])
-        estimator.out_activation_ = estimator._out_activation
         self._store_history()
 
     def _store_history(self) -> None:

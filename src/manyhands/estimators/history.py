@@ -19,6 +19,15 @@ from manyhands.training.stopping import mean_loss
 Score = Callable[[NDArray[Any]], float]
 """From the outputs for all validation rows, shape (rows, outputs), to their score."""
 
+Network = dict[str, Vector]
+"""What a learner predicts with, by the names that its state has: ``parameters``, and ``buffers`` if there are any."""
+
+
+def network_of(learner: Model) -> Network:
+    """Return copies of a learner's parameters and buffers."""
+    vectors = {"parameters": learner.parameters, "buffers": learner.buffers}
+    return {name: vector.copy() for name, vector in vectors.items() if len(vector)}
+
 
 @dataclass
 class History:
@@ -35,9 +44,9 @@ class History:
     losses, scores
         Of each epoch of this fit; the scores are those of epochs after which the workers were synchronized.
     best
-        The parameters with the best score, shape (size,).
+        The network with the best score; see `network_of`.
     synchronized
-        With several workers, the parameters after the last epoch at whose end they were the same on all, shape (size,).
+        With several workers, the network after the last epoch at whose end it was the same on all.
     learner
         With one worker, its learner, after the first epoch.
     """
@@ -47,8 +56,8 @@ class History:
     failures: int = 0
     losses: list[float] = field(default_factory=list)
     scores: list[float] = field(default_factory=list)
-    best: Vector | None = None
-    synchronized: Vector | None = None
+    best: Network | None = None
+    synchronized: Network | None = None
     learner: Model | None = None
 
     def copy(self) -> History:
@@ -113,9 +122,9 @@ class HistoryCallback(WorkerCallback):
         return min(self._workers, key=lambda each: each.rank).history if self._workers else self.before
 
     @property
-    def begun(self) -> Vector | None:
-        """The vector that a single worker trains, or has trained."""
-        return self._workers[0].parameters if len(self._workers) == 1 else None
+    def begun(self) -> Model | None:
+        """The learner of a single worker, which trains or has trained."""
+        return self._workers[0].learner if len(self._workers) == 1 else None
 
 
 class _WorkerHistory(WorkerCallback):
@@ -123,7 +132,7 @@ class _WorkerHistory(WorkerCallback):
 
     def __init__(self, shared: HistoryCallback, run: RunView) -> None:
         self._shared = shared
-        self.parameters, self.rank = run.learner.parameters, run.team.rank
+        self.learner, self.rank = run.learner, run.team.rank
         self.history = shared.before.copy()
 
     def after_epoch(self, run: RunView, epoch: EpochSummary) -> bool:
@@ -138,11 +147,11 @@ class _WorkerHistory(WorkerCallback):
         elif score is not None:
             self._print(f"Validation score: {score:f}")
             if history.note_score(score, shared.tol) and keeps:
-                history.best = run.learner.parameters.copy()
+                history.best = network_of(run.learner)
         if run.team.size == 1:
             history.learner = run.learner
         elif run.synchronized and keeps:
-            history.synchronized = run.learner.parameters.copy()
+            history.synchronized = network_of(run.learner)
         return history.failures > shared.patience
 
     def _score(self, run: RunView) -> float | None:
@@ -150,6 +159,8 @@ class _WorkerHistory(WorkerCallback):
         score = self._shared.score
         if score is None or run.validation is None or not run.synchronized:
             return None
+        if run.team.size > 1 and len(run.learner.buffers):  # where gradients are averaged, each worker has its own
+            run.team.mean_(run.learner.buffers)
         return score(_outputs_together(run.team, run.learner, run.validation))
 
     def _print(self, text: str) -> None:

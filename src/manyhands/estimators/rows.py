@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -29,13 +29,16 @@ class Rows:
     ----------
     features : ndarray or sparse matrix of shape (rows, features)
     targets : ndarray of shape (rows, outputs)
-        Numbers, or for classes an indicator: True for what a row belongs to.
+        Numbers; or for classes an indicator, True for what a row belongs to, or one column with the class number.
     weights : ndarray of shape (rows,) or None
+    sample_shape : tuple of int
+        Shape of one sample before it was flattened to a row; empty for ``(features,)``.
     """
 
     features: Any
     targets: NDArray[Any]
     weights: NDArray[Any] | None = None
+    sample_shape: tuple[int, ...] = ()
 
     @property
     def count(self) -> int:
@@ -55,7 +58,10 @@ class Rows:
             test_size=fraction,
             stratify=self.targets if stratified else None,
         )
-        train, held = Rows(*parts[::2]), Rows(*parts[1::2])
+        train, held = (
+            replace(self, features=part[0], targets=part[1], weights=None if self.weights is None else part[2])
+            for part in (parts[::2], parts[1::2])
+        )
         if held.count < 2:
             raise ValueError(
                 "The validation set is too small. Increase 'validation_fraction' or the size of your dataset."
@@ -68,7 +74,7 @@ class Rows:
         With ``classes`` each row belongs to one class, and the samples have its number instead of targets.
         """
         width = self.features.shape[1]
-        labels = self.targets.argmax(axis=1) if classes else np.zeros(self.count)
+        labels = self._class_numbers() if classes else np.zeros(self.count)
         with np.errstate(over="ignore"):  # what is infinite in this dtype ends the training, with a better message
             return Samples(
                 _dense(self.features, dtype),
@@ -77,17 +83,25 @@ class Rows:
                 np.zeros(width),
                 None if classes else _writable(self.targets, dtype),
                 None if self.weights is None else _writable(self.weights, dtype),
+                sample_shape=self.sample_shape,
             )
 
+    def _class_numbers(self) -> NDArray[Any]:
+        """Return the number of each row's class."""
+        numbers: NDArray[Any] = self.targets[:, 0] if self.targets.shape[1] == 1 else self.targets.argmax(axis=1)
+        return numbers
 
-def make_dataset(train: Rows, held: Rows | None, dtype: str, *, classes: bool) -> Dataset:
-    """Return the data set of a run, without test rows; ``dtype`` and ``classes`` are those of :meth:`Rows.table`."""
-    table = train.table(dtype, classes=classes)
+
+def make_dataset(train: Rows, held: Rows | None, dtype: str, *, classes: int) -> Dataset:
+    """Return the data set of a run, without test rows: of so many classes, or with targets if there are none.
+
+    ``dtype`` is that of :meth:`Rows.table`.
+    """
+    table = train.table(dtype, classes=classes > 0)
     scaling = Scaling("none", table.scale, table.shift)
-    validation = None if held is None else held.table(dtype, classes=classes)
-    return Dataset(
-        "fit", table, table.take(slice(0)), np.arange(train.targets.shape[1]), scaling, validation=validation
-    )
+    validation = None if held is None else held.table(dtype, classes=classes > 0)
+    names = np.arange(classes or train.targets.shape[1])
+    return Dataset("fit", table, table.take(slice(0)), names, scaling, validation=validation)
 
 
 def needs_doubles(rows: Rows) -> bool:

@@ -112,7 +112,7 @@ def strategy_for(strategy: str | Strategy, team: str) -> Strategy:
         chosen = parse_strategy(_automatic(team) if chosen.strip() == "auto" else chosen)
     if chosen.needs.builds_ensemble:
         raise SettingsError(
-            f"strategy {chosen.name}: its result is a wider network than hidden_layer_sizes says; choose another merge"
+            f"strategy {chosen.name}: its result is a wider network than the one asked for; choose another merge"
         )
     if chosen.needs.uses_validation:
         raise SettingsError(

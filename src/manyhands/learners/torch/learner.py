@@ -22,6 +22,7 @@ from manyhands.learners.torch.augment import Augmentation
 from manyhands.learners.torch.batches import Batches
 from manyhands.learners.torch.devices import chosen_device, chosen_precision
 from manyhands.learners.torch.draws import Draws, seeded
+from manyhands.learners.torch.forward import blocks_of, logits, probabilities
 from manyhands.learners.torch.optimizers import FlatOptimizer, TorchOptimizer
 from manyhands.learners.torch.probe import least_batch, probe
 from manyhands.learners.torch.settings import TorchSettings
@@ -29,7 +30,6 @@ from manyhands.learners.torch.vectors import FlatTensors, FlatVector, averaged_b
 
 Loss = Callable[[Tensor, Tensor], Tensor]
 """Takes outputs of shape (rows, K) and class numbers of shape (rows,); returns the mean loss."""
-_PREDICTION_ROWS = 500
 _MODULE = "module."
 
 
@@ -191,7 +191,7 @@ class TorchLearner(Learner):
         self.module.train(len(rows) >= self.least_batch)
         inputs = self._augment(batches.inputs(rows), self._steps)
         with self._draws.at(self._steps):
-            outputs = self._logits(inputs)
+            outputs = logits(self.module, inputs, bfloat16=self._autocast)
         loss = self._mean_loss(outputs, batches, rows)
         loss.backward()  # type: ignore[no-untyped-call]
         return float(loss.detach())
@@ -217,21 +217,10 @@ class TorchLearner(Learner):
         if not np.isfinite(loss):
             raise DivergedError(step, self.rank, loss)
 
-    def _logits(self, inputs: Tensor) -> Tensor:
-        with torch.autocast(self.device.type, torch.bfloat16, enabled=self._autocast):
-            outputs: Tensor = self.module(inputs)
-        return outputs.float()
-
     def outputs(self, samples: Samples) -> NDArray[Any]:
         """Return class probabilities of shape (rows, K): softmax of the module's logits in evaluation mode."""
-        batches, found = self._batches_of(samples), []
         self._push()
-        self.module.eval()
-        with torch.inference_mode():
-            for begin in range(0, samples.rows, _PREDICTION_ROWS):
-                rows = np.arange(begin, min(begin + _PREDICTION_ROWS, samples.rows), dtype=np.int32)
-                found.append(self._logits(batches.inputs(rows)).softmax(dim=1).cpu().numpy())
-        return np.concatenate(found)
+        return probabilities(self.module, self._batches_of(samples), bfloat16=self._autocast)
 
     def predict_proba(self, samples: Samples) -> NDArray[Any]:
         """Return class probabilities of shape (rows, K)."""
@@ -249,8 +238,12 @@ class TorchLearner(Learner):
     def weights(self) -> dict[str, NDArray[Any]]:
         """Return copies of all parameters and buffers: ``module.`` and their name in the module's ``state_dict``."""
         self._push()
-        blocks = self.module.state_dict()
-        return {f"{_MODULE}{name}": block.detach().cpu().contiguous().numpy().copy() for name, block in blocks.items()}
+        return blocks_of(self.module)
+
+    def trained_module(self) -> nn.Module:
+        """Return a copy of the module as it is now, in evaluation mode, with parameters of its own."""
+        self._push()
+        return copy.deepcopy(self.module).eval()
 
     def load_weights(self, blocks: Mapping[str, NDArray[Any]]) -> None:
         """Write the blocks that :meth:`weights` returned into the module.
