@@ -22,6 +22,7 @@ OPTIONAL = (
     ("mpi4py", "mpi", "workers as processes, on one machine or several (--team mpi)"),
     ("matplotlib", "report", "reports with figures (--report)"),
     ("tensorboard", "tensorboard", "live logs for TensorBoard (--tensorboard)"),
+    ("onnx", "onnx", "models for other programs (manyhands export)"),
 )
 
 
