@@ -41,5 +41,5 @@ def run(options: argparse.Namespace) -> int:
     if not options.quiet:
         dtype, shape = input_of(model)
         print(labelled("model", f"{options.model}, trained on {model.name}, {len(model.classes)} classes"))
-        print(labelled("onnx", f"{options.onnx}: takes X, {dtype} of shape (N, {', '.join(map(str, shape))})"))
+        print(labelled("onnx", f"{options.onnx} takes X, {dtype} of shape (N, {', '.join(map(str, shape))})"))
     return 0
