@@ -18,7 +18,7 @@ from manyhands.teams import mpi_world as worlds
 from manyhands.teams.launch import launch
 from manyhands.training.clock import PhaseClock
 
-SIZES = [2, 3, 5]
+SIZES = [pytest.param(2, marks=pytest.mark.slow), 3, pytest.param(5, marks=pytest.mark.slow)]
 LENGTHS = [0, 1, 16, 1001]
 DTYPES = [np.float32, np.float64]
 WEIGHTS = {"alike": [1.0] * 5, "uneven": [3.0, 0.1, 7.25, 1e-3, 2.0], "whole": [103, 7, 1, 2000, 35]}

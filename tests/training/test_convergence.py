@@ -223,7 +223,13 @@ class TestClocks:
     SLEEP = 0.25
 
     @pytest.mark.parametrize(
-        ("strategy", "workers"), [("sequential", 1), ("periodic:1epoch", 2), ("periodic:7", 2), ("gradient", 3)]
+        ("strategy", "workers"),
+        [
+            pytest.param("sequential", 1, marks=pytest.mark.slow),
+            pytest.param("periodic:1epoch", 2, marks=pytest.mark.slow),
+            ("periodic:7", 2),
+            ("gradient", 3),
+        ],
     )
     def test_a_slow_evaluation_is_in_no_clock_of_the_training(self, blobs, monkeypatch, strategy, workers):
         plan = plan_for(blobs, strategy, workers, convergence=True)

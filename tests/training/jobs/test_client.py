@@ -514,7 +514,13 @@ class TestViolence:
     @pytest.mark.parametrize(
         ("whom", "how", "strategy", "words"),
         [
-            ("worker", signal.SIGKILL, "gradient", r"^worker 1 was killed by signal 9 \(SIGKILL\)$"),
+            pytest.param(  # as in test_a_worker_is_lost
+                "worker",
+                signal.SIGKILL,
+                "gradient",
+                r"^worker 1 was killed by signal 9 \(SIGKILL\)$",
+                marks=pytest.mark.slow,
+            ),
             pytest.param(
                 "worker",
                 signal.SIGSTOP,
@@ -534,6 +540,7 @@ class TestViolence:
         nothing_left(mark)
         assert list(memory.iterdir()) == []
 
+    @pytest.mark.slow
     def test_nothing_of_open_mpi_is_left_when_mpiexec_is_killed(self, blobs, mark, memory):
         files = set()
 
@@ -557,7 +564,9 @@ class TestViolence:
             Deed(do).to(blobs, 3)
         nothing_left(mark)
 
-    @pytest.mark.parametrize("guarded", [True, False], ids=["guarded", "unguarded"])
+    @pytest.mark.parametrize(
+        "guarded", [True, pytest.param(False, marks=pytest.mark.slow)], ids=["guarded", "unguarded"]
+    )
     def test_a_stopped_worker_whose_mpiexec_is_gone(self, blobs, mark, memory, guarded, monkeypatch):
         """Nobody but the owner can end it; without that, it stays."""
         workers = []
@@ -727,7 +736,7 @@ def strike(folder, mark, kind, way, strategy, rank, delay):
     [
         # Under mpiexec, tests/teams/test_watch.py does the same to a program that is not the command.
         pytest.param("kill", "mpiexec", "gradient", 2, marks=pytest.mark.slow),
-        ("stop", "mpiexec", "one-shot", 0),
+        pytest.param("stop", "mpiexec", "one-shot", 0, marks=pytest.mark.slow),
         pytest.param("exception", "mpiexec", "periodic:1epoch", 1, marks=pytest.mark.slow),
         ("kill", "self", "one-shot", 0),
     ],
@@ -763,7 +772,8 @@ def test_thirty_random_losses(tmp_path, mark):
 
 
 @pytest.mark.parametrize(
-    ("number", "status", "word"), [(signal.SIGINT, 130, "interrupted"), (signal.SIGTERM, 143, "terminated")]
+    ("number", "status", "word"),
+    [(signal.SIGINT, 130, "interrupted"), pytest.param(signal.SIGTERM, 143, "terminated", marks=pytest.mark.slow)],
 )
 def test_the_user_ends_the_run(tmp_path, mark, number, status, word):
     with self_launched(tmp_path, mark, "periodic:1epoch") as running:
@@ -813,7 +823,7 @@ def test_results_are_there_before_the_job_closes_and_the_next_run_sweeps_what_wa
         assert modes[job.folder.name] == "0o700"
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize("number", [pytest.param(signal.SIGTERM, marks=pytest.mark.slow), signal.SIGINT])
 def test_a_user_who_insists_need_not_wait_and_nothing_is_left(tmp_path, mark, memory, number):
     with closing(tmp_path, memory) as running:
         assert "accuracy" in "".join(iter(running.stdout.readline, "closing\n"))
