@@ -85,9 +85,10 @@ class TestPerceptrons:
     def test_rows_whose_outputs_are_all_zero_have_equal_shares(self, digits, answers):
         model = of_digits(digits, loss="squared_error", hidden=())
         model.learner.load_weights({name: -abs(block) for name, block in model.learner.weights().items()})
-        probabilities, _, _ = answers(model, digits.test.features)
+        probabilities, labels, _ = answers(model, digits.test.features)
         np.testing.assert_allclose(probabilities, 0.1)
         np.testing.assert_allclose(model.predict_proba(digits.test.features), 0.1)
+        np.testing.assert_array_equal(labels, model.predict(digits.test.features))
 
     def test_learner_of_scikit_learn(self, digits, answers):
         check(of_digits(digits, learner="published", strategy="one-shot"), digits.test.features, answers)
@@ -105,10 +106,11 @@ class TestScaling:
         data = make_dataset("digits", examples, examples, scale=scale)
         check(of_digits(data, epochs=15, learning_rate=0.004), digits.test.features, answers)
 
-    def test_threshold(self, digits, answers):
+    @pytest.mark.parametrize("threshold", [8, 7.5])
+    def test_threshold(self, digits, answers, threshold):
         examples = Examples(digits.train.features, digits.train.labels)
-        model = of_digits(make_dataset("digits", examples, examples, binarize=7.5))
-        assert model.scaling.threshold == 7.5
+        model = of_digits(make_dataset("digits", examples, examples, binarize=threshold))
+        assert model.scaling.threshold == threshold
         check(model, digits.test.features, answers)
 
     def test_center(self, rng, answers):
@@ -216,6 +218,10 @@ class TestNetworksForImages:
         for layer, told in (
             (torch.nn.Softplus(), r"module\.2 \(Softplus.*layers of this kind"),
             (torch.nn.MaxPool2d(2, ceil_mode=True), r"module\.2 \(MaxPool2d.*one of its options"),
+            (torch.nn.BatchNorm2d(24, affine=False), r"module\.2 \(BatchNorm2d.*one of its options"),
+            (torch.nn.Flatten(2), r"module\.2 \(Flatten.*one of its options"),
+            (torch.nn.AdaptiveAvgPool2d(2), r"module\.2 \(AdaptiveAvgPool2d.*one of its options"),
+            (torch.nn.Conv2d(24, 24, 3, padding="same"), r"module\.2 \(Conv2d.*one of its options"),
         ):
             model.learner.module[2] = layer
             with pytest.raises(SettingsError, match=told):
@@ -242,6 +248,11 @@ class TestFile:
         for name in "ab":
             manyhands.export_onnx(model, tmp_path / name)
         assert (tmp_path / "a").read_bytes() == (tmp_path / "b").read_bytes()
+
+    def test_programs_of_the_last_years_can_read_it(self, digits, tmp_path):
+        manyhands.export_onnx(of_digits(digits), tmp_path / "model.onnx")
+        found = onnx.load(tmp_path / "model.onnx")
+        assert (found.ir_version, [each.version for each in found.opset_import]) == (8, [17])
 
     def test_too_large(self, digits, tmp_path, monkeypatch):
         monkeypatch.setattr(onnx_file, "_LARGEST", 1000)
