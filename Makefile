@@ -26,7 +26,7 @@ $(STAMP): pyproject.toml constraints.txt
 	$(PIP) install --quiet --constraint constraints.txt --editable '.[dev]'
 	@touch $@
 
-# PyTorch, which tests compare with; nothing else needs it.
+# PyTorch and onnxruntime, which tests compare with; nothing else needs them.
 $(TESTS): $(STAMP)
 	$(PIP) install --quiet --constraint constraints.txt --editable '.[test]'
 	@touch $@

@@ -25,9 +25,9 @@ from manyhands.studies.strategies import request as strategies
 
 PACKAGE = Path(manyhands.__file__).parent
 PROJECT = Path(__file__).parents[1]
-HEAVY = ("numba", "scipy", "sklearn", "torch", "numpy", "matplotlib", "tensorboard", "hashlib", "socket")
+HEAVY = ("numba", "scipy", "sklearn", "torch", "numpy", "matplotlib", "tensorboard", "onnx", "hashlib", "socket")
 STUDIES = ("exemplar", "minibatch", "strategies")
-COMMANDS = ("train", "evaluate", "compare", "sweep", "study", "report", "doctor")
+COMMANDS = ("train", "evaluate", "export", "compare", "sweep", "study", "report", "doctor")
 HELP = "from manyhands.cli import main\ntry: main({!r})\nexcept SystemExit: pass"
 
 
@@ -175,7 +175,7 @@ FLOORS = [
     {"strategies"},
     {"training"},
     {"records"},
-    {"evaluation"},
+    {"evaluation", "exporting"},
     {"reports"},
     {"studies", "doctor", "recognition", "planning"},
     {"cli", "estimators", "web"},

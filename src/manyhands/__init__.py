@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from manyhands.core.errors import ManyhandsError
     from manyhands.data.dataset import Dataset, Examples, make_dataset
     from manyhands.estimators import MLPClassifier, MLPRegressor, TorchClassifier, from_sklearn
+    from manyhands.exporting.onnx_file import export_onnx
     from manyhands.learners.mlp.settings import MLPSettings
     from manyhands.studies.compare.results import Comparison
     from manyhands.studies.compare.run import compare
@@ -44,6 +45,7 @@ _HOMES = {
     "RunSpec": "manyhands.training.spec",
     "Sweep": "manyhands.studies.sweep.results",
     "compare": "manyhands.studies.compare.run",
+    "export_onnx": "manyhands.exporting.onnx_file",
     "from_sklearn": "manyhands.estimators",
     "load_model": "manyhands.training.loading",
     "make_dataset": "manyhands.data.dataset",
@@ -66,6 +68,7 @@ __all__ = [
     "TrainingResult",
     "__version__",
     "compare",
+    "export_onnx",
     "from_sklearn",
     "load_model",
     "make_dataset",

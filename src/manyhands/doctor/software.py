@@ -23,6 +23,7 @@ OPTIONAL = (
     ("matplotlib", "report", "reports with figures (--report)"),
     ("torch", "torch", "PyTorch modules and convolutional networks (--learner cnn-fast)"),
     ("tensorboard", "tensorboard", "live logs for TensorBoard (--tensorboard)"),
+    ("onnx", "onnx", "models for other programs (manyhands export)"),
 )
 
 
