@@ -127,7 +127,7 @@ def run(
 
 
 class Runner:
-    """Carries out many plans on one data set; MPI jobs, one for each number of workers, live as long as it does.
+    """Carries out many plans on one data set; jobs, one for each number of workers, live as long as it does.
 
     Jobs that stay let runs of different numbers of workers take turns without starting processes anew each time. Use it
     in a ``with`` statement: at its end all jobs end.
@@ -135,7 +135,7 @@ class Runner:
 
     def __init__(self, dataset: Dataset) -> None:
         self.dataset = dataset
-        self._jobs: dict[int, Job] = {}
+        self._jobs: dict[tuple[str, int], Job] = {}
         self._open = ExitStack()
 
     def __enter__(self) -> Runner:
@@ -153,14 +153,15 @@ class Runner:
         """Carry out a plan; see `run`."""
         if not needs_job(plan.team):
             return run(plan, self.dataset, progress=progress, callbacks=callbacks)
-        if plan.workers not in self._jobs:
+        key = plan.team, plan.workers
+        if key not in self._jobs:
             from manyhands.training.jobs.client import Job
 
             deferred.close_others()
             with _hang_timeout(plan.hang_timeout):
-                self._jobs[plan.workers] = self._open.enter_context(Job(plan.workers, self.dataset))
+                self._jobs[key] = self._open.enter_context(Job(plan.workers, self.dataset, plan.team))
         called = as_callbacks(callbacks)
-        result = self._jobs[plan.workers].run(plan, progress, called)
+        result = self._jobs[key].run(plan, progress, called)
         finish(called, result)
         return result
 
