@@ -32,9 +32,14 @@ def local_rank() -> int:
     return int(os.environ.get("LOCAL_RANK", os.environ["RANK"]))
 
 
+def has_owner() -> bool:
+    """Return whether the job is one of our own, whose owner watches its processes."""
+    return STORE in os.environ
+
+
 def is_on_one_machine() -> bool:
     """Return whether all processes of the job are on this machine."""
-    return STORE in os.environ or os.environ.get("LOCAL_WORLD_SIZE") == os.environ["WORLD_SIZE"]
+    return has_owner() or os.environ.get("LOCAL_WORLD_SIZE") == os.environ["WORLD_SIZE"]
 
 
 def job_environment(rank: int, size: int, store: Path) -> dict[str, str]:

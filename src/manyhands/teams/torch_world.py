@@ -143,12 +143,12 @@ class TorchWorld(World):
         return self.rank, f"cannot reach another one ({str(error).splitlines()[0]})"
 
     def abort(self, status: int) -> None:
-        """End this process, and the lost one if it does not listen; the launcher ends the others."""
+        """End this process; whoever has started the job ends the others."""
         lost = None if self.watch is None else self.watch.lost
-        pid = None if lost is None or lost[0] == self.rank else self._here.get(lost[0])
-        if pid is not None and is_stopped(pid):  # torchrun would wait for it for half a minute
+        pid = self._here.get(lost[0]) if lost is not None else None
+        if pid is not None and is_stopped(pid) and not torch_environment.has_owner():
             with contextlib.suppress(OSError):
-                os.kill(pid, signal.SIGKILL)
+                os.kill(pid, signal.SIGKILL)  # torchrun would wait for it for half a minute
         os._exit(status)
 
     def is_over(self) -> bool:
