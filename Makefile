@@ -55,8 +55,11 @@ lint: $(STAMP)
 CHECK = .venv/bin/python tests/compile_kernels.py & kernels=$$!; \
 	$(MAKE) --no-print-directory $(TESTS) lint && wait $$kernels
 
+# The tests start hundreds of processes, which need not all compile the same modules again.
+unexport PYTHONDONTWRITEBYTECODE
+
 # Two at a time, as jobs of MPI processes want cores, too; tests/conftest.py says which belong together.
-PYTEST = .venv/bin/python -m pytest --numprocesses 2 --dist loadgroup --no-loadscope-reorder
+PYTEST = .venv/bin/python -m pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder
 
 test: $(STAMP)
 	$(CHECK) && $(PYTEST) -m "not slow"

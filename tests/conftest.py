@@ -5,6 +5,7 @@ import logging
 import os
 from collections.abc import Iterator
 from dataclasses import replace
+from functools import cache
 from pathlib import Path
 from types import ModuleType
 
@@ -21,6 +22,7 @@ from manyhands.training.run import Runner
 
 GROUPS = {
     "tests/training/jobs/test_client.py": "violence",
+    "tests/training/jobs/test_launchers.py": "violence",
     "tests/teams/test_watchdog.py": "violence",
     "tests/teams/test_exit_hooks.py": "violence",
     "tests/training/test_contracts.py": "blobs",
@@ -37,21 +39,35 @@ FIRST = [f"tests/{room}" for room in ROOMS]
 """Folders with long tests: they begin first, so that no process is left alone with one at the end."""
 
 
+def group_of(name: str) -> str:
+    """Return the group of a module, or of a test of one, by its path from the root of the project."""
+    module = name.partition("::")[0]
+    return GROUPS.get(module, module)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: object) -> object:
+    """Distribute whole groups; pytest-xdist's own marks of groups do nothing with pytest 9.2."""
+    from xdist.scheduler import LoadFileScheduling
+
+    class LoadGroups(LoadFileScheduling):
+        def _split_scope(self, nodeid: str) -> str:
+            return group_of(nodeid)
+
+    return LoadGroups(config, log)
+
+
 @pytest.hookimpl(tryfirst=True)
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Distribute whole modules, the long ones first."""
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Let the groups with long tests begin first, each in one piece."""
 
-    def group(item: pytest.Item) -> str:
-        name = item.path.relative_to(item.config.rootpath).as_posix()
-        return GROUPS.get(name, name)
+    @cache
+    def place(path: Path) -> tuple[int, str]:
+        name = path.relative_to(config.rootpath)
+        ranks = [rank for rank, folder in enumerate(FIRST) if name.is_relative_to(folder)]
+        return min(ranks, default=len(FIRST)), group_of(name.as_posix())
 
-    def place(item: pytest.Item) -> tuple[int, str]:
-        ranks = [rank for rank, folder in enumerate(FIRST) if item.path.is_relative_to(item.config.rootpath / folder)]
-        return min(ranks, default=len(FIRST)), group(item)
-
-    for item in items:
-        item.add_marker(pytest.mark.xdist_group(group(item)))
-    items.sort(key=place)
+    items.sort(key=lambda item: place(item.path))
 
 
 @pytest.fixture(scope="session")

@@ -62,9 +62,11 @@ class TestImport:
         (tmp_path / "numpy.py").write_text("open('was-run', 'w')")
         (tmp_path / "environment").mkdir()
         (tmp_path / "environment/manyhands").symlink_to(PACKAGE)
-        command = [sys.executable, "-m", "manyhands", "train", "--data", "digits", "--epochs", "1"]
+        # Refused when the data have been read, which needs NumPy, and before anything is compiled.
+        command = [sys.executable, "-m", "manyhands", "train", "--data", "digits", "--train-size", "99999"]
         environment = {**os.environ, "PYTHONPATH": str(tmp_path / "environment")}
-        subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, check=True)
+        done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
+        assert "--train-size 99999: " in done.stderr
         assert not (tmp_path / "was-run").exists()
 
     @pytest.mark.parametrize("name", manyhands.__all__)

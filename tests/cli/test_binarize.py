@@ -31,7 +31,7 @@ def test_every_command_that_trains_says_it(name, capsys):
     assert re.search(r"inputs\s+x\s+>=\s+8\b", capsys.readouterr().out)
 
 
-@pytest.mark.parametrize("team", ["threads", "mpi"])
+@pytest.mark.parametrize("team", ["threads", pytest.param("mpi", marks=pytest.mark.slow)])
 def test_model_file_does_it_again(team, tmp_path, capsys):
     if team == "mpi":
         pytest.importorskip("mpi4py")

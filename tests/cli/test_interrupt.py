@@ -120,7 +120,7 @@ def test_compare_before_the_first_run_is_finished(start, data, tmp_path):
     assert (record["interrupted"], record["runs"], record["summary"]) == (True, [], [])
 
 
-@pytest.mark.parametrize("how", ["one-shot --workers 2", "gradient --workers 3"])
+@pytest.mark.parametrize("how", [pytest.param("one-shot --workers 2", marks=pytest.mark.slow), "gradient --workers 3"])
 def test_long_run_ends_at_once_and_writes_no_model(start, data, tmp_path, how):
     files = ["--out", tmp_path / "m.safetensors", "--json", tmp_path / "m.json"]
     program = start("train", *data, "--epochs", 10**8, "--strategy", *how.split(), *files)

@@ -113,6 +113,12 @@ class TestStatus:
         assert stopped.value.code == 0
         assert capsys.readouterr().out == f"manyhands {manyhands.__version__}\n"
 
+    def test_help_cuts_no_word(self, capsys, monkeypatch):
+        monkeypatch.setenv("COLUMNS", "80")
+        with pytest.raises(SystemExit):
+            main(["train", "--help"])
+        assert [line for line in capsys.readouterr().out.splitlines() if line.endswith("-")] == []
+
     def test_help_of_compare_has_all_its_options(self, capsys):
         with pytest.raises(SystemExit):
             main(["compare", "--help"])

@@ -102,21 +102,28 @@ class TestRefused:
                 2,
                 "this MPI job has 3 processes, but 2 workers were asked for; start it with mpiexec -n 2, or leave",
             ),
-            (
+            pytest.param(
                 ["train", *WORDS, "--team", "threads", "--workers", "3"],
                 2,
                 "3 processes have been started .* add --team mpi, or start a single one without mpiexec",
+                marks=pytest.mark.slow,
             ),
             pytest.param(["train", *WORDS], 2, "3 processes have been started", marks=pytest.mark.slow),
-            (
+            pytest.param(
                 ["train", "--data", "digits", "--epochs", "2", "--team", "mpi"],
                 2,
                 "the sequential strategy has one worker, not 3; choose another strategy",
+                marks=pytest.mark.slow,
             ),
             (["compare", "--team", "mpi", "--data", "digits"], 2, "start it without mpiexec or srun"),
             pytest.param(["compare"], 2, "start it without mpiexec or srun", marks=pytest.mark.slow),
             (["train", *WORDS, "--team", "mpi", "--out", "no/such/m"], 1, "there is no folder no/such"),
-            (["train", "--data", "nowhere", "--team", "mpi", "--strategy", "gradient"], 1, "no folder 'nowhere'"),
+            pytest.param(
+                ["train", "--data", "nowhere", "--team", "mpi", "--strategy", "gradient"],
+                1,
+                "no folder 'nowhere'",
+                marks=pytest.mark.slow,
+            ),
         ],
         ids=lambda value: " ".join(value[:1] + value[-2:]) if isinstance(value, list) else "",
     )
@@ -141,8 +148,8 @@ class TestRefused:
         ("other", "words"),
         [
             (["--epochs", "7"], "ranks differ: epochs is 6 on rank 0 and 7 on rank 1"),
-            (["--strategy", "sometimes"], "rank 1: unknown strategy 'sometimes'"),
-            (["--team", "threads"], "2 processes have been started"),
+            pytest.param(["--strategy", "sometimes"], "rank 1: unknown strategy 'sometimes'", marks=pytest.mark.slow),
+            pytest.param(["--team", "threads"], "2 processes have been started", marks=pytest.mark.slow),
             (["--wrokers", "2"], "error: unrecognized arguments: --wrokers 2"),
         ],
         ids=lambda value: " ".join(value) if isinstance(value, list) else "",
@@ -158,6 +165,7 @@ class TestRefused:
         assert done.stderr.count(words) == 1
         assert "Traceback" not in done.stderr
 
+    @pytest.mark.slow
     def test_help_is_said_once(self):
         done = mpiexec(3, "train", "--help")
         assert (done.returncode, done.stderr) == (0, "")

@@ -27,11 +27,8 @@ def content(folder):
 
 @pytest.fixture(
     scope="module",
-    # The study W1 has a sweep in it; tests/studies/report makes reports of saved tables of the published program.
-    params=[
-        pytest.param(name, marks=pytest.mark.slow if name in ("sweep", "published", "minibatch") else ())
-        for name in COMMANDS
-    ],
+    # This study has a sweep and a comparison in it.
+    params=[pytest.param(name, marks=pytest.mark.slow if name != "exemplar" else ()) for name in COMMANDS],
 )
 def live(request, tmp_path_factory):
     """A study's JSON file and report, from one run."""

@@ -314,7 +314,7 @@ class TestMistakes:
             ),
             (["--strategy", "gradient@2epochs then sequential"], "sequential is for one worker"),
             (["--strategy", "gradient@9epochs then one-shot"], "would take 9 epochs of "),
-            (["--strategy", "swap:75%", "--epochs", "1"], "would take 1 epochs of 1, and the last at least one"),
+            (["--strategy", "swap:75%", "--epochs", "1"], "would take 1 epoch of 1, and the last at least one"),
             (["--strategy", "periodic:1epoch,merge=stew"], "merge=stew: choose one of examples, mean, "),
             (["--strategy", "periodic:1epoch,merge=ensemble"], "it goes with one-shot only"),
             (["--strategy", "periodic:1epoch,send=int4"], "send=int4: choose one of full, "),

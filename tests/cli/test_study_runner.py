@@ -48,7 +48,11 @@ class TestInOrder:
         in_order(steps[0], steps[4])
 
 
-@pytest.mark.parametrize("command", TABLE, ids=lambda command: " ".join(command.split()[:2]))
+@pytest.mark.parametrize(
+    "command",
+    [pytest.param(each, marks=pytest.mark.slow if each in (MINIBATCH, NETWORKS) else ()) for each in TABLE],
+    ids=lambda command: " ".join(command.split()[:2]),
+)
 def test_a_study_outlives_its_figures(command, tmp_path, capsys, monkeypatch):
     pytest.importorskip("matplotlib")
     monkeypatch.setattr("manyhands.reports.publishing.svg", fail)

@@ -139,7 +139,7 @@ class TestOutput:
     def test_a_target_out_of_reach_is_an_answer(self, capsys):
         assert call(*SMALL, "--min-accuracy", 1, "--quiet") == 0
         out = " ".join(capsys.readouterr().out.split())
-        assert "best: no classifier reaches 100 % on the validation rows; the highest is" in out
+        assert "best: no classifier reaches 100 % on the validation samples; the highest is" in out
 
     def test_retime_with_and_without_a_number(self, capsys, tmp_path):
         for words, expected in ((["--retime", 1], [True, False] * 4), (["--retime"], [True] * 8)):
@@ -245,10 +245,19 @@ class TestUnderMpiexec:
     @pytest.mark.parametrize(
         ("words", "status", "said"),
         [
-            (["--workers", 2], 2, "3 processes have been started .* add --team mpi"),
-            ([], 2, "3 processes have been started"),
-            (["--team", "mpi", "--workers", 2], 2, "this MPI job has 3 processes, but 2 workers were asked for"),
-            (["--team", "mpi", "--json", "no/such/f"], 1, "there is no folder no/such"),
+            pytest.param(
+                ["--workers", 2], 2, "3 processes have been started .* add --team mpi", marks=pytest.mark.slow
+            ),
+            pytest.param([], 2, "3 processes have been started", marks=pytest.mark.slow),
+            pytest.param(
+                ["--team", "mpi", "--workers", 2],
+                2,
+                "this MPI job has 3 processes, but 2 workers were",
+                marks=pytest.mark.slow,
+            ),
+            pytest.param(
+                ["--team", "mpi", "--json", "no/such/f"], 1, "there is no folder no/such", marks=pytest.mark.slow
+            ),
             (["--team", "mpi", "--min-accuracy", 0.93, "--s1", 0.5, "--learning-rate", 1e30], 1, "diverged"),
         ],
     )
@@ -259,13 +268,17 @@ class TestUnderMpiexec:
         assert re.search(said, line)
         assert "Traceback" not in done.stderr
 
-    def test_one_process_speaks_and_writes(self, tmp_path):
-        done = self.mpiexec(3, *SMALL, "--team", "mpi", "--json", tmp_path / "f", "--retime", 1)
+    def test_one_process_speaks_and_writes_and_times_again_alone(self, tmp_path):
+        done = self.mpiexec(2, *SMALL, "--team", "mpi", "--json", tmp_path / "f", "--retime", 1)
         assert (done.returncode, done.stderr) == (0, "")
-        assert done.stdout.count("8 sessions, 3 side by side") == 1
+        assert done.stdout.count("8 sessions, 2 side by side") == 1
         assert done.stdout.count("best: ") == 1
         assert [path.name for path in tmp_path.iterdir()] == ["f"]
+        record = json.loads((tmp_path / "f").read_text())
+        assert [each["retimed_s"] is not None for each in record["sessions"]] == [True, False] * 4
+        assert not any(row["time_falsified"] for row in record["table"])
 
+    @pytest.mark.slow
     def test_a_single_process_of_mpiexec(self, tmp_path):
         done = self.mpiexec(1, *SMALL, "--team", "mpi", "--json", tmp_path / "f", "--quiet")
         assert (done.returncode, done.stderr) == (0, "")
@@ -377,7 +390,8 @@ class TestCtrlC:
         [
             ("300-300", ["--workers", 2]),
             pytest.param("300-300", ["--workers", 1], marks=pytest.mark.slow),
-            ("2000-2000", ["--as-published"]),  # it would stop early, but not within seconds
+            # It would stop early, but not within seconds.
+            pytest.param("2000-2000", ["--as-published"], marks=pytest.mark.slow),
         ],
     )
     def test_in_the_middle_of_a_long_session(self, tmp_path, hidden, words):

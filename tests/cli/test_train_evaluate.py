@@ -250,6 +250,11 @@ class TestConvergence:
         [
             ("--log no/such/log", 1, "there is no folder no/such"),
             ("--log x --json x", 2, "same file"),
+            (
+                "--log-rounds",
+                2,
+                "what goes into a log, and there is none: add --log or --tensorboard",
+            ),
             ("--tensorboard /dev/null", 1, "cannot write into /dev/null"),
             ("--tensorboard /dev/null/below", 1, "cannot make the folder /dev/null/below"),
         ],

@@ -126,7 +126,7 @@ class Taped:
     def broadcast_text(self, text):
         return self._pass_on(text)
 
-    def broadcast_(self, array, root):
+    def broadcast_(self, array, root=0):
         array[:] = self._pass_on(array.copy())
 
     def scatter(self, features, counts, share):

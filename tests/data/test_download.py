@@ -128,8 +128,10 @@ class Handler(http.server.BaseHTTPRequestHandler):
 
 
 BAD = (
-    *("missing", "wrong", "cut", "lengthless", "moved", "silent", "stalled", "trickling"),
-    *("endless", "chunked", "longer", "nothing", "other_bytes", "slow_headers", "to_a_file", "to_ftp"),
+    *("missing", "wrong", "cut", "lengthless", "moved", "silent", "stalled"),
+    pytest.param("trickling", marks=pytest.mark.slow),
+    *("endless", "chunked", "longer", "nothing", "other_bytes", "to_a_file", "to_ftp"),
+    pytest.param("slow_headers", marks=pytest.mark.slow),  # those that wait: once quickly, by what is said of them
 )
 
 

@@ -79,7 +79,11 @@ def interrupted(wait_for, pause=0.0, **words):
 
 @pytest.mark.parametrize(
     "words",
-    [{}, {"n_workers": 2}, {"n_workers": 2, "strategy": "periodic:1epoch", "early_stopping": True}],
+    [
+        {},
+        pytest.param({"n_workers": 2}, marks=pytest.mark.slow),
+        {"n_workers": 2, "strategy": "periodic:1epoch", "early_stopping": True},
+    ],
     ids=str,
 )
 def test_after_some_epochs(words):

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 import manyhands
-from manyhands.data.csv.reader import join_parts, read_csv, read_csv_part
+from manyhands.data.csv.reader import join_parts, read_csv
 from manyhands.data.idx import read_idx
 from manyhands.reports.write import read_record
 from manyhands.studies.base.journal import Journal
@@ -92,7 +92,7 @@ def test_csv(campaign, mutated, tmp_path):
         assert len(labels), "no rows, and no error"
         assert np.isfinite(features).all()
         assert agrees(content, features, labels, label_at), f"{content!r} was read as {features.tolist()}, {labels}"
-        parts = [read_csv_part(path, label_at, part, 3) for part in range(3)]
+        parts = [read_csv(path, label_at, part, 3) for part in range(3)]
         joined = join_parts(*zip(*parts, strict=True))
         assert joined[0].tobytes() == features.tobytes()
         assert joined[1].tolist() == labels.tolist()

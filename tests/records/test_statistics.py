@@ -300,7 +300,7 @@ class TestVerdict:
         assert str(verdict([0.01, 0.0, 0.0], 0.25)) == "same accuracy"
         assert str(verdict([-1.0, -1.0, -1.0], 0.25)) == "lower"
         assert Verdict("undecided", 0.25, 2).advice("split") == "about 2 more splits would tell"
-        assert str(Verdict("undecided", 0.25)) == "undecided: only more rows would tell"
+        assert str(Verdict("undecided", 0.25)) == "undecided: only more samples would tell"
         assert str(Verdict("undecided", 0.25, 1)) == "undecided: about 1 more seed would tell"
         assert str(Verdict("undecided", 0.25, 7)) == "undecided: about 7 more seeds would tell"
 

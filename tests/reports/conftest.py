@@ -25,6 +25,13 @@ def records():
     return _RECORDS
 
 
+@pytest.fixture
+def unrendered(monkeypatch):
+    """Figures are drawn, but their files are empty: to render them takes seconds, and not all tests look at them."""
+    for form in ("png", "svg"):
+        monkeypatch.setattr(f"manyhands.reports.publishing.{form}", lambda _picture: b"")
+
+
 @pytest.fixture(scope="session")
 def full_report(records, tmp_path_factory):
     """The page of a full study; its figures and tables lie beside it."""

@@ -259,7 +259,7 @@ def sweep(hidden=HIDDEN, epochs=EPOCHS, seeds=5, *, name="mnist"):
             "epochs": epochs[0],
             "tradeoff": "impact",
             "reason": f"{'-'.join(map(str, widths[0]))} hidden, {epochs[0]} epochs: the largest impact factor, "
-            f"{table[0]['impact']:.1f} ({table[0]['accuracy_pct']:.2f} % of the validation rows in 0.250 s)",
+            f"{table[0]['impact']:.1f} ({table[0]['accuracy_pct']:.2f} % of the validation samples in 0.250 s)",
         },
     }
 

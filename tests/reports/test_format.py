@@ -28,10 +28,6 @@ def test_span():
     assert wording.span(None) == ""
 
 
-def test_count():
-    assert (wording.count(1, "seed"), wording.count(5, "seed")) == ("1 seed", "5 seeds")
-
-
 def test_layers():
     assert (wording.layers([512, 128]), wording.layers([])) == ("512-128", "none")
 

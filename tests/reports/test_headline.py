@@ -114,7 +114,7 @@ class TestScaled:
         question, text = answer(records.compare(scaled=True))
         # Scaled speedup 1.9 of 2: twice the rows in 2 / 1.9 = 1.05 times the time.
         assert question == SCALED_QUESTION
-        assert "with 2 workers trained on 2 times the rows in 1.05 times the sequential time" in text
+        assert "with 2 workers trained on 2 times the samples in 1.05 times the sequential time" in text
 
     def test_not_measured(self, records):
         record = records.compare(scaled=True)
@@ -148,7 +148,7 @@ class TestSweep:
     def test_reason_follows(self, records):
         assert answer(records.sweep()) == (
             SWEEP_QUESTION,
-            "50 hidden neurons, 50 epochs: the largest impact factor, 374.4 (93.61 % of the validation rows in "
+            "50 hidden neurons, 50 epochs: the largest impact factor, 374.4 (93.61 % of the validation samples in "
             "0.250 s).",
         )
 

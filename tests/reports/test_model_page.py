@@ -95,6 +95,7 @@ class TestFolder:
             if Path(name).suffix in (".png", ".svg", ".csv"):
                 assert (again.parent / name).read_bytes() == (page.parent / name).read_bytes(), name
 
+    @pytest.mark.usefixtures("unrendered")
     def test_an_older_report_is_replaced(self, page, model, flowers, tmp_path):
         """Pictures of an older model would be taken for this one's; other files stay."""
         for path in page.parent.iterdir():
@@ -111,11 +112,13 @@ class TestPage:
         assert text.count("<figure ") == text.count("<img ") == 4
         assert set(re.findall(r'href="([^"]+)"', text)) == names_in(page.parent) - {"report.html"}
 
+    @pytest.mark.usefixtures("unrendered")
     def test_names_are_text(self, flowers, tmp_path):
         text = write_diagnosis(diagnose(*flowers), *flowers, tmp_path).read_text()
         assert "&lt;b&gt;&amp;" in text
         assert "<b>&" not in text
 
+    @pytest.mark.usefixtures("unrendered")
     def test_undefined_is_a_dash(self, model, examples, tmp_path):
         kept = examples.labels == 4
         fours = Examples(examples.features[kept], examples.labels[kept])
@@ -127,11 +130,13 @@ class TestPage:
 
 
 class TestPictures:
+    @pytest.mark.usefixtures("unrendered")
     def test_rows_that_are_no_images_are_not_drawn(self, flowers, tmp_path):
         page = write_diagnosis(diagnose(*flowers), *flowers, tmp_path)
         assert names_in(tmp_path) == ALWAYS
         assert "Rows and weights are not drawn: 4 values are no grey image" in page.read_text()
 
+    @pytest.mark.usefixtures("unrendered")
     def test_everything_right(self, model, examples, tmp_path):
         right = model.correct(examples)
         good = Examples(examples.features[right], examples.labels[right])
@@ -257,6 +262,7 @@ class TestRefusals:
         }
         assert "Not drawn: confusion, calibration, mistakes, weights (" in (tmp_path / "report/report.html").read_text()
 
+    @pytest.mark.usefixtures("unrendered")
     def test_labels_are_no_formulas_to_a_spreadsheet(self, tmp_path):
         labels = np.array(['=HYPERLINK("http://x")', "@sum", "-1", "<b>"])[np.arange(40) % 4]
         found = Examples(np.eye(4)[np.arange(40) % 4], labels)

@@ -167,6 +167,7 @@ class TestPage:
         for path in pages[0].parent.iterdir():
             assert (tmp_path / "b" / path.name).read_bytes() == path.read_bytes()
 
+    @pytest.mark.usefixtures("unrendered")
     def test_names_are_text(self, records, tmp_path):
         record = records.networks()
         record["networks"][1]["name"] = "<script>alert(1)</script>"
@@ -194,6 +195,7 @@ class TestDamaged:
         with pytest.raises(FormatError, match=re.escape(words)):
             complete(record)
 
+    @pytest.mark.usefixtures("unrendered")
     def test_the_least_there_can_be(self, records, tmp_path):
         """Only what is required."""
         record = records.networks()

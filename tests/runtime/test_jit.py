@@ -148,7 +148,9 @@ UNUSABLE = {
 }
 
 
-@pytest.mark.parametrize("name", UNUSABLE)
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=pytest.mark.slow if name == "NUMBA_NUM_THREADS" else ()) for name in UNUSABLE]
+)
 def test_variables_that_leave_numba_unusable_are_named_whoever_imports(name):
     value, message = UNUSABLE[name]
     code = """

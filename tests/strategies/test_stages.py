@@ -68,15 +68,15 @@ def test_the_shortest_part_still_lasts_an_epoch():
 @pytest.mark.parametrize(
     ("text", "epochs", "taken"),
     [
-        ("gradient@20% then periodic:8", 1, "its first 1 part would take 1 epochs of 1"),
+        ("gradient@20% then periodic:8", 1, "its first 1 part would take 1 epoch of 1"),
         ("gradient@100% then periodic:8", 7, "its first 1 part would take 7 epochs of 7"),
         ("gradient@3epochs then periodic:8", 3, "its first 1 part would take 3 epochs of 3"),
         ("gradient@1% then periodic:8@1% then one-shot", 2, "its first 2 parts would take 2 epochs of 2"),
         ("gradient@60% then periodic:8@60% then one-shot", 10, "its first 2 parts would take 12 epochs of 10"),
-        ("gradient@50% then swap:75%", 2, "its first 1 part would take 1 epochs of 1"),
-        ("post-local:16", 1, "its first 1 part would take 1 epochs of 1"),
+        ("gradient@50% then swap:75%", 2, "its first 1 part would take 1 epoch of 1"),
+        ("post-local:16", 1, "its first 1 part would take 1 epoch of 1"),
         ("post-local:16,after=5epochs", 4, "its first 1 part would take 5 epochs of 4"),
-        ("swap:75%", 1, "its first 1 part would take 1 epochs of 1"),
+        ("swap:75%", 1, "its first 1 part would take 1 epoch of 1"),
         ("swap:100%", 9, "its first 1 part would take 9 epochs of 9"),
     ],
 )

@@ -91,7 +91,8 @@ def forking():
 
 
 LEAVING = (without_beginning, without_joining)
-PARTS = {part.__name__: part for part in (before_joining, between, after_an_error_of_all, forking, *LEAVING)}
+WAITING = (between, after_an_error_of_all)
+PARTS = {part.__name__: part for part in (before_joining, forking, *LEAVING, *WAITING)}
 
 
 @pytest.fixture(scope="module")
@@ -103,7 +104,7 @@ def ended():
     path, kind = mpi_environment.find_mpiexec(library())
     jobs = {
         name: subprocess.Popen(
-            [*mpi_environment.job_command(path, kind, 3), sys.executable, __file__, name],
+            [*mpi_environment.job_command(path, kind, 3 if part in WAITING else 2), sys.executable, __file__, name],
             env=mpi_environment.job_environment(kind),
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
@@ -111,7 +112,7 @@ def ended():
             text=True,
             errors="replace",
         )
-        for name in PARTS
+        for name, part in PARTS.items()
     }
     try:
         said = {name: job.communicate(timeout=LIMIT)[0] for name, job in jobs.items()}

@@ -437,7 +437,10 @@ def test_a_job_that_is_or_may_be_there_is_believed(monkeypatch):
                 mpi_environment.check_reachable()
 
 
-@pytest.mark.parametrize("command", ["doctor", "train", "--version"])
+@pytest.mark.parametrize(
+    "command",
+    [pytest.param("doctor", marks=pytest.mark.slow), "train", pytest.param("--version", marks=pytest.mark.slow)],
+)
 def test_no_command_is_silent_because_of_such_variables(command, tmp_path):
     done = run_program(START, [command], tmp_path, {"OMPI_COMM_WORLD_RANK": 1, "OMPI_COMM_WORLD_SIZE": 2})
     assert (done.returncode, done.stdout) == (2, "")
@@ -473,7 +476,13 @@ def strangers_variables(rank, size):
     return {"OMPI_COMM_WORLD_RANK": rank, "OMPI_COMM_WORLD_SIZE": size}, OPEN_MPI
 
 
-@pytest.mark.parametrize("command", [TRAIN, ["compare", *TRAIN[1:5], "--workers", "1,2"]], ids=["train", "compare"])
+@pytest.mark.parametrize(
+    "command",
+    [
+        pytest.param(TRAIN, id="train"),
+        pytest.param(["compare", *TRAIN[1:5], "--workers", "1,2"], id="compare", marks=pytest.mark.slow),
+    ],
+)
 def test_started_by_a_stranger_the_first_process_says_so_and_the_others_wait_to_be_ended(command, tmp_path):
     ends = []
     for rank in (0, 1):

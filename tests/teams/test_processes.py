@@ -19,7 +19,12 @@ from manyhands.teams import mpi_world as worlds
 from manyhands.teams.launch import launch
 from manyhands.training.clock import PhaseClock
 
-JOBS = [("mpi", 2), ("mpi", 3), ("mpi", 5), ("torch", 3)]
+JOBS = [
+    pytest.param(("mpi", 2), marks=pytest.mark.slow),
+    ("mpi", 3),
+    pytest.param(("mpi", 5), marks=pytest.mark.slow),
+    ("torch", 3),
+]
 LENGTHS = [0, 1, 16, 1001]
 DTYPES = [np.float32, np.float64]
 WEIGHTS = {"alike": [1.0] * 5, "uneven": [3.0, 0.1, 7.25, 1e-3, 2.0], "whole": [103, 7, 1, 2000, 35]}

@@ -194,26 +194,15 @@ def start(tmp_path):
         job.end()
 
 
-# Jobs that take their time, all started at once: no patience here is short enough for that to matter.
-ASIDE = {
-    "stops, not checked": {"part": "come_to_harm", "fault": "stops", "blind": "checks nothing"},
-    "leaves": {"part": "leave", "patience": None, "workers": 2},
-}
-
-
 @pytest.fixture(scope="module")
-def aside(tmp_path_factory):
-    """Jobs that run beside the tests until they are looked at; each has come to harm, and needs no core any more."""
-    folder, jobs = tmp_path_factory.mktemp("aside"), {}
+def left(tmp_path_factory):
+    """A job that takes its time, beside the other tests; one worker has left it, and nobody needs a core any more."""
+    job = Running(tmp_path_factory.mktemp("left") / "0", "leave", patience=None, workers=2)
     try:
-        for number, (name, settings) in enumerate(ASIDE.items()):
-            jobs[name] = Running(folder / str(number), **settings)
-        for job in jobs.values():
-            job.harm()
-        yield jobs
+        job.harm()
+        yield job
     finally:
-        for job in jobs.values():
-            job.end()
+        job.end()
 
 
 # The message, and the exit status if it is known, of a job in which a worker ...
@@ -241,10 +230,15 @@ ENDS = [
     ("exits", 1, r"Exit code: +7\b", 7),
 ]
 BY_MPIEXEC = ("is killed", "exits")
+LIKE_ANOTHER = ("sleeps with the lock", "exits")
+"""Noticed as the one that stops, and as the one that is killed."""
 
 
-@pytest.mark.parametrize(("fault", "victim", "message", "status"), ENDS, ids=[end[0] for end in ENDS])
-@pytest.mark.usefixtures("aside")
+@pytest.mark.parametrize(
+    ("fault", "victim", "message", "status"),
+    [pytest.param(*end, id=end[0], marks=pytest.mark.slow if end[0] in LIKE_ANOTHER else ()) for end in ENDS],
+)
+@pytest.mark.usefixtures("left")
 def test_the_job_ends_within_seconds_and_names_the_worker_that(fault, victim, message, status, start):
     job = start("come_to_harm", victim=victim, fault=fault)
     ended, seconds = job.wait()
@@ -258,8 +252,8 @@ def test_the_job_ends_within_seconds_and_names_the_worker_that(fault, victim, me
         assert "ArithmeticError: the rank is over" in job.said
 
 
-def test_the_job_ends_within_seconds_when_a_worker_leaves(aside):
-    job = aside["leaves"]
+def test_the_job_ends_within_seconds_when_a_worker_leaves(left):
+    job = left
     ended, seconds = job.wait()
     assert ended == 1
     assert 0 < seconds < LIMIT
@@ -267,9 +261,10 @@ def test_the_job_ends_within_seconds_when_a_worker_leaves(aside):
     assert job.gone(), "processes are left"
 
 
-def test_without_the_watch_the_others_would_wait_for_ever(aside):
+@pytest.mark.slow
+def test_without_the_watch_the_others_would_wait_for_ever(start):
     # The guard of the tests above, taken away.
-    job = aside["stops, not checked"]
+    job = start("come_to_harm", fault="stops", blind="checks nothing")
     time.sleep(max(0.0, job.harm() + FOR_EVER - time.time()))
     assert job.process.poll() is None
     assert sum(map(lives, job.pids())) >= WORKERS - 1

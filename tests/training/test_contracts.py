@@ -5,7 +5,9 @@ A new strategy, team or learner enters by one line. The MPI jobs, one for each n
 
 import functools
 import itertools
+import os
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -21,6 +23,7 @@ from manyhands.learners.mlp.learner import MLP
 from manyhands.learners.mlp.settings import MLPSettings
 from manyhands.strategies import STRATEGIES as MAKERS
 from manyhands.strategies import parse_strategy
+from manyhands.training.model import load_model
 from manyhands.training.resolve import resolve
 from manyhands.training.run import Runner, run
 from manyhands.training.spec import RunSpec
@@ -316,10 +319,10 @@ def made(foreign, registered):
     return found
 
 
-def train_foreign(blobs, kind, strategy, workers=1, callbacks=(), epochs=EPOCHS, start=None, **network):
+def train_foreign(blobs, kind, strategy, workers=1, callbacks=(), epochs=EPOCHS, start=None, team="threads", **network):
     settings = MLPSettings(learning_rate=0.1, **network)
     how = {"network": settings, "learner": kind, "batch": BATCH, "epochs": epochs, "seed": 3}
-    plan = resolve(RunSpec(strategy=strategy, workers=workers, **how), blobs)
+    plan = resolve(RunSpec(strategy=strategy, workers=workers, team=team, **how), blobs)
     return run(plan, blobs, callbacks=callbacks, start=start)
 
 
@@ -387,6 +390,26 @@ def test_a_state_has_buffers_and_gives_them_back(kind, made):
     other.load_state(one.state())
     assert other.buffers.tobytes() == one.buffers.tobytes()
     assert not np.shares_memory(other.buffers, one.buffers)
+
+
+def test_a_job_gives_buffers_back_and_a_file_keeps_them(blobs, made, monkeypatch, tmp_path):
+    pytest.importorskip("mpi4py")
+    threads = train_foreign(blobs, "Moments", "periodic:1epoch", 2)
+    (tmp_path / "sitecustomize.py").write_text(
+        "import sys\n"
+        f"sys.path.append({str(Path(__file__).parents[1] / 'learners')!r})\n"
+        "from foreign import Moments\n"
+        "from manyhands.learners import register\n"
+        "register('Moments', Moments)\n"
+    )
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join(filter(None, [str(tmp_path), os.environ.get("PYTHONPATH")])))
+    job = train_foreign(blobs, "Moments", "periodic:1epoch", 2, team="mpi")
+    assert job.plan.team == "mpi"
+    job.save(tmp_path / "model")
+    for model in (job.model, load_model(tmp_path / "model")):
+        assert model.learner.parameters.tobytes() == threads.model.learner.parameters.tobytes()
+        assert model.learner.buffers.tobytes() == threads.model.learner.buffers.tobytes()
+        assert model.kind == "Moments"
 
 
 def test_workers_begin_with_the_same_buffers_and_those_of_the_run_that_they_go_on_with(blobs, made):

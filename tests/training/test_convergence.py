@@ -156,6 +156,24 @@ def test_a_point_is_what_a_run_that_ended_there_would_have(runner, strategy):
         assert point["loss"] == pytest.approx(log_loss(table.labels, doubled(probabilities)), rel=1e-6)
 
 
+@pytest.mark.parametrize(("strategy", "workers"), [("sequential", 1), ("periodic:1epoch", 2), ("gradient", 2)])
+def test_several_epochs_are_one_call_and_are_measured_as_if_each_were_one(blobs, monkeypatch, strategy, workers):
+    calls, really = [], MLP.run
+    monkeypatch.setattr(MLP, "run", lambda *given, **how: calls.append(1) or really(*given, **how))
+    plan = plan_for(blobs, strategy, workers, convergence=True)
+    at_once = run(plan, blobs)
+    assert len(calls) == workers
+    monkeypatch.setattr("manyhands.training.loop._BYTES_KEPT", 3 * at_once.model.learner.parameters.nbytes)
+    in_parts = run(plan, blobs)
+    assert len(calls) == (1 + 2) * workers  # three epochs, and one
+    monkeypatch.setattr(MLP, "keeps_snapshots", False)
+    one_by_one = run(plan, blobs)
+    assert len(calls) == (1 + 2 + EPOCHS) * workers
+    for other in (in_parts, one_by_one):
+        assert timeless(other.curve) == timeless(at_once.curve)
+        assert bits(other) == bits(at_once)
+
+
 def test_the_learner_published_has_one_point_at_its_end(digits):
     rows = digits.rows // 2 * 2
     even = replace(digits, train=replace(digits.train, features=digits.train.features[:rows]))
@@ -205,7 +223,13 @@ class TestClocks:
     SLEEP = 0.25
 
     @pytest.mark.parametrize(
-        ("strategy", "workers"), [("sequential", 1), ("periodic:1epoch", 2), ("periodic:7", 2), ("gradient", 3)]
+        ("strategy", "workers"),
+        [
+            pytest.param("sequential", 1, marks=pytest.mark.slow),
+            pytest.param("periodic:1epoch", 2, marks=pytest.mark.slow),
+            ("periodic:7", 2),
+            ("gradient", 3),
+        ],
     )
     def test_a_slow_evaluation_is_in_no_clock_of_the_training(self, blobs, monkeypatch, strategy, workers):
         plan = plan_for(blobs, strategy, workers, convergence=True)

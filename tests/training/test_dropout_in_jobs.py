@@ -31,7 +31,7 @@ def test_a_share_of_its_own_table_has_the_masks_of_the_whole():
     np.testing.assert_array_equal(*trained)
 
 
-@pytest.mark.parametrize("strategy", ["one-shot", "gradient"])
+@pytest.mark.parametrize("strategy", [pytest.param("one-shot", marks=pytest.mark.slow), "gradient"])
 def test_jobs_have_the_bits_of_threads(blobs, strategy):
     pytest.importorskip("mpi4py")
     found = [

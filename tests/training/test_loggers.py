@@ -134,7 +134,8 @@ class TestLines:
             result, _ = logged(plan, blobs, logs)
         assert result.model.learner.parameters.tobytes() == run(plan, blobs).model.learner.parameters.tobytes()
 
-    @pytest.mark.parametrize("team", ["threads", "mpi"])
+    # That events come while an MPI job goes on, tests/training/jobs/test_client.py says.
+    @pytest.mark.parametrize("team", ["threads", pytest.param("mpi", marks=pytest.mark.slow)])
     def test_who_reads_along_sees_whole_lines(self, blobs, tmp_path, team):
         """The file grows while the run goes on: it is read again and again until the run is told to stop."""
         path, seen = tmp_path / "log.jsonl", []
@@ -260,8 +261,15 @@ class TestWhatCannotBeWritten:
         assert error.count("\n") == 1
         assert list(tmp_path.iterdir()) == []
 
-    @pytest.mark.parametrize("team", ["threads", "mpi"])
-    @pytest.mark.parametrize("option", ["--log", "--tensorboard"])
+    @pytest.mark.parametrize(
+        ("option", "team"),
+        [
+            ("--log", "threads"),
+            ("--tensorboard", "mpi"),
+            pytest.param("--log", "mpi", marks=pytest.mark.slow),
+            pytest.param("--tensorboard", "threads", marks=pytest.mark.slow),
+        ],
+    )
     def test_a_disk_that_fills_costs_the_log_only(self, tmp_path, team, option):
         """What was trained is worth more than its log: accuracy and model are there, and the failure is said."""
         words = [
@@ -297,10 +305,10 @@ class TestWhatCannotBeWritten:
         assert said[0].endswith("; the training goes on, and this log ends here")
         assert said[1].startswith("manyhands train: cannot write ")
 
-    @pytest.mark.parametrize("option", ["--log", "--tensorboard"])
+    @pytest.mark.parametrize("option", ["--log", pytest.param("--tensorboard", marks=pytest.mark.slow)])
     def test_a_disk_that_fills_costs_no_run(self, tmp_path, option):
         """The sequential run has few events; the other ones fill the disk."""
-        words = ["--strategy", "gradient", "--workers", 2, "--seeds", 2, "--epochs", 300, "--batch", 50, "--hidden", 4]
+        words = ["--strategy", "gradient", "--workers", 2, "--seeds", 2, "--epochs", 100, "--batch", 50, "--hidden", 4]
         words += ["--log-rounds"]
         path = tmp_path / "all.json"
         with tiny_disk(tmp_path / "disk", 256) as disk:
@@ -436,19 +444,19 @@ class TestUnderMpiexec:
     def test_rank_0_alone_writes(self, tmp_path):
         pytest.importorskip("mpi4py")
         files = ["--log", tmp_path / "log", "--tensorboard", tmp_path / "board", "--convergence"]
-        done = mpiexec(3, *self.WORDS, "--team", "mpi", *files)
+        done = mpiexec(2, *self.WORDS, "--team", "mpi", *files)
         assert (done.returncode, done.stderr) == (0, "")
         lines = records(tmp_path / "log")
         assert [line["event"] for line in lines] == ["begin", *["round", "measured", "epoch"] * 3, "end"]
-        assert lines[0]["workers"] == 3
+        assert lines[0]["workers"] == 2
         (folder,) = (tmp_path / "board").iterdir()
         assert len(list(folder.iterdir())) == 1
         # Threads write the same.
         other = tmp_path / "threads"
-        assert main([str(word) for word in (*self.WORDS, "--workers", 3, "--convergence", "--log", other)]) == 0
+        assert main([str(word) for word in (*self.WORDS, "--workers", 2, "--convergence", "--log", other)]) == 0
         assert [untimed(line) for line in records(other)[1:-1]] == [untimed(line) for line in lines[1:-1]]
 
-    @pytest.mark.parametrize("where", ["no/such/folder/log", "."])
+    @pytest.mark.parametrize("where", ["no/such/folder/log", pytest.param(".", marks=pytest.mark.slow)])
     def test_what_rank_0_cannot_write_ends_all(self, tmp_path, where):
         pytest.importorskip("mpi4py")
         done = mpiexec(2, *self.WORDS, "--team", "mpi", "--log", tmp_path / where)

@@ -81,6 +81,18 @@ class TestRoundTrip:
         assert loaded.name == "blobs"
         assert loaded.scaling.name == model.scaling.name
 
+    def test_a_model_of_scikit_learns_learner_comes_back_as_one(self, blobs, tmp_path):
+        """And those of older files, which call it mlp, predict the same."""
+        even = dataclasses.replace(blobs, train=blobs.train.take(slice(102)))
+        model = manyhands.train(even, learner="published", epochs=2, hidden=(4,), dtype="float64").model
+        model.save(tmp_path / "m")
+        loaded = load_model(tmp_path / "m")
+        assert (loaded.kind, type(loaded.learner)) == ("published", type(model.learner))
+        assert loaded.learner.parameters.tobytes() == model.learner.parameters.tobytes()
+        dataclasses.replace(model, kind="mlp").save(tmp_path / "older")
+        older, features = load_model(tmp_path / "older"), blobs.test.features
+        np.testing.assert_allclose(older.predict_proba(features), loaded.predict_proba(features), rtol=1e-9)
+
     def test_loaded_model_saves_the_same_file(self, path, tmp_path):
         load_model(path).save(tmp_path / "again.safetensors")
         with safe_open(tmp_path / "again.safetensors", framework="numpy") as file:
@@ -340,6 +352,10 @@ class TestDamage:
         target.write_bytes(content[: data.draw(st.integers(0, len(content) - 1))])
         with pytest.raises(ModelFileError):
             load_model(target)
+
+    def test_a_learner_that_is_not_known(self, rewrite):
+        with pytest.raises(ModelFileError, match=r"of the learner 'mine', which is not known here .*register first"):
+            load_model(rewrite({"learner": "mine"}))
 
     def test_something_appended(self, path, folder):
         target = folder / "long"

@@ -121,6 +121,17 @@ def outcome(rank, given, mine):
     return {"parameters": result.model.learner.parameters.tolist()}
 
 
+def patience(seconds):
+    """Return the patience that this process has while it trains."""
+    import manyhands
+    from manyhands.teams.mpi_world import join
+
+    found = []
+    words = {**WORDS, "data": "same", "hang_timeout": seconds}
+    manyhands.train(team="mpi", **words, callbacks=[lambda _event: found.append(join().watch.patience)])
+    return found[0]
+
+
 def main(folder):
     from manyhands.teams.mpi_world import join
 
@@ -129,6 +140,7 @@ def main(folder):
     record = {name: outcome(rank, given, mine) for name, (given, mine, *_) in FAILING.items()}
     record |= {f"differing {name}": outcome(rank, given, mine) for name, (given, mine, _) in DIFFERING.items()}
     record |= {f"fine {name}": outcome(rank, given, {}) for name, given in FINE.items()}
+    record["patience"] = [patience(seconds) for seconds in (777.0, None)]
     everyone = join().all_gather_texts(json.dumps(record))
     if rank == 0:
         (folder / "told.json").write_text(json.dumps([json.loads(each) for each in everyone]))
@@ -178,6 +190,13 @@ def test_what_differs_between_ranks_is_said_on_all(told, name):
 def test_then_all_train_as_ever(told, name):
     assert "parameters" in told[0][f"fine {name}"], told[0][f"fine {name}"]
     assert all(record[f"fine {name}"] == told[0][f"fine {name}"] for record in told)
+
+
+def test_a_run_has_the_hang_timeout_that_it_is_given(told):
+    for record in told:
+        chosen, measured = record["patience"]
+        assert chosen == 777
+        assert measured < 777
 
 
 if __name__ == "__main__":

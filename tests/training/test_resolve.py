@@ -253,6 +253,7 @@ def test_a_plan_says_what_it_will_do(blobs):
         "one-shot, 2 workers (threads), hidden 8 relu, sgd 0.1 cosine, global batch 25, "
         "10 epochs at most (stop loss:0.0001,patience=10), fixed shards (sorted), seed 7"
     )
+    assert ", 1 epoch, " in str(plan_for(blobs, "one-shot", epochs=1))
 
 
 # Descriptions.
@@ -388,13 +389,13 @@ def test_a_description_keeps_every_digit(blobs, changes):
         ({"strategy": "post-local:16,merge=soup"}, "evaluates on validation rows"),
         ({"strategy": "gradient@20% then periodic:7,merge=soup"}, "evaluates on validation rows"),
         # Two parts need two epochs, three need three, whatever their lengths.
-        ({"strategy": "gradient@20% then periodic:7", "epochs": 1}, "would take 1 epochs of 1, and the last"),
+        ({"strategy": "gradient@20% then periodic:7", "epochs": 1}, "would take 1 epoch of 1, and the last"),
         ({"strategy": "gradient@1% then one-shot@1% then periodic:7", "epochs": 2}, "2 parts would take 2 epochs of 2"),
         ({"strategy": "gradient@10epochs then periodic:7"}, "would take 10 epochs of 10"),
         ({"strategy": "gradient@60% then periodic:7@40% then one-shot"}, "would take 10 epochs of 10"),
-        ({"strategy": "post-local:16", "epochs": 1}, "would take 1 epochs of 1"),
+        ({"strategy": "post-local:16", "epochs": 1}, "would take 1 epoch of 1"),
         ({"strategy": "post-local:16,after=100%"}, "would take 10 epochs of 10"),
-        ({"strategy": "swap:75%", "epochs": 1}, "would take 1 epochs of 1"),
+        ({"strategy": "swap:75%", "epochs": 1}, "would take 1 epoch of 1"),
         ({"strategy": "swap:99%"}, "would take 10 epochs of 10"),
     ],
     ids=str,

@@ -1,4 +1,4 @@
-"""Floor 5: the command line. One file per command; nothing heavy is imported before a command needs it.
+"""The command line. One file per command; nothing heavy is imported before a command needs it.
 
 This file imports only what it needs to listen to signals: Ctrl-C may come in the first moment.
 """

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from manyhands.cli import options as shared
 from manyhands.cli import study_runner
 from manyhands.core.errors import SettingsError
+from manyhands.core.words import count
 
 if TYPE_CHECKING:
     from manyhands.studies.compare.request import CompareRequest
@@ -32,26 +33,21 @@ def register(commands: Any) -> None:
     )
     shared.add_data_options(parser)
     group = parser.add_argument_group("comparison")
-    group.add_argument(
-        "--strategy",
-        action="append",
-        dest="strategies",
-        metavar="S",
-        help="once per strategy: auto, sequential, one-shot, periodic:1epoch, periodic:50 (steps), gradient, "
+    shared.add_strategies_option(
+        group,
+        "once per strategy: auto, sequential, one-shot, periodic:1epoch, periodic:50 (steps), gradient, "
         "minibatch:5epochs, post-local:16, slowmo:1epoch, diloco:1epoch, swap:75%%, easgd:10, hogwild, or several, "
         "as in 'gradient@20%% then periodic:1epoch'; see docs/strategies.md (default: sequential, one-shot, "
         "periodic:1epoch, gradient)",
     )
-    group.add_argument(
-        "--workers", type=shared.numbers, default=(1, 2, 4, 6), metavar="N[,N...]", help="default: 1,2,4,6"
-    )
+    shared.add_workers_option(group, (1, 2, 4, 6))
     group.add_argument(
         "--seeds", type=shared.positive, metavar="K", help="number of seeds (default: 5; with --as-published 1)"
     )
     group.add_argument(
         "--scaled",
         action="store_true",
-        help="Gustafson's scaled speedup: n workers train on n times the rows (--train-size, or the default, for each)",
+        help="Gustafson's scaled speedup: n workers train on n times the samples (--train-size, or the default, each)",
     )
     group.add_argument(
         "--as-published",
@@ -76,13 +72,9 @@ def run(options: argparse.Namespace) -> int:
     check_can_start_jobs("mpi" if options.as_published else shared.spec_of(options).team)
     study_runner.check_output(options)
     if options.as_published:
-        published = _published_study(options)
-        _introduce(published, quiet=options.quiet)
-        return study_runner.run_study(options, published)
+        return _run(options, _published_study(options))
     with study_runner.open_logs(options) as logs:
-        study = _compare_study(options, logs)
-        _introduce(study, quiet=options.quiet)
-        return study_runner.run_study(options, study)
+        return _run(options, _compare_study(options, logs))
 
 
 def request_of(options: argparse.Namespace, **changes: Any) -> CompareRequest:
@@ -139,26 +131,26 @@ def _refuse_with_published(options: argparse.Namespace, spec: RunSpec) -> None:
     )
 
 
-def _introduce(study: Study, *, quiet: bool) -> None:
-    """Say what will be run on what."""
-    if quiet:
-        return
+def _run(options: argparse.Namespace, study: Study) -> int:
+    """Print what will be run on what, and run it."""
     plan = study.plans[0]
-    network = study_runner.network_text(study.dataset, "-".join(map(str, plan.network.hidden)), plan.network)
+    network = study_runner.network_text(study, "-".join(map(str, plan.network.hidden)), plan.network)
     lines = [f"{_training(plan)}, {len(study.plans)} runs", *_chosen(study.plans)]
-    study_runner.introduce(study.dataset, study.outcome.environment, network, "\n".join(lines))
+    study_runner.introduce(options, study, network, "\n".join(lines))
+    return study_runner.run_study(options, study)
 
 
 def _training(plan: Plan) -> str:
-    """Say how a run goes."""
+    """Return how a run trains, in words."""
     if plan.learner == "published":
-        return f"MLPClassifiers on equal shares, batch {plan.batch // plan.workers} each, at most {plan.epochs} epochs"
+        share, epochs = plan.batch // plan.workers, count(plan.epochs, "epoch")
+        return f"MLPClassifiers on equal shares, batch {share} each, at most {epochs}"
     schedule = "" if plan.schedule.name == "constant" else f", schedule {plan.schedule.name}"
-    return f"global batch {plan.batch}, {plan.epochs} epochs{schedule}"
+    return f"global batch {plan.batch}, {count(plan.epochs, 'epoch')}{schedule}"
 
 
 def _chosen(plans: Sequence[Plan]) -> list[str]:
-    """Say what `auto` has chosen for each number of workers."""
+    """Return what `auto` has chosen for each number of workers."""
     chosen = {plan.workers: plan for plan in plans if plan.chosen_by_auto}
     return [
         f"auto n={workers}: {plan.strategy.name}, {plan.network.optimizer} {plan.network.learning_rate:g} "

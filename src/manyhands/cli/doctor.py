@@ -9,8 +9,10 @@ import sys
 from collections.abc import Callable, Iterator
 from typing import Any
 
+from manyhands.core.words import count
 from manyhands.runtime.terminal import Group, labelled, paragraph, text_table
 from manyhands.teams.job import is_first_process
+from manyhands.teams.mpi_environment import first_line
 
 
 def register(commands: Any) -> None:
@@ -118,7 +120,7 @@ def _shown(path: str) -> str:
 
 
 def _threads_text(number: int | None) -> str:
-    return "threads unknown" if number is None else f"{number} thread{'s' if number != 1 else ''}"
+    return "threads unknown" if number is None else count(number, "thread")
 
 
 def _rates(record: dict[str, Any]) -> Iterator[str]:
@@ -138,8 +140,8 @@ def _rates(record: dict[str, Any]) -> Iterator[str]:
 
 def _threads(record: dict[str, Any]) -> Iterator[str]:
     variables = record["threads"]["variables"]
-    told = ", ".join(f"{name}={value}" for name, value in variables.items()) or "no variable is set"
-    yield f"{told}; training sets 1 BLAS thread per worker"
+    facts = ", ".join(f"{name}={value}" for name, value in variables.items()) or "no variable is set"
+    yield f"{facts}; training sets 1 BLAS thread per worker"
 
 
 def _compiled(record: dict[str, Any]) -> Iterator[str]:
@@ -154,7 +156,7 @@ def _compiled(record: dict[str, Any]) -> Iterator[str]:
 def _mpi(record: dict[str, Any]) -> Iterator[str]:
     mpi = record["mpi"]
     library = mpi["library"] or "library unknown"
-    yield "mpi4py is missing" if mpi["mpi4py"] is None else f"mpi4py {mpi['mpi4py']} with {_short(library)}"
+    yield "mpi4py is missing" if mpi["mpi4py"] is None else f"mpi4py {mpi['mpi4py']} with {first_line(library)}"
     yield f"{_shown(mpi['mpiexec'])}: {mpi['mpiexec_version']}" if mpi["mpiexec"] else "no mpiexec that could be used"
     slurm = mpi["slurm"]
     if slurm["job"] is not None:
@@ -163,13 +165,6 @@ def _mpi(record: dict[str, Any]) -> Iterator[str]:
         yield f"not in a Slurm job{'' if slurm['srun'] is None else ', but there is ' + slurm['srun']}"
     if mpi["launcher"] is not None:
         yield f"started by {mpi['launcher']}"
-
-
-def _short(library: str) -> str:
-    """Return the telling part of an MPI library's version text."""
-    from manyhands.teams.mpi_environment import first_line
-
-    return first_line(library)
 
 
 def _data(record: dict[str, Any]) -> Iterator[str]:
@@ -183,8 +178,8 @@ def _data(record: dict[str, Any]) -> Iterator[str]:
             continue
         shape = " x ".join(map(str, each["shape"]))
         stored = ".gz, unpacked when read" if each["packed"] else "plain"
-        yield f"{each['name']}: {each['train']} training and {each['test']} test rows of {shape}; {stored}"
-    yield "digits: 1797 rows of 8 x 8, a part of scikit-learn"
+        yield f"{each['name']}: {each['train']} training and {each['test']} test samples of {shape}; {stored}"
+    yield "digits: 1797 samples of 8 x 8, a part of scikit-learn"
 
 
 def _versions(record: dict[str, Any]) -> Iterator[str]:

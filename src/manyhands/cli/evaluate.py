@@ -95,10 +95,10 @@ def _label_column(options: argparse.Namespace, model: TrainedModel) -> str:
     chosen: str | None = options.label_column
     if chosen is None and options.test_csv and model.label_name:
         from manyhands.core.errors import SettingsError
-        from manyhands.data.csv.header import csv_columns
+        from manyhands.data.csv.header import find_layout
 
         with contextlib.suppress(SettingsError):  # it has no such column; what is wrong with the file is said later
-            csv_columns(options.test_csv, model.label_name)
+            find_layout(options.test_csv, model.label_name)
             return model.label_name
     return "0" if chosen is None else chosen
 

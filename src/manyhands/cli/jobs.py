@@ -1,4 +1,4 @@
-"""The command line as one process of an MPI job: who speaks, and how all end when one cannot go on."""
+"""The command line as one process of an MPI job: which process prints, and how all end when one cannot go on."""
 
 from __future__ import annotations
 
@@ -35,38 +35,20 @@ def check_spoken() -> None:
 
 
 def let_first_speak(words: str) -> None:
-    """Wait a moment: mpiexec ends all processes as soon as one has ended badly, and the first has something to say.
-
-    If this one is still there afterwards, the first has met nothing, and does not know: then it is this one's turn.
-
-    Parameters
-    ----------
-    words
-        What to say then.
-    """
+    """Wait for the first process to print its error, after which mpiexec ends this one; else print ``words``."""
     signal.signal(signal.SIGTERM, signal.SIG_DFL)  # how mpiexec ends the others; they have nothing to say
     time.sleep(_FIRST_SECONDS)
     print(words.rstrip(), file=sys.stderr, flush=True)
 
 
 def in_multiprocess_job() -> bool:
-    """Tell whether there are other processes in this one's job."""
+    """Return whether there are other processes in this one's job."""
     world = joined()
     return world is not None and world.size > 1
 
 
 def end_all(prefix: str, error: BaseException, status: int) -> int:
-    """Say what is wrong, once for the whole job, and end it; return the exit status if there is no job.
-
-    Parameters
-    ----------
-    prefix
-        Of the message.
-    error
-        What has happened here.
-    status
-        The exit status.
-    """
+    """Print an error, once for the whole job, and end it; return the exit status if there is no job."""
     world = joined()
     if world is None or world.size == 1:
         if is_first_process():
@@ -90,7 +72,7 @@ def end_all(prefix: str, error: BaseException, status: int) -> int:
 
 
 def interrupted(prefix: str, error: KeyboardInterrupt) -> int:
-    """Say that somebody has ended this process, and return the exit status."""
+    """Print that this process was interrupted, and return the exit status."""
     if is_first_process():
         signals.say(f"{prefix}: {str(error) or 'interrupted'}")
     status = signals.status_of(error)

@@ -14,11 +14,9 @@ from manyhands.core.settings import Setting, setting_fields
 from manyhands.studies.sweep.request import DEFAULT_EPOCHS, DEFAULT_HIDDEN, DEFAULT_RUNS
 from manyhands.training.spec import RunSpec
 
-Commands = "argparse._SubParsersAction[argparse.ArgumentParser]"
-
 
 def add_data_options(parser: argparse.ArgumentParser, *, training: bool = True) -> None:
-    """Add what says which examples to use."""
+    """Add the options that name the data set."""
     group = parser.add_argument_group("data")
     group.add_argument(
         "--data",
@@ -47,18 +45,9 @@ def add_settings(
     also: Collection[str] = (),
     without: Collection[str] = (),
 ) -> None:
-    """Add an option for every setting of a run; see `spec_of`.
+    """Add an option for every setting of a run, with the defaults of ``base``; see `spec_of`.
 
-    Parameters
-    ----------
-    parser
-        Of the command.
-    base
-        Has the command's defaults.
-    groups, also
-        If ``groups`` are given: the settings of these only, and others by name.
-    without
-        Settings that the command has its own options for, or none.
+    If ``groups`` are given, only for the settings in these groups, and those named by ``also``.
     """
     names = []
     for each, known in setting_fields(base):
@@ -91,22 +80,10 @@ def _reading(known: Setting, default: Any) -> dict[str, Any]:
 
 
 def spec_of(options: argparse.Namespace, **defaults: Any) -> RunSpec:
-    """Return what the options of `add_settings` ask for.
-
-    Parameters
-    ----------
-    options
-        The command's.
-    defaults
-        For settings that are not given.
-    """
+    """Return the spec that the options of `add_settings` ask for; ``defaults`` are for settings that are not given."""
     base: RunSpec = options.base
-    return base.changed(**{**defaults, **given(options)})
-
-
-def given(options: argparse.Namespace) -> dict[str, Any]:
-    """Return the settings that the command line has."""
-    return {name: getattr(options, name) for name in options.settings if name in options}
+    given = {name: getattr(options, name) for name in options.settings if name in options}
+    return base.changed(**{**defaults, **given})
 
 
 def option(name: str, *value: Any) -> str:
@@ -128,8 +105,24 @@ def group_of(parser: argparse.ArgumentParser, title: str) -> argparse._ArgumentG
     return next(found, None) or parser.add_argument_group(title)
 
 
+def list_of(read: Callable[[str], Any]) -> Callable[[str], tuple[Any, ...]]:
+    """Return a reader of values separated by commas."""
+    return lambda text: tuple(read(piece.strip()) for piece in text.split(","))
+
+
+def add_workers_option(group: argparse._ActionsContainer, default: tuple[int, ...]) -> None:
+    """Add the numbers of workers of a study."""
+    usual = as_text(default)
+    group.add_argument("--workers", type=numbers, default=default, metavar="N[,N...]", help=f"default: {usual}")
+
+
+def add_strategies_option(group: argparse._ActionsContainer, help: str = "see manyhands compare --help") -> None:
+    """Add the strategies of a study."""
+    group.add_argument("--strategy", action="append", dest="strategies", metavar="S", help=help)
+
+
 def add_grid_options(parser: argparse.ArgumentParser) -> None:
-    """Add what says what a sweep goes over, and what is best."""
+    """Add the networks and epochs of a sweep, and how the best is chosen."""
     group = parser.add_argument_group("sweep")
     group.add_argument(
         "--hidden",
@@ -141,12 +134,8 @@ def add_grid_options(parser: argparse.ArgumentParser) -> None:
     )
     epochs = as_text(DEFAULT_EPOCHS)
     group.add_argument("--epochs", type=numbers, default=DEFAULT_EPOCHS, metavar="E[,E...]", help=f"default: {epochs}")
-    group.add_argument(
-        "--runs",
-        type=positive,
-        metavar="R",
-        help=f"sessions for each classifier (default: {DEFAULT_RUNS})",
-    )
+    sessions = f"sessions for each classifier (default: {DEFAULT_RUNS})"
+    group.add_argument("--runs", type=positive, metavar="R", help=sessions)
     group.add_argument(
         "--s1", type=amount, default=1.0, metavar="X", help="weight of the accuracy in the impact factor (default: 1)"
     )
@@ -175,9 +164,11 @@ def add_grid_options(parser: argparse.ArgumentParser) -> None:
 
 
 def add_convergence_options(parser: argparse.ArgumentParser) -> None:
-    """Add what is measured on the way."""
+    """Add what is measured during training."""
     group = group_of(parser, "convergence")
-    group.add_argument("--target", type=share, metavar="A", help="time to this accuracy, e.g. 0.93; implies it")
+    group.add_argument(
+        "--target", type=share, metavar="A", help="print the training time until this accuracy, e.g. 0.93"
+    )
     add_log_options(group)
 
 
@@ -238,20 +229,14 @@ def data_of(options: argparse.Namespace) -> tuple[Any, ...]:
 
 
 def refuse_with_published(used: dict[str, bool]) -> None:
-    """Refuse settings that the paper leaves no choice in: by their name, whether each was given.
-
-    Raises
-    ------
-    SettingsError
-        For the first that was.
-    """
+    """Refuse the first of the settings that was given (their names, and whether each was): the paper fixes them."""
     for name, is_used in used.items():
         if is_used:
             raise SettingsError(f"{option(name)} and --as-published do not go together: the paper says how it is done")
 
 
 def inputs(scaling: str) -> str:
-    """Say what goes into the network."""
+    """Return the scaling of the inputs in words."""
     return "inputs as stored" if scaling == "none" else f"inputs {scaling}"
 
 
@@ -289,13 +274,7 @@ def networks(text: str) -> tuple[tuple[int, ...], ...]:
 
 
 def check_output(*paths: str | None) -> None:
-    """Fail before training if a result could not be written.
-
-    Raises
-    ------
-    OutputError, SettingsError
-        If a path is not usable, or two are the same.
-    """
+    """Raise OutputError or SettingsError before training if a path is not usable, or two are the same."""
     from manyhands.runtime.atomic_files import check_writable
 
     given = [path for path in paths if path is not None]

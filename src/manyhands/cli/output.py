@@ -33,12 +33,12 @@ class Output:
 
     def write(self, text: str) -> int:
         """Write, as the stream does."""
-        with _telling():
+        with _explained_output():
             return int(self._stream.write(text))
 
     def flush(self) -> None:
         """Flush, as the stream does."""
-        with _telling():
+        with _explained_output():
             self._stream.flush()
 
     def __getattr__(self, name: str) -> Any:
@@ -46,7 +46,7 @@ class Output:
 
 
 @contextlib.contextmanager
-def _telling() -> Iterator[None]:
+def _explained_output() -> Iterator[None]:
     try:
         yield
     except BrokenPipeError:

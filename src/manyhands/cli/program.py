@@ -7,8 +7,10 @@ import contextlib
 import io
 import os
 import sys
+import textwrap
 import traceback
 from collections.abc import Sequence
+from typing import Any
 
 from manyhands.cli import compare, doctor, evaluate, jobs, report, study, sweep, train
 from manyhands.cli.options import option
@@ -18,6 +20,7 @@ from manyhands.core.parameters import parameters_named
 from manyhands.core.version import __version__
 from manyhands.runtime import signals
 from manyhands.runtime.memory import memory_errors_explained
+from manyhands.runtime.terminal import message
 from manyhands.teams.environment import announced
 from manyhands.teams.job import is_first_process
 from manyhands.teams.mpi_environment import check_reachable
@@ -71,33 +74,39 @@ def run(arguments: Sequence[str] | None) -> int:
 
 
 def _has_its_place() -> bool:
-    """Say to somebody who is surprised by a silent program that it takes itself for a part of a job; tell if it is."""
+    """Return whether this process can be what its launcher announced; explain on a terminal why it will be silent."""
     try:
         check_reachable()
     except SettingsError as error:
         signals.say(f"manyhands: {error}")
         return False
-    if (told := announced()) is not None and told.rank > 0 and sys.stderr is not None and sys.stderr.isatty():
-        text = f"process {told.rank} of {told.size} that {told.launcher} has started"
+    if (job := announced()) is not None and job.rank > 0 and sys.stderr is not None and sys.stderr.isatty():
+        text = f"process {job.rank} of {job.size} that {job.launcher} has started"
         signals.say(f"manyhands: this is {text}: the first one, process 0, prints and writes")
     return True
 
 
 def _show_notices() -> None:
-    """Print what the library has to say on the side, such as that it is compiling."""
+    """Print the library's log, such as that it is compiling."""
     import logging  # not for --help and --version
+
+    class _Notice(logging.Formatter):
+        """Breaks the lines of a notice for the terminal, as those of an error."""
+
+        def format(self, record: logging.LogRecord) -> str:
+            return message(super().format(record))
 
     logger = logging.getLogger("manyhands")
     if not logger.handlers:
         handler = logging.StreamHandler() if is_first_process() else logging.NullHandler()  # of several, one says it
-        handler.setFormatter(logging.Formatter("manyhands: %(message)s"))
+        handler.setFormatter(_Notice("manyhands: %(message)s"))
         logger.addHandler(handler)
         logger.setLevel(logging.INFO)
         logger.propagate = False
 
 
 def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
-    """Read the command line; of several processes that are given the same one, the first says what is wrong with it."""
+    """Read the command line; of several processes with the same one, the first prints what is wrong with it."""
     if is_first_process():
         return _parser().parse_args(arguments)
     said = io.StringIO()
@@ -110,8 +119,25 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
         raise
 
 
+class _Help(argparse.HelpFormatter):
+    """Help whose lines are broken between words only, so that ``one-shot`` stays one word."""
+
+    def _split_lines(self, text: str, width: int) -> list[str]:
+        return textwrap.wrap(" ".join(text.split()), width, break_on_hyphens=False)
+
+    def _fill_text(self, text: str, width: int, indent: str) -> str:
+        return textwrap.indent("\n".join(self._split_lines(text, width - len(indent))), indent)
+
+
+class _Parser(argparse.ArgumentParser):
+    """The parser of the program, and of each of its commands."""
+
+    def __init__(self, **settings: Any) -> None:
+        super().__init__(formatter_class=_Help, **settings)
+
+
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+    parser = _Parser(
         prog="manyhands",
         description="Train neural networks with many workers, and prove what that cost in time and accuracy.",
         epilog="Start with: manyhands compare",

@@ -7,6 +7,8 @@ from typing import Any
 
 from manyhands.cli import compare, study_networks, study_runner, study_strategies, sweep
 from manyhands.cli import options as shared
+from manyhands.core.words import count
+from manyhands.reports.format import layers
 from manyhands.training.spec import RunSpec
 
 DEFAULT_SPLITS, EPOCHS = 5, 40
@@ -39,12 +41,8 @@ def _register_exemplar(names: Any) -> None:
     shared.add_settings(parser, groups=("data", "network", "team"), also=also, without=("hidden",))
     shared.add_grid_options(parser)
     group = parser.add_argument_group("study")
-    group.add_argument(
-        "--strategy", action="append", dest="strategies", metavar="S", help="see manyhands compare --help"
-    )
-    group.add_argument(
-        "--workers", type=shared.numbers, default=(1, 2, 4, 6), metavar="N[,N...]", help="default: 1,2,4,6"
-    )
+    shared.add_strategies_option(group)
+    shared.add_workers_option(group, (1, 2, 4, 6))
     group.add_argument("--seeds", type=shared.positive, metavar="K", help="seeds of the comparison (default: 5)")
     group.add_argument(
         "--sessions", type=shared.positive, metavar="N", help="sessions of the sweep that run side by side (default: 1)"
@@ -55,7 +53,7 @@ def _register_exemplar(names: Any) -> None:
         help="to the letter: MLPClassifiers on raw pixels, chosen on the test samples, in MPI processes",
     )
     shared.add_margin_option(parser)
-    _add_logs(parser)
+    shared.add_log_options(parser.add_argument_group("live logs of the comparison"))
     study_runner.add_checkpoint_option(parser, "beside --report or --json")
     shared.add_output_options(parser)
     shared.add_report_option(parser)
@@ -71,10 +69,8 @@ def _register_minibatch(names: Any) -> None:
     )
     shared.add_data_options(parser)
     group = parser.add_argument_group("study")
-    group.add_argument(
-        "--strategy", action="append", dest="strategies", metavar="S", help="see manyhands compare --help"
-    )
-    group.add_argument("--workers", type=shared.numbers, default=(1, 2, 4), metavar="N[,N...]", help="default: 1,2,4")
+    shared.add_strategies_option(group)
+    shared.add_workers_option(group, (1, 2, 4))
     shared.add_margin_option(parser)
     shared.add_splits_option(parser, default=DEFAULT_SPLITS)
     shared.add_settings(parser, RunSpec(epochs=EPOCHS), without=("strategy", "workers", "convergence"))
@@ -85,10 +81,6 @@ def _register_minibatch(names: Any) -> None:
     parser.set_defaults(run=run_minibatch, seeds=None)
 
 
-def _add_logs(parser: argparse.ArgumentParser) -> None:
-    shared.add_log_options(parser.add_argument_group("live logs of the comparison"))
-
-
 def run_exemplar(options: argparse.Namespace) -> int:
     """Run ``study exemplar``."""
     from manyhands.studies.replications.exemplar import ExemplarStudy
@@ -97,9 +89,7 @@ def run_exemplar(options: argparse.Namespace) -> int:
     if options.as_published:
         _refuse_with_published(options)
     grid = sweep.request_of(options, team="threads", workers=options.sessions or 1)
-    epochs, hidden = options.epochs, options.hidden
-    seeds = 1 if options.as_published and options.seeds is None else None
-    template = compare.request_of(options, **({} if seeds is None else {"seeds": seeds}))
+    template = compare.request_of(options, **({"seeds": options.seeds or 1} if options.as_published else {}))
     with study_runner.open_logs(options) as logs:
         study = ExemplarStudy(
             grid.spec.request(*shared.data_of(options)),
@@ -109,15 +99,10 @@ def run_exemplar(options: argparse.Namespace) -> int:
             checkpoint=study_runner.checkpoint_of(options, "exemplar"),
             log=logs,
         )
-        if not options.quiet:
-            network = study_runner.network_text(study.dataset, f"({','.join(map(_name, hidden))})", grid.spec.network)
-            plan = f"a sweep of {len(hidden) * len(epochs) * grid.runs} sessions, then the comparison"
-            study_runner.introduce(study.dataset, study.outcome.environment, network, plan)
+        sessions = len(grid.hidden) * len(grid.epochs) * grid.runs
+        network = study_runner.network_text(study, f"({','.join(map(layers, grid.hidden))})", grid.spec.network)
+        study_runner.introduce(options, study, network, f"a sweep of {sessions} sessions, then the comparison")
         return study_runner.run_study(options, study)
-
-
-def _name(hidden: tuple[int, ...]) -> str:
-    return "-".join(map(str, hidden)) or "none"
 
 
 def _refuse_with_published(options: argparse.Namespace) -> None:
@@ -145,8 +130,7 @@ def run_minibatch(options: argparse.Namespace) -> int:
     with study_runner.open_logs(options) as logs:
         dataset = load(data_request(request, *shared.data_of(options)))
         study = MinibatchStudy(dataset, request, options.checkpoint, logs)
-        if not options.quiet:
-            network = study_runner.network_text(study.dataset, _name(request.spec.network.hidden), request.spec.network)
-            plan = f"{request.splits} random splits, {request.spec.epochs} epochs each"
-            study_runner.introduce(study.dataset, study.outcome.environment, network, plan)
+        network = study_runner.network_text(study, layers(request.spec.network.hidden), request.spec.network)
+        plan = f"{request.splits} random splits, {count(request.spec.epochs, 'epoch')} each"
+        study_runner.introduce(options, study, network, plan)
         return study_runner.run_study(options, study)

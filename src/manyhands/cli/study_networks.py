@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from manyhands.cli import options as shared
 from manyhands.cli import study_runner
 from manyhands.core.choices import ACTIVATIONS, OPTIMIZERS
+from manyhands.core.words import count
 from manyhands.training.spec import RunSpec
 
 if TYPE_CHECKING:
@@ -49,29 +49,27 @@ def register(names: Any) -> None:
 
 def _add_axes(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group("axes: values separated by commas")
-    group.add_argument("--activation", type=_words, metavar="A,...", help=", ".join(ACTIVATIONS))
-    group.add_argument("--optimizer", type=_words, metavar="O,...", help=", ".join(OPTIMIZERS))
+    words = shared.list_of(str)
+    group.add_argument("--activation", type=words, metavar="A,...", help=", ".join(ACTIVATIONS))
+    group.add_argument("--optimizer", type=words, metavar="O,...", help=", ".join(OPTIMIZERS))
     group.add_argument(
         "--learning-rate",
-        type=_list_of(lambda text: text if text in ("own", "tuned") else shared.amount(text)),
+        type=shared.list_of(lambda text: text if text in ("own", "tuned") else shared.amount(text)),
         metavar="R,...",
         help="numbers, own (the optimizer's own), tuned (chosen for each network on validation samples; "
         "default: tuned)",
     )
     group.add_argument(
         "--batch",
-        type=_list_of(lambda text: text if text == "all" else shared.positive(text)),
+        type=shared.list_of(lambda text: text if text == "all" else shared.positive(text)),
         metavar="B,...",
         help="GLOBAL batches, or all (one batch of all samples)",
     )
-    group.add_argument(
-        "--weight-init", type=_words, metavar="I,...", help="initializations, see manyhands train --help"
-    )
-    group.add_argument("--bias-init", type=_words, metavar="I,...", help="initializations, see manyhands train --help")
-    group.add_argument("--loss", type=_words, metavar="L,...", help="see manyhands train --help")
-    group.add_argument(
-        "--dropout", type=_list_of(_chance), metavar="P,...", help="probabilities, at least 0 and below 1"
-    )
+    for name in ("--weight-init", "--bias-init"):
+        group.add_argument(name, type=words, metavar="I,...", help="initializations, see manyhands train --help")
+    group.add_argument("--loss", type=words, metavar="L,...", help="see manyhands train --help")
+    chances = shared.list_of(_chance)
+    group.add_argument("--dropout", type=chances, metavar="P,...", help="probabilities, at least 0 and below 1")
     group.add_argument("--hidden", type=shared.networks, metavar="H,...", help="widths, as in 75,128-64,none")
     group.add_argument(
         "--one-at-a-time",
@@ -87,13 +85,9 @@ def _add_axes(parser: argparse.ArgumentParser) -> None:
 
 def _add_workers(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group("workers")
-    group.add_argument("--workers", type=shared.numbers, default=WORKERS, metavar="N[,N...]", help="default: 1,2,4")
-    group.add_argument(
-        "--strategy",
-        action="append",
-        dest="strategies",
-        metavar="S",
-        help="strategy of several workers; may be repeated (default: periodic:1epoch and one-shot)",
+    shared.add_workers_option(group, WORKERS)
+    shared.add_strategies_option(
+        group, "strategy of several workers; may be repeated (default: periodic:1epoch and one-shot)"
     )
 
 
@@ -110,7 +104,7 @@ def _add_runs(parser: argparse.ArgumentParser) -> None:
     )
     group.add_argument(
         "--lr-multipliers",
-        type=_list_of(shared.amount),
+        type=shared.list_of(shared.amount),
         default=LR_MULTIPLIERS,
         metavar="X,...",
         help="multiples of the optimizer's own learning rate that tuning tries (default: 0.25,1,4,16)",
@@ -129,8 +123,7 @@ def run(options: argparse.Namespace) -> int:
     checkpoint = study_runner.checkpoint_of(options, "networks")
     request = request_of(options)
     study = NetworksStudy(load(request.spec.request(*shared.data_of(options))), request, checkpoint)
-    if not options.quiet:
-        _introduce(study)
+    _introduce(options, study)
     return study_runner.run_study(options, study)
 
 
@@ -154,30 +147,15 @@ def request_of(options: argparse.Namespace) -> NetworksRequest:
     )
 
 
-def _introduce(study: NetworksStudy) -> None:
+def _introduce(options: argparse.Namespace, study: NetworksStudy) -> None:
     """Print the data, the networks, the plan and the machine."""
-    settings, count = study.outcome.settings, len(study.networks)
+    settings = study.outcome.settings
     how = "one axis at a time" if settings["in_turn"] else "all values with all others"
     axes = ", ".join(axis.replace("_", " ") for axis in settings["axes"])
     workers = ", ".join(map(str, settings["workers"]))
-    seeds = f"{settings['seeds']} seed{'s' if settings['seeds'] > 1 else ''}"
-    plan = f"{how} ({axes}); {study.size} runs of {settings['epochs']} epochs: {workers} workers, {seeds}"
-    networks = f"{count} network{'s' if count > 1 else ''}"
-    study_runner.introduce(study.dataset, study.outcome.environment, networks, plan)
-
-
-def _words(text: str) -> tuple[str, ...]:
-    """Read words separated by commas."""
-    return tuple(piece.strip() for piece in text.split(","))
-
-
-def _list_of(read: Callable[[str], Any]) -> Callable[[str], tuple[Any, ...]]:
-    """Return what reads values separated by commas."""
-
-    def values(text: str) -> tuple[Any, ...]:
-        return tuple(read(piece.strip()) for piece in text.split(","))
-
-    return values
+    runs = f"{count(study.size, 'run')} of {count(settings['epochs'], 'epoch')}"
+    plan = f"{how} ({axes}); {runs}: {workers} workers, {count(settings['seeds'], 'seed')}"
+    study_runner.introduce(options, study, count(len(study.networks), "network"), plan)
 
 
 def _chance(text: str) -> float:

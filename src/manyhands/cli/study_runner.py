@@ -1,4 +1,4 @@
-"""What the commands that run studies share: saying what will be done, a progress bar, and the results at the end."""
+"""Functions of all commands that run studies: the plan at the beginning, a progress bar, the results at the end."""
 
 from __future__ import annotations
 
@@ -15,21 +15,12 @@ from manyhands.runtime.signals import status_of
 from manyhands.runtime.terminal import labelled, message, paragraph, progress_bar
 
 if TYPE_CHECKING:
-    from manyhands.data.dataset import Dataset
     from manyhands.studies.base.study import Outcome, Study
     from manyhands.training.loggers import Logs
 
 
 def add_checkpoint_option(parser: argparse.ArgumentParser, kept: str = "") -> None:
-    """Add the option that names the file of finished runs.
-
-    Parameters
-    ----------
-    parser
-        Of the command.
-    kept
-        Where they are kept if the user does not say; empty if nowhere.
-    """
+    """Add the option that names the file of finished runs; by default they are ``kept`` there, or not at all."""
     default = f" (default: a file {kept}, deleted at the end)" if kept else ""
     parser.add_argument_group("interruptions").add_argument(
         "--checkpoint", metavar="FILE", help=f"keep finished runs in this file and resume from it{default}"
@@ -46,13 +37,7 @@ def checkpoint_of(options: argparse.Namespace, name: str) -> Path | None:
 
 
 def check_output(options: argparse.Namespace) -> None:
-    """Fail before training if a result could not be written.
-
-    Raises
-    ------
-    OutputError, SettingsError
-        If a path is not usable, or what a report needs is not installed.
-    """
+    """Raise OutputError or SettingsError before training if a result could not be written."""
     if options.report:
         from manyhands.reports.write import check_possible
 
@@ -73,7 +58,6 @@ def run_study(
     study: Study[Any],
     leads: bool = True,
     *,
-    answers: bool = True,
     more: Callable[[], object] = lambda: None,
 ) -> int:
     """Run a study under a progress bar; write and print what is finished, whatever ends it; return the exit status.
@@ -83,17 +67,14 @@ def run_study(
     Parameters
     ----------
     options
-        The command's.
+        The options of the command.
     study
-        Not begun.
+        The study.
     leads
         Whether this process writes and prints.
-    answers
-        Whether it answers the question about speed.
     more
-        Writes what this study has beside all others.
+        Writes further files of this study.
     """
-    how: dict[str, Any] = {"answers": answers, "more": more}
     if not (options.json or options.report or options.checkpoint):
         jobs.check_spoken()  # nothing would come of it
     try:
@@ -102,22 +83,22 @@ def run_study(
     except KeyboardInterrupt as error:
         if options.debug:
             raise
-        finish(options, study, leads, **how)
+        finish(options, study, leads, more)
         return status_of(error)
     except Exception:
         if study.outcome.runs:  # hours of finished runs are worth having, whatever became of this one
-            _finish_after_all(options, study, leads, **how)
+            _finish_after_all(options, study, leads, more)
         raise
-    finish(options, study, leads, **how)
+    finish(options, study, leads, more)
     if study.checkpoint is not None and not options.checkpoint:
         Path(study.checkpoint).unlink(missing_ok=True)
     return 0
 
 
-def _finish_after_all(options: argparse.Namespace, *what: Any, **how: Any) -> None:
-    """Write and print what there is; what fails in that is said, and hides nothing of what came before."""
+def _finish_after_all(options: argparse.Namespace, *what: Any) -> None:
+    """Write and print what there is after an error; a further error is printed and does not hide the first."""
     try:
-        finish(options, *what, **how)
+        finish(options, *what)
     except ManyhandsError as error:
         print(message(f"manyhands {options.command}: {error}"), file=sys.stderr, flush=True)
 
@@ -126,17 +107,9 @@ def finish(
     options: argparse.Namespace,
     study: Study[Any],
     leads: bool = True,
-    *,
-    answers: bool = True,
     more: Callable[[], object] = lambda: None,
 ) -> None:
-    """Write numbers, print tables, and draw, in this order: whatever fails costs itself only.
-
-    Raises
-    ------
-    ManyhandsError
-        If files cannot be written, or figures not be drawn; everything else is there by then.
-    """
+    """Write numbers, print tables, and draw, in this order; errors as `in_order`."""
     if not leads:
         return
     outcome = study.outcome
@@ -146,21 +119,13 @@ def finish(
         lambda: _write_numbers(options, outcome) if reports else None,
         more,
         lambda: print(study.text(), flush=True),
-        lambda: _print_answer(outcome) if answers and outcome.runs else None,
+        lambda: _print_answer(outcome) if study.answers and outcome.runs else None,
         lambda: _write_report(options, outcome) if reports else None,
     )
 
 
 def in_order(*steps: Callable[[], object]) -> None:
-    """Take all steps, whatever fails in one of them.
-
-    Raises
-    ------
-    ManyhandsError
-        At the end, with what all have to say that could not do theirs.
-    OSError
-        At the end, if nothing but printing has failed.
-    """
+    """Take all steps, whatever fails in one of them; then raise all ManyhandsErrors as one, else an OSError."""
     failures: list[ManyhandsError] = []
     unprinted: OSError | None = None
     for step in steps:
@@ -204,23 +169,15 @@ def _write_report(options: argparse.Namespace, outcome: Outcome) -> None:
     print_page(lambda: write_report(outcome.record(), options.report), "\nreport    ")
 
 
-def introduce(dataset: Dataset, environment: dict[str, Any], network: str, plan: str) -> None:
-    """Print the data, the network, the plan and the machine.
-
-    Parameters
-    ----------
-    dataset
-        The samples.
-    environment
-        From `manyhands.records.environment.describe_environment`.
-    network, plan
-        Text of one or more lines.
-    """
+def introduce(options: argparse.Namespace, study: Study[Any], network: str, plan: str) -> None:
+    """Print the data, the network, the plan and the machine of a study, unless it is to be quiet."""
     from manyhands.records.environment import headline
 
-    facts = dataset.describe()
+    if options.quiet:
+        return
+    facts = study.dataset.describe()
     held = f", {facts['validation_rows']} validation" if "validation_rows" in facts else ""
-    machine = headline(environment).replace("; ", "\n")
+    machine = headline(study.outcome.environment).replace("; ", "\n")
     rows = f"{facts['name']}: {facts['train_rows']} training{held} and {facts['test_rows']} test samples"
     lines = {
         "data": f"{rows}\n({facts['note']})",
@@ -231,7 +188,8 @@ def introduce(dataset: Dataset, environment: dict[str, Any], network: str, plan:
     jobs.speak("\n".join(labelled(label, text) for label, text in lines.items()) + "\n")
 
 
-def network_text(dataset: Dataset, hidden: str, settings: Any) -> str:
-    """Say which network it is, and how it learns."""
+def network_text(study: Study[Any], hidden: str, settings: Any) -> str:
+    """Return the layers, the activation and the optimizer of a network in words."""
+    dataset = study.dataset
     shape = "-".join(filter(None, [str(dataset.features), hidden, str(len(dataset.classes))]))
     return f"{shape} {settings.activation}, {settings.optimizer} {settings.learning_rate:g}"

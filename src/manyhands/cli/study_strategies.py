@@ -8,6 +8,7 @@ from typing import Any
 from manyhands.cli import options as shared
 from manyhands.cli import study_runner
 from manyhands.core.errors import SettingsError
+from manyhands.core.words import count
 from manyhands.training.spec import RunSpec
 
 RATES = (0.001, 0.004, 0.012)
@@ -24,13 +25,11 @@ def register(names: Any) -> None:
     )
     shared.add_data_options(parser)
     group = parser.add_argument_group("study")
-    group.add_argument(
-        "--strategy", action="append", dest="strategies", metavar="S", help="may be repeated (default: all strategies)"
-    )
-    group.add_argument("--workers", type=shared.numbers, default=WORKERS, metavar="N[,N...]", help="default: 2,8")
+    shared.add_strategies_option(group, "may be repeated (default: all strategies)")
+    shared.add_workers_option(group, WORKERS)
     group.add_argument(
         "--rates",
-        type=_rates,
+        type=shared.list_of(shared.amount),
         default=RATES,
         metavar="R[,R...]",
         help="learning rates to choose from (default: 0.001,0.004,0.012)",
@@ -73,20 +72,13 @@ def run(options: argparse.Namespace) -> int:
         margin=DEFAULT_MARGIN if options.margin is None else options.margin,
     )
     study = StrategiesStudy(load(request.spec.request(*shared.data_of(options))), request, checkpoint)
-    if not options.quiet:
-        hidden = "-".join(map(str, request.spec.network.hidden))
-        network = study_runner.network_text(study.dataset, hidden, request.spec.network)
-        count, spec = len(study.outcome.settings["strategies"]), request.spec
-        plan = f"{count} strategies, {spec.epochs} epochs, {spec.schedule}"
-        study_runner.introduce(study.dataset, study.outcome.environment, network, plan)
+    number, spec = len(study.outcome.settings["strategies"]), request.spec
+    network = study_runner.network_text(study, "-".join(map(str, spec.network.hidden)), spec.network)
+    plan = f"{number} strategies, {count(spec.epochs, 'epoch')}, {spec.schedule}"
+    study_runner.introduce(options, study, network, plan)
 
     def markdown() -> None:
         if options.markdown and not study.outcome.interrupted:
             write_whole(options.markdown, strategies_markdown(study.outcome).encode())
 
-    return study_runner.run_study(options, study, answers=False, more=markdown)
-
-
-def _rates(text: str) -> tuple[float, ...]:
-    """Read learning rates, separated by commas."""
-    return tuple(shared.amount(piece) for piece in text.split(","))
+    return study_runner.run_study(options, study, more=markdown)

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 from manyhands.cli import options as shared
 from manyhands.cli import study_runner
 from manyhands.core.errors import SettingsError
+from manyhands.core.words import count
+from manyhands.reports.format import layers
 
 if TYPE_CHECKING:
     from manyhands.studies.sweep.request import SweepRequest
@@ -39,7 +41,7 @@ def register(commands: Any) -> None:
         "--workers",
         type=shared.positive,
         metavar="N",
-        help="sessions that run side by side (default: 1; under mpiexec, all)",
+        help="sessions that run side by side (default: 1; under mpiexec or torchrun, all)",
     )
     study_runner.add_checkpoint_option(parser, "beside --report or --json")
     shared.add_output_options(parser)
@@ -64,8 +66,8 @@ def run(options: argparse.Namespace) -> int:
         dataset = load_for_sweep(request.spec.request(*shared.data_of(options)), published=options.as_published)
         study = SweepStudy(dataset, request, study_runner.checkpoint_of(options, "sweep"))
         step.bring(study.facts)
-    if leads and not options.quiet:
-        _introduce(study)
+    if leads:
+        _introduce(options, study)
     return study_runner.run_study(options, study, leads)
 
 
@@ -97,13 +99,14 @@ def request_of(options: argparse.Namespace, **changes: Any) -> SweepRequest:
     return as_published(request)
 
 
-def _introduce(study: SweepStudy) -> None:
+def _introduce(options: argparse.Namespace, study: SweepStudy) -> None:
     """Print the data, the networks, the plan and the machine."""
     settings = study.outcome.settings
-    hidden = [",".join("-".join(map(str, widths)) or "none" for widths in settings["hidden"])]
-    network = study_runner.network_text(study.dataset, f"({hidden[0]})", study.request.spec.network)
+    hidden = ",".join(map(layers, settings["hidden"]))
+    network = study_runner.network_text(study, f"({hidden})", study.request.spec.network)
     epochs = ",".join(map(str, settings["epochs"]))
-    batch = f"batch {settings['batch']}, {epochs} epochs, {len(study.sessions)} sessions"
+    passes = f"{epochs} {'epoch' if epochs == '1' else 'epochs'}"
+    batch = f"batch {settings['batch']}, {passes}, {count(len(study.sessions), 'session')}"
     side = f", {study.workers} side by side" if study.workers > 1 else ""
     learner = "MLPClassifiers, " if settings["learner"] == "published" else ""
-    study_runner.introduce(study.dataset, study.outcome.environment, network, f"{learner}{batch}{side}")
+    study_runner.introduce(options, study, network, f"{learner}{batch}{side}")

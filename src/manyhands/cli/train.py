@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from manyhands.cli import jobs
 from manyhands.cli import options as shared
 from manyhands.core.errors import OutputError
+from manyhands.core.words import count
 from manyhands.runtime.terminal import labelled, progress_bar
 
 if TYPE_CHECKING:
@@ -24,7 +25,7 @@ def register(commands: Any) -> None:
     parser = commands.add_parser(
         "train",
         help="train one classifier and write it to a file",
-        description="Train one classifier, evaluate it on the test rows and, with --out, write it to a file.",
+        description="Train one classifier, evaluate it on the test samples and, with --out, write it to a file.",
     )
     shared.add_data_options(parser)
     shared.add_settings(parser)
@@ -57,7 +58,7 @@ def run(options: argparse.Namespace) -> int:
     if not (options.out or options.json or options.log or options.tensorboard):
         jobs.check_spoken()  # nothing would come of it
     files = (options.log, options.tensorboard) if leads else ()
-    with Logs(*files, rounds=options.log_rounds) as logs, logs(plan) as logger:
+    with Logs(*files, rounds=options.log_rounds and leads) as logs, logs(plan) as logger:
         result = _run_with_progress(plan, dataset, logger, quiet=options.quiet or not leads)
         if leads:
             _deliver(result, dataset, options)
@@ -113,8 +114,8 @@ def _report(result: TrainingResult, dataset: Dataset, out: str | None, target: f
         ("time", f"{seconds['train']:.3f} s training ({parts}); {seconds['total']:.3f} s with reading"),
         (
             "work",
-            f"{result.steps} steps and {result.examples} samples per worker, {result.rounds} "
-            f"round{'s' if result.rounds != 1 else ''}, {result.bytes_sent} bytes sent",
+            f"{count(result.steps, 'step')} and {count(result.examples, 'sample')} per worker, "
+            f"{count(result.rounds, 'round')}, {count(result.bytes_sent, 'byte')} sent",
         ),
     ]
     if target is not None:

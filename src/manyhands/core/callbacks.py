@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any, Protocol, get_args
 
@@ -89,8 +90,17 @@ class RunView(Protocol):
     def syncs_gradients(self) -> bool:
         """Whether every step holds a round between its gradient and its update."""
 
+    @property
+    def train_s(self) -> float:
+        """Seconds of training so far; those of pauses are not in them."""
+        ...
+
     def emit(self, event: Event) -> None:
         """Report an event to the run's callbacks."""
+
+    def pause(self) -> AbstractContextManager[None]:
+        """Return a context that is no part of the training time: all workers come to it and wait for each other."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -121,7 +131,16 @@ class WorkerCallback(Callback):
     """A callback that works inside every worker: it sees learner and team, and may end the run.
 
     All workers call its hooks at the same points, so collectives are allowed in them.
+
+    Attributes
+    ----------
+    looks_back : bool
+        Whether :meth:`after_round` and :meth:`after_epoch` may be called when the run has gone on for some epochs. The
+        `RunView` is then as it was, ``model`` and ``learner`` on rank 0 only. Such a callback never ends a run, changes
+        nothing, and acts on the ends of epochs inside :meth:`RunView.pause`.
     """
+
+    looks_back: bool = False
 
     def for_worker(self, run: RunView) -> WorkerCallback:
         """Return what is called for one worker's run, when its training begins."""

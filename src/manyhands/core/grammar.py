@@ -72,18 +72,17 @@ def number(value: float) -> str:
     return str(np.format_float_positional(value, trim="-"))
 
 
-def fraction(text: str | float, name: str, strategy: str, *, below: float) -> float:
-    """Return the number in ``text``, which must be at least 0 and less than ``below``.
-
-    Raises
-    ------
-    SettingsError
-        If it is not.
-    """
+def not_negative(text: str, where: str, limit: str, *, fits: Callable[[float], bool]) -> float:
+    """Return the number from 0 on in ``text``; a SettingsError begins with ``where`` and ends with the upper limit."""
     try:
         value = float(text)
     except ValueError:
         value = -1.0
-    if not 0 <= value < below:
-        raise SettingsError(f"{strategy}:{name}={text}: it must be a number from 0 to below {below:g}")
+    if not (value >= 0 and fits(value)):
+        raise SettingsError(f"{where}{text}: it must be a number from 0 {limit}")
     return value
+
+
+def fraction(text: str, name: str, strategy: str, *, below: float) -> float:
+    """Return the number in ``text``, which must be at least 0 and less than ``below``."""
+    return not_negative(text, f"{strategy}:{name}=", f"to below {below:g}", fits=lambda value: value < below)

@@ -38,6 +38,25 @@ class Rounds:
 
 
 @dataclass(frozen=True)
+class Snapshots:
+    """Copies of the parameters that a learner keeps on its way through one call.
+
+    Attributes
+    ----------
+    due : ndarray of shape (k,), int64
+        After how many steps of the call the parameters are copied, and after the round there, if one is due; ascending.
+    kept : ndarray of shape (k, size)
+        Written: the copies.
+    nanoseconds : ndarray of shape (k,), int64
+        Written: when each copy was made, since the call began.
+    """
+
+    due: NDArray[np.int64]
+    kept: NDArray[Any]
+    nanoseconds: NDArray[np.int64]
+
+
+@dataclass(frozen=True)
 class RunOutcome:
     """What :meth:`Learner.run` or :meth:`FitLearner.fit` has done.
 
@@ -107,17 +126,27 @@ class Model(Protocol):
         """Write the blocks that :meth:`weights` returned into the parameters."""
 
     def state(self) -> dict[str, NDArray[Any]]:
-        """Return copies of all arrays needed to continue bit for bit."""
+        """Return copies of all arrays needed to continue bit for bit: these, unless a class has others."""
+        return {
+            "parameters": self.parameters.copy(),
+            "buffers": self.buffers.copy(),
+            "steps_taken": np.array([self.steps_taken], np.int64),
+            **{name: vector.copy() for name, vector in self.optimizer_state.items()},
+        }
 
     def load_state(self, state: Mapping[str, NDArray[Any]]) -> None:
-        """Restore what :meth:`state` returned."""
+        """Restore what :meth:`state` returned, into the bound vector, which stays bound."""
+        self.parameters[:], self.buffers[:] = state["parameters"], state["buffers"]
+        self.steps_taken = int(state["steps_taken"][0])
+        for name, vector in self.optimizer_state.items():
+            vector[:] = state[name]
 
 
 class Learner(Model, Protocol):
     """A model that is trained step by step.
 
-    Capabilities (``divisible``, ``holds_rounds``) are declared: a class that derives from this one has none of them
-    unless it says so.
+    Capabilities (``divisible``, ``holds_rounds``, ``keeps_snapshots``) are declared: a class that derives from this one
+    has none of them unless it says so.
 
     Attributes
     ----------
@@ -126,6 +155,9 @@ class Learner(Model, Protocol):
     holds_rounds : bool
         Whether :meth:`run` accepts ``rounds`` and holds them. Other learners are called without: the training loop
         holds all rounds between two calls.
+    keeps_snapshots : bool
+        Whether :meth:`run` accepts ``snapshots`` and writes them. Other learners are called epoch by epoch if a
+        callback looks at the parameters.
     """
 
     @property
@@ -138,6 +170,11 @@ class Learner(Model, Protocol):
         """Whether it can hold rounds itself, inside :meth:`run`."""
         return False
 
+    @property
+    def keeps_snapshots(self) -> bool:
+        """Whether it can copy its parameters on its way, inside :meth:`run`."""
+        return False
+
     def run(
         self,
         table: Samples,
@@ -145,10 +182,11 @@ class Learner(Model, Protocol):
         rates: NDArray[np.float64],
         control: Control,
         rounds: Rounds | None = None,
+        snapshots: Snapshots | None = None,
     ) -> RunOutcome:
         """Take ``order.steps`` optimizer steps, step s at the learning rate ``rates[s]``, and hold ``rounds``.
 
-        Only a learner with ``holds_rounds`` is given any.
+        Only a learner with ``holds_rounds`` is given any, and only one with ``keeps_snapshots`` is given ``snapshots``.
 
         Raises
         ------

@@ -16,6 +16,7 @@ from manyhands.core.learner import Model
 from manyhands.core.lengths import Length
 from manyhands.core.team import Team
 from manyhands.core.types import Vector
+from manyhands.core.words import count
 
 State = TypeVar("State")
 """What a rule keeps from round to round: None, or a frozen dataclass of arrays that it writes in place."""
@@ -286,7 +287,7 @@ class Strategy:
             ends.append(max(round(total), (ends[-1] if ends else 0) + 1))
         if ends and ends[-1] >= epochs:
             raise SettingsError(
-                f"{self.name}: its first {len(ends)} part{'s' if len(ends) > 1 else ''} would take {ends[-1]} epochs "
+                f"{self.name}: its first {count(len(ends), 'part')} would take {count(ends[-1], 'epoch')} "
                 f"of {epochs}, and the last at least one; shorten them, or train longer"
             )
         return ends

@@ -1,1 +1,1 @@
-"""Floor 1: reading examples, finding known data sets, and the order in which workers use them."""
+"""Reading samples, finding known data sets, and the order in which workers use them."""

@@ -1,4 +1,4 @@
-"""From what a user names to a data set: known names, folders of IDX files, CSV files."""
+"""Loading data sets by what a user names: known names, folders of IDX files, CSV files."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from manyhands.core.errors import DataError, DownloadError, MissingDataError, Ou
 from manyhands.core.parameters import parameter
 from manyhands.data import download
 from manyhands.data.columns import counting_columns, notice
-from manyhands.data.csv.header import CsvColumns, csv_columns
-from manyhands.data.csv.reader import read_csv, read_csv_part
+from manyhands.data.csv.header import Layout, find_layout
+from manyhands.data.csv.reader import read_csv
 from manyhands.data.dataset import Dataset, Examples, make_dataset
 from manyhands.data.digits import read_digits
 from manyhands.data.download import Published
@@ -46,7 +46,7 @@ _PATIENT_SECONDS, _AUTO_SECONDS = 600.0, 12.0
 
 @dataclass(frozen=True)
 class DataRequest:
-    """What a user asked for.
+    """A request for a data set.
 
     Attributes
     ----------
@@ -110,11 +110,11 @@ def load(request: DataRequest, joiner: Joiner | None = None, *, shared: bool = F
     Parameters
     ----------
     request
-        What is asked for.
+        What to load.
     joiner
-        If several processes call this at the same time and CSV files are asked for: how they share the work.
+        How several processes that call this at the same time share the reading of CSV files.
     shared
-        Whether several processes call this at the same time and plain IDX files are asked for.
+        Whether several processes call this at the same time to read plain IDX files.
 
     Raises
     ------
@@ -142,8 +142,8 @@ def load(request: DataRequest, joiner: Joiner | None = None, *, shared: bool = F
 def way_of_reading(request: DataRequest) -> Literal["csv", "mapped", "whole"]:
     """Return how several processes can share the reading of what ``request`` asks for.
 
-    ``csv``: each parses a piece, see :class:`Joiner`. ``mapped``: each looks at the rows it needs. ``whole``: one has
-    to read everything.
+    ``csv``: each process parses a piece, see :class:`Joiner`. ``mapped``: each reads the rows that it needs.
+    ``whole``: one process has to read everything.
     """
     if request.train_csv is not None:
         return "csv" if Path(request.train_csv).suffix != ".gz" else "whole"
@@ -153,7 +153,7 @@ def way_of_reading(request: DataRequest) -> Literal["csv", "mapped", "whole"]:
         return "whole"
     try:
         found = idx_files(folder)
-    except DataError:  # who reads will say it
+    except DataError:  # reading the files will raise it
         return "whole"
     return "whole" if any(path.name.lower().endswith(".gz") for path in found.values()) else "mapped"
 
@@ -173,10 +173,7 @@ def load_test(request: DataRequest) -> Examples:
 
 
 class _Found(NamedTuple):
-    """Examples with their name, where they come from, and how many rows to use unless the user says so.
-
-    ``seconds`` is the time of reading alone: not of looking for the files, fetching them or importing a reader.
-    """
+    """Samples with their name and source, and how many rows to use by default; ``seconds`` is the time of reading."""
 
     name: str
     train: Examples
@@ -187,21 +184,21 @@ class _Found(NamedTuple):
 
 
 def _read(name: str, note: str, reader: Callable[[], tuple[Examples, Examples]]) -> _Found:
-    """Read training and test examples, and time it."""
+    """Read training and test samples, and time it: not finding files, downloading them or importing a reader."""
     start = time.perf_counter()
     train, test = reader()
     return _Found(name, train, test, note, time.perf_counter() - start)
 
 
 def _find(request: DataRequest, joiner: Joiner | None = None, *, shared: bool = False) -> _Found:
-    """Read what was asked for."""
+    """Read the data set that was asked for."""
     if request.train_csv is not None or request.test_csv is not None:
         return _from_csv(request, joiner)
     rows = request.train_size if request.validation is None else None  # rows for validation may be any
     if request.data == "auto":
         return _auto(request, shared=shared)
     if request.data == "digits":
-        return _digits("scikit-learn's embedded digits, split 80/20")
+        return _read("digits", "scikit-learn's embedded digits, split 80/20", read_digits)
     if request.data == "mnist":
         return _mnist(_PATIENT_SECONDS, request, shared=shared)
     if request.data == "letters":
@@ -222,13 +219,12 @@ def _find(request: DataRequest, joiner: Joiner | None = None, *, shared: bool = 
 
 
 def _auto(request: DataRequest, *, shared: bool) -> _Found:
-    """Take MNIST if it can be had within seconds, else digits."""
+    """Read MNIST if it is here or can be downloaded within seconds, else digits."""
     try:
         return _mnist(_AUTO_SECONDS, request, shared=shared)
     except (DownloadError, OutputError):
-        return _digits(
-            "scikit-learn's embedded digits, as MNIST is neither in MANYHANDS_DATA nor could be downloaded quickly"
-        )
+        note = "scikit-learn's embedded digits, as MNIST is neither in MANYHANDS_DATA nor could be downloaded quickly"
+        return _read("digits", note, read_digits)
 
 
 def _mnist(seconds: float, request: DataRequest, *, shared: bool) -> _Found:
@@ -249,7 +245,7 @@ def _mnist(seconds: float, request: DataRequest, *, shared: bool) -> _Found:
 
 
 def _from_cache(folder: Path, rows: int | None) -> tuple[Examples, Examples]:
-    """Read the published files and no others, each checked: more people than the user may be able to write there."""
+    """Read the published files and no others, each with its checksum: others may be able to write into the cache."""
     part = {"train": "train", "test": "t10k"}
     found = {
         (where, what): folder / f"{part[where]}-{what}-idx{dimensions}-ubyte.gz"
@@ -274,7 +270,7 @@ def _letters_folder() -> Path:
 
 
 def _check_mine(folder: Path) -> None:
-    """Refuse a folder of the cache, where nobody has chosen the files, if just anybody could have put them there."""
+    """Refuse a folder of the cache, which the user has not chosen, if other users can write into it."""
     for path in (folder, *idx_files(folder).values()):
         found = path.stat()
         if found.st_mode & stat.S_IWOTH or found.st_uid not in (0, os.geteuid()):
@@ -288,10 +284,6 @@ def _check_mine(folder: Path) -> None:
 def _data_folder(name: str) -> Path | None:
     base = os.environ.get("MANYHANDS_DATA")
     return Path(base) / name if base else None
-
-
-def _digits(note: str) -> _Found:
-    return _read("digits", note, read_digits)
 
 
 def _from_folder(folder: Path, rows: int | None, *, shared: bool) -> tuple[Examples, Examples]:
@@ -328,26 +320,26 @@ def _read_csv(path: str | Path, label_column: str | int, joiner: Joiner | None =
     if joiner is None:
         features, labels = read_csv(path, label_column)
     else:
-        features, labels = joiner(*read_csv_part(path, label_column, joiner.part, joiner.parts))
-    columns = csv_columns(path, label_column)
-    if columns.left_out and _speaks(joiner):
-        notice(f"{path}: {_first_columns(columns)} only names the rows (pandas writes its index so): it is left out")
-    return Examples(features, labels, Path(path), columns.features, columns.label)
+        features, labels = joiner(*read_csv(path, label_column, joiner.part, joiner.parts))
+    layout = find_layout(path, label_column)
+    if layout.left_out and _speaks(joiner):
+        notice(f"{path}: {_left_out(layout)} only names the rows (pandas writes its index so): it is left out")
+    return Examples(features, labels, Path(path), layout.features, layout.label)
 
 
 def _speaks(joiner: Joiner | None) -> bool:
-    """Return whether it is this of several processes that says what all of them see."""
+    """Return whether this process prints what all of several processes find."""
     return joiner is None or joiner.part == 0
 
 
-def _first_columns(columns: CsvColumns) -> str:
-    """Name the columns that are left out."""
-    names = (columns.names or ())[: columns.left_out]
-    return " and ".join(f"column {place} ({name or 'without a name'})" for place, name in enumerate(names))
+def _left_out(layout: Layout) -> str:
+    """Return the columns that are left out, in words."""
+    names = enumerate(layout.names[: layout.left_out])
+    return " and ".join(f"column {place} ({name or 'without a name'})" for place, name in names)
 
 
 def _say_counting(train: Examples) -> None:
-    """Say it if a feature counts the rows."""
+    """Warn of features that count the rows."""
     for place in counting_columns(train.features, named=train.feature_names is not None)[:_MOST_COUNTING]:
         name = f"feature {place + 1}" if train.feature_names is None else f"the column {train.feature_names[place]!r}"
         notice(

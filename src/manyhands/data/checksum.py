@@ -1,4 +1,4 @@
-"""Checksums of arrays: whether two processes have the same rows, at the speed of reading them once."""
+"""Checksums of arrays, by which processes compare their rows at the speed of reading them once."""
 
 from __future__ import annotations
 
@@ -12,17 +12,10 @@ _BLOCK_BYTES = 1 << 20
 
 
 def checksum_of(array: NDArray[Any], start: int = 0) -> int:
-    """Return the CRC-32 of an array's values in C order, after what ``start`` is the checksum of.
+    """Return the CRC-32 of an array's values in C order, which continues the checksum ``start``.
 
     It is computed block by block, so that an array in another order of memory is never copied as a whole. Objects count
-    as what they are printed as.
-
-    Parameters
-    ----------
-    array
-        Of any shape and dtype.
-    start
-        The checksum so far.
+    as their printed form.
     """
     if array.dtype.hasobject or array.dtype.kind == "T":
         return zlib.crc32(repr(array.tolist()).encode(errors="surrogatepass"), start)

@@ -1,8 +1,10 @@
-"""Names of columns: which of a table's are the features that a model knows, and which is only a row number."""
+"""Names of columns: the order of a table's features, and columns that are only row numbers."""
 
 from __future__ import annotations
 
+import logging
 import re
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -21,11 +23,7 @@ _FEWEST_COUNTED, _FEWEST_UNNAMED = 5, 30  # a column without a name may well cou
 def names_of(table: Any) -> Names | None:
     """Return the names of a table's columns; None if it has none, or is no table.
 
-    Parameters
-    ----------
-    table
-        With an attribute ``columns``, as a DataFrame has, or ``column_names``. Columns that are numbered from 0 have
-        no names.
+    They are its attribute ``columns``, as a DataFrame has, or ``column_names``; numbers from 0 on are no names.
     """
     names = getattr(table, "column_names", None)
     names = getattr(table, "columns", None) if names is None else names
@@ -48,7 +46,7 @@ def reordered(
     given, wanted
         Names of these columns, and of the training rows'.
     source
-        The file of these, for messages.
+        The file of the features, for messages.
 
     Raises
     ------
@@ -59,7 +57,7 @@ def reordered(
         return features
     if sorted(given) != sorted(wanted):
         raise DataError(_difference(given, wanted), path=source)
-    twice = next((name for name in wanted if wanted.count(name) > 1), None) if len(set(wanted)) < len(wanted) else None
+    twice = next((name for name, number in Counter(wanted).items() if number > 1), None)
     if twice is not None:
         raise DataError(
             f"several columns are named {twice!r} and the columns stand in another order than in the training rows; "
@@ -71,7 +69,7 @@ def reordered(
 
 
 def _difference(given: Names, wanted: Names) -> str:
-    """Say which names differ."""
+    """Return which names differ, in words."""
     missing, unexpected = _without(wanted, given), _without(given, wanted)
     parts = [
         f"{what}: {', '.join(map(repr, names[:_MOST_NAMED]))}{', ...' if len(names) > _MOST_NAMED else ''}"
@@ -85,35 +83,17 @@ def _difference(given: Names, wanted: Names) -> str:
 
 
 def _without(names: Names, others: Names) -> list[str]:
-    """Return the names that are not among others, or are there more often than among them."""
-    left: dict[str, int] = {}
-    for name in others:
-        left[name] = left.get(name, 0) + 1
-    found = []
-    for name in names:
-        left[name] = left.get(name, 0) - 1
-        if left[name] < 0:
-            found.append(name)
-    return found
+    """Return the names that are more often in ``names`` than in ``others``."""
+    return list((Counter(names) - Counter(others)).elements())
 
 
 def notice(text: str) -> None:
-    """Say something on the side that is worth a look and no error."""
-    import logging
-
+    """Log a warning."""
     logging.getLogger("manyhands").warning(text)
 
 
 def say_positions(given: Names | None, wanted: Names | None, what: str) -> None:
-    """Say that columns are taken by position, if names are known on one side only.
-
-    Parameters
-    ----------
-    given, wanted
-        Names of the columns of ``what``, and of the training rows'.
-    what
-        Which rows, for the message.
-    """
+    """Warn that columns are taken by position, if only the training rows or only ``what`` (other rows) have names."""
     if (given is None) == (wanted is None):
         return
     lacks, has = (what, "the training rows have") if given is None else ("the training rows", f"{what} have")
@@ -121,22 +101,14 @@ def say_positions(given: Names | None, wanted: Names | None, what: str) -> None:
 
 
 def row_names(names: Sequence[str]) -> int:
-    """Return how many of the first columns only name the rows: no name, or pandas' ``Unnamed: 0``.
-
-    pandas writes its index so (unless to_csv is given index=False), and R its row names.
-    """
+    """Return how many of the first columns only name the rows: no name, or ``Unnamed: 0``, as of pandas and R."""
     return next((place for place, name in enumerate(names) if not _ROW_NAMES.fullmatch(name)), len(names))
 
 
 def counting_columns(features: NDArray[Any], *, named: bool) -> list[int]:
-    """Return which columns hold each of so many whole numbers in a row once, in any order: they may be row numbers.
+    """Return which columns may be row numbers: permutations of consecutive whole numbers, from any number on.
 
-    Parameters
-    ----------
-    features : ndarray of shape (rows, columns)
-        They may be counted from any number on, as those of a part of a table are.
-    named
-        Whether columns have names; if not, more rows are needed to tell.
+    More rows are needed for columns that are not ``named``.
     """
     rows = len(features)
     if rows < (_FEWEST_COUNTED if named else _FEWEST_UNNAMED) or (features.dtype == np.uint8 and rows > 256):

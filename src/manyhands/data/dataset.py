@@ -1,4 +1,4 @@
-"""A data set ready for training: rows as stored, labels as class numbers, all checks done."""
+"""Data sets ready for training: rows as stored, labels as class numbers, all checks done."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from manyhands.data.scaling import Scaling, check_binarize, make_binary, make_sc
 from manyhands.data.split import for_validation
 
 _FEW = 20  # of fewer rows, most may well have a class of their own
-_LARGEST = 1e150  # the sum of so many squares as there may be rows is a finite double
+_LARGEST = 1e150  # a sum of such squares over all rows is a finite double
 
 
 @dataclass(frozen=True)
@@ -40,10 +40,10 @@ class Examples:
     source : Path or None
         The file of the labels, for messages.
     feature_names : tuple of str or None
-        Names of the columns of ``features``, by which those of other rows are found; None: by position. A table's own
-        unless they are given.
+        Names of the columns of ``features``, by which those of other rows are found; None: by position. A table has
+        names of its own.
     label_name : str or None
-        Name of the column of the labels; a Series' own unless it is given.
+        Name of the column of the labels; a Series has a name of its own.
     features_source : Path or None
         The file of the features, if it is another one.
     files : tuple of FileState
@@ -108,20 +108,11 @@ class Examples:
         """
         if self.features.dtype.kind not in "buif":
             raise DataError(f"features must be numbers, not {self.features.dtype}", path=self.place)
-        return np.ascontiguousarray(storable(self._table))
-
-    def check_whole(self) -> None:
-        """Check that :meth:`flat` still tells apart what integers of 64 bits did.
-
-        Raises
-        ------
-        DataError
-            If it does not.
-        """
-        check_whole(self._table, self.place)
+        return np.ascontiguousarray(storable(self.table))
 
     @property
-    def _table(self) -> NDArray[Any]:
+    def table(self) -> NDArray[Any]:
+        """The features as they are, with shape (rows, features)."""
         return self.features.reshape(len(self.features), -1)
 
 
@@ -144,7 +135,7 @@ class Dataset:
     seconds : float
         Time it took to read them.
     distributed : float
-        Time it took to bring them from who has read them to this process.
+        Time it took to bring them to this process from the one that read them.
     first_row : int
         Number of the first training row here, among those of all processes.
     all_rows : int or None
@@ -183,17 +174,17 @@ class Dataset:
         object.__setattr__(self, "classes", check_labels(self.classes))
 
     def check_unchanged(self) -> None:
-        """Check that nobody has written to the files: of one that is mapped, what was trained on was never a data set.
+        """Check that no mapped file was written to since it was read.
 
         Raises
         ------
         DataError
-            If somebody has.
+            If one was.
         """
         check_unchanged(self.files)
 
     def note_changes(self) -> None:
-        """Say it if somebody has written to the files since; for those who use a copy of all of them."""
+        """Warn if a file was written to since it was read; for processes that use a copy of all files."""
         check_unchanged(self.files, copied=True)
 
     @property
@@ -214,13 +205,11 @@ class Dataset:
 
     @cached_property
     def identity(self) -> dict[str, Any]:
-        """What two data sets have in common that are the same, wherever they were read from: facts, and a checksum."""
+        """Facts and a checksum, which are equal for two data sets with the same rows, wherever they were read from."""
         checksum = 0
         for table in self.tables.values():
-            for array in {
-                "labels": table.labels,
-                **table.arrays(),
-            }.values():  # labels first, as in all checkpoints so far
+            arrays = {"labels": table.labels, **table.arrays()}  # labels first, as in all checkpoints so far
+            for array in arrays.values():
                 checksum = zlib.crc32(np.ascontiguousarray(array).data, checksum)
         facts = self.describe()
         names = ("name", "train_rows", "test_rows", "features", "scaling")
@@ -235,11 +224,11 @@ class Dataset:
 
     @cached_property
     def coarse_in_single(self) -> NDArray[np.bool_]:
-        """For each feature, whether float32 numbers lie too far apart, where it lies, to tell its values apart."""
+        """For each feature, whether float32 is too coarse to distinguish its values."""
         return coarse(self.train.features, np.float32)
 
     def facts(self) -> dict[str, Any]:
-        """Return what other processes must know besides the tables and the arrays of the scaling, as plain data."""
+        """Return what other processes need besides the tables and the arrays of the scaling, as plain data."""
         return {
             "name": self.name,
             "note": self.note,
@@ -323,7 +312,7 @@ def make_dataset(
             f"the {len(labels)} training rows have one class only ({classes[0]}); a classifier needs two",
             path=train.source,
         )
-    train.check_whole()
+    check_whole(train.table, train.place)
     _say_many_classes(len(classes), labels, train)
     if binarize is None and scale in ("auto", "standard"):
         _check_sizes(features, train.place)
@@ -355,7 +344,7 @@ def make_dataset(
 
 
 def _say_what_is_lost(scaling: Scaling, features: NDArray[Any]) -> None:
-    """Say which features may have been rounded too much before they came here."""
+    """Warn of features that may have been rounded too much before they came here."""
     if scaling.center is None:
         return
     found = coarse(features, features.dtype)
@@ -386,7 +375,7 @@ def _choose_rows(
 
 
 def _check_sizes(features: NDArray[Any], source: Path | None) -> None:
-    """Refuse values whose squares no double can hold: they cannot be standardized."""
+    """Refuse values that cannot be standardized because no double can hold their squares."""
     if features.dtype != np.float64:
         return
     wrong = (features.max(axis=0) > _LARGEST) | (features.min(axis=0) < -_LARGEST)
@@ -417,7 +406,7 @@ def values_in(features: Any, source: Path | None = None) -> NDArray[Any]:
 
 
 def _say_many_classes(classes: int, labels: NDArray[Any], train: Examples) -> None:
-    """Say it if most rows have a class of their own: then these are hardly labels."""
+    """Warn if most rows have a class of their own: then these are hardly labels."""
     if len(labels) >= _FEW and classes > len(labels) / 2:
         where = "" if train.label_name is None else f" {train.label_name!r}"
         notice(
@@ -429,7 +418,7 @@ def _say_many_classes(classes: int, labels: NDArray[Any], train: Examples) -> No
 def _check_finite(
     features: NDArray[Any], source: Path | None, numbers: slice | NDArray[np.int64] | None = None
 ) -> None:
-    """Bytes are always finite; of floats, name the first that is not, by its row's number in the file."""
+    """Refuse floats that are not finite; the error names the first by its row's number in the file."""
     if features.dtype == np.uint8:
         return
     wrong = ~np.isfinite(features)

@@ -1,7 +1,7 @@
-"""The 1,797 digits of 8 x 8 pixels that come inside scikit-learn, for a start without any file.
+"""The 1,797 digits of 8 x 8 pixels that come inside scikit-learn.
 
-They are read from scikit-learn's own file without importing scikit-learn, and split as its `train_test_split` would
-do it (a test compares them): the import alone would take longer than everything else of a small run together.
+They are read from scikit-learn's file and split as its `train_test_split` would do it (a test compares them), without
+importing scikit-learn, which would take longer than everything else of a small run together.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ _PLACE = ("datasets", "data", "digits.csv.gz")
 
 
 def read_digits() -> tuple[Examples, Examples]:
-    """Return training and test rows, split 80/20, every class alike, always in the same way.
+    """Return training and test rows, split 80/20, stratified, always in the same way.
 
     Raises
     ------

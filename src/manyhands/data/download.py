@@ -1,4 +1,4 @@
-"""Fetching published files: several mirrors in turn, checksums, whole files or none."""
+"""Downloading published files: several mirrors in turn, checksums, whole files or none."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ _AHEAD, _MOVES = 16, 5
 
 
 class Published(NamedTuple):
-    """What a published file is: its SHA-256 in hexadecimal, and its length in bytes."""
+    """A published file: its SHA-256 in hexadecimal, and its length in bytes."""
 
     sha256: str
     size: int
@@ -59,7 +59,7 @@ def check(path: Path, published: Published) -> bytes:
 
 
 def _content(path: Path, most: int) -> bytes:
-    """Return the first bytes of an ordinary file; one that is none could keep us waiting."""
+    """Return the first bytes of an ordinary file; reading a pipe could wait for ever."""
     try:
         with open(os.open(path, os.O_RDONLY | os.O_NONBLOCK), "rb") as file:
             if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
@@ -70,23 +70,12 @@ def _content(path: Path, most: int) -> bytes:
 
 
 def fetch_all(files: Mapping[str, Published], mirrors: Sequence[str], folder: Path, *, seconds: float) -> None:
-    """Bring files into ``folder`` that are not there yet.
-
-    Parameters
-    ----------
-    files
-        Name -> what it is.
-    mirrors
-        Base addresses, tried in turn for each file.
-    folder
-        Made if missing.
-    seconds
-        Time for all of it; then it counts as failed.
+    """Download the files that are not in ``folder`` yet, each from the first mirror (a base address) that works.
 
     Raises
     ------
     DownloadError
-        If a file comes from no mirror in time; says what each mirror answered.
+        If a file comes from no mirror within ``seconds`` for all of them; says what each mirror answered.
     OutputError
         If it cannot be written.
     """
@@ -105,7 +94,7 @@ class _RefusedError(Exception):
 
 
 def _fetch(name: str, published: Published, mirrors: Sequence[str], folder: Path, deadline: float) -> None:
-    """Fetch one file from the first mirror that has it whole and right."""
+    """Download one file from the first mirror that has the right one."""
     answers = []
     for mirror in mirrors:
         try:
@@ -140,10 +129,9 @@ def _stream(address: str, file: BinaryIO, name: str, published: Published, deadl
 
 
 def _paced(pieces: Iterator[bytes], deadline: float) -> Generator[bytes]:
-    """Yield pieces that come from a thread of their own; give up when they come too slowly.
+    """Yield pieces that another thread downloads; raise _RefusedError when they come too slowly.
 
-    No other way ends everything that takes too long: a server's name that is not found, and a server that sends its
-    headers, or its content, byte by byte, are never silent for as long as a timeout of the network.
+    Timeouts of the network are not enough: a server that sends its headers or its content byte by byte never meets one.
     """
     passed: queue.Queue[bytes | Exception | None] = queue.Queue(_AHEAD)
     given_up = threading.Event()
@@ -168,7 +156,7 @@ def _paced(pieces: Iterator[bytes], deadline: float) -> Generator[bytes]:
 
 
 def _pass_on(pieces: Iterator[bytes], passed: queue.Queue[bytes | Exception | None], given_up: threading.Event) -> None:
-    """Put pieces into a queue until they end, fail, or nobody wants them any more; a thread's target."""
+    """Put pieces into a queue until they end, fail, or are no longer wanted; a thread's target."""
     try:
         for piece in pieces:
             _offer(piece, passed, given_up)
@@ -189,7 +177,7 @@ def _offer(
 
 
 def _pieces(address: str, published: Published) -> Iterator[bytes]:
-    """Yield what comes as it comes: not unpacked, and without waiting until a piece is full."""
+    """Yield the bytes of an answer as they arrive, not unpacked."""
     import urllib3
 
     try:
@@ -203,7 +191,7 @@ def _pieces(address: str, published: Published) -> Iterator[bytes]:
 
 
 def _answer(address: str) -> requests.Response:
-    """Ask for an address, and for where it has moved to; never from a protected connection to another one."""
+    """Request an address, and those that it redirects to; https never leads to http."""
     import requests
 
     for _ in range(_MOVES):
@@ -224,7 +212,7 @@ def _answer(address: str) -> requests.Response:
 
 
 def _check_headers(headers: Mapping[str, str], published: Published) -> None:
-    """Refuse a page instead of the file before it comes. Who knows no length, or a wrong one, is read on."""
+    """Refuse an answer whose announced length is another one, such as an error page, before it is read."""
     length = headers.get("Content-Length", "")
     if length.isascii() and length.isdigit() and int(length[:20]) != published.size:
         kind = shown(headers.get("Content-Type", "unknown"))[:40]
@@ -232,6 +220,6 @@ def _check_headers(headers: Mapping[str, str], published: Published) -> None:
 
 
 def _short(error: Exception) -> str:
-    """Return an error's heart: requests nests several exceptions into one long line."""
+    """Return an error in a few words: requests nests several exceptions into one long line."""
     text = str(error)
     return type(error).__name__ if len(text) > 100 or not text else text

@@ -1,4 +1,4 @@
-"""What a file looks like from outside, so that a change is noticed while it is in use."""
+"""Inode, size and time stamp of files, by which a change is noticed while they are in use."""
 
 from __future__ import annotations
 
@@ -50,22 +50,15 @@ _SAID: set[FileState] = set()
 
 
 def check_unchanged(states: Iterable[FileState], *, copied: bool = False) -> None:
-    """Check that files are what they were.
+    """Check that files were not written to since they had these states.
 
-    If one has been written to of which a copy was used, the result is that of the file as it was: this is logged. One
-    that has been replaced or deleted is no matter: who had it open still has the old one.
-
-    Parameters
-    ----------
-    states
-        Of the files.
-    copied
-        Whether copies were used even of those that are mapped.
+    For a file of which a copy was used (all, if ``copied``), a warning is logged. Files that were replaced or deleted
+    do not matter: a process that had opened one still reads the old content.
 
     Raises
     ------
     DataError
-        If one that is mapped has been written to, lengthened or shortened.
+        If a mapped file has been written to, lengthened or shortened.
     """
     for before in states:
         now = FileState.of(before.path)
@@ -75,13 +68,8 @@ def check_unchanged(states: Iterable[FileState], *, copied: bool = False) -> Non
             raise changed(before, now)
         if before not in _SAID:
             _SAID.add(before)
-            _log_change(before, now)
-
-
-def _log_change(before: FileState, now: FileState) -> None:
-    logging.getLogger("manyhands").warning(
-        "note: %s was changed %s since it was read; what was read before is used", shown(before.path), _how(before, now)
-    )
+            what = f"{shown(before.path)} was changed {_how(before, now)} since it was read"
+            logging.getLogger("manyhands").warning("note: %s; what was read before is used", what)
 
 
 def changed(before: FileState, now: FileState) -> DataError:

@@ -1,4 +1,4 @@
-"""A folder of four IDX files: which they are, among all that lies in a folder, and what they hold."""
+"""Folders of four IDX files: finding the four among all files, and reading them."""
 
 from __future__ import annotations
 
@@ -27,9 +27,9 @@ Files = dict[tuple[str, str], Path]
 def idx_files(folder: Path) -> Files:
     """Return the four IDX files in a folder, whatever their common prefix, by part and content.
 
-    The keys are ``("train", "images")``, ``("train", "labels")``, ``("test", "images")``, ``("test", "labels")``. Of a
-    plain file and its .gz side by side it is the plain one. What is hidden or no file does not count, nor do
-    backups and unfinished downloads, which have other names.
+    The keys are ``("train", "images")``, ``("train", "labels")``, ``("test", "images")``, ``("test", "labels")``. A
+    plain file is preferred to its .gz. Hidden files, and backups and unfinished downloads, which have other names, are
+    left out.
 
     Raises
     ------
@@ -53,7 +53,7 @@ def idx_files(folder: Path) -> Files:
 
 
 def _visible(folder: Path) -> list[Path]:
-    """Return what is in a folder, sorted, but for hidden names: macOS puts a file ._name beside each on other disks."""
+    """Return what is in a folder, sorted, without hidden names (macOS puts a file ._name beside each on some disks)."""
     try:
         paths = [path for path in folder.iterdir() if not path.name.startswith(".")]
     except OSError as error:
@@ -74,7 +74,7 @@ def _no_file(path: Path) -> str | None:
 
 
 def _one_of(key: tuple[str, str], paths: list[Path], folder: Path) -> Path:
-    """Return the file that is meant; of two with the same content, a plain one and its .gz, the plain one."""
+    """Return the only file; of a plain one and its .gz with the same content, the plain one."""
     if len(paths) == 1:
         return paths[0]
     plain, packed = paths[0], paths[1]  # sorted
@@ -94,7 +94,7 @@ def _one_of(key: tuple[str, str], paths: list[Path], folder: Path) -> Path:
 
 
 def _has_trailer_of(packed: Path, plain: Path) -> bool:
-    """Tell whether the end of a .gz file has checksum and length of a plain one, for which nothing is unpacked."""
+    """Return whether a .gz file ends with checksum and length of a plain one; nothing is unpacked."""
     checksum = length = 0
     try:
         with open(plain, "rb") as file:
@@ -103,7 +103,7 @@ def _has_trailer_of(packed: Path, plain: Path) -> bool:
         with open(packed, "rb") as file:
             file.seek(-_TRAILER, 2)
             trailer = file.read(_TRAILER)
-    except OSError:  # who reads them will say it
+    except OSError:  # reading the files will raise it
         return False
     return trailer == checksum.to_bytes(4, "little") + (length % (1 << 32)).to_bytes(4, "little")
 
@@ -127,7 +127,7 @@ def read_pair(
     shared: bool = False,
     published: Mapping[str, Published] | None = None,
 ) -> Examples:
-    """Return the training or the test examples of four files.
+    """Return the training or the test samples of four files.
 
     Parameters
     ----------
@@ -136,16 +136,14 @@ def read_pair(
     part
         ``"train"`` or ``"test"``.
     rows
-        Keep the first rows only, if there are so many.
-    shared
-        See :func:`manyhands.data.idx.load_idx`.
-    published
-        What files of these names have to be.
+        Number of first rows to keep, if there are so many.
+    shared, published
+        See :func:`manyhands.data.idx.load_idx`; ``published`` has one for each file name.
 
     Raises
     ------
     DataError
-        If a file is damaged, or the two do not fit; as far as their headers tell, before either is read.
+        If a file is damaged, or the two do not fit; where their headers show it, before either is read.
     """
     images, labels = found[part, "images"], found[part, "labels"]
     known = published or {}

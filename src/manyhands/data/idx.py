@@ -40,7 +40,7 @@ _GZIP = b"\x1f\x8b"
 
 
 class Idx(NamedTuple):
-    """What an IDX file holds, and the state in which it was read, or is mapped; None if it is no ordinary file."""
+    """The array of an IDX file, and the file's state when it was read or mapped; None if it is no ordinary file."""
 
     values: NDArray[Any]
     state: FileState | None = None
@@ -56,24 +56,21 @@ def load_idx(
 ) -> Idx:
     """Read an IDX file.
 
-    It is read, not mapped: then nobody can change the values, or end the process (SIGBUS) by shortening the file,
-    while they are used. Plain bytes are mapped only where a copy costs too much: if several processes of one machine
-    would each have a large one, or a single one would have half of the memory that is left. A mapped file should be
-    left alone until the array is gone; `manyhands.data.filestate.check_unchanged` tells whether it was. Replacing it
-    by another under the same name does no harm.
-
-    Nobody should write into the array; what is written does not reach the file.
+    It is read, not mapped: then no other process can change the values, or end this one (SIGBUS) by shortening the
+    file, while they are used. Plain bytes are mapped only where a copy costs too much: if several processes of one
+    machine would each have a large one, or a single one would take half of the memory that is left
+    (`manyhands.data.filestate.check_unchanged` then finds changes). The array must not be written to.
 
     Parameters
     ----------
     path
         The file, plain or gzip.
     rows
-        Keep the first rows only. The others are looked at, so that a damaged file is noticed, but never held.
+        Number of first rows to keep. The others are checked for damage, but never held.
     shared
         Whether other processes of this machine read the same file.
     published
-        What the file has to be; checked before anything is unpacked.
+        The published file that it must be; checked before anything is unpacked.
 
     Returns
     -------
@@ -94,7 +91,7 @@ def load_idx(
     path = readable(path)
     with _opened(path, published) as (file, plain):
         if published is not None:
-            return Idx(_parse(file, path, None, rows).values)
+            return Idx(_parse(file, path, None, rows)[0])
         before = FileState.of(path, file.fileno())
         values, mapped = _parse(file, path, before.size if plain and before is not None else None, rows, shared=shared)
         now = FileState.of(path, file.fileno())
@@ -104,26 +101,14 @@ def load_idx(
 
 
 def read_idx_shape(path: str | Path) -> tuple[tuple[int, ...], bool]:
-    """Return the shape that the header of an IDX file promises, and whether the file is plain (True) or packed.
-
-    Raises
-    ------
-    DataError
-        As :func:`read_idx`, as far as the header tells.
-    """
+    """Return the shape in the header of an IDX file, and whether the file is plain; errors as :func:`load_idx`."""
     path = readable(path)
     with _opened(path) as (file, plain):
         return _parse_header(file, path)[1], plain
 
 
 def same_content(path: Path, other: Path) -> bool:
-    """Tell whether two files, plain or gzip, hold the same bytes; neither is held in memory.
-
-    Raises
-    ------
-    DataError
-        As :func:`read_idx`.
-    """
+    """Return whether two files, plain or gzip, hold the same bytes; errors as :func:`load_idx`."""
     with _opened(path) as (file, _), _opened(other) as (second, _):
         while True:
             block, again = file.read(_CHUNK), second.read(_CHUNK)
@@ -135,7 +120,7 @@ def same_content(path: Path, other: Path) -> bool:
 
 @contextlib.contextmanager
 def _opened(path: Path, published: download.Published | None = None) -> Iterator[tuple[BinaryIO, bool]]:
-    """Open a file, unpacking it if necessary; say whether it is plain; turn what goes wrong into a DataError."""
+    """Open a file, unpacking it if necessary, and whether it is plain; errors become DataErrors."""
     try:
         with _source(path, published) as file:  # once, as a pipe can be opened only once
             if file.peek(len(_GZIP))[: len(_GZIP)] != _GZIP:  # compression is seen in the content, not in the name
@@ -158,13 +143,10 @@ def _source(path: Path, published: download.Published | None) -> io.BufferedRead
     return io.BufferedReader(io.BytesIO(download.check(path, published)))
 
 
-class _Parsed(NamedTuple):
-    values: NDArray[Any]
-    mapped: bool
-
-
-def _parse(file: BinaryIO, path: Path, length: int | None, rows: int | None, *, shared: bool = False) -> _Parsed:
-    """Read header and values; ``length`` is that of a plain, ordinary file."""
+def _parse(
+    file: BinaryIO, path: Path, length: int | None, rows: int | None, *, shared: bool = False
+) -> tuple[NDArray[Any], bool]:
+    """Return the values, and whether they are mapped; ``length`` is that of a plain, ordinary file."""
     dtype, shape = _parse_header(file, path)
     kept = (min(shape[0], shape[0] if rows is None else rows), *shape[1:])
     begin, size = 4 + 4 * len(shape), math.prod(shape) * dtype.itemsize
@@ -174,7 +156,7 @@ def _parse(file: BinaryIO, path: Path, length: int | None, rows: int | None, *, 
         if dtype.itemsize == 1 and _too_large(needed, shared=shared):
             mapped = _mapped(file, dtype, shape, begin)
             if mapped is not None:
-                return _Parsed(mapped[: kept[0]], mapped=True)
+                return mapped[: kept[0]], True
     _check_room(path, kept, needed, dtype, file)
     data = _read_up_to(file, needed) if length is None else _read_at_once(file, needed)
     read = len(data) + (0 if length is not None or len(data) < needed else _skip(file, size - needed))
@@ -182,7 +164,7 @@ def _parse(file: BinaryIO, path: Path, length: int | None, rows: int | None, *, 
         more = 1 if read == size and file.read(1) else 0
         _check_length(path, shape, begin + size, begin + read + more)
     values = np.frombuffer(data, dtype).reshape(kept)
-    return _Parsed(values.astype(dtype.newbyteorder("="), copy=False), mapped=False)
+    return values.astype(dtype.newbyteorder("="), copy=False), False
 
 
 def _check_length(path: Path, shape: tuple[int, ...], promised: int, there: int) -> None:
@@ -195,13 +177,13 @@ def _check_length(path: Path, shape: tuple[int, ...], promised: int, there: int)
 
 
 def _too_large(needed: int, *, shared: bool) -> bool:
-    """Tell whether bytes of a plain file should be mapped and not copied."""
+    """Return whether bytes of a plain file should be mapped and not copied."""
     room = memory_room()
     return (shared and needed > _LARGE) or (room is not None and needed > room[0] // 2)
 
 
 def _check_room(path: Path, shape: tuple[int, ...], needed: int, dtype: np.dtype[Any], file: BinaryIO) -> None:
-    """Refuse values that memory cannot hold before any is read; what the file cannot have will be missed in it."""
+    """Refuse values that memory cannot hold before any is read; a file too short for them is refused later."""
     room = memory_room()
     copies = 1 if dtype.itemsize == 1 else 2  # the second in the machine's byte order
     if room is None or min(copies * needed, _most_in(file)) <= room[0]:
@@ -242,10 +224,7 @@ def _parse_header(file: BinaryIO, path: Path) -> tuple[np.dtype[Any], tuple[int,
 
 
 def _mapped(file: BinaryIO, dtype: np.dtype[Any], shape: tuple[int, ...], begin: int) -> NDArray[Any] | None:
-    """Return the bytes behind the header as they lie in the file; None if they cannot be mapped, or are not as many.
-
-    Pipes and the like have size 0, and NumPy cannot map an array without elements.
-    """
+    """Return the bytes behind the header as they lie in the file; None where that is not possible (a pipe)."""
     count = math.prod(shape)
     if not count or os.fstat(file.fileno()).st_size != begin + count:
         return None
@@ -259,10 +238,8 @@ def _mapped(file: BinaryIO, dtype: np.dtype[Any], shape: tuple[int, ...], begin:
 
 
 def _read_up_to(file: BinaryIO, count: int) -> bytearray:
-    """Read at most ``count`` bytes, never reserving what a lying header asks for.
-
-    Not into immutable bytes: kernels would be compiled once more, for arrays that cannot be written to.
-    """
+    """Read at most ``count`` bytes; no memory is reserved for a header that promises too many."""
+    # Not into immutable bytes: kernels would be compiled once more, for arrays that cannot be written to.
     data = bytearray()
     while count > 0 and (piece := file.read(min(count, _CHUNK))):
         data += piece
@@ -278,7 +255,7 @@ def _read_at_once(file: BinaryIO, count: int) -> NDArray[np.uint8]:
 
 
 def _skip(file: BinaryIO, count: int) -> int:
-    """Read bytes and forget them, so that the end of a file is checked; return how many there were."""
+    """Read bytes without keeping them; return how many there were."""
     left = count
     while left > 0 and (piece := file.read(min(left, _CHUNK))):
         left -= len(piece)

@@ -1,7 +1,7 @@
-"""Labels of classes: what may be one, how they are compared, and how they stand in a file.
+"""Labels of classes: their check, their comparison, and their form in a model file.
 
-One check serves training, saving and loading, so that whatever trains can be saved and comes back the same. Labels are
-truth values, whole numbers of up to 64 bits, finite floats, or words; everything else is refused before training.
+Training, saving and loading have one check, so that labels come back from a file as they were. They are truth values,
+whole numbers of up to 64 bits, finite floats, or words; everything else is refused before training.
 """
 
 from __future__ import annotations
@@ -93,7 +93,7 @@ def _array(labels: Any, source: Path | None) -> NDArray[Any]:
 
 
 def _dimensions(shape: tuple[int, ...]) -> str:
-    """Say what is wrong with labels that have not one dimension, and what to do."""
+    """Return the message about labels that have not one dimension."""
     hint = ""
     if len(shape) == 2:
         hint = "; use labels.ravel()" if shape[1] == 1 else "; of indicators (one-hot), use labels.argmax(axis=1)"
@@ -101,7 +101,7 @@ def _dimensions(shape: tuple[int, ...]) -> str:
 
 
 def _from_objects(values: list[Any], source: Path | None) -> NDArray[Any]:
-    """Return Python's objects as the array of their one kind."""
+    """Return Python objects of one kind as an array."""
     first: dict[str, int] = {}
     for row, value in enumerate(values):
         first.setdefault(_kind(value, row, source), row)
@@ -123,7 +123,7 @@ def _from_objects(values: list[Any], source: Path | None) -> NDArray[Any]:
 
 
 def _kind(value: Any, row: int, source: Path | None) -> str:
-    """Return which kind of label an object is."""
+    """Return the kind of label that an object is."""
     for kind, types in (
         ("bool", (bool, np.bool_)),
         ("int", (int, np.integer)),
@@ -157,7 +157,7 @@ def _whole_numbers(values: list[Any], source: Path | None) -> NDArray[Any]:
 
 
 def _check_words(values: list[str], source: Path | None) -> None:
-    """Refuse what an array of words would lose, or have no room for."""
+    """Refuse words that an array of words would change, or that are too long."""
     for row, value in enumerate(values):
         if value.endswith("\0"):
             raise DataError(
@@ -168,7 +168,7 @@ def _check_words(values: list[str], source: Path | None) -> None:
 
 
 def _fitting_words(labels: NDArray[Any], source: Path | None) -> NDArray[Any]:
-    """Return words with the room that the longest takes, as they will come back from a file."""
+    """Return words in the dtype of the longest, as they come back from a file."""
     lengths = np.strings.str_len(labels)
     longest = int(lengths.max(initial=1))
     if longest > LONGEST_LABEL:
@@ -182,7 +182,7 @@ def _too_long(row: int, length: int) -> str:
 
 
 def _finite(labels: NDArray[Any], source: Path | None) -> NDArray[Any]:
-    """Return floats that are classes: finite, and of at most 64 bits."""
+    """Return floats that can be classes: finite, and of at most 64 bits."""
     wrong = ~np.isfinite(labels)
     if wrong.any():
         row = int(np.argmax(wrong))
@@ -251,9 +251,9 @@ def encode(
     Parameters
     ----------
     labels, classes
-        Given, and known; see :func:`check_labels`.
+        Of the rows, and all that there are; see :func:`check_labels`.
     source, hint, what
-        Where the labels come from, what to do about strange ones and what each belongs to, for the message.
+        For the message: the file of the labels, advice about unknown ones, and the name of a row.
 
     Raises
     ------
@@ -275,7 +275,7 @@ def encode(
 
 
 def values_of(labels: NDArray[Any]) -> list[Label]:
-    """Return labels as Python's objects; short floats as they are printed, so that a float32's 0.1 is 0.1."""
+    """Return labels as Python objects; short floats as they are printed, so that a float32's 0.1 is 0.1."""
     if labels.dtype.kind == "f" and labels.dtype.itemsize < 8:
         return [float(str(value)) for value in labels]
     values: list[Label] = labels.tolist()
@@ -289,10 +289,10 @@ def named(classes: NDArray[Any]) -> str:
 
 
 class _Finder:
-    """Finds the number of the class that a label means; -1 for none, or if two classes could be meant."""
+    """Finds the number of the class with a label; -1 if there is none, or two could be meant."""
 
     def __init__(self, classes: Sequence[Label]) -> None:
-        # Python's numbers are equal, and are found, whatever their types: 6 == 6.0, True == 1.
+        # Numbers are equal, and are found, whatever their types: 6 == 6.0, True == 1.
         self.exact = {label: number for number, label in enumerate(classes)}
         self.truths = {str(label): number for number, label in enumerate(classes) if isinstance(label, bool)}
         self.numbers = _by_number(classes)
@@ -315,7 +315,7 @@ class _Finder:
 
 
 def _by_number(classes: Sequence[Label]) -> dict[float, int]:
-    """Return the class of each number that one is or spells; -1 for several."""
+    """Return class numbers by the number that a label is or spells; -1 for several."""
     found: dict[float, int] = {}
     for number, label in enumerate(classes):
         value = number_of(label)

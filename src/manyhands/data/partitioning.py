@@ -1,13 +1,12 @@
-"""Who has which rows, when every worker keeps a fixed share: as stored, at random, or unlike each other on purpose.
+"""Fixed shares of the training rows: as stored, at random, or deliberately unlike each other.
 
-All shares have the same size (up to one row), whatever they hold: what differs between workers is what they see, not
-how much they do.
+All shares have the same size (up to one row): workers differ in the classes they see, not in how much they do.
 
 - ``stored``: consecutive rows, as Todorov et al. 2021 scattered them.
 - ``iid``: rows drawn at random.
 - ``sorted``: consecutive rows after sorting by label, so that a worker sees few classes.
 - ``dirichlet:0.3``: each worker's mixture of classes is drawn from a Dirichlet distribution around the data's own,
-  concentration alpha = 0.3 (Hsu, Qi & Brown 2019, arXiv 1909.06335, sec. 2): the smaller, the less alike.
+  concentration alpha = 0.3 (Hsu, Qi & Brown 2019, arXiv 1909.06335, sec. 2): the smaller, the more they differ.
 """
 
 from __future__ import annotations
@@ -29,38 +28,19 @@ _TEXT = re.compile(r"(stored|iid|sorted|dirichlet)(?::(.*))?", re.DOTALL)
 
 @dataclass(frozen=True)
 class Partition:
-    """How rows are divided between workers.
-
-    Attributes
-    ----------
-    kind
-        One of :data:`SHARES`.
-    alpha
-        Concentration of the Dirichlet distribution.
-    """
+    """A division of the rows between workers: one of :data:`SHARES`, and the concentration of a Dirichlet one."""
 
     kind: str = "stored"
     alpha: float = 1.0
 
     @property
     def name(self) -> str:
-        """As ``"sorted"`` or ``"dirichlet:0.3"``."""
-        return (
-            f"dirichlet:{np.format_float_positional(self.alpha, trim='-')}" if self.kind == "dirichlet" else self.kind
-        )
+        """The text that :func:`parse_partition` reads, such as ``"sorted"`` or ``"dirichlet:0.3"``."""
+        alpha = np.format_float_positional(self.alpha, trim="-")
+        return f"dirichlet:{alpha}" if self.kind == "dirichlet" else self.kind
 
     def divide(self, labels: NDArray[np.int32], workers: int, seed: int) -> list[NDArray[np.int64]]:
-        """Return each worker's row numbers.
-
-        Parameters
-        ----------
-        labels : ndarray of shape (rows,), int32
-            Of all training rows, 0..K-1.
-        workers
-            Their number n.
-        seed
-            Of the run.
-        """
+        """Return each worker's row numbers, given the class numbers of all training rows, shape (rows,)."""
         rows = len(labels)
         ends = [rank * rows // workers for rank in range(workers + 1)]
         if self.kind == "dirichlet":
@@ -73,7 +53,7 @@ class Partition:
         return [order[begin:end] for begin, end in itertools.pairwise(ends)]
 
     def _draw(self, labels: NDArray[np.int32], sizes: NDArray[np.int64], seed: int) -> list[NDArray[np.int64]]:
-        """Fill one worker's share after the other from a mixture of its own, as long as classes last."""
+        """Draw one share after the other, each from its own mixture of the classes that have rows left."""
         rng = generator(seed, "shares")
         left = [rng.permutation(np.flatnonzero(labels == label)) for label in range(int(labels.max(initial=0)) + 1)]
         prior = np.array([len(rows) for rows in left], np.float64)
@@ -97,9 +77,9 @@ class Partition:
         return shares
 
     def _mixture(self, prior: NDArray[np.float64], rng: np.random.Generator) -> NDArray[np.float64]:
-        """Draw the chances of all classes; those without a prior have none."""
+        """Draw the probabilities of all classes; those without a prior have 0."""
         mixture, present = np.zeros(len(prior)), prior > 0
-        # Far below one, all parameters underflow: then one class has it all, as in the limit.
+        # Where all parameters underflow, one class has probability 1, as in the limit.
         drawn = rng.dirichlet(np.maximum(self.alpha * prior[present], 1e-12))
         if not np.isfinite(drawn).all() or drawn.sum() <= 0:
             drawn = rng.multinomial(1, prior[present] / prior[present].sum()).astype(np.float64)
@@ -108,13 +88,7 @@ class Partition:
 
 
 def parse_partition(text: str) -> Partition:
-    """Return the division that ``text`` names.
-
-    Raises
-    ------
-    SettingsError
-        If there is none, or alpha is no positive number.
-    """
+    """Return the division that ``text`` names, or raise SettingsError."""
     match = _TEXT.fullmatch(text.strip())
     if match is None or (match[2] is not None and match[1] != "dirichlet"):
         raise SettingsError(f"unknown partition {text!r}; choose one of {EXAMPLES}")

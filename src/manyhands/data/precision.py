@@ -1,4 +1,4 @@
-"""Which dtype keeps numbers apart: a float32 has 24 bits, too few for a time stamp, a double has 53."""
+"""Dtypes that distinguish all values of a feature: float32 has 24 bits, too few for a time stamp, float64 has 53."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ _SINGLE = np.finfo(np.float32)
 
 
 def storable(values: NDArray[Any]) -> NDArray[Any]:
-    """Return numbers in a dtype that tables have, of those that lose nothing the smallest: uint8, float32 or float64.
+    """Return numbers in the smallest dtype of uint8, float32 and float64 that loses nothing.
 
-    Doubles stay doubles, without a copy. Integers of 64 bits and long doubles become doubles, the nearest; see
+    Doubles stay doubles, without a copy. Integers of 64 bits and long doubles become the nearest doubles; see
     :func:`check_whole`.
 
     Parameters
@@ -53,7 +53,7 @@ def narrowed(table: NDArray[np.float64]) -> NDArray[np.float32] | NDArray[np.flo
 
 
 def _is_tiny(values: NDArray[np.float32]) -> bool:
-    """Tell whether a feature has no normal number, but others than zero."""
+    """Return whether a feature has other numbers than zero, but hardly any normal one."""
     if not len(values):
         return False
     largest = np.maximum(values.max(axis=0), -values.min(axis=0))
@@ -61,14 +61,7 @@ def _is_tiny(values: NDArray[np.float32]) -> bool:
 
 
 def check_whole(values: NDArray[Any], source: Path | None = None) -> None:
-    """Check that integers of 64 bits, or long doubles, are still told apart as doubles.
-
-    Parameters
-    ----------
-    values : ndarray of shape (rows, features)
-        Of the training rows, as given.
-    source
-        The file, for the message.
+    """Check that doubles still distinguish the training rows' integers of 64 bits, or long doubles.
 
     Raises
     ------
@@ -91,16 +84,9 @@ def check_whole(values: NDArray[Any], source: Path | None = None) -> None:
 
 
 def coarse(features: NDArray[Any], dtype: Any) -> NDArray[np.bool_]:
-    """Return for each feature whether numbers of a dtype lie too far apart, where it lies, to tell its values apart.
+    """Return for each feature, shape (features,), whether a floating dtype is too coarse to distinguish its values.
 
-    Constant features have nothing to be told apart.
-
-    Parameters
-    ----------
-    features : ndarray of shape (rows, features)
-        At least one row.
-    dtype
-        Floating.
+    It is not for constant features. There must be at least one row.
     """
     low, high = (end.astype(np.float64) for end in (features.min(axis=0), features.max(axis=0)))
     with np.errstate(over="ignore", invalid="ignore"):
@@ -116,7 +102,7 @@ def coarse(features: NDArray[Any], dtype: Any) -> NDArray[np.bool_]:
 
 
 def numbered(what: str, found: NDArray[np.bool_]) -> str:
-    """Return the numbers of those features or columns, from 1, as words for a message."""
+    """Return the numbers of the features or columns that were found, from 1, in words."""
     numbers = [str(column + 1) for column in np.flatnonzero(found)]
     more = f" and {len(numbers) - 5} more" if len(numbers) > 5 else ""
     return f"{what}{'s' if len(numbers) > 1 else ''} {', '.join(numbers[:5])}{more}"
@@ -124,5 +110,5 @@ def numbered(what: str, found: NDArray[np.bool_]) -> str:
 
 @lru_cache(maxsize=100)
 def say_once(text: str) -> None:
-    """Say what may cost accuracy, once: studies make many plans, and estimators many fits."""
+    """Warn of something that may cost accuracy, once: studies make many plans, and estimators many fits."""
     logging.getLogger("manyhands").warning(text)

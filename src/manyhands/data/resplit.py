@@ -1,4 +1,4 @@
-"""Other divisions of the rows of a data set: random training/test splits, heads."""
+"""Other divisions of the rows of a data set: random training/test splits, and first rows."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ from manyhands.data.split import divide
 
 
 def resplit(dataset: Dataset, number: int) -> Dataset:
-    """Return random split ``number`` of the data set: rows divided anew, every class alike, all parts of their size.
+    """Return random split ``number`` of the data set, stratified, with the same numbers of rows.
 
-    Training and test rows are drawn from both. If there are validation rows, something will be chosen: then training
-    and validation rows are drawn from both, and the test rows stay out of it.
+    Training and test rows are drawn from both. If there are validation rows, choices are made: then training and
+    validation rows are drawn from both, and the test rows stay as they are.
 
     Parameters
     ----------
     dataset
-        All of whose rows are here.
+        With all rows in this process.
     number
         0 or larger; the split is a function of it alone.
 

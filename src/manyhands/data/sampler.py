@@ -1,8 +1,8 @@
-"""Which worker uses which rows, when.
+"""The order in which each worker uses the training rows.
 
-The unit a user sets is the global batch B. With sharding `global`, one permutation per (seed, epoch) is cut into
-global batches, and each of these between the workers: the number of workers changes the speed and not the
-optimization. With sharding `fixed`, each worker keeps one share of the rows and permutes that.
+With sharding `global`, one permutation per (seed, epoch) is cut into global batches, and each of these between the
+workers: the number of workers changes the speed and not the optimization. With sharding `fixed`, each worker keeps one
+share of the rows and permutes that.
 """
 
 from __future__ import annotations
@@ -35,13 +35,12 @@ class BatchSampler:
     first_row
         Number of the first row of this worker's table, if it has its fixed share only.
     passes
-        How often a worker goes through the rows of an epoch: with more than 1, it draws so many times fewer, and
-        shuffles them anew for every pass (Alowaisheq & Dhami's mini-batches).
+        How often a worker uses the rows of an epoch: with more than 1, it draws so many times fewer, and shuffles them
+        anew for every pass (Alowaisheq & Dhami's mini-batches).
     share
         With fixed shares: the rows of this worker's, if they are not consecutive ones.
     first_epoch
-        Number of the run's first epoch, for everything random: a run that goes on where another has ended does not
-        repeat its orders.
+        Number of the run's first epoch, for everything random: a run that continues another does not repeat its orders.
     shuffle
         Whether rows are permuted; if not, every epoch takes them as they are stored.
 
@@ -99,10 +98,7 @@ class BatchSampler:
         return Order(rows.astype(np.int32), self._bounds, self._global_rows)
 
     def _again(self, rows: NDArray[np.int64], number: int) -> NDArray[np.int64]:
-        """Replace an epoch's rows by passes over the first of them: a draw without replacement, as they are shuffled.
-
-        The last pass is cut off where the epoch ends.
-        """
+        """Replace an epoch's shuffled rows by passes over the first of them; the last pass may be cut off."""
         if not len(rows):
             return rows
         drawn = rows[: -(-len(rows) // self._passes)]
@@ -142,13 +138,7 @@ class BatchSampler:
 
 
 def check_batch(rows: int, batch: int, workers: int) -> None:
-    """Check that every worker gets at least one row of every full global batch.
-
-    Raises
-    ------
-    SettingsError
-        If not, with the numbers.
-    """
+    """Raise SettingsError unless every worker gets at least one row of every full global batch."""
     if not 1 <= batch <= rows:
         raise SettingsError(f"the global batch must lie between 1 and the {rows} training rows, not {batch}")
     if workers < 1:

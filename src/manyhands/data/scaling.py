@@ -1,9 +1,7 @@
-"""How stored values become inputs: ``(stored - center) * scale + shift``, per feature, from training rows alone.
+"""Scalings of stored values: ``(stored - center) * scale + shift``, per feature, computed from training rows alone.
 
-All of it is done in double precision, as features may lie far from zero: of time stamps, 1.7e9 and some seconds, a
-float32 keeps none of the seconds.
-
-Or a threshold makes them 0 and 1 first, as in the binary images of Kalwarowskyj & Schikuta.
+All is done in double precision, as features may lie far from zero. A threshold can make values 0 and 1 first, as in the
+binary images of Kalwarowskyj & Schikuta.
 """
 
 from __future__ import annotations
@@ -31,7 +29,7 @@ class Scaling:
     Attributes
     ----------
     name : str
-        What was done, e.g. ``"x / 255"`` or ``"x >= 128"``.
+        As printed, e.g. ``"x / 255"`` or ``"x >= 128"``.
     scale, shift : ndarray of shape (features,), float64
     threshold : float or None
         Stored values from here on count as 1, those below as 0; None: they count as they are.
@@ -46,7 +44,7 @@ class Scaling:
     center: NDArray[np.float64] | None = None
 
     def vectors(self) -> dict[str, NDArray[np.float64]]:
-        """Return the vectors there are by name, for whoever sends or saves them."""
+        """Return the vectors by name, to be sent or saved."""
         named = {"scale": self.scale, "shift": self.shift}
         return named if self.center is None else {**named, "center": self.center}
 
@@ -106,13 +104,7 @@ def make_scaling(kind: str, features: NDArray[Any]) -> Scaling:
 
 
 def check_binarize(wanted: float | Literal["auto"] | None, scale: str = "auto") -> None:
-    """Check that values can be made binary in this way, and that no other scaling is asked for.
-
-    Raises
-    ------
-    SettingsError
-        If the threshold is no finite number, or the scaling is neither ``"auto"`` nor ``"none"``.
-    """
+    """Raise SettingsError if the threshold is no finite number, or another scaling is asked for beside it."""
     if wanted is None:
         return
     if wanted != "auto" and (not isinstance(wanted, Real) or isinstance(wanted, bool) or not _finite(wanted)):
@@ -165,7 +157,7 @@ def _finite(number: float) -> bool:
 
 
 def _from(threshold: float, features: NDArray[Any]) -> NDArray[np.bool_]:
-    """Return where values reach the threshold, which is rounded to their own dtype: 0.7 reaches 0.7 in any."""
+    """Return where values reach the threshold, which is rounded to their dtype: 0.7 reaches 0.7 in any."""
     # Bytes are compared with a whole number: with a fraction, NumPy would widen all of them to doubles.
     bound = math.ceil(threshold) if features.dtype == np.uint8 else threshold
     with np.errstate(over="ignore"):  # beyond float32's range: infinite, which no finite value reaches
@@ -194,10 +186,7 @@ def _standard(features: NDArray[Any]) -> Scaling:
 def _moments(
     features: NDArray[Any], middle: NDArray[np.float64], half: NDArray[np.float64]
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Return means and deviations of ``(features - middle) / half``.
-
-    In two passes over blocks, so that features are never all widened at once.
-    """
+    """Return means and deviations of ``(features - middle) / half``, block by block to save memory."""
     rows = len(features)
     begins = range(0, rows, _ROWS_AT_ONCE)
 
@@ -218,7 +207,7 @@ def _inverse(
     mean: NDArray[np.float64], deviation: NDArray[np.float64], varies: NDArray[np.bool_]
 ) -> NDArray[np.float64]:
     """Return one over the deviations, and 0 for what does not vary."""
-    # What varies by rounding alone is constant; and of a constant, the mean of many rows may be off by more than that.
+    # A feature that varies by rounding alone is constant; the mean of a constant over many rows may be off by more.
     varies = varies & (deviation > 10 * np.finfo(np.float64).eps * np.maximum(np.abs(mean), 1e-300))
     with np.errstate(over="ignore"):  # infinite: refused before training
         return np.where(varies, 1 / np.where(varies, deviation, 1), 0.0)

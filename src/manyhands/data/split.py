@@ -1,6 +1,6 @@
-"""Which rows of a training set are kept for validation, and the division of rows that leaves every class in both parts.
+"""Validation rows of a training set, and stratified divisions of rows.
 
-The test rows are for reporting. Whatever is chosen by looking at scores (a network, a number of epochs) is chosen on
+The test rows are for reporting. Everything that is chosen by scores (a network, a number of epochs) is chosen on
 validation rows, which no training has seen either.
 """
 
@@ -16,7 +16,7 @@ from manyhands.core.errors import DataError, SettingsError
 from manyhands.core.randomness import generator
 
 _SHARE = 6
-"""One row of so many is kept for validation, if the training set has no others to spare."""
+"""One of so many rows is kept for validation, if training uses all rows."""
 _ENOUGH = 10_000
 
 
@@ -25,15 +25,15 @@ def for_validation(
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Choose the rows to train on and those to validate with, all from the training set.
 
-    Rows behind the first ``rows``, which training does not use, cost it nothing: they are taken if there are enough.
-    Else some of the first ``rows`` are set aside, every class alike, always the same ones.
+    Rows behind the first ``rows``, which training does not use, are taken if there are enough. Else some of the first
+    ``rows`` are set aside, stratified, always the same ones.
 
     Parameters
     ----------
     labels : ndarray of shape (available,)
         Of the whole training set.
     rows
-        How many of the first the user wants to train on.
+        Number of first rows to train on.
     wanted
         Number of validation rows. ``"auto"``: up to 10,000 of the unused ones, if these are at least a sixth of
         ``rows``; else a sixth is set aside.
@@ -64,7 +64,7 @@ def for_validation(
 def divide(
     labels: NDArray[np.generic], second: int, purpose: str, number: int
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Divide rows at random into two parts, every class alike; return the row numbers of each, ascending."""
+    """Divide rows at random into two stratified parts; return the row numbers of each, ascending."""
     from sklearn.model_selection import train_test_split
 
     state = int(generator(number, purpose).integers(2**32))

@@ -1,7 +1,7 @@
 """Rules that turn facts about a machine into advice: what is slow or missing, why it matters, and what to type.
 
-A rule gets the record that `manyhands.doctor.examination` makes and the sections that it needs; it is left out if one
-of them could not be examined. Rules know nothing but the record, so that advice for any machine can be tested.
+A rule gets the record of `manyhands.doctor.examination`, and nothing else, and the sections that it needs; it is left
+out if one of them could not be examined.
 """
 
 from __future__ import annotations

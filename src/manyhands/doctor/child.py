@@ -1,4 +1,4 @@
-"""Answers from a process of its own, which may hang or die of an instruction that the CPU does not have."""
+"""Functions in a process of their own, which may hang or end by an instruction that the CPU does not have."""
 
 from __future__ import annotations
 
@@ -13,25 +13,17 @@ from manyhands.core.errors import ManyhandsError
 
 
 class ChildFailedError(ManyhandsError):
-    """The other process gave no answer; the message says what became of it."""
+    """The other process gave no answer; the message says why."""
 
 
 def answer_of(arguments: Sequence[str], seconds: float, task: str) -> dict[str, Any]:
     """Run this Python with ``arguments``; return the JSON object in the last line that it prints.
 
-    Parameters
-    ----------
-    arguments
-        The arguments of the Python interpreter.
-    seconds
-        The longest time to wait.
-    task
-        The task of the process, for messages that begin with "the process that ...".
-
     Raises
     ------
     ChildFailedError
-        If it cannot be started, takes longer than ``seconds``, fails, or prints something else.
+        If it cannot be started, takes longer than ``seconds``, fails, or prints something else: "the process that
+        ``task`` ...".
     """
     try:
         done = subprocess.run(
@@ -44,7 +36,8 @@ def answer_of(arguments: Sequence[str], seconds: float, task: str) -> dict[str, 
             check=False,
         )
     except subprocess.TimeoutExpired as error:
-        said = f"; it said: {line}" if (line := _last_line(_text(error.stderr))) else ""
+        printed = error.stderr.decode(errors="replace") if isinstance(error.stderr, bytes) else error.stderr or ""
+        said = f"; it said: {line}" if (line := _last_line(printed)) else ""
         raise ChildFailedError(f"the process that {task} gave no answer within {seconds:g} s{said}") from error
     except OSError as error:
         raise ChildFailedError(f"the process that {task} could not be started ({error.strerror or error})") from error
@@ -68,11 +61,6 @@ def _signal_name(number: int) -> str:
         return signal.Signals(number).name
     except ValueError:
         return f"signal {number}"
-
-
-def _text(output: str | bytes | None) -> str:
-    """Return what a process had printed before it took too long."""
-    return output.decode(errors="replace") if isinstance(output, bytes) else output or ""
 
 
 def _last_line(text: str) -> str:

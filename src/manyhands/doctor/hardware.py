@@ -1,4 +1,4 @@
-"""Processor, cores, memory and load. Every reader takes the folder that holds ``proc`` and ``sys``, for tests."""
+"""Processor, cores and load. ``root`` is the folder that holds ``proc`` and ``sys``; tests give another one."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def cores(root: Path = _ROOT) -> dict[str, Any]:
 
 
 def physical_cores(numbers: set[int], root: Path = _ROOT) -> int | None:
-    """Return on how many physical cores these numbered ones are; None if the system does not say."""
+    """Return how many physical cores the numbered ones belong to; None if the system does not say."""
     found = set()
     for number in numbers:
         place = root / f"sys/devices/system/cpu/cpu{number}/topology"

@@ -65,10 +65,7 @@ def _multiply_add_loop(values: Any, rounds: int) -> None:
 def multiply_add_rate(seconds: float = 0.2) -> float:
     """Return the float32 operations per second of one core that only multiplies and adds, in registers.
 
-    Parameters
-    ----------
-    seconds
-        About how long to measure; the best of several rounds counts.
+    It is the best of several rounds within about these seconds.
     """
     values = np.full(16, 1e-3, np.float32)
     _multiply_add_loop(values, 1)

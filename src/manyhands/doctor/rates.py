@@ -1,7 +1,7 @@
 """Rates of arithmetic and copying on one core, measured in about a second.
 
-``measured_rates`` measures in a process of its own (``python -m manyhands.doctor.rates``): kernels that
-someone has chosen by a variable may use instructions that this CPU does not have.
+``measured_rates`` measures in a process of its own (``python -m manyhands.doctor.rates``): kernels that were chosen by
+a variable may use instructions that this CPU does not have.
 """
 
 from __future__ import annotations
@@ -30,11 +30,6 @@ def measured_rates() -> dict[str, Any]:
     dict
         ``peak``: multiply-adds in registers; ``private`` and ``numpy``: matrix products by shape, see `SHAPES`;
         ``copy``: bytes read and written per second.
-
-    Raises
-    ------
-    ChildFailedError
-        If the process that measures gave no result.
     """
     return answer_of(["-m", "manyhands.doctor.rates"], _PATIENCE, "measures")
 

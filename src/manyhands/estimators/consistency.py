@@ -17,6 +17,7 @@ from sklearn.base import is_classifier
 from sklearn.utils.multiclass import unique_labels
 
 from manyhands.core.errors import DataError
+from manyhands.core.words import count
 from manyhands.data.checksum import checksum_of
 from manyhands.teams.agreement import Facts, as_facts, as_text, calling_off
 from manyhands.teams.membership import join
@@ -65,7 +66,7 @@ def _facts_of_shard(estimator: Any, given: Given) -> dict[str, str]:
         "the number of features": str(given.X.shape[1]),
         "the list of feature names": as_text(getattr(estimator, "feature_names_in_", np.zeros(0)).tolist()),
         "X": "sparse" if sparse.issparse(given.X) else "dense",
-        "y": f"{_kind_of(given.y)}, {columns} column{'s' if columns > 1 else ''}",
+        "y": f"{_kind_of(given.y)}, {count(columns, 'column')}",
         "sample_weight": "not given" if given.weights is None else "given",
     }
 

@@ -10,6 +10,7 @@ from joblib.parallel import get_active_backend  # type: ignore[import-untyped]
 
 from manyhands.core.errors import SettingsError
 from manyhands.core.strategy import Strategy
+from manyhands.core.words import count
 from manyhands.runtime.affinity import crowd, usable_cores
 from manyhands.strategies import parse_strategy
 from manyhands.teams.job import is_member, job_size
@@ -50,7 +51,7 @@ def with_rows(number: int, team: str, batch: int) -> tuple[int, str]:
     """
     if not kind_of(team).processes and number > batch:
         warnings.warn(
-            f"{number} workers cannot share batches of {batch} row{'s' if batch > 1 else ''}: {batch} train",
+            f"{number} workers cannot share batches of {count(batch, 'row')}: {batch} train",
             stacklevel=2,
         )
         number, team = batch, team if batch > 1 else SOLO
@@ -73,7 +74,7 @@ def _in_job(n_workers: int | None, team: str, launching: Launching) -> tuple[int
         )
     if n_workers not in (None, -1, size):
         raise SettingsError(
-            f"this {launching.job} has {size} process{'es' if size > 1 else ''}, not {n_workers}; start it with "
+            f"this {launching.job} has {count(size, 'process')}, not {n_workers}; start it with "
             f"{launching.command.format(n_workers)}, or leave n_workers out"
         )
     return size, team if size > 1 else SOLO

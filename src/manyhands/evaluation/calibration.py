@@ -39,18 +39,7 @@ class Bin:
 
 
 def confidence(probabilities: NDArray[Any]) -> float:
-    """Return the mean probability of the predicted class, 0..1.
-
-    Parameters
-    ----------
-    probabilities : ndarray of shape (rows, K), floating
-        The probability of every class, for each row.
-
-    Raises
-    ------
-    DataError
-        If there are no rows, or values are no probabilities.
-    """
+    """Return the mean probability of the predicted class, 0..1, for the ``probabilities`` of `calibration_error`."""
     return float(_highest(probabilities).mean())
 
 

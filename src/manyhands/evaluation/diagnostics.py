@@ -1,7 +1,4 @@
-"""Mistakes and calibration of one classifier on one set of samples.
-
-`manyhands.evaluation.text` makes text of them, `manyhands.reports.model_page` a page with pictures.
-"""
+"""Mistakes and calibration of one classifier on one set of samples."""
 
 from __future__ import annotations
 
@@ -224,17 +221,7 @@ def diagnose(model: TrainedModel, examples: Examples) -> Diagnosis:
 
 
 def evaluation(found: Diagnosis, model: str, against: dict[str, Any] | None = None) -> dict[str, Any]:
-    """Return the record of an evaluation as plain data, for JSON.
-
-    Parameters
-    ----------
-    found
-        What was found.
-    model
-        The model's name or file.
-    against
-        How another model compares, if one was.
-    """
+    """Return the record of an evaluation of a model (its name or file), and of its comparison with another one."""
     from manyhands.records.environment import describe_environment
 
     return {

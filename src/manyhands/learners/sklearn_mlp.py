@@ -212,19 +212,6 @@ class Published(FitLearner):
                     raise ValueError(f"{kind}.{number} is missing or has the wrong shape")
                 view[...] = block
 
-    def state(self) -> dict[str, NDArray[Any]]:
-        """Return copies of parameters, buffers and step count; a fit cannot be interrupted and resumed."""
-        return {
-            "parameters": self.parameters.copy(),
-            "buffers": self.buffers.copy(),
-            "steps_taken": np.array([self.steps_taken], np.int64),
-        }
-
-    def load_state(self, state: Mapping[str, NDArray[Any]]) -> None:
-        """Restore what :meth:`state` returned."""
-        self.parameters[:], self.buffers[:] = state["parameters"], state["buffers"]
-        self.steps_taken = int(state["steps_taken"][0])
-
 
 def _check_known(settings: MLPSettings) -> None:
     """Check that scikit-learn's MLPClassifier has what the settings ask for."""

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from manyhands.core.version import __version__
+from manyhands.core.words import count
 from manyhands.runtime.affinity import usable_cores
 from manyhands.runtime.hardware import cpu_model
 
@@ -48,13 +49,7 @@ def describe_environment() -> dict[str, Any]:
 
 
 def versions() -> dict[str, str]:
-    """Return the versions of the packages that decide about numbers and times.
-
-    Raises
-    ------
-    importlib.metadata.PackageNotFoundError
-        If one is not installed.
-    """
+    """Return the versions of the packages that decide about numbers and times."""
     return {name: importlib.metadata.version(name) for name in _PACKAGES}
 
 
@@ -74,7 +69,7 @@ def headline(environment: dict[str, Any]) -> str:
     """Return the environment in one line of text."""
     blas = environment["blas"]
     return (
-        f"{environment['cpu']}, {environment['cores']} usable core{'s' if environment['cores'] != 1 else ''}; "
+        f"{environment['cpu']}, {count(environment['cores'], 'usable core')}; "
         f"BLAS/OpenMP threads pinned to 1 per worker; {blas['library']} {blas['version']} {blas['core_type']}; "
         f"manyhands {environment['manyhands']}, Python {environment['python']}, "
         f"numpy {environment['packages']['numpy']}, numba {environment['packages']['numba']}"

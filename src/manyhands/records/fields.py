@@ -1,7 +1,4 @@
-"""Checks of plain data that were read from a file: types and ranges of every field, before anything relies on them.
-
-A check takes a value and where it stands, and returns it, or raises FormatError.
-"""
+"""Checks of plain data from files: functions that return a value, or raise FormatError with its place."""
 
 from __future__ import annotations
 
@@ -19,7 +16,7 @@ ADVICE = "the file is damaged, or no record of this program; write it again"
 
 
 def kind_of(value: Any) -> str:
-    """Return what a JSON value is, in words."""
+    """Return the kind of a JSON value in words."""
     if value is None:
         return "null"
     names: dict[type, str] = {dict: "an object", list: "a list", str: "a text", bool: "true or false"}
@@ -79,15 +76,8 @@ def object_of(
 ) -> Check:
     """Return a check of an object, which keeps the fields that it does not know.
 
-    Parameters
-    ----------
-    required
-        Checks of the fields that must have a value.
-    optional
-        Checks of the fields that may be missing, null or not finite; then they are None in what the check returns.
-    defaults
-        Values that optional fields have instead of None. They are checked, too: ``{}`` stands for an object in which
-        every field has its own default.
+    Optional fields that are missing, null or not finite become None, or have these defaults, which are checked, too:
+    ``{}`` stands for an object in which every field has its own default.
     """
     substitutes = defaults or {}
 

@@ -1,4 +1,4 @@
-"""How the speedup depends on the number of workers: three laws, fitted to what was measured.
+"""Three laws of speedup by number of workers, fitted to measured speedups.
 
 - Amdahl (1967): a part f of the work is serial, S(n) = 1 / (f + (1 - f) / n).
 - The Universal Scalability Law (Gunther 1993): workers also wait for each other (contention s) and keep each other
@@ -89,15 +89,7 @@ class Gustafson:
 def fit_amdahl(workers: Sequence[int], speedups: Sequence[float]) -> Amdahl | None:
     """Fit f to measured speedups by least squares of 1 / S, in which the law is a straight line.
 
-    Parameters
-    ----------
-    workers, speedups
-        Of equal length; points with one worker say nothing and are left out.
-
-    Returns
-    -------
-    Amdahl or None
-        None if there is no point with two or more workers.
+    Points with one worker are left out; without any other, there is no law (None).
     """
     n, s = _points(workers, speedups)
     if not len(n):
@@ -110,15 +102,7 @@ def fit_amdahl(workers: Sequence[int], speedups: Sequence[float]) -> Amdahl | No
 def fit_scalability(workers: Sequence[int], speedups: Sequence[float]) -> Scalability | None:
     """Fit contention and coherency, both 0 or more, by least squares of n / S - 1, which is linear in both.
 
-    Parameters
-    ----------
-    workers, speedups
-        Of equal length; points with one worker are left out.
-
-    Returns
-    -------
-    Scalability or None
-        None if there are not two different numbers of workers above one.
+    It takes two different numbers of workers above one; else there is no law (None).
     """
     from scipy.optimize import nnls
 
@@ -131,18 +115,7 @@ def fit_scalability(workers: Sequence[int], speedups: Sequence[float]) -> Scalab
 
 
 def fit_gustafson(workers: Sequence[int], scaled: Sequence[float]) -> Gustafson | None:
-    """Fit f to measured scaled speedups by least squares.
-
-    Parameters
-    ----------
-    workers, scaled
-        Of equal length; points with one worker are left out.
-
-    Returns
-    -------
-    Gustafson or None
-        None if there is no point with two or more workers.
-    """
+    """Fit f to measured scaled speedups by least squares; None without a point with two or more workers."""
     n, s = _points(workers, scaled)
     if not len(n):
         return None

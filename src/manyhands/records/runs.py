@@ -62,13 +62,7 @@ MEASURED = object_of(
 
 
 def check_fields(record: Any, *checks: Check, same: Mapping[str, Any]) -> None:
-    """Check a record, and that some of its fields are what the place of the run says.
-
-    Raises
-    ------
-    ValueError, KeyError
-        If not.
-    """
+    """Raise ValueError or KeyError unless a record passes the checks, and some of its fields are the ``same``."""
     for check in checks:
         check(record, "")
     for name, value in same.items():

@@ -24,7 +24,7 @@ def sealed(record: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def unsealed(record: Any) -> Any:
-    """Return what a file holds without its checksum; what has none, as files of older versions, as it is.
+    """Return a record from a file without its checksum (files of older versions have none).
 
     Raises
     ------
@@ -46,20 +46,14 @@ def unsealed(record: Any) -> Any:
 
 
 def _name_of_seal(record: Mapping[str, Any]) -> str | None:
-    """Return the field with the checksum; a damaged file may call it something else, and has one all the same."""
+    """Return the name of the field with the checksum; in a damaged file it may be another one."""
     if FIELD in record:
         return FIELD
     return next((name for name, value in record.items() if isinstance(value, str) and _DIGEST.fullmatch(value)), None)
 
 
 def write_record(path: str | Path, record: Mapping[str, Any]) -> None:
-    """Write a record as JSON with its checksum, whole or not at all.
-
-    Raises
-    ------
-    OutputError
-        If it cannot be written.
-    """
+    """Write a record as JSON with its checksum, whole or not at all (then OutputError)."""
     write_json(path, sealed(record))
 
 

@@ -1,7 +1,4 @@
-"""Means, intervals, paired differences, verdicts and tests; the one place where the project does statistics.
-
-How time depends on the number of workers is in `manyhands.records.laws`.
-"""
+"""Means, intervals, paired differences, verdicts and tests; laws of speedup are in `manyhands.records.laws`."""
 
 from __future__ import annotations
 
@@ -17,6 +14,7 @@ from numpy.typing import NDArray
 from manyhands.core.checks import real
 from manyhands.core.errors import SettingsError
 from manyhands.core.randomness import generator
+from manyhands.core.words import count
 
 _FEWEST, _MOST = 3, 100_000
 DEFAULT_MARGIN = 0.25
@@ -149,8 +147,8 @@ class Verdict:
     def advice(self, unit: str = "seed") -> str:
         """Return what would settle an open question; ``unit`` is what a pair belongs to."""
         if self.more_seeds is None:
-            return "only more rows would tell"
-        return f"about {self.more_seeds} more {unit}{'s' if self.more_seeds != 1 else ''} would tell"
+            return "only more samples would tell"
+        return f"about {count(self.more_seeds, f'more {unit}')} would tell"
 
 
 def verdict(differences: Sequence[float], margin: float, overlap: float = 0.0) -> Verdict:
@@ -192,13 +190,7 @@ def verdict(differences: Sequence[float], margin: float, overlap: float = 0.0) -
 
 
 def check_margin(margin: float) -> None:
-    """Check that a margin can be one.
-
-    Raises
-    ------
-    SettingsError
-        If it is not a positive number.
-    """
+    """Raise SettingsError if a margin is not a positive number."""
     if not 0 < real("the margin of equivalence", margin) < math.inf:
         raise SettingsError(f"the margin of equivalence must be a positive number of percentage points, not {margin}")
 
@@ -229,7 +221,7 @@ class McNemar:
     Attributes
     ----------
     only_first, only_second : int
-        Rows that only the first, or only the second, classifies correctly.
+        Numbers of rows that only one of them classifies correctly.
     p_value : float
         Probability of a difference at least as large, if both were equally good.
     """
@@ -249,11 +241,6 @@ def mcnemar(first: NDArray[np.bool_], second: NDArray[np.bool_]) -> McNemar:
     ----------
     first, second : ndarray of bool of shape (rows,)
         Whether each model classifies each test row correctly.
-
-    Raises
-    ------
-    ValueError
-        If the shapes differ.
     """
     if first.shape != second.shape:
         raise ValueError(f"two models on different rows: {first.shape} and {second.shape}")

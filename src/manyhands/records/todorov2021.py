@@ -19,19 +19,7 @@ WHAT_DIFFERS = (
 
 @dataclass(frozen=True)
 class PublishedRow:
-    """One number of processes.
-
-    Attributes
-    ----------
-    processes
-        The number of processes n.
-    time_s
-        The time in seconds.
-    accuracy_pct
-        The accuracy on the test rows, in percent.
-    impact
-        The impact factor, accuracy_pct / time_s.
-    """
+    """One number of processes: seconds, accuracy on the test rows in percent, and impact factor."""
 
     processes: int
     time_s: float

@@ -37,11 +37,6 @@ def span(interval: Sequence[float] | None, places: int = 2, *, sign: bool = Fals
     return f"{low} to {high}"
 
 
-def count(number: int, noun: str) -> str:
-    """Return a number with its noun, in the plural if need be."""
-    return f"{number} {noun}{'' if number == 1 else 's'}"
-
-
 def layers(hidden: Sequence[int]) -> str:
     """Return the widths of hidden layers, as in ``512-128``."""
     return "-".join(map(str, hidden)) or "none"

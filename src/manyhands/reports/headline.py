@@ -1,12 +1,13 @@
-"""The question of a study, and its answer in one sentence."""
+"""The questions that studies answer, and their answers in one sentence each."""
 
 from __future__ import annotations
 
 from typing import Any
 
+from manyhands.core.words import count
 from manyhands.records.statistics import DEFAULT_MARGIN
 from manyhands.reports import networks, queries
-from manyhands.reports.format import count, decimal, first_capital, impact, layers, signed, span
+from manyhands.reports.format import decimal, first_capital, impact, layers, signed, span
 from manyhands.reports.schema import Record, complete, parts
 
 QUESTION = "Can we increase the speed, keeping the same accuracy?"  # the title of Todorov et al. 2021
@@ -17,18 +18,7 @@ _NOTHING = networks.NOTHING
 
 
 def answer(record: Any) -> tuple[str, str]:
-    """Return the main question of a record, and its answer in one sentence.
-
-    Parameters
-    ----------
-    record
-        As loaded from JSON.
-
-    Raises
-    ------
-    FormatError
-        If no report can be made of it.
-    """
+    """Return the main question of a record as loaded from JSON, and its answer; errors as `complete`."""
     return answers(complete(record))[0]
 
 
@@ -91,8 +81,7 @@ def _unfinished(record: Record, before: str) -> str:
 
 
 def _gain(compare: Record, row: Record) -> str:
-    word = "the same" if row["verdict"] == "same" else "a higher"
-    return f"{_trained(compare, row)} with {word} accuracy {_evidence(compare, row)}"
+    return f"{_trained(compare, row)} with {_kept(row)} accuracy {_evidence(compare, row)}"
 
 
 def _doubt(compare: Record, row: Record) -> str:
@@ -104,22 +93,18 @@ def _doubt(compare: Record, row: Record) -> str:
         return f"{fact}one run says nothing about the spread of its accuracy {_evidence(compare, row)}; take 5 seeds"
     more = row["more_seeds"]
     unit = "split" if compare["settings"]["splits"] is not None else "seed"
-    needed = f"about {count(more, f'more {unit}')} would tell" if more else "only more rows would tell"
+    needed = f"about {count(more, f'more {unit}')} would tell" if more else "only more samples would tell"
     return f"{fact}whether the accuracy is the same is not clear yet {_evidence(compare, row)}; {needed}"
 
 
 def _kept(row: Record) -> str:
-    return {"same": "the same", "higher": "a higher"}.get(row["verdict"], "an undecided")
+    return {"same": "the same", "higher": "a higher", "lower": "a lower"}.get(row["verdict"], "an undecided")
 
 
 def _loss(compare: Record, row: Record) -> str:
     """Return what the fastest row lost, or that none was faster."""
-    change = {"lower": "a lower"}.get(row["verdict"], _kept(row))
-    if row["speedup"] > 1:
-        return (
-            f"what was faster lost accuracy; {_trained(compare, row)} with {change} accuracy {_evidence(compare, row)}"
-        )
-    return f"nothing was faster; at best {_trained(compare, row)} with {change} accuracy {_evidence(compare, row)}"
+    fact = "what was faster lost accuracy;" if row["speedup"] > 1 else "nothing was faster; at best"
+    return f"{fact} {_gain(compare, row)}"
 
 
 def _of_scaled(compare: Record, rows: list[Record]) -> str:
@@ -135,7 +120,7 @@ def _of_scaled(compare: Record, rows: list[Record]) -> str:
     if row["delta_pp"] is not None:
         facts.insert(1, f"accuracy {signed(row['delta_pp'])} points")
     return (
-        f"{word}: {queries.named(row)} trained on {row['workers']} times the rows in {decimal(times)} times the "
+        f"{word}: {queries.named(row)} trained on {row['workers']} times the samples in {decimal(times)} times the "
         f"sequential time{crowd} ({'; '.join(facts)}{_unfinished(compare, '; ')})."
     )
 
@@ -181,7 +166,7 @@ def _of_sweep(sweep: Record) -> str:
         return f"{_none_able(sweep)}{_unfinished(sweep, '; ')}."
     reason = (best["reason"] or _highest(sweep, best)).strip().rstrip(".")
     network = f"{layers(best['hidden'])} hidden" if best["hidden"] else "no hidden layer"
-    reason = reason.removeprefix(f"{network}, {best['epochs']} epochs: ")
+    reason = reason.removeprefix(f"{network}, {count(best['epochs'], 'epoch')}: ")
     name = f"{network}{' neurons' if best['hidden'] else ''}, {count(best['epochs'], 'epoch')}"
     return first_capital(f"{name}{': ' + reason if reason else ''}{_unfinished(sweep, '; ')}.")
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from manyhands.core.errors import missing as reasons_text
+from manyhands.core.words import count
 from manyhands.data.dataset import Examples
 from manyhands.evaluation.diagnostics import Diagnosis, evaluation
 from manyhands.evaluation.text import NOTHING, certainty, class_cells, percent
@@ -21,7 +22,7 @@ from manyhands.reports.figures.model import (
     weights_figure,
 )
 from manyhands.reports.figures.style import Draft, Picture
-from manyhands.reports.format import count, first_capital, layers
+from manyhands.reports.format import first_capital, layers
 from manyhands.reports.page import Page
 from manyhands.reports.publishing import publish
 from manyhands.reports.tables.table import Table
@@ -44,35 +45,19 @@ def write_diagnosis(
     *,
     transpose: bool | None = None,
 ) -> Path:
-    """Write the report of a model into a folder, which is made if need be.
+    """Write the report of a model's diagnosis on test samples into a folder; return the path of the page.
 
     Beside the page stand the record, every figure as PNG and SVG, and CSV files of the classes, the confusion matrix,
-    the bins of the calibration error and the wrongly classified rows. An older report of a model is replaced.
-    A figure that cannot be drawn is missing in the page, and nothing else is.
+    the bins of the calibration error and the wrongly classified rows. An older report of a model is replaced. For the
+    errors, see `manyhands.reports.publishing.publish`.
 
     Parameters
     ----------
-    found, model, examples
-        The diagnosis, and the model and the test rows that it is about.
-    folder
-        The folder to write into.
     record
         The content of the JSON file (`manyhands.evaluation.diagnostics.evaluation`); None: it is made here.
     transpose
         Whether images are stored lying on their side, as EMNIST publishes its own. None: whether the file of the
         labels is named like one of EMNIST's.
-
-    Returns
-    -------
-    Path
-        The path of the page.
-
-    Raises
-    ------
-    DrawingError
-        If figures are missing, perhaps because matplotlib is. The page is written all the same, and names them.
-    OutputError
-        If files cannot be written; all others are, and each is whole or not there.
     """
     whole = evaluation(found, model.name or "a model") if record is None else record
     turned = is_transposed(examples) if transpose is None else transpose

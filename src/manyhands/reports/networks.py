@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from manyhands.core.words import count
 from manyhands.records.axes import AXIS_TITLES
 from manyhands.reports import queries
-from manyhands.reports.format import count, decimal, listed, seconds
+from manyhands.reports.format import decimal, listed, seconds
 from manyhands.reports.schema import Record
 
 QUESTION = "Which networks are good, and which keep their accuracy when several workers train them?"

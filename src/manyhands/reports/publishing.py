@@ -17,23 +17,9 @@ MakePage = Callable[[Drawn, Sequence[str], Mapping[str, str]], str]
 
 
 def publish(folder: Path, files: Mapping[str, bytes], drafts: Sequence[Draft], page: MakePage, name: str) -> Path:
-    """Write a report: the files, then every figure as soon as it is drawn, then the page.
+    """Write a report: the files, then every figure as soon as it is drawn, then the page; return its path.
 
-    Parameters
-    ----------
-    folder
-        A folder that exists. Files of an older report's figures, which this one does not have, are deleted.
-    files
-        Contents of files by their names.
-    drafts
-        The figures.
-    page, name
-        The function that makes the page, and the page's file name.
-
-    Returns
-    -------
-    Path
-        The path of the page.
+    Files of an older report's figures, which this one does not have, are deleted from the folder.
 
     Raises
     ------

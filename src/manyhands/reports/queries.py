@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from manyhands.reports.format import count
+from manyhands.core.words import count
 from manyhands.reports.schema import Record
 
 SEQUENTIAL = "sequential"

@@ -33,13 +33,7 @@ Record = dict[str, Any]
 
 @dataclass(frozen=True)
 class Parts:
-    """The records inside a record; a plain one is its own only part.
-
-    Attributes
-    ----------
-    sweep, compare, published, networks : dict or None
-        Completed; None if there is no such part.
-    """
+    """The completed records inside a record; a plain one is its own only part."""
 
     sweep: Record | None = None
     compare: Record | None = None
@@ -48,14 +42,9 @@ class Parts:
 
 
 def complete(record: Any) -> Record:
-    """Return a checked copy of a record in which every known field exists, None where it has no value.
+    """Return a checked copy of a record from JSON in which every known field exists, None where it has no value.
 
     Completing a record twice changes nothing.
-
-    Parameters
-    ----------
-    record
-        As loaded from JSON.
 
     Raises
     ------

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from manyhands.core.errors import missing as reasons_text
+from manyhands.core.words import count
 from manyhands.reports.figures.style import Picture
 from manyhands.reports.format import layers
 from manyhands.reports.headline import answers
@@ -32,19 +33,7 @@ def make_page(
     files: Sequence[str],
     missing: Mapping[str, str] | None = None,
 ) -> str:
-    """Return the HTML of a study's report.
-
-    Parameters
-    ----------
-    record
-        A completed record.
-    pictures
-        The figures, each with its SVG.
-    files
-        Names of the files beside the page, which it links to.
-    missing
-        Reasons why figures could not be drawn, by the figure's name.
-    """
+    """Return the HTML of the report of a completed record; see `manyhands.reports.publishing.MakePage`."""
     inside = {name: part for name, part in vars(parts(record)).items() if part is not None}
     (question, reply), *others = answers(record)
     return Page(
@@ -78,7 +67,7 @@ def _subject(record: Record) -> str:
     if environment["cpu"]:
         facts.append(environment["cpu"])
     if environment["cores"]:
-        facts.append(f"{environment['cores']} usable core{'s' if environment['cores'] != 1 else ''}")
+        facts.append(count(environment["cores"], "usable core"))
     if environment["time"]:
         facts.append(environment["time"])
     if record["interrupted"]:

@@ -22,32 +22,17 @@ _LOG = logging.getLogger("manyhands")
 
 
 def write_report(record: Any, folder: str | Path) -> Path:
-    """Write the report of a record into a folder, which is made if need be.
+    """Write the report of a record, as loaded from JSON, into a folder; return the path of the page.
 
     Beside the page stand the record itself, every figure as PNG and SVG, and the numbers as CSV files. The same record
-    gives the same bytes. The numbers are written before anything is drawn, and the page is written last; a figure that
-    cannot be drawn is missing in it, and nothing else is.
-
-    Parameters
-    ----------
-    record
-        The record of a comparison, a sweep, the published experiment or a study, as loaded from JSON.
-    folder
-        The folder to write into.
-
-    Returns
-    -------
-    Path
-        The path of the page.
+    gives the same bytes. A figure that cannot be drawn is missing in the page.
 
     Raises
     ------
     FormatError
         If no report can be made of the record, or it is not the one that its checksum was made for.
-    DrawingError
-        If figures are missing, perhaps because matplotlib is. The page is written all the same, and names them.
-    OutputError
-        If files cannot be written; all others are, and each is whole or not there.
+    DrawingError, OutputError
+        As `manyhands.reports.publishing.publish`.
     """
     from manyhands.reports.csv_files import csv_files
     from manyhands.reports.figures.registry import drafts
@@ -67,13 +52,7 @@ def write_report(record: Any, folder: str | Path) -> Path:
 
 
 def write_numbers(record: Any, folder: str | Path, name: str = RECORD) -> None:
-    """Write the record of a report before the report itself is made, so that a later failure does not lose it.
-
-    Raises
-    ------
-    OutputError
-        If it cannot be written.
-    """
+    """Write the record of a report, or raise OutputError, before the report itself, which may fail."""
     write_record(make_output_folder(folder) / name, record)
 
 
@@ -116,15 +95,7 @@ def read_record(path: str | Path) -> dict[str, Any]:
 
 
 def check_possible(folder: str | Path) -> None:
-    """Fail now, and not after an hour of training, if no report could be written; the folder is made.
-
-    Raises
-    ------
-    SettingsError
-        If matplotlib is missing.
-    OutputError
-        If the folder cannot be made, or not be written into.
-    """
+    """Raise SettingsError (no matplotlib) or OutputError before training if no report could be written."""
     from manyhands.reports.figures.style import require_matplotlib
 
     require_matplotlib()

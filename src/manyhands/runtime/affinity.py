@@ -1,4 +1,4 @@
-"""The processor cores that workers run on: which there are, and keeping a worker on one of them."""
+"""The processor cores that workers may run on, and the pinning of a worker to one of them."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from pathlib import Path
 
 from manyhands.core.errors import SettingsError
 from manyhands.core.parameters import parameter
+from manyhands.core.words import count
 from manyhands.runtime.cgroups import cpu_quota
 
 _CROWD, _FEW = 4, 8
@@ -21,59 +22,42 @@ def allowed_cores() -> set[int]:
 
 
 def usable_cores(root: Path = Path("/")) -> int:
-    """Return how many cores this process may use: affinity, and the cgroups' quota if it is smaller.
-
-    Parameters
-    ----------
-    root
-        The folder that holds ``proc`` and ``sys``; another one for tests.
-    """
+    """Return how many cores this process may use: affinity, and the cgroups' quota if it is smaller."""
     allowed, quota = len(allowed_cores()), cpu_quota(root)
     return allowed if quota is None else max(1, min(allowed, int(quota)))
 
 
 def crowd(workers: int) -> str | None:
-    """Return what to say about workers that are several times as many as the usable cores; None if they are not."""
+    """Return a warning about workers that are several times as many as the usable cores; None if they are not."""
     if workers <= _FEW:
         return None
     cores = usable_cores()
     if workers <= _CROWD * cores:
         return None
     return (
-        f"{workers} workers have {cores} usable core{'s' if cores > 1 else ''} here and take turns on "
+        f"{workers} workers have {count(cores, 'usable core')} here and take turns on "
         f"{'them' if cores > 1 else 'it'}: this takes much longer than with {cores}"
     )
 
 
 def warn_if_oversubscribed(workers: int) -> None:
-    """Say so, once, if there are several times as many workers as usable cores."""
+    """Warn if there are several times as many workers as usable cores."""
     said = crowd(workers)
     if said is not None:
         logging.getLogger("manyhands").warning(said)
 
 
 def check_pinning() -> None:
-    """Refuse to pin where the system cannot.
-
-    Raises
-    ------
-    SettingsError
-        If threads cannot be bound to cores here.
-    """
+    """Raise SettingsError if threads cannot be bound to cores here."""
     if not hasattr(os, "sched_setaffinity"):
         raise SettingsError(f"this system cannot bind threads to cores; leave out {parameter('pin')}")
 
 
 def pin(number: int) -> int:
-    """Keep the calling thread on one core: that of worker ``number`` on this machine; return the core's number.
+    """Bind the calling thread to the core of worker ``number`` on this machine; return the core's number.
 
-    Workers take the allowed cores in turn, and share them if there are more workers than cores. It ends with the
-    thread.
-
-    Raises
-    ------
-    SettingsError
-        As `check_pinning`.
+    Workers take the allowed cores in turn, and share them if there are more workers than cores. Errors are those of
+    `check_pinning`.
     """
     check_pinning()
     cores = sorted(allowed_cores())

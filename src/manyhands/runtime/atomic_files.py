@@ -1,4 +1,4 @@
-"""Where files go: whole or not at all, and the folder for what can be made again."""
+"""Output files, which are written whole or not at all, and the cache folder."""
 
 from __future__ import annotations
 
@@ -55,20 +55,14 @@ def _users_cache() -> Path | None:
 
 
 def _can_be_used(folder: Path) -> bool:
-    """Tell whether a folder can be read or, if it is not there, made."""
+    """Return whether a folder can be read or, if it is not there, made."""
     nearest = next(each for each in (folder, *folder.parents) if os.path.lexists(each))
     needed = os.R_OK if nearest == folder else os.W_OK
     return os.path.isdir(nearest) and os.access(nearest, needed | os.X_OK)  # noqa: PTH112 - Path.is_dir may raise
 
 
 def make_folder(folder: Path) -> None:
-    """Make a folder, and those it is in, which nobody else can write, whatever the umask.
-
-    Raises
-    ------
-    OSError
-        If it cannot be made.
-    """
+    """Make a folder and its parents, writable by this user only, whatever the umask; raise OSError if that fails."""
     with contextlib.suppress(FileNotFoundError, NotADirectoryError):
         folder.stat()  # a name too long fails here, before a part of it is made
     for each in (*reversed(folder.parents), folder):
@@ -89,20 +83,14 @@ def unusable(path: str | Path) -> str | None:
 
 
 def readable(path: str | Path) -> Path:
-    """Return a path that a file to be read can have.
-
-    Raises
-    ------
-    DataError
-        If none can: it is empty, or has a NUL character.
-    """
+    """Return the path of a file to be read; raise DataError if no file can have it."""
     if problem := unusable(path):
         raise DataError(f"this path cannot be used: {problem}", path=path)
     return Path(path)
 
 
 def home_hint(path: str | Path) -> str:
-    """Return what to say about a path that begins with ``~``, which is a shell's abbreviation; else nothing."""
+    """Return a hint about a path that begins with ``~``, which is a shell's abbreviation; else nothing."""
     return "; only a shell knows what ~ stands for: write the folder out" if str(path).startswith("~") else ""
 
 
@@ -284,36 +272,18 @@ def _give_name(descriptor: int, folder: Path) -> Path:
 
 
 def write_whole(path: str | Path, content: bytes) -> None:
-    """Write ``content`` to ``path``, whole or not at all.
-
-    Raises
-    ------
-    OutputError
-        As :func:`atomic_writer`.
-    """
+    """Write ``content`` to ``path``, whole or not at all; errors as :func:`atomic_writer`."""
     with atomic_writer(path) as file:
         file.write(content)
 
 
 def write_json(path: str | Path, record: Any) -> None:
-    """Write plain data as JSON, whole or not at all.
-
-    Raises
-    ------
-    OutputError
-        As :func:`atomic_writer`.
-    """
+    """Write plain data as JSON, whole or not at all; errors as :func:`atomic_writer`."""
     write_whole(path, (json.dumps(record, indent=1) + "\n").encode())
 
 
 def check_writable(path: str | Path) -> None:
-    """Fail now, and not after an hour of training, if ``path`` can never be written.
-
-    Raises
-    ------
-    OutputError
-        If the folder is missing or not writable, or the path is a folder, or a link that leads out of its folder.
-    """
+    """Raise OutputError now, and not after an hour of training, if ``path`` can never be written."""
     target, name = output_file(path), _printable(path)
     folder = shown(Path(path).parent)
     try:
@@ -330,19 +300,13 @@ def check_writable(path: str | Path) -> None:
 
 
 def _may_replace(target: Path) -> bool:
-    """Tell whether a file's folder lets this user replace it: in those such as /tmp only its owner may."""
+    """Return whether a file's folder lets this user replace it: in those such as /tmp only its owner may."""
     folder = target.parent.stat()
     return not folder.st_mode & stat.S_ISVTX or os.geteuid() in (0, folder.st_uid, target.stat().st_uid)
 
 
 def make_output_folder(folder: str | Path) -> Path:
-    """Make a folder for outputs if it is not there, and return it.
-
-    Raises
-    ------
-    OutputError
-        If it cannot be made.
-    """
+    """Make a folder for outputs if it is not there, or raise OutputError; return it."""
     name = _printable(folder)
     if problem := unusable(folder):
         raise OutputError(f"cannot make the folder {name}: {problem}")
@@ -359,13 +323,7 @@ def make_output_folder(folder: str | Path) -> Path:
 
 
 def check_folder(folder: Path) -> None:
-    """Fail now if a file with the suffix of an output could not be written into a folder because of a link.
-
-    Raises
-    ------
-    OutputError
-        If there is a link that leads out of it.
-    """
+    """Raise OutputError if an output in a folder is a link that leads out of it."""
     try:
         links = [entry for entry in os.scandir(folder) if entry.is_symlink()]
     except OSError as error:

@@ -1,8 +1,8 @@
-"""What this process may have: cores and memory, by the machine, by the limits of processes, and by its cgroups.
+"""Cores and memory that this process may use, by the machine, by the limits of processes, and by its cgroups.
 
-Of cgroups both versions of the kernel's interface are read, which can be in use on one machine, each for some of the
+Both versions of the kernel's interface to cgroups are read, which can be in use on one machine, each for some of the
 resources. Limits nest: a container inside a batch job has the smallest one of its own group and of all groups around
-it.
+it. ``root`` is the folder that holds ``proc`` and ``sys``; tests give another one.
 """
 
 from __future__ import annotations
@@ -18,13 +18,7 @@ _NO_LIMIT = 1 << 62
 
 
 def cpu_quota(root: Path = _ROOT) -> float | None:
-    """Return the cores that the cgroups grant, e.g. 1.5, or None if they set no limit.
-
-    Parameters
-    ----------
-    root
-        The folder that holds ``proc`` and ``sys``; another one for tests.
-    """
+    """Return the cores that the cgroups grant, e.g. 1.5, or None if they set no limit."""
     found = []
     for folder in _groups("cpu", root):
         limit, period = _words(folder / "cpu.max", 2)
@@ -36,13 +30,7 @@ def cpu_quota(root: Path = _ROOT) -> float | None:
 
 
 def memory_limit(root: Path = _ROOT) -> int | None:
-    """Return the bytes that the cgroups grant, or None if they set no limit.
-
-    Parameters
-    ----------
-    root
-        As for `cpu_quota`.
-    """
+    """Return the bytes that the cgroups grant, or None if they set no limit."""
     found = []
     for folder in _groups("memory", root):
         for name in ("memory.max", "memory.limit_in_bytes"):
@@ -53,13 +41,7 @@ def memory_limit(root: Path = _ROOT) -> int | None:
 
 
 def memory_room(root: Path = _ROOT) -> tuple[int, str] | None:
-    """Return how many bytes this process may still take, and what sets that limit; None if nothing says.
-
-    Parameters
-    ----------
-    root
-        As for `cpu_quota`.
-    """
+    """Return how many bytes this process may still take, and what sets that limit; None if it is unknown."""
     machine, rooms = meminfo(root), []
     if "MemAvailable" in machine:
         # What is swapped out is slow, but it is not what ends a process.
@@ -70,13 +52,7 @@ def memory_room(root: Path = _ROOT) -> tuple[int, str] | None:
 
 
 def oom_kills(root: Path = _ROOT) -> int:
-    """Return how many processes the kernel has killed for want of memory, on the whole machine; 0 if it does not say.
-
-    Parameters
-    ----------
-    root
-        As for `cpu_quota`.
-    """
+    """Return how many processes the kernel has killed for want of memory, on the whole machine; 0 if unknown."""
     for line in _lines(root / "proc/vmstat"):
         name, _, count = line.partition(" ")
         if name == "oom_kill" and count.strip().isdecimal():
@@ -85,7 +61,7 @@ def oom_kills(root: Path = _ROOT) -> int:
 
 
 def meminfo(root: Path = _ROOT) -> dict[str, int]:
-    """Return what the kernel says about the machine's memory, in bytes; nothing where there is no /proc."""
+    """Return the fields of /proc/meminfo in bytes; none where there is no /proc."""
     found = {}
     for line in _lines(root / "proc/meminfo"):
         name, _, value = line.partition(":")

@@ -1,10 +1,8 @@
-"""Numba's compiled code between processes: what is kept of it, under which name, and what if that does not work.
+"""A cache of Numba's compiled code on disk, with a file for each compiled function and types of arguments.
 
-It takes the place of Numba's own cache, which believes what it finds: a damaged file there ends every process that
-reads it, and whoever can write one has others run his code, because it is pickle. Here every file is checked first
-(`manyhands.runtime.trusted_files`). Whatever is wrong with the cache costs time, never a run: it is said once, and
-code is compiled anew. There is one file for each compiled function and kinds of arguments, so no two processes need to
-take turns.
+It replaces Numba's own cache, in which a damaged file ends every process that reads it, and which runs the code of
+whoever can write into it, because it is pickle. Here every file is checked first (`manyhands.runtime.trusted_files`).
+Faults of the cache cost time, never a run: there is one warning, and code is compiled anew.
 """
 
 from __future__ import annotations
@@ -52,16 +50,9 @@ def say_once(subject: str, message: str) -> None:
 
 
 class CodeCache:
-    """What Numba asks for a function's compiled code, and gives it to (its interface is `numba.core.caching._Cache`).
+    """The cache of one function, for Numba (the interface of `numba.core.caching._Cache`).
 
-    Parameters
-    ----------
-    function
-        The Python function.
-    source
-        Digest of the file that it is in.
-    folder
-        Where code is kept.
+    ``source`` is the digest of the file of the function.
     """
 
     def __init__(self, function: Callable[..., object], source: str, folder: TrustedFolder) -> None:
@@ -100,7 +91,7 @@ class CodeCache:
             self._without(f"it cannot be written into {self._folder.path} ({error.strerror or error})")
 
     def flush(self) -> None:
-        """Forget nothing: what is out of date is never found."""
+        """Do nothing: code that is out of date is never found."""
 
     def _read(self, name: str) -> bytes | None:
         try:
@@ -132,7 +123,7 @@ class CodeCache:
         return signature, codegen.magic_tuple(), function, self._source, _sha256(dumps(cells)), versions, settings
 
     def _name(self, key: tuple[Any, ...]) -> str:
-        """Return a file name that tells people the function, and differs for different keys."""
+        """Return a file name with the name of the function, which differs for different keys."""
         module = Path(self._function.__code__.co_filename).stem
         function = self._function.__qualname__.replace("<", "").replace(">", "")
         readable = f"{module}.{function}-{self._function.__code__.co_firstlineno}"[:100]
@@ -140,7 +131,7 @@ class CodeCache:
 
 
 def cache_for(function: Callable[..., object], folder: TrustedFolder) -> CodeCache | None:
-    """Return the cache for a function; None if its source is no file that tells when the function changes."""
+    """Return the cache for a function; None if its source is no file, so that changes would not be noticed."""
     try:
         return CodeCache(function, _digest_of(inspect.getfile(function)), folder)
     except (OSError, TypeError):

@@ -1,9 +1,9 @@
-"""Numbers too small for their type's full precision (denormals): compiled code takes them for zero.
+"""The treatment of denormals, numbers too small for their type's full precision, as zero in compiled code.
 
-Weights that nothing holds shrink by a constant factor in every step, under a penalty on their squares, until they are
-denormal; so do the moments of inputs that are never on, such as the margins of an image. Many processors handle each
-such number in microcode, a hundred times as slowly: training got three times slower within twenty epochs. Taking them
-for zero (FTZ and DAZ in MXCSR, a register of each thread) changes no other number.
+Under an L2 penalty, weights without gradient shrink until they are denormal; so do the moments of inputs that are
+always 0, such as the margins of an image. Many processors handle each denormal in microcode, a hundred times as slowly:
+training got three times slower within twenty epochs. Flushing them to zero (FTZ and DAZ in MXCSR, a register of each
+thread) changes no other number.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ def _exchange(_typing: Any, bits: Any, replace: Any) -> Any:
 
 @inlined
 def flush_denormals() -> int:
-    """Take denormals for zero in this thread from now on; return what `restore_denormals` wants."""
+    """Treat denormals as zero in this thread from now on; return the mode from before, for `restore_denormals`."""
     return int(_exchange(_FLUSH_AND_ZERO, False))
 
 

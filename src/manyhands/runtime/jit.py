@@ -1,11 +1,11 @@
-"""One typed door to Numba, and where compiled code is kept.
+"""The typed interface to Numba for all compiled code, and the folder for that code.
 
-Only modules that hold compiled kernels import this one, and those are imported when training begins: Numba takes
-longer to import than the rest of the package together.
+Only modules with compiled kernels import this one, when training begins: Numba takes longer to import than the rest of
+the package together.
 
 Compiled code is kept in the user's cache folder (MANYHANDS_CACHE moves it), in a folder named by a digest of all
-sources that have compiled code. Numba itself would only notice a change in the file of the function that Python calls,
-and go on using old code of what that function calls in other files.
+sources that have compiled code. Numba itself would only notice changes in the file of the function that Python calls,
+and go on using old code of functions in other files.
 """
 
 from __future__ import annotations
@@ -43,13 +43,7 @@ from manyhands.runtime.code_cache import cache_for
 
 
 def _check_numba() -> None:
-    """Check the variables that leave Numba without a compiler, or end the process inside of it.
-
-    Raises
-    ------
-    SettingsError
-        If one of them is set so.
-    """
+    """Raise SettingsError for variables that leave Numba without a compiler, or end the process inside of it."""
     if numba.config.DISABLE_JIT:
         raise SettingsError(
             "NUMBA_DISABLE_JIT is set, but what trains exists as compiled code only; unset it (in bash: "
@@ -85,19 +79,6 @@ def _import_numpy_support() -> None:
 
 _import_numpy_support()
 
-__all__ = [
-    "cgutils",
-    "code_folder",
-    "compiled",
-    "gc_paused",
-    "inline_ir",
-    "inlined",
-    "intrinsic",
-    "kept_code",
-    "overload",
-    "types",
-]
-
 Function = TypeVar("Function", bound=Callable[..., object])
 
 # Everything of fastmath that helps reductions to use vector registers, but not `nnan` and `ninf`: with those the
@@ -122,7 +103,7 @@ def code_folder() -> Path:
 
 
 def kept_code() -> TrustedFolder:
-    """Return what `code_folder` has in it."""
+    """Return the folder of the compiled code of exactly these sources, with its checks."""
     folder = code_folder()
     return TrustedFolder(folder.parents[1], *folder.parts[-2:])
 
@@ -144,13 +125,13 @@ def compiled(function: Function) -> Function:
 
 
 class _FirstCompilation(event.Listener):  # type: ignore[misc]
-    """Says once that code is being compiled."""
+    """Logs once that code is being compiled."""
 
     def __init__(self) -> None:
         self._said = False
 
     def on_start(self, _event: event.Event) -> None:
-        """Say it."""
+        """Log it at the first compilation."""
         if not self._said:
             self._said = True
             logging.getLogger("manyhands").info(
@@ -158,7 +139,7 @@ class _FirstCompilation(event.Listener):  # type: ignore[misc]
             )
 
     def on_end(self, _event: event.Event) -> None:
-        """Say nothing."""
+        """Do nothing."""
 
 
 event.register("numba:compile", _FirstCompilation())
@@ -166,7 +147,7 @@ event.register("numba:compile", _FirstCompilation())
 
 @contextlib.contextmanager
 def gc_paused() -> Iterator[None]:
-    """Collect no garbage for the length of a block: a tenth of the time of compiling goes into looking for it."""
+    """Collect no garbage during the block: it takes a tenth of the time of compiling."""
     was_on = gc.isenabled()
     gc.disable()
     try:
@@ -177,11 +158,11 @@ def gc_paused() -> Iterator[None]:
 
 
 def inlined(function: Function) -> Function:
-    """Compile ``function`` as a part of the compiled functions that call it, and of nothing else, Python included.
+    """Compile ``function`` as a part of the compiled functions that call it only.
 
-    Only functions that Python calls are `compiled`; whatever they call is `inlined`. Were it compiled on its own, the
-    linker could take one of several, differently optimized copies, and the process that compiled would get other bits
-    than those that read the cache later.
+    Only functions that Python calls are `compiled`; whatever they call is `inlined`. Compiled on its own, it would
+    exist in differently optimized copies, and the process that compiled would get other bits than those that read the
+    cache later.
     """
     return cast(Function, numba.njit(**_INSIDE, **_OPTIONS)(function))
 

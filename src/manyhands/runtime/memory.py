@@ -1,7 +1,7 @@
-"""Memory: vectors that compiled code reads with whole registers, and what to say when there is not enough.
+"""Aligned vectors for compiled code, and errors about a lack of memory.
 
-A system that promises more memory than it has (Linux does) grants an array that does not fit, and kills the process
-that writes into it. So what is large and of known size is compared with what is free before it is made.
+Linux grants an array that does not fit into memory, and kills the process that writes into it. So the size of large
+arrays is compared with the free memory before they are made.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 _LINE = 64  # bytes of a cache line, and of the widest register
 _SMALL = 16 << 20
-"""Bytes that nobody asks about: asking takes longer than many a small run."""
+"""Bytes up to which nothing is checked: reading the limits takes longer than many a small run."""
 _LIBRARIES = 256 << 20
 """Bytes of addresses that the compiler and its libraries take."""
 _TOO_LARGE = ("array is too big", "Maximum allowed dimension", "array is too large")
@@ -39,22 +39,7 @@ def aligned_zeros(size: int, dtype: DTypeLike) -> NDArray[Any]:
 
 
 def check_memory(size: int, what: str, remedy: str) -> None:
-    """Refuse what takes more memory than there is, before it is taken.
-
-    Parameters
-    ----------
-    size
-        Bytes that it takes at least.
-    what
-        The subject of the message.
-    remedy
-        What to do instead.
-
-    Raises
-    ------
-    OutOfMemoryError
-        If so many bytes are not free.
-    """
+    """Raise OutOfMemoryError if ``size`` bytes are not free; ``what`` and ``remedy`` begin and end its message."""
     if size <= _SMALL:
         return
     room = memory_room()
@@ -72,18 +57,10 @@ def in_words(size: int) -> str:
 
 @contextlib.contextmanager
 def memory_errors_explained(what: str) -> Iterator[None]:
-    """Turn Python's and NumPy's errors about memory into ours; also a decorator.
+    """Raise OutOfMemoryError, with the subject ``what``, for errors about memory in the block; also a decorator.
 
-    Parameters
-    ----------
-    what
-        What is done in the block, as the subject of the message.
-
-    Raises
-    ------
-    OutOfMemoryError
-        Instead of any other MemoryError, of the ValueError for arrays that no memory could hold, and of what libraries
-        raise that do not fit into the little there is.
+    It replaces any other MemoryError, NumPy's ValueError for arrays that no memory could hold, and the errors of
+    libraries that find no room for their code.
     """
     try:
         yield
@@ -96,7 +73,7 @@ def memory_errors_explained(what: str) -> Iterator[None]:
 
 
 def _is_about_memory(error: BaseException) -> bool:
-    """Tell whether an error comes from a lack of memory, which has many names."""
+    """Return whether an error comes from a lack of memory."""
     if isinstance(error, ValueError):
         return str(error).startswith(_TOO_LARGE)
     # Libraries that find no room for their code fail in ways of their own: no module, no file, no reason at all.
@@ -105,7 +82,7 @@ def _is_about_memory(error: BaseException) -> bool:
 
 
 def _is_scarce() -> bool:
-    """Tell whether libraries may find no room for their code."""
+    """Return whether libraries may find no room for their code."""
     try:
         room = memory_room()
     except MemoryError:

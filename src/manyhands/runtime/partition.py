@@ -1,4 +1,4 @@
-"""Which part of a vector each worker of a team is responsible for."""
+"""The part of a vector that each worker of a team sums up."""
 
 from __future__ import annotations
 
@@ -9,14 +9,9 @@ _LINE = 64  # bytes: a cache line, so that two workers never write to the same o
 
 
 def part_of(length: int, size: int, rank: int, itemsize: int = 4) -> slice:
-    """Return the part of a vector of ``length`` elements that worker ``rank`` of ``size`` sums up.
+    """Return the part of a vector of ``length`` elements (``itemsize`` bytes) that worker ``rank`` of ``size`` sums up.
 
     Parts are as equal as whole cache lines allow, and cover the vector without overlap; some may be empty.
-
-    Parameters
-    ----------
-    itemsize
-        Bytes of an element.
     """
     grain = max(1, _LINE // itemsize)
     grains = -(-length // grain)

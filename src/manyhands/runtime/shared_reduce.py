@@ -1,13 +1,12 @@
-"""Compiled meeting points for workers that share memory: a barrier without the GIL, and sums over their vectors.
+"""Compiled collectives for workers that share memory: a barrier without the GIL, and sums over their vectors.
 
-On the ground floor, because both sides need it: teams hold rounds between runs of a learner, and a learner's kernel can
-hold them itself, between two of its steps, without going back to Python.
+Teams hold rounds with them between runs of a learner, and a learner's kernel can do so between two of its steps,
+without going back to Python.
 
 Python's own barrier needs the GIL, for which all workers would queue at every round. This one is a counter in shared
-memory. A waiting worker first looks again and again, if every worker has a core: the others come within microseconds.
-Then it sleeps until the last one wakes it (Linux: futex; elsewhere it naps), and leaves at once, or within
-milliseconds, when the team is called off. With more workers than cores it sleeps at once: whoever looks, or yields,
-keeps a core from those it waits for.
+memory. If every worker has a core, a waiting worker first polls: the others come within microseconds. Then it sleeps
+until the last one wakes it (Linux: futex; elsewhere it naps), and leaves within milliseconds when the team is called
+off. With more workers than cores it sleeps at once, so that the others get its core.
 """
 
 from __future__ import annotations
@@ -159,8 +158,8 @@ def now(scratch: Any) -> int:
 def combine(addresses: Any, weights: Any, total: float, like: Any, start: int, stop: int, sums: Any) -> None:
     """Write sum_r weights[r] / total * vector_r into elements start..stop-1 of ``like``.
 
-    The workers are taken in rank order and added in double precision: whoever computes this, in whatever slices, gets
-    the same bits. A weight of 0 leaves a vector out, NaN and all.
+    The vectors are added in rank order and in double precision: any slices give the same bits. A weight of 0 leaves a
+    vector out, NaN and all.
 
     Parameters
     ----------
@@ -222,7 +221,7 @@ class SharedReduction(NamedTuple):
 
 
 def no_peers() -> SharedReduction:
-    """Return a meeting for kernels that hold no round: of the same types, and never entered."""
+    """Return a reduction for kernels that hold no round: of the same types, and never used."""
     return SharedReduction(
         new_barrier_state(),
         np.zeros(1, np.uintp),

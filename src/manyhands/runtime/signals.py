@@ -1,4 +1,4 @@
-"""Ctrl-C and its relatives: what they end, what they must not cut in two, and that none of them gets lost."""
+"""SIGINT, SIGTERM and SIGHUP: what they end, when they are deferred, and how none of them gets lost."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _TWICE_SECONDS = 0.05
 """Programs that pass a signal on, or a shell and its terminal, send it twice at the same time; people need longer."""
 
 at_once: list[Callable[[], None]] = []
-"""What ends and removes, without waiting, all that must not outlive this process; for Ctrl-C that is pressed twice."""
+"""Functions that end and remove, without waiting, all that must not outlive this process; for a second Ctrl-C."""
 
 _heard: list[tuple[int, float]] = []
 _waiting: list[float] = []
@@ -39,12 +39,8 @@ _heeding = False
 def heeded(*, to_the_end: bool = True) -> Iterator[None]:
     """Let SIGINT, SIGTERM and SIGHUP raise their kinds of KeyboardInterrupt, once; a second one ends the process.
 
-    A signal that this process was told to ignore (by nohup, or by a shell that starts it in the background) stays so.
-
-    Parameters
-    ----------
-    to_the_end
-        Whether the process ends with the block: a signal that comes later ends it then without a word.
+    A signal that is ignored (by nohup, or by a shell that starts this process in the background) stays so. If the
+    process ends with the block (``to_the_end``), a later signal ends it silently.
     """
     global _heeding
     _forget()
@@ -77,14 +73,14 @@ def heard() -> int | None:
 
 
 def check() -> None:
-    """Raise once more what a signal has raised, if this program goes on in spite of it: somebody has swallowed it."""
+    """Raise the exception of a signal again, if it was swallowed and this program goes on."""
     if (number := heard()) is not None:
         raise _KINDS[number]
 
 
 @contextlib.contextmanager
 def blamed() -> Iterator[None]:
-    """Take every failure of the block, after a signal has asked this program to end, for that signal's doing."""
+    """Raise the exception of a signal for every failure of the block after it."""
     try:
         yield
     except Exception:
@@ -126,12 +122,12 @@ def end_at_once(number: int, _frame: FrameType | None = None) -> NoReturn:
 
 
 def _is_swallowed(args: Any) -> bool:
-    """Tell whether Python is about to ignore what a signal has raised, as it came in a callback or in ``__del__``."""
+    """Return whether Python is about to ignore the exception of a signal in a callback or in ``__del__``."""
     return bool(_heard) and issubclass(args.exc_type, KeyboardInterrupt)
 
 
 def _come_again() -> None:
-    """Let the first signal come once more, soon: outside of what has swallowed it."""
+    """Send the first signal again, soon, outside of the code that has swallowed it."""
 
     def send() -> None:
         _again.append(True)
@@ -143,7 +139,7 @@ def _come_again() -> None:
 
 
 def _hear(number: int, frame: FrameType | None) -> None:
-    """Raise what the first signal means; the terminal and its shell may both send theirs."""
+    """Raise the exception of the first signal; the terminal and its shell may both send theirs."""
     if _again:
         _again.clear()
         raise _KINDS[number]
@@ -155,7 +151,7 @@ def _hear(number: int, frame: FrameType | None) -> None:
 
 
 def _insists(number: int) -> bool:
-    """Tell whether somebody asks this program to end for the second time."""
+    """Return whether this program is asked to end for the second time."""
     moments = [moment for _, moment in _heard] or _waiting
     hangs_up = _KINDS.get(number) is HungUp
     return bool(moments) and not hangs_up and time.monotonic() - moments[0] > _TWICE_SECONDS
@@ -163,11 +159,10 @@ def _insists(number: int) -> bool:
 
 @contextlib.contextmanager
 def uninterrupted() -> Iterator[None]:
-    """Put off what SIGINT (Ctrl-C), SIGTERM and SIGHUP do until the block has ended.
+    """Defer the Python handlers of SIGINT (Ctrl-C), SIGTERM and SIGHUP until the block has ended.
 
-    For short steps that belong together, such as writing a record down and counting it. Python runs the handlers of
-    signals in the main thread only: in any other there is nothing to put off. A signal without a handler of Python's
-    does what it always does. Who has been heard already and asks again, of the command line, need not wait.
+    For short steps that belong together, such as writing a record down and counting it. They run in the main thread
+    only: in any other there is nothing to defer. On the command line, a second signal does not wait.
     """
     late: list[tuple[Handler, int, FrameType | None]] = []
 
@@ -186,10 +181,10 @@ def uninterrupted() -> Iterator[None]:
 
 @contextlib.contextmanager
 def insisted() -> Iterator[None]:
-    """Raise at the end of the block what SIGINT, SIGTERM or SIGHUP have raised in it, if that was swallowed there.
+    """Raise at the end of the block the exception of a signal that was swallowed in it.
 
-    For importing and compiling: foreign code catches everything, and Python itself ignores what is raised in a callback
-    (and prints it, which is put right here, too). Whatever else goes wrong after a signal is its doing.
+    For importing and compiling: foreign code catches everything, and Python itself ignores (and prints, which is
+    prevented here) what is raised in a callback. Other exceptions after a signal are taken for its consequences.
     """
     came: list[tuple[Handler, int, FrameType | None]] = []
 
@@ -215,7 +210,7 @@ def insisted() -> Iterator[None]:
 
 @contextlib.contextmanager
 def hangup_kept() -> Iterator[None]:
-    """Put right what foreign code does in the block to SIGHUP: Open MPI's library, once loaded, lets it do nothing."""
+    """Restore the handler of SIGHUP after the block: Open MPI's library, once loaded, disables it."""
     yield
     number = getattr(signal, "SIGHUP", None)
     if number is None or threading.current_thread() is not threading.main_thread():
@@ -226,7 +221,7 @@ def hangup_kept() -> Iterator[None]:
 
 @contextlib.contextmanager
 def _handled_by(handler: Callable[[Handler, int, FrameType | None], None]) -> Iterator[None]:
-    """Let ``handler`` stand before Python's present handlers, which it is given; in the main thread only."""
+    """Call ``handler``, in the main thread, instead of Python's present handlers, each of which is passed to it."""
     before: dict[int, Handler] = {}
     if threading.current_thread() is threading.main_thread():
         before = {number: present for number in _KINDS if callable(present := signal.getsignal(number))}

@@ -41,12 +41,7 @@ def columns() -> int:
 def paragraph(text: str, first: str = "") -> str:
     """Return ``text`` broken into lines between words, so that paths and commands can be copied.
 
-    Parameters
-    ----------
-    text
-        One paragraph.
-    first
-        What the first line begins with; the others are indented as far.
+    The first line begins with ``first``; the others are indented as far.
     """
     return textwrap.fill(
         text,
@@ -72,15 +67,7 @@ def message(text: str) -> str:
 
 
 class Group(NamedTuple):
-    """Columns of a table that stay side by side.
-
-    Attributes
-    ----------
-    heads
-        One for each column; a newline begins another line.
-    title
-        Above all of them.
-    """
+    """Columns of a table that stay side by side: a head for each, of one or more lines, and a title above them."""
 
     heads: Sequence[str]
     title: str = ""
@@ -98,8 +85,8 @@ def text_table(keys: Sequence[str], groups: Sequence[Group], rows: Sequence[Row]
     groups
         All other columns.
     rows
-        The cells of all columns in order; or the text of a heading in between; or `RULE`. A name that is too long for
-        a column stands on a line of its own, as a heading does.
+        The cells of all columns in order; or the text of a heading in between; or `RULE`. A name that is too long
+        becomes a heading.
     """
     laid = [*itertools.chain.from_iterable(map(_long_name_apart, rows))]
     cells = [row for row in laid if row is not None and not isinstance(row, str)]
@@ -175,17 +162,10 @@ def _block(block: Sequence[list[str]], rows: Sequence[Row], top: int) -> str:
 
 @contextmanager
 def progress_bar(*, quiet: bool = False, unit: str = "steps") -> Iterator[Advance | None]:
-    """Yield what moves a progress bar on the standard error; None if that is no terminal, or must be quiet.
+    """Yield the function that moves a progress bar on the standard error; None if that is no terminal, or ``quiet``.
 
-    The bar is drawn by the thread that moves it: a thread of its own would disturb what is measured. A terminal that is
-    gone does not end the training.
-
-    Parameters
-    ----------
-    quiet
-        Show nothing.
-    unit
-        What is counted, in the plural.
+    The bar is drawn by the thread that moves it: a thread of its own would disturb measurements. A closed terminal does
+    not end the training. ``unit`` is what is counted, in the plural.
     """
     if quiet or sys.stderr is None or not sys.stderr.isatty():
         yield None

@@ -1,7 +1,7 @@
-"""Files that nobody but this user or root can have written, and that are as they were written.
+"""Files that only this user or root can have written, and that are as they were written: compiled code.
 
-For what would do harm if a stranger, a full disk or a worn-out one had a hand in it: compiled code. A folder is entered
-step by step and held open, so that what has been checked is what is read and written, whatever is renamed meanwhile.
+A folder is entered step by step and held open, so that the folder that was checked is the one that is read and written,
+whatever is renamed meanwhile.
 """
 
 from __future__ import annotations
@@ -54,14 +54,12 @@ class TrustedFolder:
         self.path = root.joinpath(*names)
 
     def read(self, name: str) -> bytes | None:
-        """Return what has been written under a name; None if nothing has been.
+        """Return the content of a file; None if it is not there.
 
         Raises
         ------
-        UnusableFileError
-            If it is damaged, no ordinary file, or others own it or can write it.
-        UnusableFolderError
-            If the folder cannot be entered, or others own it or can write it.
+        UnusableFileError, UnusableFolderError
+            If it is damaged or no ordinary file; or if it or the folder belongs to others, or can be written by them.
         """
         with self._open(make=False) as folder:
             if folder is None:
@@ -78,15 +76,7 @@ class TrustedFolder:
         return content[begin:]
 
     def write(self, name: str, content: bytes) -> None:
-        """Put a whole file under a name, in the place of whatever is there.
-
-        Raises
-        ------
-        UnusableFolderError
-            As `read`; or if the folder cannot be made.
-        OSError
-            If the file cannot be written: no permission, disk full.
-        """
+        """Write a file, whole or not at all, or raise UnusableFolderError (as `read`) or OSError."""
         with self._open(make=True) as folder:
             assert folder is not None
             _write(folder, name, _MARK + self._digest(name, content) + content)

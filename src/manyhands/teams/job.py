@@ -6,11 +6,13 @@ and the functions that exchange something return at once. A job is joined only w
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import contextlib
+from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 from manyhands.core.errors import SettingsError
 from manyhands.core.parameters import parameter
+from manyhands.core.words import count
 from manyhands.teams.environment import announced, in_job, team_of_job
 from manyhands.teams.membership import join
 from manyhands.teams.registry import Launching, kind_of
@@ -50,7 +52,7 @@ def check_size(size: int, workers: int | None) -> None:
     if workers not in (None, size):
         started = _launching()
         raise SettingsError(
-            f"this {started.job} has {size} process{'es' if size > 1 else ''}, but {workers} workers were asked for; "
+            f"this {started.job} has {count(size, 'process')}, but {workers} workers were asked for; "
             f"start it with {started.command.format(workers)}, or leave the number of workers out"
         )
 
@@ -70,10 +72,10 @@ def check_started_once(team: str) -> None:
 
     The team solo is allowed: it is for what every process does by itself.
     """
-    kind, count, started = kind_of(team), _processes_announced(), _launching()
-    if count > 1 and not is_member(team) and kind.most_workers is None:
+    kind, number, started = kind_of(team), _processes_announced(), _launching()
+    if number > 1 and not is_member(team) and kind.most_workers is None:
         raise SettingsError(
-            f"{count} processes have been started (by {started.launchers}), and each of them would do the same with "
+            f"{number} processes have been started (by {started.launchers}), and each of them would do the same with "
             f"the team {team}; add {parameter('team', str(team_of_job()))}, or start a single one without "
             f"{started.launchers}"
         )
@@ -107,6 +109,17 @@ def broadcast_arrays(team: str, arrays: Mapping[str, NDArray[Any]]) -> None:
     if kind_of(team).processes:
         for _, array in sorted(arrays.items()):
             join().broadcast_(array)
+
+
+@contextlib.contextmanager
+def hang_timeout(team: str, seconds: float | None) -> Iterator[None]:
+    """Let this process lose patience with others of its job after so many seconds, for the length of a block.
+
+    None: after those of MANYHANDS_HANG_TIMEOUT, or else after what follows from the measured steps.
+    """
+    watch = join().watch if kind_of(team).processes else None
+    with contextlib.nullcontext() if watch is None else watch.patience_chosen(seconds):
+        yield
 
 
 def on_rank_0(team: str, work: Callable[[], None]) -> None:

@@ -32,6 +32,11 @@ def local_rank() -> int:
     return int(os.environ.get("LOCAL_RANK", os.environ["RANK"]))
 
 
+def node() -> str:
+    """Return which of torchrun's agents has started this process; a machine's name need not be unique."""
+    return os.environ.get("GROUP_RANK", "")
+
+
 def has_owner() -> bool:
     """Return whether the job is one of our own, whose owner watches its processes."""
     return STORE in os.environ

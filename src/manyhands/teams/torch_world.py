@@ -74,9 +74,9 @@ class TorchWorld(World):
 
     def _processes_here(self) -> dict[int, int]:
         """Return the process numbers of the job's workers on this machine, by rank; called by all."""
-        mine = [socket.gethostname(), os.getpid()]
-        everyone = [json.loads(text) for text in self.all_gather_texts(json.dumps(mine))]
-        return {rank: pid for rank, (host, pid) in enumerate(everyone) if host == mine[0]}
+        here = f"{socket.gethostname()} {torch_environment.node()}"
+        everyone = [json.loads(text) for text in self.all_gather_texts(json.dumps([here, os.getpid()]))]
+        return {rank: pid for rank, (place, pid) in enumerate(everyone) if place == here}
 
     def start_all_to_all(
         self, sent: Bytes, counts: Sequence[int], received: Bytes, expected: Sequence[int]

@@ -11,11 +11,12 @@ How long is too long follows from the measured time of a step: see `Watch.patien
 
 from __future__ import annotations
 
+import contextlib
 import os
 import socket
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Protocol
 
 from manyhands.core.errors import SettingsError
@@ -139,12 +140,12 @@ class Watch:
         self.lost: tuple[int, str] | None = None
         self.mine = self.depends = False
         self._chosen = chosen_patience()
-        self._calm = calm if self._chosen is None else self._chosen
+        self._unless_chosen = calm
         self._pace: Pace | None = None
         self._control: Control | None = None
         self._next = (self.rank + 1) % messages.size
         self._beat_sent = float("-inf")
-        self._heard, self._allowed = clock(), self._calm
+        self._heard, self._allowed = clock(), self._chosen or calm
         self._next_left = False
         self._called_off = self._looked = 0.0
         self._closing = threading.Event()
@@ -162,6 +163,16 @@ class Watch:
         if self.lost is not None:
             control.stop[0] = 1
 
+    @contextlib.contextmanager
+    def patience_chosen(self, seconds: float | None) -> Iterator[None]:
+        """Have this patience for the length of a block, or None: that of MANYHANDS_HANG_TIMEOUT, if it is set."""
+        before, self._chosen = self._chosen, chosen_patience() if seconds is None else seconds
+        self._beat_sent = float("-inf")  # the neighbour is to know at once
+        try:
+            yield
+        finally:
+            self._chosen = before
+
     def unfollow(self) -> None:
         """Look at no steps any more: the worker has done its work."""
         self._pace = self._control = None
@@ -170,8 +181,8 @@ class Watch:
     def patience(self) -> float:
         """Seconds that a worker may stand still.
 
-        What MANYHANDS_HANG_TIMEOUT says; else, from its second step on, 100 mean steps or 20 times the longest pause so
-        far, but at least 4 s; else a minute.
+        What the run or MANYHANDS_HANG_TIMEOUT says; else, from its second step on, 100 mean steps or 20 times the
+        longest pause so far, but at least 4 s; else a minute.
         """
         if self._chosen is not None:
             return self._chosen
@@ -188,7 +199,7 @@ class Watch:
         if self._chosen is not None:
             return self._chosen
         pace = self._pace
-        return self._calm if pace is None else max(_SHORTEST_SECONDS, pace.patience() or 0.0)
+        return self._unless_chosen if pace is None else max(_SHORTEST_SECONDS, pace.patience() or 0.0)
 
     def call_off(self, rank: int, reason: str) -> bool:
         """Notify all that worker ``rank`` will not come any more; return whether this was the first call."""

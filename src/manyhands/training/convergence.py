@@ -9,7 +9,6 @@ from manyhands.core.callbacks import EpochSummary, RunView, WorkerCallback
 from manyhands.core.errors import DivergedError
 from manyhands.core.events import Granularity, Measured
 from manyhands.core.samples import Samples
-from manyhands.training.clock import PhaseClock
 from manyhands.training.model import scores
 
 
@@ -20,8 +19,6 @@ class Convergence(WorkerCallback):
     ----------
     held_out
         Rows to measure on.
-    clock
-        The worker's, on which the evaluation is a phase of its own.
 
     Attributes
     ----------
@@ -29,9 +26,11 @@ class Convergence(WorkerCallback):
         On rank 0, what was measured (`manyhands.core.events.Measured`).
     """
 
-    def __init__(self, held_out: Samples, clock: PhaseClock) -> None:
+    looks_back = True
+
+    def __init__(self, held_out: Samples) -> None:
         self.curve: list[dict[str, float]] = []
-        self._held_out, self._clock = held_out, clock
+        self._held_out = held_out
         self._run: RunView | None = None
         self._last_step = 0
 
@@ -59,7 +58,7 @@ class Convergence(WorkerCallback):
         self._measure(run)
 
     def _measure(self, run: RunView) -> None:
-        """Measure on rank 0, unless that has been done after this step, while the others wait and no other clock runs.
+        """Measure on rank 0, unless that has been done after this step, in a pause of the training.
 
         Raises
         ------
@@ -69,15 +68,12 @@ class Convergence(WorkerCallback):
         if not run.synchronized or self._last_step == run.step:
             return
         self._last_step = run.step
-        run.team.barrier()  # waiting for a slower worker belongs to the training
-        seconds = self._clock.elapsed()
-        with self._clock.apart("evaluate"):
+        with run.pause():
             if run.team.rank == 0:
                 with run.team.watchdog_paused():
                     loss, score = scores(run.model.predict_proba(self._held_out), self._held_out.labels)
                 if not math.isfinite(loss):
                     raise DivergedError(run.step, 0, loss)
-                found = Measured(0, run.step, run.epoch, run.rounds, seconds, loss, score)
+                found = Measured(0, run.step, run.epoch, run.rounds, run.train_s, loss, score)
                 self.curve.append({name: value for name, value in asdict(found).items() if name != "rank"})
                 run.emit(found)
-            run.team.barrier()

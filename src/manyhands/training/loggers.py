@@ -25,6 +25,7 @@ from typing import TYPE_CHECKING, Any
 from manyhands.core.callbacks import Callback
 from manyhands.core.errors import ManyhandsError, OutputError, SettingsError, joined, shown
 from manyhands.core.events import EpochEnded, Event, Granularity, Measured, RoundHeld, as_record
+from manyhands.core.parameters import parameter
 from manyhands.runtime import signals
 from manyhands.runtime.atomic_files import make_output_folder, open_in_place
 from manyhands.training.plan import Plan
@@ -75,12 +76,17 @@ class Logs:
         If they cannot be written: now, when the first run begins or, if that shows later, at the end of the ``with``
         statement.
     SettingsError
-        If tensorboard is not installed.
+        If tensorboard is not installed, or rounds are to be logged and there is no log.
     """
 
     def __init__(
         self, jsonl: str | Path | None = None, tensorboard: str | Path | None = None, *, rounds: bool = False
     ) -> None:
+        if rounds and jsonl is None and tensorboard is None:
+            raise SettingsError(
+                f"{parameter('log_rounds')} says what goes into a log, and there is none: add {parameter('log')} or "
+                f"{parameter('tensorboard')}, or leave it out"
+            )
         self._granularity: Granularity = "round" if rounds else "epoch"
         self._folder = None if tensorboard is None else _check_tensorboard(tensorboard)
         self._first = 0 if self._folder is None else _next_number(self._folder)

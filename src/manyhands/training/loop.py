@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,7 +14,7 @@ from numpy.typing import NDArray
 
 from manyhands.core.callbacks import reaches
 from manyhands.core.errors import DivergedError, ManyhandsError
-from manyhands.core.learner import FitLearner, Rounds
+from manyhands.core.learner import FitLearner, Rounds, Snapshots
 from manyhands.core.samples import Control, Order
 from manyhands.core.strategy import GradientRule, LocalRule, RoundContext
 from manyhands.core.types import Vector
@@ -30,6 +31,9 @@ _ROWS_AT_ONCE = 1 << 17
 
 _PRODUCTS_AT_ONCE = 1 << 33
 """Rows times parameters in one call if callbacks wait for the ends of epochs: some tenths of a second."""
+
+_BYTES_KEPT = 1 << 26
+"""Bytes of parameters that are kept in one call for callbacks that look back at the ends of epochs."""
 
 _TINY = 1e-300
 """What rows without weight count for in a round, as in the kernel: enough to divide by."""
@@ -68,6 +72,7 @@ class Loop:
         self.table, self.clock = worker.table, worker.clock
         self._schedule_for = schedule_for
         self._gradient: Vector = aligned_zeros(self.learner.size, self.learner.dtype)
+        self._kept: NDArray[Any] = np.zeros((0, self.learner.size), self.learner.dtype)
         self._local = False  # whether the optimizers' states may differ
         self._divided = False  # whether each worker knows its part of them only
 
@@ -110,7 +115,9 @@ class Loop:
         epoch, end = stage.first_epoch, stage.first_epoch + stage.epochs
         while epoch < end and not worker.stopped:
             count = min(at_once, end - epoch)
-            meeting = None if self._called_inside() else self._meeting()
+            if self._called_inside(count):
+                count = 1
+            meeting = None if self._called_inside(count) else self._meeting()
             if worker.granularity == "step" or (self._holds_rounds and meeting is None):
                 count = 1
                 self._epoch_by_rounds(epoch)
@@ -122,19 +129,20 @@ class Loop:
 
     def _epochs_at_once(self) -> int:
         """Return how many epochs one call of the learner may hold."""
-        most = max(1, _ROWS_AT_ONCE // self.plan.rows)
-        if self.worker.granularity == "end":
+        worker, most = self.worker, max(1, _ROWS_AT_ONCE // self.plan.rows)
+        if worker.granularity == "end":
             return most
-        if not self.worker.receives_only:
+        if not worker.may_run_ahead or (worker.looks_back and not self._stepper.keeps_snapshots):
             return 1
-        return min(most, max(1, _PRODUCTS_AT_ONCE // (self.plan.rows * self.learner.size)))
+        most = min(most, max(1, _PRODUCTS_AT_ONCE // (self.plan.rows * self.learner.size)))
+        return min(most, max(1, _BYTES_KEPT // self.learner.parameters.nbytes)) if worker.looks_back else most
 
-    def _called_inside(self) -> bool:
-        """Return whether a callback is to be called within the next epoch, not just at its end."""
+    def _called_inside(self, epochs: int) -> bool:
+        """Return whether a callback is to be called within one of the next epochs, not just at their ends."""
         if not reaches(self.worker.granularity, "round"):
             return False
         at, per_epoch = self.worker.step_in_stage, self._now.stage.steps_per_epoch
-        return self.worker.syncs_gradients or bool((self._due(at, at + per_epoch) % per_epoch).any())
+        return self.worker.syncs_gradients or bool((self._due(at, at + epochs * per_epoch) % per_epoch).any())
 
     def _complete_optimizers(self) -> None:
         """Give everyone the parts of the optimizers' vectors that others have worked on.
@@ -195,22 +203,62 @@ class Loop:
         elif meeting is not None:
             rounds = Rounds(meeting, self._due(at, at + order.steps) - at, worker.since.examples)
             due = len(rounds.due)
-        given = () if rounds is None else (rounds,)
-        outcome = self._stepper.run(self.table, order, self._rates(at, at + order.steps), self.control, *given)
+        looks_back = count > 1 and worker.looks_back
+        kept, called = self._snapshots(count) if looks_back else None, self.clock.elapsed()
+        given: dict[str, Any] = {"rounds": rounds, "snapshots": kept}
+        given = {name: value for name, value in given.items() if value is not None}  # some learners know neither
+        outcome = self._stepper.run(self.table, order, self._rates(at, at + order.steps), self.control, **given)
         if len(outcome.losses) < order.steps:
             raise StoppedError
         self._check_held(outcome.rounds, due)
         seconds = self.team.record_fused_rounds(outcome.rounds, self.learner.parameters)
         self.clock.add("compute", time.perf_counter() - began - seconds)
-        worker.count(order, outcome.losses)
-        worker.tally.rounds += outcome.rounds
-        if rounds is not None and len(rounds.due):
-            self._note_held(int(rounds.due[-1]), order, outcome.losses)
-        after, per_epoch = worker.counts(), self._now.stage.steps_per_epoch
-        for number in range(count):
+        after = worker.counts()._replace(rounds=before.rounds + outcome.rounds)
+        per_epoch = self._now.stage.steps_per_epoch
+        ends = [
+            before.between(
+                after, (number + 1) / count, (number + 1) * per_epoch, _held_by((number + 1) * per_epoch, rounds)
+            )
+            for number in range(count)
+        ]
+        if kept is not None:
+            ends = [
+                end._replace(train_s=called + 1e-9 * int(at)) for end, at in zip(ends, kept.nanoseconds, strict=True)
+            ]
+        with worker.looking_back() if looks_back else nullcontext():
+            self._close_epochs(first, order, outcome.losses, ends, rounds, kept)
+
+    def _snapshots(self, epochs: int) -> Snapshots | None:
+        """Return where rank 0 keeps its parameters at the ends of several epochs."""
+        if self.team.rank:
+            return None
+        if len(self._kept) < epochs:
+            self._kept = aligned_zeros(epochs * self.learner.size, self.learner.dtype).reshape(epochs, -1)
+        due = np.arange(1, epochs + 1, dtype=np.int64) * self._now.stage.steps_per_epoch
+        return Snapshots(due, self._kept[:epochs], np.zeros(epochs, np.int64))
+
+    def _close_epochs(
+        self,
+        first: int,
+        order: Order,
+        losses: NDArray[np.float64],
+        ends: list[Counts],
+        rounds: Rounds | None,
+        kept: Snapshots | None,
+    ) -> None:
+        """Close the epochs of one call, one by one, so that callbacks see the run as it was at each end."""
+        worker, per_epoch = self.worker, self._now.stage.steps_per_epoch
+        for number, counts in enumerate(ends):
             start, stop = number * per_epoch, (number + 1) * per_epoch
-            counts = before.between(after, (number + 1) / count, stop, _held_by(stop, rounds))
-            self._close_epoch(first + number, order.part(start, stop), outcome.losses[start:stop], counts)
+            part, of_epoch = order.part(start, stop), losses[start:stop]
+            worker.count(part, of_epoch)
+            worker.tally.rounds = counts.rounds
+            if kept is not None:
+                worker.look_back(kept.kept[number], counts.train_s)
+            held = 0 if rounds is None else int(rounds.due[: _held_by(stop, rounds)].max(initial=0))
+            if held > start:
+                self._note_held(held - start, part, of_epoch)
+            self._close_epoch(first + number, part, of_epoch, counts)
 
     def _check_held(self, rounds: int, due: int) -> None:
         """Check that the learner has held the rounds that it was given."""

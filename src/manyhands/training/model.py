@@ -21,12 +21,16 @@ from manyhands.data.columns import Names, names_of, reordered, say_positions
 from manyhands.data.dataset import Dataset, Examples, values_in
 from manyhands.data.labels import describe_labels, encode, read_labels
 from manyhands.data.scaling import Scaling
+from manyhands.learners import LEARNERS, make_learner
 from manyhands.learners.mlp.settings import MLPSettings
 from manyhands.runtime.atomic_files import home_hint, unusable, write_whole
 from manyhands.runtime.memory import check_memory, memory_errors_explained
 
 _FORMAT = "manyhands.model/1"
 _CHECKSUM = "sha256"
+_BUFFERS = "buffers"
+_LAYERED = ("mlp", "published")
+"""Learners whose blocks are weights and biases of the layers in the settings."""
 _PARTS = {
     *("format", "learner", "settings", "classes", "scaling", "name"),
     *("threshold", "columns", _CHECKSUM),  # not in every file
@@ -54,6 +58,8 @@ class TrainedModel:
         Names of the columns it was trained on, if they had any.
     label_name : str or None
         Name of the column that the labels were in.
+    kind : str
+        Name of the learner, one of `manyhands.learners.LEARNERS`.
     """
 
     learner: Model
@@ -63,6 +69,7 @@ class TrainedModel:
     name: str = ""
     feature_names: Names | None = None
     label_name: str | None = None
+    kind: str = "mlp"
 
     @memory_errors_explained("the prediction")
     def predict_proba(self, features: Any) -> NDArray[Any]:
@@ -172,7 +179,7 @@ class TrainedModel:
 
         description = {
             "format": _FORMAT,
-            "learner": "mlp",
+            "learner": self.kind,
             "settings": json.dumps(asdict(self.settings)),
             "classes": json.dumps(describe_labels(self.classes)),
             "scaling": self.scaling.name,
@@ -182,16 +189,17 @@ class TrainedModel:
             description["threshold"] = json.dumps(self.scaling.threshold)
         if self.feature_names is not None:
             description["columns"] = json.dumps({"features": self.feature_names, "label": self.label_name})
-        tensors = {**self.scaling.vectors(), **self.learner.weights()}
+        buffers = {_BUFFERS: self.learner.buffers} if len(self.learner.buffers) else {}
+        tensors = {**self.scaling.vectors(), **self.learner.weights(), **buffers}
         description[_CHECKSUM] = _checksum(description, tensors)
         write_whole(path, _in_one_order(save(tensors, metadata=description)))
 
 
-def model_of(learner: Model, settings: MLPSettings, dataset: Dataset) -> TrainedModel:
-    """Return the model that a learner has become on a data set."""
+def model_of(learner: Model, kind: str, settings: MLPSettings, dataset: Dataset) -> TrainedModel:
+    """Return the model that a learner of one of `manyhands.learners.LEARNERS` has become on a data set."""
     return TrainedModel(
         *(learner, settings, dataset.scaling, dataset.classes, dataset.name),
-        *(dataset.feature_names, dataset.label_name),
+        *(dataset.feature_names, dataset.label_name, kind),
     )
 
 
@@ -246,20 +254,26 @@ def load_model(path: str | Path) -> TrainedModel:
     description, tensors = _read(path)
     if description.get("format") != _FORMAT:
         raise ModelFileError(f"{path}: not a manyhands model (format {description.get('format')!r})")
-    if description.get("learner", "mlp") != "mlp":
-        raise ModelFileError(f"{path}: a model of a kind that is not known ({description['learner'][:40]!r})")
+    kind = description.setdefault("learner", "mlp")
+    if kind not in LEARNERS:
+        raise ModelFileError(
+            f"{path}: a model of the learner {kind[:40]!r}, which is not known here ({', '.join(LEARNERS)} are); if "
+            "it is yours, add it with manyhands.learners.register first"
+        )
     if strange := sorted(set(description) - _PARTS):
         raise ModelFileError(f"{path}: damaged, or written by a newer version (it has a part {strange[0][:40]!r})")
     if _CHECKSUM in description and description[_CHECKSUM] != _checksum(description, tensors):
         raise ModelFileError(f"{path}: damaged: its contents do not have the checksum that was written with them")
     try:
         settings = _settings(json.loads(description["settings"]))
-        classes = _classes(json.loads(description["classes"]), len(tensors[f"biases.{len(settings.hidden)}"]))
+        classes = read_labels(json.loads(description["classes"]))
         return _build(settings, classes, tensors, description)
     except KeyError as error:
         raise ModelFileError(f"{path}: the file lacks {error}") from error
     except RecursionError as error:  # JSON nested a thousand deep
         raise ModelFileError(f"{path}: its description is no description") from error
+    except ImportError as error:
+        raise ModelFileError(f"{path}: its learner {kind} needs a package that is not installed ({error})") from error
     except (ValueError, TypeError, OverflowError) as error:  # SettingsError is a ValueError
         raise ModelFileError(f"{path}: {error}") from error
 
@@ -308,14 +322,6 @@ def _renamed(fields: dict[str, Any]) -> dict[str, Any]:
     return kept
 
 
-def _classes(described: Any, count: int) -> NDArray[Any]:
-    """Return the labels of ``count`` classes from JSON."""
-    classes = read_labels(described)
-    if len(classes) != count:
-        raise ValueError(f"the network has {count} classes, the list {len(classes)}")
-    return classes
-
-
 def _columns(text: str | None, count: int) -> tuple[Names | None, str | None]:
     """Return the names of ``count`` features, and of the label's column, from JSON; files without them have none."""
     if text is None:
@@ -346,17 +352,9 @@ def _build(
 ) -> TrainedModel:
     """Check every array against the description before any memory is reserved for it."""
     scale, shift, center = tensors.pop("scale"), tensors.pop("shift"), tensors.pop("center", None)
-    widths = [len(scale), *settings.hidden, len(classes)]
-    for layer, (inputs, outputs) in enumerate(itertools.pairwise(widths)):
-        for name, shape in ((f"weights.{layer}", (inputs, outputs)), (f"biases.{layer}", (outputs,))):
-            block = tensors[name]
-            if block.shape != shape or block.dtype != settings.dtype:
-                raise ValueError(
-                    f"{name} is {block.dtype} of shape {block.shape}; "
-                    f"the network needs {settings.dtype} of shape {shape}"
-                )
-    if len(tensors) != 2 * (len(widths) - 1):
-        raise ValueError("the file has more arrays than the network has layers")
+    kind = description["learner"]
+    if kind in _LAYERED:
+        _check_layers(settings, len(scale), len(classes), tensors)
     scaling = Scaling(description.get("scaling", ""), scale, shift, _threshold(description.get("threshold")), center)
     if any(block.shape != (len(scale),) or block.dtype != np.float64 for block in scaling.vectors().values()):
         raise ValueError("scale, shift and center must be float64 vectors of one length")
@@ -367,9 +365,28 @@ def _build(
         dtype = settings.dtype if center is None or name in tensors else np.float64
         if not (np.abs(block) <= np.finfo(dtype).max).all():  # NaN is not either
             raise ValueError(f"{name} has values that are not finite")
-    from manyhands.learners.mlp.learner import MLP
-
-    learner = MLP(settings, len(scale), len(classes))
+    buffers = tensors.pop(_BUFFERS, np.zeros(0, settings.dtype))
+    learner = make_learner(kind, settings, len(scale), len(classes))
     learner.load_weights(tensors)
+    if buffers.shape != learner.buffers.shape or buffers.dtype != learner.buffers.dtype:
+        raise ValueError(f"the file has {buffers.shape} buffers, the learner {kind} {learner.buffers.shape}")
+    learner.buffers[:] = buffers
     columns = _columns(description.get("columns"), len(scale))
-    return TrainedModel(learner, settings, scaling, classes, description.get("name", ""), *columns)
+    return TrainedModel(learner, settings, scaling, classes, description.get("name", ""), *columns, kind)
+
+
+def _check_layers(settings: MLPSettings, features: int, classes: int, tensors: Mapping[str, NDArray[Any]]) -> None:
+    """Check that the arrays are those of the network's layers."""
+    if (count := len(tensors[f"biases.{len(settings.hidden)}"])) != classes:
+        raise ValueError(f"the network has {count} classes, the list {classes}")
+    widths = [features, *settings.hidden, classes]
+    for layer, (inputs, outputs) in enumerate(itertools.pairwise(widths)):
+        for name, shape in ((f"weights.{layer}", (inputs, outputs)), (f"biases.{layer}", (outputs,))):
+            block = tensors[name]
+            if block.shape != shape or block.dtype != settings.dtype:
+                raise ValueError(
+                    f"{name} is {block.dtype} of shape {block.shape}; "
+                    f"the network needs {settings.dtype} of shape {shape}"
+                )
+    if len(tensors) != 2 * (len(widths) - 1):
+        raise ValueError("the file has more arrays than the network has layers")

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from manyhands.core.strategy import LocalRule, Rule, Strategy
 from manyhands.core.types import Sharding
+from manyhands.core.words import count
 from manyhands.data.partitioning import Partition
 from manyhands.learners.mlp.settings import MLPSettings, wider
 from manyhands.training.schedules import RateSchedule
@@ -133,14 +134,14 @@ class Plan(RunSpec):
         hidden = "-".join(map(str, self.network.hidden)) or "none"
         parts = [
             f"{self.strategy.name}{' (chosen by auto)' if self.chosen_by_auto else ''}",
-            f"{self.workers} worker{'s' if self.workers > 1 else ''} ({self.team})",
+            f"{count(self.workers, 'worker')} ({self.team})",
             *(["pinned to cores"] if self.pin else []),
             *([f"{self.blas_threads} BLAS threads"] if self.blas_threads > 1 else []),
             f"hidden {hidden} {self.network.activation}",
             f"{self.network.optimizer} {self.network.learning_rate:g}"
             + ("" if self.schedule == RateSchedule() else f" {self.schedule.name}"),
             f"global batch {self.batch}",
-            f"{self.epochs} epochs" + ("" if self.stop is None else f" at most (stop {self.stop.name})"),
+            count(self.epochs, "epoch") + ("" if self.stop is None else f" at most (stop {self.stop.name})"),
             f"{self.sharding} shards" + ("" if self.partition == Partition() else f" ({self.partition.name})"),
             f"seed {self.seed}",
             *([f"from epoch {self.first_epoch}"] if self.first_epoch else []),

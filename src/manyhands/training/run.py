@@ -26,7 +26,7 @@ from manyhands.learners import make_learner
 from manyhands.runtime.memory import memory_errors_explained
 from manyhands.teams.agreement import calling_off
 from manyhands.teams.exit_hooks import report_uncaught_errors
-from manyhands.teams.job import all_gather_texts, needs_job
+from manyhands.teams.job import all_gather_texts, hang_timeout, needs_job
 from manyhands.teams.launch import launch, prepare
 from manyhands.teams.registry import kind_of
 from manyhands.training.clock import PhaseClock, slowest
@@ -57,8 +57,8 @@ def run(
 ) -> TrainingResult:
     """Carry out ``plan`` on ``dataset``.
 
-    With the team mpi, in a program started by mpiexec, every process calls this with the same arguments, does the work
-    of one worker, and gets the same result. In a program that was not, an MPI job is started for it.
+    With the team mpi (or torch), in a program started by mpiexec (or torchrun), every process calls this with the same
+    arguments, does the work of one worker, and gets the same result. In another program, a job is started for it.
 
     Parameters
     ----------
@@ -86,7 +86,7 @@ def run(
     WorkerLost
         If a worker in another process is gone.
     SettingsError
-        If the team is mpi and mpi4py, a fitting mpiexec, or a worker for each process is missing; or if the system
+        If mpi4py, a fitting mpiexec or PyTorch is missing for the team, or a worker for each process; or if the system
         lets no more threads begin.
     OutOfMemoryError
         If memory runs out in spite of all that was checked before.
@@ -105,7 +105,7 @@ def run(
     clocks = [PhaseClock() for _ in range(plan.workers)]
     _prepare(plan, dataset, adds=plan.stop is not None or any(isinstance(each, WorkerCallback) for each in called))
     # The thread pools of NumPy, SciPy and the kernels' own BLAS would compete with the workers.
-    with blas_limited(plan.blas_threads):
+    with blas_limited(plan.blas_threads), hang_timeout(plan.team, plan.hang_timeout):
         launched = time.perf_counter()
 
         def work(team: Team) -> _Outcome:
@@ -158,7 +158,7 @@ class Runner:
             from manyhands.training.jobs.client import Job
 
             deferred.close_others()
-            with _hang_timeout(plan.hang_timeout):
+            with _starting_with(plan.hang_timeout):
                 self._jobs[key] = self._open.enter_context(Job(plan.workers, self.dataset, plan.team))
         called = as_callbacks(callbacks)
         result = self._jobs[key].run(plan, progress, called)
@@ -167,8 +167,8 @@ class Runner:
 
 
 @contextmanager
-def _hang_timeout(seconds: float | None) -> Iterator[None]:
-    """Let jobs that begin in this block have this hang timeout."""
+def _starting_with(seconds: float | None) -> Iterator[None]:
+    """Let jobs that begin in this block have this hang timeout while they come up; later every plan says its own."""
     name = "MANYHANDS_HANG_TIMEOUT"
     before = os.environ.get(name)
     if seconds is not None:
@@ -187,7 +187,7 @@ def _result(plan: Plan, dataset: Dataset, learner: Model, reports: Sequence[dict
     tallies = [Tally(**report["tally"]) for report in reports]
     return TrainingResult(
         plan=plan,
-        model=model_of(learner, plan.model_settings, dataset),
+        model=model_of(learner, plan.learner, plan.model_settings, dataset),
         accuracy=reports[0]["accuracy"],
         steps=max(tally.steps for tally in tallies),
         rounds=max(tally.rounds for tally in tallies),
@@ -276,7 +276,7 @@ def _work(
         learner.load_state(start)
     elif team.rank == 0:
         learner.initialize(generator(plan.seed, "init"))
-    convergence = Convergence(dataset.test, clock)
+    convergence = Convergence(dataset.test)
     called = [*callbacks, *([plan.stop] if plan.stop else []), *([convergence] if plan.convergence else [])]
     worker = WorkerRun(team, learner, plan, dataset.train, clock, called, dataset.validation)
     loop = Loop(worker, _samplers(plan, dataset, team), control)

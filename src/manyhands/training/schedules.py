@@ -13,7 +13,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from manyhands.core import grammar
-from manyhands.core.errors import SettingsError
 from manyhands.core.lengths import Length
 
 Epochs = NDArray[np.float64]
@@ -133,29 +132,24 @@ class OneCycle(RateSchedule):
 
 
 def _constant(*, warmup: str | None = None) -> RateSchedule:
-    return RateSchedule(_length(warmup, "warmup"))
+    return RateSchedule(_warmup(warmup))
 
 
 def _step(every: str = "50%", *, factor: str = "0.1", warmup: str | None = None) -> RateSchedule:
-    period = _length(every, "step")
-    assert period is not None
-    return Step(_length(warmup, "warmup"), period, _fraction(factor, "step:factor"))
+    return Step(_warmup(warmup), _length(every, "step"), _fraction(factor, "step:factor"))
 
 
 def _cosine(*, to: str = "0", warmup: str | None = None) -> RateSchedule:
-    return Cosine(_length(warmup, "warmup"), _fraction(to, "cosine:to"))
+    return Cosine(_warmup(warmup), _fraction(to, "cosine:to"))
 
 
 def _linear(*, hold: str = "0%", warmup: str | None = None) -> RateSchedule:
     length = _length(hold, "linear:hold")
-    assert length is not None
-    return Linear(_length(warmup, "warmup"), length if length.amount else Length(0, "%"))
+    return Linear(_warmup(warmup), length if length.amount else Length(0, "%"))
 
 
 def _one_cycle(*, rise: str = "30%") -> RateSchedule:
-    length = _length(rise, "one-cycle:rise")
-    assert length is not None
-    return OneCycle(None, length)
+    return OneCycle(None, _length(rise, "one-cycle:rise"))
 
 
 SCHEDULES: dict[str, Callable[..., RateSchedule]] = {
@@ -170,18 +164,16 @@ SCHEDULES: dict[str, Callable[..., RateSchedule]] = {
 EXAMPLES = "constant, step:30epochs,factor=0.1, cosine, cosine:warmup=5%, linear:hold=50%, one-cycle"
 
 
-def _length(text: str | None, where: str) -> Length | None:
-    return None if text is None else Length.parse(text, f"schedule, {where}")
+def _length(text: str, where: str) -> Length:
+    return Length.parse(text, f"schedule, {where}")
+
+
+def _warmup(text: str | None) -> Length | None:
+    return None if text is None else _length(text, "warmup")
 
 
 def _fraction(text: str, where: str) -> float:
-    try:
-        value = float(text)
-    except ValueError:
-        value = -1.0
-    if not 0 <= value <= 1:
-        raise SettingsError(f"schedule, {where}={text}: it must be a number from 0 to 1")
-    return value
+    return grammar.not_negative(text, f"schedule, {where}=", "to 1", fits=lambda value: value <= 1)
 
 
 def parse_schedule(text: str) -> RateSchedule:

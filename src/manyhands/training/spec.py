@@ -84,7 +84,7 @@ class RunSpec:
     """
 
     train_size: int | None = setting(
-        None, "use the first N training rows (default: 6000 of MNIST, else all)", "data", metavar="N", **_ONE_OR_MORE
+        None, "use the first N training samples (default: 6000 of MNIST, else all)", "data", metavar="N", **_ONE_OR_MORE
     )
     scale: str = setting("auto", "scaling of the inputs", "data", choices=SCALINGS)
     binarize: float | Literal["auto"] | None = setting(
@@ -98,8 +98,8 @@ class RunSpec:
     )
     validation: int | Literal["auto"] | None = setting(
         None,
-        "training rows to keep for merges and stopping rules that evaluate on them: a number, or auto (default: auto "
-        "for those)",
+        "training samples to set aside for choosing, merging or stopping: a number, or auto (default: auto where one "
+        "of these needs them)",
         "data",
         metavar="V",
         read=positive_or_auto,
@@ -108,16 +108,18 @@ class RunSpec:
     strategy: str | Strategy = setting(
         "sequential", "auto, or one of docs/strategies.md, e.g. periodic:1epoch", "strategy", metavar="S"
     )
-    workers: int | None = setting(None, "default: 1; under mpiexec, all", "strategy", metavar="N", **_ONE_OR_MORE)
+    workers: int | None = setting(
+        None, "default: 1; under mpiexec or torchrun, all", "strategy", metavar="N", **_ONE_OR_MORE
+    )
     batch: int | None = setting(
         None, "GLOBAL batch, shared by all workers (default: 200)", "training", metavar="B", **_ONE_OR_MORE
     )
-    epochs: int = setting(75, "passes over the training rows", "training", metavar="E", **_ONE_OR_MORE)
+    epochs: int = setting(75, "passes over the training samples", "training", metavar="E", **_ONE_OR_MORE)
     team: str = setting("threads", "how workers talk", "team", choices=CHOICES, hidden_choices=(SOLO,))
     hang_timeout: float | None = setting(
         None,
-        "with the team mpi: end the job when a worker takes no step for S seconds (default: 100 measured steps, at "
-        "least 4 s)",
+        "with the teams mpi and torch: end the job when a worker takes no step for S seconds (default: 100 measured "
+        "steps, at least 4 s)",
         "team",
         metavar="S",
         read=amount,
@@ -146,8 +148,8 @@ class RunSpec:
     )
     stop: str | Stop | None = setting(
         None,
-        "end before the last epoch, all workers together: loss:0.0001,patience=10, accuracy:98.2% (of validation rows) "
-        "or unchanged (default: never)",
+        "end before the last epoch, all workers together: loss:0.0001,patience=10, accuracy:98.2% (of validation "
+        "samples) or unchanged (default: never)",
         "training",
         metavar="S",
     )
@@ -171,7 +173,7 @@ class RunSpec:
     )
     convergence: bool = setting(
         False,
-        "measure accuracy and loss on the test rows after every round; no training clock counts it",
+        "measure accuracy and loss on the test samples after every round; no training clock counts it",
         "convergence",
         check=truth,
     )

@@ -191,13 +191,7 @@ EXAMPLES = "loss, loss:0.0001,patience=10, accuracy:98.2%, unchanged, unchanged:
 
 
 def _amount(text: str, where: str) -> float:
-    try:
-        value = float(text)
-    except ValueError:
-        value = -1.0
-    if not 0 <= value < np.inf:
-        raise SettingsError(f"stop, {where}:{text}: it must be a number from 0 on")
-    return value
+    return grammar.not_negative(text, f"stop, {where}:", "on", fits=np.isfinite)
 
 
 def parse_stop(text: str) -> Stop:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -15,6 +16,7 @@ from manyhands.core.learner import FitLearner, Learner
 from manyhands.core.samples import Order, Samples
 from manyhands.core.strategy import GradientRule
 from manyhands.core.team import Team
+from manyhands.core.types import Vector
 from manyhands.training.clock import PhaseClock
 from manyhands.training.merge_services import RunServices
 from manyhands.training.plan import Plan, PlannedStage
@@ -90,6 +92,7 @@ class WorkerRun:
         self.table, self.validation, self.clock = table, validation, clock
         self.tally, self.since = Tally(), SinceRound()
         self.stopped = False
+        self._paused_at: float | None = None
         self._callbacks = list(callbacks)
         self._last_round, self._sent_before = 0, team.bytes_sent
 
@@ -108,9 +111,18 @@ class WorkerRun:
         self.since = SinceRound()
 
     @property
-    def receives_only(self) -> bool:
-        """Whether all callbacks only receive events of epochs, which may then come a moment later."""
-        return self.granularity == "epoch" and not self._worker_callbacks
+    def may_run_ahead(self) -> bool:
+        """Whether epochs may end without a call: callbacks receive their events, or look back at them, a moment later.
+
+        Callbacks that look back at rounds may wait as long as these are held where epochs end.
+        """
+        others = [each for each in self._callbacks if not (isinstance(each, WorkerCallback) and each.looks_back)]
+        return reaches("epoch", finest(others)) and not any(isinstance(each, WorkerCallback) for each in others)
+
+    @property
+    def looks_back(self) -> bool:
+        """Whether a callback looks back at the parameters with which epochs have ended."""
+        return any(each.looks_back for each in self._worker_callbacks)
 
     @property
     def model(self) -> Learner | FitLearner:
@@ -158,6 +170,40 @@ class WorkerRun:
     def emit(self, event: Event) -> None:
         """Report an event to the callbacks that ask for such."""
         send(self._callbacks, event)
+
+    @property
+    def train_s(self) -> float:
+        """Seconds of training so far; those of pauses are not in them."""
+        return self.clock.elapsed() if self._paused_at is None else self._paused_at
+
+    @contextmanager
+    def pause(self) -> Iterator[None]:
+        """Let all workers wait for each other, and no clock but that of the evaluation run; a pause in a pause is none.
+
+        Waiting for a slower worker at its beginning belongs to the training.
+        """
+        if self._paused_at is not None:
+            yield
+            return
+        self.team.barrier()
+        self._paused_at = self.clock.elapsed()
+        with self.clock.apart("evaluate"):
+            yield
+            self.team.barrier()
+        self._paused_at = None
+
+    @contextmanager
+    def looking_back(self) -> Iterator[None]:
+        """Pause for callbacks that look back at several ends of epochs; see `look_back`."""
+        own = self.learner.parameters
+        with self.pause():
+            yield
+        self.learner.bind(own)
+
+    def look_back(self, parameters: Vector, train_s: float) -> None:
+        """Let callbacks see these parameters, and so many seconds of training."""
+        self.learner.bind(parameters)
+        self._paused_at = train_s
 
     def note_synchronized(self, steps_ago: int = 0) -> None:
         """Note that a round has given all workers the same parameters, so many steps ago."""

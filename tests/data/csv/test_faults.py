@@ -5,7 +5,7 @@ import gzip
 import pytest
 
 from manyhands.core.errors import FormatError
-from manyhands.data.csv.reader import read_csv, read_csv_part
+from manyhands.data.csv.reader import read_csv
 
 
 def test_a_compressed_file_is_looked_at(tmp_path):
@@ -18,9 +18,9 @@ def test_a_compressed_file_is_looked_at(tmp_path):
 def test_the_part_with_the_fault_names_its_line_in_the_file(tmp_path):
     path = tmp_path / "some.csv"
     path.write_bytes(b"label,x\n" + b"a,1\n" * 50 + b"b,2\x1d\n")
-    assert len(read_csv_part(path, 0, 0, 2)[1]) > 20
+    assert len(read_csv(path, 0, 0, 2)[1]) > 20
     with pytest.raises(FormatError, match="line 52: column 2"):
-        read_csv_part(path, 0, 1, 2)
+        read_csv(path, 0, 1, 2)
 
 
 def test_names_of_rows_may_go_on_in_the_next_line_but_not_swallow_rows(tmp_path):

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from manyhands.core.errors import FormatError, SettingsError
-from manyhands.data.csv.header import csv_columns
-from manyhands.data.csv.reader import join_parts, read_csv, read_csv_part
+from manyhands.data.csv.header import find_layout
+from manyhands.data.csv.reader import join_parts, read_csv
 
 
 def write(path, *lines):
@@ -31,12 +31,12 @@ def path(tmp_path):
 )
 def test_names_of_features_and_label(path, header, label_column, features, label):
     row = "1;2;3" if ";" in header else "1,2,3"
-    found = csv_columns(write(path, header, row), label_column)
+    found = find_layout(write(path, header, row), label_column)
     assert (found.features, found.label) == (features, label)
 
 
 def test_without_a_header_there_are_no_names(path):
-    assert csv_columns(write(path, "1,2,3", "4,5,6")).features is None
+    assert find_layout(write(path, "1,2,3", "4,5,6")).features is None
 
 
 INDEXED = {
@@ -55,7 +55,7 @@ def test_a_column_that_names_the_rows_is_no_feature(path, name, parts):
     header, row = INDEXED[name]
     write(path, header, *[row.format(n=n, c="xyz"[n % 3]) for n in range(9)])
     column = "label" if "Unnamed" in header else 1
-    found = [read_csv_part(path, column, part, parts) for part in range(parts)]
+    found = [read_csv(path, column, part, parts) for part in range(parts)]
     features, labels = join_parts(*zip(*found, strict=True))
     assert features.tolist() == [[n + 0.5, 7] for n in range(9)]
     assert labels.tolist() == [*"xyz"] * 3

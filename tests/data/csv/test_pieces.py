@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from manyhands.core.errors import DataError, FormatError, ManyhandsError, MissingDataError, SettingsError
 from manyhands.data.csv.pieces import Piece, cut_piece
-from manyhands.data.csv.reader import join_labels, join_parts, read_csv, read_csv_part
+from manyhands.data.csv.reader import join_labels, join_parts, read_csv
 
 Result = tuple[np.ndarray, np.ndarray] | ManyhandsError
 
@@ -24,7 +24,7 @@ def path(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def result_of(path: Path, *arguments: int) -> Result:
     try:
-        return read_csv_part(path, *arguments)
+        return read_csv(path, *arguments)
     except (DataError, SettingsError) as error:
         return error
 
@@ -132,7 +132,7 @@ def test_each_part_names_its_own_first_error(path, part, line):
 
 def test_parts_are_of_nearly_equal_length_and_hold_their_rows_only(path):
     path.write_text("label,a\n" + "".join(f"{row},{row % 100}\n" for row in range(1000, 2000)))
-    rows = [read_csv_part(path, 0, part, 3)[1].tolist() for part in range(3)]
+    rows = [read_csv(path, 0, part, 3)[1].tolist() for part in range(3)]
     assert [len(some) for some in rows] == pytest.approx([333] * 3, abs=2)
     assert [row for some in rows for row in some] == list(range(1000, 2000))
 
@@ -140,12 +140,12 @@ def test_parts_are_of_nearly_equal_length_and_hold_their_rows_only(path):
 @pytest.mark.parametrize("end", ["\n", "\r\n", "\r"])
 def test_a_line_that_begins_at_the_cut_belongs_to_the_part_behind_it(path, end):
     path.write_text(f"1,2{end}3,4{end}", newline="")
-    assert [read_csv_part(path, 0, part, 2)[1].tolist() for part in range(2)] == [[1], [3]]
+    assert [read_csv(path, 0, part, 2)[1].tolist() for part in range(2)] == [[1], [3]]
 
 
 def test_a_part_may_be_empty(path):
     path.write_text("label,a,b\n1,2,3\n")
-    features, labels = zip(*(read_csv_part(path, 0, part, 5) for part in range(5)), strict=True)
+    features, labels = zip(*(read_csv(path, 0, part, 5) for part in range(5)), strict=True)
     assert sorted(some.shape for some in features) == [(0, 2)] * 4 + [(1, 2)]
     assert {(some.dtype, words.dtype) for some, words in zip(features, labels, strict=True)} == {
         (np.dtype(np.uint8), np.dtype(np.int64))
@@ -154,7 +154,7 @@ def test_a_part_may_be_empty(path):
 
 def test_a_part_keeps_the_words_of_labels_that_a_number_would_lose(path):
     path.write_text("7,1\n8,1\n007,1\n8,1\nw,1\nx,1\n")
-    parts = [read_csv_part(path, 0, part, 3) for part in range(3)]
+    parts = [read_csv(path, 0, part, 3) for part in range(3)]
     assert [labels.tolist() for _, labels in parts] == [[7, 8], ["007", "8"], ["w", "x"]]
     assert join_labels([labels for _, labels in parts]).tolist() == ["7", "8", "007", "8", "w", "x"]
     assert join_labels([labels for _, labels in parts[:2]]).tolist() == [7, 8, 7, 8]  # as read_csv without words
@@ -162,7 +162,7 @@ def test_a_part_keeps_the_words_of_labels_that_a_number_would_lose(path):
 
 def test_a_byte_order_mark_is_one_at_the_beginning_of_the_file_only(path):
     path.write_text("100,200\n\ufeff5,2\n", encoding="utf-8")
-    assert read_csv_part(path, 0, 1, 2)[1].tolist() == ["\ufeff5"]
+    assert read_csv(path, 0, 1, 2)[1].tolist() == ["\ufeff5"]
     check_parts_are_the_file(path, 0, 2)
 
 
@@ -191,14 +191,14 @@ def test_quoted_names_in_the_header_do_not(path, text):
 def test_a_part_of_a_compressed_file_does_not_keep_the_rest_in_memory(path):
     file = path.with_suffix(".csv.gz")
     file.write_bytes(gzip.compress(b"1,2,3\n" * 10))
-    features, labels = read_csv_part(file, 0, 1, 2)
+    features, labels = read_csv(file, 0, 1, 2)
     assert (len(features), features.base, labels.base) == (5, None, None)
 
 
 def test_a_part_takes_no_memory_for_the_others(path):
     path.write_text((",".join(["100"] * 100) + "\n") * 20_000)  # 8 MB
     tracemalloc.start()
-    read_csv_part(path, 0, 5, 10)
+    read_csv(path, 0, 5, 10)
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     assert peak < 4e6
@@ -219,7 +219,7 @@ def test_white_space_that_numpy_takes_is_not_blamed_for_an_error_behind_it(path,
 def test_a_part_that_is_not_there_is_a_settings_error(path, part, parts):
     path.write_text("1,2\n3,4\n")
     with pytest.raises(SettingsError, match=f"there is no part {part} of {parts}"):
-        read_csv_part(path, 0, part, parts)
+        read_csv(path, 0, part, parts)
 
 
 @pytest.mark.parametrize("text", ["label,a\n", "label,a\n\n\r\n\n", "label,a"])
@@ -227,21 +227,21 @@ def test_a_header_alone_is_refused_by_all_parts(path, text):
     path.write_text(text, newline="")
     for part in range(3):
         with pytest.raises(FormatError, match="line 1: there is a header line but no row"):
-            read_csv_part(path, 0, part, 3)
+            read_csv(path, 0, part, 3)
 
 
 def test_a_missing_file_is_missing_data(tmp_path):
     with pytest.raises(MissingDataError, match=r"none\.csv: there is no such file"):
-        read_csv_part(tmp_path / "none.csv", 0, 1, 2)
+        read_csv(tmp_path / "none.csv", 0, 1, 2)
     with pytest.raises(MissingDataError, match=r"none\.csv: there is no such file"):
         cut_piece(Piece(tmp_path / "none.csv"), 1, 2)
 
 
 def test_another_encoding_is_a_format_error_where_it_is(path):
     path.write_bytes(b"a,5\n" * 5000 + "é,5\n".encode("latin-1"))
-    assert len(read_csv_part(path, 0, 0, 2)[0]) == 2501
+    assert len(read_csv(path, 0, 0, 2)[0]) == 2501
     with pytest.raises(FormatError, match="not a text file in UTF-8") as caught:
-        read_csv_part(path, 0, 1, 2)
+        read_csv(path, 0, 1, 2)
     assert caught.value.path == path
 
 
@@ -249,12 +249,12 @@ def test_a_broken_gzip_file_is_a_format_error(path):
     file = path.with_suffix(".csv.gz")
     file.write_bytes(gzip.compress(b"1,2\n" * 5000)[:-20])
     with pytest.raises(FormatError, match="broken gzip file"):
-        read_csv_part(file, 0, 1, 2)
+        read_csv(file, 0, 1, 2)
 
 
 @pytest.mark.parametrize(("last", "dtype"), [("0.5", np.float32), ("0.1", np.float64), ("16777217", np.float64)])
 def test_joining_promotes_to_what_one_part_needs_and_changes_none(path, last, dtype):
     path.write_text(f"100,2\n3,4\n5,{last}\n")
-    features, labels = zip(*(read_csv_part(path, 0, part, 2) for part in range(2)), strict=True)
+    features, labels = zip(*(read_csv(path, 0, part, 2) for part in range(2)), strict=True)
     assert [some.dtype for some in features] == [np.uint8, dtype]
     assert join_parts(features, labels)[0].tobytes() == read_csv(path)[0].tobytes()

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
 from manyhands.core.errors import DataError, FormatError, ManyhandsError, MissingDataError, OutputError, SettingsError
-from manyhands.data.csv.reader import join_labels, read_csv, read_csv_part, write_csv
+from manyhands.data.csv.reader import join_labels, read_csv, write_csv
 from manyhands.data.precision import say_once
 
 
@@ -105,7 +105,7 @@ def test_labels_may_be_words_with_the_delimiter_in_them(path):
 @pytest.mark.parametrize("parts", [1, 2])
 def test_labels_are_numbers_if_all_are_however_they_are_written(path, words, labels, parts):
     path.write_text("".join(f"{word},5\n" for word in words))
-    found = join_labels([read_csv_part(path, 0, part, parts)[1] for part in range(parts)])
+    found = join_labels([read_csv(path, 0, part, parts)[1] for part in range(parts)])
     assert found.tolist() == labels
     assert {type(label) for label in found.tolist()} == {type(label) for label in labels}
 

@@ -60,7 +60,13 @@ def test_figures_of(records, case):
         assert all(axes.lines or axes.collections for axes in picture.figure.axes)
 
 
-@pytest.mark.parametrize("case", ["one seed", "interrupted", "no parallel rows", "sweep of one network"])
+@pytest.mark.parametrize(
+    "case",
+    [
+        *("one seed", "sweep of one network"),
+        *(pytest.param(case, marks=pytest.mark.slow) for case in ("interrupted", "no parallel rows")),
+    ],
+)
 def test_small_ones_can_be_rendered(records, case):
     for picture in make_figures(CASES[case][0](records))[:3]:
         assert png(picture).startswith(b"\x89PNG")

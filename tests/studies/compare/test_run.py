@@ -2,7 +2,7 @@
 
 import json
 import statistics
-from dataclasses import fields, replace
+from dataclasses import replace
 
 import pytest
 
@@ -449,18 +449,13 @@ class TestStudy:
         assert [done for _, done, _ in seen] == sorted(done for _, done, _ in seen)
 
 
-def changed(request, **changes):
-    """A request with other fields, those of its spec among them."""
-    own = {each.name for each in fields(request)}
-    spec = request.spec.changed(**{name: value for name, value in changes.items() if name not in own})
-    return replace(request, spec=spec, **{name: value for name, value in changes.items() if name in own})
-
-
 class TestCheckpoint:
     REQUEST = CompareRequest(("gradient", "one-shot"), (1, 2), seeds=2, spec=RunSpec(batch=BATCH, epochs=1))
 
     @pytest.mark.parametrize("changes", [{}, {"splits": 2}], ids=["seeds", "splits"])
-    def test_it_goes_on_with_the_times_that_were_measured_and_says_so(self, blobs, monkeypatch, tmp_path, changes):
+    def test_it_goes_on_with_the_times_that_were_measured_and_says_so(
+        self, blobs, monkeypatch, tmp_path, changes, changed
+    ):
         started, real_run = [], module.Runner.run
 
         def stop_at_fourth(runner, plan, *args, **options):
@@ -505,7 +500,7 @@ class TestCheckpoint:
         ],
         ids=str,
     )
-    def test_runs_of_other_settings_are_refused(self, blobs, monkeypatch, tmp_path, changes, words):
+    def test_runs_of_other_settings_are_refused(self, blobs, monkeypatch, tmp_path, changes, words, changed):
         study = CompareStudy(blobs, changed(self.REQUEST, seeds=1, strategies=("sequential",)), tmp_path / "c")
         study.run()
         monkeypatch.setattr(module.Runner, "run", lambda *_args, **_options: pytest.fail("a run was started"))

@@ -2,14 +2,13 @@
 
 import json
 import re
-from dataclasses import fields, replace
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
 import manyhands.studies.networks.run as module
 from manyhands.core.errors import DivergedError, SettingsError
-from manyhands.data.catalog import DataRequest, load
 from manyhands.evaluation.calibration import calibration_error, confidence
 from manyhands.studies.networks.request import AXES, NetworksRequest, networks_of
 from manyhands.studies.networks.run import NetworksStudy, networks
@@ -32,13 +31,6 @@ RUNS = 4 * (3 + 3 * 2)
 WORDS = {"hidden": (8,), "epochs": 3}
 
 
-def changed(request, **changes):
-    """A request with other fields, those of its spec among them."""
-    own = {each.name for each in fields(request)}
-    spec = request.spec.changed(**{name: value for name, value in changes.items() if name not in own})
-    return replace(request, spec=spec, **{name: value for name, value in changes.items() if name in own})
-
-
 def timeless(runs):
     """Return runs without what is different every time."""
     curves = [[{**point, "train_s": 0} for point in run["curve"] or []] for run in runs]
@@ -55,12 +47,6 @@ def rates_of(outcome):
 
 
 @pytest.fixture(scope="module")
-def rows():
-    """Digits, 239 of them (a sixth) for validation."""
-    return load(DataRequest("digits", validation="auto"))
-
-
-@pytest.fixture(scope="module")
 def done(rows):
     """The study, finished."""
     return NetworksStudy(rows, SMALL).run()
@@ -72,24 +58,6 @@ def alike(rows):
     axes = {"weight_init": ("ones", "zeros", "auto"), "bias_init": ("zeros", "auto"), "hidden": ((9, 7),)}
     request = NetworksRequest(axes, workers=(1, 2), strategies=("one-shot",), seeds=1, spec=RunSpec(epochs=4))
     return NetworksStudy(rows, request).run()
-
-
-@pytest.fixture
-def carried_out(monkeypatch):
-    """The plans that are really carried out."""
-    plans, real = [], module.run
-
-    def run(plan, dataset):
-        plans.append(plan)
-        return real(plan, dataset)
-
-    monkeypatch.setattr(module, "run", run)
-    return plans
-
-
-@pytest.fixture
-def no_training(monkeypatch):
-    monkeypatch.setattr(module, "run", lambda *_: pytest.fail("training was started"))
 
 
 class TestSpace:
@@ -179,13 +147,13 @@ class TestChoice:
         assert outcome.best.network == done.best.network
         assert [run["accuracy"] for run in outcome.runs] != [run["accuracy"] for run in done.runs]
 
-    def test_rates_that_are_given_need_no_runs(self, rows, carried_out):
+    def test_rates_that_are_given_need_no_runs(self, rows, carried_out, changed):
         axes = {**AXES_HERE, "learning_rate": ("own",)}
         outcome = NetworksStudy(rows, changed(SMALL, axes=axes, seeds=1)).run()
         assert set(rates_of(outcome).values()) == {0.001, 0.1}
         assert (len(carried_out), outcome.tried) == (8, [])
 
-    def test_a_rate_that_diverges_is_not_chosen(self, rows):
+    def test_a_rate_that_diverges_is_not_chosen(self, rows, changed):
         request = changed(SMALL, axes={"optimizer": ("sgd",), "hidden": ((8,),)}, lr_multipliers=(1e33, 1.0), seeds=1)
         outcome = NetworksStudy(rows, request).run()
         assert set(rates_of(outcome).values()) == {0.1}
@@ -250,7 +218,7 @@ class TestWhatIsReported:
         assert any(row.reached[0].runs for row in done.summary)
         assert not any(row.reached[2].runs for row in done.summary)
 
-    def test_without_targets_nothing_is_measured(self, rows):
+    def test_without_targets_nothing_is_measured(self, rows, changed):
         outcome = NetworksStudy(rows, changed(SMALL, targets=(), seeds=1)).run()
         assert {run["curve"] for run in outcome.runs} == {None}
         assert {row.reached for row in outcome.summary} == {()}
@@ -323,7 +291,7 @@ class TestDivergence:
         # Two workers' run of that seed has nothing to be compared with.
         assert [row.row.seeds for row in outcome.summary] == [3, 3, 3, 3, 2, 2, 2, 2]
 
-    def test_nothing_but_divergence(self, rows):
+    def test_nothing_but_divergence(self, rows, changed):
         request = changed(self.REQUEST, axes={**self.REQUEST.axes, "learning_rate": (1e30,)})
         study = NetworksStudy(rows, request)
         study.run()
@@ -367,7 +335,7 @@ class TestPossible:
         ],
         ids=lambda each: str(each)[:50],
     )
-    def test_what_cannot_work_before_the_first_run(self, rows, tmp_path, no_training, changes, message):
+    def test_what_cannot_work_before_the_first_run(self, rows, tmp_path, no_training, changes, message, changed):
         with pytest.raises(SettingsError, match=re.escape(message)):
             NetworksStudy(rows, changed(SMALL, **changes), tmp_path / "checkpoint")
         assert list(tmp_path.iterdir()) == []
@@ -376,12 +344,12 @@ class TestPossible:
         with pytest.raises(SettingsError, match="learning rates on validation rows, and the data set has none"):
             NetworksStudy(digits, SMALL)
 
-    def test_without_validation_rows_given_rates_are_possible(self, digits):
+    def test_without_validation_rows_given_rates_are_possible(self, digits, changed):
         axes = {"learning_rate": (0.01,), "hidden": ((8,),)}
         outcome = NetworksStudy(digits, changed(SMALL, axes=axes, seeds=1)).run()
         assert (outcome.best, outcome.runs[0]["validation_accuracy"]) == (None, None)
 
-    def test_what_is_not_possible_is_skipped_on_demand(self, rows):
+    def test_what_is_not_possible_is_skipped_on_demand(self, rows, changed):
         axes = {"batch": (200, 3, 1), "learning_rate": ("own",), "hidden": ((8,),)}
         request = changed(SMALL, axes=axes, workers=(1, 2, 4), seeds=1, epochs=1, skip=True)
         outcome = NetworksStudy(rows, request).run()
@@ -398,14 +366,14 @@ class TestPossible:
         assert study.outcome.settings["skipped"] == ["batch 1"]
         assert study.size == 47 * (4 + 5 * 5) + 3 * 5 * 5 - 4 * 5  # three rates are given; batch 1 has one worker
 
-    def test_what_is_asked_for_twice_runs_once(self, rows, carried_out):
+    def test_what_is_asked_for_twice_runs_once(self, rows, carried_out, changed):
         axes = {"activation": ("relu", "relu"), "learning_rate": ("own", 0.001), "hidden": ((8,),)}
         request = changed(SMALL, axes=axes, workers=(1, 2, 2), strategies=("periodic:1epoch", "sequential"), seeds=1)
         outcome = NetworksStudy(rows, request).run()
         assert len(outcome.networks) == 1
         assert len(carried_out) == 2
 
-    def test_two_networks_that_become_one_by_the_choice_share_their_runs(self, rows, carried_out):
+    def test_two_networks_that_become_one_by_the_choice_share_their_runs(self, rows, carried_out, changed):
         axes = {"learning_rate": ("tuned", "own"), "hidden": ((8,),)}
         outcome = NetworksStudy(rows, changed(SMALL, axes=axes, lr_multipliers=(1.0,), seeds=1)).run()
         assert len(carried_out) == 1 + 2
@@ -422,7 +390,7 @@ class TestCheckpoint:
         assert timeless(second.runs) == json.loads(json.dumps(timeless(done.runs)))
         assert (second.tried, second.interrupted, second.resumed) == (done.tried, False, True)
 
-    def test_a_study_can_grow(self, rows, tmp_path, carried_out):
+    def test_a_study_can_grow(self, rows, tmp_path, carried_out, changed):
         """Another value, another seed: only what is new is done."""
         small = changed(SMALL, axes={**AXES_HERE, "activation": ("relu",)}, seeds=2)
         NetworksStudy(rows, small, tmp_path / "checkpoint").run()
@@ -432,7 +400,7 @@ class TestCheckpoint:
         assert {plan.seed for plan in carried_out if plan.network.activation == "relu"} == {2}
         assert [network["name"] for network in outcome.networks] == NETWORKS
 
-    def test_the_checkpoint_is_another_studys(self, rows, tmp_path, no_training):
+    def test_the_checkpoint_is_another_studys(self, rows, tmp_path, no_training, changed):
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(module, "run", lambda *_: (_ for _ in ()).throw(DivergedError(1, 0, float("nan"))))
             NetworksStudy(rows, SMALL, tmp_path / "checkpoint").run()
@@ -488,7 +456,7 @@ class TestText:
             assert line.split()[2] == f"{row.row.delta.mean:+.2f}"
             assert line.split()[-1] == f"{row.row.speedup:.2f}"
 
-    def test_long_names_have_a_line_of_their_own(self, rows):
+    def test_long_names_have_a_line_of_their_own(self, rows, changed):
         axes = {"weight_init": ("glorot_uniform",), "bias_init": ("normal:0.001",), "activation": ("leaky_relu",)}
         axes |= {"loss": ("squared_error",), "hidden": ((8, 8),), "learning_rate": (0.001,)}
         text = module.networks_text(NetworksStudy(rows, changed(SMALL, axes=axes, seeds=1)).run())

@@ -2,7 +2,7 @@
 
 import json
 import re
-from dataclasses import fields, replace
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -32,13 +32,6 @@ CASES = [("sequential", 1), ("periodic:1epoch", 2), ("one-shot:merge=soup", 2)]
 RUNS = 3 * (3 + 2)
 """For each case, one run per rate and two that are reported."""
 HEADER = "strategy n rate rounds KB sent samples accuracy % vs sequential verdict"
-
-
-def changed(request, **changes):
-    """A request with other fields, those of its spec among them."""
-    own = {each.name for each in fields(request)}
-    spec = request.spec.changed(**{name: value for name, value in changes.items() if name not in own})
-    return replace(request, spec=spec, **{name: value for name, value in changes.items() if name in own})
 
 
 def words(request, case, rate, seed):
@@ -71,12 +64,6 @@ def entries(path):
 
 
 @pytest.fixture(scope="module")
-def rows():
-    """Digits, 239 of them (a sixth) for validation."""
-    return load(DataRequest("digits", validation="auto"))
-
-
-@pytest.fixture(scope="module")
 def mnist_like(rows):
     """Rows without content, as many as MNIST's first 6,000."""
     return replace(rows, name="mnist", all_rows=6000)
@@ -86,19 +73,6 @@ def mnist_like(rows):
 def done(rows):
     """The study, finished."""
     return StrategiesStudy(rows, SMALL).run()
-
-
-@pytest.fixture
-def carried_out(monkeypatch):
-    """The plans that are really carried out."""
-    plans, real = [], module.run
-
-    def run(plan, dataset):
-        plans.append(plan)
-        return real(plan, dataset)
-
-    monkeypatch.setattr(module, "run", run)
-    return plans
 
 
 @pytest.fixture
@@ -181,7 +155,7 @@ class TestChoice:
         found = rates_of(StrategiesStudy(rows, SMALL).run())
         assert {strategy: rate for (strategy, _), rate in found.items()} == best
 
-    def test_every_number_of_workers_has_a_rate_of_its_own(self, rows):
+    def test_every_number_of_workers_has_a_rate_of_its_own(self, rows, changed):
         """By real runs, as many as the rates."""
         request = changed(SMALL, strategies=("one-shot",), workers=(2, 5), rates=(0.01, 0.1), seeds=1)
         found = rates_of(StrategiesStudy(rows, request).run())
@@ -190,7 +164,7 @@ class TestChoice:
             low, high = (train(tried, **words(request, case, rate, 1000)).accuracy for rate in (0.01, 0.1))
             assert found[case] == (0.1 if high > low else 0.01)
 
-    def test_the_mean_over_several_seeds_counts(self, rows, scores):
+    def test_the_mean_over_several_seeds_counts(self, rows, scores, changed):
         # Of one: 0.9, 0.56, 0.95. Of two: 0.55, 0.56, 0.475. Of three: 0.533, 0.56, 0.317.
         for rate, values in ((0.001, (0.9, 0.2, 0.5)), (0.1, (0.56,) * 3), (1.0, (0.95, 0, 0))):
             scores |= {("periodic:1epoch", rate, 1000 + seed): value for seed, value in enumerate(values)}
@@ -199,7 +173,7 @@ class TestChoice:
         scores["periodic:1epoch", 0.001, 1002] = 0.6  # 1.7 / 3 = 0.567
         assert rates_of(StrategiesStudy(rows, changed(SMALL, tuning=3)).run())[CASES[1]] == 0.001
 
-    def test_of_equals_the_smallest_is_chosen(self, rows):
+    def test_of_equals_the_smallest_is_chosen(self, rows, changed):
         """Such rates change no prediction at all."""
         request = changed(SMALL, rates=(3e-9, 1e-9, 2e-9), epochs=1, seeds=1)
         assert set(rates_of(StrategiesStudy(rows, request).run()).values()) == {1e-9}
@@ -209,7 +183,7 @@ class TestChoice:
         scores["periodic:1epoch", 0.1, 1000] = 0.51
         assert rates_of(StrategiesStudy(rows, SMALL).run())[CASES[1]] == 0.1
 
-    def test_a_rate_that_diverges_is_not_chosen(self, rows):
+    def test_a_rate_that_diverges_is_not_chosen(self, rows, changed):
         for seed in (0, 1000):
             with pytest.raises(DivergedError):
                 train(rows, **words(SMALL, CASES[0], 1e30, seed))
@@ -217,7 +191,7 @@ class TestChoice:
         assert rates_of(outcome) == dict.fromkeys(CASES, 0.001)
         assert len(outcome.runs) == 6
 
-    def test_where_all_diverge_it_is_said(self, rows, tmp_path):
+    def test_where_all_diverge_it_is_said(self, rows, tmp_path, changed):
         study = StrategiesStudy(rows, changed(SMALL, rates=(1e30,)), tmp_path / "checkpoint")
         with pytest.raises(ManyhandsError):
             study.run()
@@ -271,14 +245,14 @@ class TestWhatIsRun:
             for run in range(1, 6)
         ]
 
-    def test_what_is_asked_for_twice_runs_once(self, rows, scores):
+    def test_what_is_asked_for_twice_runs_once(self, rows, scores, changed):
         request = changed(SMALL, strategies=("sequential", "gradient", "gradient"), workers=(2, 2, 1))
         outcome = StrategiesStudy(rows, request).run()
         assert [(run["strategy"], run["workers"], run["seed"]) for run in outcome.runs] == [
             (*case, seed) for case in (("sequential", 1), ("gradient", 2), ("gradient", 1)) for seed in (0, 1)
         ]
 
-    def test_two_names_of_one_strategy_are_one_strategy(self, rows, scores):
+    def test_two_names_of_one_strategy_are_one_strategy(self, rows, scores, changed):
         """Else its runs would count twice, and its interval would be too small."""
         request = changed(SMALL, strategies=("periodic:5", "periodic:every=5"))
         outcome = StrategiesStudy(rows, request).run()
@@ -307,11 +281,8 @@ class TestWhatIsRun:
         assert [row["strategy"] for row in record["summary"]] == [strategy for strategy, _ in CASES]
 
 
+@pytest.mark.usefixtures("no_training")
 class TestRefused:
-    @pytest.fixture(autouse=True)
-    def no_training(self, monkeypatch):
-        monkeypatch.setattr(module, "run", lambda *_: pytest.fail("training was started"))
-
     def test_data_without_validation_rows(self, digits, tmp_path):
         with pytest.raises(SettingsError, match="learning rates on validation rows, and the data set has none"):
             StrategiesStudy(digits, SMALL, tmp_path / "checkpoint")
@@ -339,12 +310,12 @@ class TestRefused:
         ],
         ids=str,
     )
-    def test_what_cannot_work_before_the_first_run(self, rows, tmp_path, changes, message):
+    def test_what_cannot_work_before_the_first_run(self, rows, tmp_path, changes, message, changed):
         with pytest.raises(SettingsError, match=re.escape(message)):
             StrategiesStudy(rows, changed(SMALL, **changes), tmp_path / "checkpoint")
         assert list(tmp_path.iterdir()) == []
 
-    def test_the_last_seed_before_those_of_the_choice_is_possible(self, rows):
+    def test_the_last_seed_before_those_of_the_choice_is_possible(self, rows, changed):
         StrategiesStudy(rows, changed(SMALL, seed=998))
 
 
@@ -359,7 +330,7 @@ class TestCheckpoint:
         assert timeless(second.runs) == timeless(done.runs)
         assert (second.resumed, second.record()["resumed"]) == (True, True)
 
-    def test_runs_that_diverged_are_remembered(self, rows, tmp_path, carried_out):
+    def test_runs_that_diverged_are_remembered(self, rows, tmp_path, carried_out, changed):
         request = changed(SMALL, rates=(1e30, 0.001))
         outcome = StrategiesStudy(rows, request, tmp_path / "checkpoint").run()
         carried_out.clear()
@@ -368,7 +339,7 @@ class TestCheckpoint:
         )
         assert carried_out == []
 
-    def test_a_study_can_grow(self, rows, tmp_path, carried_out):
+    def test_a_study_can_grow(self, rows, tmp_path, carried_out, changed):
         """Another strategy, rate and seed: only what is new is done, and the table is that of the whole."""
         StrategiesStudy(rows, changed(SMALL, rates=(0.001, 0.1), seeds=1), tmp_path / "checkpoint").run()
         carried_out.clear()
@@ -379,7 +350,7 @@ class TestCheckpoint:
         assert len(carried_out) == 2 * 3 + 5
         assert strategies_text(outcome) == strategies_text(StrategiesStudy(rows, request).run())
 
-    def test_the_checkpoint_is_another_studys(self, rows, tmp_path, scores):
+    def test_the_checkpoint_is_another_studys(self, rows, tmp_path, scores, changed):
         path = tmp_path / "checkpoint"
         StrategiesStudy(rows, SMALL, path).run()
         content = path.read_bytes()
@@ -446,7 +417,7 @@ class TestTable:
         assert [line[7].split(" ±")[0] for line in cells[1:]] == [f"{row.delta.mean:+.2f}" for row in done.summary[1:]]
         assert [line[8] for line in cells[1:]] == [row.verdict.word for row in done.summary[1:]]
 
-    def test_differences_by_hand(self, rows, scores):
+    def test_differences_by_hand(self, rows, scores, changed):
         # 90, 91 and 92 deviate by 1; Student's t for two degrees of freedom is 4.3027: 4.3027 / sqrt(3) = 2.48 is half
         # of the interval. All differences are 3.
         for seed, score in enumerate((0.90, 0.92, 0.91)):

@@ -105,7 +105,7 @@ class TestBest:
         found = sweep(*THREE)
         assert (found.best.name, found.best.epochs) == ("50", 50)
         assert found.reason == (
-            "50 hidden, 50 epochs: the largest impact factor, 45.50 (91.00 % of the validation rows in 2.000 s)"
+            "50 hidden, 50 epochs: the largest impact factor, 45.50 (91.00 % of the validation samples in 2.000 s)"
         )
 
     @pytest.mark.parametrize(("s1", "s2"), [(10.0, 1.0), (1.0, 1000.0), (0.001, 7.0)])
@@ -134,7 +134,7 @@ class TestBest:
     def test_none_reaches_it(self):
         found = sweep(*THREE, target=0.985)
         assert found.best is None
-        assert found.reason == "no classifier reaches 98.5 % on the validation rows; the highest is 98.00 %"
+        assert found.reason == "no classifier reaches 98.5 % on the validation samples; the highest is 98.00 %"
         assert found.record()["best"] is None
 
     def test_none_is_finished(self):

@@ -36,7 +36,7 @@ from manyhands.training.jobs.client import Job, open_cells
 from manyhands.training.jobs.exchange import EventTail, describe, revive
 from manyhands.training.plan import Plan
 from manyhands.training.resolve import resolve
-from manyhands.training.run import run
+from manyhands.training.run import Runner, run
 from manyhands.training.spec import RunSpec
 
 pytest.importorskip("mpi4py")
@@ -317,6 +317,27 @@ class TestEvents:
             job.run(plan)
         assert "train-images-idx3-ubyte was changed from 6 to 12 bytes since it was read" in caplog.text
 
+    def test_every_run_of_a_kept_job_has_its_own_hang_timeout(self, blobs, mark, memory, tmp_path, monkeypatch):
+        (tmp_path / "sitecustomize.py").write_text(
+            "from manyhands.training.loop import Loop\n"
+            "train = Loop.run\n"
+            "def noting(loop):\n"
+            "    from manyhands.teams.mpi_world import join\n"
+            f"    with open({str(tmp_path)!r} + f'/{{join().rank}}', 'a') as file:\n"
+            "        print(join().watch.patience, file=file)\n"
+            "    return train(loop)\n"
+            "Loop.run = noting\n"
+        )
+        monkeypatch.setenv("PYTHONPATH", os.pathsep.join(filter(None, [str(tmp_path), os.environ.get("PYTHONPATH")])))
+        monkeypatch.delenv("MANYHANDS_HANG_TIMEOUT", raising=False)
+        with Runner(blobs) as runner:
+            for seconds in (777.0, None, 888.0):
+                runner.run(replace(plan_for(blobs, 2), hang_timeout=seconds))
+        for rank in (0, 1):
+            first, measured, last = map(float, (tmp_path / str(rank)).read_text().split())
+            assert (first, last) == (777, 888)
+            assert measured < 777
+
     def test_a_callback_inside_workers_is_refused(self, blobs, mark, memory):
         with Job(2, blobs) as job, pytest.raises(SettingsError, match="WorkerCallback works inside workers"):
             job.run(plan_for(blobs, 2), None, [WorkerCallback()])
@@ -493,7 +514,13 @@ class TestViolence:
     @pytest.mark.parametrize(
         ("whom", "how", "strategy", "words"),
         [
-            ("worker", signal.SIGKILL, "gradient", r"^worker 1 was killed by signal 9 \(SIGKILL\)$"),
+            pytest.param(  # as in test_a_worker_is_lost
+                "worker",
+                signal.SIGKILL,
+                "gradient",
+                r"^worker 1 was killed by signal 9 \(SIGKILL\)$",
+                marks=pytest.mark.slow,
+            ),
             pytest.param(
                 "worker",
                 signal.SIGSTOP,
@@ -513,6 +540,7 @@ class TestViolence:
         nothing_left(mark)
         assert list(memory.iterdir()) == []
 
+    @pytest.mark.slow
     def test_nothing_of_open_mpi_is_left_when_mpiexec_is_killed(self, blobs, mark, memory):
         files = set()
 
@@ -536,7 +564,9 @@ class TestViolence:
             Deed(do).to(blobs, 3)
         nothing_left(mark)
 
-    @pytest.mark.parametrize("guarded", [True, False], ids=["guarded", "unguarded"])
+    @pytest.mark.parametrize(
+        "guarded", [True, pytest.param(False, marks=pytest.mark.slow)], ids=["guarded", "unguarded"]
+    )
     def test_a_stopped_worker_whose_mpiexec_is_gone(self, blobs, mark, memory, guarded, monkeypatch):
         """Nobody but the owner can end it; without that, it stays."""
         workers = []
@@ -706,7 +736,7 @@ def strike(folder, mark, kind, way, strategy, rank, delay):
     [
         # Under mpiexec, tests/teams/test_watch.py does the same to a program that is not the command.
         pytest.param("kill", "mpiexec", "gradient", 2, marks=pytest.mark.slow),
-        ("stop", "mpiexec", "one-shot", 0),
+        pytest.param("stop", "mpiexec", "one-shot", 0, marks=pytest.mark.slow),
         pytest.param("exception", "mpiexec", "periodic:1epoch", 1, marks=pytest.mark.slow),
         ("kill", "self", "one-shot", 0),
     ],
@@ -742,7 +772,8 @@ def test_thirty_random_losses(tmp_path, mark):
 
 
 @pytest.mark.parametrize(
-    ("number", "status", "word"), [(signal.SIGINT, 130, "interrupted"), (signal.SIGTERM, 143, "terminated")]
+    ("number", "status", "word"),
+    [(signal.SIGINT, 130, "interrupted"), pytest.param(signal.SIGTERM, 143, "terminated", marks=pytest.mark.slow)],
 )
 def test_the_user_ends_the_run(tmp_path, mark, number, status, word):
     with self_launched(tmp_path, mark, "periodic:1epoch") as running:
@@ -755,9 +786,9 @@ def test_the_user_ends_the_run(tmp_path, mark, number, status, word):
 
 CLOSING = """
 import os, sys
-from manyhands.training.jobs import client
+from manyhands.training.jobs import client, launchers
 client._MEMORY = sys.argv[1]
-client.Job._await_end = lambda self: (print("closing", flush=True), __import__("time").sleep(60))
+launchers.Launcher.await_end = lambda *_: (print("closing", flush=True), __import__("time").sleep(60))
 from manyhands.cli import main
 sys.exit(main(sys.argv[2:]))
 """
@@ -792,7 +823,7 @@ def test_results_are_there_before_the_job_closes_and_the_next_run_sweeps_what_wa
         assert modes[job.folder.name] == "0o700"
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize("number", [pytest.param(signal.SIGTERM, marks=pytest.mark.slow), signal.SIGINT])
 def test_a_user_who_insists_need_not_wait_and_nothing_is_left(tmp_path, mark, memory, number):
     with closing(tmp_path, memory) as running:
         assert "accuracy" in "".join(iter(running.stdout.readline, "closing\n"))

@@ -52,7 +52,10 @@ def assert_same_bits(job, dataset, workers, strategy):
     ("workers", "how", "words"),
     [
         (2, signal.SIGKILL, r"^worker 1 was killed by signal 9 \(SIGKILL\)$"),
-        (3, signal.SIGSTOP, r"^worker 1 has shown no sign of life for \d+\.\d s: it is stopped or stuck"),
+        pytest.param(
+            *(3, signal.SIGSTOP, r"^worker 1 (has shown no sign of life|\(process \d+\) has been stopped) for \d"),
+            marks=pytest.mark.slow,
+        ),
     ],
     ids=["killed", "stopped"],
 )

@@ -1,1 +1,1 @@
-"""CSV files: reading whole, in pieces, and saying what is wrong with one."""
+"""CSV files: reading them, whole or in pieces, and finding what is wrong with one."""

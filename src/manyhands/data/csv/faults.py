@@ -1,4 +1,4 @@
-"""What is wrong with a CSV file, and in which line: NumPy's reader does not say, and takes some faults for values."""
+"""The first fault of a CSV file, with its line: NumPy's reader does not name it, and reads some faults as values."""
 
 from __future__ import annotations
 
@@ -20,13 +20,8 @@ _LINE_END = re.compile("[\r\n]")
 def find_fault(layout: Layout, piece: Piece, *, values: bool = True) -> FormatError | None:
     """Return the first fault of a piece of a file, None if there is none.
 
-    Parameters
-    ----------
-    layout, piece
-        The file and which lines of it.
-    values
-        Whether to look at each row; else only at those in which NumPy may overlook something: control characters, such
-        as a NUL behind a number, and line ends within cells, which may be rows behind a stray quotation mark.
+    Without ``values``, only those rows are checked in which NumPy may overlook something: with control characters, such
+    as a NUL behind a number, or line ends within cells, which may be rows behind a stray quotation mark.
     """
     path, line = piece.path, lines_before(piece) + piece.skip
     with open_piece(piece) as file:
@@ -49,7 +44,7 @@ def find_fault(layout: Layout, piece: Piece, *, values: bool = True) -> FormatEr
 
 
 def _problem(cells: list[str], layout: Layout) -> str | None:
-    """Say what is wrong with a row, if anything is; blank lines are fine."""
+    """Return what is wrong with a row, if anything is; blank lines are fine."""
     if not cells:
         return None
     for column, cell in enumerate(cells):
@@ -66,10 +61,7 @@ def _problem(cells: list[str], layout: Layout) -> str | None:
 
 
 def _swallowed(cell: str, delimiter: str, *, is_kept: bool) -> str | None:
-    """Say what is wrong with a cell of several lines: only a row's name may have them, and not if they look like rows.
-
-    NumPy would change those of a label, too: a carriage return and a line feed become one character.
-    """
+    """Return what is wrong with a cell of several lines, which only a row's name may have."""
     if cell.endswith(END):
         return "a quotation mark is opened here and never closed"
     if is_kept or delimiter in cell:
@@ -78,7 +70,7 @@ def _swallowed(cell: str, delimiter: str, *, is_kept: bool) -> str | None:
 
 
 def _label_problem(cell: str) -> str | None:
-    """Say what is wrong with a label."""
+    """Return what is wrong with a label, if anything is."""
     if CONTROL.search(cell):
         return f"the label {cell[:40]!r} has a control character"
     if not cell.strip():
@@ -89,7 +81,7 @@ def _label_problem(cell: str) -> str | None:
 
 
 def _number_problem(cell: str) -> str | None:
-    """Say what is wrong with the cell of a feature."""
+    """Return what is wrong with the cell of a feature, if anything is."""
     if CONTROL.search(cell):
         return f"{cell[:40]!r} has a control character, and is not a number"
     if not cell.strip():

@@ -11,6 +11,7 @@ from manyhands.core.errors import FormatError, SettingsError
 from manyhands.core.parameters import parameter
 from manyhands.data.columns import row_names
 from manyhands.data.csv.pieces import Piece, open_piece
+from manyhands.runtime.atomic_files import readable
 
 CONTROL = re.compile("[\0-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f]")
 """Characters that no cell has, but for tabs and line ends."""
@@ -20,63 +21,46 @@ _DELIMITERS = ",;\t"
 
 
 @dataclass(frozen=True)
-class CsvColumns:
-    """What the header line of a CSV file says.
+class Layout:
+    """The columns of a CSV file, as its first lines show them.
 
     Attributes
     ----------
-    names : tuple of str or None
-        Of all columns, in their order; None without a header line.
-    features : tuple of str or None
-        Of the features, as :func:`read_csv` returns them.
-    label : str or None
-        Of the label's column.
-    left_out : int
-        How many columns at the beginning only name the rows (no name, or pandas' ``Unnamed: 0``), and are no features.
+    label_at
+        Position of the label's column.
+    columns
+        Number of columns.
+    header
+        Whether the first line is a header.
+    names
+        The cells of the first line.
+    left_out
+        Number of columns at the beginning that only name the rows (no name, or pandas' ``Unnamed: 0``).
     """
-
-    names: tuple[str, ...] | None = None
-    features: tuple[str, ...] | None = None
-    label: str | None = None
-    left_out: int = 0
-
-
-def csv_columns(path: str | Path, label_column: str | int = 0) -> CsvColumns:
-    """Return the names of a CSV file's columns.
-
-    Parameters
-    ----------
-    path, label_column
-        As for :func:`read_csv`.
-
-    Raises
-    ------
-    MissingDataError, FormatError, SettingsError
-        As :func:`read_csv`, for what its first line says.
-    """
-    layout = find_layout(Path(path), label_column)
-    if not layout.header:
-        return CsvColumns()
-    unused = {layout.label_at, *range(layout.left_out)}
-    features = tuple(name for place, name in enumerate(layout.names) if place not in unused)
-    return CsvColumns(layout.names, features, layout.names[layout.label_at], layout.left_out)
-
-
-@dataclass(frozen=True)
-class Layout:
-    """What the first lines say about a file."""
 
     path: Path
     delimiter: str
     label_at: int
     columns: int
     header: bool
-    names: tuple[str, ...]  # the cells of the first line
-    left_out: int  # so many columns at the beginning are no features
+    names: tuple[str, ...]
+    left_out: int
+
+    @property
+    def features(self) -> tuple[str, ...] | None:
+        """Names of the features; None without a header."""
+        unused = {self.label_at, *range(self.left_out)}
+        return tuple(name for place, name in enumerate(self.names) if place not in unused) if self.header else None
+
+    @property
+    def label(self) -> str | None:
+        """Name of the label's column; None without a header."""
+        return self.names[self.label_at] if self.header else None
 
 
-def find_layout(path: Path, label_column: str | int) -> Layout:
-    """Return what the first lines of a file say; errors as :func:`csv_columns`."""
+def find_layout(path: str | Path, label_column: str | int = 0) -> Layout:
+    """Return the layout of a CSV file; arguments and errors as `manyhands.data.csv.reader.read_csv`."""
+    path = readable(path)
     first, second = _first_rows(path)
     delimiter = _delimiter_of(first)
     try:
@@ -97,7 +81,7 @@ def find_layout(path: Path, label_column: str | int) -> Layout:
 
 
 def _check_first(cells: list[str], path: Path, *, is_open: bool) -> None:
-    """Check the first line, which as a header nobody else looks at."""
+    """Check the first line: a header is checked nowhere else."""
     strange = next((cell for cell in cells if CONTROL.search(cell)), None)
     if strange is not None:
         problem = f"column {cells.index(strange) + 1}: {strange[:40]!r} has a control character"
@@ -144,10 +128,10 @@ def number_in(cell: str) -> float | None:
 
 
 def _is_header(cells: list[str], below: list[str], label_column: str | int) -> bool:
-    """Tell a header line by one of four signs.
+    """Return whether the first line is a header.
 
-    It has the label column's name; or no cell is a number; or the label is a word there and a number in the next line
-    (``label,0,1,2``, as pandas writes numbered columns); or the first cell is empty and another is a word, as above a
+    It is one if it has the label column's name; or if no cell is a number; or if the label is a word and the others are
+    numbered (``label,0,1,2``, as pandas writes them); or if the first cell is empty and another is a word, as above a
     column of row numbers.
     """
     names = [cell.strip() for cell in cells]

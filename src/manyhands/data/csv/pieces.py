@@ -45,11 +45,11 @@ def cut_piece(whole: Piece, part: int, parts: int) -> Piece:
 
     Piece k begins with the first line at or after byte ``k * size // parts`` (below the header) and ends where piece
     k + 1 begins. Indivisible are compressed files, files with a quoted cell, which may contain a line end, and those
-    without a row, which is said by whoever reads them.
+    without a row.
     """
     if parts == 1 or whole.path.suffix == ".gz":
         return whole
-    with _telling(whole.path), open(whole.path, "rb") as file:
+    with _explained(whole.path), open(whole.path, "rb") as file:
         size = file.seek(0, os.SEEK_END)
         rows_at = _line_at(file, 1) if whole.skip else 0
         if not _is_divisible(file, rows_at):
@@ -70,10 +70,10 @@ def _line_at(file: io.BufferedReader, byte: int) -> int:
 
 
 def _is_divisible(file: io.BufferedReader, rows_at: int) -> bool:
-    """Tell whether there is a row and no quoted cell.
+    """Return whether there is a row and no quoted cell.
 
-    All parts must come to the same answer, or rows would be lost or doubled. So each looks at the whole file, which
-    takes about 2 % of the time of parsing it.
+    All processes must get the same answer, or rows would be lost or doubled. So each reads the whole file, which takes
+    about 2 % of the time of parsing it.
     """
     file.seek(rows_at)
     rows = False
@@ -85,11 +85,11 @@ def _is_divisible(file: io.BufferedReader, rows_at: int) -> bool:
 
 
 def has_marks(piece: Piece) -> bool:
-    """Tell whether there may be a quotation mark or a control character below the header of a piece.
+    """Return whether there may be a quotation mark or a control character below the header of a piece.
 
-    It is a first look at the bytes, which takes a few per cent of the time of parsing them.
+    Only bytes are compared, which takes a few per cent of the time of parsing them.
     """
-    with _telling(piece.path), _bytes_of(piece) as file:
+    with _explained(piece.path), _bytes_of(piece) as file:
         for number, block in enumerate(iter(lambda: file.read(_BLOCK), b"")):
             rows = block
             for _ in range(0 if number else piece.skip):  # a longer header is looked at closely
@@ -140,7 +140,7 @@ def numpy_source(piece: Piece) -> Iterator[str | TextIO]:
 def open_piece(piece: Piece) -> Iterator[TextIO]:
     """Open as text, and turn what can go wrong outside the table into our errors."""
     path = piece.path
-    with _telling(path):
+    with _explained(path):
         if path.suffix == ".gz":
             with gzip.open(path, "rt", encoding=ENCODING, newline="") as file:
                 yield cast(TextIO, file)
@@ -155,7 +155,7 @@ def open_piece(piece: Piece) -> Iterator[TextIO]:
 
 
 @contextlib.contextmanager
-def _telling(path: Path) -> Iterator[None]:
+def _explained(path: Path) -> Iterator[None]:
     """Turn errors of reading a file into ours."""
     try:
         yield

@@ -1,7 +1,6 @@
-"""Tables as CSV: one row per example, one column with its label, the others numeric.
+"""Tables as CSV: one row per sample, one column with its label, the others numeric.
 
-NumPy's compiled reader does the work. Only when it refuses a file is the file read again, slowly, to say where.
-A file can be read in parts, each by another process.
+NumPy's compiled reader reads the file. Only a file that it refuses is read again, slowly, to find the line at fault.
 """
 
 from __future__ import annotations
@@ -25,13 +24,19 @@ from manyhands.data.csv.faults import LONGEST_LABEL, find_fault
 from manyhands.data.csv.header import Layout, find_layout, number_in
 from manyhands.data.csv.pieces import ENCODING, Piece, cut_piece, has_marks, numpy_source, open_piece
 from manyhands.data.precision import coarse, narrowed, numbered, say_once
-from manyhands.runtime.atomic_files import atomic_writer, readable
+from manyhands.runtime.atomic_files import atomic_writer
 
 _LARGEST_WHOLE = 2.0**53  # up to here, a double holds every whole number
 
 
-def read_csv(path: str | Path, label_column: str | int = 0) -> tuple[NDArray[Any], NDArray[Any]]:
+def read_csv(
+    path: str | Path, label_column: str | int = 0, part: int = 0, parts: int = 1
+) -> tuple[NDArray[Any], NDArray[Any]]:
     """Return features and labels of a CSV file (plain or .gz; comma, semicolon or tab; header line optional).
+
+    One of several processes can read one of several nearly equal, consecutive pieces; :func:`join_parts` joins them.
+    Two kinds of file must be parsed whole for every part: compressed ones, and those with a quotation mark below the
+    header, as a quoted cell may contain a line end.
 
     Parameters
     ----------
@@ -39,13 +44,18 @@ def read_csv(path: str | Path, label_column: str | int = 0) -> tuple[NDArray[Any
         The file.
     label_column
         Number of the label's column (0 is the first, -1 the last) or, with a header line, its name.
+    part, parts
+        Which piece, from 0, and of how many. Every row is in exactly one, in the order of the file; a piece may be
+        empty.
 
     Returns
     -------
     features : ndarray of shape (rows, columns - 1), uint8, float32 or float64
-        Bytes if all values are whole numbers from 0 to 255; float64 if one of them is rounded in float32.
+        Bytes if all values are whole numbers from 0 to 255; float64 if one of them is rounded in float32. Pieces may
+        differ in dtype.
     labels : ndarray of shape (rows,), int64, float64 or str
-        Numbers if all are; int64 if these are whole, however they are written (``6``, ``6.0``, ``6e0``).
+        Numbers if all are; int64 if these are whole, however they are written (``6``, ``6.0``, ``6e0``). Pieces keep
+        words such as ``007``, because another piece may have a label that is no number.
 
     Raises
     ------
@@ -55,47 +65,11 @@ def read_csv(path: str | Path, label_column: str | int = 0) -> tuple[NDArray[Any
         If the file is empty, a row has another number of cells than the first, a feature is missing, not a number or
         not finite, a cell has a control character, or a quotation mark is not closed; names the line.
     SettingsError
-        If there is no such label column.
-    """
-    return read_csv_part(path, label_column)
-
-
-def read_csv_part(
-    path: str | Path, label_column: str | int = 0, part: int = 0, parts: int = 1
-) -> tuple[NDArray[Any], NDArray[Any]]:
-    """Return features and labels of one of several nearly equal, consecutive pieces of a CSV file.
-
-    Each piece is parsed by itself, so that n processes take little more than an n-th of the time if rows are long
-    (more than an n-th with ten columns or fewer, as labels cost more here). Two kinds of file must be parsed whole for
-    every part: compressed ones, and those with a quotation mark below the header, as a quoted cell may contain a line
-    end.
-
-    Parameters
-    ----------
-    path, label_column
-        As for :func:`read_csv`.
-    part, parts
-        Which piece, from 0, and of how many. Every row is in exactly one, in the order of the file; a piece may be
-        empty.
-
-    Returns
-    -------
-    features : ndarray of shape (rows, columns - 1), uint8, float32 or float64
-        As all values that were parsed need it, so that pieces may differ in dtype.
-    labels : ndarray of shape (rows,), int64 or str
-        Of several parts, int64 only where nothing is lost by it: the words as in the file if one of them is ``007``
-        or ``+7``, because another piece may have a label that is no number. :func:`join_parts` and
-        :func:`join_labels` decide for the whole file.
-
-    Raises
-    ------
-    MissingDataError, FormatError, SettingsError
-        As :func:`read_csv`, for errors in this piece; also if there is no such part. Lines are numbered as in the
-        whole file.
+        If there is no such label column, or no such part.
     """
     if not 0 <= part < parts:
         raise SettingsError(f"there is no part {part} of {parts}; parts are numbered from 0")
-    layout = find_layout(readable(path), label_column)
+    layout = find_layout(path, label_column)
     piece = cut_piece(Piece(layout.path, skip=int(layout.header)), part, parts)
     features, labels = _read(layout, piece, alone=parts == 1)
     if parts > 1 and piece.is_whole:
@@ -105,42 +79,19 @@ def read_csv_part(
 
 
 def join_parts(features: Sequence[NDArray[Any]], labels: Sequence[NDArray[Any]]) -> tuple[NDArray[Any], NDArray[Any]]:
-    """Join what :func:`read_csv_part` returned for all parts of a file, to the bits that :func:`read_csv` returns.
-
-    Parameters
-    ----------
-    features, labels
-        One array per part, in their order.
-
-    Returns
-    -------
-    features : ndarray of shape (rows, columns - 1), uint8, float32 or float64
-    labels : ndarray of shape (rows,), int64, float64 or str
-    """
+    """Return the features and labels of a whole file, given those of its parts in their order."""
     return np.concatenate(features), join_labels(labels)
 
 
 def join_labels(labels: Sequence[NDArray[Any]]) -> NDArray[Any]:
-    """Join the labels of all parts of a file: numbers if all are, else str.
-
-    The dtype is the same for the distinct labels of each part, so that processes can agree on it cheaply.
-
-    Parameters
-    ----------
-    labels
-        One array per part, as :func:`read_csv_part` returned it, in their order.
-
-    Returns
-    -------
-    ndarray of shape (rows,), int64, float64 or str
-    """
+    """Return the labels of all parts of a file as one array: numbers if all are, else str."""
     if all(some.dtype == np.int64 for some in labels):
         return np.concatenate(labels)
     return _compact([str(label) for some in labels for label in some.tolist()])
 
 
 def _read(layout: Layout, piece: Piece, alone: bool) -> tuple[NDArray[Any], NDArray[Any]]:
-    """Read a piece, ``alone`` or as one of several; say what is wrong with it if it cannot be read."""
+    """Read a piece, ``alone`` or as one of several; raise its first fault if it has one."""
     try:
         features, labels = _Reader(layout, piece).read(alone)
         if piece.is_whole and not len(features):
@@ -159,7 +110,7 @@ def _read(layout: Layout, piece: Piece, alone: bool) -> tuple[NDArray[Any], NDAr
 
 
 def _say_what_is_lost(layout: Layout, piece: Piece, features: NDArray[Any]) -> None:
-    """Say which columns have whole numbers that doubles cannot tell apart, such as 1700000000000000030."""
+    """Warn of columns with whole numbers that doubles cannot distinguish, such as 1700000000000000030."""
     if features.dtype == np.uint8 or not len(features):
         return
     low, high, lost = features.min(axis=0), features.max(axis=0), np.zeros(layout.columns, np.bool_)
@@ -282,20 +233,7 @@ def _decimals(labels: NDArray[Any]) -> NDArray[Any]:
 
 
 def write_csv(path: Path, features: NDArray[Any], labels: NDArray[Any]) -> None:
-    """Write rows ``label, x1, x2, ...`` without a header line.
-
-    Parameters
-    ----------
-    path
-        The file to write.
-    features : ndarray of shape (rows, columns), uint8 or floating
-    labels : ndarray of shape (rows,)
-
-    Raises
-    ------
-    OutputError
-        If it cannot be written; nothing half-written is left.
-    """
+    """Write rows ``label, x1, x2, ...`` without a header line, whole or not at all (else OutputError)."""
     with atomic_writer(path) as file:
         if features.dtype != np.uint8 or labels.dtype.kind not in "iu":
             text = io.TextIOWrapper(file, "utf-8", newline="", write_through=True)

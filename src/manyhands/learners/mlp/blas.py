@@ -154,18 +154,7 @@ def matrix_product(
 
 @overload(matrix_product)
 def _matrix_product(
-    transpose_a: Any,
-    transpose_b: Any,
-    m: Any,
-    n: Any,
-    k: Any,
-    a: Any,
-    at: Any,
-    pitch: Any,
-    b: Any,
-    bt: Any,
-    c: Any,
-    ct: Any,
+    _transpose_a: Any, _transpose_b: Any, _m: Any, _n: Any, _k: Any, a: Any, *_others: Any
 ) -> Callable[..., None]:
     gemm = _SGEMM if a.dtype == types.float32 else _DGEMM
     width = 4 if a.dtype == types.float32 else 8

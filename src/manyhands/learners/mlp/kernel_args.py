@@ -140,3 +140,9 @@ class Course(NamedTuple):
     """int64 (any,): after how many steps the parameters are averaged, ascending."""
     seen: Any
     """int64 (1,): examples since the last round."""
+    kept_at: Any
+    """int64 (k,): after how many steps the parameters are copied, ascending."""
+    kept: Any
+    """(k, size) of the vectors' dtype: written, the copies."""
+    kept_after: Any
+    """int64 (k,): written, after how many nanoseconds."""

@@ -47,7 +47,7 @@ from manyhands.learners.mlp.optimizers import step_constants, update_range
 from manyhands.learners.mlp.tiles import HEIGHTS, WIDEST, backward_product, forward_product
 from manyhands.runtime.fp_mode import flush_denormals, restore_denormals
 from manyhands.runtime.jit import compiled, inline_ir, inlined
-from manyhands.runtime.shared_reduce import SharedReduction, arrive_and_wait, combine_range, spread_range, total_of
+from manyhands.runtime.shared_reduce import SharedReduction, arrive_and_wait, combine_range, now, spread_range, total_of
 
 
 @inline_ir
@@ -243,6 +243,15 @@ def backward_and_update(
     return squares
 
 
+@inlined
+def keep_copy(course: Course, params: Any, number: int, nanoseconds: int) -> None:
+    """Copy the parameters to place ``number`` in the course: they are whole, and nobody writes them now."""
+    kept = course.kept[number]
+    for i in range(len(kept)):
+        kept[i] = params[i]
+    course.kept_after[number] = nanoseconds
+
+
 @compiled
 def run(
     vectors: Vectors,
@@ -265,7 +274,8 @@ def run(
     of `shared_reduce.wait` if another worker was lost.
     """
     before = flush_denormals()
-    lost, done, held = 0, 0, 0
+    lost, done, held, kept = 0, 0, 0, 0
+    began = now(meeting.scratch)
     for step in range(len(course.losses)):
         if course.stop[0] != 0:
             break
@@ -328,6 +338,9 @@ def run(
         if talks and not does & ROUND:
             held += 1
             course.seen[0] = 0
+        if kept < len(course.kept_at) and step + 1 == course.kept_at[kept]:
+            keep_copy(course, vectors.params, kept, now(meeting.scratch) - began)
+            kept += 1
         done += 1
     restore_denormals(before)
     return done if lost == 0 else -lost

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from manyhands.core.errors import DivergedError, SettingsError, WorkerLost
-from manyhands.core.learner import Rounds, RunOutcome
+from manyhands.core.learner import Learner, Rounds, RunOutcome, Snapshots
 from manyhands.core.samples import Control, Order, Samples
 from manyhands.core.types import Vector
 from manyhands.learners.mlp import kernel_args, kernels
@@ -44,7 +44,7 @@ _STATE: dict[str, dict[str, str]] = {
 """What the optimizers call the kernel's vectors."""
 
 
-class MLP:
+class MLP(Learner):
     """The learner; see `manyhands.core.learner.Learner` for what each method promises.
 
     Parameters
@@ -67,6 +67,7 @@ class MLP:
     """
 
     holds_rounds = True
+    keeps_snapshots = True
 
     def __init__(self, settings: MLPSettings, features: int, classes: int, *, rank: int = 0, seed: int = 0) -> None:
         if features < 1 or classes < (2 if settings.loss == "cross_entropy" else 1):
@@ -91,6 +92,7 @@ class MLP:
         self._constants = np.zeros(kernel_args.CONSTANTS, self.dtype)
         self._no_peers = no_peers()._replace(bounds=np.array([0, self.size]))
         self._no_outputs = np.zeros((0, classes), self.dtype)
+        self._no_copies, self._no_places = np.zeros((0, self.size), self.dtype), np.zeros(0, np.int64)
         self.bind(aligned_zeros(self.size, self.dtype))
 
     @property
@@ -131,6 +133,7 @@ class MLP:
         rates: NDArray[np.float64],
         control: Control,
         rounds: Rounds | None = None,
+        snapshots: Snapshots | None = None,
     ) -> RunOutcome:
         """Take ``order.steps`` steps, and hold ``rounds``, without Python in between; see the protocol."""
         batches = self._adapter.batches(samples, order)
@@ -146,6 +149,8 @@ class MLP:
             if rounds.gradient is not None:
                 gradient, held = rounds.gradient, order.steps
                 course.parts[0] = kernel_args.GRADIENT | kernel_args.ROUND | kernel_args.UPDATE
+        if snapshots is not None:
+            course = course._replace(kept_at=snapshots.due, kept=snapshots.kept, kept_after=snapshots.nanoseconds)
         done = self._go(gradient, batches, course, meeting)
         if done < 0:
             raise WorkerLost(-done - 1)
@@ -212,6 +217,9 @@ class MLP:
             progress=np.zeros(1, np.int64),
             due=np.zeros(0, np.int64),
             seen=np.zeros(1, np.int64),
+            kept_at=self._no_places,
+            kept=self._no_copies,
+            kept_after=self._no_places,
         )
 
     def _momenta(self) -> float:
@@ -241,23 +249,6 @@ class MLP:
         done = kernels.run(vectors, self._adapter.network, self._adapter.rule, room, batches, course, meeting, outputs)
         self.steps_taken = int(course.steps_taken[0])
         return int(done)
-
-    def state(self) -> dict[str, NDArray[Any]]:
-        """Return copies of parameters, buffers, optimizer state and step count."""
-        vectors = {name: vector.copy() for name, vector in self.optimizer_state.items()}
-        return {
-            "parameters": self.parameters.copy(),
-            "buffers": self.buffers.copy(),
-            "steps_taken": np.array([self.steps_taken], np.int64),
-            **vectors,
-        }
-
-    def load_state(self, state: Mapping[str, NDArray[Any]]) -> None:
-        """Take over what :meth:`state` returned (into the bound vector, which stays bound)."""
-        self.parameters[:], self.buffers[:] = state["parameters"], state["buffers"]
-        self.steps_taken = int(state["steps_taken"][0])
-        for name, vector in self.optimizer_state.items():
-            vector[:] = state[name]
 
     def side_by_side(self, members: NDArray[Any]) -> MLP:
         """Return one wider network that answers with the mean of the members' logits; see the protocol."""

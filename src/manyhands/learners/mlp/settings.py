@@ -85,7 +85,7 @@ class MLPSettings:
 
     hidden: tuple[int, ...] = setting((75,), "hidden layers, or none", "network", metavar="W[,W...]", read=widths)
     activation: str = setting("relu", "of hidden layers", "network", metavar="A", choices=ACTIVATIONS)
-    optimizer: str = setting("adam", "which", "network", metavar="O", choices=OPTIMIZERS)
+    optimizer: str = setting("adam", "update rule", "network", metavar="O", choices=OPTIMIZERS)
     learning_rate: float = _of_optimizer("step size", metavar="R")
     l2: float = setting(0.0001, "weight penalty", "network", metavar="L", read=_float)
     momentum: float = setting(0.9, "of momentum, nesterov and lars", "network", metavar="M", read=_float)

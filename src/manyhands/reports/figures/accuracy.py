@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import statistics
-from typing import TYPE_CHECKING
 
+from manyhands.core.words import count
 from manyhands.reports import queries
-from manyhands.reports.figures.by_workers import Value, draw_by_workers
+from manyhands.reports.figures.by_workers import accuracy_value, draw_by_workers
 from manyhands.reports.figures.style import (
     GREY,
     INK,
@@ -18,11 +18,8 @@ from manyhands.reports.figures.style import (
     looks,
     new_figure,
 )
-from manyhands.reports.format import count, decimal, label, listed
+from manyhands.reports.format import decimal, label, listed
 from manyhands.reports.schema import Record
-
-if TYPE_CHECKING:
-    pass
 
 _WORDS = ("same", "higher", "lower", "undecided")
 
@@ -31,7 +28,7 @@ def accuracy(compare: Record) -> Picture:
     """Draw accuracies with intervals, and their paired differences to the sequential run with the margin."""
     compared = [row for row in compare["summary"] if row["delta_pp"] is not None and row["workers"] > 1]
     figure, panels = new_figure(1, 2 if compared else 1, width=9.0 if compared else 6.6)
-    draw_by_workers(panels[0], compare, _accuracy)
+    draw_by_workers(panels[0], compare, accuracy_value)
     dress(panels[0], "workers", "accuracy on the test rows, %", "accuracy")
     if compared:
         if not compare["settings"]["scaled"]:
@@ -86,11 +83,6 @@ def _published_note(compare: Record) -> str:
     )
 
 
-def _accuracy(row: Record) -> Value:
-    interval = row["accuracy_ci95"]
-    return 100 * row["accuracy_mean"], None if interval is None else [100 * end for end in interval]
-
-
 def accuracies(compare: Record) -> Picture | None:
     """Draw the accuracy of every single run as a dot, a row for each strategy and number of workers."""
     groups: dict[tuple[str, int], list[float]] = {}
@@ -123,10 +115,7 @@ def accuracies(compare: Record) -> Picture | None:
 
 def _spread(groups: dict[tuple[str, int], list[float]]) -> str:
     """Return the range of the sequential accuracies beside that of all the others."""
-    ranges = []
-    base = [value for (name, _), values in groups.items() if name == queries.SEQUENTIAL for value in values]
-    rest = [value for (name, _), values in groups.items() if name != queries.SEQUENTIAL for value in values]
-    for name, values in (("sequential", base), ("parallel", rest)):
-        if values:
-            ranges.append(f"{name} {decimal(min(values))} to {decimal(max(values))} %")
-    return listed(ranges)
+    found: dict[str, list[float]] = {"sequential": [], "parallel": []}
+    for (name, _), values in groups.items():
+        found["sequential" if name == queries.SEQUENTIAL else "parallel"] += values
+    return listed([f"{name} {decimal(min(each))} to {decimal(max(each))} %" for name, each in found.items() if each])

@@ -13,7 +13,13 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 Value = tuple[float | None, Sequence[float] | None]
-"""A value and its interval; None for what a row does not have."""
+"""A value and its interval; None where a row has none."""
+
+
+def accuracy_value(row: Record) -> tuple[float, list[float] | None]:
+    """Return the mean accuracy of a row in percent, with its interval."""
+    interval = row["accuracy_ci95"]
+    return 100 * row["accuracy_mean"], None if interval is None else [100 * end for end in interval]
 
 
 def draw_by_workers(

@@ -7,10 +7,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from manyhands.core.words import count
 from manyhands.records.statistics import Estimate, estimate
 from manyhands.reports import queries
 from manyhands.reports.figures.style import GREY, Look, Picture, dress, legend_above, looks, new_figure
-from manyhands.reports.format import count, decimal, label, seconds
+from manyhands.reports.format import decimal, label, seconds
 from manyhands.reports.schema import Record
 
 if TYPE_CHECKING:
@@ -30,15 +31,7 @@ class Course:
 
 
 def convergence(compare: Record, measure: str) -> Picture | None:
-    """Draw the mean course over the runs, with its 95 % interval, sequential beside parallel.
-
-    Parameters
-    ----------
-    compare
-        Completed.
-    measure
-        ``accuracy`` or ``loss``.
-    """
+    """Draw the mean course of ``accuracy`` or ``loss`` with its 95 % interval, sequential beside parallel."""
     courses = _courses(compare, measure)
     workers = sorted({n for _, n in courses if n > 1}) or sorted({n for _, n in courses})
     shown = workers[:_MOST_ROWS]

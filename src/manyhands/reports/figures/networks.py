@@ -6,8 +6,10 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from typing import TYPE_CHECKING
 
+from manyhands.core.words import count
 from manyhands.records.statistics import Estimate
 from manyhands.reports import networks, queries
+from manyhands.reports.figures.by_workers import accuracy_value
 from manyhands.reports.figures.convergence import draw_course, mean_course, usable_points
 from manyhands.reports.figures.style import (
     GREY,
@@ -22,7 +24,7 @@ from manyhands.reports.figures.style import (
     looks,
     new_figure,
 )
-from manyhands.reports.format import count, decimal, label, listed, seconds
+from manyhands.reports.format import decimal, label, listed, seconds
 from manyhands.reports.schema import Record
 
 if TYPE_CHECKING:
@@ -61,7 +63,7 @@ def _compared(study: Record, axis: str, members: Sequence[int], name: str) -> Pi
     height = 1.5 + (0.3 + 0.05 * (len(networks.trainers(study)) - 1)) * len(members)
     figure, panels = new_figure(1, len(titles), width=9.6, height=height, sharey=True)
     styles = looks(networks.trainers(study))
-    marks = [_accuracy, *([_difference] if several else []), _time]
+    marks = [accuracy_value, *([_difference] if several else []), _time]
     if several:
         margin = study["settings"]["margin"]
         panels[1].axvspan(-margin, margin, color=PALE, linewidth=0)
@@ -92,11 +94,6 @@ def _crowd(study: Record, rows: Sequence[Record]) -> str:
 Value = tuple[float, list[float] | None]
 Measure = Callable[[Record], Value | None]
 """A function that returns a row's value and its interval; None if the row has no such value."""
-
-
-def _accuracy(row: Record) -> Value | None:
-    ends = row["accuracy_ci95"]
-    return 100 * row["accuracy_mean"], None if ends is None else [100 * end for end in ends]
 
 
 def _difference(row: Record) -> Value | None:
@@ -144,11 +141,11 @@ def _arrow(axes: Axes, value: float, edge: float, y: float, look: Look, *, named
 
 
 def _view(values: Sequence[Value], measure: Measure, margin: float) -> tuple[float, float]:
-    """Return the limits of an axis that leave out a few far values, so that the others can be told apart."""
+    """Return the limits of an axis that leave out a few far values, so that the others can be distinguished."""
     means = [mean for mean, _ in values]
     if measure is _time or not means:
         return 0.0, float("inf")
-    if measure is _accuracy:
+    if measure is accuracy_value:
         low, high = _lowest(means), max(means)
     else:
         high = max(3 * margin, 4 * _upper_third([abs(mean) for mean in means]))

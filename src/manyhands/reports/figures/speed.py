@@ -140,7 +140,7 @@ def scaled_speedup(compare: Record) -> Picture | None:
     rows = [row for row in compare["summary"] if row["strategy"] in names and row["scaled_speedup"] is not None]
     best = max(rows, key=lambda row: (not row["oversubscribed"], row["scaled_speedup"]))
     finding = f"{queries.named(best)} did {decimal(best['scaled_speedup'])} times the sequential run's work per second"
-    caption = f"Scaled speedup, n workers on n times the rows: {finding}.{hollow_note(compare)}"
+    caption = f"Scaled speedup, n workers on n times the samples: {finding}.{hollow_note(compare)}"
     alt = f"Scaled speedup by number of workers, a panel for each strategy: {finding}."
     return Picture("scaled_speedup", caption, alt, figure)
 

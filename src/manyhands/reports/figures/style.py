@@ -35,19 +35,7 @@ _PNG_DPI = 150
 
 @dataclass(frozen=True)
 class Picture:
-    """A figure of the report.
-
-    Attributes
-    ----------
-    name
-        The name of its files, without ending.
-    caption
-        The text below the figure, with the finding.
-    alt
-        A description for readers who cannot see the figure.
-    figure
-        The drawing.
-    """
+    """A figure of the report: the name of its files, its caption with the finding, and a description in words."""
 
     name: str
     caption: str
@@ -57,15 +45,7 @@ class Picture:
 
 @dataclass(frozen=True)
 class Draft:
-    """A figure that is still to be drawn.
-
-    Attributes
-    ----------
-    name
-        The name of its files, without ending.
-    draw
-        A function that draws it, and returns None if there is nothing to be drawn.
-    """
+    """A figure that is still to be drawn: the name of its files, and a function; None if it has nothing to draw."""
 
     name: str
     draw: Callable[[], Picture | None]
@@ -73,7 +53,7 @@ class Draft:
 
 @dataclass(frozen=True)
 class Look:
-    """Colour, marker and line of one series: each of the three alone tells series apart."""
+    """Colour, marker and line of one series: each of the three distinguishes series."""
 
     colour: str
     marker: str
@@ -82,17 +62,7 @@ class Look:
 
 @dataclass(frozen=True)
 class Mark:
-    """A measured point.
-
-    Attributes
-    ----------
-    x, y
-        The place.
-    interval
-        The 95 % interval of y, if it has one.
-    hollow
-        Whether there were more workers than cores.
-    """
+    """A measured point, with the 95 % interval of y, if it has one; hollow if there were more workers than cores."""
 
     x: float
     y: float
@@ -108,13 +78,7 @@ _DRAWING = threading.RLock()
 
 
 def require_matplotlib() -> None:
-    """Import matplotlib, without the user's settings for it if these keep it from being imported.
-
-    Raises
-    ------
-    SettingsError
-        If it is not installed, or cannot be loaded.
-    """
+    """Import matplotlib, if need be without the user's settings for it; raise SettingsError if that fails."""
     with _DRAWING:
         try:
             _import_matplotlib()
@@ -153,13 +117,7 @@ def _import_matplotlib() -> None:
 
 @contextlib.contextmanager
 def plain_style() -> Iterator[None]:
-    """Draw with matplotlib's own settings, whatever the user's are, and then give these back.
-
-    Raises
-    ------
-    SettingsError
-        If matplotlib is missing.
-    """
+    """Draw with matplotlib's own settings instead of the user's, which are restored; errors as require_matplotlib."""
     require_matplotlib()
     import matplotlib
 
@@ -181,15 +139,9 @@ def looks(names: Iterable[str]) -> dict[str, Look]:
     found: dict[str, Look] = {}
     for name in names:
         position = len(found) - ("sequential" in found)
-        found[name] = (
-            REFERENCE
-            if name == "sequential"
-            else Look(
-                _COLOURS[position % len(_COLOURS)],
-                _MARKERS[position % len(_MARKERS)],
-                _DASHES[(position + position // len(_DASHES)) % len(_DASHES)],
-            )
-        )
+        dashes = _DASHES[(position + position // len(_DASHES)) % len(_DASHES)]
+        own = Look(_COLOURS[position % len(_COLOURS)], _MARKERS[position % len(_MARKERS)], dashes)
+        found[name] = REFERENCE if name == "sequential" else own
     return found
 
 

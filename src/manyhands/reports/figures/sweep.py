@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from manyhands.core.words import count
 from manyhands.records.todorov2021 import published_sweep
 from manyhands.reports.figures.style import (
     INK,
@@ -22,7 +23,7 @@ from manyhands.reports.figures.style import (
     looks,
     new_figure,
 )
-from manyhands.reports.format import count, decimal, layers, seconds
+from manyhands.reports.format import decimal, layers, seconds
 from manyhands.reports.schema import Record
 
 if TYPE_CHECKING:
@@ -142,8 +143,7 @@ def _finding(sweep: Record, measure: str) -> str:
     rows = sorted(sweep["table"], key=lambda row: row[measure])
     ends = [
         f"{show(row[measure])} {unit} ({layers(row['hidden'])} neurons, {count(row['epochs'], 'epoch')})"
-        for row in dict.fromkeys((0, len(rows) - 1))
-        for row in [rows[row]]
+        for row in (rows[:1] + rows[1:][-1:])
     ]
     return "from " + " to ".join(ends) if len(ends) > 1 else ends[0]
 

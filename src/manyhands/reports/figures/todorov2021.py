@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 
+from manyhands.core.words import count
 from manyhands.reports import queries
 from manyhands.reports.figures.style import (
     INK,
@@ -29,19 +30,7 @@ _TITLES = {"table2": "without communication", "table3": "with communication"}
 
 @dataclass(frozen=True)
 class _Measure:
-    """One quantity of Tables II and III.
-
-    Attributes
-    ----------
-    name, title, axis
-        The name of the figure's files, the quantity in words, and the label of the y axis.
-    value
-        A function of a row and the row of one process in the same table; None if there is no value.
-    show
-        A function that makes text of a value.
-    tables
-        The tables in which the quantity differs.
-    """
+    """One quantity of the tables in which it differs: a function of a row and the row of one process, and its text."""
 
     name: str
     title: str
@@ -116,7 +105,7 @@ def _finding(published: Record, measure: _Measure) -> str:
         if not here:
             continue
         number = max(set(here) & set(there), default=max(here))
-        text = f"{measure.show(here[number])} with {number} process{'es' if number > 1 else ''}"
+        text = f"{measure.show(here[number])} with {count(number, 'process')}"
         text += f" (published: {measure.show(there[number])})" if number in there else ""
         facts.append(f"{_TITLES[name]} {text}" if len(measure.tables) > 1 else text)
     return ", ".join(facts)

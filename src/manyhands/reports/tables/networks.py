@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
+from manyhands.core.words import count
 from manyhands.reports import networks, queries
-from manyhands.reports.format import count, decimal, first_capital, seconds
+from manyhands.reports.format import decimal, first_capital, seconds
 from manyhands.reports.schema import Record
 from manyhands.reports.tables.table import (
     Column,

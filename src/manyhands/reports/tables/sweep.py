@@ -26,11 +26,7 @@ def sweep_table(sweep: Record) -> Table:
         cells.append(impact(row["impact"]))
         if theirs:
             other = theirs.get((row["hidden"][0], row["epochs"]))
-            cells += (
-                ["", "", ""]
-                if other is None
-                else [decimal(other["time_s"]), decimal(other["accuracy_pct"]), decimal(other["impact"])]
-            )
+            cells += ["" if other is None else decimal(other[name]) for name in ("time_s", "accuracy_pct", "impact")]
         rows.append(cells)
     here = ["time, s", f"accuracy ({chosen_on}), %", *(["accuracy (test), %"] if tested else []), "impact"]
     best = sweep["best"]

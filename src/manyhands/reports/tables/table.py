@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
+from manyhands.core.words import count
 from manyhands.reports import queries
-from manyhands.reports.format import count, decimal, signed, span
+from manyhands.reports.format import decimal, signed, span
 from manyhands.reports.schema import Record
 
 PUBLISHED = "published (MIPRO 2021)"
@@ -49,10 +50,9 @@ def table_of(
     marked: frozenset[int] = frozenset(),
 ) -> Table:
     """Return a table of records without the columns that no record fills."""
-    cells = [[show(row) for _, show in columns] for row in rows]
-    kept = [place for place in range(len(columns)) if any(row[place] for row in cells)]
-    shown = [[row[place] for place in kept] for row in cells]
-    return Table(title, [columns[place][0] for place in kept], shown, note, marked=marked)
+    filled = [(head, cells) for head, show in columns if any(cells := [show(row) for row in rows])]
+    shown = list(zip(*(cells for _, cells in filled), strict=True))
+    return Table(title, [head for head, _ in filled], shown, note, marked=marked)
 
 
 def with_interval(value: str, interval: Sequence[float] | None, *, sign: bool = False) -> str:

@@ -40,12 +40,8 @@ def tables_of_comparison(compare: Record) -> list[Table]:
 
 def _is_timed(run: Record) -> bool:
     """Return whether a run has what Tables II and III are made of."""
-    seconds = run["seconds"]
-    return (
-        run["accuracy"] is not None
-        and bool(seconds["compute"] and seconds["train"])
-        and seconds["distribute"] is not None
-    )
+    seconds, measured = run["seconds"], run["accuracy"] is not None
+    return measured and bool(seconds["compute"] and seconds["train"]) and seconds["distribute"] is not None
 
 
 def _beside(part: Record, sides: Record, title: str, name: str) -> Table:
@@ -57,13 +53,8 @@ def _beside(part: Record, sides: Record, title: str, name: str) -> Table:
         star = cores is not None and row["processes"] > cores
         crowded = crowded or star
         other = theirs.get(row["processes"])
-        rows.append(
-            [
-                f"{row['processes']}{'*' if star else ''}",
-                *_line(row, 3),
-                *(("", "", "") if other is None else _line(other, 2)),
-            ]
-        )
+        beside = ("", "", "") if other is None else _line(other, 2)
+        rows.append([f"{row['processes']}{'*' if star else ''}", *_line(row, 3), *beside])
     three = ["time, s", "accuracy, %", "impact"]
     note = f"* More {name} than the {queries.cores(part)} here." if crowded else ""
     groups = [("", 1), ("here", 3), (PUBLISHED, 3)]

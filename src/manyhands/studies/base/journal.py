@@ -1,9 +1,9 @@
-"""A journal: the file behind a ledger, with finished runs line by line, so that a killed study goes on where it was.
+"""Journals: files behind ledgers, with finished runs line by line, so that a killed study can be resumed.
 
-The first line says what the study is; every other is one finished piece, as JSON. A line is on the disk (fsync) before
-the next piece is reported as finished, and one that was cut off by a crash is dropped: pieces are there whole or not at
-all. Every line ends with a checksum over itself and the first line, and must be, byte for byte, what would be written
-for what it says. So whatever becomes of a file, a changed line is found out: it is named, and its piece is done again.
+The first line names the study; every other is the record of one run, as JSON. A line is on the disk (fsync) before the
+next run is reported as finished, and one that was cut off by a crash is dropped. Every line ends with a checksum over
+itself and the first line, and must be, byte for byte, what would be written for its record. So every changed line is
+found and reported, and its run is done again.
 """
 
 from __future__ import annotations
@@ -105,7 +105,7 @@ class Journal:
         self._cut(len(whole) + 1)
 
     def _check_beginning(self, rest: bytes) -> None:
-        """Check that a file without any whole line is the beginning of a journal, cut off while it was written."""
+        """Check that a file without any whole line is a journal that was cut off while it was begun."""
         if not rest.startswith(_BEGIN) and not _BEGIN.startswith(rest):
             raise self._no_journal(rest)
 
@@ -132,7 +132,7 @@ class Journal:
         return FormatError(problem, path=self.path, line=1)
 
     def _read_pieces(self, lines: Sequence[bytes]) -> None:
-        """Tell whole pieces from damaged ones."""
+        """Read the entries, and the numbers of the damaged lines."""
         for number, line in enumerate(lines, 2):
             record = _parsed(line, self._first)
             if record is None:
@@ -148,18 +148,14 @@ class Journal:
             return file.read()
 
     def _cut(self, length: int) -> None:
-        """Forget what stands behind ``length``: the beginning of a line that was never finished."""
+        """Remove what stands behind ``length``: the beginning of a line that was never finished."""
         os.ftruncate(self._file, length)
         os.lseek(self._file, length, os.SEEK_SET)
 
     def take_over(self, accept: Callable[[dict[str, Any]], None]) -> None:
-        """Hand over what earlier attempts have finished, and name the lines that are of no use.
+        """Pass the entries of earlier attempts to ``accept``, and warn of damaged lines and those that it refuses.
 
-        Parameters
-        ----------
-        accept
-            Takes over an entry, or raises KeyError, IndexError, TypeError, ValueError or AttributeError if it is no
-            piece of this study.
+        It raises KeyError, IndexError, TypeError, ValueError or AttributeError for an entry of no run of this study.
         """
         useless = list(self.damaged)
         for number, entry in zip(self._lines, self.entries, strict=False):
@@ -175,13 +171,7 @@ class Journal:
             )
 
     def add(self, entry: dict[str, Any]) -> None:
-        """Append a finished piece, whole or not at all.
-
-        Raises
-        ------
-        OutputError
-            If there is no room.
-        """
+        """Append a record, whole or not at all (then OutputError)."""
         self._append(_line(entry, self._first))
         self.entries.append(entry)
 
@@ -225,13 +215,13 @@ def _parsed(line: bytes, first: bytes) -> dict[str, Any] | None:
 
 
 def _is_like(line: bytes, beginning: bytes) -> bool:
-    """Return whether a line begins so, but for a letter or two: nobody shall delete a file that is something else."""
+    """Return whether a line begins so, but for a letter or two."""
     wrong = sum(one != other for one, other in zip(line, beginning, strict=False))
     return len(line) >= len(beginning) and wrong <= _MOST_WRONG
 
 
 def _how(line: bytes) -> str:
-    """Say what a text editor has done to a line, if that is it."""
+    """Return what a text editor has done to a line, if anything."""
     if line.startswith(_BYTE_ORDER_MARK):
         return " (an editor has put a byte-order mark before it)"
     return " (an editor or a copy has changed the ends of lines to CR LF)" if line.endswith(b"\r") else ""
@@ -246,7 +236,7 @@ def _named(lines: Sequence[int]) -> str:
 
 
 def _difference(one: Any, other: Any) -> str:
-    """Name the first setting that differs."""
+    """Return the first setting that differs, in words."""
     if isinstance(one, dict) and isinstance(other, dict):
         for key in sorted({*one, *other}):
             if one.get(key) != other.get(key):

@@ -1,4 +1,4 @@
-"""Finished runs of a study by what each of them was: none is done twice, now or after a crash."""
+"""Finished runs of a study by their keys: none is done twice, now or after a crash."""
 
 from __future__ import annotations
 
@@ -12,30 +12,17 @@ from manyhands.runtime.signals import uninterrupted
 from manyhands.studies.base.journal import Journal
 
 Key = Mapping[str, Any]
-"""What a run is, as plain data."""
+"""All that distinguishes a run from the others of its study, as plain data."""
 Record = dict[str, Any]
 Check = Callable[[Key, Mapping[str, Any]], None]
-"""Raises ValueError, or what a missing field or a wrong type raises, unless key and record, as read from a file, are a
-whole run of this study."""
+"""Raises ValueError, KeyError or TypeError unless key and record, as read from a file, are a run of this study."""
 
 
 class Ledger:
-    """Records of finished runs, in a file too if there is one; use it in a ``with`` statement.
+    """Records of finished runs; use it in a ``with`` statement.
 
-    Parameters
-    ----------
-    path
-        The file, see `manyhands.studies.base.journal.Journal`; None keeps the records in memory only. Runs that it
-        has are taken over. Lines that are no run of this study are named and left out.
-    study
-        What the study is, as plain data: runs of another one are of no use.
-    check
-        See :data:`Check`.
-
-    Raises
-    ------
-    ManyhandsError
-        If the file cannot be used; see `manyhands.studies.base.journal.Journal`.
+    With a path they are kept in a file, too, and those that it has are taken over; ``study`` is the identity of the
+    study. For the errors, see `manyhands.studies.base.journal.Journal`.
     """
 
     def __init__(self, path: str | Path | None, study: Mapping[str, Any], check: Check) -> None:
@@ -73,13 +60,7 @@ class Ledger:
         return _text(key) in self._earlier
 
     def add(self, key: Key, record: Record, collect: Callable[[], None] = lambda: None) -> None:
-        """Write a finished run down; ``collect`` is called with it or not at all, whatever interrupts.
-
-        Raises
-        ------
-        OutputError
-            If the file cannot be written.
-        """
+        """Write a finished run down, or raise OutputError; an interruption comes before, or after ``collect``."""
         with uninterrupted():
             if self._journal is not None:
                 self._journal.add({**key, "record": record})

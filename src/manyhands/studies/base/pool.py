@@ -1,7 +1,7 @@
-"""Independent tasks side by side: who is free takes the next one (dynamic assignment).
+"""A pool of workers for independent tasks, which are assigned dynamically.
 
-The coarsest level of parallelism of Pethick et al. (2003), training sessions: nothing is exchanged but a task's number
-and its result, one text. Workers are threads of this process, or the processes of the job it belongs to.
+This is the coarsest level of parallelism of Pethick et al. (2003), training sessions: only a task's number and its
+result, one text, are exchanged. Workers are threads of this process, or the processes of its job.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from manyhands.teams.world import World
 
 Task = Callable[[int], str]
-"""Carries out the task of a number and returns its result; called in a worker."""
+"""Performs the task with a number and returns its result; called in a worker."""
 Deliver = Callable[[int, str], None]
 """Takes the result of a task, one at a time, in the order in which they are done."""
 
@@ -43,32 +43,15 @@ def map_unordered(
     deliver: Deliver,
     stop: Callable[[], None],
 ) -> None:
-    """Carry out all tasks, in their order, by as many workers as there are.
+    """Perform all tasks, given by their numbers, the longest first.
 
-    Parameters
-    ----------
-    team
-        ``"threads"``, or the team of the job that this process is in: then every process calls this with the same
-        tasks.
-    workers
-        Their number; in a job, that of its processes.
-    tasks
-        Numbers from 0 on, the longest task first: so no long one begins when the others are nearly done.
-    work
-        See :data:`Task`.
-    deliver
-        See :data:`Deliver`; called on rank 0 only, while workers are busy.
-    stop
-        Called when one task has failed, or on Ctrl-C: those that run in this process shall end.
+    In a job every process calls this with the same tasks, and ``deliver`` is called on rank 0. ``stop`` is called
+    when a task has failed, or on Ctrl-C: tasks that run in this process shall end.
 
     Raises
     ------
     Exception
-        The first error of a task, or of ``deliver``.
-    WorkerLost
-        If another process is gone.
-    KeyboardInterrupt
-        On Ctrl-C.
+        The first error of a task, or of ``deliver``; WorkerLost if another process is gone.
     """
     if kind_of(team).processes:
         from manyhands.teams.membership import join
@@ -79,13 +62,7 @@ def map_unordered(
 
 
 def check_pool(team: str, workers: int | None) -> int:
-    """Return the number of workers of a pool.
-
-    Raises
-    ------
-    SettingsError
-        If the workers are processes and this one is in no such job, or the job has another size.
-    """
+    """Return the number of workers of a pool; raise SettingsError for processes if there is no job of that size."""
     if team not in CHOICES:
         raise SettingsError(f"sessions side by side need the team {' or '.join(CHOICES)}, not {team!r}")
     check_started_once(team)
@@ -105,7 +82,7 @@ def check_pool(team: str, workers: int | None) -> int:
 def _map_over_threads(
     workers: int, tasks: Sequence[int], work: Task, deliver: Deliver, stop: Callable[[], None]
 ) -> None:
-    """Let threads take tasks; this thread delivers, and is free to receive Ctrl-C."""
+    """Perform tasks in threads; this thread delivers, and can receive Ctrl-C."""
     from manyhands.teams.launch import begin
 
     waiting: queue.SimpleQueue[int] = queue.SimpleQueue()
@@ -158,7 +135,7 @@ def _join(threads: Sequence[threading.Thread]) -> None:
 
 
 def _next_done(done: queue.SimpleQueue[tuple[int, str | BaseException]]) -> tuple[int, str | BaseException]:
-    """Wait in short pieces: Ctrl-C is only noticed between them."""
+    """Wait in short pieces, between which Ctrl-C is noticed."""
     while True:
         try:
             return done.get(timeout=_LOOK_SECONDS)
@@ -167,7 +144,7 @@ def _next_done(done: queue.SimpleQueue[tuple[int, str | BaseException]]) -> tupl
 
 
 def _map_over_job(world: World, tasks: Sequence[int], work: Task, deliver: Deliver, stop: Callable[[], None]) -> None:
-    """Let every process take tasks from rank 0, which does some itself while a thread of it keeps the list."""
+    """Perform tasks in all processes; a thread of rank 0, which does some itself, assigns them."""
     server = _TaskServer(world, tasks, deliver, stop) if world.rank == 0 else None
     try:
         last: tuple[int, str] | None = None
@@ -178,27 +155,19 @@ def _map_over_job(world: World, tasks: Sequence[int], work: Task, deliver: Deliv
     except BaseException:
         if server is not None:
             server.closed.set()
-            server.check()  # a task that was stopped is not what is wrong
+            server.check()  # its error is the cause of that of a task that was stopped
         raise
     world.barrier()
 
 
 class _TaskServer:
-    """Rank 0's list of the tasks: a thread of rank 0 answers the other processes.
-
-    Parameters
-    ----------
-    world
-        The job.
-    tasks, deliver
-        See `map_unordered`.
-    """
+    """Rank 0's list of the tasks: a thread of rank 0 answers the other processes; see `map_unordered`."""
 
     def __init__(self, world: World, tasks: Sequence[int], deliver: Deliver, stop: Callable[[], None]) -> None:
         self._world, self._deliver, self._stop = world, deliver, stop
         self._waiting = list(reversed(tasks))
         self._lock = threading.Lock()
-        self._busy = world.size - 1  # processes that have not been told yet that nothing is left
+        self._busy = world.size - 1  # processes that do not know yet that no task is left
         self._error: BaseException | None = None
         self.closed = threading.Event()
         self._thread = threading.Thread(target=self._serve, name="manyhands-server", daemon=True)
@@ -207,14 +176,13 @@ class _TaskServer:
     def exchange(self, done: tuple[int, str] | None) -> int:
         """Take a result, and return the next task's number, or -1."""
         with self._lock:
-            if self._error is not None:
-                raise self._error
+            self.check()
             if done is not None:
                 self._deliver(*done)
             return self._waiting.pop() if self._waiting else _NOTHING
 
     def check(self) -> None:
-        """Raise what has ended the thread."""
+        """Raise the error that has ended the thread, if one has."""
         if self._error is not None:
             raise self._error
 
@@ -225,7 +193,7 @@ class _TaskServer:
                     time.sleep(_POLL_SECONDS)
         except BaseException as error:
             self._error = error
-            self._stop()  # rank 0 is the one to say what is wrong, and not in hours
+            self._stop()  # rank 0 must report the error now, and not after its task
             self._world.call_off(0, f"failed: {error}")
 
     def _answer(self) -> bool:
@@ -241,12 +209,11 @@ class _TaskServer:
         return True
 
     def finish(self) -> None:
-        """Wait until every process knows that nothing is left."""
+        """Wait until every process knows that no task is left."""
         while self._thread.is_alive():
             self._world.check()
             self._thread.join(_LOOK_SECONDS)
-        if self._error is not None:
-            raise self._error
+        self.check()
 
 
 def _ask(world: World, done: tuple[int, str] | None) -> int:

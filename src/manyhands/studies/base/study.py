@@ -9,18 +9,15 @@ from pathlib import Path
 from typing import Any, ClassVar, Generic, TypeVar
 
 from manyhands.core.version import __version__
+from manyhands.data.dataset import Dataset
 from manyhands.records.seal import write_record
 from manyhands.runtime.terminal import Advance
 from manyhands.studies.base.ledger import Key, Ledger, Record
 
 Progress = Advance
-"""Takes what is running, how much of the study is done, and how much there is."""
+"""Called with the name of the running task, the part of the study's size that is done, and the size."""
 Tick = Callable[[float], None] | None
-"""Takes how much of a running task is done; None if nobody wants to know."""
-
-
-def _ignore(_record: Record) -> None:
-    """Do nothing with a record."""
+"""Called with the part of a running task that is done; None if it is not shown."""
 
 
 @dataclass(frozen=True)
@@ -30,32 +27,32 @@ class Task:
     Attributes
     ----------
     key
-        What the run is, as plain data: with the study's identity, all that its record depends on.
+        With the study's identity, all that its record depends on, as plain data.
     name
-        What users see while it runs.
+        The name that users see while it runs.
     work
         Does the run and returns its record, as plain data.
     collect
-        Takes the record, found or new, into the study's outcome.
+        Adds the record, found or new, to the study's outcome.
     size
-        How much of the study's size it is.
+        Its part of the study's size.
     """
 
     key: Key
     name: str
     work: Callable[[Tick], Record]
-    collect: Callable[[Record], None] = _ignore
+    collect: Callable[[Record], None] = lambda _record: None
     size: float = 1
 
 
 @dataclass
 class Outcome(ABC):
-    """What a study has come to so far.
+    """The results of a study so far.
 
     Attributes
     ----------
     environment, settings
-        What was run on what.
+        The machine with its versions, and all that was set or chosen.
     interrupted
         Whether runs are missing.
     resumed
@@ -77,13 +74,7 @@ class Outcome(ABC):
         """Return everything as the JSON file has it."""
 
     def save(self, path: str | Path) -> None:
-        """Write :meth:`record` as JSON with a checksum, whole or not at all.
-
-        Raises
-        ------
-        OutputError
-            If it cannot be written.
-        """
+        """Write :meth:`record` as JSON with a checksum, whole or not at all (then OutputError)."""
         write_record(path, self.record())
 
 
@@ -91,27 +82,32 @@ Found = TypeVar("Found", bound=Outcome)
 
 
 class Study(ABC, Generic[Found]):
-    """A study, which runs once: what is finished is in :attr:`outcome` at any time.
+    """A study, which runs once; all finished runs are in :attr:`outcome` at any time.
 
     Parameters
     ----------
     outcome
         Empty.
     checkpoint
-        A file in which finished runs are kept; what it has already is not done again.
+        A file in which finished runs are kept; those that it has already are not done again, whatever else is asked
+        for.
 
     Raises
     ------
     SettingsError
-        If the file is the checkpoint of another study.
+        If any of the runs is not possible, or the file is the checkpoint of another study; before the first one starts.
     FormatError, OutputError
-        If it is none, or cannot be written.
+        If the file is no checkpoint, or cannot be written.
     """
 
     kind: ClassVar[str]
-    """What the study is called in its checkpoint."""
+    """The study's name in its checkpoint."""
     unit: ClassVar[str] = "runs"
-    """What :attr:`size` is counted in, in the plural."""
+    """The unit of :attr:`size`, in the plural."""
+    answers: ClassVar[bool] = True
+    """Whether a record of the study answers a question; see `manyhands.reports.headline`."""
+    dataset: Dataset
+    """The samples that it trains on."""
 
     def __init__(self, outcome: Found, checkpoint: str | Path | None = None) -> None:
         self.outcome, self.checkpoint = outcome, checkpoint
@@ -121,7 +117,7 @@ class Study(ABC, Generic[Found]):
     @property
     @abstractmethod
     def size(self) -> float:
-        """How much there is to do."""
+        """The size of all runs together, in :attr:`unit`."""
 
     @abstractmethod
     def identity(self) -> dict[str, Any]:
@@ -129,13 +125,7 @@ class Study(ABC, Generic[Found]):
 
     @abstractmethod
     def check(self, key: Key, record: Mapping[str, Any]) -> None:
-        """Check that key and record, as read from a checkpoint, are a whole run of this study.
-
-        Raises
-        ------
-        ValueError, KeyError, TypeError
-            If not.
-        """
+        """Check a run that was read from a checkpoint; see :data:`manyhands.studies.base.ledger.Check`."""
 
     @abstractmethod
     def perform(self, runner: TaskRunner) -> None:
@@ -171,16 +161,7 @@ class Study(ABC, Generic[Found]):
 class TaskRunner:
     """Runs the tasks of a study, except those that its ledger has.
 
-    Parameters
-    ----------
-    ledger
-        Open.
-    study
-        Whose tasks they are.
-    progress
-        See :data:`Progress`.
-    part
-        What all keys of this study begin with, if it is a part of another one; ``"part"`` is its name.
+    If the study is a part of another one, ``part`` is the beginning of all its keys, with its name as ``"part"``.
     """
 
     def __init__(
@@ -190,17 +171,7 @@ class TaskRunner:
         self._done = 0.0
 
     def part(self, name: str, study: Study[Any], **chosen: Any) -> TaskRunner:
-        """Return what runs the tasks of a part, with a progress of its own.
-
-        Parameters
-        ----------
-        name
-            Of the part.
-        study
-            Whose tasks they are.
-        **chosen
-            What earlier parts have decided about this one.
-        """
+        """Return a runner for the tasks of a part, with a progress of its own; ``chosen`` are the results of others."""
         return TaskRunner(self._ledger, study, self._progress, {"part": name, **chosen})
 
     def run(self, task: Task) -> Record:
@@ -223,13 +194,7 @@ class TaskRunner:
         return record
 
     def add(self, task: Task, record: Record) -> None:
-        """Write down and collect the record of a task.
-
-        Raises
-        ------
-        OutputError
-            If the checkpoint cannot be written.
-        """
+        """Collect the record of a task, and write it into the checkpoint, or raise OutputError."""
         self._ledger.add(self._key(task), record, lambda: task.collect(record))
         self._finish(task)
 

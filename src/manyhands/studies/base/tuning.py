@@ -1,6 +1,6 @@
-"""Choosing a learning rate on validation rows, with seeds of its own; the same for every study that does it.
+"""The choice of learning rates on validation rows, with seeds of its own.
 
-Comparing optimizers, or strategies, at one rate would only tell which of them that rate suits. So each has its own,
+Comparing optimizers, or strategies, at one rate would only show which of them that rate suits. So each has its own,
 and the rows and seeds that are reported have no part in the choice.
 """
 
@@ -17,48 +17,24 @@ FIRST_TUNING_SEED = 1000
 """Seeds of the choice are none of those that are reported."""
 
 
-def tuning_seeds(number: int) -> range:
-    """Return the seeds to choose with."""
-    return range(FIRST_TUNING_SEED, FIRST_TUNING_SEED + number)
-
-
 def best_rate(rates: Iterable[float], tuning: int, score: Callable[[float, int], float]) -> float:
     """Return the rate with the best mean score over the tuning seeds; of equals, the smallest.
 
-    Parameters
-    ----------
-    rates
-        To choose from.
-    tuning
-        Number of seeds.
-    score
-        Returns the accuracy on the validation rows, 0..1, for a rate and a seed; 0 if training diverged.
+    ``score`` returns the accuracy on the validation rows, 0..1, for a rate and a seed; 0 if training diverged.
     """
-    seeds = tuning_seeds(tuning)
+    seeds = range(FIRST_TUNING_SEED, FIRST_TUNING_SEED + tuning)
     return max(sorted(rates), key=lambda rate: statistics.fmean(score(rate, seed) for seed in seeds))
 
 
 def tried_on_validation(dataset: Dataset) -> Dataset:
-    """Return the data set with its validation rows in the place of the test rows, which then cannot choose anything.
-
-    Raises
-    ------
-    SettingsError
-        If it has none.
-    """
+    """Return the data set with its validation rows in the place of the test rows, or raise SettingsError."""
     if dataset.validation is None:
         raise SettingsError("the study chooses learning rates on validation rows, and the data set has none")
     return replace(dataset, test=dataset.validation)
 
 
 def check_seeds(seeds: int, seed: int, tuning: int) -> None:
-    """Check that there are seeds to choose by and others to report.
-
-    Raises
-    ------
-    SettingsError
-        If not.
-    """
+    """Raise SettingsError unless there are seeds to choose by and others to report."""
     if seeds < 1 or tuning < 1:
         raise SettingsError("the study needs at least one seed to choose by and one to report")
     if seed + seeds > FIRST_TUNING_SEED:

@@ -1,4 +1,4 @@
-"""What a comparison goes over: its request, and the plans that follow from it."""
+"""The request of a comparison, and the plans that follow from it."""
 
 from __future__ import annotations
 
@@ -63,13 +63,7 @@ class CompareRequest:
 
 
 def check(dataset: Dataset, request: CompareRequest) -> None:
-    """Check what `resolve` does not see.
-
-    Raises
-    ------
-    SettingsError
-        If it cannot work.
-    """
+    """Raise SettingsError for what `resolve` does not see."""
     name = "seeds" if request.splits is None else "splits"
     whole(parameter(name), getattr(request, name), least=1, most=_MOST_REPEATS)
     if not request.workers:
@@ -90,7 +84,7 @@ def check(dataset: Dataset, request: CompareRequest) -> None:
 
 
 def plans_of(dataset: Dataset, request: CompareRequest) -> Iterator[Plan]:
-    """Yield every run, seed by seed: first the sequential one, so that what is compared was measured close together."""
+    """Yield every run, seed by seed, the sequential one first: so compared runs are measured close together."""
     specs = [replace(request.spec, strategy=each) for each in request.strategies]
     strategies: list[str | Strategy] = [each.parsed.strategy or "auto" for each in specs]
     parallel = [each for each in dict.fromkeys(strategies) if isinstance(each, str) or not each.needs.one_worker_only]

@@ -1,4 +1,4 @@
-"""What a comparison has come to: its runs, and the rows and laws that summarize them."""
+"""The results of a comparison: its runs, and the rows and laws that summarize them."""
 
 from __future__ import annotations
 
@@ -30,8 +30,6 @@ class SummaryRow:
 
     Attributes
     ----------
-    strategy, workers
-        Which.
     accuracy
         Mean share of test rows classified correctly, 0..1, with its interval.
     delta
@@ -189,7 +187,7 @@ class Comparison(Outcome):
 
 
 def _target_speedup(reference: Sequence[dict[str, Any]], group: Sequence[dict[str, Any]]) -> float | None:
-    """Return how many times as fast the target was reached, pair by pair; None unless all runs reached it."""
+    """Return the median ratio of the times to the target; None unless all runs reached it."""
     base = [float(record["target_s"]) for record in reference if record.get("target_s") is not None]
     times = [float(record["target_s"]) for record in group if record.get("target_s") is not None]
     return paired_ratio(base, times) if len(base) == len(times) == len(group) else None
@@ -241,10 +239,7 @@ Law = TypeVar("Law")
 def _fit(
     rows: Sequence[SummaryRow], needed: int, fit: Callable[[Sequence[int], Sequence[float]], Law | None]
 ) -> tuple[Law | None, bool]:
-    """Fit a law; also tell whether points with more workers than cores were needed for it.
-
-    Such points are about the lack of cores, so a law does without them if it can.
-    """
+    """Fit a law, if possible without points that had more workers than cores; also return whether those were needed."""
     fair = [row for row in rows if not row.oversubscribed]
     enough = len({row.workers for row in fair if row.workers > 1}) >= needed
     used = fair if enough else rows
@@ -253,17 +248,7 @@ def _fit(
 
 
 def run_record(result: TrainingResult, split: int | None = None, target: float | None = None) -> dict[str, Any]:
-    """Return one run as the JSON file has it.
-
-    Parameters
-    ----------
-    result
-        Of the run.
-    split
-        Number of its random split, if its rows were drawn.
-    target
-        Accuracy, 0..1, whose first time is wanted.
-    """
+    """Return one run as the JSON file has it, with its random split, and the time to a target accuracy, 0..1."""
     plan = result.plan
     return {
         "strategy": plan.label,

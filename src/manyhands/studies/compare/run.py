@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import functools
 import itertools
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -40,30 +41,12 @@ from manyhands.training.spec import RunSpec
 
 
 class CompareStudy(Study[Comparison]):
-    """A comparison as it goes on; see `manyhands.studies.base.study.Study`.
-
-    Parameters
-    ----------
-    dataset
-        What to train on.
-    request
-        What to compare.
-    checkpoint
-        A file in which finished runs are kept; what it has already is not done again, whichever strategies, numbers of
-        workers and seeds are asked for.
-    log
-        Gives what listens to each run.
+    """A comparison as it goes on; for the checkpoint and the errors, see `manyhands.studies.base.study.Study`.
 
     Attributes
     ----------
     plans : list of Plan
-        All runs in their order: for each seed first the sequential one, then every other, so that what is compared
-        was measured close together.
-
-    Raises
-    ------
-    SettingsError
-        If any of the runs is not possible, or the checkpoint is another study's; before the first one starts.
+        All runs in their order.
     """
 
     kind = "compare"
@@ -91,18 +74,29 @@ class CompareStudy(Study[Comparison]):
     def perform(self, runner: TaskRunner) -> None:
         """Do all plans; those of one split share what they need."""
         for split, plans in itertools.groupby(self.plans, self._split):
-            with _Runners(self.dataset, split) as runners:
+            with ExitStack() as stack:
+                runner_for = self._runners(stack, split)
                 for plan in plans:
-                    runner.run(self._task(plan, split, runners))
+                    runner.run(self._task(plan, split, runner_for))
+
+    def _runners(self, stack: ExitStack, split: int | None) -> Callable[[int], Runner]:
+        """Return the function that returns the runner for a number of rows, which is made for its first run."""
+        drawn = functools.cache(lambda: self.dataset if split is None else resplit(self.dataset, split))
+
+        @functools.cache
+        def runner_for(rows: int) -> Runner:
+            return stack.enter_context(Runner(drawn() if rows == drawn().rows else head(drawn(), rows)))
+
+        return runner_for
 
     def _split(self, plan: Plan) -> int | None:
         """Return the number of the random split that a plan is for."""
         return None if self.request.splits is None else plan.seed
 
-    def _task(self, plan: Plan, split: int | None, runners: _Runners) -> Task:
+    def _task(self, plan: Plan, split: int | None, runner_for: Callable[[int], Runner]) -> Task:
         def work(tick: Tick) -> Record:
             with self._log(plan) as logger:
-                result = runners.get(plan.rows).run(plan, tick, [logger])
+                result = runner_for(plan.rows).run(plan, tick, [logger])
             return run_record(result, split, self.request.target)
 
         return Task(
@@ -114,7 +108,7 @@ class CompareStudy(Study[Comparison]):
         )
 
     def identity(self) -> dict[str, Any]:
-        """Return what makes runs interchangeable, beyond their keys: all that accuracies and times depend on."""
+        """Return all settings that accuracies and times depend on, beyond the keys."""
         request, spec = self.request, self.request.spec.to_json()
         others = ("strategy", "workers", "seed", "train_size", "scale", "binarize", "validation", "hang_timeout")
         first = self.plans[0].to_json()
@@ -136,51 +130,12 @@ class CompareStudy(Study[Comparison]):
 
 
 def check_run(key: Key, record: Mapping[str, Any]) -> None:
-    """Check a run of a comparison that was read from a checkpoint.
-
-    Raises
-    ------
-    ValueError, KeyError
-        If it is no whole run, or not the one that its key names.
-    """
+    """Raise ValueError or KeyError unless a record of a checkpoint is the whole run that its key names."""
     check_fields(record, FINISHED_RUN, same={**key, "workers": key["workers"], "seed": key["seed"]})
 
 
-class _Runners:
-    """What carries out the plans of one random split, by their numbers of rows, made when the first run needs it.
-
-    Parameters
-    ----------
-    dataset
-        All rows.
-    split
-        Number of the random split, if the rows are drawn.
-    """
-
-    def __init__(self, dataset: Dataset, split: int | None) -> None:
-        self._dataset, self._split = dataset, split
-        self._drawn: Dataset | None = None
-        self._runners: dict[int, Runner] = {}
-        self._stack = ExitStack()
-
-    def __enter__(self) -> _Runners:
-        return self
-
-    def __exit__(self, *failure: Any) -> None:
-        self._stack.__exit__(*failure)
-
-    def get(self, rows: int) -> Runner:
-        """Return what carries out plans with so many rows."""
-        if self._drawn is None:
-            self._drawn = self._dataset if self._split is None else resplit(self._dataset, self._split)
-        if rows not in self._runners:
-            dataset = self._drawn if rows == self._drawn.rows else head(self._drawn, rows)
-            self._runners[rows] = self._stack.enter_context(Runner(dataset))
-        return self._runners[rows]
-
-
 def _settings(dataset: Dataset, request: CompareRequest, plans: Sequence[Plan]) -> dict[str, Any]:
-    """Return what was resolved, for the record."""
+    """Return the resolved settings, for the record."""
     return {
         "data": dataset.describe(),
         "strategies": list(dict.fromkeys(plan.label for plan in plans)),
@@ -230,7 +185,7 @@ def compare(
     scaled
         Whether n workers train on n times the rows (those named by ``train_size``).
     checkpoint
-        See :class:`CompareStudy`.
+        See `manyhands.studies.base.study.Study`.
 
     Returns
     -------
@@ -261,7 +216,7 @@ def compare(
 
 
 def data_request(request: CompareRequest, *data: Any) -> DataRequest:
-    """Return what to load for all strategies; see `manyhands.training.spec.RunSpec.request`."""
+    """Return the request for the data of all strategies; see `manyhands.training.spec.RunSpec.request`."""
     spec = request.spec
     needed = any(replace(spec, strategy=each).needs.validation for each in request.strategies)
     return replace(spec, validation="auto" if needed and spec.validation is None else spec.validation).request(*data)
@@ -270,12 +225,7 @@ def data_request(request: CompareRequest, *data: Any) -> DataRequest:
 def load_scaled(request: DataRequest, workers: Sequence[int]) -> Dataset:
     """Return the data set with the rows that ``request`` names for each of the largest number of workers.
 
-    Raises
-    ------
-    SettingsError
-        If there are not so many.
-    DataError
-        As `manyhands.data.catalog.load`.
+    Errors are those of `manyhands.data.catalog.load`.
     """
     dataset = load(request)
     most = max(workers, default=1)

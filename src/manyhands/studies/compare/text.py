@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from manyhands.core.words import count
 from manyhands.records.statistics import Estimate
 from manyhands.reports.format import impact, seconds
 from manyhands.runtime.terminal import Group, paragraph, text_table
@@ -45,7 +46,7 @@ def _cells(row: SummaryRow) -> tuple[str, ...]:
 
 
 def with_interval(value: Estimate, form: str) -> str:
-    """Show a number, by ``form``, and half of its interval, if it has one."""
+    """Return a mean in a format such as ``{:.2f}``, and half of its interval, if it has one."""
     half = value.half_width
     return form.format(value.mean) + ("" if half is None else f" ±{half:.2f}")
 
@@ -112,7 +113,7 @@ def _star(crowded: dict[str, Any]) -> str:
 
 
 def _notes(comparison: Comparison, rows: list[SummaryRow]) -> list[str]:
-    """Explain the columns, and what must not be read into them."""
+    """Return notes on the columns and on the limits of what they show."""
     counts = [row.seeds for row in rows]
     seeds = f"{counts[0]}" if min(counts) == max(counts) else f"{min(counts)} to {max(counts)}"
     splits = comparison.settings.get("splits") is not None
@@ -137,7 +138,7 @@ def _notes(comparison: Comparison, rows: list[SummaryRow]) -> list[str]:
     if any(row.oversubscribed for row in rows):
         cores = comparison.environment["cores"]
         notes.append(
-            f"* more workers than the {cores} usable core{'s' if cores != 1 else ''}: timings are not meaningful for "
+            f"* more workers than the {count(cores, 'usable core')}: timings are not meaningful for "
             "machines with more cores."
         )
     if comparison.resumed:
@@ -148,7 +149,7 @@ def _notes(comparison: Comparison, rows: list[SummaryRow]) -> list[str]:
 
 
 def _verdict_notes(rows: list[SummaryRow], unit: str) -> list[str]:
-    """Explain the verdicts, and say what would settle those that are open."""
+    """Return notes on the verdicts, and on what would decide open ones."""
     verdicts = [row.verdict for row in rows if row.verdict is not None]
     if not verdicts:
         return []

@@ -1,14 +1,14 @@
-"""What a study of networks goes over: its request, and the networks that follow from it.
+"""The request of a study of networks, and the networks that follow from it.
 
-Nine axes (:data:`AXES`). Those that are given are crossed: every value with every value of the others. Or one is varied
-at a time, around the network of the first values: 50 networks instead of the product's millions, if none is given.
+There are nine axes (:data:`AXES`). Those that are given are crossed: every value with every value of the others. Or one
+is varied at a time, around the network of the first values: 50 networks instead of millions, if none is given.
 """
 
 from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -17,6 +17,7 @@ from manyhands.core.errors import SettingsError
 from manyhands.core.parameters import parameter
 from manyhands.learners.mlp.settings import MLPSettings
 from manyhands.records.statistics import DEFAULT_MARGIN
+from manyhands.reports.format import layers
 from manyhands.training.spec import DEFAULT_BATCH, RunSpec
 
 TUNED, OWN, ALL = "tuned", "own", "all"
@@ -40,7 +41,7 @@ _TOGETHER: tuple[dict[str, str], ...] = (
     {"weight_init": "ones", "bias_init": "zeros"},
     {"weight_init": "ones", "bias_init": "ones"},
 )
-"""Starts of the default plan in which all neurons are alike, as they are not if either weights or biases are drawn."""
+"""Initializations of the default plan with which all neurons of a layer are the same."""
 
 _WORDS: dict[str, str] = {
     "learning_rate": "rate ",
@@ -50,7 +51,7 @@ _WORDS: dict[str, str] = {
     "dropout": "dropout ",
     "hidden": "hidden ",
 }
-"""What stands before a value in a name, where the value does not speak for itself."""
+"""Words before a value in the name of a network."""
 
 DEFAULT_WORKERS = (1, 2, 4)
 DEFAULT_STRATEGIES = ("periodic:1epoch", "one-shot")
@@ -121,13 +122,13 @@ class Network:
     Attributes
     ----------
     axis
-        What is varied, if one axis is at a time; empty for the base, and where axes are crossed.
+        The axis that is varied, if one is at a time; empty for the base, and where axes are crossed.
     name
-        What tells it from the others.
+        Different from all others.
     settings
         Of the network; if its rate is tuned, with the optimizer's own.
     batch
-        Global.
+        The global batch.
     tuned
         Whether the learning rate is to be chosen.
     """
@@ -152,19 +153,12 @@ class Network:
 
 
 def networks_of(request: NetworksRequest, rows: int) -> list[Network]:
-    """Return all networks, in the order of the axes; those that are the same appear once.
-
-    Parameters
-    ----------
-    request
-        What to study.
-    rows
-        Number of training rows.
+    """Return the different networks for so many training rows, in the order of the axes.
 
     Raises
     ------
     SettingsError
-        If an axis or a value cannot be.
+        If there is no such axis or value.
     """
     usual = RunSpec()
     for name in AXES:
@@ -232,14 +226,6 @@ def _network(axis: str, name: str, values: Mapping[str, Any], request: NetworksR
 
 
 def _word(axis: str, value: Any) -> str:
-    """Return what a value is called in the name of a network."""
-    show: Callable[[Any], str] = str
-    if axis == "hidden":
-        show = _layers
-    elif isinstance(value, float):
-        show = "{:g}".format
-    return f"{_WORDS.get(axis, '')}{show(value)}"
-
-
-def _layers(value: Sequence[int]) -> str:
-    return "-".join(map(str, value)) or "none"
+    """Return a value as it stands in the name of a network."""
+    text = layers(value) if axis == "hidden" else f"{value:g}" if isinstance(value, float) else str(value)
+    return f"{_WORDS.get(axis, '')}{text}"

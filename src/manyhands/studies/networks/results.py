@@ -1,10 +1,10 @@
-"""What a study of networks has come to: its runs, and the rows that summarize them."""
+"""The results of a study of networks: its runs, and the rows that summarize them."""
 
 from __future__ import annotations
 
 import statistics
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from manyhands.records.statistics import Estimate, estimate
@@ -33,10 +33,6 @@ class Reached:
     runs: int
     epochs: float | None
     seconds: float | None
-
-    def record(self) -> dict[str, Any]:
-        """Return it as the JSON file has it."""
-        return {"target": self.target, "runs": self.runs, "epochs": self.epochs, "seconds": self.seconds}
 
 
 @dataclass(frozen=True)
@@ -85,7 +81,7 @@ class NetworkRow:
             "confidence_ci95": self.confidence.interval,
             "calibration_error_mean": self.calibration_error.mean,
             "calibration_error_ci95": self.calibration_error.interval,
-            "reached": [each.record() for each in self.reached],
+            "reached": [asdict(each) for each in self.reached],
             "distinct_neurons": self.distinct,
         }
 
@@ -169,7 +165,7 @@ class Networks(Outcome):
 
 
 def _reached(target: float, runs: Sequence[dict[str, Any]]) -> Reached:
-    """Return how soon runs reached an accuracy, by what was measured on their way."""
+    """Return how soon runs reached an accuracy, by their curves."""
     firsts = [next((point for point in run["curve"] or [] if point["accuracy"] >= target), None) for run in runs]
     found = [point for point in firsts if point is not None]
     if not found:

@@ -55,7 +55,7 @@ from manyhands.training.spec import RunSpec
 
 @dataclass(frozen=True)
 class _Case:
-    """Who trains a network."""
+    """A strategy with a number of workers, which train a network."""
 
     strategy: str
     workers: int
@@ -68,26 +68,14 @@ _ALONE = _Case("sequential", 1)
 
 
 class NetworksStudy(Study[Networks]):
-    """The study as it goes on; see `manyhands.studies.base.study.Study`.
+    """The study as it goes on; for the checkpoint and the errors, see `manyhands.studies.base.study.Study`.
 
-    Parameters
-    ----------
-    dataset
-        With validation rows, if learning rates are to be chosen.
-    request
-        What to study.
-    checkpoint
-        A file in which finished runs are kept; what it has already is not done again, whichever networks are asked for.
+    The data set must have validation rows if learning rates are to be chosen.
 
     Attributes
     ----------
     networks : list of Network
         All of them, in their order.
-
-    Raises
-    ------
-    SettingsError
-        If any of the runs is not possible, or the checkpoint is another study's; before the first one starts.
     """
 
     kind = "networks"
@@ -150,7 +138,7 @@ class NetworksStudy(Study[Networks]):
         )
 
     def _train(self, plan: Plan) -> Record:
-        """Return the record of a run that is done now."""
+        """Do a run, and return its record."""
         tuning = plan.seed >= FIRST_TUNING_SEED
         try:
             result = run(plan, self._tried if tuning else self.dataset)
@@ -159,7 +147,7 @@ class NetworksStudy(Study[Networks]):
             return {"diverged": True, "step": error.step}  # it is named, in no mean, and not tried again
 
     def _collect(self, number: int, case: _Case, rate: float, seed: int, record: Record) -> None:
-        """Take a finished run into the outcome."""
+        """Add a finished run to the outcome."""
         place = {"network": number, "learning_rate": rate, "seed": seed}
         if seed >= FIRST_TUNING_SEED:
             accuracy_found = None if record.get("diverged") else record["accuracy"]
@@ -197,7 +185,7 @@ class NetworksStudy(Study[Networks]):
         return resolve(spec, self.dataset)
 
     def _possible(self, network: Network) -> list[_Case]:
-        """Return who can train a network; of those that cannot, an error or nothing."""
+        """Return the cases that can train a network; the others are errors, or skipped."""
         names = dict.fromkeys(parse_strategy(text).name for text in self.request.strategies)
         several = [workers for workers in dict.fromkeys(self.request.workers) if workers > 1]
         wanted = itertools.product((name for name in names if name != _ALONE.strategy), several)
@@ -213,7 +201,7 @@ class NetworksStudy(Study[Networks]):
         return found
 
     def _settings(self) -> dict[str, Any]:
-        """Return what was resolved, for the record."""
+        """Return the resolved settings, for the record."""
         request = self.request
         plan = self._plan(self.networks[0], _ALONE, 1.0, request.spec.seed)
         strategies = dict.fromkeys(case.strategy for cases in self._cases for case in cases)
@@ -242,7 +230,7 @@ class NetworksStudy(Study[Networks]):
         }
 
     def identity(self) -> dict[str, Any]:
-        """Return what makes runs interchangeable, beyond their keys."""
+        """Return all settings that runs depend on, beyond their keys."""
         return {
             "data": self.dataset.identity,
             "epochs": self.request.spec.epochs,
@@ -263,7 +251,7 @@ class NetworksStudy(Study[Networks]):
             self._check_measured(network, record)
 
     def _check_measured(self, network: MLPSettings, record: Mapping[str, Any]) -> None:
-        """Raise ValueError unless a run was measured on this study's rows, and on its way if it is to be."""
+        """Raise ValueError unless a run was measured on this study's rows, with a curve if one is needed."""
         if (record["validation_accuracy"] is None) != (self.dataset.validation is None):
             raise ValueError("it was tried on other rows")
         if len(record["distinct_neurons"]) != len(network.hidden):
@@ -323,7 +311,7 @@ def networks(
     one_at_a_time, skip, workers, strategies, seeds, lr_multipliers, tuning, targets, margin
         See :class:`manyhands.studies.networks.request.NetworksRequest`.
     checkpoint
-        See :class:`NetworksStudy`.
+        See `manyhands.studies.base.study.Study`.
 
     Returns
     -------

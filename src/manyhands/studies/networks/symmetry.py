@@ -1,4 +1,4 @@
-"""How many neurons of a layer differ: those that start alike and see the same stay alike, and count as one."""
+"""Counts of distinct neurons: those of a layer that start alike and get the same gradients stay alike."""
 
 from __future__ import annotations
 

@@ -6,6 +6,7 @@ import itertools
 from collections.abc import Iterator, Sequence
 
 from manyhands.core.parameters import parameter
+from manyhands.core.words import count
 from manyhands.records.axes import AXIS_TITLES
 from manyhands.records.statistics import Estimate
 from manyhands.reports.format import seconds
@@ -90,14 +91,14 @@ def _notes(study: Networks, rows: Sequence[NetworkRow]) -> list[str]:
     held = f", {data['validation_rows']} validation" if "validation_rows" in data else ""
     notes = [
         f"{data['name']}: {data['train_rows']} training{held} and {data['test_rows']} test samples, "
-        f"{settings['epochs']} epochs, {seeds} seed{'s' if seeds > 1 else ''}. "
+        f"{count(settings['epochs'], 'epoch')}, {count(seeds, 'seed')}. "
         "Means (times: medians), ± the 95 % interval.",
     ]
     if study.tried:
         multiples = ", ".join(f"{each:g}" for each in settings["multiples"])
         notes.append(
             f"Learning rates: the best of {multiples} times the optimizer's own on the validation samples, with one "
-            f"worker and {settings['tuning']} other seed{'s' if settings['tuning'] > 1 else ''}; n workers use the "
+            f"worker and {count(settings['tuning'], 'other seed')}; n workers use the "
             "same. Nothing is chosen on test samples."
         )
         at_edge = sum(_at_edge(study, row) for row in rows if row.row.workers == 1)
@@ -132,7 +133,7 @@ def _notes(study: Networks, rows: Sequence[NetworkRow]) -> list[str]:
 
 
 def _at_edge(study: Networks, row: NetworkRow) -> bool:
-    """Tell whether the rate of a network is the lowest or highest that was tried, so that another may be better."""
+    """Return whether the rate of a network is the lowest or highest that was tried, so that another may be better."""
     rates = sorted({each["learning_rate"] for each in study.tried if each["network"] == row.network})
     return len(rates) > 1 and row.learning_rate in (rates[0], rates[-1])
 
@@ -149,13 +150,13 @@ def _alike(study: Networks, rows: Sequence[NetworkRow]) -> Iterator[tuple[str, i
         network = study.networks[row.network]
         if row.row.workers > 1:
             continue
-        for width, count in zip(network["hidden"], row.distinct, strict=False):
-            if count < width:
-                yield network["name"], width, count
+        for width, distinct in zip(network["hidden"], row.distinct, strict=False):
+            if distinct < width:
+                yield network["name"], width, distinct
 
 
 def _diverged(study: Networks) -> list[str]:
-    """Name what diverged: every network once, with who trained it and how often."""
+    """Return a line for each network that diverged, with the strategies, workers and numbers of runs."""
     groups: dict[str, dict[str, int]] = {}
     for each in study.diverged:
         who = "one worker" if each["workers"] == 1 else f"{each['strategy']} n={each['workers']}"

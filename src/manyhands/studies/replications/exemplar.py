@@ -1,7 +1,4 @@
-"""The study of Todorov et al. 2021, an exemplar of parallel training, from the question to the report's record.
-
-A sweep, the choice of a classifier, and the parallel comparison with it (Tables I to III).
-"""
+"""The study of Todorov et al. 2021: a sweep, a choice, and the parallel training of the chosen (Tables I to III)."""
 
 from __future__ import annotations
 
@@ -29,7 +26,7 @@ from manyhands.training.loggers import RunLog, no_log
 
 
 class ExemplarStudy(Study[Replication]):
-    """Which classifier, and what becomes of its time and accuracy in parallel.
+    """The study as it goes on; for the checkpoint and the errors, see `manyhands.studies.base.study.Study`.
 
     Parameters
     ----------
@@ -42,14 +39,9 @@ class ExemplarStudy(Study[Replication]):
     published
         Whether all is done to the letter: MLPClassifiers on raw pixels, chosen on the test rows, in MPI processes.
     checkpoint
-        A file in which finished runs of all parts are kept; what it has already is not done again.
+        For the runs of all parts.
     log
-        Gives what listens to each run of the comparison.
-
-    Raises
-    ------
-    ManyhandsError
-        If data or settings cannot be used, or the checkpoint is another study's; before the first training.
+        Returns the logger of each run of the comparison.
     """
 
     kind = "exemplar"
@@ -86,7 +78,7 @@ class ExemplarStudy(Study[Replication]):
         return self._sweep.size
 
     def _next(self, hidden: tuple[int, ...], epochs: int) -> CompareStudy | PublishedStudy:
-        """Return what follows the choice."""
+        """Return the study that follows the choice."""
         request = self.compare
         spec = request.spec.changed(hidden=hidden, epochs=epochs)
         if not self.published:
@@ -95,13 +87,7 @@ class ExemplarStudy(Study[Replication]):
         return PublishedStudy(PublishedRequest(self.data, request.workers, spec, request.seeds))
 
     def perform(self, runner: TaskRunner) -> None:
-        """Sweep, choose, and compare.
-
-        Raises
-        ------
-        SettingsError
-            If the sweep finds no classifier that is good enough.
-        """
+        """Sweep, choose (SettingsError if no classifier is good enough), and compare."""
         best = self._sweep.run_in(runner.part("sweep", self._sweep)).best
         if best is None:
             raise SettingsError(
@@ -117,7 +103,7 @@ class ExemplarStudy(Study[Replication]):
             following.run_in(runner.part("processes", following, **chosen))
 
     def identity(self) -> dict[str, Any]:
-        """Return what makes runs interchangeable: all settings of both parts but what the sweep chooses."""
+        """Return all settings of both parts but those that the sweep chooses."""
         following = {name: value for name, value in self._following.items() if name != "epochs"}
         following["network"] = {name: value for name, value in following["network"].items() if name != "hidden"}
         return {"sweep": self._sweep.identity(), "following": following}

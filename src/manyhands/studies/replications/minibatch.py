@@ -24,18 +24,9 @@ MINIBATCH_EPOCHS = 40
 
 
 class MinibatchStudy(Study[Replication]):
-    """Sequential and parallel training on several random splits.
+    """Sequential and parallel training on several random splits (``compare.splits``), with convergence.
 
-    Parameters
-    ----------
-    dataset
-        Whose rows are split.
-    compare
-        The comparison; ``splits`` is set, and convergence is measured.
-    checkpoint
-        A file in which finished runs are kept; what it has already is not done again.
-    log
-        Gives what listens to each run.
+    For the checkpoint and the errors, see `manyhands.studies.base.study.Study`.
     """
 
     kind = "minibatch"
@@ -66,7 +57,7 @@ class MinibatchStudy(Study[Replication]):
         self._study.run_in(runner.part("comparison", self._study))
 
     def identity(self) -> dict[str, Any]:
-        """Return what makes runs interchangeable."""
+        """Return the identity of the comparison."""
         return self._study.identity()
 
     def check(self, key: Key, record: Mapping[str, Any]) -> None:

@@ -1,4 +1,4 @@
-"""What the replication of a published work has come to."""
+"""The results of the replication of a published work."""
 
 from __future__ import annotations
 

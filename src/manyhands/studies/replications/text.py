@@ -75,7 +75,7 @@ def tables_text(repetition: Repetition) -> str:
 
 
 def _notes(repetition: Repetition) -> list[str]:
-    """Explain the tables, and what must not be read into them."""
+    """Return notes on the tables and on the limits of what they show."""
     read = statistics.median(record["seconds"]["read"] for record in repetition.runs)
     seeds = len({record["seed"] for record in repetition.runs})
     notes = [

@@ -58,26 +58,14 @@ class PublishedRequest:
 
 
 class PublishedStudy(Study[Repetition]):
-    """The repetition as it goes on; see `manyhands.studies.base.study.Study`.
-
-    Parameters
-    ----------
-    request
-        What to repeat.
-    checkpoint
-        A file in which finished runs are kept; what it has already is not done again.
+    """The repetition as it goes on; for the checkpoint and the errors, see `manyhands.studies.base.study.Study`.
 
     Attributes
     ----------
     dataset : Dataset
-        Its rows, unscaled.
+        The rows, unscaled.
     plans : list of Plan
         One per number of processes and seed.
-
-    Raises
-    ------
-    DataError, SettingsError
-        If data or settings cannot be used, or the checkpoint is another study's; before the first job starts.
     """
 
     kind = "published"
@@ -145,7 +133,7 @@ class PublishedStudy(Study[Repetition]):
         )
 
     def identity(self) -> dict[str, Any]:
-        """Return what makes runs interchangeable, beyond their keys."""
+        """Return all settings that runs depend on, beyond their keys."""
         shared = {name: self.outcome.settings[name] for name in ("epochs", "network")}
         return {**shared, "data": self.dataset.identity}
 

@@ -1,4 +1,4 @@
-"""What a study of strategies goes over: its request, and the cases that follow from it."""
+"""The request of a study of strategies, and the cases that follow from it."""
 
 from __future__ import annotations
 
@@ -95,13 +95,7 @@ class Case:
 
 
 def check(request: StrategiesRequest) -> None:
-    """Check what `resolve` does not see.
-
-    Raises
-    ------
-    SettingsError
-        If it cannot work.
-    """
+    """Raise SettingsError for what `resolve` does not see."""
     check_seeds(request.seeds, request.spec.seed, request.tuning)
     if not request.workers or not request.rates or min(request.workers) < 1:
         raise SettingsError("the study needs at least one number of workers from 1 on, and one learning rate")

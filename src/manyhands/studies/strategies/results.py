@@ -12,13 +12,7 @@ SCHEMA = "manyhands.strategies/1"
 
 @dataclass
 class StrategiesComparison(Comparison):
-    """What the study has come to: a comparison of accuracies. Its runs were not timed side by side.
-
-    Attributes
-    ----------
-    diverged
-        Runs whose training diverged; they are in no mean.
-    """
+    """A comparison of accuracies alone, as runs were not timed side by side; ``diverged`` runs are in no mean."""
 
     diverged: list[str] = field(default_factory=list)
 

@@ -30,25 +30,13 @@ from manyhands.training.run import run
 
 
 class StrategiesStudy(Study[StrategiesComparison]):
-    """The study as it goes on; see `manyhands.studies.base.study.Study`.
+    """The study as it goes on; for the checkpoint and the errors, see `manyhands.studies.base.study.Study`.
 
-    Parameters
-    ----------
-    dataset
-        With validation rows.
-    request
-        What to study.
-    checkpoint
-        A file in which finished runs are kept; what it has already is not done again, whichever strategies are asked
-        for.
-
-    Raises
-    ------
-    SettingsError
-        If any of the runs is not possible, or the checkpoint is another study's; before the first one starts.
+    The data set must have validation rows.
     """
 
     kind = "strategies"
+    answers = False  # its runs are not timed side by side
 
     def __init__(self, dataset: Dataset, request: StrategiesRequest, checkpoint: str | Path | None = None) -> None:
         check_can_start_jobs(request.spec.team)
@@ -90,7 +78,7 @@ class StrategiesStudy(Study[StrategiesComparison]):
         )
 
     def _train(self, case: Case, rate: float, seed: int) -> Record:
-        """Return the record of a run that is done now."""
+        """Do a run, and return its record."""
         tuning = seed >= FIRST_TUNING_SEED
         try:
             return run_record(run(self._plan(case, rate, seed), self._tried if tuning else self.dataset))
@@ -102,7 +90,7 @@ class StrategiesStudy(Study[StrategiesComparison]):
             return {"accuracy": 0.0} if tuning else {"accuracy": 0.0, "diverged": True}
 
     def _collect(self, case: Case, rate: float, seed: int, record: Record) -> None:
-        """Take a run into the outcome, if it is one that is reported."""
+        """Add a run to the outcome, if it is one that is reported."""
         if seed >= FIRST_TUNING_SEED:
             return
         if record.get("diverged"):
@@ -115,7 +103,7 @@ class StrategiesStudy(Study[StrategiesComparison]):
         return resolve(self.request.spec.changed(**chosen), self.dataset)
 
     def _settings(self) -> dict[str, Any]:
-        """Return what was resolved, for the record."""
+        """Return the resolved settings, for the record."""
         request = self.request
         plan = self._plan(self._cases[0], request.rates[0], request.spec.seed)
         return {
@@ -139,7 +127,7 @@ class StrategiesStudy(Study[StrategiesComparison]):
         }
 
     def identity(self) -> dict[str, Any]:
-        """Return what makes runs interchangeable."""
+        """Return all settings that runs depend on, beyond their keys."""
         settings = self.outcome.settings
         network = {name: value for name, value in settings["network"].items() if name != "learning_rate"}
         shared = {name: settings[name] for name in ("team", "batch", "epochs", "schedule")}

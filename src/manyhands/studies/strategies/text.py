@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from manyhands.core.words import count
 from manyhands.runtime.terminal import Group, paragraph, text_table
 from manyhands.strategies import parse_strategy
 from manyhands.studies.compare.results import SummaryRow
@@ -70,9 +71,9 @@ def _notes(comparison: StrategiesComparison) -> list[str]:
     notes = [
         f"{data['name']}, {data['train_rows']} training, {data['validation_rows']} validation and {data['test_rows']} "
         f"test samples; hidden {hidden}, {settings['network']['optimizer']}, global batch {settings['batch']}, "
-        f"{settings['epochs']} epochs, schedule {settings['schedule']}; {settings['seeds']} seeds.",
-        f"rate: the best of {rates} on the validation samples, over {settings['tuning']} other "
-        f"seed{'s' if settings['tuning'] > 1 else ''}, for every row of the table by itself.",
+        f"{count(settings['epochs'], 'epoch')}, schedule {settings['schedule']}; {count(settings['seeds'], 'seed')}.",
+        f"rate: the best of {rates} on the validation samples, over "
+        f"{count(settings['tuning'], 'other seed')}, for every row of the table by itself.",
         "rounds, KB sent: of one worker, which sends one vector in each round (shared: it writes shared memory "
         "instead); samples: its share of the sequential run's. ± is the 95 % interval, which one of twenty misses.",
         "The rates of merges that use validation samples were chosen on the same samples.",

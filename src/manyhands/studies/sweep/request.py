@@ -1,4 +1,4 @@
-"""What a sweep goes over: its request, and the sessions that follow from it."""
+"""The request of a sweep, and the sessions that follow from it."""
 
 from __future__ import annotations
 
@@ -9,6 +9,8 @@ from typing import Any
 from manyhands.core.checks import real, whole
 from manyhands.core.errors import SettingsError
 from manyhands.core.parameters import parameter
+from manyhands.core.words import count
+from manyhands.reports.format import layers
 from manyhands.training.spec import RunSpec
 
 DEFAULT_HIDDEN = ((50,), (65,), (75,), (85,), (100,))
@@ -69,12 +71,11 @@ class Session:
 
     @property
     def key(self) -> dict[str, Any]:
-        """What it is, as its record and the checkpoint have it."""
+        """Its key in records and checkpoints."""
         return {"hidden": list(self.hidden), "epochs": self.epochs, "seed": self.seed, "split": self.split}
 
     def __str__(self) -> str:
-        hidden = "-".join(map(str, self.hidden)) or "none"
-        return f"hidden {hidden}, {self.epochs} epochs, seed {self.seed}"
+        return f"hidden {layers(self.hidden)}, {count(self.epochs, 'epoch')}, seed {self.seed}"
 
 
 def as_published(request: SweepRequest) -> SweepRequest:
@@ -83,13 +84,7 @@ def as_published(request: SweepRequest) -> SweepRequest:
 
 
 def check(request: SweepRequest) -> None:
-    """Check what `resolve` does not see.
-
-    Raises
-    ------
-    SettingsError
-        If it cannot work.
-    """
+    """Raise SettingsError for what `resolve` does not see."""
     repeats = request.runs if request.splits is None else request.splits
     repeats = whole("the number of runs", repeats, most=_MOST_RUNS)
     if repeats < 1 or not request.hidden or not request.epochs:

@@ -1,4 +1,4 @@
-"""What a sweep has come to: its sessions, Table I and the best trade-off."""
+"""The results of a sweep: its sessions, Table I and the best trade-off."""
 
 from __future__ import annotations
 
@@ -7,7 +7,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from manyhands.core.words import count
 from manyhands.records.statistics import Estimate, estimate
+from manyhands.reports.format import layers
 from manyhands.studies.base.study import Outcome
 
 SCHEMA = "manyhands.sweep/1"
@@ -48,7 +50,7 @@ class SweepRow:
     @property
     def name(self) -> str:
         """The widths of its hidden layers, as ``75`` or ``64-32``."""
-        return "-".join(map(str, self.hidden)) or "none"
+        return layers(self.hidden)
 
     def record(self) -> dict[str, Any]:
         """Return the row as the JSON file has it."""
@@ -131,10 +133,13 @@ class Sweep(Outcome):
         best, target, rows = self.best, self.settings["target"], self.settings["chosen_on"]
         if best is None:
             highest = max((row.accuracy_pct.mean for row in self.table), default=float("nan"))
-            return f"no classifier reaches {100 * (target or 0):g} % on the {rows} rows; the highest is {highest:.2f} %"
-        name = f"{best.name} hidden, {best.epochs} epochs" if best.hidden else f"no hidden layer, {best.epochs} epochs"
+            return (
+                f"no classifier reaches {100 * (target or 0):g} % on the {rows} samples; the highest is {highest:.2f} %"
+            )
+        epochs = count(best.epochs, "epoch")
+        name = f"{best.name} hidden, {epochs}" if best.hidden else f"no hidden layer, {epochs}"
         time_s = f"{best.time_s:.3f}" if best.time_s >= 0.1 else f"{best.time_s:.3g}"
-        score = f"{best.accuracy_pct.mean:.2f} % of the {rows} rows in {time_s} s"
+        score = f"{best.accuracy_pct.mean:.2f} % of the {rows} samples in {time_s} s"
         if target is not None:
             return f"{name}: the fastest with at least {100 * target:g} %, {score}"
         return f"{name}: the largest impact factor, {impact_text(best.impact)} ({score})"

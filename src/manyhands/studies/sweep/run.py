@@ -55,22 +55,9 @@ from manyhands.training.spec import RunSpec
 
 
 class SweepStudy(Study[Sweep]):
-    """A sweep as it goes on; see `manyhands.studies.base.study.Study`.
+    """A sweep as it goes on; for the checkpoint and the errors, see `manyhands.studies.base.study.Study`.
 
-    Parameters
-    ----------
-    dataset
-        What to train on. Choices are made on its validation rows; if it has none, on its test rows.
-    request
-        What to sweep over.
-    checkpoint
-        A file in which finished sessions are kept; what it has already is not done again, whichever networks and
-        numbers of epochs are asked for.
-
-    Raises
-    ------
-    SettingsError
-        If any session is not possible, or the checkpoint is another study's; before the first one starts.
+    Choices are made on the data set's validation rows; if it has none, on its test rows.
     """
 
     kind = "sweep"
@@ -105,7 +92,7 @@ class SweepStudy(Study[Sweep]):
             on_rank_0(self.request.team, lambda: self._retime(runner))
 
     def _run_sessions(self, runner: TaskRunner) -> None:
-        """Do what is not done yet, the longest session first."""
+        """Do the missing sessions, the longest first."""
         tasks = [self._task(session) for session in self.sessions]
         missing = [session for session in self.sessions if runner.find(tasks[session.number]) is None]
         missing.sort(key=lambda session: -self._cost(session))
@@ -206,7 +193,7 @@ class SweepStudy(Study[Sweep]):
         return self.request.spec.changed(hidden=hidden, team="solo", workers=1, **settings)
 
     def _cost(self, session: Session) -> int:
-        """Return what a session costs, in multiplications per example."""
+        """Return the cost of a session in multiplications per sample."""
         widths = (self.dataset.features, *session.hidden, len(self.dataset.classes))
         return session.epochs * sum(one * other for one, other in itertools.pairwise(widths))
 
@@ -217,7 +204,7 @@ class SweepStudy(Study[Sweep]):
         prepare(self.request.team, 1, [learner.dtype], lambda: learner.prepare(self.dataset.train))
 
     def _settings(self) -> dict[str, Any]:
-        """Return what was resolved, for the record."""
+        """Return the resolved settings, for the record."""
         request = self.request
         plan = self._plan(self.sessions[0], self.dataset)
         return {
@@ -245,14 +232,14 @@ class SweepStudy(Study[Sweep]):
         return "test" if self.dataset.validation is None else "validation"
 
     def facts(self) -> Facts:
-        """Return what all processes of a job must have in common; see `manyhands.teams.agreement`."""
+        """Return the facts that all processes of a job must have in common; see `manyhands.teams.agreement`."""
         identity = self.identity()
         data = identity.pop("data")
         asked = {name: self.outcome.settings[name] for name in ("hidden", "epochs", "runs", "seed", "splits")}
         return Facts(as_facts({CALL: self.kind, "version": __version__, **identity, **asked}), as_facts(data))
 
     def identity(self) -> dict[str, Any]:
-        """Return what makes sessions interchangeable, beyond their keys: all that their results depend on."""
+        """Return all settings that sessions depend on, beyond their keys."""
         others = (
             "strategy", "workers", "team", "hang_timeout", "epochs", "seed",
             "train_size", "scale", "binarize", "validation",
@@ -269,10 +256,7 @@ class SweepStudy(Study[Sweep]):
 def load_for_sweep(request: DataRequest, *, published: bool = False) -> Dataset:
     """Return the rows for a sweep: with validation rows, or, as published, raw pixels and test rows alone.
 
-    Raises
-    ------
-    DataError, SettingsError
-        As `manyhands.data.catalog.load`.
+    Errors are those of `manyhands.data.catalog.load`.
     """
     if published:
         if request.binarize is not None:
@@ -311,7 +295,7 @@ def sweep(
     published
         Whether to do it as Todorov et al. 2021: MLPClassifiers on raw pixels, chosen on the test rows.
     checkpoint
-        See :class:`SweepStudy`.
+        See `manyhands.studies.base.study.Study`.
     epochs, runs, splits, s1, s2, min_accuracy, workers, team, retime
         See :class:`SweepRequest`.
 

@@ -45,7 +45,7 @@ def _cells(row: SweepRow, on_test: bool) -> tuple[str, ...]:
 
 
 def _notes(sweep: Sweep, rows: Sequence[SweepRow], *, beside: bool) -> list[str]:
-    """Explain the table, and what must not be read into it."""
+    """Return notes on the table and on the limits of what it shows."""
     settings = sweep.settings
     runs = settings["runs"]
     what = "random splits" if settings["splits"] is not None else "runs"

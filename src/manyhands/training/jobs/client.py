@@ -128,7 +128,7 @@ class Job:
             with uninterrupted():
                 folder, self._locks[folder] = make_folder(place)
         except OSError as error:
-            problem = f"there is no place for the files of an MPI job ({error.strerror or error})"
+            problem = f"there is no place for the files of a job ({error.strerror or error})"
             raise OutputError(f"{problem}; TMPDIR can name a folder that can be written") from error
         return folder
 
@@ -150,7 +150,7 @@ class Job:
             # -P: nothing is imported from the current folder.
             program = [sys.executable, "-P", "-m", WORKER, str(self.folder)]
             self.launcher.start(program, self.folder, self._memory)
-        ready = self._wait_for("ready.json", _START_SECONDS, self.launcher.keep_to_itself)
+        ready = self._wait_for("ready.json", _START_SECONDS, self.launcher.keep_to_itself, chosen_patience())
         self.launcher.keep_to_itself()
         self.launcher.pids = [process["pid"] for process in ready]
         for path in self.folder.glob("*.npy"):  # all have mapped or read the data, which now end with the processes
@@ -171,14 +171,16 @@ class Job:
         events = EventTail(events_file(self.folder, self._runs), callbacks)
         try:
             self._cells[:] = 0
-            self._put(f"order-{self._runs}.json", {**plan.to_json(), GRANULARITY: finest(callbacks)})
+            patience = chosen_patience() if plan.hang_timeout is None else plan.hang_timeout
+            order = {**plan.to_json(), "hang_timeout": patience, GRANULARITY: finest(callbacks)}
+            self._put(f"order-{self._runs}.json", order)
 
             def tick() -> None:
                 events.pass_on()
                 if progress is not None:
                     progress(int(self._cells[:, 0].min()))
 
-            record = self._wait_for(f"result-{self._runs}.json", None, tick)
+            record = self._wait_for(f"result-{self._runs}.json", None, tick, patience)
             events.pass_on()
         except BaseException:
             self.kill()
@@ -188,10 +190,12 @@ class Job:
         finally:
             events.close()
         learner = make_learner(plan.learner, plan.model_settings, self.dataset.features, len(self.dataset.classes))
-        learner.parameters[:] = np.load(self.folder / f"parameters-{self._runs}.npy", allow_pickle=False)
+        with np.load(self.folder / f"model-{self._runs}.npz", allow_pickle=False) as vectors:
+            learner.parameters[:], learner.buffers[:] = vectors["parameters"], vectors["buffers"]
+        model = model_of(learner, plan.learner, plan.model_settings, self.dataset)
         self._runs += 1
         self.dataset.note_changes()  # the job has copies, which were checked when it began
-        return TrainingResult(plan=plan, model=model_of(learner, plan.model_settings, self.dataset), **record)
+        return TrainingResult(plan=plan, model=model, **record)
 
     def close(self) -> None:
         """End the job in good order."""
@@ -224,17 +228,19 @@ class Job:
             remove(folder)
             lock.close()
 
-    def _wait_for(self, name: str, seconds: float | None, tick: Callable[[], None] | None = None) -> Any:
-        """Return the content of a file that the job will write; an error if the job ends, or the seconds do, before."""
+    def _wait_for(self, name: str, seconds: float | None, tick: Callable[[], None], patience: float | None) -> Any:
+        """Return the content of a file that the job will write; an error if the job ends, or the seconds do, before.
+
+        ``patience`` is that with stopped processes.
+        """
         path, began, failed = self.folder / name, time.monotonic(), 0.0
-        stopped = _Stopped(self.folder, self.launcher)
+        stopped = _Stopped(self.folder, self.launcher, patience)
         while not path.exists():
             now = time.monotonic()
             check()
             if self.launcher.is_over() and not path.exists():
                 raise self._failure()
-            if tick is not None:
-                tick()
+            tick()
             self._notices.say()
             if not failed and any(self.folder.glob("error-*.json")):
                 failed = now
@@ -267,9 +273,9 @@ class Job:
 class _Stopped:
     """Looks every few seconds whether a process of a job is stopped, which nothing else may notice."""
 
-    def __init__(self, folder: Path, launcher: Launcher) -> None:
+    def __init__(self, folder: Path, launcher: Launcher, patience: float | None) -> None:
         self._folder, self._launcher = folder, launcher
-        self._patience = chosen_patience() or startup_watchdog.STOPPED_SECONDS
+        self._patience = patience or startup_watchdog.STOPPED_SECONDS
         self._looked = time.monotonic()
         self._seen: dict[int, float] = {}
 

@@ -16,9 +16,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from manyhands.core.errors import OutputError
-from manyhands.core.samples import Samples
 from manyhands.data.dataset import Dataset
 from manyhands.data.scaling import Scaling
+from manyhands.training.jobs.distributed_read import arrays_of
 from manyhands.training.jobs.folder import private
 
 _FACTS = "dataset.json"
@@ -26,12 +26,15 @@ _FACTS = "dataset.json"
 
 def write_dataset(dataset: Dataset, folder: Path) -> None:
     """Write a data set into a folder; OutputError if there is no room."""
+    arrays = arrays_of(dataset)
+    trained_on = [name for name in arrays if name.startswith("train-") or name in dataset.scaling.vectors()]
+    others = [name for name in arrays if name not in trained_on]  # for the evaluation, which no training clock counts
     try:
-        for name, array in _other_arrays(dataset).items():  # for the evaluation, which no clock of the training counts
-            _write(folder, name, array)
+        for name in others:
+            _write(folder, name, arrays[name])
         began = time.perf_counter()
-        for name, array in _train_arrays(dataset).items():
-            _write(folder, name, array)
+        for name in trained_on:
+            _write(folder, name, arrays[name])
         facts = {
             **dataset.facts(),
             "tables": {part: [table.facts(), list(table.arrays())] for part, table in dataset.tables.items()},
@@ -72,22 +75,6 @@ def map_dataset(folder: Path) -> Dataset:
 def _table_arrays(folder: Path, part: str, names: Sequence[str]) -> dict[str, NDArray[Any]]:
     """Return the arrays of a table, its features mapped."""
     return {name: (_map if name == "features" else _read)(folder, f"{part}-{name}") for name in names}
-
-
-def _train_arrays(dataset: Dataset) -> dict[str, NDArray[Any]]:
-    return {**_named("train", dataset.train), **dataset.scaling.vectors()}
-
-
-def _other_arrays(dataset: Dataset) -> dict[str, NDArray[Any]]:
-    arrays = {"classes": dataset.classes}
-    for part, table in dataset.tables.items():
-        if part != "train":
-            arrays |= _named(part, table)
-    return arrays
-
-
-def _named(part: str, table: Samples) -> dict[str, NDArray[Any]]:
-    return {f"{part}-{name}": array for name, array in table.arrays().items()}
 
 
 def _write(folder: Path, name: str, array: NDArray[Any]) -> None:

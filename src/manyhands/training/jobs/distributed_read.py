@@ -177,7 +177,7 @@ def scatter(dataset: Dataset | None, world: World, sharding: Sharding) -> Datase
 
 def _facts(dataset: Dataset) -> dict[str, Any]:
     """Return what is not an array, and the dtypes and shapes of what is."""
-    arrays = _arrays(dataset)
+    arrays = arrays_of(dataset)
     features = arrays.pop(_FEATURES)
     return {
         **dataset.facts(),
@@ -190,7 +190,7 @@ def _facts(dataset: Dataset) -> dict[str, Any]:
     }
 
 
-def _arrays(dataset: Dataset) -> dict[str, NDArray[Any]]:
+def arrays_of(dataset: Dataset) -> dict[str, NDArray[Any]]:
     """Return all arrays by name, those of a table behind its own name."""
     arrays = {"classes": dataset.classes, **dataset.scaling.vectors()}
     for part, table in dataset.tables.items():
@@ -205,7 +205,7 @@ def _of_table(part: str, arrays: Mapping[str, NDArray[Any]]) -> dict[str, NDArra
 
 def _receive(world: World, dataset: Dataset | None, name: str, dtype: str, shape: Sequence[int]) -> NDArray[Any]:
     """Return rank 0's array of that name."""
-    array = np.empty(shape, np.dtype(dtype)) if dataset is None else np.ascontiguousarray(_arrays(dataset)[name])
+    array = np.empty(shape, np.dtype(dtype)) if dataset is None else np.ascontiguousarray(arrays_of(dataset)[name])
     world.broadcast_(array)
     return array
 

@@ -56,6 +56,7 @@ def serve(folder: Path, world: World) -> None:
         leave_notices(folder)  # from here on: of what was read, the owner has spoken
         write_whole(folder / "ready.json", json.dumps(ready).encode())
         _ring(folder)
+    os.environ.pop("MANYHANDS_HANG_TIMEOUT", None)  # it was for the start: every order says its own
     controls = controls_in(open_cells(folder, world.size))
     number = 0
     while (order := _next(folder, number, world)) is not None:
@@ -99,8 +100,9 @@ def _next_order(folder: Path, number: int) -> str:
 
 
 def _write(folder: Path, number: int, result: TrainingResult) -> None:
-    """Write parameters first: a process that sees the result may read them."""
-    np.save(folder / f"parameters-{number}.npy", result.model.learner.parameters, allow_pickle=False)
+    """Write the learner's vectors first: a process that sees the result may read them."""
+    learner = result.model.learner
+    np.savez(folder / f"model-{number}.npz", parameters=learner.parameters, buffers=learner.buffers)
     record: dict[str, Any] = {
         field.name: getattr(result, field.name) for field in fields(result) if field.name not in ("plan", "model")
     }
