@@ -17,11 +17,12 @@ from manyhands.data.catalog import DataRequest, load
 from manyhands.data.dataset import Dataset, Examples, make_dataset
 from manyhands.learners import make_learner
 from manyhands.learners.mlp.settings import MLPSettings
-from manyhands.teams import mpi, threads
+from manyhands.teams import processes, threads
 from manyhands.training.run import Runner
 
 GROUPS = {
     "tests/training/jobs/test_client.py": "violence",
+    "tests/training/jobs/test_launchers.py": "violence",
     "tests/teams/test_watchdog.py": "violence",
     "tests/teams/test_exit_hooks.py": "violence",
     "tests/training/test_contracts.py": "blobs",
@@ -94,7 +95,7 @@ def compiled() -> None:
         make_learner("mlp", MLPSettings(), 3, 2).prepare(Samples(rows, labels, scale, shift))
     for dtype in (np.float32, np.float64):
         threads.warm_up(np.dtype(dtype))
-        mpi.warm_up(np.dtype(dtype))
+        processes.warm_up(np.dtype(dtype))
 
 
 @pytest.fixture

@@ -3,7 +3,8 @@
 import pytest
 
 from manyhands.core.errors import SettingsError
-from manyhands.teams import job
+from manyhands.teams import environment, job
+from manyhands.teams.mpi_environment import outside_of_jobs
 
 
 @pytest.fixture
@@ -22,10 +23,10 @@ def started(monkeypatch):
 def test_a_process_of_its_own(started):
     assert job.job_size() is None
     assert job.is_first_process()
-    for team in ("solo", "threads", "mpi"):
+    for team in ("solo", "threads", "mpi", "torch"):
         assert not job.is_member(team)
         assert job.leads(team)
-        assert job.needs_job(team) == (team == "mpi")
+        assert job.needs_job(team) == (team in ("mpi", "torch"))
         job.check_can_start_jobs(team)
         job.check_started_once(team)
 
@@ -68,3 +69,26 @@ def test_without_processes_nothing_is_exchanged(started):
     assert (calls, arrays) == ([1], {"one": [1.0]})
     assert job.from_rank_0("threads", 7) == 7
     assert job.all_gather_texts("threads", ["a", "b"]) == ["a", "b"]
+
+
+def test_torchrun_makes_a_member_of_a_torch_job_also_under_srun(started, monkeypatch):
+    started(1, 4)
+    for name, value in {"TORCHELASTIC_RUN_ID": "none", "RANK": 2, "WORLD_SIZE": 3}.items():
+        monkeypatch.setenv(name, str(value))
+    told = environment.announced()
+    assert (told.rank, told.size, told.launcher) == (2, 3, "torchrun")
+    assert [job.is_member(team) for team in ("solo", "threads", "mpi", "torch")] == [False, False, False, True]
+    with pytest.raises(SettingsError, match=r"starts torch jobs of its own, .* start it without torchrun"):
+        job.check_can_start_jobs("torch")
+    with pytest.raises(SettingsError, match=r"3 processes, but 2 workers .* torchrun --nproc-per-node 2, or leave"):
+        job.check_size(3, 2)
+    job.check_size(3, None)
+    assert not any(name.startswith("TORCHELASTIC") for name in outside_of_jobs())
+
+
+@pytest.mark.parametrize(("name", "value"), [("RANK", ""), ("WORLD_SIZE", "many")])
+def test_variables_that_say_no_place_are_no_job(started, monkeypatch, name, value):
+    for each, number in {"TORCHELASTIC_RUN_ID": "none", "RANK": 0, "WORLD_SIZE": 2}.items():
+        monkeypatch.setenv(each, str(number))
+    monkeypatch.setenv(name, value)
+    assert not environment.in_job()

@@ -31,7 +31,7 @@ def run_work(name, size):
 
 
 def test_a_new_kind_of_team_is_one_entry(monkeypatch):
-    virtual = TeamKind("virtual", __name__, processes=False, shared_memory=False)
+    virtual = TeamKind("virtual", __name__, processes=None, shared_memory=False)
     monkeypatch.setattr(registry, "KINDS", (*KINDS, virtual))
     prepare("virtual", 3, [np.dtype("f4")], lambda: WARMED.append("learner"))
     assert ["learner", np.dtype("f4")] == WARMED
@@ -41,7 +41,7 @@ def test_a_new_kind_of_team_is_one_entry(monkeypatch):
 
 
 def test_users_choose_among_teams_of_any_size():
-    assert CHOICES == ("threads", "mpi")
+    assert CHOICES == ("threads", "mpi", "torch")
 
 
 @pytest.mark.parametrize("ask", [lambda name: run_work(name, 2), job.is_member, job.leads, job.check_started_once])

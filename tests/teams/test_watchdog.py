@@ -20,6 +20,7 @@ from manyhands.core.samples import Control
 from manyhands.data.dataset import Examples, make_dataset
 from manyhands.teams import mpi_environment
 from manyhands.teams import mpi_world as worlds
+from manyhands.teams.mpi_messages import MPIMessages
 from manyhands.teams.watchdog import Pace, Watch, chosen_patience
 
 WORKERS = 3
@@ -320,7 +321,7 @@ class InventedJob:
     def __init__(self, size, **settings):
         self.now, boxes = 1000.0, [[] for _ in range(size)]
         self.mail = [Mail(rank, boxes) for rank in range(size)]
-        self.watches = [Watch(mail, clock=lambda: self.now, **settings) for mail in self.mail]
+        self.watches = [Watch(MPIMessages(mail), clock=lambda: self.now, **settings) for mail in self.mail]
         self.controls = [Control(np.zeros(1, np.int64), np.zeros(1, np.int64)) for _ in range(size)]
         self.waiting = [False] * size
 
@@ -348,7 +349,7 @@ def aborted(monkeypatch):
     """Statuses with which processes have ended the job."""
     statuses = []
     monkeypatch.delenv("MANYHANDS_HANG_TIMEOUT", raising=False)
-    monkeypatch.setattr("manyhands.teams.watchdog.abort", statuses.append)
+    monkeypatch.setattr("manyhands.teams.mpi_messages.abort", statuses.append)
     return statuses
 
 

@@ -7,16 +7,13 @@ import os
 import signal
 import sys
 import time
-from typing import TYPE_CHECKING
 
 from manyhands.cli.output import forget_output
 from manyhands.core.errors import Terminated, WorkerLost
 from manyhands.runtime import signals
 from manyhands.runtime.terminal import message
 from manyhands.teams.job import is_first_process
-
-if TYPE_CHECKING:
-    from manyhands.teams.mpi_world import World
+from manyhands.teams.membership import joined
 
 _unspoken: list[OSError] = []
 _TURN_SECONDS, _SPOKEN_SECONDS, _FIRST_SECONDS, _KNOWN_SECONDS = 0.3, 0.1, 3.0, 3.0
@@ -46,20 +43,13 @@ def let_first_speak(words: str) -> None:
 
 def in_multiprocess_job() -> bool:
     """Return whether there are other processes in this one's job."""
-    world = _world()
+    world = joined()
     return world is not None and world.size > 1
-
-
-def _world() -> World | None:
-    """Return the job this process has joined; if it has not, nothing is imported."""
-    module = sys.modules.get("manyhands.teams.mpi_world")
-    world: World | None = None if module is None else module.joined()
-    return world
 
 
 def end_all(prefix: str, error: BaseException, status: int) -> int:
     """Print an error, once for the whole job, and end it; return the exit status if there is no job."""
-    world = _world()
+    world = joined()
     if world is None or world.size == 1:
         if is_first_process():
             print(message(f"{prefix}: {error}"), file=sys.stderr, flush=True)

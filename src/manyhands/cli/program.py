@@ -21,8 +21,9 @@ from manyhands.core.version import __version__
 from manyhands.runtime import signals
 from manyhands.runtime.memory import memory_errors_explained
 from manyhands.runtime.terminal import message
+from manyhands.teams.environment import announced
 from manyhands.teams.job import is_first_process
-from manyhands.teams.mpi_environment import announced, check_reachable
+from manyhands.teams.mpi_environment import check_reachable
 from manyhands.training.jobs.deferred import closing_deferred
 
 _COMMANDS = (compare, sweep, study, report, train, evaluate, export, doctor)

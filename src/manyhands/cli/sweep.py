@@ -42,7 +42,7 @@ def register(commands: Any) -> None:
         "--workers",
         type=shared.positive,
         metavar="N",
-        help="sessions that run side by side (default: 1; under mpiexec, all)",
+        help="sessions that run side by side (default: 1; under mpiexec or torchrun, all)",
     )
     study_runner.add_checkpoint_option(parser, "beside --report or --json")
     shared.add_output_options(parser)

@@ -20,7 +20,8 @@ from manyhands.core.errors import DataError
 from manyhands.core.words import count
 from manyhands.data.checksum import checksum_of
 from manyhands.teams.agreement import Facts, as_facts, as_text, calling_off
-from manyhands.teams.mpi_world import World, join
+from manyhands.teams.membership import join
+from manyhands.teams.world import World
 
 _FREE = ("random_state", "verbose", "n_workers", "team")
 """Parameters that are compared in another way, or may differ: only rank 0 speaks, and the workers are all processes."""

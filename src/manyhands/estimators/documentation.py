@@ -70,9 +70,9 @@ strategy : str or Strategy, default="auto"
     When workers talk, such as ``"gradient"``, ``"periodic:1epoch"`` or ``"one-shot"``. ``"auto"``: threads average
     gradients in every step, which gives the result of one worker up to rounding; processes average the network
     after every epoch. Batch, rate and schedule stay yours with any strategy.
-team : {"threads", "mpi"}, default="threads"
-    How they talk. With ``"mpi"``, in a program started by mpiexec, every process calls ``fit`` with the same
-    arguments and gets the same network; if one has other arguments, or fails, all raise an error.
+team : {"threads", "mpi", "torch"}, default="threads"
+    How they talk. With ``"mpi"``, in a program started by mpiexec, or ``"torch"`` and torchrun, every process calls
+    ``fit`` with the same arguments and gets the same network; if one has other arguments, or fails, all raise an error.
 data : {"whole", "sharded"}, default="whole"
     What each process gives to ``fit`` with ``team="mpi"``: the same rows as all others, or rows of its own. With
     ``"sharded"`` all get the network of one fit on the rows of all processes, one after the other in the order of

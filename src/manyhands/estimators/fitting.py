@@ -281,7 +281,7 @@ class Fit(ABC):
             patience=estimator.n_iter_no_change,
             score=self.score,
             verbose=self._verbose,
-            processes=kind_of(team).processes,
+            processes=kind_of(team).processes is not None,
         )
 
     @property

@@ -14,7 +14,7 @@ from manyhands.core.words import count
 from manyhands.runtime.affinity import crowd, usable_cores
 from manyhands.strategies import parse_strategy
 from manyhands.teams.job import is_member, job_size
-from manyhands.teams.registry import CHOICES, SOLO, kind_of
+from manyhands.teams.registry import CHOICES, SOLO, Launching, kind_of
 
 
 def workers_and_team(n_workers: int | None, team: str) -> tuple[int, str]:
@@ -23,8 +23,8 @@ def workers_and_team(n_workers: int | None, team: str) -> tuple[int, str]:
     ``n_workers`` is None for one (in an MPI job: for all of its processes), or -1 for one on each usable core. MPI
     workers that no job has are a SettingsError.
     """
-    if kind_of(team).processes:
-        return _in_job(n_workers, team)
+    if (launching := kind_of(team).processes) is not None:
+        return _in_job(n_workers, team, launching)
     number = 1 if n_workers is None else usable_cores() if n_workers == -1 else int(n_workers)
     limit = _threads_of_joblib()
     if limit is not None:
@@ -61,20 +61,21 @@ def with_rows(number: int, team: str, batch: int) -> tuple[int, str]:
     return number, team
 
 
-def _in_job(n_workers: int | None, team: str) -> tuple[int, str]:
-    """Return size and team of the MPI job that this process is in."""
-    size = job_size()
+def _in_job(n_workers: int | None, team: str, launching: Launching) -> tuple[int, str]:
+    """Return size and team of the job that this process is in."""
+    size = job_size() if is_member(team) else None
     if size is None:
         if n_workers in (None, 1):
             return 1, SOLO
         raise SettingsError(
-            f"team={team!r} with n_workers={n_workers} needs a program that mpiexec has started, and this one was not; "
-            f"start it with mpiexec -n {n_workers if n_workers != -1 else usable_cores()}, or use team='threads'"
+            f"team={team!r} with n_workers={n_workers} needs a program that {launching.launchers} has started, and "
+            f"this one was not; start it with "
+            f"{launching.command.format(n_workers if n_workers != -1 else usable_cores())}, or use team='threads'"
         )
     if n_workers not in (None, -1, size):
         raise SettingsError(
-            f"this MPI job has {count(size, 'process')}, not {n_workers}; start it with "
-            f"mpiexec -n {n_workers}, or leave n_workers out"
+            f"this {launching.job} has {count(size, 'process')}, not {n_workers}; start it with "
+            f"{launching.command.format(n_workers)}, or leave n_workers out"
         )
     return size, team if size > 1 else SOLO
 

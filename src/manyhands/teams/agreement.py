@@ -1,4 +1,4 @@
-"""Steps of an MPI job that all its processes complete, or none: each reports to the others how its own has ended.
+"""Steps of a job that all its processes complete, or none: each reports to the others how its own has ended.
 
 A process that raised an error alone would leave the others waiting in their next collective. So whatever may fail
 before, or between, collectives is done in a ``with together(team):`` block. At its end every process learns whether all
@@ -17,10 +17,11 @@ from numbers import Integral
 from typing import Any
 
 from manyhands.core.errors import DataError, RankError, SettingsError, WorkerLost
+from manyhands.teams.environment import in_job
 from manyhands.teams.failures import describe, is_shared, mark_shared, message_of
-from manyhands.teams.mpi_environment import in_job
-from manyhands.teams.mpi_world import World, join
+from manyhands.teams.membership import join
 from manyhands.teams.registry import find
+from manyhands.teams.world import World
 
 _MOST_SHOWN, _LONGEST_VALUE = 3, 80
 CALL = "the call"
@@ -61,7 +62,7 @@ class Step:
 
 @contextlib.contextmanager
 def together(team: str | None = None) -> Iterator[Step]:
-    """Do a block in all processes of an MPI job, or, if it fails in one of them, in none.
+    """Do a block in all processes of a job, or, if it fails in one of them, in none.
 
     Outside of any job, and for a team whose workers are no processes, it is done as without this function.
 
@@ -90,7 +91,7 @@ def together(team: str | None = None) -> Iterator[Step]:
         except Exception as error:
             if not is_shared(error) and not _over(world, error):
                 _exchange(world, Facts(), error)
-                mark_shared(error, f"(on rank {world.rank} of an MPI job of {world.size})")
+                mark_shared(error, f"(on rank {world.rank} of {world.job} of {world.size})")
             raise
         _exchange(world, step.facts, None)
 

@@ -1,4 +1,4 @@
-"""If a program ends by an error in one process of an MPI job, the others are notified, whatever they wait for.
+"""If a program ends by an error in one process of a job, the others are notified, whatever they wait for.
 
 Python prints the error and ends. MPI then waits, at the end of this process, for the ends of all others, which may be
 waiting in a collective for this one.
@@ -13,10 +13,10 @@ from collections.abc import Callable
 from types import TracebackType
 from typing import Any
 
+from manyhands.teams.environment import in_job
 from manyhands.teams.failures import describe, is_shared
-from manyhands.teams.mpi_environment import in_job
+from manyhands.teams.mpi_messages import abort
 from manyhands.teams.startup_watchdog import say_leaving
-from manyhands.teams.watchdog import abort
 
 CallOff = Callable[[str], object]
 """Notifies the other processes that this one will not come any more, and why."""

@@ -1,7 +1,7 @@
-"""The MPI job that this process belongs to, if any: which of its processes this is, and how they agree on values.
+"""The job that this process belongs to, if any: which of its processes this is, and how they agree on values.
 
 "Process" and "job" are meant for a team whose workers are processes. For every other team, the workers are all here,
-and the functions that exchange something return at once. MPI is imported only when it is needed for an answer.
+and the functions that exchange something return at once. A job is joined only when that is needed for an answer.
 """
 
 from __future__ import annotations
@@ -12,39 +12,33 @@ from typing import TYPE_CHECKING, Any
 
 from manyhands.core.errors import SettingsError
 from manyhands.core.parameters import parameter
-from manyhands.teams.mpi_environment import announced, in_job
-from manyhands.teams.registry import kind_of
+from manyhands.core.words import count
+from manyhands.teams.environment import announced, in_job, team_of_job
+from manyhands.teams.membership import join
+from manyhands.teams.registry import Launching, kind_of
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from manyhands.teams.mpi_world import World
-
-
-def _join() -> World:
-    from manyhands.teams.mpi_world import join
-
-    return join()
-
 
 def job_size() -> int | None:
-    """Return the number of processes of the MPI job that this one belongs to; None outside of any."""
-    return _join().size if in_job() else None
+    """Return the number of processes of the job that this one belongs to; None outside of any."""
+    return join().size if in_job() else None
 
 
 def is_member(team: str) -> bool:
     """Return whether this process is one worker of such a team, in a job that is running."""
-    return kind_of(team).processes and in_job()
+    return kind_of(team).processes is not None and team == team_of_job()
 
 
 def needs_job(team: str) -> bool:
     """Return whether a job must be started for a run by such a team."""
-    return kind_of(team).processes and not in_job()
+    return kind_of(team).processes is not None and team != team_of_job()
 
 
 def leads(team: str) -> bool:
     """Return whether this process writes and prints results: rank 0 of a job does, and a process without a job."""
-    return not is_member(team) or _join().rank == 0
+    return not is_member(team) or join().rank == 0
 
 
 def is_first_process() -> bool:
@@ -53,11 +47,23 @@ def is_first_process() -> bool:
     return job is None or job.rank == 0
 
 
+def check_size(size: int, workers: int | None) -> None:
+    """Check that a job of ``size`` processes is what was asked for."""
+    if workers not in (None, size):
+        started = _launching()
+        raise SettingsError(
+            f"this {started.job} has {count(size, 'process')}, but {workers} workers were asked for; "
+            f"start it with {started.command.format(workers)}, or leave the number of workers out"
+        )
+
+
 def check_can_start_jobs(team: str) -> None:
     """Check that this process may start jobs for such a team, which a member of a job may not."""
     if _processes_announced() > 1 or is_member(team):
+        started = _launching()
         raise SettingsError(
-            "this command starts MPI jobs of its own, one for each number of workers: start it without mpiexec or srun"
+            f"this command starts {started.job}s of its own, one for each number of workers: start it without "
+            f"{started.launchers}"
         )
 
 
@@ -66,12 +72,20 @@ def check_started_once(team: str) -> None:
 
     The team solo is allowed: it is for what every process does by itself.
     """
-    kind, started = kind_of(team), _processes_announced()
-    if started > 1 and not kind.processes and kind.most_workers is None:
+    kind, number, started = kind_of(team), _processes_announced(), _launching()
+    if number > 1 and not is_member(team) and kind.most_workers is None:
         raise SettingsError(
-            f"{started} processes have been started (by mpiexec or srun), and each of them would do the same with the "
-            f"team {team}; add {parameter('team', 'mpi')}, or start a single one without mpiexec"
+            f"{number} processes have been started (by {started.launchers}), and each of them would do the same with "
+            f"the team {team}; add {parameter('team', str(team_of_job()))}, or start a single one without "
+            f"{started.launchers}"
         )
+
+
+def _launching() -> Launching:
+    """Return how messages speak of the job that this process is in, and of an MPI job outside of any."""
+    started = kind_of(team_of_job() or "mpi").processes
+    assert started is not None
+    return started
 
 
 def _processes_announced() -> int:
@@ -82,7 +96,7 @@ def _processes_announced() -> int:
 
 def all_gather_texts(team: str, texts: list[str]) -> list[str]:
     """Return the texts of all workers, in rank order; ``texts`` are those of the workers in this process."""
-    return _join().all_gather_texts(texts[0]) if kind_of(team).processes else texts
+    return join().all_gather_texts(texts[0]) if kind_of(team).processes else texts
 
 
 def from_rank_0(team: str, number: int) -> int:
@@ -94,7 +108,7 @@ def broadcast_arrays(team: str, arrays: Mapping[str, NDArray[Any]]) -> None:
     """Replace the arrays of all processes by rank 0's, in place."""
     if kind_of(team).processes:
         for _, array in sorted(arrays.items()):
-            _join().broadcast_(array)
+            join().broadcast_(array)
 
 
 @contextlib.contextmanager
@@ -103,7 +117,7 @@ def hang_timeout(team: str, seconds: float | None) -> Iterator[None]:
 
     None: after those of MANYHANDS_HANG_TIMEOUT, or else after what follows from the measured steps.
     """
-    watch = _join().watch if kind_of(team).processes else None
+    watch = join().watch if kind_of(team).processes else None
     with contextlib.nullcontext() if watch is None else watch.patience_chosen(seconds):
         yield
 
@@ -113,4 +127,4 @@ def on_rank_0(team: str, work: Callable[[], None]) -> None:
     if leads(team):
         work()
     if kind_of(team).processes:
-        _join().broadcast_text("", idle=True)
+        join().broadcast_text("", idle=True)

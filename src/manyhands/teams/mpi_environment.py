@@ -38,6 +38,11 @@ _ANNOUNCEMENTS = (
 )
 
 
+_OF_JOBS = (
+    *("OMPI_COMM_WORLD_", "PMI_", "PMIX_RANK", "PMIX_NAMESPACE", "PMIX_SERVER", "MPI_LOCAL"),
+    *("TORCHELASTIC_", "MANYHANDS_TORCH_"),
+)
+"""How the variables begin that launchers set for each process."""
 _RANK_AND_SIZE = {"PMI_RANK", "PMI_SIZE", "PMI_ID"}
 
 
@@ -46,13 +51,13 @@ class Announcement:
     """What a launcher says about this process: its rank, and how many were started.
 
     ``launcher`` is the name of the launcher. ``kind`` is the MPI whose protocol it speaks: OPEN_MPI, MPICH or, if it
-    can be any, UNKNOWN.
+    can be any or none, UNKNOWN.
     """
 
     rank: int
     size: int
     launcher: str
-    kind: str
+    kind: str = UNKNOWN
 
 
 def announced() -> Announcement | None:
@@ -277,7 +282,7 @@ def job_environment(kind: str, folder: Path | None = None, *, memory: Path | Non
     The files that MPI makes for itself go into ``folder``, if it is given, and are removed with it whatever happens to
     mpiexec. The memory that the processes share goes into ``memory``, a folder in memory.
     """
-    environment = {name: value for name, value in os.environ.items() if not _belongs_to_a_job(name)}
+    environment = outside_of_jobs()
     if folder is not None:
         environment["TMPDIR"] = str(folder)
         if "HOME" not in environment:  # Open MPI does not start without; the cache stays where it is
@@ -303,9 +308,14 @@ def _room_in_memory() -> bool:
     return memory.f_bavail * memory.f_frsize >= _BUFFERS
 
 
+def outside_of_jobs() -> dict[str, str]:
+    """Return this process's environment, without what says that it is a member of a job."""
+    return {name: value for name, value in os.environ.items() if not _belongs_to_a_job(name)}
+
+
 def _belongs_to_a_job(variable: str) -> bool:
     """Return whether a process with this variable would take itself for a member of another job."""
-    return variable.startswith(("OMPI_COMM_WORLD_", "PMI_", "PMIX_RANK", "PMIX_NAMESPACE", "PMIX_SERVER", "MPI_LOCAL"))
+    return variable.startswith(_OF_JOBS)
 
 
 @contextlib.contextmanager

@@ -1,13 +1,9 @@
-"""The MPI job that this process is a member of: joining it, exchanging texts and arrays, waiting, and leaving.
-
-Everything waits without blocking, and looks meanwhile whether a worker is lost.
-"""
+"""The MPI job that this process is a member of: joining it, and its transfers (`manyhands.teams.world`)."""
 
 from __future__ import annotations
 
 import atexit
 import contextlib
-import json
 import os
 import time
 import warnings
@@ -15,185 +11,136 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
-from manyhands.core.errors import SettingsError, WorkerLost
+from manyhands.core.errors import SettingsError
 from manyhands.runtime.signals import hangup_kept
 from manyhands.teams import mpi_environment
 from manyhands.teams.exit_hooks import report_uncaught_errors
+from manyhands.teams.mpi_messages import MPIMessages, abort
 from manyhands.teams.startup_watchdog import guarded
-from manyhands.teams.watchdog import Watch, abort, chosen_patience
+from manyhands.teams.watchdog import chosen_patience
+from manyhands.teams.world import IDLE_NAP, Bytes, Transfer, World, begins_of
 
 _SPINS_AND_YIELDS = {True: (300, 3000), False: (5, 20)}
 """How often to look whether a transfer is done before yielding the core in between, and then before napping: by whether
 every worker on this machine can have a core of its own."""
 _NAPS = ((0.2, 50e-6), (2.0, 1e-3), (float("inf"), 5e-3))
 """After so many seconds of waiting, naps of so many seconds: a worker that waits long leaves its core to others."""
-_IDLE_NAP = 0.01
-_MESSAGE_BYTES = 1 << 30
-"""Bytes in one message: MPI counts in 32 bits."""
-_LAST_WORDS_SECONDS = 1.0
 
 
-class World:
+class MPIWorld(World):
     """The place of this process in an MPI job.
-
-    Attributes
-    ----------
-    rank, size : int
-        This process, and the number of processes.
-    library : str
-        Name and version of the MPI library.
-    place : int
-        This process's number among those on its machine.
-    watch : Watch or None
-        Watches the other processes; None in a job of one.
 
     Parameters
     ----------
     comm
         A communicator of its own (mpi4py).
+    library
+        Name and version of the MPI library.
     finalize
         Whether to end MPI when leaving: not if other code has begun it.
     calm
         Seconds of patience with a worker that is not training.
     """
 
+    job = "an MPI job"
+
     def __init__(self, comm: Any, library: str, *, finalize: bool = True, calm: float | None = None) -> None:
+        super().__init__()
         self.comm, self._finalize = comm, finalize
         self.rank, self.size = int(comm.Get_rank()), int(comm.Get_size())
         self.library = library
-        self.watch: Watch | None = None
         if self.size > 1:
-            own = comm.Dup()
-            self.watch = Watch(own) if calm is None else Watch(own, calm)
-            self.watch.start()
+            self.begin_watch(MPIMessages(comm.Dup()), calm)
         # Not the cores this process is bound to: an mpiexec may have bound each to one.
         self.place, workers_here = _place_here(comm)
         own_cores = workers_here <= (os.cpu_count() or 1)
         self._spins, self._yields = _SPINS_AND_YIELDS[own_cores]
-        self._abandoned: list[Any] = []
-        self._process = os.getpid()
 
-    def wait(self, *requests: Any, idle: bool = False) -> None:
-        """Wait for transfers of mpi4py that have been started; WorkerLost if a worker is lost meanwhile.
+    def start_all_to_all(
+        self, sent: Bytes, counts: Sequence[int], received: Bytes, expected: Sequence[int]
+    ) -> Transfer:
+        """Send to each, and receive from each."""
+        return self.comm.Ialltoallv([sent, counts], [received, expected])
 
-        If ``idle``, there is no hurry: the core is left to others from the beginning.
-        """
+    def start_exchange(self, parts: Bytes, counts: Sequence[int], rows: Bytes) -> Transfer:
+        """Send all parts but the own one, which MPI would copy."""
+        others = [rank != self.rank for rank in range(self.size)]
+        mine = counts[self.rank]
+        sent = [count * other for count, other in zip(counts, others, strict=True)]
+        received, places = [mine * other for other in others], [mine * rank for rank in range(self.size)]
+        return self.comm.Ialltoallv([parts, (sent, begins_of(counts))], [rows, (received, places)])
+
+    def start_all_gather(self, parts: Bytes, counts: Sequence[int]) -> Transfer:
+        """Send the own part where it lies."""
+        from mpi4py import MPI
+
+        return self.comm.Iallgatherv(MPI.IN_PLACE, [parts, (counts, begins_of(counts))])
+
+    def start_broadcast(self, content: Bytes, root: int) -> Transfer:
+        """Send or receive."""
+        return self.comm.Ibcast(content, root=root)
+
+    def start_barrier(self) -> Transfer:
+        """Begin to wait."""
+        return self.comm.Ibarrier()
+
+    def send_text(self, text: str, to: int, tag: int) -> None:
+        """Send it, and wait until it can be forgotten."""
+        content = np.frombuffer(text.encode(), np.uint8).copy()
+        self.wait(self.comm.Isend(content, dest=to, tag=tag), idle=True)
+
+    def take_text(self, tag: int) -> tuple[int, str] | None:
+        """Receive one, if it is there."""
+        from mpi4py import MPI
+
+        status = MPI.Status()
+        if not self.comm.Iprobe(source=MPI.ANY_SOURCE, tag=tag, status=status):
+            return None
+        content = np.zeros(status.Get_count(MPI.BYTE), np.uint8)
+        self.comm.Recv(content, source=status.Get_source(), tag=tag)
+        return int(status.Get_source()), content.tobytes().decode()
+
+    def complete(self, transfers: Sequence[Transfer], *, idle: bool) -> None:
+        """Ask whether they are done, yield the core in between, then nap."""
         from mpi4py import MPI
 
         looks, began = 0, 0.0
-        if self.watch is not None:
-            self.watch.depends = True
-        try:
-            while not MPI.Request.Testall(list(requests)):
-                self.check()
-                if idle:
-                    time.sleep(_IDLE_NAP)
-                    continue
-                looks += 1
-                if looks <= self._spins:
-                    continue
-                if looks <= self._spins + self._yields:
-                    os.sched_yield()
-                    began = time.monotonic()
-                    continue
-                waited = time.monotonic() - began
-                time.sleep(next(nap for limit, nap in _NAPS if waited < limit))
-        except WorkerLost:
-            self._abandoned.append(requests)  # their memory must stay: the messages may still come
-            raise
-        except MPI.Exception as error:  # an MPI that survives lost processes says so here
-            self.call_off(self.rank, f"cannot reach another one ({error})")
+        while not MPI.Request.Testall(list(transfers)):
             self.check()
-            raise
-        finally:
-            if self.watch is not None:
-                self.watch.depends = False
+            if idle:
+                time.sleep(IDLE_NAP)
+                continue
+            looks += 1
+            if looks <= self._spins:
+                continue
+            if looks <= self._spins + self._yields:
+                os.sched_yield()
+                began = time.monotonic()
+                continue
+            waited = time.monotonic() - began
+            time.sleep(next(nap for limit, nap in _NAPS if waited < limit))
 
-    def barrier(self) -> None:
-        """Wait for all processes."""
-        self.wait(self.comm.Ibarrier())
-
-    def check(self) -> None:
-        """Raise WorkerLost if a worker is lost."""
-        if self.watch is not None and self.watch.lost is not None:
-            raise WorkerLost(*self.watch.lost)
-
-    def call_off(self, rank: int, reason: str) -> bool:
-        """Notify all processes that worker ``rank`` will not come; return whether this was news."""
-        return self.watch is not None and self.watch.call_off(rank, reason)
-
-    def all_gather_texts(self, text: str) -> list[str]:
-        """Give every process the texts of all, in rank order."""
-        content = np.frombuffer(text.encode(), np.uint8)
-        lengths = np.zeros(self.size, np.int64)
-        self.wait(self.comm.Iallgather(np.array([len(content)], np.int64), lengths))
-        together = np.zeros(int(lengths.sum()), np.uint8)
-        self.wait(self.comm.Iallgatherv(content.copy(), [together, lengths.tolist()]))
-        ends = np.cumsum(lengths)
-        return [bytes(together[end - length : end]).decode() for end, length in zip(ends, lengths, strict=True)]
-
-    def broadcast_text(self, text: str, *, idle: bool = False) -> str:
-        """Give every process the text of rank 0, which may take its time if they are ``idle``."""
-        length = np.array([len(text.encode())], np.int64)
-        self.wait(self.comm.Ibcast(length), idle=idle)
-        content = np.zeros(int(length[0]), np.uint8)
-        if self.rank == 0:
-            content[:] = np.frombuffer(text.encode(), np.uint8)
-        self.broadcast_(content)
-        return content.tobytes().decode()
-
-    def broadcast_(self, array: NDArray[Any], root: int = 0) -> None:
-        """Replace a contiguous array of any size and dtype on all processes by the one of ``root``."""
-        flat = array.reshape(-1).view(np.uint8)
-        for begin in range(0, len(flat), _MESSAGE_BYTES):
-            self.wait(self.comm.Ibcast(flat[begin : begin + _MESSAGE_BYTES], root=root))
-
-    def all_gather_arrays(self, array: NDArray[Any]) -> list[NDArray[Any]]:
-        """Give every process the arrays of all, in rank order; dtypes and shapes may differ.
-
-        Arrays of objects travel as JSON, so these must be text, numbers or truth values.
-        """
-        mine = [array.dtype.str, array.shape, array.tolist() if array.dtype.hasobject else None]
-        arrays = []
-        for rank, (dtype, shape, values) in enumerate(map(json.loads, self.all_gather_texts(json.dumps(mine)))):
-            if values is not None:
-                each = np.empty(shape, object)
-                each[...] = values
-            else:
-                each = np.ascontiguousarray(array) if rank == self.rank else np.empty(shape, np.dtype(dtype))
-                self.broadcast_(each, rank)
-            arrays.append(each)
-        return arrays
-
-    def scatter(self, array: NDArray[Any] | None, rows: Sequence[int], like: NDArray[Any]) -> None:
-        """Send consecutive rows of rank 0's ``array``, ``rows[r]`` to rank r, into everyone's ``like``."""
-        width = like[:1].nbytes if len(like) else like.dtype.itemsize * int(np.prod(like.shape[1:]))
-        source = None
-        if array is not None:
-            source = [np.ascontiguousarray(array).reshape(-1).view(np.uint8), [count * width for count in rows]]
-        self.wait(self.comm.Iscatterv(source, like.reshape(-1).view(np.uint8)))
+    def blamed(self, error: RuntimeError) -> tuple[int, str]:
+        """Return this process: MPI does not say which other one it means."""
+        return self.rank, f"cannot reach another one ({error})"
 
     def abort(self, status: int) -> None:
         """End all processes of the job now."""
         abort(status)
 
-    def leave(self) -> None:
-        """Leave the job in good order, or, after a failure, end it for all."""
+    def is_over(self) -> bool:
+        """Return whether MPI has been ended."""
         from mpi4py import MPI
 
-        if MPI.Is_finalized() or os.getpid() != self._process:  # a fork is no member, though it believes to be one
-            return
-        if self.watch is not None:
-            self.watch.close()
-        if self.watch is None or self.watch.lost is None:
-            if self._finalize:
-                MPI.Finalize()
-            return
-        # The process that knows the cause reports it and ends the job, once the others have reported theirs.
-        time.sleep(_LAST_WORDS_SECONDS if self.watch.mine else 2 * _LAST_WORDS_SECONDS)
-        self.abort(1)
+        return bool(MPI.Is_finalized())
+
+    def end(self) -> None:
+        """End MPI, if this has begun it."""
+        from mpi4py import MPI
+
+        if self._finalize:
+            MPI.Finalize()
 
 
 def _place_here(comm: Any) -> tuple[int, int]:
@@ -206,10 +153,10 @@ def _place_here(comm: Any) -> tuple[int, int]:
     return place
 
 
-_joined: World | None = None
+_joined: MPIWorld | None = None
 
 
-def join(*, calm: float | None = None, guard: bool = True) -> World:
+def join(*, calm: float | None = None, guard: bool = True) -> MPIWorld:
     """Return this process's place in the MPI job it was started in (a job of one outside of any).
 
     ``calm`` is the patience with a worker that is not training, in seconds; a minute unless given. ``guard`` says
@@ -225,7 +172,7 @@ def join(*, calm: float | None = None, guard: bool = True) -> World:
     return _joined
 
 
-def joined() -> World | None:
+def joined() -> MPIWorld | None:
     """Return this process's place in its job if it has joined it."""
     return _joined
 
@@ -253,7 +200,7 @@ def _import() -> Any:
     return MPI
 
 
-def _join(calm: float | None, guard: bool) -> World:
+def _join(calm: float | None, guard: bool) -> MPIWorld:
     mpi, job = _import(), mpi_environment.announced()
     version = str(mpi.Get_library_version())
     mpi_environment.check_reachable()
@@ -264,7 +211,9 @@ def _join(calm: float | None, guard: bool) -> World:
         return _come_up(mpi, version, job, ours, calm)
 
 
-def _come_up(mpi: Any, version: str, job: mpi_environment.Announcement | None, ours: bool, calm: float | None) -> World:
+def _come_up(
+    mpi: Any, version: str, job: mpi_environment.Announcement | None, ours: bool, calm: float | None
+) -> MPIWorld:
     """Begin MPI, if that has not been done, and return this process's place in the job."""
     if ours:
         with mpi_environment.some_home(), hangup_kept():
@@ -276,7 +225,7 @@ def _come_up(mpi: Any, version: str, job: mpi_environment.Announcement | None, o
         )
     if job is not None and job.size != mpi.COMM_WORLD.Get_size():
         raise _mismatch(version, job)
-    world = World(mpi.COMM_WORLD.Dup(), version, finalize=ours, calm=calm)
+    world = MPIWorld(mpi.COMM_WORLD.Dup(), version, finalize=ours, calm=calm)
     atexit.register(world.leave)
     if world.size > 1:
         report_uncaught_errors(lambda reason: world.call_off(world.rank, reason))

@@ -31,6 +31,25 @@ class TeamModule(Protocol):
 
 
 @dataclass(frozen=True)
+class Launching:
+    """How messages speak of a job whose processes are the workers of a team.
+
+    Attributes
+    ----------
+    job
+        What such a job is called.
+    launchers
+        The programs with which users start it.
+    command
+        The beginning of a command that starts ``{}`` processes.
+    """
+
+    job: str
+    launchers: str
+    command: str
+
+
+@dataclass(frozen=True)
 class TeamKind:
     """One kind of team.
 
@@ -41,8 +60,8 @@ class TeamKind:
     module
         Where it is implemented, see :class:`TeamModule`; imported when a team of this kind starts.
     processes
-        Whether every worker is a process of its own. Such workers are started by a launcher such as mpiexec: by the
-        user's, or by one that is started for the run. All other workers are started by the process that trains.
+        How the workers are started, if every worker is a process of its own: by the user, or for the run. None: they
+        are started by the process that trains.
     shared_memory
         Whether the workers share memory.
     most_workers
@@ -51,7 +70,7 @@ class TeamKind:
 
     name: str
     module: str
-    processes: bool
+    processes: Launching | None
     shared_memory: bool
     most_workers: int | None = None
 
@@ -60,10 +79,13 @@ class TeamKind:
         return cast("TeamModule", importlib.import_module(self.module))
 
 
+_MPI = Launching("MPI job", "mpiexec or srun", "mpiexec -n {}")
+_TORCH = Launching("torch job", "torchrun", "torchrun --nproc-per-node {}")
 KINDS = (
-    TeamKind("solo", "manyhands.teams.solo", processes=False, shared_memory=True, most_workers=1),
-    TeamKind("threads", "manyhands.teams.threads", processes=False, shared_memory=True),
-    TeamKind("mpi", "manyhands.teams.mpi", processes=True, shared_memory=False),
+    TeamKind("solo", "manyhands.teams.solo", processes=None, shared_memory=True, most_workers=1),
+    TeamKind("threads", "manyhands.teams.threads", processes=None, shared_memory=True),
+    TeamKind("mpi", "manyhands.teams.processes", processes=_MPI, shared_memory=False),
+    TeamKind("torch", "manyhands.teams.processes", processes=_TORCH, shared_memory=False),
 )
 SOLO = KINDS[0].name
 """The team of every run that has one worker and starts no processes."""

@@ -45,6 +45,11 @@ def is_stopped(pid: int) -> bool:
         return False
 
 
+def is_gone(pid: int) -> bool:
+    """Return whether a process of this machine has ended, as far as the system shows it."""
+    return os.path.isdir("/proc/self") and _is_dead(pid)  # noqa: PTH112 - pathlib takes long
+
+
 def rank_of(pid: int) -> int | None:
     """Return the rank that a launcher has given to a process; None if that is not known."""
     variables = _environment(pid)

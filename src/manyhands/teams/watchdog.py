@@ -1,8 +1,8 @@
-"""Watching the processes of an MPI job, so that none waits for ever for a worker that is gone.
+"""Watching the processes of a job, so that none waits for ever for a worker that is gone.
 
-A waiting process cannot know a slow worker from a dead one, and MPI does not say. So every process shows, by a thread
-of its own and a few bytes twice a second, that it is alive (a *beat*, sent to the rank before it, which watches over
-it); and it looks at its own worker, which must not stand still in the middle of its steps. A process that finds
+A waiting process cannot know a slow worker from a dead one, and its library does not say. So every process shows, by a
+thread of its own and a few bytes twice a second, that it is alive (a *beat*, sent to the rank before it, which watches
+over it); and it looks at its own worker, which must not stand still in the middle of its steps. A process that finds
 something wrong notifies all others (a *notice*). They then leave their kernels and collectives with `WorkerLost`, and
 the job ends.
 
@@ -12,22 +12,17 @@ How long is too long follows from the measured time of a step: see `Watch.patien
 from __future__ import annotations
 
 import contextlib
-import json
 import os
-import signal
 import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
-from typing import Any
-
-import numpy as np
+from typing import Protocol
 
 from manyhands.core.errors import SettingsError
 from manyhands.core.samples import Control
-from manyhands.teams.startup_watchdog import STOPPED_SECONDS, stopped
+from manyhands.teams.startup_watchdog import STOPPED_SECONDS
 
-_BEAT, _NOTICE = 1, 2
 _LOOK_SECONDS, _BEAT_SECONDS = 0.2, 0.4
 _CALM_SECONDS = 60.0
 """Patience with a worker that is not training: it may be reading a large file."""
@@ -38,11 +33,8 @@ _GRACE_SECONDS = 5.0
 _LEAVING_SECONDS = 3.0
 """A worker that leaves is done: no other can need it for longer than a last message takes."""
 _STOPPED_LOOK_SECONDS = 2.0
-_ALARM_SECONDS = 5
-_MOST_PENDING = 64
-_LONGEST_NOTICE = 4000
-_NOTICE_BYTES = 12 * _LONGEST_NOTICE + 64
-"""JSON needs up to 12 bytes for a character."""
+LONGEST_NOTICE = 4000
+"""Characters in a notice."""
 
 
 def chosen_patience() -> float | None:
@@ -90,13 +82,41 @@ class Pace:
         return now - self._moved
 
 
+class Messages(Protocol):
+    """How the watches of a job talk: every call returns at once, and raises RuntimeError if others are out of reach."""
+
+    rank: int
+    size: int
+
+    def beat(self, silence: float) -> None:
+        """Show the rank before this one a sign of life, and for how many seconds there may be none; 0: the last."""
+
+    def last_beat(self) -> float | None:
+        """Return the seconds of the newest beat of the rank after this one; None if no new one has come."""
+
+    def notify(self, rank: int, reason: str) -> None:
+        """Notify all other processes that worker ``rank`` is lost."""
+
+    def notice(self) -> tuple[int, str] | None:
+        """Return a notice that has come, if there is one."""
+
+    def next_is_stopped(self) -> bool:
+        """Return whether the rank after this one can be seen to be stopped."""
+
+    def flushed(self) -> bool:
+        """Return whether everything is on its way."""
+
+    def abort(self, status: int) -> None:
+        """End all processes of the job, and this one in any case."""
+
+
 class Watch:
     """One process's watch, from joining the job to its end: `start` looks regularly, in a thread of its own.
 
     Parameters
     ----------
-    comm
-        A communicator of its own (mpi4py), of two or more processes.
+    messages
+        How the watches of the two or more processes talk.
     calm
         Seconds without a beat from a worker that is not training.
     clock
@@ -112,23 +132,23 @@ class Watch:
         Set by the process while it waits for the others.
     """
 
-    def __init__(self, comm: Any, calm: float = _CALM_SECONDS, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self, messages: Messages, calm: float = _CALM_SECONDS, clock: Callable[[], float] = time.monotonic
+    ) -> None:
         self._clock = clock
-        self.comm, self.rank, self.size = comm, int(comm.Get_rank()), int(comm.Get_size())
+        self._messages, self.rank = messages, messages.rank
         self.lost: tuple[int, str] | None = None
         self.mine = self.depends = False
         self._chosen = chosen_patience()
         self._unless_chosen = calm
         self._pace: Pace | None = None
         self._control: Control | None = None
-        self._next = (self.rank + 1) % self.size
+        self._next = (self.rank + 1) % messages.size
         self._beat_sent = float("-inf")
         self._heard, self._allowed = clock(), self._chosen or calm
         self._next_left = False
         self._called_off = self._looked = 0.0
-        self._pending: list[tuple[Any, Any]] = []
         self._closing = threading.Event()
-        self._sending = threading.Lock()
         self._thread = threading.Thread(target=self._run, name="manyhands-watch", daemon=True)
 
     def start(self) -> None:
@@ -187,10 +207,7 @@ class Watch:
             return False
         self.mine = True
         self._take_over(rank, reason)
-        content = np.frombuffer(json.dumps([rank, reason[:_LONGEST_NOTICE]]).encode(), np.uint8).copy()
-        for other in range(self.size):
-            if other != self.rank:
-                self._send(content, other, _NOTICE)
+        self._messages.notify(rank, reason[:LONGEST_NOTICE])
         return True
 
     def close(self) -> None:
@@ -201,8 +218,7 @@ class Watch:
         if self.lost is None:
             self._beat(0.0)
             deadline = time.monotonic() + 1
-            while self._pending and time.monotonic() < deadline:
-                self._sweep()
+            while not self._messages.flushed() and time.monotonic() < deadline:
                 self._receive()
                 time.sleep(0.001)
 
@@ -216,7 +232,7 @@ class Watch:
             if self._clock() - self._beat_sent >= _BEAT_SECONDS:
                 self._beat(self.silence)
             self._receive()
-        except RuntimeError as error:  # mpi4py's exceptions are; an MPI that survives lost processes says so here
+        except RuntimeError as error:  # of mpi4py or PyTorch, where this process survives lost ones
             if self.lost is None:
                 self.mine = True
                 self._take_over(self._next, f"or another one cannot be reached ({error})")
@@ -252,36 +268,21 @@ class Watch:
         if silent <= STOPPED_SECONDS or self._chosen is not None or now - self._looked < _STOPPED_LOOK_SECONDS:
             return self._allowed
         self._looked = now
-        return min(self._allowed, STOPPED_SECONDS) if self._next in stopped(os.getpid()) else self._allowed
+        return min(self._allowed, STOPPED_SECONDS) if self._messages.next_is_stopped() else self._allowed
 
     def _beat(self, silence: float) -> None:
         """Show a sign of life, and for how long there may be none; 0: this was the last."""
         self._beat_sent = self._clock()
-        self._send(np.array([silence]), (self.rank - 1) % self.size, _BEAT)
-
-    def _send(self, content: Any, to: int, tag: int) -> None:
-        """Send without waiting; messages that a stopped process does not take do not pile up."""
-        with self._sending:
-            self._sweep()
-            if len(self._pending) < _MOST_PENDING or tag == _NOTICE:
-                self._pending.append((self.comm.Isend(content, dest=to, tag=tag), content))
-
-    def _sweep(self) -> None:
-        self._pending = [pair for pair in self._pending if not pair[0].Test()]
+        self._messages.beat(silence)
 
     def _receive(self) -> None:
         """Receive all beats and notices that have come."""
-        while self.comm.Iprobe(source=self._next, tag=_BEAT):
-            beat = np.zeros(1)
-            self.comm.Recv(beat, source=self._next, tag=_BEAT)
-            self._heard, self._next_left = self._clock(), beat[0] == 0
-            self._allowed = max(float(beat[0]), 2 * _BEAT_SECONDS)
-        while self.comm.Iprobe(tag=_NOTICE):
-            content = np.zeros(_NOTICE_BYTES, np.uint8)
-            self.comm.Recv(content, tag=_NOTICE)
-            with contextlib.suppress(ValueError, TypeError):
-                rank, reason = json.loads(content.tobytes().rstrip(b"\0"))
-                self._take_over(int(rank), str(reason))
+        beat = self._messages.last_beat()
+        if beat is not None:
+            self._heard, self._next_left = self._clock(), beat == 0
+            self._allowed = max(beat, 2 * _BEAT_SECONDS)
+        while (notice := self._messages.notice()) is not None:
+            self._take_over(*notice)
 
     def _take_over(self, rank: int, reason: str) -> None:
         """Note that a worker is lost, and let this process's worker stop."""
@@ -296,16 +297,7 @@ class Watch:
         assert self.lost is not None
         if self.mine:
             os.write(2, f"manyhands: worker {self.lost[0]} {self.lost[1]}\n".encode())
-        abort(1)
-
-
-def abort(status: int) -> None:
-    """End all processes of the job, and this one in any case, even if mpiexec does not listen any more."""
-    from mpi4py import MPI
-
-    if hasattr(signal, "alarm"):
-        signal.alarm(_ALARM_SECONDS)  # its default action ends the process, whatever it hangs in
-    MPI.COMM_WORLD.Abort(status)  # of a copy of it, MPICH under srun ends the caller alone
+        self._messages.abort(1)
 
 
 def _hint(patience: float) -> str:

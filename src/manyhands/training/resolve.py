@@ -10,14 +10,13 @@ from manyhands.core.errors import SettingsError
 from manyhands.core.parameters import parameter
 from manyhands.core.strategy import GradientRule, Strategy
 from manyhands.core.types import Sharding
-from manyhands.core.words import count
 from manyhands.data.dataset import Dataset
 from manyhands.data.partitioning import Partition
 from manyhands.data.sampler import check_batch
 from manyhands.learners.mlp.settings import check_room
 from manyhands.learners.torch import require_torch
 from manyhands.learners.torch.settings import TorchSettings, check_network
-from manyhands.teams.job import check_started_once, is_member, job_size
+from manyhands.teams.job import check_size, check_started_once, is_member, job_size
 from manyhands.teams.registry import SOLO, check_team, kind_of
 from manyhands.training.auto import Asked, choose
 from manyhands.training.given import check_targets
@@ -67,14 +66,11 @@ def resolve(spec: RunSpec, dataset: Dataset) -> Plan:
 
 
 def _number_of_workers(team: str, workers: int | None) -> int:
-    """Return the number of workers, which in an MPI job is the number of its processes."""
+    """Return the number of workers, which in a job is the number of its processes."""
     check_started_once(team)
     size = job_size() if is_member(team) else None
-    if size is not None and workers not in (None, size):
-        raise SettingsError(
-            f"this MPI job has {count(size, 'process')}, but {workers} workers were asked for; start "
-            f"it with mpiexec -n {workers}, or leave the number of workers out"
-        )
+    if size is not None:
+        check_size(size, workers)
     return (size or 1) if workers is None else workers
 
 

@@ -58,8 +58,8 @@ def run(
 ) -> TrainingResult:
     """Carry out ``plan`` on ``dataset``.
 
-    With the team mpi, in a program started by mpiexec, every process calls this with the same arguments, does the work
-    of one worker, and gets the same result. In a program that was not, an MPI job is started for it.
+    With the team mpi (or torch), in a program started by mpiexec (or torchrun), every process calls this with the same
+    arguments, does the work of one worker, and gets the same result. In another program, a job is started for it.
 
     Parameters
     ----------
@@ -87,7 +87,7 @@ def run(
     WorkerLost
         If a worker in another process is gone.
     SettingsError
-        If the team is mpi and mpi4py, a fitting mpiexec, or a worker for each process is missing; or if the system
+        If mpi4py, a fitting mpiexec or PyTorch is missing for the team, or a worker for each process; or if the system
         lets no more threads begin.
     OutOfMemoryError
         If memory runs out in spite of all that was checked before.
@@ -128,7 +128,7 @@ def run(
 
 
 class Runner:
-    """Carries out many plans on one data set; MPI jobs, one for each number of workers, live as long as it does.
+    """Carries out many plans on one data set; jobs, one for each number of workers, live as long as it does.
 
     Jobs that stay let runs of different numbers of workers take turns without starting processes anew each time. Use it
     in a ``with`` statement: at its end all jobs end.
@@ -136,7 +136,7 @@ class Runner:
 
     def __init__(self, dataset: Dataset) -> None:
         self.dataset = dataset
-        self._jobs: dict[int, Job] = {}
+        self._jobs: dict[tuple[str, int], Job] = {}
         self._open = ExitStack()
 
     def __enter__(self) -> Runner:
@@ -154,14 +154,15 @@ class Runner:
         """Carry out a plan; see `run`."""
         if not needs_job(plan.team):
             return run(plan, self.dataset, progress=progress, callbacks=callbacks)
-        if plan.workers not in self._jobs:
+        key = plan.team, plan.workers
+        if key not in self._jobs:
             from manyhands.training.jobs.client import Job
 
             deferred.close_others()
             with _starting_with(plan.hang_timeout):
-                self._jobs[plan.workers] = self._open.enter_context(Job(plan.workers, self.dataset))
+                self._jobs[key] = self._open.enter_context(Job(plan.workers, self.dataset, plan.team))
         called = as_callbacks(callbacks)
-        result = self._jobs[plan.workers].run(plan, progress, called)
+        result = self._jobs[key].run(plan, progress, called)
         finish(called, result)
         return result
 

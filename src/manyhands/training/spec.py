@@ -135,7 +135,9 @@ class RunSpec:
     strategy: str | Strategy = setting(
         "sequential", "auto, or one of docs/strategies.md, e.g. periodic:1epoch", "strategy", metavar="S"
     )
-    workers: int | None = setting(None, "default: 1; under mpiexec, all", "strategy", metavar="N", **_ONE_OR_MORE)
+    workers: int | None = setting(
+        None, "default: 1; under mpiexec or torchrun, all", "strategy", metavar="N", **_ONE_OR_MORE
+    )
     batch: int | None = setting(
         None, "GLOBAL batch, shared by all workers (default: 200)", "training", metavar="B", **_ONE_OR_MORE
     )
@@ -143,8 +145,8 @@ class RunSpec:
     team: str = setting("threads", "how workers talk", "team", choices=CHOICES, hidden_choices=(SOLO,))
     hang_timeout: float | None = setting(
         None,
-        "with the team mpi: end the job when a worker takes no step for S seconds (default: 100 measured steps, at "
-        "least 4 s)",
+        "with the teams mpi and torch: end the job when a worker takes no step for S seconds (default: 100 measured "
+        "steps, at least 4 s)",
         "team",
         metavar="S",
         read=amount,

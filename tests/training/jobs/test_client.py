@@ -31,7 +31,7 @@ from manyhands.core.events import EpochEnded, Measured, RoundHeld, as_record
 from manyhands.data.filestate import FileState
 from manyhands.learners.mlp.settings import MLPSettings
 from manyhands.teams import mpi_environment, startup_watchdog
-from manyhands.training.jobs import client as job_module
+from manyhands.training.jobs import launchers
 from manyhands.training.jobs.client import Job, open_cells
 from manyhands.training.jobs.exchange import EventTail, describe, revive
 from manyhands.training.plan import Plan
@@ -107,7 +107,7 @@ with Job(2, dataset) as job:
         os.closerange(0, 3)
         time.sleep(100)
         os._exit(0)
-    print(holder, job.folder, *job._pids, flush=True)
+    print(holder, job.folder, *job.launcher.pids, flush=True)
     job.run(plan)
 """
 
@@ -172,7 +172,7 @@ class TestGoodOrder:
             workers = [
                 number for number, command in family(mark).items() if "manyhands.training.jobs.process" in command
             ]
-            assert len([number for number in workers if str(number) in map(str, job._pids)]) == 3
+            assert len([number for number in workers if str(number) in map(str, job.launcher.pids)]) == 3
             assert all(str(job.folder) in family(mark)[number] for number in workers)
             told = []
             for changes in ({}, {"strategy": "one-shot"}, {"strategy": "periodic:7", "seed": 4}):
@@ -532,7 +532,7 @@ class TestViolence:
         ids=["worker killed", "worker stopped", "mpiexec killed"],
     )
     def test_a_job_ends_within_seconds(self, blobs, mark, memory, whom, how, strategy, words):
-        deed = Deed(lambda job: os.kill(job._pids[1] if whom == "worker" else job._process.pid, how))
+        deed = Deed(lambda job: os.kill(job.launcher.pids[1] if whom == "worker" else job.launcher.started[0].pid, how))
         with pytest.raises(ManyhandsError, match=words) as caught:
             deed.to(blobs, 3, strategy)
         assert time.monotonic() - deed.done < SOON
@@ -545,9 +545,9 @@ class TestViolence:
         files = set()
 
         def do(job):
-            for worker in job._pids:
+            for worker in job.launcher.pids:
                 files.update(re.findall(r"/\S*(?:sm_segment|pmix|ompi\.)\S*", Path(f"/proc/{worker}/maps").read_text()))
-            os.kill(job._process.pid, signal.SIGKILL)
+            os.kill(job.launcher.started[0].pid, signal.SIGKILL)
 
         with pytest.raises(ManyhandsError, match="mpiexec was killed by signal 9"):
             Deed(do).to(blobs, 2)
@@ -557,8 +557,8 @@ class TestViolence:
     @pytest.mark.slow
     def test_a_killed_worker_while_mpiexec_is_stopped(self, blobs, mark, memory):
         def do(job):
-            os.kill(job._process.pid, signal.SIGSTOP)
-            os.kill(job._pids[1], signal.SIGKILL)
+            os.kill(job.launcher.started[0].pid, signal.SIGSTOP)
+            os.kill(job.launcher.pids[1], signal.SIGKILL)
 
         with pytest.raises(ManyhandsError, match="worker 1 has shown no sign of life"):
             Deed(do).to(blobs, 3)
@@ -572,9 +572,9 @@ class TestViolence:
         workers = []
 
         def do(job):
-            workers.extend(job._pids)
-            os.kill(job._process.pid, signal.SIGKILL)
-            job._process.wait()  # the end of a parent wakes its stopped children
+            workers.extend(job.launcher.pids)
+            os.kill(job.launcher.started[0].pid, signal.SIGKILL)
+            job.launcher.started[0].wait()  # the end of a parent wakes its stopped children
             os.kill(workers[1], signal.SIGSTOP)
 
         if not guarded:
@@ -786,9 +786,9 @@ def test_the_user_ends_the_run(tmp_path, mark, number, status, word):
 
 CLOSING = """
 import os, sys
-from manyhands.training.jobs import client
+from manyhands.training.jobs import client, launchers
 client._MEMORY = sys.argv[1]
-client.Job._await_end = lambda self: (print("closing", flush=True), __import__("time").sleep(60))
+launchers.Launcher.await_end = lambda *_: (print("closing", flush=True), __import__("time").sleep(60))
 from manyhands.cli import main
 sys.exit(main(sys.argv[2:]))
 """
@@ -901,11 +901,10 @@ def test_a_worker_that_has_run_out_of_memory_is_named():
 
 @pytest.mark.parametrize("kills", [0, 1])
 def test_a_worker_that_the_system_has_killed_for_want_of_memory(monkeypatch, kills):
-    job = object.__new__(job_module.Job)
-    job._oom_kills = 0
-    monkeypatch.setattr(job_module, "oom_kills", lambda: kills)
-    match = job_module._SIGNALLED[0].search("process rank 1 with PID 7 on node x exited on signal 9")
-    error = job._killed(match)
+    launcher = launchers.OneByOne(3)
+    launcher._oom_kills = 0
+    monkeypatch.setattr(launchers, "oom_kills", lambda: kills)
+    error = launcher._lost(1, signal.SIGKILL)
     assert type(error) is (errors.OutOfMemoryError if kills else errors.WorkerLost)
     assert str(error).startswith("worker 1 was killed by signal 9 (SIGKILL)")
 

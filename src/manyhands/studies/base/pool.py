@@ -1,7 +1,7 @@
 """A pool of workers for independent tasks, which are assigned dynamically.
 
 This is the coarsest level of parallelism of Pethick et al. (2003), training sessions: only a task's number and its
-result, one text, are exchanged. Workers are threads of this process, or the processes of its MPI job.
+result, one text, are exchanged. Workers are threads of this process, or the processes of its job.
 """
 
 from __future__ import annotations
@@ -14,17 +14,15 @@ import time
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
-import numpy as np
-
 from manyhands.core.checks import whole
 from manyhands.core.errors import ManyhandsError, SettingsError
 from manyhands.core.parameters import parameter
 from manyhands.runtime.affinity import warn_if_oversubscribed
-from manyhands.teams.job import check_started_once, job_size
+from manyhands.teams.job import check_size, check_started_once, is_member, job_size
 from manyhands.teams.registry import CHOICES, kind_of
 
 if TYPE_CHECKING:
-    from manyhands.teams.mpi_world import World
+    from manyhands.teams.world import World
 
 Task = Callable[[int], str]
 """Performs the task with a number and returns its result; called in a worker."""
@@ -47,7 +45,7 @@ def map_unordered(
 ) -> None:
     """Perform all tasks, given by their numbers, the longest first.
 
-    In an MPI job every process calls this with the same tasks, and ``deliver`` is called on rank 0. ``stop`` is called
+    In a job every process calls this with the same tasks, and ``deliver`` is called on rank 0. ``stop`` is called
     when a task has failed, or on Ctrl-C: tasks that run in this process shall end.
 
     Raises
@@ -56,7 +54,7 @@ def map_unordered(
         The first error of a task, or of ``deliver``; WorkerLost if another process is gone.
     """
     if kind_of(team).processes:
-        from manyhands.teams.mpi_world import join
+        from manyhands.teams.membership import join
 
         _map_over_job(join(), tasks, work, deliver, stop)
     else:
@@ -64,20 +62,20 @@ def map_unordered(
 
 
 def check_pool(team: str, workers: int | None) -> int:
-    """Return the number of workers of a pool; raise SettingsError for mpi if there is no job of that size."""
+    """Return the number of workers of a pool; raise SettingsError for processes if there is no job of that size."""
     if team not in CHOICES:
         raise SettingsError(f"sessions side by side need the team {' or '.join(CHOICES)}, not {team!r}")
     check_started_once(team)
-    if not kind_of(team).processes:
+    kind = kind_of(team)
+    if kind.processes is None:
         return 1 if workers is None else whole("the number of workers", workers, least=1)
-    size = job_size()
+    size = job_size() if is_member(team) else None
     if size is None:
         raise SettingsError(
-            f"sessions on MPI ranks: start them with mpiexec -n {workers or 2} ..., or leave "
-            f"{parameter('team', 'mpi')} out for threads"
+            f"sessions side by side in processes: start them with {kind.processes.command.format(workers or 2)} ..., "
+            f"or leave {parameter('team', team)} out for threads"
         )
-    if workers not in (None, size):
-        raise SettingsError(f"this MPI job has {size} processes, but {workers} workers were asked for")
+    check_size(size, workers)
     return size
 
 
@@ -167,7 +165,6 @@ class _TaskServer:
 
     def __init__(self, world: World, tasks: Sequence[int], deliver: Deliver, stop: Callable[[], None]) -> None:
         self._world, self._deliver, self._stop = world, deliver, stop
-        self._comm = world.comm
         self._waiting = list(reversed(tasks))
         self._lock = threading.Lock()
         self._busy = world.size - 1  # processes that do not know yet that no task is left
@@ -201,16 +198,13 @@ class _TaskServer:
 
     def _answer(self) -> bool:
         """Answer one process, if one has asked."""
-        from mpi4py import MPI
-
-        status = MPI.Status()
-        if not self._comm.Iprobe(source=MPI.ANY_SOURCE, tag=_REPORT, status=status):
+        report = self._world.take_text(_REPORT)
+        if report is None:
             return False
-        content = np.zeros(status.Get_count(MPI.BYTE), np.uint8)
-        self._comm.Recv(content, source=status.Get_source(), tag=_REPORT)
-        done = json.loads(content.tobytes())
+        source, text = report
+        done = json.loads(text)
         task = self.exchange(None if done is None else (int(done[0]), str(done[1])))
-        self._comm.Send(np.array([task], np.int64), dest=status.Get_source(), tag=_ORDER)
+        self._world.send_text(str(task), source, _ORDER)
         self._busy -= task == _NOTHING
         return True
 
@@ -224,7 +218,5 @@ class _TaskServer:
 
 def _ask(world: World, done: tuple[int, str] | None) -> int:
     """Report a result to rank 0, and return the next task's number, or -1."""
-    content = np.frombuffer(json.dumps(done).encode(), np.uint8).copy()
-    order = np.zeros(1, np.int64)
-    world.wait(world.comm.Isend(content, dest=0, tag=_REPORT), world.comm.Irecv(order, source=0, tag=_ORDER), idle=True)
-    return int(order[0])
+    world.send_text(json.dumps(done), 0, _REPORT)
+    return int(world.await_text(_ORDER))

@@ -121,7 +121,7 @@ class PublishedStudy(Study[Repetition]):
 
     def _start(self, jobs: ExitStack, workers: int, source: DataRequest) -> Job:
         deferred.close_others()
-        return jobs.enter_context(Job(workers, self.dataset, source))
+        return jobs.enter_context(Job(workers, self.dataset, request=source))
 
     def _task(self, plan: Plan, start: Callable[[], Job]) -> Task:
         return Task(

@@ -1,4 +1,4 @@
-"""An MPI job of our own: started by this process, given runs one after the other, and ended whatever happens.
+"""A job of our own, of processes: started by this process, given runs one after the other, and ended whatever happens.
 
 The processes of the job run `manyhands.training.jobs.process`. They and this process talk through the files of one
 temporary folder: the data set, one order and one result for each run, and a few cells of shared memory in which the
@@ -11,10 +11,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import re
 import select
-import signal
-import subprocess
 import sys
 import tempfile
 import time
@@ -27,15 +24,13 @@ from typing import IO, Any
 import numpy as np
 
 from manyhands.core.callbacks import Callback, WorkerCallback, finest
-from manyhands.core.errors import ManyhandsError, OutOfMemoryError, OutputError, SettingsError, WorkerLost
+from manyhands.core.errors import ManyhandsError, OutputError, SettingsError, WorkerLost
 from manyhands.core.samples import Control
 from manyhands.data.catalog import DataRequest
 from manyhands.data.dataset import Dataset
 from manyhands.runtime.atomic_files import write_whole
-from manyhands.runtime.cgroups import oom_kills
 from manyhands.runtime.signals import at_once, check, uninterrupted
-from manyhands.teams import mpi_environment, startup_watchdog
-from manyhands.teams.loopback import allow_loopback_only
+from manyhands.teams import startup_watchdog
 from manyhands.teams.watchdog import chosen_patience
 from manyhands.training.jobs.dataset_files import write_dataset
 from manyhands.training.jobs.exchange import EventTail, events_file, revive
@@ -49,6 +44,7 @@ from manyhands.training.jobs.folder import (
     remove,
     remove_abandoned,
 )
+from manyhands.training.jobs.launchers import LAUNCHERS, Launcher
 from manyhands.training.jobs.notices import Notices
 from manyhands.training.making import result_of
 from manyhands.training.model import model_of
@@ -65,15 +61,10 @@ _STOPPED_LOOK_SECONDS = 2.0
 _START_SECONDS = 120.0
 _END_SECONDS = 4.0
 _CELLS_APART = 8  # int64: a cache line
-_SIGNALLED = (  # how the mpiexec programs say that a process was killed: (rank or process number, signal)
-    re.compile(r"process rank (?P<rank>\d+) with PID \d+ on node \S+\s+exited on\s+signal (?P<signal>\d+)"),
-    re.compile(r"RANK (?P<rank>\d+) PID \d+ RUNNING AT .*?KILLED BY SIGNAL: (?P<signal>\d+)", re.DOTALL),
-    re.compile(r"PID (?P<pid>\d+) RUNNING AT .*?EXIT CODE: (?P<signal>\d+)\s", re.DOTALL),
-)
 
 
 class Job:
-    """A running MPI job on this machine for runs on one data set; use it in a ``with`` statement.
+    """A running job on this machine for runs on one data set; use it in a ``with`` statement.
 
     Parameters
     ----------
@@ -81,6 +72,8 @@ class Job:
         Number of processes.
     dataset
         What all its runs train on.
+    team
+        Which team its processes are.
     request
         If given, rank 0 reads the data set itself and sends every worker its share, as published in 2021; else the
         workers map the files in which this process hands it over.
@@ -88,21 +81,17 @@ class Job:
     Raises
     ------
     SettingsError
-        If mpi4py or a fitting mpiexec is missing.
+        If mpi4py, a fitting mpiexec or PyTorch is missing.
     OutputError
         If there is no room for the data.
     WorkerLost, ManyhandsError
         If the job does not start.
     """
 
-    def __init__(self, workers: int, dataset: Dataset, request: DataRequest | None = None) -> None:
-        from manyhands.teams.mpi_world import library
-
-        self._mpiexec, kind = mpi_environment.find_mpiexec(library())
+    def __init__(self, workers: int, dataset: Dataset, team: str = "mpi", request: DataRequest | None = None) -> None:
+        self.launcher = LAUNCHERS[team](workers)
         self.workers, self.dataset = workers, dataset
-        self._runs, self._oom_kills = 0, oom_kills()
-        self._process: subprocess.Popen[bytes] | None = None
-        self._pids: list[int] = []
+        self._runs = 0
         self._locks: dict[Path, IO[bytes]] = {}
         self._bell: int | None = None
         remove_abandoned(_MEMORY, tempfile.gettempdir())
@@ -117,10 +106,7 @@ class Job:
             self._cells = new_control_cells(self.folder, workers)
             os.mkfifo(self.folder / BELL, 0o600)
             self._bell = os.open(self.folder / BELL, os.O_RDWR | os.O_NONBLOCK)
-            self._start(
-                mpi_environment.job_command(self._mpiexec, kind, workers),
-                mpi_environment.job_environment(kind, self.folder, memory=self._memory()),
-            )
+            self._start()
         except BaseException:
             self.kill()
             raise
@@ -142,7 +128,7 @@ class Job:
             with uninterrupted():
                 folder, self._locks[folder] = make_folder(place)
         except OSError as error:
-            problem = f"there is no place for the files of an MPI job ({error.strerror or error})"
+            problem = f"there is no place for the files of a job ({error.strerror or error})"
             raise OutputError(f"{problem}; TMPDIR can name a folder that can be written") from error
         return folder
 
@@ -158,31 +144,17 @@ class Job:
         with contextlib.suppress(OSError):
             (self.folder / name).chmod(0o600)
 
-    def _start(self, command: Sequence[str], environment: dict[str, str]) -> None:
+    def _start(self) -> None:
         """Start all processes and wait until they have the data."""
-        with open(self.folder / "mpiexec.err", "wb", opener=private) as output, uninterrupted():
-            try:
-                self._process = subprocess.Popen(
-                    # -P: nothing is imported from the current folder.
-                    [*command, sys.executable, "-P", "-m", WORKER, str(self.folder)],
-                    stdin=subprocess.DEVNULL,
-                    stdout=output,
-                    stderr=output,
-                    env=environment,
-                    umask=0o077,
-                    start_new_session=True,  # the terminal's Ctrl-C comes to this process alone, which ends the job
-                )
-            except OSError as error:  # no process more for this user, or mpiexec has been removed
-                raise ManyhandsError(f"{self._mpiexec} cannot be started ({error.strerror or error})") from error
-        ready = self._wait_for("ready.json", _START_SECONDS, self._keep_to_itself, chosen_patience())
-        self._keep_to_itself()
-        self._pids = [process["pid"] for process in ready]
+        with uninterrupted():
+            # -P: nothing is imported from the current folder.
+            program = [sys.executable, "-P", "-m", WORKER, str(self.folder)]
+            self.launcher.start(program, self.folder, self._memory)
+        ready = self._wait_for("ready.json", _START_SECONDS, self.launcher.keep_to_itself, chosen_patience())
+        self.launcher.keep_to_itself()
+        self.launcher.pids = [process["pid"] for process in ready]
         for path in self.folder.glob("*.npy"):  # all have mapped or read the data, which now end with the processes
             path.unlink()
-
-    def _keep_to_itself(self) -> None:
-        assert self._process is not None
-        allow_loopback_only(self._process.pid)
 
     def run(self, plan: Plan, progress: Progress | None = None, callbacks: Sequence[Callback] = ()) -> TrainingResult:
         """Carry out a plan for this job's number of workers; see `manyhands.training.run.run`.
@@ -230,18 +202,16 @@ class Job:
         with uninterrupted():
             with contextlib.suppress(OutputError):
                 self._put(f"order-{self._runs}.json", None)
-            self._await_end()
+            self.launcher.await_end(_END_SECONDS)
             self.kill()
 
     def kill(self) -> None:
         """End the job at once, and leave no process and no file of it."""
         with uninterrupted():
-            if self._process is not None and self._process.poll() is None:
-                self._process.terminate()
-                self._await_end()
+            self.launcher.terminate()
+            self.launcher.await_end(_END_SECONDS)
             self._drop()
-            if self._process is not None:
-                self._process.wait()
+            self.launcher.bury()
             if self._bell is not None:
                 os.close(self._bell)
                 self._bell = None
@@ -250,32 +220,25 @@ class Job:
 
     def _drop(self) -> None:
         """Kill all processes and remove all files."""
-        if self._locks and self._process is not None:
-            with contextlib.suppress(ProcessLookupError, PermissionError):
-                os.killpg(self._process.pid, signal.SIGKILL)
+        if self._locks:
+            self.launcher.kill()
         while self._locks:
             folder, lock = self._locks.popitem()
             end_processes(folder)  # mpiexec ends its processes itself, unless mpiexec was killed
             remove(folder)
             lock.close()
 
-    def _await_end(self) -> None:
-        if self._process is not None:
-            with contextlib.suppress(subprocess.TimeoutExpired):
-                self._process.wait(_END_SECONDS)
-
     def _wait_for(self, name: str, seconds: float | None, tick: Callable[[], None], patience: float | None) -> Any:
         """Return the content of a file that the job will write; an error if the job ends, or the seconds do, before.
 
         ``patience`` is that with stopped processes.
         """
-        assert self._process is not None
         path, began, failed = self.folder / name, time.monotonic(), 0.0
-        stopped = _Stopped(self.folder, self._process.pid, self._pids, patience)
+        stopped = _Stopped(self.folder, self.launcher, patience)
         while not path.exists():
             now = time.monotonic()
             check()
-            if self._process.poll() is not None and not path.exists():
+            if self.launcher.is_over() and not path.exists():
                 raise self._failure()
             tick()
             self._notices.say()
@@ -285,7 +248,7 @@ class Job:
                 raise self._failure()
             stopped.look(now)
             if seconds is not None and now - began > seconds:
-                raise ManyhandsError(f"the MPI job has not come up within {seconds:.0f} s{self._said()}")
+                raise ManyhandsError(f"the job has not come up within {seconds:.0f} s{self.launcher.said(self.folder)}")
             self._listen()
         self._notices.say()
         return json.loads(path.read_text())
@@ -298,46 +261,20 @@ class Job:
                 os.read(self._bell, 4096)
 
     def _failure(self) -> ManyhandsError:
-        """Return why the job has ended: what a worker wrote about it, or what mpiexec said."""
-        assert self._process is not None
+        """Return why the job has ended: what a worker wrote about it, or what its launcher knows."""
         reports = [json.loads(path.read_text()) for path in sorted(self.folder.glob("error-*.json"))]
-        reports.sort(key=lambda report: report["type"] == "WorkerLost")  # those that know the cause come first
-        if reports:
-            return revive(reports[0])
-        text = (self.folder / "mpiexec.err").read_text(errors="replace")
-        for pattern in _SIGNALLED:
-            killed = list(pattern.finditer(text))
-            if len(killed) == 1:
-                return self._killed(killed[0])
-            if killed:  # Intel's mpiexec lists those that it has ended itself, too
-                return ManyhandsError(f"a worker was killed; mpiexec does not say which{self._said()}")
-        end = mpi_environment.end_of(self._process.returncode)
-        return ManyhandsError(f"the MPI job is gone: {self._mpiexec} {end}{self._said()}")
-
-    def _killed(self, match: re.Match[str]) -> ManyhandsError:
-        found = match.groupdict()
-        pid = int(found.get("pid") or 0)
-        rank = int(found["rank"]) if found.get("rank") else self._pids.index(pid) if pid in self._pids else -1
-        number = int(found["signal"])
-        if number == signal.SIGKILL and oom_kills() > self._oom_kills:
-            return OutOfMemoryError(
-                f"worker {rank} was killed by signal 9 (SIGKILL), as the system does when memory has run out: "
-                "use fewer workers, rows or neurons"
-            )
-        with contextlib.suppress(ValueError):
-            return WorkerLost(rank, f"was killed by signal {number} ({signal.Signals(number).name})")
-        return WorkerLost(rank, f"has ended with status {number}")
-
-    def _said(self) -> str:
-        """Return the end of what mpiexec and the workers have printed."""
-        return mpi_environment.last_words((self.folder / "mpiexec.err").read_text(errors="replace"))
+        lost = [report for report in reports if report["type"] == "WorkerLost"]
+        known = [report for report in reports if report not in lost]  # those that know the cause come first
+        if known:
+            return revive(known[0])
+        return self.launcher.cause(self.folder) or (revive(lost[0]) if lost else self.launcher.end(self.folder))
 
 
 class _Stopped:
     """Looks every few seconds whether a process of a job is stopped, which nothing else may notice."""
 
-    def __init__(self, folder: Path, mpiexec: int, workers: Sequence[int], patience: float | None) -> None:
-        self._folder, self._mpiexec, self._workers = folder, mpiexec, workers
+    def __init__(self, folder: Path, launcher: Launcher, patience: float | None) -> None:
+        self._folder, self._launcher = folder, launcher
         self._patience = patience or startup_watchdog.STOPPED_SECONDS
         self._looked = time.monotonic()
         self._seen: dict[int, float] = {}
@@ -347,7 +284,7 @@ class _Stopped:
         if now - self._looked < _STOPPED_LOOK_SECONDS:
             return
         self._looked = now
-        pids = self._workers or processes(self._folder)
+        pids = self._launcher.pids or processes(self._folder)
         self._seen = {pid: self._seen.get(pid, now) for pid in pids if startup_watchdog.is_stopped(pid)}
         for pid, since in self._seen.items():
             if now - since >= self._patience:
@@ -357,10 +294,10 @@ class _Stopped:
         words = (
             f"has been stopped for {seconds:.0f} s (SIGSTOP or Ctrl-Z; MANYHANDS_HANG_TIMEOUT sets another patience)"
         )
-        if pid == self._mpiexec:
-            return ManyhandsError(f"the MPI job does not come up: mpiexec (process {pid}) {words}")
-        rank = self._workers.index(pid) if pid in self._workers else startup_watchdog.rank_of(pid)
-        return WorkerLost(-1 if rank is None else rank, f"(process {pid}) {words}")
+        workers = self._launcher.pids
+        rank = workers.index(pid) if pid in workers else startup_watchdog.rank_of(pid)
+        lost = WorkerLost(-1 if rank is None else rank, f"(process {pid}) {words}")
+        return self._launcher.stopped(pid, words) or lost
 
 
 def _place_for(dataset: Dataset) -> str | None:

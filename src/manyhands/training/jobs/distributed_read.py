@@ -1,4 +1,4 @@
-"""Reading a data set in an MPI job: each process its own part where the format allows it, else rank 0 for all.
+"""Reading a data set in a job of processes: each process its own part where the format allows it, else rank 0 for all.
 
 An error in one process is reported to all, and all end alike (`manyhands.teams.agreement`); so is a
 difference between the settings or the data of the processes.
@@ -31,7 +31,7 @@ from manyhands.teams.job import is_member
 
 if TYPE_CHECKING:
     from manyhands.teams.agreement import Facts
-    from manyhands.teams.mpi_world import World
+    from manyhands.teams.world import World
     from manyhands.training.plan import Plan
 
 _FEATURES = "train-features"
@@ -40,14 +40,14 @@ _NOT_COMPARED = ("network", "rows", "pin", "blas_threads")
 
 
 def load_for(request: DataRequest, team: str, sharding: Sharding) -> Dataset:
-    """Return the data set as this process needs it for such a team: alone, or as a member of an MPI job.
+    """Return the data set as this process needs it for such a team: alone, or as a member of a job.
 
     With ``sharding="fixed"``, a member of a job may get no training rows but its share. Errors are those of
     `manyhands.data.catalog.load`, and RankError and WorkerLost for those in other processes.
     """
     if not is_member(team):
         return load(request)
-    from manyhands.teams.mpi_world import join
+    from manyhands.teams.membership import join
 
     return load_together(request, join(), sharding)
 

@@ -19,7 +19,8 @@ from manyhands.core.events import as_record
 from manyhands.data.catalog import DataRequest, load
 from manyhands.data.dataset import Dataset
 from manyhands.runtime.atomic_files import write_whole
-from manyhands.teams.mpi_world import World, join
+from manyhands.teams.membership import join
+from manyhands.teams.world import World
 from manyhands.training.jobs.client import BELL, GRANULARITY, REQUEST, controls_in, open_cells
 from manyhands.training.jobs.dataset_files import map_dataset
 from manyhands.training.jobs.distributed_read import scatter

@@ -1,4 +1,4 @@
-"""Team `mpi`: workers are processes of an MPI job, on one machine or many, and communicate by messages.
+"""Teams `mpi` and `torch`: workers are processes of a job, on one machine or many, and communicate by messages.
 
 A round is a reduce-scatter and an all-gather: every worker receives its part of all vectors, sums it in rank order with
 the same compiled code as the threads, and sends it to all. Each vector crosses the wire about twice, whatever n is, and
@@ -22,14 +22,16 @@ from manyhands.core.types import Vector
 from manyhands.runtime import shared_reduce
 from manyhands.runtime.partition import part_of
 from manyhands.teams.crew import Crew
-from manyhands.teams.mpi_world import World, join
+from manyhands.teams.job import check_size
+from manyhands.teams.membership import join
 from manyhands.teams.solo import Solo
+from manyhands.teams.world import World, as_bytes
 
 _JOIN_SECONDS = 1.5
 """How long a worker may take to see that it shall stop, before it is given up."""
 
 
-class MPITeam(Team):
+class ProcessTeam(Team):
     """One worker's view of a team of processes; see `manyhands.core.team.Team`."""
 
     def __init__(self, world: World, clock: Clock) -> None:
@@ -69,35 +71,34 @@ class MPITeam(Team):
     def _reduce(self, vector: Vector, weight: float, *, normalize: bool) -> None:
         """Receive everyone's vector in this worker's part, and combine them there."""
         self._bring(vector)
-        mine, comm = self._mine, self.world.comm
+        self._weights[self.rank] = weight
         with self._talking():
             self.world.wait(
-                comm.Iallgather(np.array([weight], np.float64), self._weights),
-                comm.Ialltoallv([vector, (self._sent, self._starts)], [self._room, self._received]),
+                self.world.start_all_gather(self._weights.view(np.uint8), [self._weights.itemsize] * self.size),
+                self.world.start_exchange(vector.view(np.uint8), self._counts, as_bytes(self._room)),
             )
         with self.clock.phase("merge"):
-            shared_reduce.combine_here(self._reduction, normalize, vector[mine])
+            shared_reduce.combine_here(self._reduction, normalize, vector[self._mine])
         self.bytes_sent += vector.nbytes
 
     def _bring(self, vector: Vector) -> None:
         """Make room for the others' parts of such a vector; the same one as last time costs nothing."""
         if self._brought is vector:
             return
-        parts = [part_of(len(vector), self.size, rank, vector.itemsize) for rank in range(self.size)]
-        self._counts, self._starts = [part.stop - part.start for part in parts], [part.start for part in parts]
-        self._mine = mine = parts[self.rank]
-        length = mine.stop - mine.start
-        others = [rank != self.rank for rank in range(self.size)]
-        self._received = [length * other for other in others]
-        self._sent = [count * other for count, other in zip(self._counts, others, strict=True)]
-        self._room = np.zeros((self.size - 1) * length, vector.dtype)
-        pieces = [self._room[index * length : (index + 1) * length] for index in range(self.size - 1)]
-        pieces.insert(self.rank, vector[mine])
+        self._mine, self._counts = self._parts(vector)
+        length = self._mine.stop - self._mine.start
+        self._room = np.zeros((self.size, length), vector.dtype)
+        pieces = [*self._room[: self.rank], vector[self._mine], *self._room[self.rank + 1 :]]
         addresses = np.array([piece.ctypes.data for piece in pieces], np.uintp)
         self._reduction = self._reduction._replace(
             addresses=addresses, weights=self._weights, rank=0, bounds=np.array([0, length], np.int64)
         )
         self._brought = vector
+
+    def _parts(self, vector: Vector) -> tuple[slice, list[int]]:
+        """Return this worker's part of a vector, and the bytes of everyone's."""
+        parts = [part_of(len(vector), self.size, rank, vector.itemsize) for rank in range(self.size)]
+        return parts[self.rank], [(part.stop - part.start) * vector.itemsize for part in parts]
 
     def broadcast_(self, vector: Vector, root: int = 0) -> None:
         """Copy the vector of ``root``."""
@@ -108,37 +109,29 @@ class MPITeam(Team):
     def all_gather_(self, vector: Vector) -> None:
         """Copy everyone's part."""
         self._bring(vector)
-        from mpi4py import MPI
-
         with self._talking():
-            size = vector.itemsize
-            places = [count * size for count in self._counts], [start * size for start in self._starts]
-            self.world.wait(self.world.comm.Iallgatherv(MPI.IN_PLACE, [vector.view(np.uint8), places]))
+            self.world.wait(self.world.start_all_gather(vector.view(np.uint8), self._counts))
         self.bytes_sent += vector.nbytes
 
     def exchange(self, vector: Vector) -> tuple[slice, NDArray[Any]]:
         """Receive everyone's elements of this worker's part."""
-        # As bytes: MPI need not know what the elements are.
-        parts = [part_of(len(vector), self.size, rank, vector.itemsize) for rank in range(self.size)]
-        mine, starts = parts[self.rank], [part.start * vector.itemsize for part in parts]
-        counts = [(part.stop - part.start) * vector.itemsize for part in parts]
+        mine, counts = self._parts(vector)  # in bytes: nothing that carries them need know what the elements are
+        content = np.ascontiguousarray(vector)
         rows = np.empty((self.size, mine.stop - mine.start), vector.dtype)
-        received = [counts[self.rank]] * self.size
-        content = np.ascontiguousarray(vector).view(np.uint8)
         with self._talking():
-            self.world.wait(self.world.comm.Ialltoallv([content, (counts, starts)], [_bytes(rows), received]))
+            self.world.wait(self.world.start_exchange(content.view(np.uint8), counts, as_bytes(rows)))
+        rows[self.rank] = content[mine]
         self.bytes_sent += vector.nbytes
         return mine, rows
 
     def shared_vector(self, vector: Vector) -> Vector:
         """Refuse: every process has its own memory."""
-        raise SettingsError("the workers of the team mpi have no memory in common; use the team threads")
+        raise SettingsError("workers that are processes have no memory in common; use the team threads")
 
     def gather(self, vector: Vector) -> NDArray[Any] | None:
         """Copy all vectors on rank 0."""
-        rows = np.zeros((self.size, len(vector)), vector.dtype) if self.rank == 0 else None
         with self._talking():
-            self.world.wait(self.world.comm.Igather(vector, rows))
+            rows = self.world.gather(vector)
         self.bytes_sent += vector.nbytes
         return rows
 
@@ -158,11 +151,6 @@ class MPITeam(Team):
             self.waiting = False
 
 
-def _bytes(array: NDArray[Any]) -> NDArray[np.uint8]:
-    """Return a contiguous array's memory."""
-    return array.reshape(-1).view(np.uint8)
-
-
 def warm_up(dtype: np.dtype[Any]) -> None:
     """Compile the arithmetic of rounds for vectors of ``dtype``."""
     vector = np.zeros(1, dtype)
@@ -170,7 +158,7 @@ def warm_up(dtype: np.dtype[Any]) -> None:
     shared_reduce.combine_here(reduction, True, vector[:0])
 
 
-class MPICrew(Crew):
+class ProcessCrew(Crew):
     """The one worker of this process, and the ways to end the job when it, or another one, is gone."""
 
     join_seconds: float = _JOIN_SECONDS
@@ -180,7 +168,7 @@ class MPICrew(Crew):
         if world.watch is None:
             super().__init__([Solo(clock)])
             return
-        team = MPITeam(world, clock)
+        team = ProcessTeam(world, clock)
         super().__init__([team])
         world.watch.follow(control, lambda: team.waiting or team.elsewhere)
 
@@ -195,7 +183,7 @@ class MPICrew(Crew):
         elif not isinstance(error, WorkerLost):
             self._cause = self._world.call_off(self._world.rank, f"failed: {str(error) or type(error).__name__}")
             if self._cause:
-                error.add_note(f"(on worker {self._world.rank} of an MPI job of {self._world.size})")
+                error.add_note(f"(on worker {self._world.rank} of {self._world.job} of {self._world.size})")
 
     def check(self) -> None:
         """Raise WorkerLost if a worker is lost and the one here, whose ``stop`` is set, does not end."""
@@ -217,9 +205,5 @@ class MPICrew(Crew):
 def make_crew(clocks: Sequence[Clock], controls: Sequence[Control]) -> Crew:
     """Return this process's one worker; a job that has another size than there are clocks is a SettingsError."""
     world = join()
-    if world.size != len(clocks):
-        raise SettingsError(
-            f"this MPI job has {world.size} processes, but {len(clocks)} workers were asked for; "
-            f"start it with mpiexec -n {len(clocks)}, or leave the number of workers out"
-        )
-    return MPICrew(world, clocks[world.rank], controls[world.rank])
+    check_size(world.size, len(clocks))
+    return ProcessCrew(world, clocks[world.rank], controls[world.rank])

@@ -1,4 +1,4 @@
-"""Every collective in real processes, with the bits of threads: mpiexec starts this file, once per size."""
+"""Every collective in real processes, with the bits of threads: this file is started as a job, once per size."""
 
 import contextlib
 import json
@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 import time
+from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
@@ -13,12 +14,17 @@ import pytest
 
 from manyhands.core.samples import Control
 from manyhands.runtime.partition import part_of
-from manyhands.teams import mpi_environment
+from manyhands.teams import membership, mpi_environment, torch_environment
 from manyhands.teams import mpi_world as worlds
 from manyhands.teams.launch import launch
 from manyhands.training.clock import PhaseClock
 
-SIZES = [pytest.param(2, marks=pytest.mark.slow), 3, pytest.param(5, marks=pytest.mark.slow)]
+JOBS = [
+    pytest.param(("mpi", 2), marks=pytest.mark.slow),
+    ("mpi", 3),
+    pytest.param(("mpi", 5), marks=pytest.mark.slow),
+    ("torch", 3),
+]
 LENGTHS = [0, 1, 16, 1001]
 DTYPES = [np.float32, np.float64]
 WEIGHTS = {"alike": [1.0] * 5, "uneven": [3.0, 0.1, 7.25, 1e-3, 2.0], "whole": [103, 7, 1, 2000, 35]}
@@ -126,6 +132,13 @@ def texts_and_arrays(world):
         share = np.full((rows[world.rank], *array.shape[1:]), -1, array.dtype)
         world.scatter(array if world.rank == 0 else None, rows, share)
         found[f"scatter {name}"] = share.tolist()
+    # Letters: two from everyone to the next one, taken in their order.
+    before = (world.rank - 1) % world.size
+    world.barrier()
+    for text in TEXTS[1:3]:
+        world.send_text(f"{text} {world.rank}", (world.rank + 1) % world.size, 7)
+    found["letters"] = [world.await_text(7) == f"{text} {before}" for text in TEXTS[1:3]]
+    assert world.take_text(7) is None
     return found
 
 
@@ -143,14 +156,16 @@ def refuse_pickles():
         raise SystemExit("pickles were not refused")
 
 
-def main(folder, beginner):
+def main(folder, name, beginner):
     """Be one process of the job; leave in the folder what was found."""
     if beginner == "program":
         from mpi4py import MPI  # begins MPI, as in a program that uses it for other things too
-    world = worlds.join()
-    refuse_pickles()
-    (found,), _ = run_work("mpi", world.size, collectives)
-    ((came, gone, charged),), _ = run_work("mpi", world.size, meet)
+    world = membership.join()
+    assert membership.joined() is world
+    if name == "mpi":
+        refuse_pickles()
+    (found,), _ = run_work(name, world.size, collectives)
+    ((came, gone, charged),), _ = run_work(name, world.size, meet)
     facts = {"came": came, "gone": gone, "charged": charged, "world": texts_and_arrays(world)}
     np.savez(folder / f"arrays-{world.rank}.npz", **found)
     if beginner == "program":
@@ -187,28 +202,39 @@ class Answers:
         return [facts["world"][name] for facts in self.facts]
 
 
-@pytest.fixture(scope="module", params=SIZES)
+def mpi_job(size, program):
+    mpiexec, kind = mpi_environment.find_mpiexec(worlds.library())
+    yield [*mpi_environment.job_command(mpiexec, kind, size), *program], mpi_environment.job_environment(kind)
+
+
+def torch_job(size, program):
+    store = Path(program[2]) / "store"
+    yield from ((program, torch_environment.job_environment(rank, size, store)) for rank in range(size))
+
+
+@pytest.fixture(scope="module", params=JOBS, ids=lambda job: f"{job[0]}-{job[1]}")
 def answers(request, tmp_path_factory):
     """Start one job of this size; all tests look at what it left."""
+    name, size = request.param
+    if find_spec({"mpi": "mpi4py"}.get(name, name)) is None:
+        pytest.skip(f"the team {name} needs what is not installed")
     folder = tmp_path_factory.mktemp("job")
-    mpiexec, kind = mpi_environment.find_mpiexec(worlds.library())
-    beginner = "program" if request.param == 3 else "manyhands"
-    job = subprocess.Popen(
-        [*mpi_environment.job_command(mpiexec, kind, request.param), sys.executable, __file__, str(folder), beginner],
-        env=mpi_environment.job_environment(kind),
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-    )
+    beginner = "program" if (name, size) == ("mpi", 3) else "manyhands"
+    program = [sys.executable, __file__, str(folder), name, beginner]
+    processes = [
+        subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+        for command, environment in {"mpi": mpi_job, "torch": torch_job}[name](size, program)
+    ]
     try:
-        said, _ = job.communicate(timeout=90)
+        said = [process.communicate(timeout=90)[0] for process in processes]
     except BaseException:
-        job.terminate()  # mpiexec then ends its processes; killed, it would leave them
-        job.communicate(timeout=20)
+        for process in processes:
+            process.terminate()  # mpiexec then ends its processes; killed, it would leave them
+            process.communicate(timeout=20)
         raise
-    assert job.returncode == 0, said
-    assert said == ""
-    return Answers(request.param, folder)
+    assert [process.returncode for process in processes] == [0] * len(processes), said
+    assert set(said) == {""}
+    return Answers(size, folder)
 
 
 def test_means_have_the_bits_of_threads(answers):
@@ -313,6 +339,10 @@ def test_rows_are_scattered_whatever_their_shape_and_number(answers):
         assert answers.world(f"scatter {name}") == shares
 
 
+def test_letters_come_in_their_order(answers):
+    assert answers.world("letters") == [[True, True]] * answers.size
+
+
 def test_outside_of_any_job_a_process_is_alone(tmp_path):
     program = (
         "from manyhands.teams.mpi_world import join, joined\n"
@@ -333,4 +363,4 @@ def test_outside_of_any_job_a_process_is_alone(tmp_path):
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]), sys.argv[2])
+    main(Path(sys.argv[1]), *sys.argv[2:])

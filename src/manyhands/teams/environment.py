@@ -1,0 +1,29 @@
+"""Which job this process is a member of, if any, whoever has started it: torchrun, an MPI launcher, or this package.
+
+Nothing here imports MPI or PyTorch.
+"""
+
+from __future__ import annotations
+
+from manyhands.teams import mpi_environment, torch_environment
+from manyhands.teams.mpi_environment import Announcement
+
+
+def announced() -> Announcement | None:
+    """Return what the launcher of this process's job says about it; None if there is none.
+
+    If there are several, it is torchrun: under srun, it is the one that was started last.
+    """
+    return torch_environment.announced() or mpi_environment.announced()
+
+
+def team_of_job() -> str | None:
+    """Return the team that the processes of this one's job are; None outside of any."""
+    if torch_environment.announced() is not None:
+        return "torch"
+    return "mpi" if mpi_environment.in_job() else None
+
+
+def in_job() -> bool:
+    """Return whether this process is a member of a job."""
+    return team_of_job() is not None
