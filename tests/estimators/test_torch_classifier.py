@@ -37,6 +37,13 @@ def network(n_features, n_classes):
     return nn.Sequential(nn.Linear(n_features, 30), nn.ReLU(), nn.Linear(30, n_classes))
 
 
+class Network(nn.Sequential):
+    """The same as a class: functions have addresses in their names, which differ between processes of pytest."""
+
+    def __init__(self, n_features, n_classes):
+        super().__init__(*network(n_features, n_classes))
+
+
 def everything(n_features, n_classes):
     return nn.Sequential(
         nn.Linear(n_features, 30), nn.BatchNorm1d(30), nn.ReLU(), nn.Dropout(0.1), nn.Linear(30, n_classes)
@@ -70,7 +77,7 @@ EXPECTED = {
 
 @pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 @parametrize_with_checks(
-    [TorchClassifier(network, learning_rate=0.01)], expected_failed_checks=lambda estimator: EXPECTED
+    [TorchClassifier(Network, learning_rate=0.01)], expected_failed_checks=lambda estimator: EXPECTED
 )
 def test_the_checks_for_estimators(estimator, check):
     check(estimator)
@@ -80,7 +87,7 @@ def test_the_checks_for_estimators(estimator, check):
 @pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 @pytest.mark.filterwarnings("ignore:.* workers cannot share batches:UserWarning")
 @parametrize_with_checks(
-    [TorchClassifier(network, learning_rate=0.01, n_workers=2)], expected_failed_checks=lambda estimator: EXPECTED
+    [TorchClassifier(Network, learning_rate=0.01, n_workers=2)], expected_failed_checks=lambda estimator: EXPECTED
 )
 def test_the_checks_with_two_workers(estimator, check):
     check(estimator)

@@ -15,7 +15,7 @@ from manyhands.strategies import parse_strategy
 from manyhands.strategies.compression import CODECS
 from manyhands.strategies.gradient import Gradient
 from manyhands.teams.launch import launch
-from manyhands.training import run as running
+from manyhands.training import making as running
 from manyhands.training.clock import PhaseClock
 from manyhands.training.plan import Plan
 from manyhands.training.resolve import resolve

@@ -11,7 +11,7 @@ from manyhands.learners.mlp.learner import MLP
 from manyhands.learners.mlp.settings import MLPSettings
 from manyhands.strategies import parse_strategy
 from manyhands.teams.launch import launch
-from manyhands.training import run as running
+from manyhands.training import making as running
 from manyhands.training.clock import PhaseClock
 from manyhands.training.resolve import resolve
 from manyhands.training.run import run

@@ -13,7 +13,7 @@ from manyhands.core.strategy import Needs
 from manyhands.estimators.workers import strategy_for
 from manyhands.learners.mlp.settings import MLPSettings
 from manyhands.strategies import parse_strategy
-from manyhands.training import run as running
+from manyhands.training import making as running
 from manyhands.training.resolve import resolve
 from manyhands.training.run import run
 from manyhands.training.spec import RunSpec

@@ -122,7 +122,8 @@ class TorchClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  # 
     >>> def network(n_features, n_classes):
     ...     return nn.Sequential(nn.Linear(n_features, 50), nn.ReLU(), nn.Linear(50, n_classes))
     >>> X, y = load_digits(return_X_y=True)
-    >>> model = TorchClassifier(network, n_workers=2, random_state=0).fit(X[:1000] / 16, y[:1000])
+    >>> model = TorchClassifier(network, n_workers=2, max_iter=300, tol=0.01, random_state=0)
+    >>> model = model.fit(X[:1000] / 16, y[:1000])
     >>> model.score(X[1000:] / 16, y[1000:]) > 0.8
     True
     """
