@@ -437,8 +437,8 @@ class TestMpi:
     def test_the_job_says_how_many_workers_there_are(self, ended):
         lines = (ended / "check" / "notes").read_text().splitlines()
         wrong = (
-            "this MPI job has 3 processes, but 2 workers were asked for; start it with mpiexec -n 2, or leave the number "
-            "of workers out"
+            "this MPI job has 3 processes, but 2 workers were asked for; start it with mpiexec -n 2, or leave the "
+            "number of workers out"
         )
         assert sorted(lines) == sorted(f"{rank} {found}" for rank in range(3) for found in ("3", "3", wrong))
 
