@@ -128,3 +128,16 @@ class TestRefused:
             RunSpec().changed(module=EVERYTHING, learner="cnn-fast")
         with pytest.raises(SettingsError, match="needs module"):
             RunSpec(learner="torch")
+
+    def test_settings_of_pytorch_for_other_learners(self, blobs_runner):
+        with pytest.raises(SettingsError, match=r"clip=1\.0 is for PyTorch's learners"):
+            train(blobs_runner, "periodic:1epoch", module=None, precision="auto", clip=1.0)
+
+
+def test_auto_averages_often_in_short_runs_and_leaves_the_rate_of_a_module_alone(blobs):
+    how = {"module": EVERYTHING, "strategy": "auto", "epochs": 3, "workers": 2}
+    plan = resolve(RunSpec().changed(**how), blobs)
+    assert (plan.strategy.name, plan.batch, plan.schedule.name) == ("periodic:20", 50, "linear:hold=25%")
+    assert plan.network.learning_rate == 0.001
+    assert resolve(RunSpec().changed(**{**how, "epochs": 30}), blobs).strategy.name == "periodic:1epoch"
+    assert resolve(RunSpec().changed(**{**how, "workers": 9}), blobs).strategy.name == "gradient"

@@ -89,11 +89,12 @@ def left_out(found: Diagnosis, examples: Examples) -> str:
 
 def _drafts(found: Diagnosis, model: TrainedModel, examples: Examples, transpose: bool) -> list[Draft]:
     shape = image_shape(examples)
+    first = shape if model.learner.layered else None  # shape of what the first layer sees, if it is a dense one
     return [
         Draft("confusion", lambda: confusion_figure(found)),
         Draft("calibration", lambda: calibration_figure(found)),
         Draft("mistakes", lambda: shape and mistakes_figure(found, examples, shape, transpose=transpose)),
-        Draft("weights", lambda: shape and weights_figure(model, shape, transpose=transpose)),
+        Draft("weights", lambda: first and weights_figure(model, first, transpose=transpose)),
     ]
 
 
@@ -107,11 +108,12 @@ def _page(
     missing: Mapping[str, str],
 ) -> str:
     """Return the HTML."""
-    hidden = layers(model.settings.hidden)
+    dense = f"hidden {layers(model.settings.hidden)} {model.settings.activation}"
+    network = dense if model.learner.layered else model.kind
     rows = count(len(found.truth), "test row")
     subject = (
-        f"model {record['model']}, trained on {model.name or 'unknown data'}, hidden {hidden} "
-        f"{model.settings.activation}, inputs {'as stored' if model.scaling.name == 'none' else model.scaling.name}; "
+        f"model {record['model']}, trained on {model.name or 'unknown data'}, {network}, "
+        f"inputs {'as stored' if model.scaling.name == 'none' else model.scaling.name}; "
         f"{rows}; {record['environment']['time']}"
     )
     without = left_out(found, examples)

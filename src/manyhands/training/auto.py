@@ -13,6 +13,10 @@ Derived on validation rows of MNIST and confirmed on other data; docs/strategies
 - **More than 8 workers**, or **fewer than 500 steps** in the whole run, average gradients, at the rate of one worker:
   there is too little that each could learn alone. So do workers whose shares are not alike.
 
+- **PyTorch's learners** have batches of 50, the schedule linear:hold=25%, and rounds every 20 steps in short runs;
+  convolutional networks learn at 4 times Adam's default rate, whatever the number of workers. A module of the user's
+  own keeps the optimizer's default. Found on validation samples of MNIST (cnn-fast, one epoch; docs/pytorch.md).
+
 A learning rate, a batch or a schedule of the user's own stays as it is; with such a schedule the rate stays, too.
 """
 
@@ -21,6 +25,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, replace
 
+from manyhands.core.choices import NETWORKS
 from manyhands.core.strategy import Strategy
 from manyhands.learners.mlp.settings import MLPSettings
 from manyhands.strategies import parse_strategy
@@ -35,6 +40,7 @@ _SHORT = 30
 _MOST = 8
 _FEWEST_STEPS = 500
 _UNEVEN = 1.1
+_TORCH_BATCH, _TORCH_SCHEDULE, _TORCH_PERIOD, _TORCH_TIMES = 50, "linear:hold=25%", 20, 4.0
 _LEAST_SHARE = 4
 """Rows of a global batch below which a worker cannot learn by itself."""
 
@@ -62,6 +68,24 @@ def choose(asked: Asked, workers: int, rows: int, epochs: int, *, alike: bool = 
     settings = asked.settings
     if asked.schedule is None:  # such rates are good because they fall
         settings = replace(settings, learning_rate=_rate(settings, times))
+    return parse_strategy(strategy), Asked(settings, batch, schedule)
+
+
+def choose_for_torch(
+    learner: str, asked: Asked, workers: int, rows: int, epochs: int, *, alike: bool = True
+) -> tuple[Strategy, Asked]:
+    """Return the strategy, and everything else resolved, for one of `manyhands.core.choices.PYTORCH`; see `choose`."""
+    batch = min(_TORCH_BATCH, rows) if asked.batch is None else asked.batch
+    schedule = parse_schedule(_TORCH_SCHEDULE) if asked.schedule is None else asked.schedule
+    settings, own = asked.settings, asked.settings.learning_rate != _DEFAULT_RATE or asked.settings.optimizer != "adam"
+    if asked.schedule is None and learner in NETWORKS and not own:
+        settings = replace(settings, learning_rate=_DEFAULT_RATE * _TORCH_TIMES)
+    if workers == 1:
+        strategy = "sequential"
+    elif workers > _MOST or batch < workers * _LEAST_SHARE or not alike:
+        strategy = "gradient"
+    else:
+        strategy = "periodic:1epoch" if epochs >= _SHORT else f"periodic:{_TORCH_PERIOD}"
     return parse_strategy(strategy), Asked(settings, batch, schedule)
 
 

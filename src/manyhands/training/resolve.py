@@ -18,7 +18,7 @@ from manyhands.learners.torch import require_torch
 from manyhands.learners.torch.settings import TorchSettings, check_network
 from manyhands.teams.job import check_size, check_started_once, is_member, job_size
 from manyhands.teams.registry import SOLO, check_team, kind_of
-from manyhands.training.auto import Asked, choose
+from manyhands.training.auto import Asked, choose, choose_for_torch
 from manyhands.training.given import check_targets
 from manyhands.training.inputs import check_inputs
 from manyhands.training.plan import Plan, PlannedStage
@@ -83,6 +83,8 @@ def _strategy_of(spec: RunSpec, rows: int, workers: int) -> tuple[Strategy, Aske
     if spec.needs.one_call:
         raise SettingsError(f"the learner {spec.learner} has its own rules: auto has nothing to choose for it")
     alike = parsed.partition is None or parsed.partition.kind in ("stored", "iid")
+    if spec.learner in PYTORCH:
+        return choose_for_torch(spec.learner, asked, workers, rows, spec.epochs, alike=alike)
     return choose(asked, workers, rows, spec.epochs, alike=alike)
 
 
@@ -161,7 +163,12 @@ def _check_learner(spec: RunSpec, dataset: Dataset) -> None:
         if dataset.train.targets is not None:
             raise SettingsError(f"the learner {spec.learner} learns classes, not {parameter('targets')}")
         check_network(spec.learner, spec.network, dataset.train.sample_shape)
-    elif spec.network.optimizer not in OPTIMIZERS:
+        return
+    for each in fields(TorchSettings):
+        value = getattr(spec.torch, each.name)
+        if value != getattr(TorchSettings(), each.name):
+            raise SettingsError(f"{parameter(each.name, value)} is for PyTorch's learners, not for {spec.learner}")
+    if spec.network.optimizer not in OPTIMIZERS:
         raise SettingsError(f"{parameter('optimizer', spec.network.optimizer)} is for PyTorch's learners only")
 
 
