@@ -247,7 +247,7 @@ def _workload_g() -> Workload:
 PLAIN_CNN = "PyTorch, plain loop, 1 thread"
 OURS_CNN = {precision: f"ours, sequential, {precision}" for precision in ("float32", "bfloat16")}
 PARALLEL_CNN = {team: f"ours, 2 {word}, float32" for team, word in (("threads", "threads"), ("mpi", "processes"))}
-CNN_BATCH, CNN_RATE, CNN_SCHEDULE, CNN_PERIOD = 50, 0.004, "linear:hold=25%", 20
+CNN_BATCH, CNN_RATE, CNN_SCHEDULE, CNN_PAIR = 50, 0.004, "linear:hold=25%", "diloco:20,rate=1,momentum=0.3"
 
 
 def _workload_h() -> Workload:
@@ -256,7 +256,7 @@ def _workload_h() -> Workload:
     contestants = (
         Contestant(PLAIN_CNN, ("peers", "peers/pytorch_cnn.py", *rows.split(), "--threads", "1"), 1),
         *(_ours(name, f"{options} {precision}") for precision, name in OURS_CNN.items()),
-        *(_ours(name, f"{options} float32", f"periodic:{CNN_PERIOD}", 2, team) for team, name in PARALLEL_CNN.items()),
+        *(_ours(name, f"{options} float32", CNN_PAIR, 2, team) for team, name in PARALLEL_CNN.items()),
     )
     title = "a convolutional network (cnn-fast): MNIST's 60,000 images, one epoch, batch 50"
     return Workload("H", title, contestants, {"": OURS_CNN["float32"]}, rounds=5, epochs=1, quick=1, warm=False)

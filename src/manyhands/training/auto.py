@@ -13,9 +13,10 @@ Derived on validation rows of MNIST and confirmed on other data; docs/strategies
 - **More than 8 workers**, or **fewer than 500 steps** in the whole run, average gradients, at the rate of one worker:
   there is too little that each could learn alone. So do workers whose shares are not alike.
 
-- **PyTorch's learners** have batches of 50, the schedule linear:hold=25%, and rounds every 20 steps in short runs;
-  convolutional networks learn at 4 times Adam's default rate, whatever the number of workers. A module of the user's
-  own keeps the optimizer's default. Found on validation samples of MNIST (cnn-fast, one epoch; docs/pytorch.md).
+- **PyTorch's learners** have batches of 50 and the schedule linear:hold=25%. Convolutional networks learn at 4 times
+  Adam's default rate, whatever the number of workers; a module of the user's own keeps the optimizer's default. Two
+  workers meet every 20 steps and step beyond their mean, by Nesterov's momentum 0.3; more average gradients, as their
+  parts of such a batch are too small to learn from alone. Found on validation samples (docs/pytorch.md).
 
 A learning rate, a batch or a schedule of the user's own stays as it is; with such a schedule the rate stays, too.
 """
@@ -40,7 +41,8 @@ _SHORT = 30
 _MOST = 8
 _FEWEST_STEPS = 500
 _UNEVEN = 1.1
-_TORCH_BATCH, _TORCH_SCHEDULE, _TORCH_PERIOD, _TORCH_TIMES = 50, "linear:hold=25%", 20, 4.0
+_TORCH_BATCH, _TORCH_SCHEDULE, _TORCH_TIMES = 50, "linear:hold=25%", 4.0
+_TORCH_PAIR = "diloco:20,rate=1,momentum=0.3"
 _LEAST_SHARE = 4
 """Rows of a global batch below which a worker cannot learn by itself."""
 
@@ -72,7 +74,7 @@ def choose(asked: Asked, workers: int, rows: int, epochs: int, *, alike: bool = 
 
 
 def choose_for_torch(
-    learner: str, asked: Asked, workers: int, rows: int, epochs: int, *, alike: bool = True
+    learner: str, asked: Asked, workers: int, rows: int, *, alike: bool = True
 ) -> tuple[Strategy, Asked]:
     """Return the strategy, and everything else resolved, for one of `manyhands.core.choices.PYTORCH`; see `choose`."""
     batch = min(_TORCH_BATCH, rows) if asked.batch is None else asked.batch
@@ -82,10 +84,8 @@ def choose_for_torch(
         settings = replace(settings, learning_rate=_DEFAULT_RATE * _TORCH_TIMES)
     if workers == 1:
         strategy = "sequential"
-    elif workers > _MOST or batch < workers * _LEAST_SHARE or not alike:
-        strategy = "gradient"
     else:
-        strategy = "periodic:1epoch" if epochs >= _SHORT else f"periodic:{_TORCH_PERIOD}"
+        strategy = _TORCH_PAIR if workers == 2 and batch >= workers * _LEAST_SHARE and alike else "gradient"
     return parse_strategy(strategy), Asked(settings, batch, schedule)
 
 

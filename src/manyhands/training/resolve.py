@@ -84,7 +84,7 @@ def _strategy_of(spec: RunSpec, rows: int, workers: int) -> tuple[Strategy, Aske
         raise SettingsError(f"the learner {spec.learner} has its own rules: auto has nothing to choose for it")
     alike = parsed.partition is None or parsed.partition.kind in ("stored", "iid")
     if spec.learner in PYTORCH:
-        return choose_for_torch(spec.learner, asked, workers, rows, spec.epochs, alike=alike)
+        return choose_for_torch(spec.learner, asked, workers, rows, alike=alike)
     return choose(asked, workers, rows, spec.epochs, alike=alike)
 
 
