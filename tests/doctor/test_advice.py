@@ -45,7 +45,10 @@ def healthy():
         "data": {
             "variable": "d",
             "variable_is_folder": True,
-            "found": [{"name": "mnist", "folder": "d/mnist", "problem": None, "packed": False, "writable": True}],
+            "found": [
+                {"name": "mnist", "folder": "d/mnist", "problem": None}
+                | {"kind": "IDX", "packed": False, "writable": True}
+            ],
         },
         "packages": [{"name": "mpi4py", "version": "4", "extra": "mpi", "purpose": "processes"}],
     }

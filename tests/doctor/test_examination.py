@@ -156,6 +156,20 @@ class TestDataSets:
         found = datasets.data_sets()
         assert (found["variable"], found["variable_is_folder"], found["found"]) == (value, False, [])
 
+    @pytest.mark.parametrize("packed", [True, False])
+    def test_files_of_cifar_are_counted_by_their_lengths(self, tmp_path, packed):
+        for name, images in (("train", 5), ("test", 2)):
+            content = bytes(images * (2 + 3 * 32 * 32))
+            path = tmp_path / f"{name}.bin{'.gz' if packed else ''}"
+            path.write_bytes(gzip.compress(content) if packed else content)
+        found = datasets.data_set(tmp_path)
+        assert (found["kind"], found["train"], found["test"], found["shape"]) == ("CIFAR-100", 5, 2, [3, 32, 32])
+        assert found["packed"] is packed
+
+    def test_a_missing_file_of_cifar(self, tmp_path):
+        (tmp_path / "train.bin").write_bytes(bytes(3074))
+        assert datasets.data_set(tmp_path) is None
+
 
 class TestSoftware:
     def test_optional_packages_are_in_the_extras_that_bring_them(self):

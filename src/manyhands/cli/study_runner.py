@@ -195,6 +195,10 @@ def network_text(study: Study[Any], hidden: str, spec: RunSpec) -> str:
     """Return the layers, the activation and the optimizer of a network in words."""
     dataset, settings = study.dataset, spec.network
     if spec.learner in PYTORCH:
-        return f"{spec.architecture}, {settings.optimizer} {settings.learning_rate:g}"
+        from manyhands.training.resolve import torch_settings
+
+        chosen = torch_settings(spec)
+        optimizer = f"{settings.optimizer} {settings.learning_rate:g}"
+        return f"{spec.architecture}, {optimizer}, {chosen.precision} on {chosen.device}"
     shape = "-".join(filter(None, [str(dataset.features), hidden, str(len(dataset.classes))]))
     return f"{shape} {settings.activation}, {settings.optimizer} {settings.learning_rate:g}"

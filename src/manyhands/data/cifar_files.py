@@ -35,6 +35,15 @@ class Cifar(NamedTuple):
     test: Examples
 
 
+class Stored(NamedTuple):
+    """How many images there are, and whether some of them have to be unpacked."""
+
+    layout: Layout
+    train: int
+    test: int
+    packed: bool
+
+
 def is_cifar(path: Path) -> bool:
     """Return whether a path seems to be an archive, or a folder with files of CIFAR and none that are IDX files'.
 
@@ -94,6 +103,35 @@ def read_cifar(path: Path, labels: str | None = None, rows: int | None = None, e
         names = " and ".join(shown(each.name) for each in archives)
         raise DataError(f"both {names} could be meant: give the path of one", path=path)
     return _from_archive(archives[0], labels, rows, expected)
+
+
+def stored_images(folder: Path) -> Stored:
+    """Return how many images a folder has, by the lengths of its files (.gz files state the length of their content).
+
+    Raises
+    ------
+    MissingDataError
+        If a file is missing.
+    DataError
+        If it is not clear which files are meant, or one cannot be read.
+    """
+    found = _binaries(folder)
+    layout = _layout_of(found, folder, None)
+    packed = any(path.suffix.lower() == ".gz" for path in found.values())
+    train, test = (sum(map(_content_bytes, map(found.__getitem__, keys))) for keys in (layout.train, (layout.test,)))
+    return Stored(layout, train // layout.record, test // layout.record, packed)
+
+
+def _content_bytes(path: Path) -> int:
+    try:
+        with path.open("rb") as file:
+            length = file.seek(0, os.SEEK_END)
+            if path.suffix.lower() == ".gz":
+                file.seek(max(0, length - 4))
+                length = int.from_bytes(file.read(4), "little")
+    except OSError as error:
+        raise DataError(f"cannot be read: {error.strerror}", path=path) from error
+    return length
 
 
 def check_no_kind(labels: str | None) -> None:

@@ -258,7 +258,8 @@ def _data(record: Section, data: Section) -> Iterator[Advice]:
 
 
 def _packed(data: dict[str, Any]) -> Iterator[Advice]:
-    packed = [each for each in data["found"] if each["problem"] is None and each["packed"]]
+    usable = [each for each in data["found"] if each["problem"] is None]
+    packed = [each for each in usable if each["packed"] and each["kind"] == "IDX"]
     if not packed:
         return
     names = [each["name"] for each in packed]

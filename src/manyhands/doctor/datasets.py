@@ -7,11 +7,13 @@ from pathlib import Path
 from typing import Any
 
 from manyhands.core.errors import DataError, MissingDataError
+from manyhands.data.cifar import SHAPE
+from manyhands.data.cifar_files import is_cifar, stored_images
 from manyhands.data.folder import idx_files
 from manyhands.data.idx import read_idx_shape
 from manyhands.runtime.atomic_files import cache_folder
 
-_KNOWN = ("mnist", "letters")
+_KNOWN = ("mnist", "letters", "cifar10", "cifar100")
 """Folders that `manyhands.data.catalog` looks for by these names; any other is named as a folder."""
 
 
@@ -49,29 +51,40 @@ def _folders_in(folder: Path) -> list[Path]:
 
 
 def data_set(folder: Path) -> dict[str, Any] | None:
-    """Return what a folder of four IDX files holds, by their headers; None if there are no such files.
+    """Return what a folder of four IDX files, or one with the files of CIFAR, holds; None if there are no such files.
 
     Returns
     -------
     dict
-        ``name`` and ``folder``; ``train`` and ``test``: rows; ``shape`` of one row; ``packed``: whether the images
-        have to be unpacked; ``writable``: whether files can be added; ``problem``: why it
-        cannot be used (then there is only that), or None.
+        ``name`` and ``folder``; ``kind``: ``IDX``, ``CIFAR-10`` or ``CIFAR-100``; ``train`` and ``test``: rows, by the
+        headers of IDX files and the lengths of others; ``shape`` of one row; ``packed``: whether the images have to be
+        unpacked; ``writable``: whether files can be added; ``problem``: why it cannot be used (then there is only
+        that), or None.
     """
     facts: dict[str, Any] = {"name": folder.name, "folder": str(folder), "problem": None}
     try:
-        files = idx_files(folder)
-        train, plain = read_idx_shape(files["train", "images"])
-        test, also_plain = read_idx_shape(files["test", "images"])
+        found = _cifar_facts(folder) if is_cifar(folder) else _idx_facts(folder)
     except MissingDataError:
         return None
     except DataError as error:
         return {**facts, "problem": str(error)}
+    return {**facts, **found, "writable": os.access(folder, os.W_OK)}
+
+
+def _idx_facts(folder: Path) -> dict[str, Any]:
+    files = idx_files(folder)
+    train, plain = read_idx_shape(files["train", "images"])
+    test, also_plain = read_idx_shape(files["test", "images"])
+    packed = not (plain and also_plain)
+    return {"kind": "IDX", "train": train[0], "test": test[0], "shape": list(train[1:]), "packed": packed}
+
+
+def _cifar_facts(folder: Path) -> dict[str, Any]:
+    stored = stored_images(folder)
     return {
-        **facts,
-        "train": train[0],
-        "test": test[0],
-        "shape": list(train[1:]),
-        "packed": not (plain and also_plain),
-        "writable": os.access(folder, os.W_OK),
+        "kind": stored.layout.title,
+        "train": stored.train,
+        "test": stored.test,
+        "shape": list(SHAPE),
+        "packed": stored.packed,
     }

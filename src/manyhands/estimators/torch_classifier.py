@@ -23,6 +23,7 @@ from sklearn.utils.validation import _check_sample_weight, check_is_fitted, vali
 
 from manyhands.core.choices import DEVICES, PRECISIONS
 from manyhands.core.errors import DataError, SettingsError
+from manyhands.core.extras import require
 from manyhands.core.strategy import Strategy
 from manyhands.data.checksum import checksum_of
 from manyhands.estimators.consistency import Given, facts_of
@@ -35,7 +36,6 @@ from manyhands.estimators.labels import check_classes, check_probabilities
 from manyhands.estimators.rows import Rows
 from manyhands.estimators.torch_fitting import TorchFit
 from manyhands.estimators.workers import check_place, strategy_for, workers_and_team
-from manyhands.learners.torch import require_torch
 from manyhands.runtime.memory import memory_errors_explained
 from manyhands.teams.agreement import as_text, together
 
@@ -259,7 +259,7 @@ class TorchClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  # 
         """Train, for one epoch if ``incremental``."""
         check_place(self.team)
         with together(self.team) as step:
-            require_torch()
+            require("torch")
             self._validate_params()
             _, team = workers_and_team(self.n_workers, self.team)
             strategy_for(self.strategy, team)

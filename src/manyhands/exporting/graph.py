@@ -2,25 +2,10 @@
 
 from __future__ import annotations
 
-import importlib.util
 from typing import Any
 
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
-
-from manyhands.core.errors import SettingsError
-
-
-def require_onnx() -> None:
-    """Check that the package onnx is installed, without importing it.
-
-    Raises
-    ------
-    SettingsError
-        If it is not, with what to install.
-    """
-    if importlib.util.find_spec("onnx") is None:
-        raise SettingsError("this needs onnx, which is not installed: pip install 'manyhands[onnx]'")
 
 
 class Graph:

@@ -11,8 +11,9 @@ from numpy.typing import NDArray
 
 from manyhands.core.choices import NETWORKS, PYTORCH
 from manyhands.core.errors import DataError, OutputError, SettingsError
+from manyhands.core.extras import require
 from manyhands.core.version import __version__
-from manyhands.exporting.graph import Graph, require_onnx, tensor_type
+from manyhands.exporting.graph import Graph, tensor_type
 from manyhands.exporting.scaling import scaled, stored_dtype
 from manyhands.runtime.atomic_files import write_whole
 from manyhands.runtime.memory import memory_errors_explained
@@ -72,7 +73,7 @@ def check_exportable(kind: str) -> None:
     SettingsError
         If they cannot, or the package onnx is not installed.
     """
-    require_onnx()
+    require("onnx")
     if kind not in (*_LAYERED, *NETWORKS):
         own = (
             "it was trained from a PyTorch module of the user's own: load_model(path, module=...) in Python, and use "

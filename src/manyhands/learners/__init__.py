@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from manyhands.core.choices import OTHER_LEARNERS, PYTORCH
+from manyhands.core.extras import require
 
 if TYPE_CHECKING:
     from manyhands.core.learner import FitLearner, Learner
@@ -28,9 +29,7 @@ def _published(*network: Any, **others: Any) -> FitLearner:
 def _pytorch(
     name: str, settings: Any, features: int, classes: int, *, sample_shape: Any = None, **others: Any
 ) -> Learner:
-    from manyhands.learners.torch import require_torch
-
-    require_torch()
+    require("torch")
     from manyhands.learners.torch.making import make
     from manyhands.learners.torch.settings import TorchSettings
 

@@ -5,11 +5,9 @@ Nothing here imports PyTorch: the command line asks these questions before it kn
 
 from __future__ import annotations
 
-import importlib.util
 import os
 from pathlib import Path
 
-from manyhands.core.errors import SettingsError
 from manyhands.teams.mpi_environment import Announcement, outside_of_jobs
 
 STORE = "MANYHANDS_TORCH_STORE"
@@ -51,9 +49,3 @@ def job_environment(rank: int, size: int, store: Path) -> dict[str, str]:
     """Return the environment for process ``rank`` of a job on this machine that meets in the file ``store``."""
     place = {"RANK": rank, "LOCAL_RANK": rank, "WORLD_SIZE": size, STORE: store}
     return outside_of_jobs() | {name: str(value) for name, value in place.items()}
-
-
-def require_torch() -> None:
-    """Check that PyTorch is installed, without importing it."""
-    if importlib.util.find_spec("torch") is None:
-        raise SettingsError("this needs PyTorch, which is not installed: pip install 'manyhands[torch]'")

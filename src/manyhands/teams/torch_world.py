@@ -21,6 +21,7 @@ from typing import Any
 import numpy as np
 
 from manyhands.core.errors import ManyhandsError, SettingsError
+from manyhands.core.extras import require
 from manyhands.runtime import signals
 from manyhands.teams import torch_environment
 from manyhands.teams.exit_hooks import report_uncaught_errors
@@ -247,7 +248,7 @@ def join(*, calm: float | None = None) -> TorchWorld:
     """
     global _joined
     if _joined is None:
-        torch_environment.require_torch()
+        require("torch")
         _joined = _come_up(calm)
         atexit.register(_joined.leave)
         if _joined.size > 1:

@@ -7,6 +7,7 @@ from dataclasses import fields, replace
 from manyhands.core.checks import LARGEST
 from manyhands.core.choices import OPTIMIZERS, PYTORCH
 from manyhands.core.errors import SettingsError
+from manyhands.core.extras import require
 from manyhands.core.parameters import parameter
 from manyhands.core.strategy import GradientRule, Strategy
 from manyhands.core.types import Sharding
@@ -14,7 +15,6 @@ from manyhands.data.dataset import Dataset
 from manyhands.data.partitioning import Partition
 from manyhands.data.sampler import check_batch
 from manyhands.learners.mlp.settings import check_room
-from manyhands.learners.torch import require_torch
 from manyhands.learners.torch.settings import TorchSettings, check_network
 from manyhands.teams.job import check_size, check_started_once, is_member, job_size
 from manyhands.teams.registry import SOLO, check_team, kind_of
@@ -56,7 +56,7 @@ def resolve(spec: RunSpec, dataset: Dataset) -> Plan:
         "schedule": asked.schedule or RateSchedule(),
         "stop": spec.parsed.stop,
         "partition": spec.parsed.partition or Partition(),
-        "torch": _torch_settings(spec),
+        "torch": torch_settings(spec),
     }
     given = {each.name: getattr(spec, each.name) for each in fields(RunSpec)}
     plan = Plan(**{**given, **decided}, rows=dataset.rows, chosen_by_auto=spec.automatic)
@@ -146,11 +146,11 @@ def _check_published(spec: RunSpec, strategy: Strategy, rows: int, workers: int)
         )
 
 
-def _torch_settings(spec: RunSpec) -> TorchSettings:
+def torch_settings(spec: RunSpec) -> TorchSettings:
     """Return the settings of PyTorch's learners, with the device and the precision that ``auto`` means here."""
     if spec.learner not in PYTORCH:
         return spec.torch
-    require_torch()
+    require("torch")
     from manyhands.learners.torch.devices import chosen_device, chosen_precision
 
     device = chosen_device(spec.torch.device)

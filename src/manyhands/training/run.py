@@ -250,13 +250,14 @@ def check_learner(plan: Plan, learner: Model) -> None:
         )
     for stage in plan.stages:
         last = plan.rows - (stage.steps_per_epoch - 1) * stage.batch
-        for batch in {stage.batch, last}:
+        for batch in dict.fromkeys((stage.batch, last)):
             least = min(part for part in _parts(batch, plan.workers) if part)
             if least < learner.least_batch:
+                place = " (the last of an epoch)" if batch != stage.batch else ""
                 raise SettingsError(
                     f"the module computes statistics over a batch (BatchNorm), and a worker would have {least} of a "
-                    f"global batch of {batch} samples{' (the last of an epoch)' if batch == last else ''}: it needs "
-                    f"{learner.least_batch}; change {parameter('batch')} or {parameter('train_size')}"
+                    f"global batch of {batch} samples{place}: it needs {learner.least_batch}; change "
+                    f"{parameter('batch')} or {parameter('train_size')}"
                 )
 
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import zlib
 from collections.abc import Collection, Iterable
 from dataclasses import asdict
 from typing import Any
 
 from manyhands.core.choices import PYTORCH
+from manyhands.data.checksum import checksum_of
 from manyhands.data.dataset import Dataset
 from manyhands.learners.mlp.settings import MLPSettings
 from manyhands.learners.torch.settings import OF_PERCEPTRONS
@@ -32,8 +34,23 @@ def learner_facts(plan: Plan, network: MLPSettings, leave_out: Collection[str] =
 
 def learner_identity(spec: RunSpec) -> dict[str, Any]:
     """Return the settings of a PyTorch learner that runs depend on, for a checkpoint; nothing for other learners."""
+    if spec.learner not in PYTORCH:
+        return {}
     record = spec.to_json()
-    return {name: record[name] for name in ("learner", "module", "torch")} if spec.learner in PYTORCH else {}
+    return {**{name: record[name] for name in ("learner", "module", "torch")}, **module_start(spec.module)}
+
+
+def module_start(module: Any) -> dict[str, Any]:
+    """Return a checksum of what a module that exists starts from; nothing if functions make it."""
+    if not hasattr(module, "state_dict") or isinstance(module, type):
+        return {}
+    import torch
+
+    checksum = 0
+    for name, block in module.state_dict().items():
+        data = block.detach().cpu().contiguous().flatten().view(torch.uint8).numpy()
+        checksum = checksum_of(data, zlib.crc32(name.encode(), checksum))
+    return {"module_start": checksum}
 
 
 def check_learners(plans: Iterable[Plan], dataset: Dataset) -> None:

@@ -20,7 +20,7 @@ from manyhands.records.environment import describe_environment
 from manyhands.records.runs import FINISHED_RUN, check_fields
 from manyhands.records.statistics import DEFAULT_MARGIN
 from manyhands.runtime.memory import memory_errors_explained
-from manyhands.studies.base.learners import check_learners, learner_facts
+from manyhands.studies.base.learners import check_learners, learner_facts, module_start
 from manyhands.studies.base.ledger import Key, Record
 from manyhands.studies.base.study import Study, Task, TaskRunner, Tick
 from manyhands.studies.compare.request import (
@@ -123,6 +123,7 @@ class CompareStudy(Study[Comparison]):
             "target": request.target,
             "scaled": max(request.workers) if request.scaled else None,
             "data": self.dataset.identity,
+            **module_start(request.spec.module),
         }
 
     def check(self, key: Key, record: Mapping[str, Any]) -> None:

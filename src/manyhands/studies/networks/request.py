@@ -15,9 +15,9 @@ from typing import Any
 
 from manyhands.core.choices import ACTIVATIONS, LOSSES, OPTIMIZERS, PYTORCH
 from manyhands.core.errors import SettingsError
+from manyhands.core.extras import require
 from manyhands.core.parameters import parameter
 from manyhands.learners.mlp.settings import MLPSettings
-from manyhands.learners.torch import require_torch
 from manyhands.learners.torch.settings import OF_PERCEPTRONS
 from manyhands.records.statistics import DEFAULT_MARGIN
 from manyhands.reports.format import layers
@@ -174,7 +174,7 @@ def axes_of(learner: str) -> dict[str, tuple[Any, ...]]:
     """
     if learner not in PYTORCH:
         return AXES
-    require_torch()
+    require("torch")
     from manyhands.learners.torch.optimizers import OPTIMIZERS as KNOWN
 
     optimizers = tuple(name for name in (*AXES["optimizer"], "muon") if name in KNOWN)

@@ -29,7 +29,7 @@ from manyhands.data.dataset import Dataset
 from manyhands.data.resplit import resplit
 from manyhands.records.environment import describe_environment
 from manyhands.records.runs import SESSION, TIME, check_fields
-from manyhands.studies.base.learners import check_learners, learner_facts
+from manyhands.studies.base.learners import check_learners, learner_facts, module_start
 from manyhands.studies.base.ledger import Key, Record
 from manyhands.studies.base.pool import check_pool, map_unordered
 from manyhands.studies.base.study import Study, Task, TaskRunner, Tick
@@ -246,7 +246,7 @@ class SweepStudy(Study[Sweep]):
         )  # fmt: skip
         spec = {name: value for name, value in self.request.spec.to_json().items() if name not in others}
         shared = {name: self.outcome.settings[name] for name in ("learner", "network", "batch", "chosen_on")}
-        return {**spec, **shared, "data": self.dataset.identity}
+        return {**spec, **shared, "data": self.dataset.identity, **module_start(self.request.spec.module)}
 
     def text(self) -> str:
         """Return what is finished as a table."""

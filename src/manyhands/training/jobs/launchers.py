@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import IO
 
 from manyhands.core.errors import ManyhandsError, OutOfMemoryError, WorkerLost
+from manyhands.core.extras import require
 from manyhands.runtime.cgroups import oom_kills
 from manyhands.teams import mpi_environment, torch_environment
 from manyhands.teams.loopback import allow_loopback_only
@@ -204,7 +205,7 @@ class OneByOne(Launcher):
 
     def __init__(self, size: int) -> None:
         super().__init__(size)
-        torch_environment.require_torch()
+        require("torch")
 
     def start(self, program: Sequence[str], folder: Path, memory: Callable[[], Path | None]) -> None:
         """Start them all."""
