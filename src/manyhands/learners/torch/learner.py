@@ -27,6 +27,7 @@ from manyhands.learners.torch.optimizers import FlatOptimizer, TorchOptimizer
 from manyhands.learners.torch.probe import least_batch, probe
 from manyhands.learners.torch.settings import TorchSettings
 from manyhands.learners.torch.vectors import FlatTensors, FlatVector, averaged_buffers, other_tensors, trainable
+from manyhands.runtime.allocator import keep_freed_memory
 
 Loss = Callable[[Tensor, Tensor], Tensor]
 """Takes outputs of shape (rows, K) and class numbers of shape (rows,); returns the mean loss."""
@@ -72,6 +73,7 @@ class TorchLearner(Learner):
         rank: int = 0,
         seed: int = 0,
     ) -> None:
+        keep_freed_memory()
         self.settings, self.rank, self.seed = settings or TorchSettings(), rank, seed
         self.device, self.dtype = chosen_device(self.settings.device), np.dtype(np.float32)
         self._autocast = chosen_precision(self.settings.precision, self.device) == "bfloat16"
