@@ -20,7 +20,10 @@ from workloads import (
     GZIP,
     LIMITS,
     LIMITS_2,
+    OURS_CNN,
+    PARALLEL_CNN,
     PERIODIC,
+    PLAIN_CNN,
     PUBLISHED_2,
     READ_CSV,
     READ_IDX,
@@ -85,7 +88,8 @@ class Bar:
 
 def all_bars(results: Results) -> list[Bar]:
     """Return all claims, also those that could not be measured."""
-    return [bar for part in (_speed, _limits, _efficiency, _whole, _estimators, _accuracies) for bar in part(results)]
+    parts = (_speed, _limits, _efficiency, _whole, _estimators, _convolutional, _accuracies)
+    return [bar for part in parts for bar in part(results)]
 
 
 def _made(
@@ -202,6 +206,25 @@ def _estimators(results: Results) -> list[Bar]:
         )
         for dtype in DTYPES
         for workers, bar in ((1, 0.36), (2, 0.24))
+    ]
+
+
+def _convolutional(results: Results) -> list[Bar]:
+    """Compare a convolutional network with PyTorch's plain loop, and its two workers with one."""
+    seconds = partial(results.values, "H")
+    one = OURS_CNN["float32"]
+
+    def times(own: str) -> Callable[[], Rounds]:
+        return lambda: ratio(seconds(PLAIN_CNN), seconds(own))
+
+    def efficiency(two: str) -> Callable[[], Rounds]:
+        return lambda: paired(lambda alone, both: alone / (2 * both), seconds(one), seconds(two))
+
+    bars = {"float32": None, "bfloat16": 2.0}
+    return [
+        *(_made(f"H: {PLAIN_CNN} / {name}", times(name), bars[precision]) for precision, name in OURS_CNN.items()),
+        *(_made(f"H: efficiency of {name}", efficiency(name), 0.90) for name in PARALLEL_CNN.values()),
+        *(_made(f"H: accuracy of {name}", partial(results.mean, "H", name), 0.99) for name in OURS_CNN.values()),
     ]
 
 

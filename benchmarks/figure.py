@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import textwrap
 from pathlib import Path
 from typing import Any
 
@@ -56,7 +57,8 @@ def _panel(axis: Any, workload: Workload, table: list[dict[str, Any]]) -> None:
     axis.axvline(1, color="0.6", linewidth=0.8, zorder=0)
     axis.set_yticks(places, [row["contestant"] for row in table], fontsize=8.5)
     axis.set_ylim(-0.7, len(table) - 0.3)
-    axis.set_title(f"{workload.letter}: {workload.title}", loc="left", fontsize=9.5, fontweight="bold")
+    title = textwrap.fill(f"{workload.letter}: {workload.title}", 72)
+    axis.set_title(title, loc="left", fontsize=9.5, fontweight="bold")
     axis.grid(axis="x", color="0.9", linewidth=0.7)
     axis.set_axisbelow(True)
     axis.tick_params(axis="y", length=0)
@@ -71,4 +73,4 @@ def _scale(axis: Any, ratios: list[Any]) -> None:
     ticks = [each for each in (0.1, 0.2, 0.5, 1, 2, 3, 5, 10, 20, 50, 100, 200) if low / 1.15 <= each <= high * 1.5]
     axis.set_xticks(ticks, [f"{each:g}" for each in ticks])
     axis.xaxis.minorticks_off()
-    axis.set_xlabel("times of the reference's seconds in the same round (median and 95 % interval, logarithmic)")
+    axis.set_xlabel("times of the reference's seconds in the same round\n(median and 95 % interval, logarithmic)")

@@ -123,7 +123,9 @@ def _table(workload: Workload, record: dict[str, Any], table: list[dict[str, Any
     environment = record["environment"]
     state = "" if record["finished"] else " NOT FINISHED: it was interrupted."
     lines = ["", f"## {workload.letter}: {workload.title}", ""]
-    lines += [f"{record['rounds']} rounds of {record['epochs']} epochs, {environment['time']}.{state}", ""]
+    epochs = "1 epoch" if record["epochs"] == 1 else f"{record['epochs']} epochs"
+    where = f"{environment['time']}, on {environment['cpu']}"
+    lines += [f"{record['rounds']} rounds of {epochs}, {where}.{state}", ""]
     columns = {key: column for key, column in _COLUMNS.items() if any(key in row for row in table)}
     reference = ", ".join(workload.references.values())
     head = [
