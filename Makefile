@@ -13,7 +13,7 @@ help:
 	@echo "make study     set up, then repeat the published study with our learner; report/report.html"
 	@echo "make study-strategies   set up, then every strategy and merge; docs/strategies-table.md (resumable)"
 	@echo "make study-networks     set up, then what every setting of a network changes (resumable)"
-	@echo "make test      set up, then lint, types and tests (9 minutes)"
+	@echo "make test      set up, then lint, types and tests (10 minutes)"
 	@echo "make test-all  the same with the slow tests"
 	@echo "make mutation  set up, then change the source in 70 places: tests should notice (hours)"
 	@echo "make bench     set up, then race against peers (about 20 minutes); benchmarks/RESULTS.md"

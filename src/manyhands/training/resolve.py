@@ -154,7 +154,8 @@ def torch_settings(spec: RunSpec) -> TorchSettings:
     from manyhands.learners.torch.devices import chosen_device, chosen_precision
 
     device = chosen_device(spec.torch.device)
-    return spec.torch.changed(device=device.type, precision=chosen_precision(spec.torch.precision, device))
+    precision = chosen_precision(spec.torch.precision, device, spec.learner)
+    return spec.torch.changed(device=device.type, precision=precision)
 
 
 def _check_learner(spec: RunSpec, dataset: Dataset) -> None:

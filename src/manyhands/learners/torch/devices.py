@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import torch
 
+from manyhands.core.choices import NETWORKS
 from manyhands.core.errors import SettingsError
 from manyhands.core.parameters import parameter
 from manyhands.runtime.hardware import multiplies_bfloat16
@@ -30,8 +31,8 @@ def chosen_device(wanted: str) -> torch.device:
     return torch.device("cuda" if found and wanted != "cpu" else "cpu")
 
 
-def chosen_precision(wanted: str, device: torch.device) -> str:
-    """Return ``"float32"`` or ``"bfloat16"``: what a user has chosen, or what is faster and as accurate here.
+def chosen_precision(wanted: str, device: torch.device, learner: str = "torch") -> str:
+    """Return ``"float32"`` or ``"bfloat16"``: what a user has chosen, or what is faster and known to be as accurate.
 
     Parameters
     ----------
@@ -39,7 +40,9 @@ def chosen_precision(wanted: str, device: torch.device) -> str:
         ``"float32"``, ``"bfloat16"`` or ``"auto"``; see docs/pytorch.md for the study behind ``auto``.
     device
         Where the network is.
+    learner
+        A network that comes along may compute in bfloat16, as the study was of those; other modules do so if asked.
     """
     if wanted != "auto":
         return wanted
-    return "bfloat16" if device.type == "cpu" and multiplies_bfloat16() else "float32"
+    return "bfloat16" if learner in NETWORKS and device.type == "cpu" and multiplies_bfloat16() else "float32"
