@@ -205,7 +205,7 @@ class TestNetworksForImages:
             scaling = make_scaling("standard", images.reshape(len(images), -1).astype(dtype))
             check(replace(network("cnn-fast", rng, self.SHAPE), scaling=scaling), images.astype(dtype), answers)
 
-    @pytest.mark.parametrize("name", ["cnn-small", "resnet-small"])
+    @pytest.mark.parametrize("name", ["cnn-small", "cnn-deep", "resnet-small"])
     def test_ensemble(self, rng, answers, name):
         model = network(name, rng, self.SHAPE)
         members = model.learner.parameters * rng.uniform(0.8, 1.2, (3, 1)).astype(np.float32)

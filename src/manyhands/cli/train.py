@@ -119,6 +119,8 @@ def _report(result: TrainingResult, dataset: Dataset, out: str | None, target: f
             f"{count(result.rounds, 'round')}, {count(result.bytes_sent, 'byte')} sent",
         ),
     ]
+    if any(result.reports):
+        lines.append(("lanes", _lanes_text(result)))
     if target is not None:
         seconds_to = result.seconds_to(target)
         when = "never reached" if seconds_to is None else f"reached after {seconds_to:.3f} s of training"
@@ -126,6 +128,18 @@ def _report(result: TrainingResult, dataset: Dataset, out: str | None, target: f
     if out:
         lines.append(("model", out))
     jobs.speak("\n".join(labelled(*line) for line in lines))
+
+
+def _lanes_text(result: TrainingResult) -> str:
+    """Say what speculation came to: of the first worker, the others' are much the same."""
+    facts = result.reports[0]["speculation"]
+    hits = f"{100 * facts['hit_rate']:.1f} % hits, {count(facts['misses'], 'miss')}, {facts['unseen']} unseen"
+    if facts["ceiling"] == 0:
+        return hits
+    return (
+        f"{hits}; forward and backward together took {100 * facts['saved']:.0f} % less than one after the other "
+        f"(at most {100 * facts['ceiling']:.0f} % by their times, {100 * facts['ideal']:.0f} % by multiply-adds)"
+    )
 
 
 def _write_json(result: TrainingResult, dataset: Dataset, path: str, target: float | None) -> None:
@@ -146,5 +160,6 @@ def _write_json(result: TrainingResult, dataset: Dataset, path: str, target: flo
         "target": target,
         "target_s": None if target is None else result.seconds_to(target),
         "seconds": result.seconds,
+        "learner": result.reports if any(result.reports) else None,
     }
     write_json(path, record)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-NETWORKS = ("cnn-small", "cnn-fast", "resnet-small")
+NETWORKS = ("cnn-small", "cnn-fast", "cnn-deep", "resnet-small")
 """Convolutional networks that come along; see `manyhands.learners.torch.networks`."""
 LEARNERS = ("mlp", "published", *NETWORKS, "torch")
 OTHER_LEARNERS: list[str] = []
@@ -28,4 +28,7 @@ LOSSES = ("cross_entropy", "binary_cross_entropy", "squared_error", "poisson")
 DTYPES = ("float32", "float64")
 PRECISIONS = ("auto", "float32", "bfloat16")
 DEVICES = ("cpu", "cuda", "auto")
+LANE_PLANS = ("balanced", "plain")
+GATES = ("sample", "batch", "layer")
+"""Of speculative back-propagation: how lanes share the work, and of what distances are taken."""
 AUGMENTATIONS = ("shift", "rotate", "scale", "elastic", "flip", "crop")

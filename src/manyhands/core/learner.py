@@ -104,6 +104,10 @@ class Model(Protocol):
         """The optimizer's vectors by name; writing into them changes the optimizer."""
         return {}
 
+    def report(self) -> Mapping[str, Any]:
+        """Return what there is to say about the training, as plain data by name; it goes into records."""
+        return {}
+
     @property
     def random_start(self) -> bool:
         """Whether :meth:`initialize` draws a start; if not, every start is the same."""

@@ -154,7 +154,8 @@ def torch_settings(spec: RunSpec) -> TorchSettings:
     from manyhands.learners.torch.devices import chosen_device, chosen_precision
 
     device = chosen_device(spec.torch.device)
-    precision = chosen_precision(spec.torch.precision, device, spec.learner)
+    own = "torch" if spec.torch.speculative is not None else spec.learner  # its layers are taken apart: no autocast
+    precision = chosen_precision(spec.torch.precision, device, own)
     return spec.torch.changed(device=device.type, precision=precision)
 
 
@@ -164,6 +165,7 @@ def _check_learner(spec: RunSpec, dataset: Dataset) -> None:
         if dataset.train.targets is not None:
             raise SettingsError(f"the learner {spec.learner} learns classes, not {parameter('targets')}")
         check_network(spec.learner, spec.network, dataset.train.sample_shape)
+        _check_speculation(spec, dataset)
         return
     for each in fields(TorchSettings):
         value = getattr(spec.torch, each.name)
@@ -171,6 +173,26 @@ def _check_learner(spec: RunSpec, dataset: Dataset) -> None:
             raise SettingsError(f"{parameter(each.name, value)} is for PyTorch's learners, not for {spec.learner}")
     if spec.network.optimizer not in OPTIMIZERS:
         raise SettingsError(f"{parameter('optimizer', spec.network.optimizer)} is for PyTorch's learners only")
+
+
+def _check_speculation(spec: RunSpec, dataset: Dataset) -> None:
+    """Check that what is set goes with speculative back-propagation, if that is asked for."""
+    usual = TorchSettings()
+    if spec.torch.speculative is None:
+        for name in ("lanes", "lane_plan", "gate", "speculation_warmup"):
+            if getattr(spec.torch, name) != getattr(usual, name):
+                raise SettingsError(f"{parameter(name)} is about speculation: add {parameter('speculative', 1)}")
+        return
+    what = parameter("speculative")
+    if spec.torch.precision == "bfloat16" or spec.torch.device == "cuda":
+        raise SettingsError(f"{what} computes in float32, on a CPU")
+    if spec.torch.loss_function is not None or dataset.train.weights is not None:
+        raise SettingsError(f"{what} is for the mean cross-entropy, without weights of samples")
+    if spec.sharding == "fixed" or spec.needs.fixed_shards or spec.partition is not None or not spec.shuffle:
+        raise SettingsError(
+            f"{what} needs batches whose labels stand in one order, drawn from all samples: leave fixed shards, "
+            f"{parameter('partition')} and unshuffled orders out"
+        )
 
 
 def _check_order(spec: RunSpec, strategy: Strategy) -> None:

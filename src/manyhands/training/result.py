@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from manyhands.training.model import TrainedModel
 from manyhands.training.plan import Plan
@@ -33,6 +34,9 @@ class TrainingResult:
         Mean training loss of each epoch over all workers.
     curve : list of dict
         If the plan says so, the measurements on the way (`manyhands.core.events.Measured`).
+    reports : list of dict
+        What each worker's learner says about its training (`manyhands.core.learner.Model.report`), e.g. the hits of
+        speculative back-propagation.
     """
 
     plan: Plan
@@ -45,6 +49,7 @@ class TrainingResult:
     seconds: dict[str, float]
     losses: list[float]
     curve: list[dict[str, float]] = field(default_factory=list)
+    reports: list[dict[str, Any]] = field(default_factory=list)
 
     def seconds_to(self, target: float) -> float | None:
         """Return the training seconds after which the accuracy was first measured to be ``target`` or more.

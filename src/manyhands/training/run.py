@@ -20,6 +20,7 @@ from manyhands.core.parameters import parameter
 from manyhands.core.randomness import generator
 from manyhands.core.samples import Control
 from manyhands.core.team import Team
+from manyhands.data.aligned import AlignedSampler
 from manyhands.data.dataset import Dataset
 from manyhands.data.partitioning import Partition
 from manyhands.data.sampler import BatchSampler
@@ -197,6 +198,7 @@ def _result(plan: Plan, dataset: Dataset, learner: Model, reports: Sequence[dict
         seconds=slowest([report["seconds"] for report in reports]),
         losses=joint_losses(tallies),
         curve=reports[0]["curve"],
+        reports=[report["learner"] for report in reports],
     )
 
 
@@ -224,6 +226,7 @@ class _Outcome:
             "seconds": self.clock.report(),
             "accuracy": score,
             "curve": self.curve,
+            "learner": dict(self.learner.report()),
         }
 
 
@@ -268,6 +271,9 @@ def _parts(batch: int, workers: int) -> list[int]:
 
 def _samplers(plan: Plan, dataset: Dataset, team: Team) -> Callable[[PlannedStage], BatchSampler]:
     """Return what makes a worker's batch sampler for each stage."""
+    if plan.torch.speculative is not None:
+        labels, place = dataset.train.labels, (team.rank, team.size)
+        return lambda stage: AlignedSampler(labels, stage.batch, *place, plan.seed, plan.first_epoch)
     shard = None
     if plan.partition != Partition():
         shard = plan.partition.divide(dataset.train.labels, plan.workers, plan.seed)[team.rank]

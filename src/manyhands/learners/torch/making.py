@@ -11,6 +11,7 @@ from manyhands.learners.torch import networks
 from manyhands.learners.torch.learner import TorchLearner
 from manyhands.learners.torch.optimizers import TorchOptimizer
 from manyhands.learners.torch.settings import TorchSettings, check_network
+from manyhands.learners.torch.speculative.learner import SpeculativeLearner
 
 
 def make(
@@ -50,5 +51,7 @@ def make(
     source = networks.maker(name, shape, classes) if name in NETWORKS else module
     source = follow(source) if isinstance(source, str) else source
     optimizer = TorchOptimizer.of(settings, torch.parameter_groups)
+    if torch.speculative is not None:
+        return SpeculativeLearner(source, optimizer, settings=torch, rank=rank, seed=seed)
     loss = torch.loss_function or "cross_entropy"
     return TorchLearner(source, optimizer, loss, settings=torch, rank=rank, seed=seed)

@@ -30,6 +30,18 @@ def cnn_fast(shape: Shape, classes: int) -> nn.Module:
     )  # fmt: skip
 
 
+def cnn_deep(shape: Shape, classes: int) -> nn.Module:
+    """Return a plain stack of four convolutions and two dense layers, for colour pictures without BatchNorm."""
+    return nn.Sequential(
+        nn.Conv2d(shape[0], 32, 3, padding=1), nn.ReLU(),
+        nn.Conv2d(32, 32, 3, padding=1), nn.MaxPool2d(2), nn.ReLU(),
+        nn.Conv2d(32, 64, 3, padding=1), nn.ReLU(),
+        nn.Conv2d(64, 64, 3, padding=1), nn.MaxPool2d(2), nn.ReLU(),
+        nn.Flatten(), nn.Linear(_left(shape, (3, 1), (3, 1)) * 64, 256), nn.ReLU(),
+        nn.Linear(256, classes),
+    )  # fmt: skip
+
+
 def resnet_small(shape: Shape, classes: int) -> nn.Module:
     """Return a residual network with BatchNorm for small colour pictures (He et al. 2016): three stages of a block."""
     return nn.Sequential(
@@ -80,6 +92,7 @@ def _left(shape: Shape, *layers: tuple[int, int]) -> int:
 NETWORKS: dict[str, Callable[[Shape, int], nn.Module]] = {
     "cnn-small": cnn_small,
     "cnn-fast": cnn_fast,
+    "cnn-deep": cnn_deep,
     "resnet-small": resnet_small,
 }
 """The networks by the names that ``learner`` takes; see `manyhands.core.choices.NETWORKS`."""

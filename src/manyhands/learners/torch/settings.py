@@ -4,18 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
-from manyhands.core.checks import positive_real, shortened
-from manyhands.core.choices import AUGMENTATIONS, DEVICES, NETWORKS, PRECISIONS
+from manyhands.core.checks import positive_real, real, shortened, whole
+from manyhands.core.choices import AUGMENTATIONS, DEVICES, GATES, LANE_PLANS, NETWORKS, PRECISIONS
 from manyhands.core.errors import SettingsError
 from manyhands.core.parameters import parameter
-from manyhands.core.settings import amount, check_settings, setting
+from manyhands.core.settings import amount, check_settings, positive, setting
 from manyhands.learners.mlp.settings import MLPSettings
 
 OF_PERCEPTRONS = ("hidden", "activation", "l2", "loss", "weight_init", "bias_init", "dropout", "dtype")
 """Settings of multilayer perceptrons that a module has its own answer to."""
-_LEAST_SIDE = {"cnn-small": 12, "cnn-fast": 12, "resnet-small": 4}
+_LEAST_SIDE = {"cnn-small": 12, "cnn-fast": 12, "cnn-deep": 4, "resnet-small": 4}
 """Pixels that images need on each side: fewer, and nothing is left of them between the layers."""
 
 
@@ -59,6 +60,18 @@ def _function(name: str, value: Any) -> Any:
     return value
 
 
+def _threshold(name: str, value: Any) -> float:
+    """Return a number from 0 to 1."""
+    found = real(name, value)
+    if not 0 <= found <= 1:
+        raise SettingsError(f"{name} must lie between 0 and 1, not {shortened(value)}")
+    return found
+
+
+_COUNT = partial(whole, least=1, most=64)
+_FROM_ZERO = partial(whole, least=0)
+
+
 @dataclass(frozen=True)
 class TorchSettings:
     """What a user sets about a PyTorch learner; each field says what it is in its metadata.
@@ -91,6 +104,39 @@ class TorchSettings:
     )
     clip: float | None = setting(
         None, "scale gradients down to this Euclidean norm", "pytorch", metavar="C", read=amount, check=positive_real
+    )
+    speculative: float | None = setting(
+        None,
+        "go back beside going forward, from what was stored for the same labels; samples farther from it than this, "
+        "from 0 (all) to 1 (none), are computed truly",
+        "speculation",
+        metavar="T",
+        read=amount,
+        check=_threshold,
+    )
+    lanes: int = setting(
+        2,
+        "threads of each worker that share the work of a step",
+        "speculation",
+        metavar="L",
+        read=positive,
+        check=_COUNT,
+    )
+    lane_plan: str = setting(
+        "balanced",
+        "balanced: lanes share all weight gradients; plain: one goes forward and one back",
+        "speculation",
+        choices=LANE_PLANS,
+    )
+    gate: str = setting(
+        "sample",
+        "what is compared with T: total variation between a sample's class probabilities and the stored ones, its mean "
+        "over the batch, or the largest part of a layer's ReLU masks that differs",
+        "speculation",
+        choices=GATES,
+    )
+    speculation_warmup: int = setting(
+        0, "epochs without speculation at the beginning", "speculation", metavar="E", read=int, check=_FROM_ZERO
     )
     loss_function: Callable[[Any, Any], Any] | None = setting(
         None, "takes outputs and class numbers, returns the mean loss (default: cross-entropy)", "", check=_function

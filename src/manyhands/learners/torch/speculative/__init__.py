@@ -1,0 +1,1 @@
+"""Speculative back-propagation: a learner whose backward passes run beside forward ones."""

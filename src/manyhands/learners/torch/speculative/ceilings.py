@@ -1,0 +1,28 @@
+"""How much less time a step could take at best, if lanes waited for nothing and got in nobody's way."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+
+def ceiling(costs: Mapping[str, float], lanes: int, *, balanced: bool) -> float:
+    """Return by which part a step is shorter at best than one lane's, with every sample a hit.
+
+    Plain lanes: max(F, B) / (F + B) is left, as one lane goes forward and one back. Balanced ones share what is
+    not a chain: the time left is at least that of a chain (forward, or the input gradients), and 1 / lanes of all.
+
+    Parameters
+    ----------
+    costs
+        Seconds, or multiply-adds, of ``forward``, ``input gradient`` and ``weight gradient``.
+    lanes
+        How many there are.
+    balanced
+        Whether they share the weight gradients.
+    """
+    forward, inputs, weights = (costs.get(name, 0.0) for name in ("forward", "input gradient", "weight gradient"))
+    total = forward + inputs + weights
+    if lanes == 1 or not total:
+        return 0.0
+    longest = max(forward, inputs, total / lanes) if balanced else max(forward, inputs + weights)
+    return 1 - longest / total
