@@ -111,7 +111,7 @@ class TorchSettings:
         "from 0 (all) to 1 (none), are computed truly",
         "speculation",
         metavar="T",
-        read=amount,
+        read=float,
         check=_threshold,
     )
     lanes: int = setting(

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from manyhands.learners.torch.speculative.layers import Layer, Rectifier, Saved, samples_of
+from manyhands.learners.torch.speculative.layers import Layer, Rectifier, Saved, picked
 
 
 @dataclass(frozen=True)
@@ -44,25 +44,17 @@ class Outcome:
         gradient[torch.arange(len(gradient)), self.labels] -= 1
         return gradient.div_(rows or len(gradient))
 
-    def some(self, rows: Tensor) -> Outcome:
-        """Return the outcome of some of the samples."""
-        saved = [tuple(samples_of(each, rows) for each in layer) for layer in self.saved]
-        return Outcome(saved, self.probabilities[rows], self.labels[rows], self.losses[rows])
 
-    def with_others(self, others: Outcome) -> Outcome:
-        """Return this outcome with that of other samples behind it."""
-        pairs = zip(self.saved, others.saved, strict=True)
-        saved = [tuple(map(_joined, ours, other)) for ours, other in pairs]
-        own = (self.probabilities, self.labels, self.losses)
-        theirs = (others.probabilities, others.labels, others.losses)
-        return Outcome(saved, *map(_joined, own, theirs))
-
-
-def _joined(ours: Tensor, theirs: Tensor) -> Tensor:
-    found = torch.cat([ours, theirs])
-    if ours.dim() == 4 and ours.is_contiguous(memory_format=torch.channels_last):
-        return found.contiguous(memory_format=torch.channels_last)
-    return found
+def together(layers: Sequence[Layer], pieces: Sequence[tuple[Outcome, Tensor]]) -> Outcome:
+    """Return the outcomes of some samples, for each piece of these rows, one behind the other."""
+    rows = [each for _, each in pieces]
+    outcomes = [each for each, _ in pieces]
+    saved = [
+        layer.picked([(outcome.saved[number], wanted) for outcome, wanted in pieces])
+        for number, layer in enumerate(layers)
+    ]
+    parts = ([getattr(each, name) for each in outcomes] for name in ("probabilities", "labels", "losses"))
+    return Outcome(saved, *(picked(part, rows) for part in parts))
 
 
 def distances(kind: str, layers: Sequence[Layer], stored: Outcome, found: Outcome) -> Tensor:

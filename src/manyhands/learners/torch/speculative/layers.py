@@ -37,10 +37,13 @@ class Layer:
         Whether there are gradients of weights.
     per_sample
         Whether each sample's outcome depends on that sample alone.
+    shape_only
+        Whether only the shape of the first saved tensor, the inputs, is used.
     """
 
     trained = False
     per_sample = True
+    shape_only = False
 
     def __init__(self, module: Any, name: str) -> None:
         self.module, self.name = module, name
@@ -59,6 +62,17 @@ class Layer:
     def multiply_adds(self, outputs: Tensor) -> int:
         """Return the multiply-adds of the forward pass; both gradients have as many each."""
         return 0
+
+    def picked(self, pieces: Sequence[tuple[Saved, Tensor]]) -> Saved:
+        """Return what is saved of some samples: for each piece, of these rows; pieces stand one behind the other."""
+        found = []
+        for number, tensors in enumerate(zip(*(saved for saved, _ in pieces), strict=True)):
+            rows = [each for _, each in pieces]
+            if number == 0 and self.shape_only:
+                found.append(tensors[0][: sum(map(len, rows))])
+            else:
+                found.append(picked(tensors, rows))
+        return tuple(found)
 
 
 class Convolution(Layer):
@@ -127,6 +141,8 @@ class Dense(Layer):
 class MaxPool(Layer):
     """``nn.MaxPool2d``."""
 
+    shape_only = True
+
     def __init__(self, module: nn.MaxPool2d, name: str) -> None:
         super().__init__(module, name)
         if module.return_indices:
@@ -138,7 +154,7 @@ class MaxPool(Layer):
     def forward(self, inputs: Tensor) -> tuple[Tensor, Saved]:
         """Return the largest numbers, and where they are."""
         outputs, places = aten.max_pool2d_with_indices(inputs, *self._how, self._ceil)
-        return outputs, (inputs, places)  # of the inputs only the shape is used
+        return outputs, (inputs, places)
 
     def input_gradient(self, saved: Saved, gradient: Tensor) -> Tensor:
         """Return the gradient of the inputs."""
@@ -149,6 +165,8 @@ class MaxPool(Layer):
 
 class AveragePool(Layer):
     """``nn.AvgPool2d``."""
+
+    shape_only = True
 
     def __init__(self, module: nn.AvgPool2d, name: str) -> None:
         super().__init__(module, name)
@@ -171,6 +189,8 @@ class AveragePool(Layer):
 
 class GlobalAverage(Layer):
     """``nn.AdaptiveAvgPool2d`` to any size."""
+
+    shape_only = True
 
     def forward(self, inputs: Tensor) -> tuple[Tensor, Saved]:
         """Return the means, and the inputs, of which only the shape is used."""
@@ -227,6 +247,8 @@ class Smooth(Layer):
 
 class Flat(Layer):
     """``nn.Flatten`` of everything but the samples."""
+
+    shape_only = True
 
     def __init__(self, module: nn.Flatten, name: str) -> None:
         super().__init__(module, name)
@@ -373,11 +395,18 @@ def _write(target: Tensor, values: Tensor, *, add: bool) -> None:
         target.copy_(values)
 
 
-def samples_of(tensor: Tensor, rows: Tensor) -> Tensor:
-    """Return some samples of a tensor, in its order of memory."""
-    found = tensor.index_select(0, rows)
-    if tensor.dim() == 4 and tensor.is_contiguous(memory_format=torch.channels_last):
-        return found.contiguous(memory_format=torch.channels_last)
+def picked(tensors: Sequence[Tensor], rows: Sequence[Tensor]) -> Tensor:
+    """Return some samples of each of several tensors, one behind the other, in their order of memory."""
+    shape = (sum(map(len, rows)), *tensors[0].shape[1:])
+    last = tensors[0].dim() == 4 and tensors[0].is_contiguous(memory_format=torch.channels_last)
+    if last:  # as rows of numbers: index_select copies those at once
+        flat = [each.permute(0, 2, 3, 1).flatten(1) for each in tensors]
+        rows_found = picked(flat, rows)
+        return rows_found.view(shape[0], shape[2], shape[3], shape[1]).permute(0, 3, 1, 2)
+    found, begin = tensors[0].new_empty(shape), 0
+    for tensor, wanted in zip(tensors, rows, strict=True):
+        torch.index_select(tensor, 0, wanted, out=found[begin : begin + len(wanted)])
+        begin += len(wanted)
     return found
 
 

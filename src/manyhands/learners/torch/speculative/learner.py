@@ -25,7 +25,7 @@ from manyhands.learners.torch.learner import TorchLearner
 from manyhands.learners.torch.optimizers import TorchOptimizer
 from manyhands.learners.torch.settings import TorchSettings
 from manyhands.learners.torch.speculative.facts import Facts
-from manyhands.learners.torch.speculative.gate import Outcome, distances
+from manyhands.learners.torch.speculative.gate import Outcome, distances, together
 from manyhands.learners.torch.speculative.lanes import Backward, Lane, Lanes
 from manyhands.learners.torch.speculative.layers import Rectifier, layers_of, multiply_adds
 
@@ -194,11 +194,12 @@ class SpeculativeLearner(TorchLearner):
     def _exchange(self, wrong: Tensor, stored: Outcome, found: Outcome, rows: int) -> None:
         """Replace the parts of some samples in the gradient, in the cheaper of two ways."""
         if 2 * len(wrong) <= rows:  # take the speculative parts out, and add the true ones, in one backward pass
-            before, now = stored.some(wrong), found.some(wrong)
-            gradient = torch.cat([-before.gradient(rows), now.gradient(rows)])
-            self._back(gradient, before.with_others(now), add=True)
+            both = together(self._layers, [(stored, wrong), (found, wrong)])
+            gradient = both.gradient(rows)
+            gradient[: len(wrong)].neg_()
+            self._back(gradient, both, add=True)
             return
         right = torch.ones(rows, dtype=torch.bool)
         right[wrong] = False
-        mixed = stored.some(right.nonzero().squeeze(1)).with_others(found.some(wrong))
+        mixed = together(self._layers, [(stored, right.nonzero().squeeze(1)), (found, wrong)])
         self._back(mixed.gradient(rows), mixed)
