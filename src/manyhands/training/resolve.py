@@ -179,11 +179,16 @@ def _check_speculation(spec: RunSpec, dataset: Dataset) -> None:
     """Check that what is set goes with speculative back-propagation, if that is asked for."""
     usual = TorchSettings()
     if spec.torch.speculative is None:
-        for name in ("lanes", "lane_plan", "gate", "speculation_warmup"):
+        for name in ("lanes", "lane_plan", "gate", "speculation_warmup", "weight_prediction"):
             if getattr(spec.torch, name) != getattr(usual, name):
                 raise SettingsError(f"{parameter(name)} is about speculation: add {parameter('speculative', 1)}")
         return
     what = parameter("speculative")
+    if spec.torch.weight_prediction and spec.torch.speculative < 1:
+        raise SettingsError(
+            f"{parameter('weight_prediction')} needs {parameter('speculative', 1)}: a miss is computed truly, and not "
+            "with predicted weights"
+        )
     if spec.torch.precision == "bfloat16" or spec.torch.device == "cuda":
         raise SettingsError(f"{what} computes in float32, on a CPU")
     if spec.torch.loss_function is not None or dataset.train.weights is not None:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
-from manyhands.core.checks import positive_real, real, shortened, whole
+from manyhands.core.checks import positive_real, real, shortened, truth, whole
 from manyhands.core.choices import AUGMENTATIONS, DEVICES, GATES, LANE_PLANS, NETWORKS, PRECISIONS
 from manyhands.core.errors import SettingsError
 from manyhands.core.parameters import parameter
@@ -137,6 +137,12 @@ class TorchSettings:
     )
     speculation_warmup: int = setting(
         0, "epochs without speculation at the beginning", "speculation", metavar="E", read=int, check=_FROM_ZERO
+    )
+    weight_prediction: bool = setting(
+        False,
+        "go forward with the weights plus their last update, as outcomes are used one step later (with T = 1)",
+        "speculation",
+        check=truth,
     )
     loss_function: Callable[[Any, Any], Any] | None = setting(
         None, "takes outputs and class numbers, returns the mean loss (default: cross-entropy)", "", check=_function

@@ -69,6 +69,13 @@ class TestAgainstReferences:
         assert learner.facts.hits == hits
         assert 0 < hits < 20 * (STEPS - 1)
 
+    def test_predicted_weights_are_those_of_the_step_that_uses_them(self, digits, images):
+        """Where the last update is repeated exactly, outcomes are not delayed at all."""
+        learner, batches = trained(learner_of(network(), 1.0, weight_prediction=True), digits.train, 20)
+        reference = Reference(network(), RATE)
+        in_batches(reference, images, digits.train.labels, batches, 1.0, predicts=True)
+        assert_equal(learner, reference)
+
     def test_batches_of_one_are_the_published_form(self, digits, images):
         """One outcome is stored for each label; ten batches of one are a period."""
         learner, batches = trained(learner_of(network(), 0.3), digits.train, 1, steps=200)
@@ -153,6 +160,7 @@ class TestWholeRuns:
             ({"lanes": 3, "speculative": None}, "is about speculation"),
             ({"precision": "bfloat16"}, "float32"),
             ({"sharding": "fixed"}, "fixed shards"),
+            ({"speculative": 0.5, "weight_prediction": True}, "needs speculative=1"),
             ({"strategy": "one-shot", "workers": 2}, "fixed shards"),
             ({"module": with_statistics, "speculative": 0.5}, "use gate='batch'"),
             ({"learner": "resnet-small", "module": None}, "Residual"),

@@ -39,6 +39,8 @@ class Layer:
         Whether each sample's outcome depends on that sample alone.
     shape_only
         Whether only the shape of the first saved tensor, the inputs, is used.
+    forward_weights
+        What the forward pass multiplies and adds: the module's own, unless they are predicted.
     """
 
     trained = False
@@ -47,6 +49,7 @@ class Layer:
 
     def __init__(self, module: Any, name: str) -> None:
         self.module, self.name = module, name
+        self.forward_weights: Any = getattr(module, "weight", None), getattr(module, "bias", None)
 
     def forward(self, inputs: Tensor) -> tuple[Tensor, Saved]:
         """Return the outputs, and what the gradients need."""
@@ -89,7 +92,7 @@ class Convolution(Layer):
 
     def forward(self, inputs: Tensor) -> tuple[Tensor, Saved]:
         """Return the outputs, and the inputs."""
-        return aten.convolution(inputs, self.module.weight, self.module.bias, *self._how), (inputs,)
+        return aten.convolution(inputs, *self.forward_weights, *self._how), (inputs,)
 
     def _gradients(self, saved: Saved, gradient: Tensor, wanted: list[bool]) -> Any:
         how = (self._bias_sizes, *self._how)
@@ -119,7 +122,8 @@ class Dense(Layer):
 
     def forward(self, inputs: Tensor) -> tuple[Tensor, Saved]:
         """Return the outputs, and the inputs."""
-        return nn.functional.linear(inputs, self.module.weight, self.module.bias), (inputs,)
+        weight, bias = self.forward_weights
+        return nn.functional.linear(inputs, weight, bias), (inputs,)
 
     def input_gradient(self, saved: Saved, gradient: Tensor) -> Tensor:
         """Return the gradient of the inputs."""
@@ -285,8 +289,7 @@ class Normalization(Layer):
         module.num_batches_tracked.add_(1)
         outputs, mean, deviation = aten.native_batch_norm(
             inputs,
-            module.weight,
-            module.bias,
+            *self.forward_weights,
             module.running_mean,
             module.running_var,
             True,

@@ -28,6 +28,7 @@ from manyhands.learners.torch.speculative.facts import Facts
 from manyhands.learners.torch.speculative.gate import Outcome, distances, together
 from manyhands.learners.torch.speculative.lanes import Backward, Lane, Lanes
 from manyhands.learners.torch.speculative.layers import Rectifier, layers_of, multiply_adds
+from manyhands.learners.torch.speculative.prediction import Prediction
 
 
 class SpeculativeLearner(TorchLearner):
@@ -66,6 +67,7 @@ class SpeculativeLearner(TorchLearner):
         self._threshold = 1.0 if settings.speculative is None else settings.speculative
         self._layers = layers_of(self.module)
         self._check_gate()
+        self._prediction = Prediction(self._parameters, self._layers) if settings.weight_prediction else None
         self._lanes = Lanes(settings.lanes, balanced=settings.lane_plan == "balanced")
         self._forget()
 
@@ -85,6 +87,8 @@ class SpeculativeLearner(TorchLearner):
         """Begin anew: nothing is stored."""
         self._stored: dict[bytes, Outcome] = {}
         self._table: Samples | None = None
+        if self._prediction is not None:
+            self._prediction.forget()
         self._warm_steps = 0
         self.facts = Facts(lanes=self._lanes.count, balanced=self._lanes.balanced)
 
@@ -122,6 +126,8 @@ class SpeculativeLearner(TorchLearner):
             return super()._backward(batches, rows)
         with torch.no_grad():
             self.facts.begin_step()
+            if self._prediction is not None:
+                self._prediction.predict()
             inputs, labels = self._augment(batches.inputs(rows), self._steps), batches.labels(rows)
             key = labels.numpy().tobytes()
             stored = self._stored.get(key) if self._may_speculate else None
@@ -132,6 +138,14 @@ class SpeculativeLearner(TorchLearner):
             self.facts.count(len(rows), hits, seen=stored is not None)
             self._store(key, found)
             return float(found.losses.mean())
+
+    def _step(self, rate: float) -> None:
+        if self._prediction is None:
+            super()._step(rate)
+            return
+        self._prediction.note()
+        super()._step(rate)
+        self._prediction.learn()
 
     @property
     def _may_speculate(self) -> bool:
