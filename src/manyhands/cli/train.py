@@ -52,7 +52,7 @@ def run(options: argparse.Namespace) -> int:
         request = spec.request(*shared.data_of(options))
     plan, dataset = load_and_resolve("manyhands train", spec, request)
     if leads:
-        warn_if_oversubscribed_here(plan.workers, plan.team)
+        warn_if_oversubscribed_here(plan.threads, plan.team)
     if leads and not options.quiet:
         _introduce(plan, dataset)
     if not (options.out or options.json or options.log or options.tensorboard):

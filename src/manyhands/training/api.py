@@ -90,7 +90,7 @@ def train(
         asked = (spec or RunSpec()).changed(**settings)
         request = data if isinstance(data, Dataset) else asked.request(data, train_csv, test_csv, label_column)
     plan, dataset = load_and_resolve("manyhands.train", asked, request)
-    warn_if_oversubscribed_here(plan.workers, plan.team)
+    warn_if_oversubscribed_here(plan.threads, plan.team)
     return run(plan, dataset, progress=progress, callbacks=callbacks)
 
 

@@ -225,7 +225,13 @@ class JsonlLogger(RunLogger):
         """Write the last line."""
         self._write(
             "end",
-            {"accuracy": result.accuracy, "steps": result.steps, "rounds": result.rounds, "seconds": result.seconds},
+            {
+                "accuracy": result.accuracy,
+                "steps": result.steps,
+                "rounds": result.rounds,
+                "seconds": result.seconds,
+                **({"learner": result.reports} if any(result.reports) else {}),
+            },
         )
 
 

@@ -113,6 +113,11 @@ class Plan(RunSpec):
         return wider(self.network, self.workers) if joined else self.network
 
     @property
+    def threads(self) -> int:
+        """How many threads compute at the same time: the workers, each with its lanes."""
+        return self.workers * (1 if self.torch.speculative is None else self.torch.lanes)
+
+    @property
     def label(self) -> str:
         """What the strategy was called when it was asked for."""
         return "auto" if self.chosen_by_auto else self.strategy.name
@@ -139,6 +144,7 @@ class Plan(RunSpec):
             *([f"{self.blas_threads} BLAS threads"] if self.blas_threads > 1 else []),
             self.architecture,
             *([f"{self.torch.precision} on {self.torch.device}"] if self.learner in PYTORCH else []),
+            *([self.torch.speculation] if self.torch.speculative is not None else []),
             f"{self.network.optimizer} {self.network.learning_rate:g}"
             + ("" if self.schedule == RateSchedule() else f" {self.schedule.name}"),
             f"global batch {self.batch}",

@@ -191,6 +191,8 @@ def _check_speculation(spec: RunSpec, dataset: Dataset) -> None:
         )
     if spec.torch.precision == "bfloat16" or spec.torch.device == "cuda":
         raise SettingsError(f"{what} computes in float32, on a CPU")
+    if spec.pin and spec.torch.lanes > 1:
+        raise SettingsError(f"the lanes of a worker need a core each: leave {parameter('pin')} out")
     if spec.torch.loss_function is not None or dataset.train.weights is not None:
         raise SettingsError(f"{what} is for the mean cross-entropy, without weights of samples")
     if spec.sharding == "fixed" or spec.needs.fixed_shards or spec.partition is not None or not spec.shuffle:

@@ -12,6 +12,7 @@ from manyhands.core.choices import AUGMENTATIONS, DEVICES, GATES, LANE_PLANS, NE
 from manyhands.core.errors import SettingsError
 from manyhands.core.parameters import parameter
 from manyhands.core.settings import amount, check_settings, positive, setting
+from manyhands.core.words import count
 from manyhands.learners.mlp.settings import MLPSettings
 
 OF_PERCEPTRONS = ("hidden", "activation", "l2", "loss", "weight_init", "bias_init", "dropout", "dtype")
@@ -150,6 +151,17 @@ class TorchSettings:
     parameter_groups: Callable[[Any], Any] | None = setting(
         None, "takes the module, returns groups as torch.optim takes them", "", check=_function
     )
+
+    @property
+    def speculation(self) -> str:
+        """What is set about speculation, in words."""
+        beyond = [
+            f"gate {self.gate}" if self.gate != "sample" else "",
+            f"{count(self.speculation_warmup, 'epoch')} without" if self.speculation_warmup else "",
+            "predicted weights" if self.weight_prediction else "",
+        ]
+        what = f"speculative {self.speculative:g}, {count(self.lanes, f'{self.lane_plan} lane')}"
+        return ", ".join([what, *filter(None, beyond)])
 
     def changed(self, **settings: Any) -> TorchSettings:
         """Return other settings."""

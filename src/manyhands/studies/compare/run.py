@@ -65,7 +65,7 @@ class CompareStudy(Study[Comparison]):
         self.dataset, self.request, self._log = dataset, request, log
         self.plans = list(plans_of(dataset, request))
         check_learners(self.plans, dataset)
-        warn_if_oversubscribed_here(max(plan.workers for plan in self.plans), request.spec.team)
+        warn_if_oversubscribed_here(max(plan.threads for plan in self.plans), request.spec.team)
         super().__init__(Comparison(describe_environment(), _settings(dataset, request, self.plans)), checkpoint)
 
     @property

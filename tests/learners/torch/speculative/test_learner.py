@@ -159,6 +159,7 @@ class TestWholeRuns:
             ({"speculative": 1.5}, "must lie between 0 and 1"),
             ({"lanes": 3, "speculative": None}, "is about speculation"),
             ({"precision": "bfloat16"}, "float32"),
+            ({"pin": True}, "need a core each"),
             ({"sharding": "fixed"}, "fixed shards"),
             ({"speculative": 0.5, "weight_prediction": True}, "needs speculative=1"),
             ({"strategy": "one-shot", "workers": 2}, "fixed shards"),

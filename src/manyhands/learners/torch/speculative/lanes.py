@@ -149,9 +149,8 @@ class Lanes:
     def __init__(self, count: int, *, balanced: bool = True) -> None:
         self.count, self.balanced = count, balanced
         self._inboxes: list[queue.SimpleQueue[Any]] = [queue.SimpleQueue() for _ in range(count - 1)]
-        self._done: queue.SimpleQueue[BaseException | None] = queue.SimpleQueue()
         for inbox in self._inboxes:
-            threading.Thread(target=_serve, args=(inbox, self._done), name="lane", daemon=True).start()
+            threading.Thread(target=_serve, args=(inbox,), name="lane", daemon=True).start()
 
     def close(self) -> None:
         """End the threads."""
@@ -186,24 +185,25 @@ class Lanes:
 
     def _together(self, own: Callable[[], None], others: Sequence[tuple[Callable[[Lane], None], Lane]]) -> None:
         """Do all of this at the same time; the first error of any lane is raised when all have ended."""
+        done: queue.SimpleQueue[BaseException | None] = queue.SimpleQueue()  # of this step: Ctrl-C may leave answers
         for inbox, work in zip(self._inboxes, others, strict=False):
-            inbox.put(work)
+            inbox.put((*work, done))
         errors: list[BaseException] = []
         try:
             own()
         except BaseException as error:
             errors.append(error)
-        answers = [self._done.get() for _ in others]
+        answers = [done.get() for _ in others]
         errors += [answer for answer in answers if answer is not None]
         if errors:
             raise errors[0]
 
 
-def _serve(inbox: queue.SimpleQueue[Any], done: queue.SimpleQueue[BaseException | None]) -> None:
+def _serve(inbox: queue.SimpleQueue[Any]) -> None:
     torch.set_num_threads(torch.get_num_threads())  # OpenMP keeps a number for every thread
     with torch.no_grad():
         while (work := inbox.get()) is not None:
-            function, lane = work
+            function, lane, done = work
             try:
                 function(lane)
                 done.put(None)
