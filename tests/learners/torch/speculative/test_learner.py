@@ -94,7 +94,7 @@ class TestLanes:
         np.testing.assert_array_equal(one.parameters, more.parameters)
         facts = more.report()["speculation"]
         assert facts["hits"] == one.facts.hits
-        assert {each["lane"] for each in facts["timeline"]} == set(range(lanes))
+        assert {0, 1} <= {each["lane"] for each in facts["timeline"]} <= set(range(lanes))  # a third may find no work
         assert 0 < facts["ceiling"] <= 1 - 1 / lanes
 
     def test_an_error_in_a_lane_is_raised(self, digits, monkeypatch):
