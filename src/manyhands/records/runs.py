@@ -60,7 +60,7 @@ MEASURED = object_of(
 )
 """The check of the further fields of a run in the study of networks."""
 
-_SPECULATION = object_of(
+SPECULATION = object_of(
     {
         **dict.fromkeys(("hits", "misses", "unseen"), whole_number()),
         **dict.fromkeys(("hit_rate", "ceiling", "ideal"), SHARE),
@@ -72,7 +72,8 @@ _SPECULATION = object_of(
     },
     {},
 )
-SPECULATED = object_of({"case": TEXT}, {"speculation": _SPECULATION})
+"""The check of what a speculative learner measures; see `manyhands.learners.torch.speculative.facts.Facts`."""
+SPECULATED = object_of({"case": TEXT}, {"speculation": SPECULATION})
 """The check of the further fields of a run in the study of speculative back-propagation."""
 
 

@@ -191,7 +191,7 @@ def speculate(
     --------
     >>> from torch import nn
     >>> from manyhands.studies.speculative.run import speculate
-    >>> network = nn.Sequential(nn.Linear(64, 16), nn.ReLU(), nn.Linear(16, 10))
+    >>> network = nn.Sequential(nn.Flatten(), nn.Linear(64, 16), nn.ReLU(), nn.Linear(16, 10))
     >>> found = speculate("digits", module=network, thresholds=(0, 1), seeds=1, epochs=1)
     >>> [row.case.name for row in found.summary][:4]
     ['sequential', 'T=0, 2 lanes', 'T=1, 2 lanes', 'T=1, 2 plain lanes']
