@@ -91,7 +91,8 @@ def _speculate(options: argparse.Namespace) -> int:
     (strategy,) = options.strategies or (study_speculative.STRATEGY,)
     (workers,) = (study_speculative.WORKERS,) if options.workers is WORKERS else options.workers
     found = argparse.Namespace(**vars(options))
-    found.thresholds, found.lanes = options.speculative, (shared.spec_of(options, speculative=None).torch.lanes,)
+    found.thresholds = options.speculative
+    found.lanes = (options.lanes,) if "lanes" in options else study_speculative.LANES
     found.settings = [name for name in options.settings if name not in ("speculative", "lanes")]
     found.strategy, found.workers, found.markdown = strategy, workers, None
     return study_speculative.run(found)
