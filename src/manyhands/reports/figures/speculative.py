@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -15,6 +16,7 @@ from manyhands.reports.figures.style import (
     Mark,
     Picture,
     annotate,
+    dodged,
     draw_series,
     dress,
     legend_above,
@@ -57,17 +59,15 @@ def accuracy_over_time(study: Record) -> Picture | None:
         limit_to_ends(axes, list(courses.values()), "accuracy")
     dress(axes, "training time, s", "accuracy, %")
     legend_above(figure, [axes], columns=3)
-    ends = [
+    ends = "; ".join(
         f"{name} ended at {decimal(course.values[-1].mean)} % after {seconds(course.train_s[-1])} s"
         for name, course in courses.items()
-    ]
+    )
     caption = (
         f"Accuracy on held-out rows against training time (mean over {speculative.repetitions(study)}, with 95 % "
-        f"intervals if there are several): {listed(ends)}."
+        f"intervals if there are several): {ends}."
     )
-    return Picture(
-        "accuracy_over_time", caption, f"Curves of the accuracy by training seconds: {listed(ends)}.", figure
-    )
+    return Picture("accuracy_over_time", caption, f"Curves of the accuracy by training seconds: {ends}.", figure)
 
 
 def _courses(study: Record) -> dict[str, Course]:
@@ -105,24 +105,29 @@ def lanes_of_a_step(study: Record) -> Picture | None:
         dress(axes, "ms" if axes is panels[-1] else "", "", f"{label(name)}: {decimal(_end(spans))} ms")
         axes.grid(False, axis="y")
     legend_above(figure, panels)
-    facts = listed([f"{name} took {decimal(_end(spans))} ms" for name, spans in lines.items()])
+    facts = "; ".join(f"{name} took {decimal(_end(spans))} ms" for name, spans in lines.items())
     caption = (
-        f"What each lane did in the last step of one run, by layer, without the optimizer's update: {facts}. Gaps are "
-        "waiting, and work that belongs to no layer."
+        f"What each lane did in a run's last step (of several runs, that of median length), by layer, without the "
+        f"optimizer's update: {facts}. Gaps are waiting, and work that belongs to no layer."
     )
     return Picture("lanes_of_a_step", caption, f"Time lines of the lanes of one step: {facts}.", figure)
 
 
 def _time_lines(study: Record) -> dict[str, list[Record]]:
-    """Return the last steps of the first plain and the first balanced run, by case, with times in milliseconds."""
+    """Return the last steps of plain and of balanced lanes, by case: of several runs, the one of median length."""
     found = {}
     for case in (speculative.typical(study, kind) for kind in ("plain", "balanced")):
-        facts = [] if case is None else [run["speculation"] for run in speculative.runs_of(study, case)]
-        spans = next((each["timeline"] for each in facts if each and each["timeline"]), None)
-        if case is not None and spans:
-            times = ("begin", "end")
-            found[case["name"]] = [{**span, **{name: 1000 * span[name] for name in times}} for span in spans]
+        runs = [] if case is None else speculative.runs_of(study, case)
+        lines = [
+            run["speculation"]["timeline"] for run in runs if run["speculation"] and run["speculation"]["timeline"]
+        ]
+        if case is not None and lines:
+            found[case["name"]] = [_in_ms(span) for span in sorted(lines, key=_end)[(len(lines) - 1) // 2]]
     return found
+
+
+def _in_ms(span: Record) -> Record:
+    return {**span, **{name: 1000 * span[name] for name in ("begin", "end")}}
 
 
 def _end(spans: Sequence[Record]) -> float:
@@ -159,8 +164,9 @@ def hit_rates(study: Record) -> Picture | None:
         return None
     figure, (axes,) = new_figure(height=3.9)
     styles = looks(rates)
-    for name, marks in rates.items():
-        draw_series(axes, marks, styles[name], name)
+    for series, (name, marks) in enumerate(rates.items()):
+        beside = [replace(mark, x=dodged(int(mark.x), series, len(rates))) for mark in marks]
+        draw_series(axes, beside, styles[name], name)
     axes.locator_params(axis="x", integer=True)
     axes.set_ylim(-2, 104)
     dress(axes, "epoch", "hits, %")
