@@ -156,6 +156,7 @@ class TestCheckpoint:
         ({"speculative": 0.5}, "leave speculative=0.5 out"),
         ({"weight_prediction": True}, "leave weight_prediction=True out"),
         ({"stop": "loss:0.1"}, "same epochs: leave stop out"),
+        ({"pin": True}, "cores of their own: leave pin=True out"),
         ({"team": "mpi"}, "use team='threads'"),
         ({"sharding": "fixed"}, "drawn from all samples"),
         ({"precision": "bfloat16"}, "computes in float32"),

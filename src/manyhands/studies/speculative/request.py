@@ -148,6 +148,8 @@ def _check_left_to_the_study(spec: RunSpec) -> None:
             raise SettingsError(f"the study tries all of it by itself: leave {parameter(name, value)} out")
     if spec.stop is not None:
         raise SettingsError(f"all cases have the same epochs: leave {parameter('stop')} out")
+    if spec.pin:
+        raise SettingsError(f"lanes need cores of their own: leave {parameter('pin', True)} out")
     if spec.team != "threads":
         raise SettingsError(
             f"lanes are threads of this process, and so are the workers: use {parameter('team', 'threads')}"
