@@ -6,13 +6,14 @@ TESTS := .venv/.ready-for-tests
 PEERS := .venv-peers/.ready
 DOCS := .venv-docs/.ready
 
-.PHONY: help env compare study study-strategies study-networks lint test test-all mutation bench docs clean
+.PHONY: help env compare study study-strategies study-networks study-speculative lint test test-all mutation bench docs clean
 
 help:
 	@echo "make compare   set up, then compare strategies and numbers of workers on real handwriting"
 	@echo "make study     set up, then repeat the published study with our learner; report/report.html"
 	@echo "make study-strategies   set up, then every strategy and merge; docs/strategies-table.md (resumable)"
 	@echo "make study-networks     set up, then what every setting of a network changes (resumable)"
+	@echo "make study-speculative  set up, then what lanes and speculation save (resumable)"
 	@echo "make test      set up, then lint, types and tests (10 minutes)"
 	@echo "make test-all  the same with the slow tests"
 	@echo "make mutation  set up, then change the source in 70 places: tests should notice (hours)"
@@ -45,6 +46,9 @@ study-strategies: $(STAMP)
 
 study-networks: $(STAMP)
 	.venv/bin/manyhands study networks --data mnist --checkpoint networks.checkpoint --report report-networks
+
+study-speculative: $(STAMP)
+	.venv/bin/manyhands study speculative --data mnist --epochs 10 --checkpoint speculative.checkpoint --report report-speculative
 
 lint: $(TESTS)
 	.venv/bin/ruff format --check .

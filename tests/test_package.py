@@ -26,7 +26,7 @@ from manyhands.studies.strategies import request as strategies
 PACKAGE = Path(manyhands.__file__).parent
 PROJECT = Path(__file__).parents[1]
 HEAVY = ("numba", "scipy", "sklearn", "torch", "numpy", "matplotlib", "tensorboard", "onnx", "hashlib", "socket")
-STUDIES = ("exemplar", "minibatch", "strategies")
+STUDIES = ("exemplar", "minibatch", "strategies", "speculative")
 COMMANDS = ("train", "evaluate", "export", "compare", "sweep", "study", "report", "doctor")
 HELP = "from manyhands.cli import main\ntry: main({!r})\nexcept SystemExit: pass"
 

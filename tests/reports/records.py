@@ -442,3 +442,73 @@ def _network_row(number, row, mine, targets):
         "reached": reached,
         "distinct_neurons": runs_of[0]["distinct_neurons"],
     }
+
+
+def speculative(thresholds=(0.0, 0.1, 1.0), seeds=3, epochs=4, lost=0.0):
+    """A study of speculation, in which lanes train in less time and lose so many points of accuracy."""
+    chance = random.Random(5)
+    cases = [("sequential", "sequential", 0.0, 1, 1, 1.0)]
+    cases += [(f"T={each:g}, 2 lanes", "balanced", each, 2, 1, 0.9 - 0.2 * each) for each in thresholds]
+    cases += [
+        ("T=1, 2 plain lanes", "plain", 1.0, 2, 1, 0.8),
+        ("T=1, 2 lanes, predicted", "predicted", 1.0, 2, 1, 0.75),
+    ]
+    cases += [("2 workers", "workers", None, 1, 2, 0.6), ("autograd", "ordinary", None, 1, 1, 1.1)]
+    found = []
+    for seed in range(seeds):
+        base = 0.98 + chance.gauss(0, 0.0005)
+        for name, kind, threshold, lanes, workers, times in cases:
+            score = base - (0 if lanes == 1 else lost / 100) + (chance.gauss(0, 0.0001) if times != 1 else 0)
+            each = run("sequential" if workers == 1 else "gradient", workers, seed, score, times + chance.random() / 50)
+            points = curve(score, times, epochs, epochs)
+            facts = None if threshold is None else _speculation(threshold, lanes, kind, epochs)
+            found.append({**each, "case": name, "curve": points, "speculation": facts})
+    rows = {row["strategy"]: row for row in summary([{**each, "strategy": each["case"]} for each in found])}
+    fields = ("name", "kind", "threshold", "lanes", "workers")
+    return {
+        "schema": "manyhands.speculative/1",
+        "environment": environment("manyhands study speculative"),
+        "settings": {"data": data(), "network": {}, "architecture": "cnn-fast", "margin": 0.25, "epochs": epochs},
+        "interrupted": False,
+        "cases": [dict(zip(fields, case, strict=False)) for case in cases],
+        "runs": found,
+        "diverged": [{"case": "autograd", "seed": 7, "step": 12}],
+        "summary": [_case_row(rows[name], lanes, threshold) for name, _, threshold, lanes, _, _ in cases],
+    }
+
+
+def _speculation(threshold, lanes, kind, epochs):
+    """What a learner says: two layers, each of whose parts takes a millisecond; the second lane goes back."""
+    parts = [("forward", layer) for layer in ("0 Conv2d", "2 Linear")]
+    parts += [(f"{what} gradient", "2 Linear") for what in ("weight", "input")] + [("weight gradient", "0 Conv2d")]
+    spans = []
+    for place, (what, layer) in enumerate(parts):
+        lane = 0 if lanes == 1 or place < 2 or (kind == "balanced" and place == 4) else 1
+        begin = sum(span["lane"] == lane for span in spans) / 1000
+        spans.append({"lane": lane, "what": what, "layer": layer, "begin": begin, "end": begin + 0.001})
+    rates = [threshold * (1 - 0.5 ** (epoch + 1)) for epoch in range(epochs)]
+    measured = {"hit_rate": statistics.fmean(rates), "saved": 0.3, "ceiling": 0.45, "ideal": 0.5}
+    return {"hits": 9, "misses": 1, "unseen": 2, **measured, "hit_rate_by_epoch": rates, "timeline": spans}
+
+
+def _case_row(row, lanes, threshold):
+    names = (
+        "accuracy_mean",
+        "accuracy_ci95",
+        "delta_pp",
+        "delta_ci95",
+        "train_s",
+        "speedup",
+        "speedup_ci95",
+        "verdict",
+    )
+    part = None if threshold is None else 0.4
+    ends = row["speedup_ci95"]
+    return {
+        "case": row["strategy"],
+        **{name: row[name] for name in (*names, "more_seeds")},
+        "reduction_pct": 100 * (1 - 1 / row["speedup"]),
+        "reduction_ci95": None if ends is None else [100 * (1 - 1 / end) for end in ends],
+        "oversubscribed": lanes > 2,
+        **dict.fromkeys(("hit_rate", "saved", "ceiling", "ideal"), part),
+    }

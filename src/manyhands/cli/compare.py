@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from manyhands.cli import options as shared
-from manyhands.cli import study_runner
+from manyhands.cli import study_runner, study_speculative
 from manyhands.core.choices import PYTORCH
 from manyhands.core.errors import SettingsError
 from manyhands.core.words import count
@@ -21,6 +21,9 @@ if TYPE_CHECKING:
     from manyhands.training.spec import RunSpec
 
     Study = CompareStudy | PublishedStudy
+
+
+WORKERS = (1, 2, 4, 6)
 
 
 def register(commands: Any) -> None:
@@ -41,7 +44,7 @@ def register(commands: Any) -> None:
         "as in 'gradient@20%% then periodic:1epoch'; see docs/strategies.md (default: sequential, one-shot, "
         "periodic:1epoch, gradient)",
     )
-    shared.add_workers_option(group, (1, 2, 4, 6))
+    shared.add_workers_option(group, WORKERS)
     group.add_argument(
         "--seeds", type=shared.positive, metavar="K", help="number of seeds (default: 5; with --as-published 1)"
     )
@@ -58,7 +61,8 @@ def register(commands: Any) -> None:
     )
     shared.add_margin_option(parser)
     shared.add_splits_option(parser)
-    shared.add_settings(parser, without=("strategy", "workers"))
+    several = {"speculative": study_speculative.SEVERAL_THRESHOLDS}
+    shared.add_settings(parser, without=("strategy", "workers"), changes=several)
     shared.add_convergence_options(parser)
     study_runner.add_checkpoint_option(parser)
     shared.add_output_options(parser)
@@ -70,12 +74,42 @@ def run(options: argparse.Namespace) -> int:
     """Carry out the command."""
     from manyhands.teams.job import check_can_start_jobs
 
+    if isinstance(getattr(options, "speculative", None), tuple):
+        return _speculate(options)
+
     check_can_start_jobs("mpi" if options.as_published else shared.spec_of(options).team)
     study_runner.check_output(options)
     if options.as_published:
         return _run(options, _published_study(options))
     with study_runner.open_logs(options) as logs:
         return _run(options, _compare_study(options, logs))
+
+
+def _speculate(options: argparse.Namespace) -> int:
+    """Compare several thresholds of speculation, which is a study of its own."""
+    _refuse_with_thresholds(options)
+    (strategy,) = options.strategies or (study_speculative.STRATEGY,)
+    (workers,) = (study_speculative.WORKERS,) if options.workers is WORKERS else options.workers
+    found = argparse.Namespace(**vars(options))
+    found.thresholds = options.speculative
+    found.lanes = (options.lanes,) if "lanes" in options else study_speculative.LANES
+    found.settings = [name for name in options.settings if name not in ("speculative", "lanes")]
+    found.strategy, found.workers, found.markdown = strategy, workers, None
+    return study_speculative.run(found)
+
+
+def _refuse_with_thresholds(options: argparse.Namespace) -> None:
+    """Refuse what the study of speculation does not have."""
+    several = shared.option("speculative", options.speculative)
+    others = ("splits", "target", "log", "tensorboard")
+    used = {name: getattr(options, name) is not None for name in others}
+    used |= {name: getattr(options, name) for name in ("scaled", "as_published", "log_rounds")}
+    for name, is_used in used.items():
+        if is_used:
+            raise SettingsError(f"{shared.option(name)} and {several} do not go together: give one threshold")
+    for name, values in (("strategy", options.strategies or ()), ("workers", options.workers)):
+        if len(values) > 1 and values is not WORKERS:
+            raise SettingsError(f"lanes are compared with one number of workers and one strategy: give one --{name}")
 
 
 def request_of(options: argparse.Namespace, **changes: Any) -> CompareRequest:

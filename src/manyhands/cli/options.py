@@ -5,7 +5,8 @@ from __future__ import annotations
 import argparse
 import os
 import shlex
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import replace
 from typing import Any
 
 from manyhands.core import settings
@@ -46,10 +47,12 @@ def add_settings(
     groups: Collection[str] | None = None,
     also: Collection[str] = (),
     without: Collection[str] = (),
+    changes: Mapping[str, Mapping[str, Any]] = {},
 ) -> None:
     """Add an option for every setting of a run, with the defaults of ``base``; see `spec_of`.
 
-    If ``groups`` are given, only for the settings in these groups, and those named by ``also``.
+    If ``groups`` are given, only for the settings in these groups, and those named by ``also``. ``changes`` has, by a
+    setting's name, the attributes of `Setting` that are other ones for this command.
     """
     names = []
     for each, known in setting_fields(base):
@@ -60,6 +63,7 @@ def add_settings(
         ):
             continue
         names.append(each.name)
+        known = replace(known, **changes.get(each.name, {}))
         default = next(
             getattr(owner, each.name) for owner in (base, base.network, base.torch) if hasattr(owner, each.name)
         )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
-from manyhands.cli import compare, study_networks, study_runner, study_strategies, sweep
+from manyhands.cli import compare, study_networks, study_runner, study_speculative, study_strategies, sweep
 from manyhands.cli import options as shared
 from manyhands.core.words import count
 from manyhands.reports.format import layers
@@ -19,7 +19,7 @@ def register(commands: Any) -> None:
     parser = commands.add_parser(
         "study",
         help="run a study: exemplar (Todorov et al. 2021), networks (Kalwarowskyj & Schikuta 2023), minibatch "
-        "(Alowaisheq & Dhami), strategies (all of them)",
+        "(Alowaisheq & Dhami), strategies (all of them), speculative (Park & Suh 2020)",
         description="Run a complete study on any data, with statistics.",
     )
     names = parser.add_subparsers(dest="study", required=True, metavar="STUDY")
@@ -27,6 +27,7 @@ def register(commands: Any) -> None:
     study_networks.register(names)
     _register_minibatch(names)
     study_strategies.register(names)
+    study_speculative.register(names)
 
 
 def _register_exemplar(names: Any) -> None:

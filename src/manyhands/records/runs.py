@@ -60,6 +60,22 @@ MEASURED = object_of(
 )
 """The check of the further fields of a run in the study of networks."""
 
+SPECULATION = object_of(
+    {
+        **dict.fromkeys(("hits", "misses", "unseen"), whole_number()),
+        **dict.fromkeys(("hit_rate", "ceiling", "ideal"), SHARE),
+        "saved": number_within(-LARGEST, 1),
+        "hit_rate_by_epoch": list_of(SHARE),
+        "timeline": list_of(
+            object_of({"lane": whole_number(), "what": TEXT, "layer": TEXT, "begin": AMOUNT, "end": AMOUNT}, {})
+        ),
+    },
+    {},
+)
+"""The check of what a speculative learner measures; see `manyhands.learners.torch.speculative.facts.Facts`."""
+SPECULATED = object_of({"case": TEXT}, {"speculation": SPECULATION})
+"""The check of the further fields of a run in the study of speculative back-propagation."""
+
 
 def check_fields(record: Any, *checks: Check, same: Mapping[str, Any]) -> None:
     """Raise ValueError or KeyError unless a record passes the checks, and some of its fields are the ``same``."""

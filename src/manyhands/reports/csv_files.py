@@ -36,6 +36,16 @@ _NETWORK_ROW = (
     *("train_s", "speedup", "speedup_ci95", "oversubscribed", "validation_mean", "validation_ci95"),
     *("confidence_mean", "confidence_ci95", "calibration_error_mean", "calibration_error_ci95", "distinct_neurons"),
 )
+_CASE = ("case", "kind", "threshold", "lanes", "workers")
+_CASE_RUN = (
+    *(*_CASE, "seed", "accuracy", "loss", "steps", "rounds", "bytes_sent", "examples"),
+    *("hits", "misses", "unseen", "hit_rate", "saved", "ceiling", "ideal", "seconds"),
+)
+_CASE_ROW = (
+    *(*_CASE, "train_s", "total_s", "reduction_pct", "reduction_ci95", "speedup", "speedup_ci95", "oversubscribed"),
+    *("hit_rate", "saved", "ceiling", "ideal", "accuracy_mean", "accuracy_ci95", "delta_pp", "delta_ci95", "verdict"),
+    "more_seeds",
+)
 _CURVE = ("step", "epoch", "round", "train_s", "loss", "accuracy")
 _WHOSE = ("strategy", "workers", "seed")
 _LINE = ("processes", "time_s", "accuracy_pct", "impact")
@@ -65,6 +75,8 @@ def csv_files(record: Record) -> dict[str, bytes]:
             found[f"table{number}_published.csv"] = _written(_LINE, sides["published"])
     if inside.networks is not None:
         found |= _of_networks(inside.networks)
+    if inside.speculative is not None:
+        found |= _of_speculation(inside.speculative)
     return {name: content for name, content in found.items() if content.count(b"\n") > 1}
 
 
@@ -84,6 +96,29 @@ def _of_networks(study: Record) -> dict[str, bytes]:
         "networks.csv": _written((*_NETWORK, *_NETWORK_ROW, *targets), rows),
         "curves.csv": _written(("name", *_WHOSE, *_CURVE), _curves(named(study["runs"]), ("name", *_WHOSE))),
         "tried.csv": _written((*_NETWORK, "learning_rate", "seed", "validation_accuracy"), named(study["tried"])),
+    }
+
+
+def _of_speculation(study: Record) -> dict[str, bytes]:
+    """Return runs, rows, curves, hit rates by epoch and time lines of the last steps, each with the case's facts."""
+    cases = {case["name"]: case for case in study["cases"]}
+    runs = [
+        {**cases[run["case"]], **run, **(run["speculation"] or {}), "seconds": run["seconds"]} for run in study["runs"]
+    ]
+    rows = ({**cases[row["case"]], **row} for row in study["summary"])
+    whose = (*_CASE, "seed")
+    rates = (
+        {**run, "epoch": epoch, "hit_rate": rate}
+        for run in runs
+        for epoch, rate in enumerate(run.get("hit_rate_by_epoch", ()), start=1)
+    )
+    spans = ({**run, **span} for run in runs for span in run.get("timeline", ()))
+    return {
+        "runs.csv": _written(_CASE_RUN, runs),
+        "summary.csv": _written(_CASE_ROW, rows),
+        "curves.csv": _written((*whose, *_CURVE), _curves(runs, whose)),
+        "hit_rates.csv": _written((*whose, "epoch", "hit_rate"), rates),
+        "timelines.csv": _written((*whose, "lane", "what", "layer", "begin", "end"), spans),
     }
 
 

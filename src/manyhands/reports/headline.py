@@ -6,7 +6,7 @@ from typing import Any
 
 from manyhands.core.words import count
 from manyhands.records.statistics import DEFAULT_MARGIN
-from manyhands.reports import networks, queries
+from manyhands.reports import networks, queries, speculative
 from manyhands.reports.format import classifier, decimal, first_capital, impact, signed, span
 from manyhands.reports.schema import Record, complete, parts
 
@@ -35,6 +35,8 @@ def answers(record: Record) -> list[tuple[str, str]]:
         found.append((SWEEP_QUESTION, _of_sweep(inside.sweep)))
     if inside.networks is not None:
         found.append((networks.QUESTION, networks.answer(inside.networks)))
+    if inside.speculative is not None:
+        found.append((speculative.QUESTION, speculative.answer(inside.speculative)))
     return found or [(QUESTION, _NOTHING)]
 
 

@@ -46,7 +46,7 @@ class Page:
         The number that a figure has in Todorov et al. 2021, by the figure's name.
     """
 
-    kind: Literal["study", "networks", "model"]
+    kind: Literal["study", "networks", "speculative", "model"]
     question: str
     answer: str
     subject: str

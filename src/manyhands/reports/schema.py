@@ -25,7 +25,7 @@ from manyhands.records.fields import (
     one_of,
     whole_number,
 )
-from manyhands.records.runs import SECONDS
+from manyhands.records.runs import SECONDS, SPECULATION
 from manyhands.records.statistics import DEFAULT_MARGIN
 
 Record = dict[str, Any]
@@ -39,6 +39,7 @@ class Parts:
     compare: Record | None = None
     published: Record | None = None
     networks: Record | None = None
+    speculative: Record | None = None
 
 
 def complete(record: Any) -> Record:
@@ -112,18 +113,15 @@ _WHO: dict[str, Check] = {"strategy": TEXT, "workers": whole_number(1)}
 _CLASSIFIER: dict[str, Check] = {"hidden": _LAYERS, "epochs": whole_number()}
 _SECONDS = object_of({}, dict.fromkeys(SECONDS, AMOUNT))
 _POINT = object_of({}, {"step": AMOUNT, "epoch": AMOUNT, "train_s": AMOUNT, "loss": number_within(), "accuracy": SHARE})
-_RUN = object_of(
-    _WHO,
-    {
-        "seed": whole_number(-(10**17)),
-        **dict.fromkeys(("accuracy", "validation_accuracy"), SHARE),
-        **dict.fromkeys(("confidence", "calibration_error"), PROBABILITY),
-        "seconds": _SECONDS,
-        "target_s": AMOUNT,
-        "curve": list_of(_POINT),
-    },
-    {"seconds": {}},
-)
+_RUN_FIELDS: dict[str, Check] = {
+    "seed": whole_number(-(10**17)),
+    **dict.fromkeys(("accuracy", "validation_accuracy"), SHARE),
+    **dict.fromkeys(("confidence", "calibration_error"), PROBABILITY),
+    "seconds": _SECONDS,
+    "target_s": AMOUNT,
+    "curve": list_of(_POINT),
+}
+_RUN = object_of(_WHO, _RUN_FIELDS, {"seconds": {}})
 _COMPARED: dict[str, Check] = {
     "accuracy_ci95": _SHARES,
     "delta_pp": number_within(-100 - 1e-9, 100 + 1e-9),
@@ -235,6 +233,54 @@ _NETWORKS = object_of(
     {**_EMPTY_HEAD, "tried": [], "diverged": []},
 )
 
+_KINDS = ("sequential", "balanced", "plain", "predicted", "workers", "ordinary")
+_CASE = object_of(
+    {"name": TEXT, "kind": one_of(_KINDS)},
+    {"threshold": SHARE, **dict.fromkeys(("lanes", "workers"), whole_number(1))},
+    {"lanes": 1, "workers": 1},
+)
+_CASE_ROW = object_of(
+    {"case": TEXT, "accuracy_mean": SHARE, **dict.fromkeys(("train_s", "speedup"), AMOUNT)},
+    {
+        **_COMPARED,
+        "total_s": AMOUNT,
+        "reduction_pct": number_within(-LARGEST, 100),
+        "reduction_ci95": interval_within(-LARGEST, 100),
+        "saved": number_within(-LARGEST, 1),
+        **dict.fromkeys(("hit_rate", "ceiling", "ideal"), SHARE),
+    },
+    {"oversubscribed": False},
+)
+_SPECULATIVE = object_of(
+    {
+        "cases": list_of(_CASE),
+        "runs": list_of(
+            object_of({"case": TEXT, **_WHO}, {**_RUN_FIELDS, "speculation": SPECULATION}, {"seconds": {}})
+        ),
+        "summary": list_of(_CASE_ROW),
+    },
+    {
+        **_HEAD,
+        "settings": object_of({}, _SETTINGS_FIELDS, {**_EMPTY_SETTINGS, "margin": DEFAULT_MARGIN}),
+        "diverged": list_of(object_of({"case": TEXT}, {"seed": whole_number(), "step": whole_number()})),
+    },
+    {**_EMPTY_HEAD, "diverged": []},
+)
+
+
+def _speculative(value: Any, where: str) -> Record:
+    """Check a study of speculation; every run and row is one of its cases', and rows have what answers need."""
+    found: Record = _SPECULATIVE(value, where)
+    kinds = {case["name"]: case["kind"] for case in found["cases"]}
+    for part in ("runs", "summary", "diverged"):
+        for place, each in enumerate(found[part]):
+            if each["case"] not in kinds:
+                raise FormatError(f"{part}[{place}]: there is no case {each['case'][:40]!r}; {ADVICE}")
+    for place, row in enumerate(found["summary"]):
+        if kinds[row["case"]] != "sequential" and None in (row["verdict"], row["reduction_pct"]):
+            raise FormatError(f"summary[{place}] has no verdict, or no reduction; {ADVICE}")
+    return found
+
 
 def _networks(value: Any, where: str) -> Record:
     """Check a study of networks; every number of a network must be that of one of its networks."""
@@ -277,6 +323,7 @@ _SCHEMAS: dict[str, Check] = {
     "manyhands.sweep/1": _SWEEP,
     "manyhands.published/1": _PUBLISHED,
     "manyhands.networks/1": _networks,
+    "manyhands.speculative/1": _speculative,
     "manyhands.study/1": _study,
     "manyhands.study/2": _study,
 }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Literal
 
 from manyhands.core.errors import missing as reasons_text
 from manyhands.core.words import count
@@ -37,7 +38,7 @@ def make_page(
     inside = {name: part for name, part in vars(parts(record)).items() if part is not None}
     (question, reply), *others = answers(record)
     return Page(
-        kind="networks" if "networks" in inside else "study",
+        kind=_kind(inside),
         question=question,
         answer=reply,
         subject=_subject(record),
@@ -50,6 +51,13 @@ def make_page(
         settings={name: _known(part["settings"]) for name, part in inside.items()},
         in_paper=_IN_PAPER if record.get("study") == "exemplar" else {},
     ).html()
+
+
+def _kind(inside: Mapping[str, Record]) -> Literal["study", "networks", "speculative"]:
+    """Return the kind of page that the parts of a record have; most are studies."""
+    if "networks" in inside:
+        return "networks"
+    return "speculative" if "speculative" in inside else "study"
 
 
 def _subject(record: Record) -> str:

@@ -53,7 +53,7 @@ def convergence(compare: Record, measure: str) -> Picture | None:
             title = f"{count(number, 'worker')}{crowd}" if column == 0 else ""
             dress(axes, axis if last else "", unit if column == 0 else "", title)
     panels[0].locator_params(axis="x", integer=True)
-    _limit(panels[0], courses, measure)
+    limit_to_ends(panels[0], list(courses.values()), measure)
     legend_above(figure, panels)
     finding = _finding(compare, courses, measure)
     left_out = f" Left out: {', '.join(map(str, workers[_MOST_ROWS:]))} workers." if workers[_MOST_ROWS:] else ""
@@ -129,10 +129,10 @@ def _draw_target(axes: Axes, compare: Record, measure: str) -> None:
         axes.axhline(100 * target, color=GREY, linewidth=1.2, linestyle=(0, (1, 2)), label=name)
 
 
-def _limit(axes: Axes, courses: dict[tuple[str, int], Course], measure: str) -> None:
+def limit_to_ends(axes: Axes, courses: Sequence[Course], measure: str) -> None:
     """Limit the y axis to where the courses end and differ, without the first steps of all."""
-    means = [value.mean for course in courses.values() for value in course.values]
-    ends = [course.values[-1].mean for course in courses.values()]
+    means = [value.mean for course in courses for value in course.values]
+    ends = [course.values[-1].mean for course in courses]
     reach = max(ends) - min(ends)
     if measure == "accuracy":
         spread = max(8 * reach, 0.25 * (max(means) - min(means)))

@@ -7,6 +7,7 @@ from typing import Any
 
 from manyhands.reports.figures import accuracy, convergence, speed, todorov2021
 from manyhands.reports.figures.networks import network_figures
+from manyhands.reports.figures.speculative import speculative_figures
 from manyhands.reports.figures.style import Draft, Picture, plain_style, require_matplotlib
 from manyhands.reports.figures.sweep import sweep_figures
 from manyhands.reports.schema import Record, complete, parts
@@ -51,6 +52,8 @@ def drafts(record: Record) -> list[Draft]:
         found += todorov2021.published_figures(inside.published)
     if inside.networks is not None:
         found += network_figures(inside.networks)
+    if inside.speculative is not None:
+        found += speculative_figures(inside.speculative)
     return found
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from manyhands.reports.schema import Record, parts
 from manyhands.reports.tables import comparison, todorov2021
 from manyhands.reports.tables.networks import network_tables
+from manyhands.reports.tables.speculative import speculative_tables
 from manyhands.reports.tables.sweep import sweep_table
 from manyhands.reports.tables.table import Table
 
@@ -22,4 +23,6 @@ def make_tables(record: Record) -> list[Table]:
         found += todorov2021.published_tables(inside.published)
     if inside.networks is not None:
         found += network_tables(inside.networks)
+    if inside.speculative is not None:
+        found += speculative_tables(inside.speculative)
     return found

@@ -62,7 +62,7 @@ def check_learners(plans: Iterable[Plan], dataset: Dataset) -> None:
         If a network does not have the optimizer, or cannot follow the strategy, or needs larger batches.
     """
     different = {
-        (plan.strategy.name, plan.workers, plan.batch, plan.rows, plan.network): plan
+        (plan.strategy.name, plan.workers, plan.batch, plan.rows, plan.network, plan.torch): plan
         for plan in plans
         if plan.learner in PYTORCH
     }

@@ -95,14 +95,14 @@ def plans_of(dataset: Dataset, request: CompareRequest) -> Iterator[Plan]:
     spec = replace(request.spec, convergence=request.spec.convergence or request.target is not None)
     if request.scaled and spec.batch is None and not spec.needs.one_call:
         spec = replace(spec, batch=min(DEFAULT_BATCH, each))  # one for all, however many rows they have
-    tuned = _tuned(parts[1], spec) if "auto" in strategies else spec
+    tuned = tuned_by_auto(parts[1], spec) if "auto" in strategies else spec
     for seed in range(spec.seed, spec.seed + (request.splits or request.seeds)):
         for strategy, workers in cases:
             case = replace(spec if strategy == "auto" else tuned, strategy=strategy, workers=workers, seed=seed)
             yield resolve(replace(case, partition=None) if strategy == "sequential" else case, parts[workers])
 
 
-def _tuned(dataset: Dataset, spec: RunSpec) -> RunSpec:
+def tuned_by_auto(dataset: Dataset, spec: RunSpec) -> RunSpec:
     """Return a spec with what `auto` chooses for one worker."""
     plan = resolve(replace(spec, strategy="auto", workers=1, stop=None, partition=None), dataset)
     return replace(spec, network=plan.network, batch=plan.batch, schedule=plan.schedule)

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from manyhands.core.words import count
-from manyhands.records.statistics import Estimate
+from manyhands.records.statistics import Estimate, Verdict
 from manyhands.reports.format import impact, seconds
 from manyhands.runtime.terminal import Group, paragraph, text_table
 from manyhands.studies.compare.results import Comparison, SummaryRow
@@ -122,7 +123,7 @@ def _notes(comparison: Comparison, rows: list[SummaryRow]) -> list[str]:
         f"Medians of times and means of accuracies over {seeds} {what}; ± is the 95 % interval; differences are paired "
         f"by {'split' if splits else 'seed'}.",
         *(["Splits share samples; their intervals are corrected for that (Nadeau & Bengio)."] if splits else []),
-        *_verdict_notes(rows, "split" if splits else "seed"),
+        *verdict_notes({f"{row.strategy} n={row.workers}": row.verdict for row in rows}, "split" if splits else "seed"),
         "train: the time from loaded data to merged parameters; total: with reading and distributing the data.",
         "impact: accuracy in percent per second of train, and of total (w. comm.).",
     ]
@@ -148,20 +149,16 @@ def _notes(comparison: Comparison, rows: list[SummaryRow]) -> list[str]:
     return notes
 
 
-def _verdict_notes(rows: list[SummaryRow], unit: str) -> list[str]:
-    """Return notes on the verdicts, and on what would decide open ones."""
-    verdicts = [row.verdict for row in rows if row.verdict is not None]
+def verdict_notes(rows: Mapping[str, Verdict | None], unit: str) -> list[str]:
+    """Return notes on the verdicts of rows, by their names, and on what would decide open ones."""
+    verdicts = {name: verdict for name, verdict in rows.items() if verdict is not None}
     if not verdicts:
         return []
-    margin = verdicts[0].margin
+    margin = next(iter(verdicts.values())).margin
     notes = [f"same: the interval lies within ±{margin:g} points (TOST); lower, higher: on one side of zero."]
-    open_ones = [
-        f"{row.strategy} n={row.workers}: {row.verdict.advice(unit)}"
-        for row in rows
-        if row.verdict is not None and row.verdict.word == "undecided"
-    ]
-    if len({text.split(": ", 1)[1] for text in open_ones}) == 1 and len(open_ones) > 1:
-        open_ones = [open_ones[0].split(": ", 1)[1]]
-    if open_ones:
-        notes.append("undecided: " + "; ".join(open_ones) + ".")
+    advice = {name: each.advice(unit) for name, each in verdicts.items() if each.word == "undecided"}
+    if len(set(advice.values())) == 1 and len(advice) > 1:
+        notes.append(f"undecided: {next(iter(advice.values()))}.")
+    elif advice:
+        notes.append(f"undecided: {'; '.join(f'{name}: {text}' for name, text in advice.items())}.")
     return notes

@@ -12,6 +12,7 @@ from manyhands.core.samples import Control  # noqa: E402
 from manyhands.data.aligned import AlignedSampler  # noqa: E402
 from manyhands.learners.torch.learner import TorchLearner  # noqa: E402
 from manyhands.learners.torch.settings import TorchSettings  # noqa: E402
+from manyhands.learners.torch.speculative.ceilings import ceiling  # noqa: E402
 from manyhands.learners.torch.speculative.learner import SpeculativeLearner  # noqa: E402
 from manyhands.training.resolve import resolve  # noqa: E402
 from manyhands.training.run import run  # noqa: E402
@@ -102,6 +103,15 @@ class TestLanes:
         monkeypatch.setattr(learner._layers[2], "weight_gradient", lambda *_a, **_k: 1 / 0)
         with pytest.raises(ZeroDivisionError):
             trained(learner, digits.train, 20, steps=2)
+
+    def test_ceilings_by_hand(self):
+        costs = {"forward": 2.0, "input gradient": 3.0, "weight gradient": 3.0}
+        assert ceiling(costs, 1, balanced=True) == ceiling({}, 2, balanced=True) == 0
+        assert ceiling(costs, 2, balanced=False) == 1 - 6 / 8
+        assert ceiling(costs, 2, balanced=True) == 1 - 4 / 8
+        assert ceiling(costs, 4, balanced=True) == 1 - 3 / 8  # the chain of input gradients
+        assert ceiling(costs, 2, balanced=True, speculates=False) == 1 - (2 + 3) / 8
+        assert ceiling(costs, 2, balanced=False, speculates=False) == 0
 
 
 class TestGate:

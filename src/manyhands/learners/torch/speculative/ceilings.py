@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 
-def ceiling(costs: Mapping[str, float], lanes: int, *, balanced: bool) -> float:
+def ceiling(costs: Mapping[str, float], lanes: int, *, balanced: bool, speculates: bool = True) -> float:
     """Return by which part a step is shorter at best than one lane's, with every sample a hit.
 
     Plain lanes: max(F, B) / (F + B) is left, as one lane goes forward and one back. Balanced ones share what is
     not a chain: the time left is at least that of a chain (forward, or the input gradients), and 1 / lanes of all.
+    Without speculation the way back begins where the way forward ends: only what follows can be shared.
 
     Parameters
     ----------
@@ -19,10 +20,17 @@ def ceiling(costs: Mapping[str, float], lanes: int, *, balanced: bool) -> float:
         How many there are.
     balanced
         Whether they share the weight gradients.
+    speculates
+        Whether lanes go back while one goes forward.
     """
     forward, inputs, weights = (costs.get(name, 0.0) for name in ("forward", "input gradient", "weight gradient"))
     total = forward + inputs + weights
     if lanes == 1 or not total:
         return 0.0
-    longest = max(forward, inputs, total / lanes) if balanced else max(forward, inputs + weights)
+    if not speculates:
+        longest = forward + (max(inputs, (inputs + weights) / lanes) if balanced else inputs + weights)
+    elif balanced:
+        longest = max(forward, inputs, total / lanes)
+    else:
+        longest = max(forward, inputs + weights)
     return 1 - longest / total

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -30,8 +31,8 @@ class Facts:
         lanes share), all steps.
     timeline
         The pieces of work of the last step.
-    lanes, balanced
-        How many lanes there are, and whether they share weight gradients.
+    lanes, balanced, speculates
+        How many lanes there are, whether they share weight gradients, and whether they go back beside going forward.
     multiply_adds
         Of one sample, by what is done, without the loss and layers that have no weights.
     steps_per_epoch
@@ -48,6 +49,7 @@ class Facts:
     timeline: list[Span] = field(default_factory=list)
     lanes: int = 1
     balanced: bool = True
+    speculates: bool = True
     multiply_adds: dict[str, int] = field(default_factory=dict)
     steps_per_epoch: int = 1
     _steps: int = 0
@@ -90,6 +92,7 @@ class Facts:
         begin = min((span.begin for span in self.timeline), default=0.0)
         work = sum(self.seconds.get(name, 0.0) for name in ("forward", "input gradient", "weight gradient"))
         wall = self.seconds.get("wall", 0.0)
+        best = partial(ceiling, lanes=self.lanes, balanced=self.balanced, speculates=self.speculates)
         return {
             "hits": self.hits,
             "misses": self.misses,
@@ -99,8 +102,8 @@ class Facts:
             "seconds": dict(self.seconds),
             "busy_s": self.busy.tolist(),
             "saved": 1 - wall / work if work else 0.0,
-            "ceiling": ceiling(self.seconds, self.lanes, balanced=self.balanced),
-            "ideal": ceiling(self.multiply_adds, self.lanes, balanced=self.balanced),
+            "ceiling": best(self.seconds),
+            "ideal": best(self.multiply_adds),
             "distances": {"up_to": _EDGES.tolist(), "samples": self.distances.tolist()},
             "timeline": [
                 {**span._asdict(), "begin": span.begin - begin, "end": span.end - begin} for span in self.timeline

@@ -90,7 +90,8 @@ class SpeculativeLearner(TorchLearner):
         if self._prediction is not None:
             self._prediction.forget()
         self._warm_steps = 0
-        self.facts = Facts(lanes=self._lanes.count, balanced=self._lanes.balanced)
+        lanes = self._lanes
+        self.facts = Facts(lanes=lanes.count, balanced=lanes.balanced, speculates=self._threshold > 0)
 
     def initialize(self, rng: np.random.Generator) -> None:
         """Write the start into parameters and buffers; nothing is stored from before."""
