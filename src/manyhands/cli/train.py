@@ -137,7 +137,7 @@ def _lanes_text(result: TrainingResult) -> str:
     if facts["ceiling"] == 0:
         return hits
     return (
-        f"{hits}; forward and backward together took {100 * facts['saved']:.0f} % less than one after the other "
+        f"{hits}; without misses, forward and backward together took {100 * facts['saved']:.0f} % less than in turn "
         f"(at most {100 * facts['ceiling']:.0f} % by their times, {100 * facts['ideal']:.0f} % by multiply-adds)"
     )
 

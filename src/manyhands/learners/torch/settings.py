@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
@@ -70,7 +71,14 @@ def _threshold(name: str, value: Any) -> float:
 
 
 _COUNT = partial(whole, least=1, most=64)
-_FROM_ZERO = partial(whole, least=0)
+
+
+def _from_zero(name: str, value: Any) -> float:
+    """Return a number that is not negative."""
+    found = real(name, value)
+    if not 0 <= found < math.inf:
+        raise SettingsError(f"{name} must be a number from 0 on, not {shortened(value)}")
+    return found
 
 
 @dataclass(frozen=True)
@@ -136,8 +144,13 @@ class TorchSettings:
         "speculation",
         choices=GATES,
     )
-    speculation_warmup: int = setting(
-        0, "epochs without speculation at the beginning", "speculation", metavar="E", read=int, check=_FROM_ZERO
+    speculation_warmup: float = setting(
+        0.0,
+        "epochs without speculation at the beginning, whole or in part: 0.25",
+        "speculation",
+        metavar="E",
+        read=float,
+        check=_from_zero,
     )
     weight_prediction: bool = setting(
         False,
@@ -157,7 +170,7 @@ class TorchSettings:
         """What is set about speculation, in words."""
         beyond = [
             f"gate {self.gate}" if self.gate != "sample" else "",
-            f"{count(self.speculation_warmup, 'epoch')} without" if self.speculation_warmup else "",
+            f"{self.speculation_warmup:g} epochs without" if self.speculation_warmup else "",
             "predicted weights" if self.weight_prediction else "",
         ]
         what = f"speculative {self.speculative:g}, {count(self.lanes, f'{self.lane_plan} lane')}"

@@ -27,8 +27,10 @@ class Facts:
     by_epoch
         Hits and samples of each epoch.
     seconds
-        By what was done: ``forward``, ``input gradient``, ``weight gradient``, ``gate`` and ``wall`` (of the part that
-        lanes share), all steps.
+        By what was done: ``forward``, ``input gradient``, ``weight gradient``, and ``wall`` (of the part that lanes
+        share), all steps.
+    clean
+        The same, of steps without misses: in others, work was thrown away and done again.
     timeline
         The pieces of work of the last step.
     lanes, balanced, speculates
@@ -44,6 +46,7 @@ class Facts:
     unseen: int = 0
     by_epoch: list[list[int]] = field(default_factory=list)
     seconds: dict[str, float] = field(default_factory=dict)
+    clean: dict[str, float] = field(default_factory=dict)
     busy: NDArray[np.float64] = field(default_factory=lambda: np.zeros(0))
     distances: NDArray[np.int64] = field(default_factory=lambda: np.zeros(len(_EDGES), np.int64))
     timeline: list[Span] = field(default_factory=list)
@@ -53,6 +56,7 @@ class Facts:
     multiply_adds: dict[str, int] = field(default_factory=dict)
     steps_per_epoch: int = 1
     _steps: int = 0
+    _of_step: dict[str, float] = field(default_factory=dict)
 
     def count(self, samples: int, hits: int, *, seen: bool) -> None:
         """Count the samples of a step."""
@@ -66,6 +70,9 @@ class Facts:
         self.by_epoch[-1][0] += hits
         self.by_epoch[-1][1] += samples
         self._steps += 1
+        _add(self.seconds, self._of_step)
+        if hits == samples or not seen:
+            _add(self.clean, self._of_step)
 
     def count_distances(self, found: NDArray[np.float32]) -> None:
         """Count distances between 0 and 1."""
@@ -73,10 +80,10 @@ class Facts:
 
     def count_work(self, lanes: list[Lane], wall: float) -> None:
         """Count what lanes have done together in so many seconds."""
+        _add(self._of_step, {"wall": wall})
         for lane in lanes:
             for span in lane.spans:
-                self.seconds[span.what] = self.seconds.get(span.what, 0.0) + span.end - span.begin
-        self.seconds["wall"] = self.seconds.get("wall", 0.0) + wall
+                _add(self._of_step, {span.what: span.end - span.begin})
         busy = np.array([lane.busy for lane in lanes])
         if len(busy) > len(self.busy):
             self.busy = np.concatenate([self.busy, np.zeros(len(busy) - len(self.busy))])
@@ -84,14 +91,13 @@ class Facts:
         self.timeline += [span for lane in lanes for span in lane.spans]
 
     def begin_step(self) -> None:
-        """Forget the last step's time line."""
-        self.timeline = []
+        """Forget the last step's time line and times."""
+        self.timeline, self._of_step = [], {}
 
     def to_json(self) -> dict[str, Any]:
         """Return everything as plain data."""
         begin = min((span.begin for span in self.timeline), default=0.0)
-        work = sum(self.seconds.get(name, 0.0) for name in ("forward", "input gradient", "weight gradient"))
-        wall = self.seconds.get("wall", 0.0)
+        work = sum(self.clean.get(name, 0.0) for name in ("forward", "input gradient", "weight gradient"))
         best = partial(ceiling, lanes=self.lanes, balanced=self.balanced, speculates=self.speculates)
         return {
             "hits": self.hits,
@@ -101,11 +107,16 @@ class Facts:
             "hit_rate_by_epoch": [hits / samples for hits, samples in self.by_epoch],
             "seconds": dict(self.seconds),
             "busy_s": self.busy.tolist(),
-            "saved": 1 - wall / work if work else 0.0,
-            "ceiling": best(self.seconds),
+            "saved": 1 - self.clean["wall"] / work if work else 0.0,
+            "ceiling": best(self.clean),
             "ideal": best(self.multiply_adds),
             "distances": {"up_to": _EDGES.tolist(), "samples": self.distances.tolist()},
             "timeline": [
                 {**span._asdict(), "begin": span.begin - begin, "end": span.end - begin} for span in self.timeline
             ],
         }
+
+
+def _add(sums: dict[str, float], more: dict[str, float]) -> None:
+    for name, seconds in more.items():
+        sums[name] = sums.get(name, 0.0) + seconds

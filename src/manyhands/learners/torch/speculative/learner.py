@@ -7,6 +7,7 @@ so what is stored for the labels of a batch is the outcome of the last batch tha
 from __future__ import annotations
 
 import copy
+import math
 import time
 from collections.abc import Callable
 from typing import Any
@@ -117,7 +118,7 @@ class SpeculativeLearner(TorchLearner):
         if self._table is None and order.steps:
             self._table = samples
             self.facts.steps_per_epoch = -(-samples.rows // int(order.global_rows[0]))
-            self._warm_steps = self.settings.speculation_warmup * self.facts.steps_per_epoch
+            self._warm_steps = math.ceil(self.settings.speculation_warmup * self.facts.steps_per_epoch)
             inputs = Batches(samples, self.device).inputs(np.zeros(1, np.int32))
             self.facts.multiply_adds = multiply_adds(layers_of(copy.deepcopy(self.module)), inputs)
 
