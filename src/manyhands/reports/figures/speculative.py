@@ -168,6 +168,9 @@ def hit_rates(study: Record) -> Picture | None:
         beside = [replace(mark, x=dodged(int(mark.x), series, len(rates))) for mark in marks]
         draw_series(axes, beside, styles[name], name)
     axes.locator_params(axis="x", integer=True)
+    if axes.get_xlim()[1] < 2:  # a single epoch
+        axes.set_xlim(0.5, 1.5)
+        axes.set_xticks([1])
     axes.set_ylim(-2, 104)
     dress(axes, "epoch", "hits, %")
     legend_above(figure, [axes])

@@ -86,8 +86,9 @@ def _notes(found: Speculation, rows: Sequence[SpeculativeRow]) -> list[str]:
         "less time: than the sequential run, median over the seeds. ± and brackets: 95 % intervals; differences are "
         "paired by seed.",
         "hits: samples whose gradient came from what was stored. saved: by how much forward and backward passes "
-        "together took less time than one after the other, in steps without misses; most: what lanes that never wait would have saved with "
-        "every sample a hit (T=0: without speculation), by the measured times; ideal: by multiply-adds.",
+        "together took less time than one after the other, in steps without misses; most: what lanes that never wait "
+        "would have saved with every sample a hit (T=0: without speculation), by the measured times; ideal: by "
+        "multiply-adds.",
         *verdict_notes({row.case.name: row.row.verdict for row in rows}, "seed"),
     ]
     if any(run["workers"] > 1 and len(run["curve"] or []) > settings["epochs"] for run in found.runs):
