@@ -94,7 +94,7 @@ def test_all_processes_have_the_same_network(job, case):
     assert all(each[case] == everyone[0][case] for each in everyone), everyone
     assert everyone[0][case][1] == (1 if "alone" in case else size)
     if case in ("auto", "early", "gradient", "drawn"):
-        assert everyone[0][case][4] > 0.3
+        assert everyone[0][case][4] > 0.2  # of ten classes; one case starts anywhere
 
 
 def test_gradients_give_what_one_worker_has(job):

@@ -17,6 +17,7 @@ from manyhands.learners.torch.speculative.learner import SpeculativeLearner  # n
 from manyhands.training.resolve import resolve  # noqa: E402
 from manyhands.training.run import run  # noqa: E402
 from manyhands.training.spec import RunSpec  # noqa: E402
+from manyhands.training.thread_pools import blas_limited  # noqa: E402
 
 from .reference import Reference, in_batches, network, per_example  # noqa: E402
 
@@ -25,14 +26,16 @@ STEPS, RATE = 50, 0.001
 
 def learner_of(module, threshold, **settings):
     how = TorchSettings(speculative=threshold, precision="float32", **settings)
-    return SpeculativeLearner(module, settings=how)
+    with blas_limited(1):
+        return SpeculativeLearner(module, settings=how)
 
 
 def trained(learner, samples, batch, steps=STEPS):
     """Return the learner after some steps, and the rows of each."""
     sampler = AlignedSampler(samples.labels, batch, 0, 1, seed=1)
     order = sampler.epochs(0, -(-steps // sampler.steps_per_epoch)).part(0, steps)
-    learner.run(samples, order, np.full(steps, RATE), Control(np.zeros(1, np.int64), np.zeros(1, np.int64)))
+    with blas_limited(1):  # as in a run
+        learner.run(samples, order, np.full(steps, RATE), Control(np.zeros(1, np.int64), np.zeros(1, np.int64)))
     return learner, [order.rows[order.bounds[step] : order.bounds[step + 1]] for step in range(steps)]
 
 

@@ -150,7 +150,8 @@ class Lanes:
         self.count, self.balanced = count, balanced
         self._inboxes: list[queue.SimpleQueue[Any]] = [queue.SimpleQueue() for _ in range(count - 1)]
         for inbox in self._inboxes:
-            threading.Thread(target=_serve, args=(inbox,), name="lane", daemon=True).start()
+            given = inbox, torch.get_num_threads()
+            threading.Thread(target=_serve, args=given, name="lane", daemon=True).start()
 
     def close(self) -> None:
         """End the threads."""
@@ -199,8 +200,8 @@ class Lanes:
             raise errors[0]
 
 
-def _serve(inbox: queue.SimpleQueue[Any]) -> None:
-    torch.set_num_threads(torch.get_num_threads())  # OpenMP keeps a number for every thread
+def _serve(inbox: queue.SimpleQueue[Any], threads: int) -> None:
+    torch.set_num_threads(threads)  # that of the first lane: OpenMP keeps a number for every thread
     with torch.no_grad():
         while (work := inbox.get()) is not None:
             function, lane, done = work
