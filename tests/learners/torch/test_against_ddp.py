@@ -34,6 +34,7 @@ with np.load(f"{folder}/given.npz") as given:
         nn.functional.cross_entropy(model(inputs[part]), labels[part]).backward()
         optimizer.step()
 np.savez(f"{folder}/found{rank}.npz", **{name: block.numpy() for name, block in module.state_dict().items()})
+torch.distributed.destroy_process_group()  # its threads would outlive the program
 """
 
 
