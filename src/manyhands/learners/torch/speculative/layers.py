@@ -56,7 +56,7 @@ class Layer:
         raise NotImplementedError
 
     def input_gradient(self, saved: Saved, gradient: Tensor) -> Tensor:
-        """Return the gradient of the inputs, given that of the outputs (which may be overwritten)."""
+        """Return the gradient of the inputs, given that of the outputs."""
         raise NotImplementedError
 
     def weight_gradient(self, saved: Saved, gradient: Tensor, *, add: bool) -> None:
