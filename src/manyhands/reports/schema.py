@@ -233,7 +233,7 @@ _NETWORKS = object_of(
     {**_EMPTY_HEAD, "tried": [], "diverged": []},
 )
 
-_KINDS = ("sequential", "balanced", "plain", "predicted", "workers", "ordinary")
+_KINDS = ("sequential", "balanced", "pipelined", "plain", "predicted", "workers", "ordinary")
 _CASE = object_of(
     {"name": TEXT, "kind": one_of(_KINDS)},
     {"threshold": SHARE, **dict.fromkeys(("lanes", "workers"), whole_number(1))},

@@ -11,7 +11,7 @@ from manyhands.reports.networks import NOTHING
 from manyhands.reports.schema import Record
 
 QUESTION = "Do lanes and speculation shorten training, keeping the same accuracy?"
-_LANES = ("balanced", "plain", "predicted")
+_LANES = ("balanced", "pipelined", "plain", "predicted")
 _WORDS = {"same": "the same", "higher": "a higher", "lower": "a lower", "undecided": "an undecided"}
 
 

@@ -175,11 +175,14 @@ def _check_learner(spec: RunSpec, dataset: Dataset) -> None:
         raise SettingsError(f"{parameter('optimizer', spec.network.optimizer)} is for PyTorch's learners only")
 
 
+_ABOUT_SPECULATION = ("lanes", "lane_plan", "micro_batches", "gate", "speculation_warmup", "weight_prediction")
+
+
 def _check_speculation(spec: RunSpec, dataset: Dataset) -> None:
     """Check that what is set goes with speculative back-propagation, if that is asked for."""
     usual = TorchSettings()
     if spec.torch.speculative is None:
-        for name in ("lanes", "lane_plan", "gate", "speculation_warmup", "weight_prediction"):
+        for name in _ABOUT_SPECULATION:
             if getattr(spec.torch, name) != getattr(usual, name):
                 raise SettingsError(f"{parameter(name)} is about speculation: add {parameter('speculative', 1)}")
         return
@@ -188,6 +191,11 @@ def _check_speculation(spec: RunSpec, dataset: Dataset) -> None:
         raise SettingsError(
             f"{parameter('weight_prediction')} needs {parameter('speculative', 1)}: a miss is computed truly, and not "
             "with predicted weights"
+        )
+    if spec.torch.micro_batches > 1 and spec.torch.speculative > 0:
+        raise SettingsError(
+            f"{parameter('micro_batches')} needs {parameter('speculative', 0)}: what is stored is the outcome of a whole "
+            "batch"
         )
     if spec.torch.precision == "bfloat16" or spec.torch.device == "cuda":
         raise SettingsError(f"{what} computes in float32, on a CPU")

@@ -137,6 +137,15 @@ class TorchSettings:
         "speculation",
         choices=LANE_PLANS,
     )
+    micro_batches: int = setting(
+        1,
+        "parts of a batch that go through the network one after the other: lanes go back with those that are done while "
+        "one goes forward with the next (with T = 0)",
+        "speculation",
+        metavar="M",
+        read=positive,
+        check=_COUNT,
+    )
     gate: str = setting(
         "sample",
         "what is compared with T: total variation between a sample's class probabilities and the stored ones, its mean "
@@ -169,6 +178,7 @@ class TorchSettings:
     def speculation(self) -> str:
         """What is set about speculation, in words."""
         beyond = [
+            count(self.micro_batches, "micro-batch") if self.micro_batches > 1 else "",
             f"gate {self.gate}" if self.gate != "sample" else "",
             f"{self.speculation_warmup:g} epochs without" if self.speculation_warmup else "",
             "predicted weights" if self.weight_prediction else "",

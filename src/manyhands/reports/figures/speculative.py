@@ -29,7 +29,7 @@ from manyhands.reports.schema import Record
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-_DRAWN = ("sequential", "plain", "balanced", "predicted", "workers")
+_DRAWN = ("sequential", "plain", "balanced", "pipelined", "predicted", "workers")
 _COLOURS = {"forward": "#0072B2", "input gradient": "#D55E00", "weight gradient": "#009E73"}
 _WIDTH, _INCHES_OF_LETTER = 7.6, 0.075
 """Inches of a panel, and of a letter in a bar."""
@@ -114,9 +114,9 @@ def lanes_of_a_step(study: Record) -> Picture | None:
 
 
 def _time_lines(study: Record) -> dict[str, list[Record]]:
-    """Return the last steps of plain and of balanced lanes, by case: of several runs, the one of median length."""
+    """Return the last steps of plain, of balanced and of pipelined lanes, by case: of several runs, the one of median length."""
     found = {}
-    for case in (speculative.typical(study, kind) for kind in ("plain", "balanced")):
+    for case in (speculative.typical(study, kind) for kind in ("plain", "balanced", "pipelined")):
         runs = [] if case is None else speculative.runs_of(study, case)
         lines = [
             run["speculation"]["timeline"] for run in runs if run["speculation"] and run["speculation"]["timeline"]

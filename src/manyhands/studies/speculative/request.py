@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Literal
@@ -10,6 +11,7 @@ from manyhands.core.checks import real, whole
 from manyhands.core.choices import PYTORCH
 from manyhands.core.errors import SettingsError
 from manyhands.core.parameters import parameter
+from manyhands.core.words import count
 from manyhands.data.dataset import Dataset
 from manyhands.learners.torch.settings import TorchSettings
 from manyhands.records.statistics import DEFAULT_MARGIN, check_margin
@@ -28,10 +30,10 @@ SEQUENTIAL = "sequential"
 _MOST_LANES, _MOST_SEEDS = 64, 10**6
 _OWN = ("speculative", "lanes", "lane_plan", "weight_prediction")
 """Settings of speculation that the study varies itself."""
-_KEPT = ("gate", "speculation_warmup")
-"""Settings of speculation that all speculating cases have from the spec."""
+_KEPT = ("gate", "speculation_warmup", "micro_batches")
+"""Settings of speculation that cases have from the spec: all with lanes, micro-batches those with T=0 alone."""
 
-Kind = Literal["sequential", "balanced", "plain", "predicted", "workers", "ordinary"]
+Kind = Literal["sequential", "balanced", "pipelined", "plain", "predicted", "workers", "ordinary"]
 
 
 @dataclass(frozen=True)
@@ -76,6 +78,7 @@ class Case:
         What tables and figures call it.
     kind
         ``sequential``: the reference, one lane and no speculation. ``balanced``: lanes share weight gradients.
+        ``pipelined``: balanced, with micro-batches instead of speculation, which the reference has, too.
         ``plain``: one lane goes forward and one back. ``predicted``: balanced, with predicted weights. ``workers``:
         data-parallel workers. ``ordinary``: the ordinary learner, by autograd.
     threshold
@@ -103,6 +106,7 @@ class Case:
         return settings.changed(
             precision=precision,
             speculative=self.threshold,
+            micro_batches=settings.micro_batches if self.threshold == 0 else 1,
             lanes=self.lanes,
             lane_plan="plain" if self.kind == "plain" else "balanced",
             weight_prediction=self.kind == "predicted",
@@ -160,8 +164,12 @@ def cases_of(request: SpeculativeRequest) -> Iterator[Case]:
     """Yield all cases of a round, the reference first."""
     yield Case(SEQUENTIAL, "sequential", 0.0)
     thresholds, lanes = dict.fromkeys(request.thresholds), tuple(dict.fromkeys(request.lanes))
-    for threshold in thresholds:
-        yield from (Case(f"T={threshold:g}, {each} lanes", "balanced", float(threshold), each) for each in lanes)
+    parts = request.spec.torch.micro_batches
+    for threshold, number in itertools.product(thresholds, lanes):
+        if parts > 1 and threshold == 0:
+            yield Case(f"T=0, {number} lanes, {count(parts, 'micro-batch')}", "pipelined", 0.0, number)
+        else:
+            yield Case(f"T={threshold:g}, {number} lanes", "balanced", float(threshold), number)
     yield Case("T=1, 2 plain lanes", "plain", 1.0, 2)
     yield from (Case(f"T=1, {each} lanes, predicted", "predicted", 1.0, each) for each in lanes)
     yield Case(f"{request.workers} workers", "workers", workers=request.workers)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from manyhands.core.words import count
 from manyhands.reports.format import seconds
@@ -70,6 +71,11 @@ def _percent(share: float | None) -> str:
     return "" if share is None else f"{100 * share:.1f}"
 
 
+def _parts(settings: Mapping[str, Any]) -> str:
+    parts = settings["torch"]["micro_batches"]
+    return f", {count(parts, 'micro-batch')}" if parts > 1 else ""
+
+
 def _notes(found: Speculation, rows: Sequence[SpeculativeRow]) -> list[str]:
     """Return what was measured, and how."""
     settings, data = found.settings, found.settings["data"]
@@ -81,8 +87,9 @@ def _notes(found: Speculation, rows: Sequence[SpeculativeRow]) -> list[str]:
         f"{settings['architecture']}, {settings['network']['optimizer']} {settings['network']['learning_rate']:g}, "
         f"global batch {settings['batch']}, {count(settings['epochs'], 'epoch')}, schedule {settings['schedule']}, "
         f"single precision; {seeds} {'seed' if max(counts) == 1 else 'seeds'}, all cases in turns.",
-        "sequential: the same code in one lane, T=0; T: samples farther than that from what is stored are computed "
-        f"truly; autograd: the ordinary learner; {settings['workers']} workers: the same, {settings['strategy']}.",
+        f"sequential: the same code in one lane, T=0{_parts(settings)}; T: samples farther than that from what is "
+        f"stored are computed truly; autograd: the ordinary learner; {settings['workers']} workers: the same, "
+        f"{settings['strategy']}.",
         "less time: than the sequential run, median over the seeds. ± and brackets: 95 % intervals; differences are "
         "paired by seed.",
         "hits: samples whose gradient came from what was stored. saved: by how much forward and backward passes "

@@ -58,7 +58,9 @@ def test_outputs_and_gradients(module, shape, channels_last):
             saved.append(kept)
         torch.testing.assert_close(x, outputs.detach())
         for add in (False, True):
-            Backward(layers, saved, gradient.clone(), add=add, shared=False).descend(Lane(0))
+            backward = Backward(layers, add=add, shared=False)
+            backward.add(saved, gradient.clone())
+            backward.catch_up(Lane(0))
             for ours, other in zip(stack.parameters(), theirs.parameters(), strict=True):
                 torch.testing.assert_close(ours.grad, other.grad * (2 if add else 1), atol=1e-5, rtol=1e-5)
     for ours, other in zip(stack.buffers(), theirs.buffers(), strict=True):

@@ -52,8 +52,9 @@ def images(digits):
 
 
 class TestAgainstReferences:
-    def test_threshold_0_is_ordinary_training(self, digits):
-        speculative, _ = trained(learner_of(network(), 0.0), digits.train, 20)
+    @pytest.mark.parametrize("micro_batches", [1, 3])
+    def test_threshold_0_is_ordinary_training(self, digits, micro_batches):
+        speculative, _ = trained(learner_of(network(), 0.0, micro_batches=micro_batches), digits.train, 20)
         ordinary, _ = trained(TorchLearner(network(), settings=TorchSettings(precision="float32")), digits.train, 20)
         np.testing.assert_allclose(speculative.parameters, ordinary.parameters, atol=1e-5)
         assert np.abs(ordinary.parameters - TorchLearner(network()).parameters).max() > 1e-2
@@ -100,8 +101,23 @@ class TestLanes:
         np.testing.assert_array_equal(one.parameters, more.parameters)
         facts = more.report()["speculation"]
         assert facts["hits"] == one.facts.hits
-        assert {0, 1} <= {each["lane"] for each in facts["timeline"]} <= set(range(lanes))  # a third may find no work
+        assert min(facts["busy_s"][:2]) > 0  # a third may find no work
+        assert {each["lane"] for each in facts["timeline"]} <= set(range(lanes))
         assert 0 < facts["ceiling"] <= 1 - 1 / lanes
+
+    @pytest.mark.parametrize(("lanes", "plan"), [(2, "plain"), (2, "balanced"), (4, "balanced")])
+    def test_same_bits_of_micro_batches(self, digits, lanes, plan):
+        """Weight gradients are summed in the order of the micro-batches, whoever computes them."""
+        one, _ = trained(learner_of(network(), 0.0, lanes=1, micro_batches=5), digits.train, 20)
+        more, _ = trained(learner_of(network(), 0.0, lanes=lanes, lane_plan=plan, micro_batches=5), digits.train, 20)
+        np.testing.assert_array_equal(one.parameters, more.parameters)
+        assert min(more.facts.busy[:2]) > 0
+        assert more.report()["speculation"]["ceiling"] > 0.1
+
+    def test_more_micro_batches_than_samples(self, digits):
+        few, _ = trained(learner_of(network(), 0.0, micro_batches=10), digits.train, 10)
+        many, _ = trained(learner_of(network(), 0.0, micro_batches=64), digits.train, 10)
+        np.testing.assert_array_equal(few.parameters, many.parameters)
 
     def test_an_error_in_a_lane_is_raised(self, digits, monkeypatch):
         learner, _ = trained(learner_of(network(), 1.0), digits.train, 20, steps=2)
@@ -117,6 +133,9 @@ class TestLanes:
         assert ceiling(costs, 4, balanced=True) == 1 - 3 / 8  # the chain of input gradients
         assert ceiling(costs, 2, balanced=True, speculates=False) == 1 - (2 + 3) / 8
         assert ceiling(costs, 2, balanced=False, speculates=False) == 0
+        assert ceiling(costs, 2, balanced=True, speculates=False, micro_batches=2) == 1 - (8 + 1) / 2 / 8
+        assert ceiling(costs, 2, balanced=False, speculates=False, micro_batches=2) == 1 - (1 + 6) / 8
+        assert ceiling(costs, 8, balanced=True, speculates=False, micro_batches=4) == 1 - (2 + 3 / 4) / 8
 
 
 class TestGate:
@@ -178,6 +197,8 @@ class TestWholeRuns:
             ({"pin": True}, "need a core each"),
             ({"sharding": "fixed"}, "fixed shards"),
             ({"speculative": 0.5, "weight_prediction": True}, "needs speculative=1"),
+            ({"micro_batches": 2}, "needs speculative=0"),
+            ({"micro_batches": 2, "speculative": 0, "module": with_statistics}, "leave micro_batches out"),
             ({"strategy": "one-shot", "workers": 2}, "fixed shards"),
             ({"module": with_statistics, "speculative": 0.5}, "use gate='batch'"),
             ({"learner": "resnet-small", "module": None}, "Residual"),

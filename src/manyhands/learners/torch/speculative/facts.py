@@ -33,8 +33,9 @@ class Facts:
         The same, of steps without misses: in others, work was thrown away and done again.
     timeline
         The pieces of work of the last step.
-    lanes, balanced, speculates
-        How many lanes there are, whether they share weight gradients, and whether they go back beside going forward.
+    lanes, balanced, speculates, micro_batches
+        How many lanes there are, whether they share weight gradients, and whether they go back beside going forward: from
+        stored outcomes, or with the first ones of so many parts of a batch.
     multiply_adds
         Of one sample, by what is done, without the loss and layers that have no weights.
     steps_per_epoch
@@ -53,6 +54,7 @@ class Facts:
     lanes: int = 1
     balanced: bool = True
     speculates: bool = True
+    micro_batches: int = 1
     multiply_adds: dict[str, int] = field(default_factory=dict)
     steps_per_epoch: int = 1
     _steps: int = 0
@@ -98,7 +100,13 @@ class Facts:
         """Return everything as plain data."""
         begin = min((span.begin for span in self.timeline), default=0.0)
         work = sum(self.clean.get(name, 0.0) for name in ("forward", "input gradient", "weight gradient"))
-        best = partial(ceiling, lanes=self.lanes, balanced=self.balanced, speculates=self.speculates)
+        best = partial(
+            ceiling,
+            lanes=self.lanes,
+            balanced=self.balanced,
+            speculates=self.speculates,
+            micro_batches=self.micro_batches,
+        )
         return {
             "hits": self.hits,
             "misses": self.misses,

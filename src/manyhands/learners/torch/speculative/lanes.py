@@ -32,74 +32,127 @@ class Span(NamedTuple):
 
 
 class Backward:
-    """One backward pass, which several lanes may share.
+    """The backward passes of one step, which several lanes may share.
+
+    Each pass is a chain of input gradients, with weight gradients hanging from it. Those of one layer are summed in the
+    order of the passes, whoever computes them: the sums have the same bits with any number of lanes.
 
     Parameters
     ----------
     layers
         The stack.
-    saved
-        What each layer has kept of a forward pass.
-    gradient
-        That of the stack's outputs.
     add
         Whether weight gradients are added to what is there.
     shared
         Whether weight gradients are left to whoever is free.
     """
 
-    def __init__(
-        self,
-        layers: Sequence[Layer],
-        saved: Sequence[Saved],
-        gradient: Tensor,
-        *,
-        add: bool = False,
-        shared: bool = True,
-    ) -> None:
-        self._layers, self._saved, self._gradient = layers, saved, gradient
-        self._add, self._shared = add, shared
+    def __init__(self, layers: Sequence[Layer], *, add: bool = False, shared: bool = True) -> None:
+        self._layers, self._add, self._shared = layers, add, shared
         self._first = next((number for number, layer in enumerate(layers) if layer.trained), len(layers))
-        self._waiting: deque[tuple[int, Tensor]] = deque()
+        self._chains: deque[_Pass] = deque()
+        self._weights: deque[_Weights] = deque()
+        self._summed = [0] * len(layers)
+        self._passes = self._descending = 0
+        self._ended = self._failed = False
         self._changed = threading.Condition()
-        self._chain_ends = False
 
-    def descend(self, lane: Lane) -> None:
-        """Go down the chain; then take what is left of the weight gradients."""
-        gradient = self._gradient
+    def add(self, saved: Sequence[Saved], gradient: Tensor) -> None:
+        """Add a pass that is ready: what each layer has kept of a forward pass, and the gradient of the outputs."""
+        with self._changed:
+            self._chains.append(_Pass(self._passes, saved, gradient))
+            self._passes += 1
+            self._changed.notify_all()
+
+    def end(self) -> None:
+        """Say that no pass is to come."""
+        with self._changed:
+            self._ended = True
+            self._changed.notify_all()
+
+    def share(self, lane: Lane) -> None:
+        """Take work until nothing is left, nor to come: a chain if there is one, else weight gradients."""
+        while (task := self._next()) is not None:
+            self._do(lane, task)
+
+    def catch_up(self, lane: Lane) -> None:
+        """Take what work there is, by oneself."""
+        while self._chains:
+            self._do(lane, self._begin(self._chains.popleft()))
+
+    def _next(self) -> _Pass | _Weights | None:
+        with self._changed:
+            while not self._finished:
+                if self._chains:
+                    return self._begin(self._chains.popleft())
+                for place, task in enumerate(self._weights):
+                    if self._summed[task.layer] == task.of.number:
+                        del self._weights[place]
+                        return task
+                self._changed.wait()
+        return None
+
+    @property
+    def _finished(self) -> bool:
+        return self._failed or (self._ended and not (self._chains or self._weights or self._descending))
+
+    def _begin(self, chain: _Pass) -> _Pass:
+        self._descending += 1
+        return chain
+
+    def _do(self, lane: Lane, task: _Pass | _Weights) -> None:
         try:
-            for number in range(len(self._layers) - 1, self._first - 1, -1):
-                layer = self._layers[number]
-                if layer.trained and self._shared:
-                    with self._changed:
-                        self._waiting.append((number, gradient))
-                        self._changed.notify()
-                elif layer.trained:
-                    self._weights(lane, number, gradient)
-                if number > self._first:
-                    with lane.span("input gradient", layer.name):
-                        gradient = layer.input_gradient(self._saved[number], gradient)
+            if isinstance(task, _Weights):
+                self._sum(lane, task)
+            else:
+                self._descend(lane, task)
+        except BaseException:
+            self._failed = True  # nobody may wait for what will not come
+            raise
         finally:
             with self._changed:
-                self._chain_ends = True
+                self._descending -= isinstance(task, _Pass)
                 self._changed.notify_all()
-        self.help(lane)
 
-    def help(self, lane: Lane) -> None:
-        """Take weight gradients until there are none left."""
-        while (task := self._next()) is not None:
-            self._weights(lane, *task)
+    def _descend(self, lane: Lane, chain: _Pass) -> None:
+        """Go down a chain, and leave the weight gradients to others, or not."""
+        gradient = chain.gradient
+        for number in range(len(self._layers) - 1, self._first - 1, -1):
+            layer = self._layers[number]
+            if layer.trained:
+                task = _Weights(number, chain, gradient)
+                if self._shared:
+                    with self._changed:
+                        self._weights.append(task)
+                        self._changed.notify()
+                else:
+                    self._sum(lane, task)
+            if number > self._first:
+                with lane.span("input gradient", layer.name):
+                    gradient = layer.input_gradient(chain.saved[number], gradient)
 
-    def _next(self) -> tuple[int, Tensor] | None:
-        with self._changed:
-            while not self._waiting and not self._chain_ends:
-                self._changed.wait()
-            return self._waiting.popleft() if self._waiting else None
-
-    def _weights(self, lane: Lane, number: int, gradient: Tensor) -> None:
-        layer = self._layers[number]
+    def _sum(self, lane: Lane, task: _Weights) -> None:
+        layer = self._layers[task.layer]
         with lane.span("weight gradient", layer.name):
-            layer.weight_gradient(self._saved[number], gradient, add=self._add)
+            layer.weight_gradient(task.of.saved[task.layer], task.gradient, add=self._add or task.of.number > 0)
+        with self._changed:
+            self._summed[task.layer] += 1
+
+
+class _Pass(NamedTuple):
+    """A backward pass: its number, what each layer has kept, and the gradient of the outputs."""
+
+    number: int
+    saved: Sequence[Saved]
+    gradient: Tensor
+
+
+class _Weights(NamedTuple):
+    """A weight gradient to be computed: of which layer and pass, and the gradient of the layer's outputs."""
+
+    layer: int
+    of: _Pass
+    gradient: Tensor
 
 
 @dataclass
@@ -161,27 +214,22 @@ class Lanes:
     def __del__(self) -> None:
         self.close()
 
-    def beside(self, forward: Callable[[Lane], None], backward: Backward) -> list[Lane]:
-        """Go forward in the first lane while others go back; return what each lane has done."""
-        lanes = [Lane(number) for number in range(self.count)]
+    def share(self, backward: Backward, forward: Callable[[Lane], None] | None = None) -> list[Lane]:
+        """Go back in all lanes, the first of which goes forward before; return what each lane has done."""
+        lanes = [Lane(number) for number in range(self.count if self.balanced or forward else 1)]
+        # Plain lanes: one goes forward, and one back.
+        helpers = lanes[1:] if self.balanced else lanes[1:2]
 
         def first() -> None:
-            forward(lanes[0])
-            if self.balanced:
-                backward.help(lanes[0])
+            try:
+                if forward is not None:
+                    forward(lanes[0])
+            finally:
+                backward.end()
+            if self.balanced or len(lanes) == 1:
+                backward.share(lanes[0])
 
-        if self.count == 1:
-            forward(lanes[0])
-            backward.descend(lanes[0])
-        else:
-            others = [(backward.descend, lanes[1]), *((backward.help, lane) for lane in lanes[2:])]
-            self._together(first, others)
-        return lanes
-
-    def back(self, backward: Backward) -> list[Lane]:
-        """Let the lanes go back together, with nothing beside it; only balanced lanes can share this."""
-        lanes = [Lane(number) for number in range(self.count if self.balanced else 1)]
-        self._together(lambda: backward.descend(lanes[0]), [(backward.help, lane) for lane in lanes[1:]])
+        self._together(first, [(backward.share, lane) for lane in helpers])
         return lanes
 
     def _together(self, own: Callable[[], None], others: Sequence[tuple[Callable[[Lane], None], Lane]]) -> None:

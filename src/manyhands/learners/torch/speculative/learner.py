@@ -79,6 +79,10 @@ class SpeculativeLearner(TorchLearner):
                 f"{together} computes with all samples of a batch, so none can be taken out of its gradient: use "
                 f"{parameter('gate', 'batch')}, or {parameter('speculative', 1)}"
             )
+        if together is not None and self.settings.micro_batches > 1:
+            raise SettingsError(
+                f"{together} computes with all samples of a batch: leave {parameter('micro_batches')} out"
+            )
         if self.settings.gate == "layer" and not any(isinstance(layer, Rectifier) for layer in self._layers):
             raise SettingsError(
                 f"the module has no ReLU layer whose masks could differ: use {parameter('gate', 'sample')}"
@@ -92,7 +96,12 @@ class SpeculativeLearner(TorchLearner):
             self._prediction.forget()
         self._warm_steps = 0
         lanes = self._lanes
-        self.facts = Facts(lanes=lanes.count, balanced=lanes.balanced, speculates=self._threshold > 0)
+        self.facts = Facts(
+            lanes=lanes.count,
+            balanced=lanes.balanced,
+            speculates=self._threshold > 0,
+            micro_batches=self.settings.micro_batches,
+        )
 
     def initialize(self, rng: np.random.Generator) -> None:
         """Write the start into parameters and buffers; nothing is stored from before."""
@@ -133,13 +142,12 @@ class SpeculativeLearner(TorchLearner):
             inputs, labels = self._augment(batches.inputs(rows), self._steps), batches.labels(rows)
             key = labels.numpy().tobytes()
             stored = self._stored.get(key) if self._may_speculate else None
-            found = self._forward_beside(inputs, labels, stored)
-            hits = 0 if stored is None else self._correct(stored, found)
-            if stored is None:
-                self._back(found.gradient(), found)
+            found = self._outcomes(inputs, labels, stored)
+            hits = 0 if stored is None else self._correct(stored, found[0])
             self.facts.count(len(rows), hits, seen=stored is not None)
-            self._store(key, found)
-            return float(found.losses.mean())
+            if self._threshold > 0:
+                self._store(key, found[0])
+            return float(torch.cat([each.losses for each in found]).mean())
 
     def _step(self, rate: float) -> None:
         if self._prediction is None:
@@ -157,25 +165,26 @@ class SpeculativeLearner(TorchLearner):
         """Keep an outcome; those of batches of another size will not be needed again."""
         if any(len(each) != len(key) for each in self._stored):
             self._stored = {}
-        if self._threshold > 0:
-            self._stored[key] = found
+        self._stored[key] = found
 
-    def _forward_beside(self, inputs: Tensor, labels: Tensor, stored: Outcome | None) -> Outcome:
-        """Go forward, and back from what is stored at the same time."""
-        found: list[Outcome] = []
+    def _outcomes(self, inputs: Tensor, labels: Tensor, stored: Outcome | None) -> list[Outcome]:
+        """Go forward, and at the same time back: from what is stored, or else from the micro-batches that are done."""
+        backward, found, rows = self._backward_passes(), list[Outcome](), len(inputs)
+        parts = 1 if stored is not None else min(self.settings.micro_batches, rows)
 
         def forward(lane: Lane) -> None:
             with self._draws.at(self._steps):
-                found.append(self._forward(inputs, labels, lane))
+                for some, their in zip(inputs.tensor_split(parts), labels.tensor_split(parts), strict=True):
+                    found.append(self._forward(some, their, lane))
+                    if stored is None:
+                        backward.add(found[-1].saved, found[-1].gradient(rows))
+                    if self._lanes.count == 1:
+                        backward.catch_up(lane)
 
-        begin = time.perf_counter()
-        if stored is None:
-            lanes = [Lane(0)]
-            forward(lanes[0])
-        else:
-            lanes = self._lanes.beside(forward, self._backward_pass(stored.gradient(), stored))
-        self.facts.count_work(lanes, time.perf_counter() - begin)
-        return found[0]
+        if stored is not None:
+            backward.add(stored.saved, stored.gradient())
+        self._share(backward, forward)
+        return found
 
     def _forward(self, inputs: Tensor, labels: Tensor, lane: Lane) -> Outcome:
         saved = []
@@ -185,13 +194,17 @@ class SpeculativeLearner(TorchLearner):
             saved.append(kept)
         return Outcome.of(saved, inputs, labels)
 
-    def _backward_pass(self, gradient: Tensor, outcome: Outcome, *, add: bool = False) -> Backward:
-        shared = self._lanes.balanced and self._lanes.count > 1
-        return Backward(self._layers, outcome.saved, gradient, add=add, shared=shared)
+    def _backward_passes(self, *, add: bool = False) -> Backward:
+        return Backward(self._layers, add=add, shared=self._lanes.balanced and self._lanes.count > 1)
 
     def _back(self, gradient: Tensor, outcome: Outcome, *, add: bool = False) -> None:
+        backward = self._backward_passes(add=add)
+        backward.add(outcome.saved, gradient)
+        self._share(backward)
+
+    def _share(self, backward: Backward, forward: Callable[[Lane], None] | None = None) -> None:
         begin = time.perf_counter()
-        lanes = self._lanes.back(self._backward_pass(gradient, outcome, add=add))
+        lanes = self._lanes.share(backward, forward)
         self.facts.count_work(lanes, time.perf_counter() - begin)
 
     def _correct(self, stored: Outcome, found: Outcome) -> int:
