@@ -194,8 +194,8 @@ def _check_speculation(spec: RunSpec, dataset: Dataset) -> None:
         )
     if spec.torch.micro_batches > 1 and spec.torch.speculative > 0:
         raise SettingsError(
-            f"{parameter('micro_batches')} needs {parameter('speculative', 0)}: what is stored is the outcome of a whole "
-            "batch"
+            f"{parameter('micro_batches')} needs {parameter('speculative', 0)}: what is stored is the outcome of a "
+            "whole batch"
         )
     if spec.torch.precision == "bfloat16" or spec.torch.device == "cuda":
         raise SettingsError(f"{what} computes in float32, on a CPU")

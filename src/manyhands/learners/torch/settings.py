@@ -139,8 +139,8 @@ class TorchSettings:
     )
     micro_batches: int = setting(
         1,
-        "parts of a batch that go through the network one after the other: lanes go back with those that are done while "
-        "one goes forward with the next (with T = 0)",
+        "parts of a batch that go through the network one after the other: lanes go back with what is done, while one "
+        "goes forward with the next (with T = 0)",
         "speculation",
         metavar="M",
         read=positive,

@@ -114,7 +114,7 @@ def lanes_of_a_step(study: Record) -> Picture | None:
 
 
 def _time_lines(study: Record) -> dict[str, list[Record]]:
-    """Return the last steps of plain, of balanced and of pipelined lanes, by case: of several runs, the one of median length."""
+    """Return the last steps of plain, balanced and pipelined lanes, by case: of several runs, that of median length."""
     found = {}
     for case in (speculative.typical(study, kind) for kind in ("plain", "balanced", "pipelined")):
         runs = [] if case is None else speculative.runs_of(study, case)

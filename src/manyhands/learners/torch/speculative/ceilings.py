@@ -12,9 +12,9 @@ def ceiling(
 
     Plain lanes: max(F, B) / (F + B) is left, as one lane goes forward and one back. Balanced ones share what is
     not a chain: the time left is at least that of a chain (forward, or the input gradients), and 1 / lanes of all.
-    Without speculation the way back begins where the way forward of a first part of the batch ends (Huang et al., "GPipe",
-    2019, pipeline networks by such micro-batches): until then all lanes but one wait, and behind the last part's way
-    forward there is its way back.
+    Without speculation the way back begins where the way forward of a first part of the batch ends (Huang et al.,
+    "GPipe", 2019, pipeline networks by such micro-batches): until then all lanes but one wait, and behind the last
+    part's way forward there is its way back.
 
     Parameters
     ----------

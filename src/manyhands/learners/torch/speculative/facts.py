@@ -34,8 +34,8 @@ class Facts:
     timeline
         The pieces of work of the last step.
     lanes, balanced, speculates, micro_batches
-        How many lanes there are, whether they share weight gradients, and whether they go back beside going forward: from
-        stored outcomes, or with the first ones of so many parts of a batch.
+        How many lanes there are, whether they share weight gradients, and whether they go back beside going forward:
+        from stored outcomes, or with the first ones of so many parts of a batch.
     multiply_adds
         Of one sample, by what is done, without the loss and layers that have no weights.
     steps_per_epoch
