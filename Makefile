@@ -3,10 +3,11 @@ PYTHON ?= python3
 PIP := .venv/bin/python -m pip --disable-pip-version-check
 STAMP := .venv/.ready
 TESTS := .venv/.ready-for-tests
+SPARK := .venv/.ready-for-spark
 PEERS := .venv-peers/.ready
 DOCS := .venv-docs/.ready
 
-.PHONY: help env compare study study-strategies study-networks study-speculative lint test test-all mutation bench docs clean
+.PHONY: help env compare study study-strategies study-networks study-speculative lint test test-all mutation bench docs spark-up spark-down clean
 
 help:
 	@echo "make compare   set up, then compare strategies and numbers of workers on real handwriting"
@@ -18,6 +19,8 @@ help:
 	@echo "make test-all  the same with the slow tests"
 	@echo "make mutation  set up, then change the source in 70 places: tests should notice (hours)"
 	@echo "make bench     set up, then race against peers (about 20 minutes); benchmarks/RESULTS.md"
+	@echo "make spark-up      set up, with PySpark and, if it may, Java; start a Spark cluster of two Workers on loopback"
+	@echo "make spark-down    end exactly that cluster"
 	@echo "make docs      set up, then the documentation as a site: site/index.html"
 	@echo "make clean     remove .venv and caches"
 
@@ -30,6 +33,11 @@ $(STAMP): pyproject.toml constraints.txt
 # PyTorch and onnxruntime, which tests compare with; nothing else needs them.
 $(TESTS): $(STAMP)
 	$(PIP) install --quiet --constraint constraints.txt --editable '.[test]'
+	@touch $@
+
+# Half a gigabyte, which nothing else needs.
+$(SPARK): $(STAMP)
+	$(PIP) install --quiet --constraint constraints.txt --editable '.[spark]'
 	@touch $@
 
 env: $(STAMP)
@@ -68,7 +76,7 @@ PYTEST = .venv/bin/python -m pytest --numprocesses 2 --dist loadfile --no-loadsc
 test: $(STAMP)
 	$(CHECK) && $(PYTEST) -m "not slow"
 
-test-all: $(STAMP)
+test-all: $(SPARK)
 	$(CHECK) && $(PYTEST)
 
 mutation: $(TESTS)
@@ -92,6 +100,12 @@ $(DOCS): pyproject.toml constraints.txt
 docs: $(DOCS)
 	.venv-docs/bin/python -m sphinx -q -W --keep-going -b html docs site
 	@echo site/index.html
+
+spark-up: $(SPARK)
+	.venv/bin/python scripts/spark_cluster.py up
+
+spark-down: $(SPARK)
+	.venv/bin/python scripts/spark_cluster.py down
 
 clean:
 	rm -rf .venv .venv-peers .venv-docs site .mypy_cache .ruff_cache .pytest_cache .hypothesis

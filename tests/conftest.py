@@ -25,6 +25,8 @@ GROUPS = {
     "tests/training/jobs/test_launchers.py": "violence",
     "tests/teams/test_watchdog.py": "violence",
     "tests/teams/test_exit_hooks.py": "violence",
+    "tests/training/jobs/spark/test_cluster.py": "spark",
+    "tests/spark/test_classifier.py": "spark",
     "tests/training/test_contracts.py": "blobs",
     "tests/training/test_convergence.py": "blobs",
     "tests/training/test_stopping.py": "blobs",
@@ -124,6 +126,33 @@ def foreign() -> ModuleType:
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module
+
+
+@pytest.fixture(scope="session")
+def spark(tmp_path_factory: pytest.TempPathFactory) -> Iterator[object]:
+    """A session of a real cluster of two Workers with a core each; skipped where Spark or Java is missing."""
+    pytest.importorskip("pyspark")
+    path = Path(__file__).parents[1] / "scripts" / "spark_cluster.py"
+    spec = importlib.util.spec_from_file_location("spark_cluster", path)
+    assert spec is not None
+    assert spec.loader is not None
+    cluster = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(cluster)
+    folder = tmp_path_factory.mktemp("spark") / "cluster"
+    try:
+        master = cluster.up(folder)
+    except cluster.ClusterError as error:
+        pytest.skip(str(error))
+    from manyhands.training.jobs.spark.session import session
+
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in cluster.environment(folder).items():
+            patch.setenv(name, value)
+        found = session(master)
+        yield found
+        found.stop()
+    assert cluster.down(folder) == 3
+    assert not folder.exists()
 
 
 @pytest.fixture(scope="session")

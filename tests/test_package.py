@@ -178,7 +178,7 @@ FLOORS = [
     {"evaluation", "exporting"},
     {"reports"},
     {"studies", "doctor", "recognition", "planning"},
-    {"cli", "estimators", "web"},
+    {"cli", "estimators", "spark", "web"},
     {"__main__"},
 ]
 """From the ground up; the rooms of one floor do not import each other."""

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from manyhands.cli import jobs
+from manyhands.cli import jobs, train_spark
 from manyhands.cli import options as shared
 from manyhands.core.errors import OutputError
 from manyhands.core.words import count
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from manyhands.data.dataset import Dataset
     from manyhands.training.plan import Plan
     from manyhands.training.result import TrainingResult
+    from manyhands.training.spec import RunSpec
 
 
 def register(commands: Any) -> None:
@@ -31,6 +32,7 @@ def register(commands: Any) -> None:
     shared.add_settings(parser)
     shared.add_convergence_options(parser)
     shared.add_output_options(parser)
+    train_spark.add_options(parser)
     parser.add_argument("--out", metavar="F", help="write the model to this file, e.g. model.safetensors")
     parser.set_defaults(run=run)
 
@@ -45,6 +47,9 @@ def run(options: argparse.Namespace) -> int:
     spec = shared.spec_of(options)
     if options.target is not None:
         spec = replace(spec, convergence=True)
+    if spec.team == train_spark.TEAM:
+        return _run_in_spark(options, spec)
+    train_spark.check_unused(options)
     leads = job.leads(spec.team)
     with together(spec.team):
         if leads:  # results are written, and said, by one process
@@ -61,11 +66,28 @@ def run(options: argparse.Namespace) -> int:
     with Logs(*files, rounds=options.log_rounds and leads) as logs, logs(plan) as logger:
         result = _run_with_progress(plan, dataset, logger, quiet=options.quiet or not leads)
         if leads:
-            _deliver(result, dataset, options)
+            _deliver(result, dataset.describe(), options)
     return 0
 
 
-def _deliver(result: TrainingResult, dataset: Dataset, options: argparse.Namespace) -> None:
+def _run_in_spark(options: argparse.Namespace, spec: RunSpec) -> int:
+    """Carry out the command inside a cluster; what the data are, and the plan, is known when its workers have them."""
+    from manyhands.training.loggers import Logs
+
+    shared.check_output(options.out, options.json, options.log)
+    if not options.quiet:
+        jobs.speak(labelled("data", f"{options.data}, read by Spark's executors"))
+    outcome = train_spark.train(options, spec)
+    result, data = outcome.result, outcome.data
+    if not options.quiet:
+        jobs.speak(labelled("plan", str(result.plan)))
+    with Logs(options.log, options.tensorboard, rounds=options.log_rounds) as logs, logs(result.plan) as logger:
+        outcome.send([logger])
+    _deliver(result, data, options)
+    return 0
+
+
+def _deliver(result: TrainingResult, data: Mapping[str, Any], options: argparse.Namespace) -> None:
     """Write and print what the run has come to. A disk can fail, and a terminal: neither takes the other's with it.
 
     Raises
@@ -77,14 +99,14 @@ def _deliver(result: TrainingResult, dataset: Dataset, options: argparse.Namespa
     if options.out:
         writers.append(lambda: result.save(options.out))
     if options.json:
-        writers.append(lambda: _write_json(result, dataset, options.json, options.target))
+        writers.append(lambda: _write_json(result, data, options.json, options.target))
     failures = []
     for write in writers:
         try:
             write()
         except OutputError as error:
             failures.append(str(error))
-    _report(result, dataset, None if failures else options.out, options.target)
+    _report(result, data, None if failures else options.out, options.target)
     if failures:
         raise OutputError("; ".join(failures))
 
@@ -106,12 +128,12 @@ def _run_with_progress(plan: Plan, dataset: Dataset, logger: Callback, *, quiet:
         return run_plan(plan, dataset, progress=progress, callbacks=[logger])
 
 
-def _report(result: TrainingResult, dataset: Dataset, out: str | None, target: float | None) -> None:
+def _report(result: TrainingResult, data: Mapping[str, Any], out: str | None, target: float | None) -> None:
     """Print the results of the run."""
     seconds = result.seconds
     parts = ", ".join(f"{name} {seconds[name]:.3f}" for name in ("compute", "communicate", "merge"))
     lines = [
-        ("accuracy", f"{100 * result.accuracy:.2f} % of {dataset.test.rows} test samples"),
+        ("accuracy", _accuracy_text(result.accuracy, data["test_rows"])),
         ("time", f"{seconds['train']:.3f} s training ({parts}); {seconds['total']:.3f} s with reading"),
         (
             "work",
@@ -130,6 +152,10 @@ def _report(result: TrainingResult, dataset: Dataset, out: str | None, target: f
     jobs.speak("\n".join(labelled(*line) for line in lines))
 
 
+def _accuracy_text(accuracy: float, rows: int) -> str:
+    return f"{100 * accuracy:.2f} % of {rows} test samples" if rows else "not measured: there are no test samples"
+
+
 def _lanes_text(result: TrainingResult) -> str:
     """Say what speculation came to: of the first worker, the others' are much the same."""
     facts = result.reports[0]["speculation"]
@@ -142,15 +168,15 @@ def _lanes_text(result: TrainingResult) -> str:
     )
 
 
-def _write_json(result: TrainingResult, dataset: Dataset, path: str, target: float | None) -> None:
+def _write_json(result: TrainingResult, data: Mapping[str, Any], path: str, target: float | None) -> None:
     from manyhands.records.environment import describe_environment
     from manyhands.runtime.atomic_files import write_json
 
     record = {
         "schema": "manyhands.train/1",
         "environment": describe_environment(),
-        "settings": {"data": dataset.describe(), **result.plan.describe()},
-        "accuracy": result.accuracy,
+        "settings": {"data": dict(data), **result.plan.describe()},
+        "accuracy": result.accuracy if data["test_rows"] else None,
         "steps": result.steps,
         "rounds": result.rounds,
         "bytes_sent": result.bytes_sent,

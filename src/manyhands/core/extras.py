@@ -6,11 +6,11 @@ import importlib.util
 
 from manyhands.core.errors import SettingsError
 
-_EXTRAS = {"torch": "PyTorch", "onnx": "onnx"}
-"""What people call them, by the name of package and extra."""
+_EXTRAS = {"torch": ("PyTorch", "torch"), "onnx": ("onnx", "onnx"), "pyspark": ("PySpark", "spark")}
+"""What people call them, and the extra's name, by the name of the package."""
 
 
-def require(extra: str) -> None:
+def require(package: str) -> None:
     """Check that the package of an extra is installed, without importing it.
 
     Raises
@@ -18,5 +18,6 @@ def require(extra: str) -> None:
     SettingsError
         If it is not, with what to install.
     """
-    if importlib.util.find_spec(extra) is None:
-        raise SettingsError(f"this needs {_EXTRAS[extra]}, which is not installed: pip install 'manyhands[{extra}]'")
+    if importlib.util.find_spec(package) is None:
+        name, extra = _EXTRAS[package]
+        raise SettingsError(f"this needs {name}, which is not installed: pip install 'manyhands[{extra}]'")

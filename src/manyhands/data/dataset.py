@@ -311,8 +311,8 @@ def make_dataset(
             path=test.place,
         )
     say_positions(test.feature_names, train.feature_names, "the test rows")
-    _check_finite(features, train.place, kept)
-    _check_finite(test_features, test.place)
+    check_finite(features, train.place, kept)
+    check_finite(test_features, test.place)
     classes, codes = np.unique(labels, return_inverse=True)
     if len(classes) < 2:
         raise DataError(
@@ -322,7 +322,7 @@ def make_dataset(
     check_whole(train.table, train.place)
     _say_many_classes(len(classes), labels, train)
     if binarize is None and scale in ("auto", "standard"):
-        _check_sizes(features, train.place)
+        check_sizes(features, train.place)
     scaling = make_scaling(scale, features) if binarize is None else make_binary(binarize, features)
     _say_what_is_lost(scaling, features)
     shape = train.sample_shape
@@ -333,7 +333,7 @@ def make_dataset(
     held: Samples | None = None
     if held_out is not None:
         held_labels = encode(train.labels[held_out], classes, train.source, _hint(), "validation row")
-        _check_finite(everything[held_out], train.place, held_out)
+        check_finite(everything[held_out], train.place, held_out)
         held = table(everything[held_out], held_labels)
     return Dataset(
         name,
@@ -381,7 +381,7 @@ def _choose_rows(
     return for_validation(labels, rows, validation)
 
 
-def _check_sizes(features: NDArray[Any], source: Path | None) -> None:
+def check_sizes(features: NDArray[Any], source: Path | None = None) -> None:
     """Refuse values that cannot be standardized because no double can hold their squares."""
     if features.dtype != np.float64:
         return
@@ -422,8 +422,12 @@ def _say_many_classes(classes: int, labels: NDArray[Any], train: Examples) -> No
         )
 
 
-def _check_finite(
-    features: NDArray[Any], source: Path | None, numbers: slice | NDArray[np.int64] | None = None
+def check_finite(
+    features: NDArray[Any],
+    source: Path | None = None,
+    numbers: slice | NDArray[np.int64] | None = None,
+    *,
+    first_row: int = 0,
 ) -> None:
     """Refuse floats that are not finite; the error names the first by its row's number in the file."""
     if features.dtype == np.uint8:
@@ -431,7 +435,7 @@ def _check_finite(
     wrong = ~np.isfinite(features)
     if wrong.any():
         row, column = np.argwhere(wrong)[0]
-        number = numbers[row] if isinstance(numbers, np.ndarray) else row
+        number = first_row + (numbers[row] if isinstance(numbers, np.ndarray) else row)
         raise DataError(
             f"row {number + 1}, feature {column + 1} is {features[row, column]}, not a finite number",
             path=source,

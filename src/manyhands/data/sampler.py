@@ -7,6 +7,8 @@ share of the rows and permutes that.
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -81,13 +83,21 @@ class BatchSampler:
         self._global_rows = (self._ends - self._starts).astype(np.int32)
         self._bounds, self._take = self._cut()
 
+    @property
+    def most_rows(self) -> int:
+        """How many rows this worker uses in an epoch, at most."""
+        return int(self._bounds[-1])
+
+    def fetch(self, number: int) -> None:
+        """Bring the rows of an epoch here, if other processes hold them; the loop calls it before it begins."""
+
     def epoch(self, number: int) -> Order:
         """Return the order of epoch ``number`` (0-based, of the run): a function of seed and number alone."""
         number += self._first_epoch
         if not self._shuffle:
             rows = self._take
         elif self.sharding == "global":
-            permutation = generator(self.seed, "order", number).permutation(self.rows)
+            permutation = _permutation(self.seed, number, self.rows)
             rows = permutation if self.size == 1 else permutation[self._take]
         else:
             # The share joins the key, so that no two workers shuffle alike.
@@ -135,6 +145,12 @@ class BatchSampler:
         if share is None:
             share = np.arange(r * self.rows // n, (r + 1) * self.rows // n) - self._first_row
         return np.concatenate([[0], self._ends * len(share) // self.rows]), share
+
+
+@lru_cache(maxsize=1)
+def _permutation(seed: int, epoch: int, rows: int) -> NDArray[np.int64]:
+    """Return the order of all rows in an epoch; kept, as a process may cut it for all workers, one after the other."""
+    return generator(seed, "order", epoch).permutation(rows)
 
 
 def check_batch(rows: int, batch: int, workers: int) -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from numbers import Real
-from typing import Any, Literal
+from typing import Any, Literal, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -74,7 +74,39 @@ class Scaling:
             return float(np.abs(ends).max(initial=0))
 
 
-def make_scaling(kind: str, features: NDArray[Any]) -> Scaling:
+class Across(Protocol):
+    """Combines vectors of all processes, if each has a share of the training rows; called by all in the same order."""
+
+    def smallest(self, vector: NDArray[Any]) -> NDArray[Any]:
+        """Return the smallest of all processes' elements, place by place."""
+
+    def largest(self, vector: NDArray[Any]) -> NDArray[Any]:
+        """Return the largest of all processes' elements, place by place."""
+
+    def total(self, vector: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Return the sum over all processes, in rank order."""
+
+
+class Alone(Across):
+    """One process has all rows."""
+
+    def smallest(self, vector: NDArray[Any]) -> NDArray[Any]:
+        """Return the vector."""
+        return vector
+
+    def largest(self, vector: NDArray[Any]) -> NDArray[Any]:
+        """Return the vector."""
+        return vector
+
+    def total(self, vector: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Return the vector."""
+        return vector
+
+
+ALONE = Alone()
+
+
+def make_scaling(kind: str, features: NDArray[Any], across: Across = ALONE) -> Scaling:
     """Return the scaling ``kind`` for training rows ``features``, shape (rows, features).
 
     Parameters
@@ -83,6 +115,10 @@ def make_scaling(kind: str, features: NDArray[Any]) -> Scaling:
         ``"255"`` divides by 255; ``"standard"`` gives each feature mean 0 and variance 1, however far from zero it
         lies (constant features become 0); ``"none"`` leaves values as they are. ``"auto"``: bytes are divided by the
         largest training value (255 for MNIST, 16 for scikit-learn's digits), anything else is standardized.
+    features
+        Of the rows that this process has: at least one.
+    across
+        Combines what the processes find out, if the rows are shared between several.
 
     Raises
     ------
@@ -92,12 +128,12 @@ def make_scaling(kind: str, features: NDArray[Any]) -> Scaling:
     count = features.shape[1]
     if kind == "auto":
         if features.dtype != np.uint8:
-            return _standard(features)
-        return _divide(max(int(features.max(initial=0)), 1), count)
+            return _standard(features, across)
+        return _divide(max(int(across.largest(features.max(initial=0, keepdims=True))[0, 0]), 1), count)
     if kind == "255":
         return _divide(255, count)
     if kind == "standard":
-        return _standard(features)
+        return _standard(features, across)
     if kind == "none":
         return Scaling("none", np.ones(count), np.zeros(count))
     raise SettingsError(f"unknown scaling {kind!r}; choose one of {', '.join(SCALINGS)}")
@@ -116,7 +152,7 @@ def check_binarize(wanted: float | Literal["auto"] | None, scale: str = "auto") 
         )
 
 
-def make_binary(wanted: float | Literal["auto"], features: NDArray[Any]) -> Scaling:
+def make_binary(wanted: float | Literal["auto"], features: NDArray[Any], across: Across = ALONE) -> Scaling:
     """Return the scaling that makes inputs binary.
 
     Parameters
@@ -125,6 +161,8 @@ def make_binary(wanted: float | Literal["auto"], features: NDArray[Any]) -> Scal
         The threshold. ``"auto"``: half of the largest training value, of bytes rounded up: 128 where that is 255.
     features : ndarray of shape (rows, features)
         Of the training rows, finite.
+    across
+        See :func:`make_scaling`.
 
     Raises
     ------
@@ -134,7 +172,7 @@ def make_binary(wanted: float | Literal["auto"], features: NDArray[Any]) -> Scal
         If all inputs would be the same.
     """
     check_binarize(wanted)
-    low, high = features.min(), features.max()
+    low, high = across.smallest(features.min(keepdims=True))[0, 0], across.largest(features.max(keepdims=True))[0, 0]
     if wanted != "auto":
         threshold = float(wanted)
     else:
@@ -169,38 +207,39 @@ def _divide(by: int, count: int) -> Scaling:
     return Scaling(f"x / {by}", np.full(count, 1 / by), np.zeros(count))
 
 
-def _standard(features: NDArray[Any]) -> Scaling:
+def _standard(features: NDArray[Any], across: Across) -> Scaling:
     """Give each feature mean 0 and variance 1; bytes need no center, as none of them is far from zero."""
+    low, high = across.smallest(features.min(axis=0)), across.largest(features.max(axis=0))
     if features.dtype == np.uint8:
-        mean, deviation = _moments(features, np.zeros(features.shape[1]), np.ones(features.shape[1]))
-        scale = _inverse(mean, deviation, features.max(axis=0) > features.min(axis=0))
+        mean, deviation = _moments(features, np.zeros(features.shape[1]), np.ones(features.shape[1]), across)
+        scale = _inverse(mean, deviation, high > low)
         return Scaling("standard", scale, -mean * scale)
-    low, high = (end.astype(np.float64) for end in (features.min(axis=0), features.max(axis=0)))
+    low, high = low.astype(np.float64), high.astype(np.float64)
     middle, half = low / 2 + high / 2, high / 2 - low / 2  # no sum or square of what is left can overflow
-    mean, deviation = _moments(features, middle, np.where(half > 0, half, 1))
+    mean, deviation = _moments(features, middle, np.where(half > 0, half, 1), across)
     scale = _inverse(middle + half * mean, half * deviation, half > 0)
     center = np.where(scale > 0, middle + half * mean, 0)
     return Scaling("standard", scale, np.zeros(len(scale)), center=center)
 
 
 def _moments(
-    features: NDArray[Any], middle: NDArray[np.float64], half: NDArray[np.float64]
+    features: NDArray[Any], middle: NDArray[np.float64], half: NDArray[np.float64], across: Across
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Return means and deviations of ``(features - middle) / half``, block by block to save memory."""
-    rows = len(features)
-    begins = range(0, rows, _ROWS_AT_ONCE)
+    rows = across.total(np.array([len(features)], np.float64))[0]
+    begins = range(0, len(features), _ROWS_AT_ONCE)
 
     def block(begin: int) -> NDArray[np.float64]:
         found = features[begin : begin + _ROWS_AT_ONCE] - middle
         return np.divide(found, half, out=found)
 
-    mean = np.sum([block(begin).sum(axis=0) for begin in begins], axis=0) / rows
+    mean = across.total(np.sum([block(begin).sum(axis=0) for begin in begins], axis=0)) / rows
     squares = np.zeros(len(middle))
     for begin in begins:
         found = block(begin)
         found -= mean
         squares += np.square(found, out=found).sum(axis=0)
-    return mean, np.sqrt(squares / rows)
+    return mean, np.sqrt(across.total(squares) / rows)
 
 
 def _inverse(

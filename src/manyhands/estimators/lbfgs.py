@@ -10,8 +10,9 @@ import numpy as np
 from sklearn.utils import check_random_state
 
 from manyhands.core.errors import SettingsError
-from manyhands.estimators.sklearn_attributes import check_activation, copy_fitted, their_class
+from manyhands.estimators.sklearn_attributes import copy_fitted, their_class
 from manyhands.estimators.workers import workers_and_team
+from manyhands.exporting.sklearn_network import check_activation
 from manyhands.learners.mlp.settings import MLPSettings, check_room
 from manyhands.teams.agreement import together
 from manyhands.teams.job import from_rank_0

@@ -10,9 +10,7 @@ from sklearn.base import BaseEstimator
 from sklearn.utils.validation import check_is_fitted
 
 from manyhands.core.errors import SettingsError
-
-THEIR_ACTIVATIONS = ("identity", "logistic", "tanh", "relu")
-
+from manyhands.exporting.sklearn_network import check_activation
 
 _THEIRS: dict[str, Any] = {
     "MLPClassifier": neural_network.MLPClassifier,
@@ -47,12 +45,6 @@ def copy_fitted(source: Any, target: Any) -> None:
 def their_class(ours: type) -> Any:
     """Return scikit-learn's class that a class of ours, or a subclass, corresponds to."""
     return next(_THEIRS[kind.__name__] for kind in ours.__mro__ if kind.__name__ in _THEIRS)
-
-
-def check_activation(activation: str, what: str) -> None:
-    """Refuse activations that scikit-learn lacks."""
-    if activation not in THEIR_ACTIVATIONS:
-        raise SettingsError(f"{what} has no activation {activation!r}; those it has are {', '.join(THEIR_ACTIVATIONS)}")
 
 
 def to_sklearn(estimator: Any) -> BaseEstimator:

@@ -5,7 +5,7 @@ Nothing here imports MPI or PyTorch.
 
 from __future__ import annotations
 
-from manyhands.teams import mpi_environment, torch_environment
+from manyhands.teams import mpi_environment, spark_environment, torch_environment
 from manyhands.teams.mpi_environment import Announcement
 
 
@@ -14,11 +14,13 @@ def announced() -> Announcement | None:
 
     If there are several, it is torchrun: under srun, it is the one that was started last.
     """
-    return torch_environment.announced() or mpi_environment.announced()
+    return spark_environment.announced() or torch_environment.announced() or mpi_environment.announced()
 
 
 def team_of_job() -> str | None:
     """Return the team that the processes of this one's job are; None outside of any."""
+    if spark_environment.announced() is not None:
+        return "spark"
     if torch_environment.announced() is not None:
         return "torch"
     return "mpi" if mpi_environment.in_job() else None

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import importlib
 import sys
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from manyhands.teams.environment import team_of_job
 
 if TYPE_CHECKING:
     from manyhands.teams.world import World
 
-_WORLDS = {"torch": "manyhands.teams.torch_world", "mpi": "manyhands.teams.mpi_world"}
+_WORLDS = {
+    "spark": "manyhands.teams.socket_world",
+    "torch": "manyhands.teams.torch_world",
+    "mpi": "manyhands.teams.mpi_world",
+}
 """By team: the module that joins its jobs."""
 
 
@@ -21,13 +26,8 @@ def join(*, calm: float | None = None, guard: bool = True) -> World:
     whether to watch the processes while the job starts, because no one else does. A SettingsError says what is missing
     or does not fit.
     """
-    if team_of_job() == "torch":
-        from manyhands.teams import torch_world
-
-        return torch_world.join(calm=calm)
-    from manyhands.teams import mpi_world
-
-    return mpi_world.join(calm=calm, guard=guard)
+    module = importlib.import_module(_WORLDS[team_of_job() or "mpi"])
+    return cast("World", module.join(calm=calm, guard=guard))
 
 
 def joined() -> World | None:

@@ -25,7 +25,7 @@ from manyhands.teams.crew import Crew
 from manyhands.teams.job import check_size
 from manyhands.teams.membership import join
 from manyhands.teams.solo import Solo
-from manyhands.teams.world import World, as_bytes
+from manyhands.teams.world import Bytes, World, as_bytes
 
 _JOIN_SECONDS = 1.5
 """How long a worker may take to see that it shall stop, before it is given up."""
@@ -123,6 +123,12 @@ class ProcessTeam(Team):
         rows[self.rank] = content[mine]
         self.bytes_sent += vector.nbytes
         return mine, rows
+
+    def all_to_all(self, sent: Bytes, counts: Sequence[int], received: Bytes, expected: Sequence[int]) -> None:
+        """Send ``counts[r]`` consecutive bytes to each rank r, and receive ``expected[r]`` from it."""
+        with self._talking():
+            self.world.wait(self.world.start_all_to_all(sent, counts, received, expected))
+        self.bytes_sent += sum(counts) - counts[self.rank]
 
     def shared_vector(self, vector: Vector) -> Vector:
         """Refuse: every process has its own memory."""

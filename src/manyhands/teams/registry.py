@@ -81,11 +81,13 @@ class TeamKind:
 
 _MPI = Launching("MPI job", "mpiexec or srun", "mpiexec -n {}")
 _TORCH = Launching("torch job", "torchrun", "torchrun --nproc-per-node {}")
+_SPARK = Launching("Spark job", "Spark", "manyhands train --team spark --workers {}")
 KINDS = (
     TeamKind("solo", "manyhands.teams.solo", processes=None, shared_memory=True, most_workers=1),
     TeamKind("threads", "manyhands.teams.threads", processes=None, shared_memory=True),
     TeamKind("mpi", "manyhands.teams.processes", processes=_MPI, shared_memory=False),
     TeamKind("torch", "manyhands.teams.processes", processes=_TORCH, shared_memory=False),
+    TeamKind("spark", "manyhands.teams.processes", processes=_SPARK, shared_memory=False),
 )
 SOLO = KINDS[0].name
 """The team of every run that has one worker and starts no processes."""

@@ -240,11 +240,12 @@ class StoreMessages:
 _joined: TorchWorld | None = None
 
 
-def join(*, calm: float | None = None) -> TorchWorld:
+def join(*, calm: float | None = None, guard: bool = True) -> TorchWorld:
     """Return this process's place in its job of torch.distributed.
 
-    ``calm`` is the patience with a worker that is not training, in seconds; a minute unless given. A SettingsError says
-    if PyTorch is missing, a ManyhandsError if not all processes come.
+    ``calm`` is the patience with a worker that is not training, in seconds; a minute unless given. ``guard`` is for
+    libraries whose start needs one. A SettingsError says if PyTorch is missing, a ManyhandsError if not all processes
+    come.
     """
     global _joined
     if _joined is None:

@@ -34,6 +34,11 @@ class PhaseClock:
         """Note that the training time begins now."""
         self._train_began = time.perf_counter()
 
+    def continue_from(self, seconds: Mapping[str, float], train_s: float) -> None:
+        """Go on where a checkpoint was written: so many seconds of each phase, and of training, have gone by."""
+        self.seconds.update(seconds)
+        self._train_began = time.perf_counter() - train_s
+
     def end_training(self) -> None:
         """Note that the training time ends now."""
         self.train = time.perf_counter() - self._train_began

@@ -21,6 +21,7 @@ from manyhands.core.types import Vector
 from manyhands.data.sampler import BatchSampler
 from manyhands.runtime.memory import aligned_zeros
 from manyhands.strategies.base import average_state_
+from manyhands.training.checkpoint import Checkpoint, State, arrays_in, restore
 from manyhands.training.merge_services import RunServices
 from manyhands.training.plan import PlannedStage
 from manyhands.training.tally import Tally, weights_of
@@ -40,6 +41,10 @@ _TINY = 1e-300
 
 _STEPS_AVERAGED = 1 << 20
 """Of how many steps, at most, a round's mean learning rate is: enough to know it, whatever the run."""
+
+
+_RULE = "rule."
+"""Before the names of a rule's arrays in a checkpoint."""
 
 
 class StoppedError(Exception):
@@ -63,14 +68,19 @@ class Loop:
     """
 
     def __init__(
-        self, worker: WorkerRun, schedule_for: Callable[[PlannedStage], BatchSampler], control: Control
+        self,
+        worker: WorkerRun,
+        schedule_for: Callable[[PlannedStage], BatchSampler],
+        control: Control,
+        checkpoint: Checkpoint | None = None,
     ) -> None:
         self.worker, self.control = worker, control
         self.team, self.learner, self.plan = worker.team, worker.learner, worker.plan
         if not isinstance(worker.learner, FitLearner):
             self._stepper = worker.learner
         self.table, self.clock = worker.table, worker.clock
-        self._schedule_for = schedule_for
+        self._schedule_for, self._checkpoint = schedule_for, checkpoint
+        self._resumed: State | None = None
         self._gradient: Vector = aligned_zeros(self.learner.size, self.learner.dtype)
         self._kept: NDArray[Any] = np.zeros((0, self.learner.size), self.learner.dtype)
         self._local = False  # whether the optimizers' states may differ
@@ -82,16 +92,49 @@ class Loop:
         StoppedError if ``control.stop`` was set; DivergedError and WorkerLost come from learner and team.
         """
         self.worker.begin()
+        done = self._resume()
         for stage in self.plan.stages:
+            if stage.first_epoch + stage.epochs <= done:
+                continue
             self._begin(stage)
+            if done > stage.first_epoch:
+                self._restore_stage()
             if isinstance(self.learner, FitLearner):
                 self._fit(self.learner)
             else:
-                self._go_through_stage()
+                self._go_through_stage(max(stage.first_epoch, done))
             if self.worker.stopped:
                 break
         self.worker.end()
+        if self._checkpoint is not None and self.team.rank == 0:
+            self._checkpoint.remove()
         return self.worker.tally
+
+    def state(self, epoch: int) -> State:
+        """Return all that this worker needs to go on with epoch ``epoch``, if it is at the end of the one before."""
+        facts = {**self.worker.counted(), "local": self._local}
+        rule = {f"{_RULE}{name}": array for name, array in arrays_in(self._now.state).items()}
+        return State(epoch, facts, {**self.learner.state(), **rule})
+
+    def _resume(self) -> int:
+        """Take over what a checkpoint says, if there is one; return the epoch to go on with."""
+        self._resumed = None if self._checkpoint is None else self._checkpoint.load(self)
+        if self._resumed is None:
+            return 0
+        arrays, facts = self._resumed.arrays, self._resumed.facts
+        self.learner.load_state({name: array for name, array in arrays.items() if not name.startswith(_RULE)})
+        self.worker.take_over(facts)
+        self._local = bool(facts["local"])
+        self.control.progress[0] = self.worker.tally.steps
+        return self._resumed.epoch
+
+    def _restore_stage(self) -> None:
+        """Restore what belongs to the stage in which the checkpoint was written."""
+        assert self._resumed is not None
+        arrays = self._resumed.arrays
+        own = {name.removeprefix(_RULE): array for name, array in arrays.items() if name.startswith(_RULE)}
+        restore(self._now.state, own)
+        self.worker.take_over(self._resumed.facts)
 
     def _begin(self, stage: PlannedStage) -> None:
         """Get ready for a stage: all workers are synchronized."""
@@ -107,12 +150,12 @@ class Loop:
         self._rates_from, self._known_rates = 0, np.zeros(0)
         self.worker.begin_stage(stage, services)
 
-    def _go_through_stage(self) -> None:
-        """Train through all epochs of the stage, or until a callback ends the run."""
+    def _go_through_stage(self, epoch: int) -> None:
+        """Train through all epochs of the stage, from this one on, or until a callback ends the run."""
         stage, worker = self._now.stage, self.worker
         # As few calls as possible: after every one, workers queue for the interpreter's lock.
         at_once = self._epochs_at_once()
-        epoch, end = stage.first_epoch, stage.first_epoch + stage.epochs
+        end = stage.first_epoch + stage.epochs
         while epoch < end and not worker.stopped:
             count = min(at_once, end - epoch)
             if self._called_inside(count):
@@ -124,6 +167,8 @@ class Loop:
             else:
                 self._epochs_in_one_call(epoch, count, meeting)
             epoch += count
+            if self._checkpoint is not None and epoch < self.plan.epochs:
+                self._checkpoint.after_epoch(self, epoch)
         if self._divided:
             self._complete_optimizers()
 
@@ -194,6 +239,7 @@ class Loop:
     def _epochs_in_one_call(self, first: int, count: int, meeting: Any) -> None:
         """Go through several epochs in one call of the learner, which holds all rounds itself."""
         worker, at = self.worker, self.worker.step_in_stage
+        self._now.schedule.fetch(first)  # which is nothing, unless rows are elsewhere: then epochs come one by one
         began, before = time.perf_counter(), worker.counts()
         order = self._now.schedule.epochs(first, count)
         rounds, due = None, 0
@@ -287,6 +333,7 @@ class Loop:
     def _epoch_by_rounds(self, epoch: int) -> None:
         """Go through one epoch, from round to round."""
         stage, worker = self._now.stage, self.worker
+        self._now.schedule.fetch(epoch)
         with self.clock.phase("compute"):
             order = self._now.schedule.epoch(epoch)
         losses = np.zeros(order.steps)

@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,7 +18,7 @@ from manyhands.core.errors import DivergedError, SettingsError
 from manyhands.core.learner import Model
 from manyhands.core.parameters import parameter
 from manyhands.core.randomness import generator
-from manyhands.core.samples import Control
+from manyhands.core.samples import Control, Samples
 from manyhands.core.team import Team
 from manyhands.data.aligned import AlignedSampler
 from manyhands.data.dataset import Dataset
@@ -30,6 +30,7 @@ from manyhands.teams.exit_hooks import report_uncaught_errors
 from manyhands.teams.job import all_gather_texts, hang_timeout, needs_job
 from manyhands.teams.launch import launch, prepare
 from manyhands.teams.registry import kind_of
+from manyhands.training.checkpoint import Checkpoint
 from manyhands.training.clock import PhaseClock, slowest
 from manyhands.training.convergence import Convergence
 from manyhands.training.evaluation import evaluate
@@ -39,11 +40,13 @@ from manyhands.training.making import learner_of
 from manyhands.training.model import model_of
 from manyhands.training.plan import Plan, PlannedStage
 from manyhands.training.result import Progress, TrainingResult
+from manyhands.training.shards import Shards, is_sharded
 from manyhands.training.tally import Tally, joint_losses
 from manyhands.training.thread_pools import blas_limited
 from manyhands.training.worker_run import WorkerRun
 
 if TYPE_CHECKING:
+    from manyhands.teams.processes import ProcessTeam
     from manyhands.training.jobs.client import Job
 
 
@@ -56,6 +59,7 @@ def run(
     callbacks: Sequence[CallbackLike] = (),
     controls: Sequence[Control] | None = None,
     start: Mapping[str, NDArray[Any]] | None = None,
+    checkpoint: Checkpoint | None = None,
 ) -> TrainingResult:
     """Carry out ``plan`` on ``dataset``.
 
@@ -78,6 +82,8 @@ def run(
     start
         What every worker begins with instead of a random start: the state of a learner (`Learner.state`), optimizer
         included. In an MPI job every process gives the same.
+    checkpoint
+        Where the state of all workers is written now and then, and from where they go on if it is there.
 
     Raises
     ------
@@ -111,7 +117,9 @@ def run(
         launched = time.perf_counter()
 
         def work(team: Team) -> _Outcome:
-            return _work(team, plan, dataset, controls[team.rank], clocks[team.rank], launched, called, start)
+            return _work(
+                team, plan, dataset, controls[team.rank], clocks[team.rank], launched, called, start, checkpoint
+            )
 
         slowest_of = max if kind_of(plan.team).processes else min  # of an MPI job, this process sees its own steps only
         tick = None if progress is None else lambda: progress(slowest_of(int(each.progress[0]) for each in controls))
@@ -269,27 +277,36 @@ def _parts(batch: int, workers: int) -> list[int]:
     return [(rank + 1) * batch // workers - rank * batch // workers for rank in range(workers)]
 
 
-def _samplers(plan: Plan, dataset: Dataset, team: Team) -> Callable[[PlannedStage], BatchSampler]:
-    """Return what makes a worker's batch sampler for each stage."""
+def _samplers(plan: Plan, dataset: Dataset, size: int) -> Callable[[PlannedStage, int], BatchSampler]:
+    """Return what makes the batch sampler of a stage for a rank."""
     if plan.torch.speculative is not None:
-        labels, place = dataset.train.labels, (team.rank, team.size)
-        return lambda stage: AlignedSampler(labels, stage.batch, *place, plan.seed, plan.first_epoch)
-    shard = None
+        labels = dataset.train.labels
+        return lambda stage, rank: AlignedSampler(labels, stage.batch, rank, size, plan.seed, plan.first_epoch)
+    shards: Sequence[NDArray[np.int64] | None] = [None] * size
     if plan.partition != Partition():
-        shard = plan.partition.divide(dataset.train.labels, plan.workers, plan.seed)[team.rank]
-    return lambda stage: BatchSampler(
+        shards = plan.partition.divide(dataset.train.labels, plan.workers, plan.seed)
+    return lambda stage, rank: BatchSampler(
         rows=plan.rows,
         batch=stage.batch,
-        rank=team.rank,
-        size=team.size,
+        rank=rank,
+        size=size,
         sharding=plan.sharding,
         seed=plan.seed,
         first_row=dataset.first_row,
         passes=stage.rule.needs.passes,
-        share=shard,
+        share=shards[rank],
         first_epoch=plan.first_epoch,
         shuffle=plan.shuffle,
     )
+
+
+def _rows_of(team: Team, plan: Plan, dataset: Dataset) -> tuple[Samples, Callable[[PlannedStage], BatchSampler]]:
+    """Return the samples that a worker trains on, and what makes its batch sampler for each stage."""
+    samplers = _samplers(plan, dataset, team.size)
+    if is_sharded(plan, dataset):
+        shards = Shards(cast("ProcessTeam", team), plan, dataset, samplers)
+        return shards.table, shards.sampler
+    return dataset.train, lambda stage: samplers(stage, team.rank)
 
 
 def _work(
@@ -301,6 +318,7 @@ def _work(
     launched: float,
     callbacks: Sequence[Callback],
     start: Mapping[str, NDArray[Any]] | None,
+    checkpoint: Checkpoint | None,
 ) -> _Outcome:
     """Do what each worker does: get ready, take over the common start, train."""
     learner = learner_of(plan, dataset, team.rank)
@@ -310,8 +328,9 @@ def _work(
         learner.initialize(generator(plan.seed, "init"))
     convergence = Convergence(dataset.test)
     called = [*callbacks, *([plan.stop] if plan.stop else []), *([convergence] if plan.convergence else [])]
-    worker = WorkerRun(team, learner, plan, dataset.train, clock, called, dataset.validation)
-    loop = Loop(worker, _samplers(plan, dataset, team), control)
+    table, sampler = _rows_of(team, plan, dataset)
+    worker = WorkerRun(team, learner, plan, table, clock, called, dataset.validation)
+    loop = Loop(worker, sampler, control, checkpoint)
     team.mean_(learner.parameters.copy())  # a first round makes connections and touches memory; it belongs to no clock
     clock.seconds["startup"] = time.perf_counter() - launched
     team.barrier()

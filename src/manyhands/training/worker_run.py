@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
-from typing import NamedTuple
+from dataclasses import asdict, dataclass
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -214,6 +214,24 @@ class WorkerRun:
         self.since.add(order, losses)
         self.tally.steps += order.steps
         self.tally.examples += order.examples
+
+    def counted(self) -> dict[str, Any]:
+        """Return all counts and clocks as plain data, for a checkpoint."""
+        return {
+            "tally": asdict(self.tally),
+            "since": asdict(self.since),
+            "last_round": self._last_round,
+            "seconds": dict(self.clock.seconds),
+            "train_s": self.train_s,
+            "bytes_sent": self.team.bytes_sent - self._sent_before,
+        }
+
+    def take_over(self, counted: Mapping[str, Any]) -> None:
+        """Take over what :meth:`counted` returned before the workers were started anew."""
+        self.tally, self.since = Tally(**counted["tally"]), SinceRound(**counted["since"])
+        self._last_round = int(counted["last_round"])
+        self.team.bytes_sent = self._sent_before + int(counted["bytes_sent"])
+        self.clock.continue_from(counted["seconds"], counted["train_s"])
 
     def report_step(self, loss: float) -> None:
         """Call the callbacks that want to be called after steps."""

@@ -880,6 +880,13 @@ def test_errors_keep_their_type_and_facts(error):
         assert getattr(again, fact, None) == getattr(error, fact, None)
 
 
+def test_an_error_of_another_rank_is_what_that_rank_has_said():
+    error = errors.RankError.of(3, "there are no rows", ("DataError", "ValueError"))
+    again = revive(json.loads(json.dumps(describe(error, 1))))
+    assert type(again) is errors.DataError
+    assert str(again) == "there are no rows"
+
+
 def test_an_error_in_a_file_keeps_its_place():
     error = errors.FormatError("a comma is missing", path=Path("rows.csv"), line=7)
     again = revive(json.loads(json.dumps(describe(error, 0))))

@@ -9,7 +9,7 @@ from typing import IO, Any
 
 from manyhands.core import errors
 from manyhands.core.callbacks import Callback, finest, send
-from manyhands.core.errors import ManyhandsError, OutOfMemoryError
+from manyhands.core.errors import ManyhandsError, OutOfMemoryError, RankError
 from manyhands.core.events import from_record
 from manyhands.core.parameters import rendered
 from manyhands.runtime.memory import out_of_memory
@@ -56,6 +56,8 @@ def describe(error: BaseException, rank: int) -> dict[str, Any]:
     """Return an error as plain data, for `revive`."""
     if isinstance(error, MemoryError) and not isinstance(error, OutOfMemoryError):
         error = out_of_memory(f"worker {rank}", error)
+    if isinstance(error, RankError):  # another rank's: what it has said, as if it were said here
+        return {"type": next(iter(RankError.kinds_of(error)), ""), "arguments": [error.problem]}
     name = type(error).__name__
     if not isinstance(error, ManyhandsError):
         return {"type": "ManyhandsError", "arguments": [f"worker {rank} failed: {name}: {error}"]}

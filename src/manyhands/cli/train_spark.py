@@ -1,0 +1,75 @@
+"""``manyhands train --team spark``: a run inside a Spark cluster, on data that its executors read."""
+
+from __future__ import annotations
+
+import argparse
+from typing import TYPE_CHECKING
+
+from manyhands.cli import options as shared
+from manyhands.core.errors import SettingsError
+
+if TYPE_CHECKING:
+    from manyhands.training.jobs.spark.driver import Outcome
+    from manyhands.training.spec import RunSpec
+
+TEAM = "spark"
+RESTARTS = 3
+
+
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """Add the options of a run inside a Spark cluster."""
+    group = parser.add_argument_group("spark (with --team spark)")
+    group.add_argument(
+        "--master", metavar="URL", help="spark://host:port, yarn, k8s://... (default: as spark-submit says)"
+    )
+    group.add_argument("--test-data", metavar="URL", help="test samples, like --data: Parquet or CSV files")
+    group.add_argument(
+        "--features", metavar="C[,C...]", type=shared.list_of(str), help="columns (default: all but the label's)"
+    )
+    group.add_argument(
+        "--spark-conf", action="append", default=[], metavar="NAME=VALUE", help="a setting of Spark's own"
+    )
+    group.add_argument(
+        "--checkpoint",
+        metavar="F",
+        help="a file that all executors can reach: a stage that is started again goes on from",
+    )
+    group.add_argument(
+        "--max-restarts",
+        type=int,
+        metavar="N",
+        help=f"how often a stage that has lost a task is started again (default: {RESTARTS})",
+    )
+
+
+def check_unused(options: argparse.Namespace) -> None:
+    """Refuse Spark's options for other teams."""
+    for name in ("master", "test_data", "features", "spark_conf", "max_restarts", "checkpoint"):
+        if getattr(options, name):
+            raise SettingsError(f"{shared.option(name)} is for --team {TEAM}")
+
+
+def train(options: argparse.Namespace, spec: RunSpec) -> Outcome:
+    """Train, and return what has come of it."""
+    from manyhands.training.jobs.spark.driver import SparkJob
+    from manyhands.training.jobs.spark.session import columns_of, read, session
+
+    if options.train_csv or options.test_csv:
+        raise SettingsError(f"with --team {TEAM}, --data and --test-data name CSV files, too")
+    if options.data == "auto":
+        raise SettingsError(f"--team {TEAM} needs data that all executors can read: --data file:///... or hdfs://...")
+    spark = session(options.master, _settings(options.spark_conf))
+    frame = read(spark, options.data)
+    test = None if options.test_data is None else read(spark, options.test_data)
+    features, label = columns_of(frame, options.label_column, options.features or ())
+    restarts = RESTARTS if options.max_restarts is None else options.max_restarts
+    name = options.data.rstrip("/").rpartition("/")[2]
+    job = SparkJob(frame, test, features, label, name, restarts, options.checkpoint)
+    return job.outcome(spec, "round" if options.log_rounds else "epoch")
+
+
+def _settings(given: list[str]) -> dict[str, str]:
+    for each in given:
+        if "=" not in each:
+            raise SettingsError(f"--spark-conf {each}: give a name and a value, such as spark.task.cpus=1")
+    return dict(each.split("=", 1) for each in given)

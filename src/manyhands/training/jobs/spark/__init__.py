@@ -1,0 +1,1 @@
+"""Training inside Apache Spark: one barrier stage, whose tasks are the workers."""

@@ -1,0 +1,209 @@
+"""The driver's side of a job: one barrier stage, started again if Spark loses a task of it."""
+
+from __future__ import annotations
+
+import json
+import logging
+import re
+import secrets
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+from manyhands.core.callbacks import Callback, CallbackLike, WorkerCallback, as_callbacks, finest, finish, send
+from manyhands.core.checks import whole
+from manyhands.core.errors import ManyhandsError, SettingsError, WorkerLost
+from manyhands.core.events import Event, Granularity, from_record
+from manyhands.core.extras import require
+from manyhands.core.parameters import parameter
+from manyhands.runtime import signals
+from manyhands.training.jobs.exchange import revive
+from manyhands.training.jobs.folder import temporary_folder
+from manyhands.training.jobs.spark.files import EVENTS, MODEL, RESULT
+from manyhands.training.jobs.spark.frames import prepared
+from manyhands.training.jobs.spark.task import MARK, SCHEMA, run_task
+from manyhands.training.loading import load_model
+from manyhands.training.plan import Plan
+from manyhands.training.result import TrainingResult
+from manyhands.training.spec import RunSpec
+
+TEAM = "spark"
+DEFAULT_RESTARTS = 3
+_FEW_SLOTS = "SPARK-24819"
+_LOST = re.compile(
+    r"(ExecutorLostFailure[^\n]*|Python worker exited unexpectedly[^\n]*|Executor heartbeat timed out[^\n]*"
+    r"|Remote RPC client disassociated[^\n]*|worker lost[^\n]*)"
+)
+_PYTHON_ERROR = re.compile(r"^[A-Za-z_.]+(?:Error|Exception): [^\n]+$(?=\n\s*\n|\n\tat)", re.M)
+_JAVA_ERROR = re.compile(r"^(?:: |Caused by: )?org\.apache\.spark\.\S*Exception: [^\n]+", re.M)
+_MOST_SHOWN = 300
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a job has come to.
+
+    Attributes
+    ----------
+    result
+        As of any run.
+    data
+        The facts of `Dataset.describe`.
+    events
+        Rank 0's.
+    """
+
+    result: TrainingResult
+    data: dict[str, Any]
+    events: list[Event]
+
+    @classmethod
+    def of(cls, files: Mapping[str, bytes]) -> Outcome:
+        """Return what the files of the first worker say."""
+        described = json.loads(files[RESULT])
+        with temporary_folder() as folder:
+            (folder / MODEL).write_bytes(files[MODEL])
+            model = load_model(folder / MODEL)
+        result = TrainingResult(plan=Plan.from_json(described["plan"]), model=model, **described["result"])
+        lines = files.get(EVENTS, b"").decode("ascii").splitlines()
+        return cls(result, described["data"], [from_record(json.loads(line)) for line in lines])
+
+    def send(self, callbacks: Sequence[Callback]) -> None:
+        """Call callbacks as they would have been called on the way."""
+        for event in self.events:
+            send(callbacks, event)
+        finish(callbacks, self.result)
+
+
+@dataclass(frozen=True)
+class SparkJob:
+    """What is trained, and on which rows.
+
+    Attributes
+    ----------
+    train, test : pyspark.sql.DataFrame
+        The rows; without ``test``, the accuracy is NaN.
+    features
+        The columns of the features: one of bytes, lists or vectors, or several of numbers.
+    label
+        The column of the labels.
+    name
+        Of the data set, for messages.
+    restarts
+        How often a stage that has lost a task is started again, at most.
+    checkpoint
+        A file in a folder that all executors share, from which such a stage goes on; None: it begins anew.
+    """
+
+    train: Any
+    test: Any | None
+    features: Sequence[str]
+    label: str
+    name: str = "data"
+    restarts: int = DEFAULT_RESTARTS
+    checkpoint: str | None = None
+
+    def run(self, spec: RunSpec, callbacks: Sequence[CallbackLike] = ()) -> TrainingResult:
+        """Train; see `manyhands.training.run.run`.
+
+        Callbacks receive rank 0's events when the stage has ended.
+
+        Raises
+        ------
+        SettingsError, DataError, DivergedError
+            As in any run, from whichever task has found it; these are not tried again.
+        WorkerLost
+            If tasks were lost more often than the stage may be started again.
+        """
+        called = as_callbacks(callbacks)
+        for callback in called:
+            if isinstance(callback, WorkerCallback):
+                name = type(callback).__name__
+                raise SettingsError(f"{name} works inside workers, which are other processes: use threads, or mpiexec")
+        outcome = self.outcome(spec, finest(called))
+        outcome.send(called)
+        return outcome.result
+
+    def outcome(self, spec: RunSpec, granularity: Granularity = "end") -> Outcome:
+        """Train, and return rank 0's events of that granularity beside the result; see :meth:`run`."""
+        require("pyspark")
+        whole("max_restarts", self.restarts, least=0)
+        spec = _checked(spec)
+        job = {
+            "spec": spec.portable().to_json(),
+            "name": self.name,
+            "hang_timeout": spec.hang_timeout,
+            "granularity": granularity,
+            "checkpoint": self.checkpoint,
+            "secret": secrets.token_hex(32),  # it reaches the tasks with Spark's own messages
+        }
+        return Outcome.of(self._attempts(job, spec.workers or 1))
+
+    def _attempts(self, job: Mapping[str, Any], workers: int) -> dict[str, bytes]:
+        """Run the stage, again if it loses a task; return the first worker's files."""
+        for attempt in range(self.restarts + 1):
+            try:
+                return self._stage(job, workers)
+            except WorkerLost as error:
+                if attempt == self.restarts:
+                    raise
+                logging.getLogger("manyhands").warning(
+                    "%s; starting the stage again (%d of %d)", error, attempt + 1, self.restarts
+                )
+        raise AssertionError
+
+    def _stage(self, job: Mapping[str, Any], workers: int) -> dict[str, bytes]:
+        frame = prepared(self.train, self.test, self.features, self.label, workers)
+        stage = frame.mapInArrow(partial(run_task, dict(job)), SCHEMA, barrier=True)
+        try:
+            pieces = stage.collect()
+        except KeyboardInterrupt:
+            raise
+        except Exception as error:  # of Py4J, Spark and Spark Connect, which have no class in common
+            signals.check()
+            raise _explained(error, workers) from error
+        files: dict[str, bytes] = {}
+        for piece in pieces:
+            files[piece["name"]] = files.get(piece["name"], b"") + bytes(piece["content"])
+        if RESULT not in files:
+            raise ManyhandsError(
+                "Spark has returned nothing of the training: is there an error in the executors' logs?"
+            )
+        return files
+
+
+def _checked(spec: RunSpec) -> RunSpec:
+    """Return the spec with Spark's team; what needs memory in common, or none, is refused by `resolve` in the tasks."""
+    if spec.team not in (TEAM, RunSpec().team):
+        raise SettingsError(f"on Spark the team is {TEAM}: leave {parameter('team', spec.team)} out")
+    if spec.labels is not None:
+        raise SettingsError(f"{parameter('labels')} is about CIFAR's files: leave it out")
+    if spec.partition is not None:
+        raise SettingsError(f"{parameter('partition')} needs all training rows in every process: leave it out on Spark")
+    return spec.changed(team=TEAM)
+
+
+def _explained(error: Exception, workers: int) -> ManyhandsError:
+    """Return what has happened, without Java's stack: what a task says, or what Spark knows of it."""
+    text = str(error)
+    if MARK in text:
+        found, _ = json.JSONDecoder().raw_decode(text[text.index(MARK) + len(MARK) :])
+        return revive(found)
+    if _FEW_SLOTS in text:
+        return SettingsError(
+            f"Spark has no {workers} slots (cores of executors) that are free at the same time: use fewer "
+            f"{parameter('workers')}, or start more executors"
+        )
+    if found := _LOST.search(text):
+        return WorkerLost(_rank_in(text), f"was lost: {found[0][:_MOST_SHOWN].strip()}")
+    found_lines = (
+        _PYTHON_ERROR.findall(text) or _JAVA_ERROR.findall(text) or text.splitlines() or [type(error).__name__]
+    )
+    return ManyhandsError(f"Spark: {found_lines[0].strip()[:_MOST_SHOWN]}")
+
+
+def _rank_in(text: str) -> int:
+    """Return the number of the task that Spark names first; -1 if it names none."""
+    found = re.search(r"[Tt]ask (?:\(?\d+, )?(\d+)(?:\.\d+)? in stage|ResultTask\(\d+, (\d+)\)", text)
+    return -1 if found is None else int(found[1] or found[2])

@@ -1,0 +1,100 @@
+"""What the worker of a Spark task does: take its share of the rows, train, and leave what has come of it in files."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import time
+import zlib
+from collections.abc import Iterator, Mapping
+from dataclasses import fields, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from manyhands.core.callbacks import Callback, EventFunction
+from manyhands.core.errors import WorkerLost
+from manyhands.core.events import as_record
+from manyhands.data.dataset import Dataset
+from manyhands.runtime.atomic_files import write_whole
+from manyhands.teams.agreement import together
+from manyhands.teams.job import all_gather_texts
+from manyhands.teams.membership import join
+from manyhands.teams.world import World
+from manyhands.training.checkpoint import Checkpoint
+from manyhands.training.jobs.exchange import describe
+from manyhands.training.jobs.spark.files import ERROR, EVENTS, MODEL, RESULT
+from manyhands.training.jobs.spark.gathering import gather_dataset
+from manyhands.training.plan import Plan
+from manyhands.training.resolve import resolve
+from manyhands.training.result import TrainingResult
+from manyhands.training.run import run
+from manyhands.training.shards import check_shards
+from manyhands.training.spec import RunSpec
+
+_CAUSE_SECONDS = 2.0
+"""So long a worker that has only heard of a failure waits for Spark to hear the cause first."""
+
+
+def serve(folder: Path, job: Mapping[str, Any]) -> None:
+    """Train as one worker; an error is left in a file, and ends this process with a status."""
+    world: World | None = None
+    try:
+        world = join()
+        _train(folder, job, world)
+    except BaseException as error:
+        _fail(folder, world, error)
+        raise SystemExit(1) from None
+    world.leave()
+
+
+def _train(folder: Path, job: Mapping[str, Any], world: World) -> None:
+    spec = RunSpec.from_json(job["spec"])
+    began = time.perf_counter()
+    dataset = gather_dataset(folder, world, spec, job["name"])
+    dataset = replace(dataset, distributed=time.perf_counter() - began)
+    with together(spec.team):
+        plan = resolve(spec, dataset)
+        check_shards(plan, dataset)
+    with _event_writer(folder, job["granularity"], world) as callbacks:
+        result = run(plan, dataset, callbacks=callbacks, checkpoint=_checkpoint(job["checkpoint"], plan, dataset))
+    if world.rank == 0:
+        _write(folder, result, dataset.describe())
+
+
+def _checkpoint(path: str | None, plan: Plan, dataset: Dataset) -> Checkpoint | None:
+    """Return the checkpoint of a run; rules that stop it early, and measurements on the way, begin anew with it."""
+    if path is None or plan.stop is not None or plan.convergence:
+        return None
+    checksums = [zlib.crc32(np.ascontiguousarray(array).data) for array in dataset.train.arrays().values()]
+    everyone = all_gather_texts(plan.team, [json.dumps(checksums)])
+    return Checkpoint(Path(path), {"plan": plan.to_json(), "data": dataset.describe(), "checksums": everyone})
+
+
+@contextlib.contextmanager
+def _event_writer(folder: Path, granularity: Any, world: World) -> Iterator[list[Callback]]:
+    """Yield what writes rank 0's events for the driver, if it asks for any."""
+    if granularity == "end" or world.rank > 0:
+        yield []
+        return
+    with open(folder / EVENTS, "a", encoding="ascii", buffering=1) as file:
+        yield [EventFunction(lambda event: print(json.dumps(as_record(event)), file=file), granularity)]
+
+
+def _write(folder: Path, result: TrainingResult, data: Mapping[str, Any]) -> None:
+    result.save(folder / MODEL)
+    record: dict[str, Any] = {
+        field.name: getattr(result, field.name) for field in fields(result) if field.name not in ("plan", "model")
+    }
+    description = {"plan": result.plan.to_json(), "result": record, "data": data}
+    write_whole(folder / RESULT, json.dumps(description).encode())
+
+
+def _fail(folder: Path, world: World | None, error: BaseException) -> None:
+    """Leave word for the task; a worker that only knows that another one is lost lets that one's task speak first."""
+    rank = -1 if world is None else world.rank
+    if isinstance(error, WorkerLost) and world is not None and world.watch is not None and not world.watch.mine:
+        time.sleep(_CAUSE_SECONDS)
+    with contextlib.suppress(Exception):
+        write_whole(folder / ERROR, json.dumps(describe(error, rank)).encode())
