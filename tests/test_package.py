@@ -17,11 +17,14 @@ import pytest
 import manyhands
 from manyhands.cli import study as study_command
 from manyhands.cli import study_strategies as strategies_command
+from manyhands.cli import train_spark
 from manyhands.records import statistics
 from manyhands.strategies import STRATEGIES
 from manyhands.studies.compare import run as compare
 from manyhands.studies.replications import minibatch
 from manyhands.studies.strategies import request as strategies
+from manyhands.teams.registry import kind_of
+from manyhands.training.jobs.spark import driver as spark_driver
 
 PACKAGE = Path(manyhands.__file__).parent
 PROJECT = Path(__file__).parents[1]
@@ -118,6 +121,11 @@ class TestOptionsAreThoseOfTheirModules:
         parser = parser_of(*path)
         told = next(each.help for each in parser._actions if each.dest == "margin")
         assert f"default: {statistics.DEFAULT_MARGIN}" in told
+
+    def test_defaults_of_train_in_spark(self):
+        assert train_spark.RESTARTS == spark_driver.DEFAULT_RESTARTS
+        assert train_spark.TEAM == spark_driver.TEAM
+        assert kind_of(train_spark.TEAM).reads == "Spark"
 
     def test_defaults_of_compare(self):
         assert parser_of("compare").get_default("workers") == compare.DEFAULT_WORKERS

@@ -41,11 +41,11 @@ def test_a_new_kind_of_team_is_one_entry(monkeypatch):
 
 
 def test_users_choose_among_teams_of_any_size():
-    assert CHOICES == ("threads", "mpi", "torch")
+    assert CHOICES == ("threads", "mpi", "torch", "spark")
 
 
 @pytest.mark.parametrize("ask", [lambda name: run_work(name, 2), job.is_member, job.leads, job.check_started_once])
-@pytest.mark.parametrize("name", ["spark", "MPI", ""])
+@pytest.mark.parametrize("name", ["dask", "MPI", ""])
 def test_an_unknown_name_is_refused_and_never_runs_in_this_process(ask, name):
     with pytest.raises(SettingsError, match=f"unknown team '{name}'; choose one of solo, threads, mpi"):
         ask(name)

@@ -47,6 +47,7 @@ NUMBERS = {
     "clip": st.floats(1e-9, 1e9),
     "speculative": st.floats(0, 1),
     "lanes": st.integers(1, 64),
+    "micro_batches": st.integers(1, 64),
     "speculation_warmup": st.floats(0, 1e9),
     "augment": st.lists(st.sampled_from(AUGMENTATIONS), max_size=3).map(tuple),
     "epsilon": st.floats(1e-30, 1),

@@ -77,13 +77,15 @@ def _run_in_spark(options: argparse.Namespace, spec: RunSpec) -> int:
     shared.check_output(options.out, options.json, options.log)
     if not options.quiet:
         jobs.speak(labelled("data", f"{options.data}, read by Spark's executors"))
-    outcome = train_spark.train(options, spec)
+    outcome, taken = train_spark.train(options, spec)
     result, data = outcome.result, outcome.data
     if not options.quiet:
         jobs.speak(labelled("plan", str(result.plan)))
     with Logs(options.log, options.tensorboard, rounds=options.log_rounds) as logs, logs(result.plan) as logger:
         outcome.send([logger])
     _deliver(result, data, options)
+    if not options.quiet:
+        jobs.speak(labelled("spark", taken))
     return 0
 
 

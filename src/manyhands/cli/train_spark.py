@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import time
 from typing import TYPE_CHECKING
 
 from manyhands.cli import options as shared
@@ -49,8 +50,8 @@ def check_unused(options: argparse.Namespace) -> None:
             raise SettingsError(f"{shared.option(name)} is for --team {TEAM}")
 
 
-def train(options: argparse.Namespace, spec: RunSpec) -> Outcome:
-    """Train, and return what has come of it."""
+def train(options: argparse.Namespace, spec: RunSpec) -> tuple[Outcome, str]:
+    """Train, and return what has come of it, and what Spark has taken beside, in words."""
     from manyhands.training.jobs.spark.driver import SparkJob
     from manyhands.training.jobs.spark.session import columns_of, read, session
 
@@ -58,14 +59,18 @@ def train(options: argparse.Namespace, spec: RunSpec) -> Outcome:
         raise SettingsError(f"with --team {TEAM}, --data and --test-data name CSV files, too")
     if options.data == "auto":
         raise SettingsError(f"--team {TEAM} needs data that all executors can read: --data file:///... or hdfs://...")
+    began = time.perf_counter()
     spark = session(options.master, _settings(options.spark_conf))
+    ready = time.perf_counter()
     frame = read(spark, options.data)
     test = None if options.test_data is None else read(spark, options.test_data)
     features, label = columns_of(frame, options.label_column, options.features or ())
     restarts = RESTARTS if options.max_restarts is None else options.max_restarts
     name = options.data.rstrip("/").rpartition("/")[2]
     job = SparkJob(frame, test, features, label, name, restarts, options.checkpoint)
-    return job.outcome(spec, "round" if options.log_rounds else "epoch")
+    outcome = job.outcome(spec, "round" if options.log_rounds else "epoch")
+    around = time.perf_counter() - ready - outcome.result.seconds["total"]
+    return outcome, f"{ready - began:.1f} s until its session was there, {around:.1f} s around the training"
 
 
 def _settings(given: list[str]) -> dict[str, str]:

@@ -22,6 +22,7 @@ OPTIONAL = (
     ("mpi4py", "mpi", "workers as processes, on one machine or several (--team mpi)"),
     ("matplotlib", "report", "reports with figures (--report)"),
     ("torch", "torch", "PyTorch modules and convolutional networks (--learner cnn-fast)"),
+    ("pyspark", "spark", "training inside Apache Spark (--team spark)"),
     ("tensorboard", "tensorboard", "live logs for TensorBoard (--tensorboard)"),
     ("onnx", "onnx", "models for other programs (manyhands export)"),
 )

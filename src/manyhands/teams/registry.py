@@ -66,6 +66,8 @@ class TeamKind:
         Whether the workers share memory.
     most_workers
         The largest number of workers; None for any.
+    reads
+        Who reads the data, if not this package: then only that one starts its jobs.
     """
 
     name: str
@@ -73,6 +75,7 @@ class TeamKind:
     processes: Launching | None
     shared_memory: bool
     most_workers: int | None = None
+    reads: str | None = None
 
     def load(self) -> TeamModule:
         """Import the module that implements it."""
@@ -87,7 +90,7 @@ KINDS = (
     TeamKind("threads", "manyhands.teams.threads", processes=None, shared_memory=True),
     TeamKind("mpi", "manyhands.teams.processes", processes=_MPI, shared_memory=False),
     TeamKind("torch", "manyhands.teams.processes", processes=_TORCH, shared_memory=False),
-    TeamKind("spark", "manyhands.teams.processes", processes=_SPARK, shared_memory=False),
+    TeamKind("spark", "manyhands.teams.processes", processes=_SPARK, shared_memory=False, reads="Spark"),
 )
 SOLO = KINDS[0].name
 """The team of every run that has one worker and starts no processes."""

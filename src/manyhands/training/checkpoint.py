@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import io
 import json
+import os
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, fields, is_dataclass
@@ -90,9 +91,13 @@ class Checkpoint:
         ------
         SettingsError
             If it is of another run, or damaged.
+        OutputError
+            If it cannot be read, or could not be written.
         """
         team = loop.team
         with together(loop.plan.team):
+            if team.rank == 0 and not os.access(self._path.parent, os.W_OK):
+                raise OutputError(f"{self._path}: there is no folder {self._path.parent} that can be written here")
             states = self._read(team.size) if team.rank == 0 else []
         found = json.loads(all_gather_texts(loop.plan.team, [json.dumps([_described(each) for each in states])])[0])
         if not found:

@@ -145,8 +145,8 @@ class RunSpec:
     team: str = setting("threads", "how workers talk", "team", choices=CHOICES, hidden_choices=(SOLO,))
     hang_timeout: float | None = setting(
         None,
-        "with the teams mpi and torch: end the job when a worker takes no step for S seconds (default: 100 measured "
-        "steps, at least 4 s)",
+        "with the teams mpi, torch and spark: end the job when a worker takes no step for S seconds (default: 100 "
+        "measured steps, at least 4 s)",
         "team",
         metavar="S",
         read=amount,

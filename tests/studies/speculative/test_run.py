@@ -201,7 +201,7 @@ def synthetic(seconds, accuracies):
     data = {"name": "d", "train_rows": 9, "test_rows": 9}
     network = {"optimizer": "adam", "learning_rate": 0.1}
     settings = {"margin": 0.25, "data": data, "architecture": "cnn", "network": network, "batch": 5, "epochs": 1}
-    settings |= {"schedule": "constant", "workers": 2, "strategy": "gradient"}
+    settings |= {"schedule": "constant", "workers": 2, "strategy": "gradient", "torch": {"micro_batches": 1}}
     return Speculation({"cores": 2}, settings, cases=cases, runs=runs)
 
 

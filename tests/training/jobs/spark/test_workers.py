@@ -90,6 +90,21 @@ def workers(tmp_path):
         each.end()
 
 
+@pytest.fixture
+def patched(tmp_path, monkeypatch):
+    """Return a function that lets the workers' processes execute a program before anything else."""
+    folder = tmp_path / "patches"
+    folder.mkdir()
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(folder), os.environ.get("PYTHONPATH", "")]))
+
+    def patch(program):
+        inside = program.replace("\n", "\n    ")
+        words = "import sys\nif 'manyhands.training.jobs.spark.worker' in sys.orig_argv:\n    "
+        (folder / "sitecustomize.py").write_text(words + inside)
+
+    return patch
+
+
 def scattered(data):
     """Return rows of two uneven, interleaved shares; test rows are with the second."""
     order = np.random.default_rng(0).permutation(data.train.rows)
@@ -115,8 +130,19 @@ class TestSameBits:
         assert record["data"]["train_rows"] == digits.rows
         assert model.classes.tolist() == digits.classes.tolist()
 
-    def test_floats_are_scaled_by_what_all_have(self, workers, digits):
+    @pytest.mark.parametrize("strategy", ["periodic:1epoch", "gradient", "one-shot", "minibatch:5epochs"])
+    def test_where_each_has_a_share_of_the_rows(self, workers, patched, digits, strategy):
+        """The rows of an epoch are exchanged before it begins."""
+        patched("import manyhands.training.jobs.spark.gathering as it\nit.held_by_all = lambda *_: False")
+        spec = SPEC.changed(strategy=strategy)
+        _, model, _ = result_of(workers(spec, digits, scattered(digits)))
+        theirs = run(resolve(replace(spec, team="threads"), digits), digits)
+        for name, block in theirs.model.learner.weights().items():
+            np.testing.assert_array_equal(model.learner.weights()[name], block)
+
+    def test_floats_are_scaled_by_what_all_have(self, workers, patched, digits):
         """Sums over shares are added in another order than over all rows: the same up to rounding."""
+        patched("import manyhands.training.jobs.spark.gathering as it\nit.held_by_all = lambda *_: False")
         rng = np.random.default_rng(1)
         shift = rng.normal(size=digits.features) * 100
 
@@ -134,15 +160,11 @@ class TestSameBits:
 
 
 class TestGoingOn:
-    def test_from_a_checkpoint_with_the_same_bits(self, workers, digits, tmp_path, monkeypatch):
-        monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(tmp_path), os.environ.get("PYTHONPATH", "")]))
+    def test_from_a_checkpoint_with_the_same_bits(self, workers, patched, digits, tmp_path):
         path = tmp_path / "checkpoint"
         spec = SPEC.changed(strategy="diloco:7", epochs=400)
         _, whole, _ = result_of(workers(spec, digits, scattered(digits)))
-        (tmp_path / "sitecustomize.py").write_text(
-            "import sys\nif 'manyhands.training.jobs.spark.worker' in ' '.join(sys.orig_argv):\n"
-            "    import manyhands.training.checkpoint as it\n    it.SECONDS = 0.05\n"
-        )
+        patched("import manyhands.training.checkpoint as it\nit.SECONDS = 0.05")
         interrupted = workers(spec, digits, scattered(digits), checkpoint=str(path))
         while not path.exists():
             assert not (interrupted.folders[0] / DONE).exists()
@@ -164,7 +186,6 @@ class TestRefusals:
             ({"train_size": 10**6}, "training rows"),
             ({"validation": 100}, "leave .* out"),
             ({"strategy": "hogwild"}, "share memory"),
-            ({"strategy": "one-shot:merge=fisher"}, "computes on training samples again"),
         ],
     )
     def test_on_both_alike(self, workers, digits, changes, words):
@@ -172,6 +193,27 @@ class TestRefusals:
         assert job.wait() == [1, 1]
         for folder in job.folders:
             assert re.search(words, str(revive(json.loads((folder / ERROR).read_text()))))
+
+    def test_merges_that_need_all_rows(self, workers, patched, digits):
+        patched("import manyhands.training.jobs.spark.gathering as it\nit.held_by_all = lambda *_: False")
+        job = workers(SPEC.changed(strategy="one-shot:merge=fisher"), digits, scattered(digits))
+        assert job.wait() == [1, 1]
+        error = revive(json.loads((job.folders[0] / ERROR).read_text()))
+        assert "computes on training samples again" in str(error)
+
+    def test_a_checkpoint_of_another_run(self, workers, digits, tmp_path):
+        (tmp_path / "checkpoint").write_bytes(b"nothing of the kind")
+        job = workers(
+            SPEC.changed(strategy="gradient"), digits, scattered(digits), checkpoint=str(tmp_path / "checkpoint")
+        )
+        assert job.wait() == [1, 1]
+        assert "is no checkpoint, or damaged" in str(revive(json.loads((job.folders[0] / ERROR).read_text())))
+
+    def test_a_checkpoint_that_cannot_be_written(self, workers, digits, tmp_path):
+        path = tmp_path / "nowhere" / "checkpoint"
+        job = workers(SPEC.changed(strategy="gradient"), digits, scattered(digits), checkpoint=str(path))
+        assert job.wait() == [1, 1]
+        assert "there is no folder" in str(revive(json.loads((job.folders[0] / ERROR).read_text())))
 
     def test_rows_that_are_not_finite_are_named(self, workers, digits):
         features = digits.train.features.astype(np.float32)

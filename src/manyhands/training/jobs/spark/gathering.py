@@ -1,7 +1,7 @@
 """From the rows of the tasks' partitions to a data set of which every worker has a share.
 
 Rows bring their numbers in the frame that was read, whatever partitions Spark has made of it since. Each worker gets an
-equal share of consecutive rows, and the first worker all test rows.
+equal share of consecutive rows, or all if they are few; and the first worker all test rows.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from manyhands.core.errors import DataError, SettingsError
 from manyhands.core.parameters import parameter
 from manyhands.data.dataset import Dataset
 from manyhands.data.labels import check_labels
-from manyhands.data.scaling import Across
+from manyhands.data.scaling import ALONE, Across
 from manyhands.data.share import Share
 from manyhands.teams.agreement import together
 from manyhands.teams.world import World, as_bytes
@@ -28,6 +28,7 @@ from manyhands.training.shards import shard_bounds
 from manyhands.training.spec import RunSpec
 
 _BYTES_AT_ONCE = 1 << 21
+_FEW_BYTES = 1 << 25
 _PARTITION_BITS = 33
 """`monotonically_increasing_id`: the partition stands above these bits, and the row's number in it below."""
 _TEAM = "spark"
@@ -168,8 +169,9 @@ def gather_dataset(folder: Path, world: World, spec: RunSpec, name: str) -> Data
         places = numbering[part].places(stored.numbers[which])
         used = places < bounds[part][-1]
         parts[part] = _Part(which[used], places[used], bounds[part])
-    found = _distribute(world, stored, np.searchsorted(labels, stored.classes), parts, *form)
-    across = AcrossWorld(world)
+    whole = held_by_all(rows, *form, world.size)
+    found = _distribute(world, stored, np.searchsorted(labels, stored.classes), parts, *form, {"train": whole})
+    across = ALONE if whole else AcrossWorld(world)
     (features, codes), (test_features, test_codes) = found["train"], found["test"]
     own = np.bincount(codes, minlength=len(labels)) > 0
     seen = across.largest(own.astype(np.uint8)) > 0
@@ -180,13 +182,22 @@ def gather_dataset(folder: Path, world: World, spec: RunSpec, name: str) -> Data
             test_features,
             _coded(test_codes, seen, labels),
             classes=labels[seen],
-            first_row=int(bounds["train"][world.rank]),
+            first_row=0 if whole else int(bounds["train"][world.rank]),
             rows=rows,
             scale=spec.scale,
             binarize=spec.binarize,
         )
         share.check()
     return share.dataset(name, across, spec.shape)
+
+
+def held_by_all(rows: int, width: int, dtype: np.dtype[Any], size: int) -> bool:
+    """Return whether every process keeps all training rows.
+
+    Two processes need as much memory for half of the rows and those of an epoch, and rows are exchanged once only. So
+    are few rows, beside what a process takes anyway.
+    """
+    return size <= 2 or rows * width * dtype.itemsize <= _FEW_BYTES
 
 
 def _form(everyone: Sequence[Mapping[str, Any]]) -> tuple[int, np.dtype[Any]]:
@@ -236,6 +247,7 @@ def _distribute(
     parts: Mapping[str, _Part],
     width: int,
     dtype: np.dtype[Any],
+    whole: Mapping[str, bool],
 ) -> dict[str, tuple[NDArray[Any], NDArray[np.int32]]]:
     """Send rows to the processes that they belong to; return features and codes of those that belong here, in order.
 
@@ -251,10 +263,17 @@ def _distribute(
         Where they go.
     width, dtype
         Of the features of all processes.
+    whole
+        Of which parts every process gets all rows.
     """
-    room = {part: np.diff(each.bounds)[world.rank] for part, each in parts.items()}
-    found = {part: (np.zeros((count, width), dtype), np.zeros(count, np.int32)) for part, count in room.items()}
-    filled = {part: np.zeros(count, np.bool_) for part, count in room.items()}
+    kept, found, filled = {}, {}, {}
+    for part, each in parts.items():
+        begin, end = (int(bound) for bound in each.bounds[world.rank : world.rank + 2])
+        begin, count = (begin, int(each.bounds[-1])) if whole.get(part) else (0, end - begin)
+        kept[part] = np.zeros((count, width), dtype), np.zeros(count, np.int32)
+        mine = slice(begin, begin + int(np.diff(each.bounds)[world.rank]))
+        found[part] = tuple(array[mine] for array in kept[part])
+        filled[part] = np.zeros(mine.stop - mine.start, np.bool_)
     at_once = max(1, _BYTES_AT_ONCE // (width * dtype.itemsize))
     chunks, begin = stored.chunks(at_once), 0
     for _ in range(max(json.loads(each) for each in world.all_gather_texts(str(stored.count_chunks(at_once))))):
@@ -278,7 +297,17 @@ def _distribute(
                 f"{missing} rows are missing: the frame gives other rows each time that it is read; write it to files "
                 "first"
             )
-    return found
+    for part, each in parts.items():
+        if whole.get(part):
+            _gather_all(world, kept[part], each.bounds)
+    return kept
+
+
+def _gather_all(world: World, arrays: Sequence[NDArray[Any]], bounds: NDArray[np.int64]) -> None:
+    """Give every process the rows that the others have, in their places."""
+    for array in arrays:
+        width = array.dtype.itemsize * int(np.prod(array.shape[1:], dtype=np.int64))
+        world.wait(world.start_all_gather(as_bytes(array), (np.diff(bounds) * width).tolist()))
 
 
 def _exchange(world: World, arrays: Sequence[NDArray[Any]], counts: NDArray[np.int64]) -> list[NDArray[Any]]:

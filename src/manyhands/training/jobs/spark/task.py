@@ -20,7 +20,7 @@ from manyhands.core.errors import ManyhandsError, OutputError, WorkerLost
 from manyhands.teams.spark_environment import Place, environment_of
 from manyhands.teams.startup_watchdog import STOPPED_SECONDS, is_stopped
 from manyhands.training.jobs.exchange import describe, revive
-from manyhands.training.jobs.folder import MEMORY, make_folder, remove
+from manyhands.training.jobs.folder import make_folder, remove
 from manyhands.training.jobs.spark.files import DONE, ERROR, EVENTS, JOB, MODEL, RESULT, SAID
 from manyhands.training.jobs.spark.rows import PartitionRows
 
@@ -58,7 +58,7 @@ def run_task(job: Mapping[str, Any], batches: Iterable[Any]) -> Iterator[Any]:
 
     context = BarrierTaskContext.get()
     rank = context.partitionId()
-    folder, lock = make_folder(MEMORY if os.access(MEMORY, os.W_OK) else None)
+    folder, lock = make_folder(_place())
     try:
         failure = _keep(job, batches, folder)
         addresses, listening = _meet(context, rank, failure)
@@ -72,6 +72,13 @@ def run_task(job: Mapping[str, Any], batches: Iterable[Any]) -> Iterator[Any]:
     finally:
         remove(folder)
         lock.close()
+
+
+def _place() -> str | None:
+    """Return the folder that Spark gives its executors for what they keep for a while; None: the usual one."""
+    given = os.environ.get("SPARK_LOCAL_DIRS") or os.environ.get("LOCAL_DIRS") or ""
+    first = given.split(",")[0]
+    return first if first and os.access(first, os.W_OK) else None
 
 
 def _keep(job: Mapping[str, Any], batches: Iterable[Any], folder: Path) -> ManyhandsError | None:
