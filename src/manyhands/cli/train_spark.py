@@ -33,7 +33,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--checkpoint",
         metavar="F",
-        help="a file that all executors can reach: a stage that is started again goes on from",
+        help="a file that all executors can reach, from which a stage that is started again goes on",
     )
     group.add_argument(
         "--max-restarts",

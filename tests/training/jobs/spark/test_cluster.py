@@ -193,3 +193,19 @@ class TestCommandLine:
         assert done.returncode == 2
         assert "--label-column nothing: there is no such column, there are pixels, digit" in done.stderr
         assert "at org.apache" not in done.stderr
+
+    def test_ctrl_c_ends_everything(self, files):
+        words = [sys.executable, "-m", "manyhands", "train", "--team", "spark", "--master", "local[1]", "--workers", "1"]
+        words += ["--data", f"file://{files}/train.parquet", "--label-column", "digit", "--epochs", "1000000"]
+        with subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as program:
+            end = time.monotonic() + 60
+            while not ours()["worker"] and time.monotonic() < end:
+                time.sleep(0.1)
+            time.sleep(1)
+            program.send_signal(signal.SIGINT)
+            _, err = program.communicate(timeout=30)
+        assert program.returncode == 130
+        assert "manyhands train: interrupted" in err
+        assert "Traceback" not in err
+        time.sleep(2)
+        assert ours()["worker"] == []

@@ -17,11 +17,11 @@ from manyhands.core.errors import ManyhandsError, SettingsError, WorkerLost
 from manyhands.core.events import Event, Granularity, from_record
 from manyhands.core.extras import require
 from manyhands.core.parameters import parameter
-from manyhands.runtime import signals
 from manyhands.training.jobs.exchange import revive
 from manyhands.training.jobs.folder import temporary_folder
 from manyhands.training.jobs.spark.files import EVENTS, MODEL, RESULT
 from manyhands.training.jobs.spark.frames import prepared
+from manyhands.training.jobs.spark.session import collected
 from manyhands.training.jobs.spark.task import MARK, SCHEMA, run_task
 from manyhands.training.loading import load_model
 from manyhands.training.plan import Plan
@@ -157,11 +157,8 @@ class SparkJob:
         frame = prepared(self.train, self.test, self.features, self.label, workers)
         stage = frame.mapInArrow(partial(run_task, dict(job)), SCHEMA, barrier=True)
         try:
-            pieces = stage.collect()
-        except KeyboardInterrupt:
-            raise
-        except Exception as error:  # of Py4J, Spark and Spark Connect, which have no class in common
-            signals.check()
+            pieces = collected(stage)
+        except Exception as error:  # of Py4J and Spark, which have no class in common
             raise _explained(error, workers) from error
         files: dict[str, bytes] = {}
         for piece in pieces:

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import secrets
+import signal
 import sys
-from collections.abc import Mapping, Sequence
+import threading
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from manyhands.core.errors import DataError, ManyhandsError, SettingsError
 from manyhands.core.extras import require
 from manyhands.core.parameters import parameter
+from manyhands.runtime import signals
 
 _USUAL = {
     "spark.ui.showConsoleProgress": "false",
@@ -24,6 +29,7 @@ _USUAL = {
     "spark.sql.execution.arrow.maxRecordsPerBatch": "500",
 }
 _MOST_SHOWN = 300
+_LOOK_SECONDS, _CANCEL_SECONDS = 0.2, 10.0
 
 
 def session(master: str | None = None, settings: Mapping[str, str] = {}) -> Any:
@@ -52,12 +58,58 @@ def session(master: str | None = None, settings: Mapping[str, str] = {}) -> Any:
     for name, value in {**_USUAL, **settings}.items():
         builder = builder.config(name, value)
     try:
-        return builder.getOrCreate()
+        with _own_interrupts():
+            return builder.getOrCreate()
     except Exception as error:  # of PySpark's launcher, Py4J and Spark
         first = next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)
         raise SettingsError(
             f"Spark does not start ({first[:_MOST_SHOWN]}): is Java 17 there, and the cluster?"
         ) from error
+
+
+@contextlib.contextmanager
+def _own_interrupts() -> Iterator[None]:
+    """Keep what Ctrl-C does: Spark's own handler asks the cluster in the middle of another question, and fails."""
+    before = signal.getsignal(signal.SIGINT)
+    try:
+        yield
+    finally:
+        if before is not None and threading.current_thread() is threading.main_thread():
+            signal.signal(signal.SIGINT, before)
+
+
+def collected(frame: Any) -> list[Any]:
+    """Return the rows of a frame; Ctrl-C cancels what Spark does for it.
+
+    Raises
+    ------
+    Exception
+        Of Py4J or Spark, if that fails.
+    """
+    context, group = frame.sparkSession.sparkContext, f"manyhands {secrets.token_hex(8)}"
+    rows: list[Any] = []
+    errors: list[BaseException] = []
+
+    def collect() -> None:
+        try:
+            context.setJobGroup(group, "training")
+            rows.extend(frame.collect())
+        except BaseException as error:
+            errors.append(error)
+
+    thread = threading.Thread(target=collect, name="manyhands-spark", daemon=True)
+    thread.start()
+    try:
+        while thread.is_alive():
+            thread.join(_LOOK_SECONDS)
+            signals.check()
+    except BaseException:
+        context.cancelJobGroup(group)
+        thread.join(_CANCEL_SECONDS)
+        raise
+    if errors:
+        raise errors[0]
+    return rows
 
 
 def read(spark: Any, address: str) -> Any:
