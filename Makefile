@@ -7,7 +7,7 @@ SPARK := .venv/.ready-for-spark
 PEERS := .venv-peers/.ready
 DOCS := .venv-docs/.ready
 
-.PHONY: help env compare study study-strategies study-networks study-speculative lint test test-all mutation bench docs spark-up spark-down clean
+.PHONY: help env compare study study-strategies study-networks study-speculative lint test test-all mutation bench bench-network docs spark-up spark-down clean
 
 help:
 	@echo "make compare   set up, then compare strategies and numbers of workers on real handwriting"
@@ -21,6 +21,7 @@ help:
 	@echo "make bench     set up, then race against peers (about 20 minutes); benchmarks/RESULTS.md"
 	@echo "make spark-up      set up, with PySpark and, if it may, Java; start a Spark cluster of two Workers on loopback"
 	@echo "make spark-down    end exactly that cluster"
+	@echo "make bench-network   as root: time by strategy and bandwidth, on two network namespaces; docs/figures/bandwidth.png"
 	@echo "make docs      set up, then the documentation as a site: site/index.html"
 	@echo "make clean     remove .venv and caches"
 
@@ -90,6 +91,9 @@ $(PEERS): benchmarks/peers-requirements.txt
 
 bench: $(TESTS) $(PEERS)
 	.venv/bin/python benchmarks/race.py
+
+bench-network: $(STAMP)
+	OMP_NUM_THREADS=1 .venv/bin/python benchmarks/network.py
 
 # The site's environment is its own, too: Sphinx and its theme are nobody's dependency.
 $(DOCS): pyproject.toml constraints.txt

@@ -195,7 +195,18 @@ class TestCommandLine:
         assert "at org.apache" not in done.stderr
 
     def test_ctrl_c_ends_everything(self, files):
-        words = [sys.executable, "-m", "manyhands", "train", "--team", "spark", "--master", "local[1]", "--workers", "1"]
+        words = [
+            sys.executable,
+            "-m",
+            "manyhands",
+            "train",
+            "--team",
+            "spark",
+            "--master",
+            "local[1]",
+            "--workers",
+            "1",
+        ]
         words += ["--data", f"file://{files}/train.parquet", "--label-column", "digit", "--epochs", "1000000"]
         with subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as program:
             end = time.monotonic() + 60

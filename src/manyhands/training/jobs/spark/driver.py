@@ -197,7 +197,8 @@ def _explained(error: Exception, workers: int) -> ManyhandsError:
     found_lines = (
         _PYTHON_ERROR.findall(text) or _JAVA_ERROR.findall(text) or text.splitlines() or [type(error).__name__]
     )
-    return ManyhandsError(f"Spark: {found_lines[0].strip()[:_MOST_SHOWN]}")
+    hint = "; install it in the Python of all executors, too" if "No module named" in found_lines[0] else ""
+    return ManyhandsError(f"Spark: {found_lines[0].strip()[:_MOST_SHOWN]}{hint}")
 
 
 def _rank_in(text: str) -> int:

@@ -1,6 +1,6 @@
 """What a task of Spark's barrier stage does: keep its rows, meet the other tasks, and start the worker that trains.
 
-Spark's own barrier polls once a second, so it is used once, to tell all tasks where the first worker keeps its store.
+Spark's own barrier polls once a second, so it is used once, to tell all tasks where the others' workers can be called.
 """
 
 from __future__ import annotations
@@ -105,14 +105,10 @@ def _meet(context: Any, rank: int, failure: ManyhandsError | None) -> tuple[list
     everyone = [json.loads(text) for text in context.allGather(json.dumps(mine))]
     if failure is not None:
         raise failure
-    failed = next((number for number, each in enumerate(everyone) if each["failure"]), None)
-    if failed is not None:
-        raise _Told(f"task {failed} has failed")
+    for each in everyone:  # whichever of the tasks Spark listens to first, it is told why
+        if each["failure"]:
+            raise revive(each["failure"])
     return [(host, port) for host, port in (each["address"] for each in everyone)], listening
-
-
-class _Told(ManyhandsError):  # noqa: N818 - it is no error of this task
-    """Another task has failed, and says why."""
 
 
 def _start(

@@ -1,0 +1,52 @@
+"""MPI jobs over a network: two nodes with addresses of their own, and a host file."""
+
+import importlib.util
+import json
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from manyhands.training.loading import load_model
+
+PATH = Path(__file__).parents[2] / "scripts" / "two_nodes.py"
+SPEC = importlib.util.spec_from_file_location("two_nodes", PATH)
+module = importlib.util.module_from_spec(SPEC)
+SPEC.loader.exec_module(module)
+
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(module.reason_not_to() is not None, reason=str(module.reason_not_to())),
+]
+
+
+@pytest.fixture(scope="module")
+def nodes():
+    with module.two_nodes("100mbit") as found:
+        yield found
+
+
+@pytest.mark.parametrize("strategy", ["gradient", "periodic:1epoch"])
+def test_the_bits_of_threads_over_a_wire(nodes, strategy, tmp_path):
+    words = [sys.executable, "-m", "manyhands", "train", "--data", "digits", "--epochs", "5", "--strategy", strategy]
+    before = nodes.sent(1)
+    path = tmp_path / "run.json"
+    nodes.mpiexec([*words, "--team", "mpi", "--out", str(tmp_path / "mpi"), "--json", str(path)], timeout=100)
+    assert nodes.sent(1) - before > json.loads(path.read_text())["bytes_sent"]  # it went over the wire
+    subprocess.run([*words, "--workers", "2", "--out", str(tmp_path / "threads")], check=True, capture_output=True)
+    ours, theirs = (load_model(tmp_path / name).learner.weights() for name in ("mpi", "threads"))
+    for name, block in theirs.items():
+        np.testing.assert_array_equal(ours[name], block)
+
+
+def test_a_wire_that_is_cut_ends_the_job(nodes):
+    words = [sys.executable, "-m", "manyhands", "train", "--data", "digits", "--epochs", "100000", "--team", "mpi"]
+    timer = threading.Timer(8, nodes.cut)
+    timer.start()
+    done = nodes.mpiexec([*words, "--strategy", "gradient", "--hang-timeout", "3"], check=False, timeout=100)
+    timer.join()
+    assert done.returncode != 0
+    assert "worker" in done.stderr
