@@ -74,6 +74,8 @@ def up(folder: Path, workers: int = 2, cores: int = 1, memory: str = "1g") -> st
             process.kill()
         raise
     processes = {str(process.pid): _begun(process.pid) for process in started}
+    with open(folder / "conf" / "spark-defaults.conf", "a") as file:
+        file.write(f"spark.master {address}\n")  # for all who use this configuration
     record = {"master": address, "processes": processes}
     (folder / "cluster.json").write_text(json.dumps(record))
     return address

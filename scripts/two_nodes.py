@@ -59,10 +59,6 @@ class Nodes:
             how = ["root", "tbf", "rate", rate, "burst", "256kb", "latency", "500ms"]
             self._in(number, ["tc", "qdisc", "replace", "dev", self.device(number), *how])
 
-    def cut(self) -> None:
-        """Let nothing through any more."""
-        self._in(1, ["tc", "qdisc", "replace", "dev", self.device(1), "root", "netem", "loss", "100%"])
-
     def device(self, number: int) -> str:
         """Return a node's end of the wire."""
         return f"{self._prefix}v{number}"
@@ -86,6 +82,29 @@ class Nodes:
         ]
         inside = f"hostname {self._prefix}1; exec {shlex.join(program)}"
         return self._in(1, ["unshare", "--uts", "sh", "-c", inside], **how)
+
+    def torchrun(self, words: Sequence[str], seconds: float = 120) -> list[tuple[int, str, str]]:
+        """Run a program under torchrun, one process on each node; return status, output and errors of both."""
+        started = []
+        for number in (1, 2):
+            agent = [str(Path(sys.executable).parent / "torchrun"), "--nnodes", "2", "--node-rank", str(number - 1)]
+            agent += ["--nproc-per-node", "1", "--master-addr", self.addresses[0], "--master-port", "29511"]
+            inside = f"hostname {self._prefix}{number}; exec {shlex.join([*agent, *words])}"
+            started.append(
+                subprocess.Popen(
+                    ["ip", "netns", "exec", f"{self._prefix}{number}", "unshare", "--uts", "sh", "-c", inside],
+                    env={**os.environ, "GLOO_SOCKET_IFNAME": self.device(number)},
+                    stdout=subprocess.PIPE,
+                    stderr=subprocess.PIPE,
+                    text=True,
+                )
+            )
+        try:
+            said = [each.communicate(timeout=seconds) for each in started]
+        finally:
+            for each in started:
+                each.kill()
+        return [(each.returncode, *words) for each, words in zip(started, said, strict=True)]
 
     def _passed(self, name: str) -> list[str]:
         return ["-x", name] if name in os.environ else []

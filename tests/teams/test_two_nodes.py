@@ -4,7 +4,6 @@ import importlib.util
 import json
 import subprocess
 import sys
-import threading
 from pathlib import Path
 
 import numpy as np
@@ -42,11 +41,15 @@ def test_the_bits_of_threads_over_a_wire(nodes, strategy, tmp_path):
         np.testing.assert_array_equal(ours[name], block)
 
 
-def test_a_wire_that_is_cut_ends_the_job(nodes):
-    words = [sys.executable, "-m", "manyhands", "train", "--data", "digits", "--epochs", "100000", "--team", "mpi"]
-    timer = threading.Timer(8, nodes.cut)
-    timer.start()
-    done = nodes.mpiexec([*words, "--strategy", "gradient", "--hang-timeout", "3"], check=False, timeout=100)
-    timer.join()
-    assert done.returncode != 0
-    assert "worker" in done.stderr
+def test_the_bits_of_threads_under_torchrun_on_both(nodes, tmp_path):
+    pytest.importorskip("torch")
+    words = ["--data", "digits", "--epochs", "5", "--strategy", "periodic:1epoch"]
+    before = nodes.sent(2)
+    ends = nodes.torchrun(["-m", "manyhands", "train", *words, "--team", "torch", "--out", str(tmp_path / "torch")])
+    assert [status for status, _, _ in ends] == [0, 0], ends
+    assert nodes.sent(2) > before
+    threads = [sys.executable, "-m", "manyhands", "train", *words, "--workers", "2", "--out", str(tmp_path / "threads")]
+    subprocess.run(threads, check=True, capture_output=True)
+    ours, theirs = (load_model(tmp_path / name).learner.weights() for name in ("torch", "threads"))
+    for name, block in theirs.items():
+        np.testing.assert_array_equal(ours[name], block)

@@ -47,9 +47,9 @@ def run(options: argparse.Namespace) -> int:
     spec = shared.spec_of(options)
     if options.target is not None:
         spec = replace(spec, convergence=True)
-    if spec.team == train_spark.TEAM:
+    if train_spark.reads(options, spec):
         return _run_in_spark(options, spec)
-    train_spark.check_unused(options)
+    train_spark.check_unused(options, spec)
     leads = job.leads(spec.team)
     with together(spec.team):
         if leads:  # results are written, and said, by one process

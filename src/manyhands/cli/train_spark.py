@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import time
 from typing import TYPE_CHECKING
 
@@ -43,11 +44,23 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def check_unused(options: argparse.Namespace) -> None:
-    """Refuse Spark's options for other teams."""
+def reads(options: argparse.Namespace, spec: RunSpec) -> bool:
+    """Return whether Spark reads the data: an address, or Parquet or CSV files."""
+    name = options.data.rstrip("/").removesuffix(".gz")
+    return spec.team == TEAM and ("://" in name or name.endswith((".parquet", ".csv")))
+
+
+def check_unused(options: argparse.Namespace, spec: RunSpec) -> None:
+    """Refuse Spark's options for other teams; data sets that come along need the cluster's address only."""
     for name in ("master", "test_data", "features", "spark_conf", "max_restarts", "checkpoint"):
-        if getattr(options, name):
+        if not getattr(options, name):
+            continue
+        if spec.team != TEAM:
             raise SettingsError(f"{shared.option(name)} is for --team {TEAM}")
+        if name != "master":
+            raise SettingsError(f"{shared.option(name)} is for data that Spark reads, such as --data file:///...")
+    if options.master:
+        os.environ["MANYHANDS_SPARK_MASTER"] = options.master
 
 
 def train(options: argparse.Namespace, spec: RunSpec) -> tuple[Outcome, str]:
@@ -57,8 +70,6 @@ def train(options: argparse.Namespace, spec: RunSpec) -> tuple[Outcome, str]:
 
     if options.train_csv or options.test_csv:
         raise SettingsError(f"with --team {TEAM}, --data and --test-data name CSV files, too")
-    if options.data == "auto":
-        raise SettingsError(f"--team {TEAM} needs data that all executors can read: --data file:///... or hdfs://...")
     began = time.perf_counter()
     spark = session(options.master, _settings(options.spark_conf))
     ready = time.perf_counter()

@@ -12,7 +12,7 @@ from manyhands.core.errors import DataError
 from manyhands.core.parameters import parameter
 from manyhands.core.samples import Samples
 from manyhands.data.dataset import Dataset, check_finite, check_sizes
-from manyhands.data.scaling import Across, check_binarize, make_binary, make_scaling
+from manyhands.data.scaling import Across, Scaling, check_binarize, make_binary, make_scaling
 
 
 @dataclass(frozen=True)
@@ -62,7 +62,14 @@ class Share:
         if self.binarize is None and self.scale in ("auto", "standard"):
             check_sizes(self.features)
 
-    def dataset(self, name: str, across: Across, shape: tuple[int, ...] | None = None, note: str = "") -> Dataset:
+    def dataset(
+        self,
+        name: str,
+        across: Across,
+        shape: tuple[int, ...] | None = None,
+        note: str = "",
+        scaling: Scaling | None = None,
+    ) -> Dataset:
         """Return the data set: what depends on all rows is computed by all processes together.
 
         Parameters
@@ -73,28 +80,32 @@ class Share:
             Combines what the processes find out about their rows.
         shape
             Of a sample, channels first; None: that of a row.
+        scaling
+            If it is known; a threshold has been applied then. None: what the training rows say.
 
         Raises
         ------
         DataError
             On all processes alike, if binary inputs would all be the same.
         """
-        if self.binarize is None:
-            scaling = make_scaling(self.scale, self.features, across)
-        else:
-            scaling = make_binary(self.binarize, self.features, across)
+        found = self._scaling(across) if scaling is None else scaling
         own: dict[str, Any] = {} if shape is None else {"sample_shape": shape}
 
         def table(stored: NDArray[Any], numbers: NDArray[np.int32]) -> Samples:
-            return scaling.table(scaling.binarized(stored), numbers, **own)
+            return found.table(found.binarized(stored) if scaling is None else stored, numbers, **own)
 
         return Dataset(
             name,
             table(self.features, self.codes),
             table(self.test_features, self.test_codes),
             self.classes,
-            scaling,
+            found,
             note,
             first_row=self.first_row,
             all_rows=self.rows,
         )
+
+    def _scaling(self, across: Across) -> Scaling:
+        if self.binarize is None:
+            return make_scaling(self.scale, self.features, across)
+        return make_binary(self.binarize, self.features, across)

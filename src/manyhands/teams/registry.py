@@ -67,7 +67,7 @@ class TeamKind:
     most_workers
         The largest number of workers; None for any.
     reads
-        Who reads the data, if not this package: then only that one starts its jobs.
+        Who brings the rows to the workers, if not this package; None: this one.
     """
 
     name: str

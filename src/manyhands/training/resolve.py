@@ -33,7 +33,6 @@ def resolve(spec: RunSpec, dataset: Dataset) -> Plan:
 
     If it is not, a SettingsError says what to change; if inputs or targets do not fit the network, a DataError does.
     """
-    _check_reader(spec.team)
     workers = _number_of_workers(spec.team, spec.workers)
     check_team(spec.team, workers)
     strategy, asked = _strategy_of(spec, dataset.rows, workers)
@@ -64,16 +63,6 @@ def resolve(spec: RunSpec, dataset: Dataset) -> Plan:
     _check_course(plan)
     _check_room(plan, dataset)
     return plan
-
-
-def _check_reader(team: str) -> None:
-    """Check that the data are where the workers are."""
-    reads = kind_of(team).reads
-    if reads is not None and not is_member(team):
-        raise SettingsError(
-            f"the team {team} trains on data that {reads} reads: use manyhands train with {parameter('team', team)} "
-            f"and {parameter('data')} at a place that all its executors can reach, or manyhands.{team}"
-        )
 
 
 def _number_of_workers(team: str, workers: int | None) -> int:

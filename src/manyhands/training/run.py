@@ -6,7 +6,7 @@ import json
 import os
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, cast
 
@@ -48,6 +48,7 @@ from manyhands.training.worker_run import WorkerRun
 if TYPE_CHECKING:
     from manyhands.teams.processes import ProcessTeam
     from manyhands.training.jobs.client import Job
+    from manyhands.training.jobs.spark.dataset_job import DatasetJob
 
 
 @memory_errors_explained("the training")
@@ -145,7 +146,7 @@ class Runner:
 
     def __init__(self, dataset: Dataset) -> None:
         self.dataset = dataset
-        self._jobs: dict[tuple[str, int], Job] = {}
+        self._jobs: dict[tuple[str, int], Job | DatasetJob] = {}
         self._open = ExitStack()
 
     def __enter__(self) -> Runner:
@@ -165,15 +166,24 @@ class Runner:
             return run(plan, self.dataset, progress=progress, callbacks=callbacks)
         key = plan.team, plan.workers
         if key not in self._jobs:
-            from manyhands.training.jobs.client import Job
-
             deferred.close_others()
             with _starting_with(plan.hang_timeout):
-                self._jobs[key] = self._open.enter_context(Job(plan.workers, self.dataset, plan.team))
+                self._jobs[key] = self._open.enter_context(_job(plan, self.dataset))
         called = as_callbacks(callbacks)
         result = self._jobs[key].run(plan, progress, called)
         finish(called, result)
         return result
+
+
+def _job(plan: Plan, dataset: Dataset) -> AbstractContextManager[Job | DatasetJob]:
+    """Return a job of the plan's team for runs on a data set."""
+    if kind_of(plan.team).reads == "Spark":
+        from manyhands.training.jobs.spark.dataset_job import DatasetJob
+
+        return DatasetJob(dataset)
+    from manyhands.training.jobs.client import Job
+
+    return Job(plan.workers, dataset, plan.team)
 
 
 @contextmanager

@@ -21,6 +21,9 @@ pa = pytest.importorskip("pyarrow")
 import pyarrow.parquet as pq  # noqa: E402
 
 from manyhands.core.errors import DataError, DivergedError, SettingsError, WorkerLost  # noqa: E402
+from manyhands.data.catalog import DataRequest, load  # noqa: E402
+from manyhands.studies.compare.request import CompareRequest  # noqa: E402
+from manyhands.studies.replications.minibatch import MinibatchStudy  # noqa: E402
 from manyhands.training.jobs.spark.driver import SparkJob  # noqa: E402
 from manyhands.training.jobs.spark.session import columns_of, read  # noqa: E402
 from manyhands.training.resolve import resolve  # noqa: E402
@@ -96,6 +99,49 @@ class TestRuns:
         frame = read(spark, f"file://{files}/train.parquet").selectExpr("pixels", "concat('d', digit) as word")
         model = SparkJob(frame, None, ["pixels"], "word").run(SPEC.changed(strategy="gradient")).model
         assert model.classes.tolist() == [f"d{each}" for each in range(10)]
+
+
+class TestDataSetsOfThisProcess:
+    """They go to the executors as files: all that can be run with threads can be run there."""
+
+    @pytest.mark.parametrize("how", [{}, {"binarize": "auto"}, {"scale": "standard"}])
+    def test_same_bits_whatever_the_scaling(self, spark, how):
+        dataset = load(DataRequest("digits", **how))
+        spec = SPEC.changed(strategy="periodic:1epoch", team="spark")
+        result = run(resolve(spec, dataset), dataset)
+        assert result.plan.team == "spark"
+        theirs = run(resolve(replace(spec, team="threads"), dataset), dataset)
+        np.testing.assert_array_equal(result.model.learner.parameters, theirs.model.learner.parameters)
+        assert result.accuracy == theirs.accuracy
+        assert (
+            result.model.predict(dataset.test.features).tolist() == theirs.model.predict(dataset.test.features).tolist()
+        )
+
+    def test_floats_and_classes_without_rows(self, spark, digits):
+        few = digits.train.take(np.flatnonzero(digits.train.labels != 4))
+        few = few.with_arrays({"features": few.features.astype(np.float32) / 7})
+        dataset = replace(digits, train=few, test=few.take(slice(100)))
+        spec = SPEC.changed(strategy="gradient", team="spark", convergence=True)
+        result = run(resolve(spec, dataset), dataset)
+        theirs = run(resolve(replace(spec, team="threads"), dataset), dataset)
+        np.testing.assert_array_equal(result.model.learner.parameters, theirs.model.learner.parameters)
+        assert [point["accuracy"] for point in result.curve] == [point["accuracy"] for point in theirs.curve]
+
+    def test_the_study_of_alowaisheq_and_dhami(self, spark, digits):
+        def studied(team):
+            spec = RunSpec(epochs=10, batch=50, team=team)
+            strategies = ("sequential", "minibatch:5epochs")
+            request = CompareRequest(strategies=strategies, workers=(2,), splits=2, spec=spec)
+            return MinibatchStudy(digits, request).run().comparison.runs
+
+        ours, theirs = studied("spark"), studied("threads")
+        assert [run["accuracy"] for run in ours] == [run["accuracy"] for run in theirs]
+        assert {run["strategy"] for run in ours} == {"sequential", "minibatch:5epochs"}
+
+    def test_validation_samples_are_refused(self, spark):
+        dataset = load(DataRequest("digits", validation=100))
+        with pytest.raises(SettingsError, match="all training rows are trained on"):
+            run(resolve(SPEC.changed(strategy="gradient", team="spark"), dataset), dataset)
 
 
 class TestRefusals:

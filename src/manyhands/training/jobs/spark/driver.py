@@ -94,6 +94,9 @@ class SparkJob:
         How often a stage that has lost a task is started again, at most.
     checkpoint
         A file in a folder that all executors share, from which such a stage goes on; None: it begins anew.
+    given
+        Classes and scaling, if they are not to be found in the rows: then labels are class numbers, and features are as
+        they are stored; see `manyhands.training.jobs.spark.gathering.Given`.
     """
 
     train: Any
@@ -103,6 +106,7 @@ class SparkJob:
     name: str = "data"
     restarts: int = DEFAULT_RESTARTS
     checkpoint: str | None = None
+    given: Mapping[str, Any] | None = None
 
     def run(self, spec: RunSpec, callbacks: Sequence[CallbackLike] = ()) -> TrainingResult:
         """Train; see `manyhands.training.run.run`.
@@ -136,6 +140,7 @@ class SparkJob:
             "hang_timeout": spec.hang_timeout,
             "granularity": granularity,
             "checkpoint": self.checkpoint,
+            "given": self.given,
             "secret": secrets.token_hex(32),  # it reaches the tasks with Spark's own messages
         }
         return Outcome.of(self._attempts(job, spec.workers or 1))

@@ -18,8 +18,8 @@ from numpy.typing import NDArray
 from manyhands.core.errors import DataError, SettingsError
 from manyhands.core.parameters import parameter
 from manyhands.data.dataset import Dataset
-from manyhands.data.labels import check_labels
-from manyhands.data.scaling import ALONE, Across
+from manyhands.data.labels import check_labels, read_labels
+from manyhands.data.scaling import ALONE, Across, Scaling
 from manyhands.data.share import Share
 from manyhands.teams.agreement import together
 from manyhands.teams.world import World, as_bytes
@@ -103,6 +103,31 @@ def _split(numbers: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.in
 
 
 @dataclass(frozen=True)
+class Given:
+    """What is not to be found in the rows.
+
+    Attributes
+    ----------
+    classes
+        The labels of the class numbers.
+    scaling
+        How stored values become inputs; a threshold has been applied already.
+    """
+
+    classes: NDArray[Any]
+    scaling: Scaling
+
+    @classmethod
+    def of(cls, record: Mapping[str, Any] | None) -> Given | None:
+        """Return what plain data say."""
+        if record is None:
+            return None
+        name, threshold, vectors = record["scaling"]
+        arrays = {each: np.array(values, np.float64) for each, values in vectors.items()}
+        return cls(read_labels(record["classes"]), Scaling(name, threshold=threshold, **arrays))
+
+
+@dataclass(frozen=True)
 class _Part:
     """The training or the test rows of this process, and where they go.
 
@@ -125,7 +150,7 @@ class _Part:
         return slice(*np.searchsorted(self.rows, (begin, end)))
 
 
-def gather_dataset(folder: Path, world: World, spec: RunSpec, name: str) -> Dataset:
+def gather_dataset(folder: Path, world: World, spec: RunSpec, name: str, given: Given | None = None) -> Dataset:
     """Return the data set of a job, of which this process has a share; called by all its workers.
 
     Parameters
@@ -138,6 +163,8 @@ def gather_dataset(folder: Path, world: World, spec: RunSpec, name: str) -> Data
         Its settings about data.
     name
         Of the data set, for messages.
+    given
+        What is not to be found in the rows.
 
     Raises
     ------
@@ -158,7 +185,7 @@ def gather_dataset(folder: Path, world: World, spec: RunSpec, name: str) -> Data
     numbering = {part: Numbering.of([each["counts"][part] for each in everyone]) for part in here}
     with together(_TEAM):
         form = _form(everyone)
-        labels = _labels(everyone)
+        labels = _labels(everyone) if given is None else np.arange(len(given.classes))
         rows = _rows_used(spec, numbering["train"].rows, world.size)
     bounds = {
         "train": shard_bounds(rows, world.size),
@@ -174,21 +201,21 @@ def gather_dataset(folder: Path, world: World, spec: RunSpec, name: str) -> Data
     across = ALONE if whole else AcrossWorld(world)
     (features, codes), (test_features, test_codes) = found["train"], found["test"]
     own = np.bincount(codes, minlength=len(labels)) > 0
-    seen = across.largest(own.astype(np.uint8)) > 0
+    seen = across.largest(own.astype(np.uint8)) > 0 if given is None else np.ones(len(labels), np.bool_)
     with together(_TEAM):
         share = Share(
             features,
             _coded(codes, seen, labels),
             test_features,
             _coded(test_codes, seen, labels),
-            classes=labels[seen],
+            classes=labels[seen] if given is None else given.classes,
             first_row=0 if whole else int(bounds["train"][world.rank]),
             rows=rows,
             scale=spec.scale,
             binarize=spec.binarize,
         )
         share.check()
-    return share.dataset(name, across, spec.shape)
+    return share.dataset(name, across, spec.shape, scaling=None if given is None else given.scaling)
 
 
 def held_by_all(rows: int, width: int, dtype: np.dtype[Any], size: int) -> bool:

@@ -25,7 +25,7 @@ from manyhands.teams.world import World
 from manyhands.training.checkpoint import Checkpoint
 from manyhands.training.jobs.exchange import describe
 from manyhands.training.jobs.spark.files import ERROR, EVENTS, MODEL, RESULT
-from manyhands.training.jobs.spark.gathering import gather_dataset
+from manyhands.training.jobs.spark.gathering import Given, gather_dataset
 from manyhands.training.plan import Plan
 from manyhands.training.resolve import resolve
 from manyhands.training.result import TrainingResult
@@ -52,7 +52,7 @@ def serve(folder: Path, job: Mapping[str, Any]) -> None:
 def _train(folder: Path, job: Mapping[str, Any], world: World) -> None:
     spec = RunSpec.from_json(job["spec"])
     began = time.perf_counter()
-    dataset = gather_dataset(folder, world, spec, job["name"])
+    dataset = gather_dataset(folder, world, spec, job["name"], Given.of(job["given"]))
     dataset = replace(dataset, distributed=time.perf_counter() - began)
     with together(spec.team):
         plan = resolve(spec, dataset)

@@ -16,6 +16,8 @@ from manyhands.core.extras import require
 from manyhands.core.parameters import parameter
 from manyhands.runtime import signals
 
+MASTER = "MANYHANDS_SPARK_MASTER"
+"""Variable with the address of the cluster."""
 _USUAL = {
     "spark.ui.showConsoleProgress": "false",
     "spark.log.level": "ERROR",
@@ -39,7 +41,7 @@ def session(master: str | None = None, settings: Mapping[str, str] = {}) -> Any:
     ----------
     master
         The address of the cluster, such as ``spark://host:7077``, ``yarn``, ``k8s://...`` or ``local[2]``; None: what
-        spark-submit or the configuration says.
+        the variable MANYHANDS_SPARK_MASTER, spark-submit or the configuration says.
     settings
         Spark's own, by name.
 
@@ -52,6 +54,7 @@ def session(master: str | None = None, settings: Mapping[str, str] = {}) -> Any:
     from pyspark.sql import SparkSession
 
     builder = SparkSession.builder.appName("manyhands")
+    master = master or os.environ.get(MASTER)
     if master is not None:
         builder = builder.master(master)
     os.environ.setdefault("PYSPARK_PYTHON", sys.executable)
