@@ -31,7 +31,7 @@ $(STAMP): pyproject.toml constraints.txt
 	$(PIP) install --quiet --constraint constraints.txt --editable '.[dev]'
 	@touch $@
 
-# PyTorch and onnxruntime, which tests compare with; nothing else needs them.
+# PyTorch and onnxruntime, which tests compare with, and pyarrow; nothing else needs them.
 $(TESTS): $(STAMP)
 	$(PIP) install --quiet --constraint constraints.txt --editable '.[test]'
 	@touch $@
