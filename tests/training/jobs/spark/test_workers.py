@@ -50,7 +50,7 @@ class Workers:
         addresses = [each.getsockname() for each in listening]
         job = {
             "spec": spec.portable().to_json(), "name": "digits", "hang_timeout": 20, "granularity": "epoch",
-            "checkpoint": checkpoint, "secret": "s",
+            "checkpoint": checkpoint, "given": None, "secret": "s",
         }  # fmt: skip
         self.started = []
         for rank, each in enumerate(self.folders):
@@ -112,7 +112,7 @@ def scattered(data):
 
 
 def result_of(job):
-    assert job.wait() == [None, None], [(folder / "said").read_text() for folder in job.folders]
+    assert job.wait() == [None, None], [(folder / ERROR).read_text() for folder in job.folders]
     record = json.loads((job.folders[0] / RESULT).read_text())
     return record["result"], load_model(job.folders[0] / MODEL), record
 
