@@ -72,6 +72,7 @@ def run(options: argparse.Namespace) -> int:
 
 def _run_in_spark(options: argparse.Namespace, spec: RunSpec) -> int:
     """Carry out the command inside a cluster; what the data are, and the plan, is known when its workers have them."""
+    from manyhands.core.callbacks import finish
     from manyhands.training.loggers import Logs
 
     shared.check_output(options.out, options.json, options.log)
@@ -83,6 +84,7 @@ def _run_in_spark(options: argparse.Namespace, spec: RunSpec) -> int:
         jobs.speak(labelled("plan", str(result.plan)))
     with Logs(options.log, options.tensorboard, rounds=options.log_rounds) as logs, logs(result.plan) as logger:
         outcome.send([logger])
+        finish([logger], result)
     _deliver(result, data, options)
     if not options.quiet:
         jobs.speak(labelled("spark", taken))

@@ -8,6 +8,7 @@ share of the rows and permutes that.
 from __future__ import annotations
 
 from functools import lru_cache
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,7 +20,20 @@ from manyhands.core.samples import Order
 from manyhands.core.types import Sharding
 
 
-class BatchSampler:
+class Sampler(Protocol):
+    """What the training loop asks for the rows of its epochs."""
+
+    def fetch(self, number: int) -> None:
+        """Bring the rows of an epoch here, if other processes hold them; the loop calls it before the epoch begins."""
+
+    def epoch(self, number: int) -> Order:
+        """Return the order of an epoch."""
+
+    def epochs(self, first: int, count: int) -> Order:
+        """Return the orders of consecutive epochs, as one."""
+
+
+class BatchSampler(Sampler):
     """One worker's rows, epoch by epoch.
 
     Parameters
@@ -89,7 +103,7 @@ class BatchSampler:
         return int(self._bounds[-1])
 
     def fetch(self, number: int) -> None:
-        """Bring the rows of an epoch here, if other processes hold them; the loop calls it before it begins."""
+        """Do nothing: all rows are here."""
 
     def epoch(self, number: int) -> Order:
         """Return the order of epoch ``number`` (0-based, of the run): a function of seed and number alone."""

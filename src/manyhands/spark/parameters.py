@@ -15,11 +15,10 @@ from manyhands.training.spec import RunSpec
 
 _LEFT_OUT = ("team", "workers", "partition", "validation", "labels", "module", "pin", "convergence", "stop", "device")
 """Settings of a run that are none of an estimator: how workers talk, and what needs validation or test samples."""
-_ALONE = ("speculative", "lanes", "lane_plan", "micro_batches", "gate", "speculation_warmup", "weight_prediction")
 SETTINGS = {
     each.name: known
     for each, known in setting_fields(RunSpec)
-    if known.group and each.name not in (*_LEFT_OUT, *_ALONE)
+    if known.group not in ("", "speculation") and each.name not in _LEFT_OUT
 }
 """The settings that are parameters, by name."""
 _DEFAULTS = {each.name: each.default for each, _ in setting_fields(RunSpec) if each.default is not MISSING}

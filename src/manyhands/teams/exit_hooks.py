@@ -11,12 +11,15 @@ import os
 import sys
 from collections.abc import Callable
 from types import TracebackType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from manyhands.teams.environment import in_job
 from manyhands.teams.failures import describe, is_shared
 from manyhands.teams.mpi_messages import abort
 from manyhands.teams.startup_watchdog import say_leaving
+
+if TYPE_CHECKING:
+    from manyhands.teams.world import World
 
 CallOff = Callable[[str], object]
 """Notifies the other processes that this one will not come any more, and why."""
@@ -33,6 +36,13 @@ def report_uncaught_errors(call_off: CallOff | None = None) -> None:
     if in_job() and not isinstance(sys.excepthook, _Hook):
         sys.excepthook = _Hook(sys.excepthook)
         atexit.register(_notify_those_who_join, os.getpid())
+
+
+def leave_at_exit(world: World) -> None:
+    """Let this process leave the job at its end, and notify the others of an error that ends it."""
+    atexit.register(world.leave)
+    if world.size > 1:
+        report_uncaught_errors(lambda reason: world.call_off(world.rank, reason))
 
 
 class _Hook:

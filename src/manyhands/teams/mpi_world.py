@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import atexit
 import contextlib
 import os
 import time
@@ -15,7 +14,7 @@ import numpy as np
 from manyhands.core.errors import SettingsError
 from manyhands.runtime.signals import hangup_kept
 from manyhands.teams import mpi_environment
-from manyhands.teams.exit_hooks import report_uncaught_errors
+from manyhands.teams.exit_hooks import leave_at_exit
 from manyhands.teams.mpi_messages import MPIMessages, abort
 from manyhands.teams.startup_watchdog import guarded
 from manyhands.teams.watchdog import chosen_patience
@@ -226,9 +225,7 @@ def _come_up(
     if job is not None and job.size != mpi.COMM_WORLD.Get_size():
         raise _mismatch(version, job)
     world = MPIWorld(mpi.COMM_WORLD.Dup(), version, finalize=ours, calm=calm)
-    atexit.register(world.leave)
-    if world.size > 1:
-        report_uncaught_errors(lambda reason: world.call_off(world.rank, reason))
+    leave_at_exit(world)
     return world
 
 

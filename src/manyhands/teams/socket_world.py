@@ -2,14 +2,13 @@
 
 Every two workers have two connections. One carries the bytes of transfers: both sides know how many come next, so they
 are nothing but these bytes. The other one carries texts, beats and notices. gloo, which carries the rounds of the team
-torch, would do the same, and take 190 MB more memory in every task, as PyTorch is there for it alone (docs/spark.md).
+torch, would do the same, and take 210 MB more memory in every task, as PyTorch is there for it alone (docs/spark.md).
 
 Connections are made by workers that know the job's secret, and by no others; what goes over them is not encrypted.
 """
 
 from __future__ import annotations
 
-import atexit
 import os
 import select
 import socket
@@ -19,7 +18,7 @@ from typing import Any
 import numpy as np
 
 from manyhands.teams import spark_environment
-from manyhands.teams.exit_hooks import report_uncaught_errors
+from manyhands.teams.exit_hooks import leave_at_exit
 from manyhands.teams.socket_meeting import DATA, WORDS, meet, processes_here
 from manyhands.teams.socket_streams import LOOK_MS, LostConnection, SocketMessages, Stream
 from manyhands.teams.world import Bytes, Transfer, World, begins_of
@@ -188,10 +187,7 @@ def join(*, calm: float | None = None, guard: bool = True) -> SocketWorld:
             secret = pipe.read()
         listening = socket.socket(fileno=found.listening)
         _joined = connect(found.rank, found.addresses, listening, secret, calm=calm)
-        atexit.register(_joined.leave)
-        if _joined.size > 1:
-            world = _joined
-            report_uncaught_errors(lambda reason: world.call_off(world.rank, reason))
+        leave_at_exit(_joined)
     return _joined
 
 

@@ -62,11 +62,11 @@ def rank_of(pid: int) -> int | None:
 def siblings(pid: int) -> dict[int, list[int]]:
     """Return the processes on this machine, by rank, of the job that process ``pid`` is in, itself among them."""
     found: dict[int, list[int]] = {}
-    name, parent = _environment(pid).get(_NAME), _parent(pid)
+    name, parent = _environment(pid).get(_NAME), parent_of(pid)
     for each in _all():
         if (rank := rank_of(each)) is not None:
             other = _environment(each).get(_NAME)
-            if (other == name) if name is not None else (other is None and _parent(each) == parent):
+            if (other == name) if name is not None else (other is None and parent_of(each) == parent):
                 found.setdefault(rank, []).append(each)
     return found
 
@@ -86,13 +86,13 @@ def absent(pid: int) -> list[int] | None:
     if leaving:
         return leaving
     number = next((int(variables[name]) for name in _LOCAL_SIZES if variables.get(name, "").isdigit()), 0)
-    launcher = _parent(pid)
+    launcher = parent_of(pid)
     while rank_of(launcher) is not None:  # a shell or a debugger between them
-        launcher = _parent(launcher)
+        launcher = parent_of(launcher)
     if not _words(launcher, "comm").startswith(_LAUNCHERS):
         return None  # of a container of its own, a process does not see the others
     known = {each for pids in here.values() for each in pids}
-    others = sum(_parent(each) == launcher and not _is_dead(each) for each in _all() if each not in known)
+    others = sum(parent_of(each) == launcher and not _is_dead(each) for each in _all() if each not in known)
     if len(here) + others >= number:
         return None
     whole = next((variables[name] for name in _SIZES if name in variables), "")
@@ -135,7 +135,8 @@ def _environment(pid: int) -> dict[str, str]:
     return dict(word.split("=", 1) for word in words if "=" in word)
 
 
-def _parent(pid: int) -> int:
+def parent_of(pid: int) -> int:
+    """Return the process that has started a process, as far as the system shows it; -1 if it does not."""
     try:
         with open(f"/proc/{pid}/stat", "rb") as file:
             return int(file.read().rpartition(b")")[2].split()[1])

@@ -6,7 +6,6 @@ default group of torch.distributed stays the user's.
 
 from __future__ import annotations
 
-import atexit
 import contextlib
 import json
 import os
@@ -24,7 +23,7 @@ from manyhands.core.errors import ManyhandsError, SettingsError
 from manyhands.core.extras import require
 from manyhands.runtime import signals
 from manyhands.teams import torch_environment
-from manyhands.teams.exit_hooks import report_uncaught_errors
+from manyhands.teams.exit_hooks import leave_at_exit
 from manyhands.teams.startup_watchdog import is_gone, is_stopped
 from manyhands.teams.watchdog import chosen_patience
 from manyhands.teams.world import Bytes, Transfer, World
@@ -251,10 +250,7 @@ def join(*, calm: float | None = None, guard: bool = True) -> TorchWorld:
     if _joined is None:
         require("torch")
         _joined = _come_up(calm)
-        atexit.register(_joined.leave)
-        if _joined.size > 1:
-            world = _joined
-            report_uncaught_errors(lambda reason: world.call_off(world.rank, reason))
+        leave_at_exit(_joined)
     return _joined
 
 

@@ -18,7 +18,7 @@ from manyhands.core.learner import FitLearner, Rounds, Snapshots
 from manyhands.core.samples import Control, Order
 from manyhands.core.strategy import GradientRule, LocalRule, RoundContext
 from manyhands.core.types import Vector
-from manyhands.data.sampler import BatchSampler
+from manyhands.data.sampler import Sampler
 from manyhands.runtime.memory import aligned_zeros
 from manyhands.strategies.base import average_state_
 from manyhands.training.checkpoint import Checkpoint, State, arrays_in, restore
@@ -56,7 +56,7 @@ class _Now:
     """The stage that the run is in, and what belongs to it."""
 
     stage: PlannedStage
-    schedule: BatchSampler
+    schedule: Sampler
     state: Any
     services: RunServices
 
@@ -70,7 +70,7 @@ class Loop:
     def __init__(
         self,
         worker: WorkerRun,
-        schedule_for: Callable[[PlannedStage], BatchSampler],
+        schedule_for: Callable[[PlannedStage], Sampler],
         control: Control,
         checkpoint: Checkpoint | None = None,
     ) -> None:

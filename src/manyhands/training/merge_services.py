@@ -13,7 +13,7 @@ from manyhands.core.randomness import generator
 from manyhands.core.samples import Control, Order, Samples
 from manyhands.core.team import Team
 from manyhands.core.types import Vector
-from manyhands.data.sampler import BatchSampler
+from manyhands.data.sampler import Sampler
 from manyhands.training.model import scores
 from manyhands.training.plan import Plan
 
@@ -37,7 +37,7 @@ class RunServices:
         team: Team,
         learner: Learner | FitLearner,
         table: Samples,
-        schedule: BatchSampler,
+        schedule: Sampler,
         control: Control,
         validation: Samples | None,
     ) -> None:

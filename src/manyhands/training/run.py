@@ -23,7 +23,7 @@ from manyhands.core.team import Team
 from manyhands.data.aligned import AlignedSampler
 from manyhands.data.dataset import Dataset
 from manyhands.data.partitioning import Partition
-from manyhands.data.sampler import BatchSampler
+from manyhands.data.sampler import BatchSampler, Sampler
 from manyhands.runtime.memory import memory_errors_explained
 from manyhands.teams.agreement import calling_off
 from manyhands.teams.exit_hooks import report_uncaught_errors
@@ -310,7 +310,7 @@ def _samplers(plan: Plan, dataset: Dataset, size: int) -> Callable[[PlannedStage
     )
 
 
-def _rows_of(team: Team, plan: Plan, dataset: Dataset) -> tuple[Samples, Callable[[PlannedStage], BatchSampler]]:
+def _rows_of(team: Team, plan: Plan, dataset: Dataset) -> tuple[Samples, Callable[[PlannedStage], Sampler]]:
     """Return the samples that a worker trains on, and what makes its batch sampler for each stage."""
     samplers = _samplers(plan, dataset, team.size)
     if is_sharded(plan, dataset):

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from manyhands.core.errors import SettingsError
 from manyhands.core.samples import Order, Samples
 from manyhands.data.dataset import Dataset
-from manyhands.data.sampler import BatchSampler
+from manyhands.data.sampler import BatchSampler, Sampler
 from manyhands.teams.processes import ProcessTeam
 from manyhands.teams.world import as_bytes
 from manyhands.training.plan import Plan, PlannedStage
@@ -128,7 +128,7 @@ class ShardExchange:
             begin = end
 
 
-class ShardedSampler(BatchSampler):
+class ShardedSampler(Sampler):
     """One worker's rows, epoch by epoch, brought here before they are used.
 
     Parameters
@@ -142,8 +142,7 @@ class ShardedSampler(BatchSampler):
     """
 
     def __init__(self, samplers: Sequence[BatchSampler], exchange: ShardExchange, rank: int) -> None:
-        self.__dict__.update(samplers[rank].__dict__)
-        self._samplers, self._exchange = samplers, exchange
+        self._samplers, self._exchange, self._rank = samplers, exchange, rank
         self._here: tuple[int, Order] | None = None
 
     def fetch(self, number: int) -> None:
@@ -151,8 +150,8 @@ class ShardedSampler(BatchSampler):
         orders = [each.epoch(number) for each in self._samplers]
         needed = [np.unique(order.rows).astype(np.int64) for order in orders]
         self._exchange.bring(needed)
-        mine = orders[self.rank]
-        places = np.searchsorted(needed[self.rank], mine.rows).astype(np.int32)
+        mine = orders[self._rank]
+        places = np.searchsorted(needed[self._rank], mine.rows).astype(np.int32)
         self._here = number, Order(places, mine.bounds, mine.global_rows)
 
     def epoch(self, number: int) -> Order:
@@ -160,6 +159,11 @@ class ShardedSampler(BatchSampler):
         if self._here is None or self._here[0] != number:
             raise SettingsError("this needs the samples of an epoch that is over, which other processes hold")
         return self._here[1]
+
+    def epochs(self, first: int, count: int) -> Order:
+        """Return the order of the epoch that was fetched last: there is room for no other."""
+        assert count == 1  # workers that are processes hold a round, or look for one, in every epoch
+        return self.epoch(first)
 
 
 class Shards:

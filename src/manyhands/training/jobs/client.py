@@ -23,8 +23,8 @@ from typing import IO, Any
 
 import numpy as np
 
-from manyhands.core.callbacks import Callback, WorkerCallback, finest
-from manyhands.core.errors import ManyhandsError, OutputError, SettingsError, WorkerLost
+from manyhands.core.callbacks import Callback, finest
+from manyhands.core.errors import ManyhandsError, OutputError, WorkerLost
 from manyhands.core.samples import Control
 from manyhands.data.catalog import DataRequest
 from manyhands.data.dataset import Dataset
@@ -33,7 +33,7 @@ from manyhands.runtime.signals import at_once, check, uninterrupted
 from manyhands.teams import startup_watchdog
 from manyhands.teams.watchdog import chosen_patience
 from manyhands.training.jobs.dataset_files import write_dataset
-from manyhands.training.jobs.exchange import EventTail, events_file, revive
+from manyhands.training.jobs.exchange import EventTail, events_file, refuse_worker_callbacks, revive
 from manyhands.training.jobs.folder import (
     MEMORY,
     WORKER,
@@ -164,10 +164,7 @@ class Job:
         """
         if plan.workers != self.workers:
             raise ValueError(f"a plan for {plan.workers} workers in a job of {self.workers}")
-        for callback in callbacks:
-            if isinstance(callback, WorkerCallback):
-                name = type(callback).__name__
-                raise SettingsError(f"{name} works inside workers, which are other processes: use threads, or mpiexec")
+        refuse_worker_callbacks(callbacks)
         events = EventTail(events_file(self.folder, self._runs), callbacks)
         try:
             self._cells[:] = 0

@@ -2,17 +2,45 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import fields
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, TYPE_CHECKING, Any
 
 from manyhands.core import errors
-from manyhands.core.callbacks import Callback, finest, send
-from manyhands.core.errors import ManyhandsError, OutOfMemoryError, RankError
-from manyhands.core.events import from_record
+from manyhands.core.callbacks import Callback, EventFunction, WorkerCallback, finest, send
+from manyhands.core.errors import ManyhandsError, OutOfMemoryError, RankError, SettingsError
+from manyhands.core.events import as_record, from_record
 from manyhands.core.parameters import rendered
 from manyhands.runtime.memory import out_of_memory
+
+if TYPE_CHECKING:
+    from manyhands.training.result import TrainingResult
+
+
+def refuse_worker_callbacks(callbacks: Sequence[Callback]) -> None:
+    """Raise SettingsError for callbacks that work inside workers, if these are other processes."""
+    for callback in callbacks:
+        if isinstance(callback, WorkerCallback):
+            name = type(callback).__name__
+            raise SettingsError(f"{name} works inside workers, which are other processes: use threads, or mpiexec")
+
+
+@contextlib.contextmanager
+def event_writer(path: Path, granularity: Any, *, leads: bool) -> Iterator[list[Callback]]:
+    """Yield what writes rank 0's events into a file for the owner, if it asks for any."""
+    if granularity == "end" or not leads:
+        yield []
+        return
+    with open(path, "a", encoding="ascii", buffering=1) as file:
+        yield [EventFunction(lambda event: print(json.dumps(as_record(event)), file=file), granularity)]
+
+
+def result_record(result: TrainingResult) -> dict[str, Any]:
+    """Return all of a result but its plan and its model, as plain data."""
+    return {each.name: getattr(result, each.name) for each in fields(result) if each.name not in ("plan", "model")}
 
 
 class EventTail:

@@ -6,16 +6,12 @@ import contextlib
 import json
 import os
 import time
-from collections.abc import Iterator, Mapping
-from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from manyhands.core.callbacks import Callback, EventFunction
 from manyhands.core.errors import WorkerLost
-from manyhands.core.events import as_record
 from manyhands.data.catalog import DataRequest, load
 from manyhands.data.dataset import Dataset
 from manyhands.runtime.atomic_files import write_whole
@@ -24,7 +20,7 @@ from manyhands.teams.world import World
 from manyhands.training.jobs.client import BELL, GRANULARITY, REQUEST, controls_in, open_cells
 from manyhands.training.jobs.dataset_files import map_dataset
 from manyhands.training.jobs.distributed_read import scatter
-from manyhands.training.jobs.exchange import describe, events_file
+from manyhands.training.jobs.exchange import describe, event_writer, events_file, result_record
 from manyhands.training.jobs.notices import leave_notices
 from manyhands.training.plan import Plan
 from manyhands.training.result import TrainingResult
@@ -60,21 +56,11 @@ def serve(folder: Path, world: World) -> None:
     controls = controls_in(open_cells(folder, world.size))
     number = 0
     while (order := _next(folder, number, world)) is not None:
-        with _event_writer(folder, number, order, world) as callbacks:
+        with event_writer(events_file(folder, number), order[GRANULARITY], leads=world.rank == 0) as callbacks:
             result = run(Plan.from_json(order), dataset, controls=controls, callbacks=callbacks)
         if world.rank == 0:
             _write(folder, number, result)
         number += 1
-
-
-@contextlib.contextmanager
-def _event_writer(folder: Path, number: int, order: Mapping[str, Any], world: World) -> Iterator[list[Callback]]:
-    """Yield what writes rank 0's events for the owner, if it asks for any."""
-    if order[GRANULARITY] == "end" or world.rank > 0:
-        yield []
-        return
-    with open(events_file(folder, number), "a", encoding="ascii", buffering=1) as file:
-        yield [EventFunction(lambda event: print(json.dumps(as_record(event)), file=file), order[GRANULARITY])]
 
 
 def _read(folder: Path, world: World) -> Dataset:
@@ -103,10 +89,7 @@ def _write(folder: Path, number: int, result: TrainingResult) -> None:
     """Write the learner's vectors first: a process that sees the result may read them."""
     learner = result.model.learner
     np.savez(folder / f"model-{number}.npz", parameters=learner.parameters, buffers=learner.buffers)
-    record: dict[str, Any] = {
-        field.name: getattr(result, field.name) for field in fields(result) if field.name not in ("plan", "model")
-    }
-    write_whole(folder / f"result-{number}.json", json.dumps(record).encode())
+    write_whole(folder / f"result-{number}.json", json.dumps(result_record(result)).encode())
     _ring(folder)
 
 

@@ -20,6 +20,7 @@ pa = pytest.importorskip("pyarrow")
 
 import pyarrow.parquet as pq  # noqa: E402
 
+from manyhands.core.callbacks import Callback  # noqa: E402
 from manyhands.core.errors import DataError, DivergedError, SettingsError, WorkerLost  # noqa: E402
 from manyhands.data.catalog import DataRequest, load  # noqa: E402
 from manyhands.studies.compare.request import CompareRequest  # noqa: E402
@@ -75,6 +76,19 @@ def ours():
     return found
 
 
+class Heard(Callback):
+    """Keeps what it is told."""
+
+    def __init__(self):
+        self.epochs, self.ends = [], 0
+
+    def notify(self, event):
+        self.epochs.append(event.epoch)
+
+    def end(self, result):
+        self.ends += 1
+
+
 class TestRuns:
     @pytest.mark.parametrize("strategy", ["periodic:1epoch", "gradient", "one-shot", "minibatch:5epochs"])
     def test_same_bits_as_threads(self, job, digits, strategy):
@@ -126,6 +140,12 @@ class TestDataSetsOfThisProcess:
         theirs = run(resolve(replace(spec, team="threads"), dataset), dataset)
         np.testing.assert_array_equal(result.model.learner.parameters, theirs.model.learner.parameters)
         assert [point["accuracy"] for point in result.curve] == [point["accuracy"] for point in theirs.curve]
+
+    def test_callbacks_hear_of_each_epoch_and_of_one_end(self, spark, digits):
+        heard = Heard()
+        run(resolve(SPEC.changed(strategy="gradient", team="spark"), digits), digits, callbacks=[heard])
+        assert heard.epochs == [1, 2, 3, 4, 5]
+        assert heard.ends == 1
 
     def test_the_study_of_alowaisheq_and_dhami(self, spark, digits):
         def studied(team):
@@ -215,18 +235,14 @@ def strike(kind, how, path):
 
 
 class TestCommandLine:
-    def test_from_files_to_a_model(self, spark, files, tmp_path):
-        words = [sys.executable, "-m", "manyhands", "train", "--team", "spark"]
-        words += ["--master", spark.sparkContext.master, "--data", f"file://{files}/train.parquet"]
-        words += ["--test-data", f"file://{files}/test.parquet", "--label-column", "digit", "--strategy", "gradient"]
-        # One slot: the others are those of this session.
-        words += ["--epochs", "5", "--workers", "1", "--out", str(tmp_path / "model.safetensors")]
-        done = subprocess.run(
-            [*words[:4], "--team", "spark", "--master", "local[1]", *words[8:]],
-            capture_output=True,
-            text=True,
-            check=False,
-        )
+    """The cluster's slots are those of this program's session: others bring their own."""
+
+    def test_from_files_to_a_model(self, files, tmp_path):
+        words = [sys.executable, "-m", "manyhands", "train", "--team", "spark", "--master", "local[1]"]
+        words += ["--data", f"file://{files}/train.parquet", "--test-data", f"file://{files}/test.parquet"]
+        words += ["--label-column", "digit", "--strategy", "gradient", "--epochs", "5", "--workers", "1"]
+        words += ["--out", str(tmp_path / "model.safetensors")]
+        done = subprocess.run(words, capture_output=True, text=True, check=False)
         assert done.returncode == 0, done.stderr
         assert re.search(r"accuracy  \d+\.\d\d % of \d+ test samples", done.stdout)
         assert "gradient, 1 worker (spark)" in done.stdout

@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from manyhands.core.callbacks import CallbackLike
+from manyhands.core.callbacks import CallbackLike, as_callbacks, finest
 from manyhands.core.errors import OutputError, SettingsError
 from manyhands.core.extras import require
 from manyhands.core.parameters import parameter
@@ -22,6 +22,7 @@ from manyhands.core.samples import Samples
 from manyhands.data.dataset import Dataset
 from manyhands.data.labels import describe_labels
 from manyhands.data.partitioning import Partition
+from manyhands.training.jobs.exchange import refuse_worker_callbacks
 from manyhands.training.jobs.folder import temporary_folder
 from manyhands.training.jobs.spark.driver import SparkJob
 from manyhands.training.jobs.spark.session import read, session
@@ -75,7 +76,7 @@ class DatasetJob:
     def run(
         self, plan: Plan, progress: Progress | None = None, callbacks: Sequence[CallbackLike] = ()
     ) -> TrainingResult:
-        """Carry out a plan; see `manyhands.training.jobs.spark.driver.SparkJob.run`. Spark shows no progress."""
+        """Carry out a plan, as `manyhands.training.jobs.client.Job.run` does; Spark shows no progress."""
         scaling, shape = self.dataset.scaling, self.dataset.train.sample_shape
         given = {
             "classes": describe_labels(self.dataset.classes),
@@ -91,9 +92,12 @@ class DatasetJob:
             partition=None if plan.partition == Partition() else plan.partition,
         )
         job = SparkJob(self._train, self._test, ["features"], "label", self.dataset.name, given=given)
-        result = job.run(spec, callbacks)
+        called = as_callbacks(callbacks)
+        refuse_worker_callbacks(called)
+        outcome = job.outcome(spec, finest(called))
+        outcome.send(called)
         self.dataset.note_changes()
-        return replace(result, plan=plan)
+        return replace(outcome.result, plan=plan)
 
 
 def _write(samples: Samples, path: Path) -> None:

@@ -11,13 +11,13 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-from manyhands.core.callbacks import Callback, CallbackLike, WorkerCallback, as_callbacks, finest, finish, send
+from manyhands.core.callbacks import Callback, CallbackLike, as_callbacks, finest, finish, send
 from manyhands.core.checks import whole
 from manyhands.core.errors import ManyhandsError, SettingsError, WorkerLost
 from manyhands.core.events import Event, Granularity, from_record
 from manyhands.core.extras import require
 from manyhands.core.parameters import parameter
-from manyhands.training.jobs.exchange import revive
+from manyhands.training.jobs.exchange import refuse_worker_callbacks, revive
 from manyhands.training.jobs.folder import temporary_folder
 from manyhands.training.jobs.spark.files import EVENTS, MODEL, RESULT
 from manyhands.training.jobs.spark.frames import prepared
@@ -70,10 +70,9 @@ class Outcome:
         return cls(result, described["data"], [from_record(json.loads(line)) for line in lines])
 
     def send(self, callbacks: Sequence[Callback]) -> None:
-        """Call callbacks as they would have been called on the way."""
+        """Give the events to callbacks, which would have received them on the way."""
         for event in self.events:
             send(callbacks, event)
-        finish(callbacks, self.result)
 
 
 @dataclass(frozen=True)
@@ -121,12 +120,10 @@ class SparkJob:
             If tasks were lost more often than the stage may be started again.
         """
         called = as_callbacks(callbacks)
-        for callback in called:
-            if isinstance(callback, WorkerCallback):
-                name = type(callback).__name__
-                raise SettingsError(f"{name} works inside workers, which are other processes: use threads, or mpiexec")
+        refuse_worker_callbacks(called)
         outcome = self.outcome(spec, finest(called))
         outcome.send(called)
+        finish(called, outcome.result)
         return outcome.result
 
     def outcome(self, spec: RunSpec, granularity: Granularity = "end") -> Outcome:

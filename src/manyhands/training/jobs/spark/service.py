@@ -6,16 +6,14 @@ import contextlib
 import json
 import time
 import zlib
-from collections.abc import Iterator, Mapping
-from dataclasses import fields, replace
+from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from manyhands.core.callbacks import Callback, EventFunction
 from manyhands.core.errors import WorkerLost
-from manyhands.core.events import as_record
 from manyhands.data.dataset import Dataset
 from manyhands.runtime.atomic_files import write_whole
 from manyhands.teams.agreement import together
@@ -23,7 +21,7 @@ from manyhands.teams.job import all_gather_texts
 from manyhands.teams.membership import join
 from manyhands.teams.world import World
 from manyhands.training.checkpoint import Checkpoint
-from manyhands.training.jobs.exchange import describe
+from manyhands.training.jobs.exchange import describe, event_writer, result_record
 from manyhands.training.jobs.spark.files import ERROR, EVENTS, MODEL, RESULT
 from manyhands.training.jobs.spark.gathering import Given, gather_dataset
 from manyhands.training.plan import Plan
@@ -57,7 +55,7 @@ def _train(folder: Path, job: Mapping[str, Any], world: World) -> None:
     with together(spec.team):
         plan = resolve(spec, dataset)
         check_shards(plan, dataset)
-    with _event_writer(folder, job["granularity"], world) as callbacks:
+    with event_writer(folder / EVENTS, job["granularity"], leads=world.rank == 0) as callbacks:
         result = run(plan, dataset, callbacks=callbacks, checkpoint=_checkpoint(job["checkpoint"], plan, dataset))
     if world.rank == 0:
         _write(folder, result, dataset.describe())
@@ -72,22 +70,9 @@ def _checkpoint(path: str | None, plan: Plan, dataset: Dataset) -> Checkpoint | 
     return Checkpoint(Path(path), {"plan": plan.to_json(), "data": dataset.describe(), "checksums": everyone})
 
 
-@contextlib.contextmanager
-def _event_writer(folder: Path, granularity: Any, world: World) -> Iterator[list[Callback]]:
-    """Yield what writes rank 0's events for the driver, if it asks for any."""
-    if granularity == "end" or world.rank > 0:
-        yield []
-        return
-    with open(folder / EVENTS, "a", encoding="ascii", buffering=1) as file:
-        yield [EventFunction(lambda event: print(json.dumps(as_record(event)), file=file), granularity)]
-
-
 def _write(folder: Path, result: TrainingResult, data: Mapping[str, Any]) -> None:
     result.save(folder / MODEL)
-    record: dict[str, Any] = {
-        field.name: getattr(result, field.name) for field in fields(result) if field.name not in ("plan", "model")
-    }
-    description = {"plan": result.plan.to_json(), "result": record, "data": data}
+    description = {"plan": result.plan.to_json(), "result": result_record(result), "data": data}
     write_whole(folder / RESULT, json.dumps(description).encode())
 
 

@@ -11,7 +11,7 @@ import threading
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from manyhands.core.errors import DataError, ManyhandsError, SettingsError
+from manyhands.core.errors import DataError, SettingsError
 from manyhands.core.extras import require
 from manyhands.core.parameters import parameter
 from manyhands.runtime import signals
@@ -129,11 +129,14 @@ def read(spark: Any, address: str) -> Any:
             named = first is not None and not all(map(_is_number, first[0].split(",")))
             return spark.read.csv(address, header=named, inferSchema=True)
         return spark.read.parquet(address)
-    except ManyhandsError:
-        raise
     except Exception as error:  # of Spark's analysis, and of what carries its messages
-        first = next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)
-        raise DataError(f"{address}: {first[:_MOST_SHOWN]}") from error
+        raise DataError(f"{address}: {_first_line(error)}") from error
+
+
+def _first_line(error: Exception) -> str:
+    """Return what an error says, without the stack that Java's bring along."""
+    lines = (line.strip() for line in str(error).splitlines())
+    return next(filter(None, lines), type(error).__name__)[:_MOST_SHOWN]
 
 
 def _is_number(text: str) -> bool:

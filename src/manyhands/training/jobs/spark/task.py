@@ -150,7 +150,7 @@ def _wait_for(worker: subprocess.Popen[bytes], folder: Path, patience: float | N
             raise _failure(folder, rank, worker.wait(_LOOK_SECONDS))
         stopped = (stopped or time.monotonic()) if is_stopped(worker.pid) else None
         if stopped is not None and time.monotonic() - stopped > (patience or STOPPED_SECONDS):
-            raise _lost(rank, f"(process {worker.pid}) has been stopped for {time.monotonic() - stopped:.0f} s")
+            raise WorkerLost(rank, f"(process {worker.pid}) has been stopped for {time.monotonic() - stopped:.0f} s")
     sys.stderr.write(_said(folder))
 
 
@@ -163,11 +163,7 @@ def _failure(folder: Path, rank: int, status: int) -> ManyhandsError:
     if (folder / ERROR).exists():
         return revive(json.loads((folder / ERROR).read_text()))
     how, said = f"was ended by signal {-status}" if status < 0 else f"ended with status {status}", _said(folder)
-    return _lost(rank, f"{how}: {said}" if said else how)
-
-
-def _lost(rank: int, why: str) -> ManyhandsError:
-    return WorkerLost(rank, why)
+    return WorkerLost(rank, f"{how}: {said}" if said else how)
 
 
 def _files(folder: Path) -> Iterator[Any]:

@@ -64,25 +64,19 @@ def _ancestors() -> list[int]:
 
     Where Spark runs inside the user's own program (``local``), this may be suspended, as any program.
     """
-    found, pid = list[int](), os.getppid()
-    while len(found) < 3 and pid > 1:
-        found.append(pid)
-        pid = _parent(pid)
-    return found if _EXECUTOR in _command(found[-1]) else found[:-1]
+    from manyhands.teams.startup_watchdog import parent_of
+
+    task = os.getppid()
+    daemon = parent_of(task)
+    executor = parent_of(daemon)
+    return [pid for pid in (task, daemon, executor if _is_executor(executor) else 0) if pid > 1]
 
 
-def _command(pid: int) -> bytes:
+def _is_executor(pid: int) -> bool:
     try:
-        return Path(f"/proc/{pid}/cmdline").read_bytes()
+        return _EXECUTOR in Path(f"/proc/{pid}/cmdline").read_bytes()
     except OSError:
-        return b""
-
-
-def _parent(pid: int) -> int:
-    try:
-        return int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
-    except (OSError, IndexError, ValueError):
-        return 0
+        return False
 
 
 if __name__ == "__main__":
