@@ -40,12 +40,13 @@ class Nodes:
 
     Attributes
     ----------
-    addresses
-        Theirs.
+    names, addresses
+        Their host names, and their addresses.
     """
 
     def __init__(self, prefix: str, network: str, folder: Path) -> None:
         self._prefix = prefix
+        self.names = [f"{prefix}{number}" for number in (1, 2)]
         self.addresses = [f"{network}.{number}" for number in (1, 2)]
         self._network = f"{network}.0/24"
         self._agent, self._hosts = folder / "agent", folder / "hosts"
@@ -57,7 +58,7 @@ class Nodes:
         """Let no more than this go through the wire, in each direction: ``1gbit``, ``100mbit``, ``10mbit``."""
         for number in (1, 2):
             how = ["root", "tbf", "rate", rate, "burst", "256kb", "latency", "500ms"]
-            self._in(number, ["tc", "qdisc", "replace", "dev", self.device(number), *how])
+            self.run(number, ["tc", "qdisc", "replace", "dev", self.device(number), *how])
 
     def device(self, number: int) -> str:
         """Return a node's end of the wire."""
@@ -65,7 +66,7 @@ class Nodes:
 
     def sent(self, number: int) -> int:
         """Return how many bytes a node has sent over the wire."""
-        found = self._in(number, ["cat", f"/sys/class/net/{self.device(number)}/statistics/tx_bytes"])
+        found = self.run(number, ["cat", f"/sys/class/net/{self.device(number)}/statistics/tx_bytes"])
         return int(found.stdout)
 
     def mpiexec(self, words: Sequence[str], **how: Any) -> subprocess.CompletedProcess[str]:
@@ -80,8 +81,7 @@ class Nodes:
             *variables,
             *words,
         ]
-        inside = f"hostname {self._prefix}1; exec {shlex.join(program)}"
-        return self._in(1, ["unshare", "--uts", "sh", "-c", inside], **how)
+        return self.run(1, program, **how)
 
     def torchrun(self, words: Sequence[str], seconds: float = 120) -> list[tuple[int, str, str]]:
         """Run a program under torchrun, one process on each node; return status, output and errors of both."""
@@ -89,14 +89,13 @@ class Nodes:
         for number in (1, 2):
             agent = [str(Path(sys.executable).parent / "torchrun"), "--nnodes", "2", "--node-rank", str(number - 1)]
             agent += ["--nproc-per-node", "1", "--master-addr", self.addresses[0], "--master-port", "29511"]
-            inside = f"hostname {self._prefix}{number}; exec {shlex.join([*agent, *words])}"
             started.append(
-                subprocess.Popen(
-                    ["ip", "netns", "exec", f"{self._prefix}{number}", "unshare", "--uts", "sh", "-c", inside],
+                self.start(
+                    number,
+                    [*agent, *words],
                     env={**os.environ, "GLOO_SOCKET_IFNAME": self.device(number)},
                     stdout=subprocess.PIPE,
                     stderr=subprocess.PIPE,
-                    text=True,
                 )
             )
         try:
@@ -109,9 +108,28 @@ class Nodes:
     def _passed(self, name: str) -> list[str]:
         return ["-x", name] if name in os.environ else []
 
-    def _in(self, number: int, words: Sequence[str], **how: Any) -> subprocess.CompletedProcess[str]:
+    def start(self, number: int, words: Sequence[str], **how: Any) -> subprocess.Popen[str]:
+        """Start a program on a node."""
+        return subprocess.Popen(self._there(number, words), text=True, **how)
+
+    def run(self, number: int, words: Sequence[str], **how: Any) -> subprocess.CompletedProcess[str]:
+        """Run a program on a node; it must end with status 0, unless ``check`` is False."""
         usual = {"capture_output": True, "text": True, "check": True}
-        return subprocess.run(["ip", "netns", "exec", f"{self._prefix}{number}", *words], **{**usual, **how})
+        return subprocess.run(self._there(number, words), **{**usual, **how})
+
+    def _there(self, number: int, words: Sequence[str]) -> list[str]:
+        name = self.names[number - 1]
+        return [
+            "ip",
+            "netns",
+            "exec",
+            name,
+            "unshare",
+            "--uts",
+            "sh",
+            "-c",
+            f"hostname {name}; exec {shlex.join(words)}",
+        ]
 
 
 @contextlib.contextmanager

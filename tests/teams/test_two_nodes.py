@@ -1,6 +1,6 @@
-"""MPI jobs over a network: two nodes with addresses of their own, and a host file."""
+"""Jobs over a network: two nodes with addresses of their own, under mpiexec with a host file, torchrun and Slurm."""
 
-import importlib.util
+import importlib
 import json
 import subprocess
 import sys
@@ -11,10 +11,9 @@ import pytest
 
 from manyhands.training.loading import load_model
 
-PATH = Path(__file__).parents[2] / "scripts" / "two_nodes.py"
-SPEC = importlib.util.spec_from_file_location("two_nodes", PATH)
-module = importlib.util.module_from_spec(SPEC)
-SPEC.loader.exec_module(module)
+sys.path.insert(0, str(Path(__file__).parents[2] / "scripts"))
+module, slurm_nodes = importlib.import_module("two_nodes"), importlib.import_module("slurm_nodes")
+sys.path.pop(0)
 
 pytestmark = [
     pytest.mark.slow,
@@ -36,9 +35,12 @@ def test_the_bits_of_threads_over_a_wire(nodes, strategy, tmp_path):
     nodes.mpiexec([*words, "--team", "mpi", "--out", str(tmp_path / "mpi"), "--json", str(path)], timeout=100)
     assert nodes.sent(1) - before > json.loads(path.read_text())["bytes_sent"]  # it went over the wire
     subprocess.run([*words, "--workers", "2", "--out", str(tmp_path / "threads")], check=True, capture_output=True)
-    ours, theirs = (load_model(tmp_path / name).learner.weights() for name in ("mpi", "threads"))
-    for name, block in theirs.items():
-        np.testing.assert_array_equal(ours[name], block)
+    same_weights(tmp_path / "mpi", tmp_path / "threads")
+
+
+def same_weights(ours, theirs):
+    for name, block in load_model(theirs).learner.weights().items():
+        np.testing.assert_array_equal(load_model(ours).learner.weights()[name], block)
 
 
 def test_the_bits_of_threads_under_torchrun_on_both(nodes, tmp_path):
@@ -50,6 +52,30 @@ def test_the_bits_of_threads_under_torchrun_on_both(nodes, tmp_path):
     assert nodes.sent(2) > before
     threads = [sys.executable, "-m", "manyhands", "train", *words, "--workers", "2", "--out", str(tmp_path / "threads")]
     subprocess.run(threads, check=True, capture_output=True)
-    ours, theirs = (load_model(tmp_path / name).learner.weights() for name in ("torch", "threads"))
-    for name, block in theirs.items():
-        np.testing.assert_array_equal(ours[name], block)
+    same_weights(tmp_path / "torch", tmp_path / "threads")
+
+
+@pytest.fixture(scope="module")
+def cluster(nodes):
+    reason = slurm_nodes.reason_not_to()
+    if reason is not None:
+        pytest.skip(reason)
+    with slurm_nodes.slurm(nodes) as found:
+        yield found
+
+
+def test_the_bits_of_threads_under_slurm_on_both(nodes, cluster, tmp_path):
+    words = [sys.executable, "-m", "manyhands", "train", "--data", "digits", "--epochs", "5"]
+    words += ["--strategy", "periodic:1epoch"]
+    before = nodes.sent(2)
+    cluster.srun([*words, "--team", "mpi", "--out", str(tmp_path / "slurm")], timeout=100)
+    assert nodes.sent(2) > before
+    subprocess.run([*words, "--workers", "2", "--out", str(tmp_path / "threads")], check=True, capture_output=True)
+    same_weights(tmp_path / "slurm", tmp_path / "threads")
+
+
+def test_what_is_refused_under_slurm_is_said_once(cluster):
+    words = [sys.executable, "-m", "manyhands", "train", "--data", "digits", "--team", "mpi", "--epochs", "none"]
+    ended = cluster.srun(words, "--kill-on-bad-exit=1", timeout=100, check=False)
+    assert ended.returncode  # 2 of the task that said it, or 143 of the one that Slurm ended
+    assert ended.stderr.count("--epochs") == 1

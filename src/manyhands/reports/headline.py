@@ -6,7 +6,7 @@ from typing import Any
 
 from manyhands.core.words import count
 from manyhands.records.statistics import DEFAULT_MARGIN
-from manyhands.reports import networks, queries, speculative
+from manyhands.reports import alowaisheq, networks, queries, speculative
 from manyhands.reports.format import classifier, decimal, first_capital, impact, signed, span
 from manyhands.reports.schema import Record, complete, parts
 
@@ -29,6 +29,7 @@ def answers(record: Record) -> list[tuple[str, str]]:
     if inside.compare is not None:
         question = SCALED_QUESTION if inside.compare["settings"]["scaled"] else QUESTION
         found.append((question, _of_comparison(inside.compare)))
+        found += alowaisheq.findings(inside.compare) if record.get("study") == "minibatch" else []
     if inside.published is not None:
         found.append((PUBLISHED_QUESTION, _of_published(inside.published)))
     if inside.sweep is not None:
