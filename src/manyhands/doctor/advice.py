@@ -11,6 +11,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from manyhands.core.extras import install
+
 _AVX512_CORES = ("skylakex", "cooperlake", "sapphirerapids")
 """OpenBLAS core types with 512-bit kernels, any of which will do."""
 _CLEARLY_SLOWER = 0.8
@@ -230,7 +232,7 @@ def _mpi(record: Section, mpi: Section) -> Iterator[Advice]:
             "mpi",
             f"mpi4py is installed, but {mpi['library_problem']}, so --team mpi cannot work. Install it with an MPI "
             "library.",
-            "pip install --force-reinstall 'manyhands[mpi]'",
+            install("mpi").replace("install", "install --force-reinstall", 1),
         )
     elif mpi["mpiexec_problem"] is not None:
         yield Advice("mpi", f"Without the right mpiexec, --team mpi cannot start processes: {mpi['mpiexec_problem']}.")
@@ -284,7 +286,7 @@ def _packages(record: Section) -> Iterator[Advice]:
             yield Advice(
                 "packages",
                 f"{each['name']} is not installed; it is needed for {each['purpose']}, and for nothing else.",
-                f"pip install 'manyhands[{each['extra']}]'",
+                install(each["extra"]),
             )
 
 

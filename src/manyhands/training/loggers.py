@@ -25,6 +25,7 @@ from typing import TYPE_CHECKING, Any
 from manyhands.core.callbacks import Callback
 from manyhands.core.errors import ManyhandsError, OutputError, SettingsError, joined, shown
 from manyhands.core.events import EpochEnded, Event, Granularity, Measured, RoundHeld, as_record
+from manyhands.core.extras import install
 from manyhands.core.parameters import parameter
 from manyhands.runtime import signals
 from manyhands.runtime.atomic_files import make_output_folder, open_in_place
@@ -257,7 +258,7 @@ def _import_tensorboard() -> tuple[type[RecordWriter], Any, Any]:
         from tensorboard.summary.writer.record_writer import RecordWriter
     except ImportError as error:
         raise SettingsError(
-            f"TensorBoard's event files need the package tensorboard ({error}); pip install 'manyhands[tensorboard]'"
+            f"TensorBoard's event files need the package tensorboard ({error}); {install('tensorboard')}"
         ) from error
     return RecordWriter, event_pb2, summary_pb2
 

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from manyhands.core.errors import ManyhandsError, SettingsError
+from manyhands.core.extras import install
 from manyhands.reports.format import label as as_label
 
 if TYPE_CHECKING:
@@ -84,7 +85,7 @@ def require_matplotlib() -> None:
             _import_matplotlib()
         except ImportError as error:
             raise SettingsError(
-                f"a report needs matplotlib, which cannot be loaded ({error}): pip install 'manyhands[report]'"
+                f"a report needs matplotlib, which cannot be loaded ({error}): {install('report')}"
             ) from error
         except Exception as error:
             raise SettingsError(

@@ -1,6 +1,6 @@
 """Write a data set that Manyhands knows as Parquet files: a column of bytes, and one of labels.
 
-python docs/examples/parquet.py mnist parquet
+python examples/parquet.py mnist parquet
 """
 
 import sys
