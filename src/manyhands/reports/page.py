@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from manyhands.reports.figures.schemes import DARK_PAPER, both_schemes
 from manyhands.reports.figures.style import Picture
 from manyhands.reports.format import layers
 from manyhands.reports.tables.table import Table
@@ -33,7 +34,7 @@ class Page:
     figures
         The pictures, each with its SVG.
     tables
-        The tables.
+        The tables; the first one decides, and stands below the answer.
     files
         Names of the files beside the page, which it links to.
     notes
@@ -64,6 +65,27 @@ class Page:
         """The facts about machine and versions that are known."""
         return {name: self.environment[name] for name in _MACHINE if self.environment[name] not in (None, {})}
 
+    @property
+    def contents(self) -> list[tuple[str, str, list[tuple[str, str]]]]:
+        """The sections that the page has: identifier, heading, and the same of what is in them."""
+        figures = [
+            (picture.name, f"Figure {number}: {picture.name.replace('_', ' ')}")
+            for number, (picture, _) in enumerate(self.figures, 1)
+        ]
+        tables = [(f"table-{number}", table.title) for number, table in enumerate(self.tables[1:], 2)]
+        found: list[tuple[str, str, list[tuple[str, str]]]] = [
+            ("result", self.tables[0].title, []) if self.tables else ("", "", []),
+            ("questions", "Further questions", []) if self.others else ("", "", []),
+            ("figures", "Figures", figures) if figures or self.notes else ("", "", []),
+            ("tables", "Further tables", tables) if tables else ("", "", []),
+            ("words", "What the words mean", []),
+            ("command", "Command", []) if self.environment["command"] else ("", "", []),
+            ("machine", "Machine and versions", []) if self.machine else ("", "", []),
+            ("settings", "Settings", []) if self.settings else ("", "", []),
+            ("files", "Files", []),
+        ]
+        return [each for each in found if each[0]]
+
     def html(self) -> str:
         """Return the page as one HTML file that needs nothing else."""
         import jinja2
@@ -79,10 +101,10 @@ class Page:
         )
         templates.filters |= {
             "as_text": _as_text,
-            "base64": lambda content: base64.b64encode(content).decode(),
+            "image": lambda svg: base64.b64encode(both_schemes(svg)).decode(),
             "pixels": lambda inches: round(_PIXELS_PER_INCH * inches),
         }
-        return templates.get_template("page.html").render(page=self)
+        return templates.get_template("page.html").render(page=self, dark_paper=DARK_PAPER)
 
 
 def _printable(value: Any) -> Any:

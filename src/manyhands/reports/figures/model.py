@@ -11,8 +11,10 @@ from numpy.typing import NDArray
 from manyhands.data.dataset import Examples
 from manyhands.evaluation.diagnostics import Diagnosis
 from manyhands.evaluation.text import certainty
+from manyhands.reports.figures.schemes import ON_DARK_FIELD, ON_LIGHT_FIELD
 from manyhands.reports.figures.style import GREY, INK, PALE, REFERENCE, Picture, dress, end_sheet, new_figure, new_sheet
-from manyhands.reports.format import decimal, label
+from manyhands.reports.figures.text import label
+from manyhands.reports.format import decimal
 from manyhands.training.model import TrainedModel
 
 MOST_MISTAKES, MOST_NEURONS = 32, 100
@@ -49,7 +51,8 @@ def confusion_figure(found: Diagnosis) -> Picture:
     if count <= _NUMBERED:
         size = min(9.0, 200 / count, 32 / len(str(matrix.max())))
         for truth, predicted in np.argwhere(matrix).tolist():
-            number, colour = str(matrix[truth, predicted]), "white" if share[truth, predicted] > 0.36 else INK
+            number, dark = str(matrix[truth, predicted]), share[truth, predicted] > 0.36
+            colour = ON_DARK_FIELD if dark else ON_LIGHT_FIELD
             axes.text(predicted, truth, number, ha="center", va="center", fontsize=size, color=colour)
     places = range(0, count, -(-count // _NAMED))
     names = [label(str(found.labels[place]), 12) for place in places]
@@ -64,8 +67,8 @@ def confusion_figure(found: Diagnosis) -> Picture:
     )
     finding = f"Most frequent: {worst}." if worst else "No row is taken for another class."
     caption = (
-        "Confusions: how many rows of each true class (line) were taken for each class (column); the darker, the "
-        f"larger the share of the line. {finding}"
+        "How many rows of each true class (line) were taken for each class (column). The darker a field, the larger "
+        f"its share of the line. {finding}"
     )
     return Picture("confusion", caption, f"Confusion matrix of {count} classes. {finding}", figure)
 
@@ -93,8 +96,8 @@ def calibration_figure(found: Diagnosis) -> Picture:
         f"({len(found.bins)} bins)"
     )
     caption = (
-        f"Calibration: {finding}. Bars on the dashed line would be as right as they are sure; orange: by how much they "
-        f"are not; pale: fewer than {_ENOUGH_ROWS} rows."
+        f"Calibration: {finding}. A bar that ends on the dashed line is as right as it is sure; the orange lines show by "
+        f"how much the others are not. Pale bars have fewer than {_ENOUGH_ROWS} rows."
     )
     return Picture("calibration", caption, f"Accuracy by probability of the predicted class: {finding}.", figure)
 
