@@ -66,25 +66,20 @@ class Page:
         return {name: self.environment[name] for name in _MACHINE if self.environment[name] not in (None, {})}
 
     @property
-    def contents(self) -> list[tuple[str, str, list[tuple[str, str]]]]:
-        """The sections that the page has: identifier, heading, and the same of what is in them."""
-        figures = [
-            (picture.name, f"Figure {number}: {picture.name.replace('_', ' ')}")
-            for number, (picture, _) in enumerate(self.figures, 1)
-        ]
-        tables = [(f"table-{number}", table.title) for number, table in enumerate(self.tables[1:], 2)]
-        found: list[tuple[str, str, list[tuple[str, str]]]] = [
-            ("result", self.tables[0].title, []) if self.tables else ("", "", []),
-            ("questions", "Further questions", []) if self.others else ("", "", []),
-            ("figures", "Figures", figures) if figures or self.notes else ("", "", []),
-            ("tables", "Further tables", tables) if tables else ("", "", []),
-            ("words", "What the words mean", []),
-            ("command", "Command", []) if self.environment["command"] else ("", "", []),
-            ("machine", "Machine and versions", []) if self.machine else ("", "", []),
-            ("settings", "Settings", []) if self.settings else ("", "", []),
-            ("files", "Files", []),
-        ]
-        return [each for each in found if each[0]]
+    def contents(self) -> dict[str, str]:
+        """The headings of the sections that the page has, by their identifiers."""
+        found = {
+            "result": self.tables[0].title if self.tables else "",
+            "questions": "Further questions" if self.others else "",
+            "figures": "Figures" if self.figures or self.notes else "",
+            "tables": "Further tables" if self.tables[1:] else "",
+            "words": "What the words mean",
+            "command": "Command" if self.environment["command"] else "",
+            "machine": "Machine and versions" if self.machine else "",
+            "settings": "Settings" if self.settings else "",
+            "files": "Files",
+        }
+        return {name: heading for name, heading in found.items() if heading}
 
     def html(self) -> str:
         """Return the page as one HTML file that needs nothing else."""

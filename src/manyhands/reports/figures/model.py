@@ -96,8 +96,8 @@ def calibration_figure(found: Diagnosis) -> Picture:
         f"({len(found.bins)} bins)"
     )
     caption = (
-        f"Calibration: {finding}. A bar that ends on the dashed line is as right as it is sure; the orange lines show by "
-        f"how much the others are not. Pale bars have fewer than {_ENOUGH_ROWS} rows."
+        f"Calibration: {finding}. A bar that ends on the dashed line is as right as it is sure; the orange lines show "
+        f"by how much the others are not. Pale bars have fewer than {_ENOUGH_ROWS} rows."
     )
     return Picture("calibration", caption, f"Accuracy by probability of the predicted class: {finding}.", figure)
 
