@@ -11,10 +11,14 @@ _POINTS_PER_INCH = 72
 
 
 def label(text: str, longest: int = 40) -> str:
-    """Return a name as it may stand in a figure: letters that the font lacks become question marks."""
+    """Return a name as it may stand in a figure.
+
+    Letters that the font lacks become question marks, and a long name loses its middle: names differ at their ends.
+    """
     whole = unicodedata.normalize("NFC", text)
     plain = "".join(letter if _can_be_drawn(letter) else "?" for letter in whole)
-    return plain if len(plain) <= longest else plain[: longest - 3] + "..."
+    end = longest // 3
+    return plain if len(plain) <= longest else f"{plain[: longest - 3 - end]}...{plain[-end:]}"
 
 
 def _can_be_drawn(letter: str) -> bool:
