@@ -43,7 +43,7 @@ def accuracy(compare: Record) -> Picture:
     legend_above(figure, panels)
     finding = verdicts(compare)
     base = queries.reference(compare)
-    start = f"sequential {decimal(100 * base['accuracy_mean'])} %" if base is not None else ""
+    start = f"the sequential run has {decimal(100 * base['accuracy_mean'])} %" if base is not None else ""
     facts = "; ".join(text for text in (start, finding) if text)
     intervals = " with 95 % intervals" if any(row["accuracy_ci95"] for row in compare["summary"]) else ""
     caption = (
@@ -54,7 +54,7 @@ def accuracy(compare: Record) -> Picture:
 
 
 def verdicts(compare: Record) -> str:
-    """Return which rows have which verdict, as in ``same: gradient (2, 4 workers); lower: one-shot (2 workers)``."""
+    """Return which rows have which verdict, as in ``same with gradient (2 and 4 workers), lower with one-shot``."""
     phrases = []
     for word in _WORDS:
         groups: dict[str, list[int]] = {}
@@ -62,9 +62,9 @@ def verdicts(compare: Record) -> str:
             if row["verdict"] == word:
                 groups.setdefault(row["strategy"], []).append(row["workers"])
         if groups:
-            items = [f"{name} ({', '.join(map(str, sorted(numbers)))})" for name, numbers in groups.items()]
-            phrases.append(f"{word}: {', '.join(items)}")
-    return "; ".join(phrases) + (" workers" if phrases else "")
+            items = [f"{name} ({listed(list(map(str, sorted(found))))} workers)" for name, found in groups.items()]
+            phrases.append(f"{word} with {listed(items)}")
+    return "; ".join(phrases)
 
 
 def _band_note(compare: Record) -> str:

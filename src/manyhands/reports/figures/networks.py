@@ -179,7 +179,7 @@ def _finding(study: Record, members: Sequence[int]) -> str:
     changed = [row for each in members for row in networks.rows_of(study, each) if row["delta_pp"] is not None]
 
     ends = [f"{decimal(100 * row['accuracy_mean'])} % ({_name(study, row)})" for row in (rows[:1] + rows[1:][-1:])]
-    text = f"One worker: {' to '.join(ends)}"
+    text = f"With one worker the accuracies are {'from ' if len(ends) > 1 else ''}{' to '.join(ends)}"
     if changed:
         worst = min(changed, key=lambda row: row["delta_pp"])
         text += (
