@@ -13,7 +13,7 @@ from manyhands.evaluation.diagnostics import Diagnosis
 from manyhands.evaluation.text import certainty
 from manyhands.reports.figures.schemes import ON_DARK_FIELD, ON_LIGHT_FIELD
 from manyhands.reports.figures.style import GREY, INK, PALE, REFERENCE, Picture, dress, end_sheet, new_figure, new_sheet
-from manyhands.reports.figures.text import label
+from manyhands.reports.figures.text import inches, label, shortened
 from manyhands.reports.format import decimal
 from manyhands.training.model import TrainedModel
 
@@ -43,7 +43,10 @@ def confusion_figure(found: Diagnosis) -> Picture:
     """Draw the confusion matrix: shares of each class's rows as shades, numbers where there is room."""
     count, matrix = len(found.labels), found.confusion
     share = matrix / np.maximum(matrix.sum(axis=1, keepdims=True), 1)
-    side = min(max(0.36 * count + 1.2, 4.6), 10.5)
+    places = range(0, count, -(-count // _NAMED))
+    names = [label(str(found.labels[place]), 24 if count <= _NUMBERED else 12) for place in places]
+    beside = max(inches(name, 10) for name in names) if count <= _NUMBERED else 0.0
+    side = min(max(0.36 * count + 1.2, 4.6) + max(beside - 0.3, 0), 10.5)
     figure, (axes,) = new_figure(width=side, height=side)
     axes.imshow(
         np.sqrt(share), cmap="Blues", vmin=0, vmax=1
@@ -54,15 +57,13 @@ def confusion_figure(found: Diagnosis) -> Picture:
             number, dark = str(matrix[truth, predicted]), share[truth, predicted] > 0.36
             colour = ON_DARK_FIELD if dark else ON_LIGHT_FIELD
             axes.text(predicted, truth, number, ha="center", va="center", fontsize=size, color=colour)
-    places = range(0, count, -(-count // _NAMED))
-    names = [label(str(found.labels[place]), 12) for place in places]
     dress(axes, "predicted class", "true class")
     axes.grid(False)
     axes.set_xticks(places, names, rotation=90 if max(map(len, names)) > 2 else 0)
     axes.set_yticks(places, names)
     axes.tick_params(labelsize=10 if count <= 20 else 8 if count <= _NUMBERED else 6)
     worst = "; ".join(
-        f"{label(str(each.truth), 20)} as {label(str(each.predicted), 20)} {each.rows} ({100 * each.share:.1f} %)"
+        f"{shortened(str(each.truth))} as {shortened(str(each.predicted))} {each.rows} ({100 * each.share:.1f} %)"
         for each in found.confusions(5)
     )
     finding = f"Most frequent: {worst}." if worst else "No row is taken for another class."

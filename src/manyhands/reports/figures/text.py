@@ -11,14 +11,15 @@ _POINTS_PER_INCH = 72
 
 
 def label(text: str, longest: int = 40) -> str:
-    """Return a name as it may stand in a figure.
-
-    Letters that the font lacks become question marks, and a long name loses its middle: names differ at their ends.
-    """
+    """Return a name as it may stand in a figure: shortened, and with ? for letters that the font lacks."""
     whole = unicodedata.normalize("NFC", text)
-    plain = "".join(letter if _can_be_drawn(letter) else "?" for letter in whole)
+    return shortened("".join(letter if _can_be_drawn(letter) else "?" for letter in whole), longest)
+
+
+def shortened(text: str, longest: int = 40) -> str:
+    """Return a long name without its middle: names differ at their ends."""
     end = longest // 3
-    return plain if len(plain) <= longest else f"{plain[: longest - 3 - end]}...{plain[-end:]}"
+    return text if len(text) <= longest else f"{text[: longest - 3 - end]}...{text[-end:]}"
 
 
 def _can_be_drawn(letter: str) -> bool:

@@ -85,7 +85,7 @@ def _columns(study: Record) -> list[Column]:
         ("calibration error, %", lambda row: percent_cell(row, "calibration_error")),
     ]
     for target in study["settings"]["targets"]:
-        columns.append((f"to {100 * target:g} %", _reached(target, study["settings"].get("seeds"))))
+        columns.append((f"epochs to {100 * target:g} %", _reached(target, study["settings"].get("seeds"))))
     return [*columns, ("neurons that differ", _distinct(study))]
 
 
@@ -105,7 +105,7 @@ def _reached(target: float, seeds: int | None) -> Callable[[Record], str]:
         for each in row["reached"]:
             if each["target"] == target and each["runs"] and each["epochs"] is not None:
                 some = f", {each['runs']} of {seeds}" if seeds and each["runs"] < seeds else ""
-                return f"{each['epochs']:.3g} epochs{some}\n{seconds(each['seconds'])} s"
+                return f"{each['epochs']:.3g}{some}\n{seconds(each['seconds'])} s"
         return "never" if row["reached"] else ""
 
     return show
