@@ -1,13 +1,18 @@
-"""RESULTS.png: all contestants' times as times of the reference, a panel for each workload."""
+"""RESULTS.png: all contestants' times as times of the reference, a panel for each workload.
+
+``python figure.py`` draws it again from RESULTS.json, without measuring anything.
+"""
 
 from __future__ import annotations
 
 import io
+import json
 import textwrap
 from pathlib import Path
 from typing import Any
 
-from workloads import Workload
+from intervals import Median
+from workloads import WORKLOADS, Workload
 
 from manyhands.runtime.atomic_files import write_whole
 
@@ -42,7 +47,7 @@ def _panel(axis: Any, workload: Workload, table: list[dict[str, Any]]) -> None:
     references = workload.references.values()
     for place, row in zip(places, table, strict=True):
         times, name = row["ratio"], row["contestant"]
-        color = _OURS if name.startswith("ours") else _PEER
+        color = _OURS if name.startswith(("ours", "manyhands")) else _PEER
         axis.plot([times.low, times.high], [place, place], color=color, linewidth=2.2, solid_capstyle="butt")
         axis.plot(times.value, place, "D" if name in references else "o", color=color, markersize=5.5)
         text = "reference" if name in references else f"{times.value:.2f}"
@@ -67,10 +72,25 @@ def _panel(axis: Any, workload: Workload, table: list[dict[str, Any]]) -> None:
 
 
 def _scale(axis: Any, ratios: list[Any]) -> None:
-    low, high = min(one.low for one in ratios), max(one.high for one in ratios)
+    low, high = min(one.low for one in ratios), max(max(one.high, one.value) for one in ratios)
+    left, right = low / 1.15, high * max(high / low, 2) ** 0.14  # room for the last number, however long the axis is
     axis.set_xscale("log")
-    axis.set_xlim(low / 1.15, high * 1.5)  # room for the last number
-    ticks = [each for each in (0.1, 0.2, 0.5, 1, 2, 3, 5, 10, 20, 50, 100, 200) if low / 1.15 <= each <= high * 1.5]
+    axis.set_xlim(left, right)
+    ticks = [each for each in (0.1, 0.2, 0.5, 1, 2, 3, 5, 10, 20, 50, 100, 200) if left <= each <= right]
     axis.set_xticks(ticks, [f"{each:g}" for each in ticks])
     axis.xaxis.minorticks_off()
     axis.set_xlabel("times of the reference's seconds in the same round\n(median and 95 % interval, logarithmic)")
+
+
+def redraw(folder: Path) -> None:
+    """Draw RESULTS.png from RESULTS.json, both in ``folder``."""
+    tables = json.loads((folder / "RESULTS.json").read_text())["tables"]
+    rows = {
+        letter: [{**row, "ratio": row["ratio"] and Median(**row["ratio"])} for row in table]
+        for letter, table in tables.items()
+    }
+    draw([(WORKLOADS[letter], table) for letter, table in rows.items()], folder / "RESULTS.png")
+
+
+if __name__ == "__main__":
+    redraw(Path(__file__).parent)

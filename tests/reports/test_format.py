@@ -32,11 +32,6 @@ def test_layers():
     assert (wording.layers([512, 128]), wording.layers([])) == ("512-128", "none")
 
 
-def test_label_is_safe_to_draw():
-    assert wording.label("a$\\frac{\x00\n中") == "a?\\frac{???"
-    assert len(wording.label("x" * 100)) == 40
-
-
 def test_listed():
     assert [wording.listed(items) for items in ([], ["a"], ["a", "b"], ["a", "b", "c"])] == [
         "",

@@ -93,9 +93,11 @@ class TestFigures:
 
     def test_captions_have_the_finding(self, record, pictures):
         caption = pictures["networks_weight_init"].caption
-        assert re.search(r"One worker: 2\d\.\d\d % \(weights ones\) to 93\.\d\d % \(base\)", caption)
+        assert re.search(
+            r"With one worker the accuracies are from 2\d\.\d\d % \(weights ones\) to 93\.\d\d % \(base\)", caption
+        )
         assert "averaging cost most in" in caption
-        assert "Hollow: more workers than the 2 cores" in caption
+        assert "Hollow points have more workers than the 2 cores" in caption
         assert "Below the axis: weights ones." in pictures["learning_weight_init"].caption
         assert re.search(r"92 % came first after \S+ epochs", pictures["learning_activation"].caption)
         assert (

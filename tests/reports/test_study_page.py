@@ -4,6 +4,7 @@ import html.parser
 import re
 import shutil
 import subprocess
+import zlib
 
 import pytest
 
@@ -89,34 +90,120 @@ class TestSelfContained:
         assert not re.search(r"""(src|href)\s*=\s*["']?\s*(https?:)?//""", text)
 
     def test_links_lead_to_the_files_beside_it(self, full_report, outline):
-        linked = {attributes["href"] for attributes in outline.all("a")}
+        linked = {attributes["href"] for attributes in outline.all("a") if not attributes["href"].startswith("#")}
         beside = {path.name for path in full_report.parent.iterdir()} - {"report.html"}
         assert linked == beside
 
     def test_browser_shows_it_without_errors_or_requests(self, full_report, tmp_path):
-        chromium = shutil.which("chromium")
-        if chromium is None:
-            pytest.skip("no chromium")
         log = tmp_path / "net.json"
-        done = subprocess.run(
-            [
-                chromium,
-                *("--headless", "--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking"),
-                *("--disable-component-update", "--disable-sync", "--enable-logging=stderr", "--v=0", "--dump-dom"),
-                f"--user-data-dir={tmp_path / 'profile'}",
-                f"--log-net-log={log}",
-                "--host-resolver-rules=MAP * ~NOTFOUND",
-                full_report.as_uri(),
-            ],
-            capture_output=True,
-            text=True,
-            timeout=120,
-            check=True,
-        )
+        done = browse(full_report, tmp_path, "--dump-dom", f"--log-net-log={log}")
         assert "CONSOLE" not in done.stderr
         assert "</figcaption>" in done.stdout
         asked = set(re.findall(r'"url":"https?://([^/":]+)', log.read_text()))
         assert {host for host in asked if not host.endswith(BROWSERS_OWN)} == set()
+
+
+def browse(page, folder, *options):
+    """Show a page in a browser without a network."""
+    chromium = shutil.which("chromium")
+    if chromium is None:
+        pytest.skip("no chromium")
+    return subprocess.run(
+        [
+            chromium,
+            *("--headless", "--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking"),
+            *("--disable-component-update", "--disable-sync", "--enable-logging=stderr", "--v=0", "--hide-scrollbars"),
+            f"--user-data-dir={folder / 'profile'}",
+            "--host-resolver-rules=MAP * ~NOTFOUND",
+            *options,
+            page.as_uri(),
+        ],
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=True,
+    )
+
+
+class TestInABrowser:
+    @pytest.mark.parametrize(("width", "scheme"), [(1200, "light"), (1200, "dark"), (400, "light"), (400, "dark")])
+    def test_page_and_figures_have_the_scheme_of_the_reader(self, full_report, tmp_path, width, scheme):
+        """Paper, text and the colours of the figures' text: all light or all dark."""
+        image = pytest.importorskip("PIL.Image")
+        shot, dark = tmp_path / "shot.png", scheme == "dark"
+        options = [f"--screenshot={shot}", f"--window-size={width},6000"]
+        browse(full_report, tmp_path, *options, *(["--blink-settings=preferredColorScheme=0"] if dark else []))
+        pixels = image.open(shot).convert("RGB")
+        assert pixels.size == (width, 6000)
+        assert pixels.getpixel((1, 1)) == ((22, 25, 29) if dark else (255, 255, 255))
+        counts = {colour: number for number, colour in pixels.getcolors(1 << 24)}
+        ink, blue = ((232, 232, 232), (79, 163, 227)) if dark else ((34, 34, 34), (0, 114, 178))
+        assert counts[ink] > 1000  # text
+        assert counts[blue] > 100  # series
+        assert counts.get((0, 114, 178) if dark else (79, 163, 227), 0) == 0
+        assert counts.get((255, 255, 255), 0) < 1000 or not dark  # no figure is a white card
+
+    def test_print_is_light(self, full_report, tmp_path):
+        sheet = tmp_path / "page.pdf"
+        browse(full_report, tmp_path, f"--print-to-pdf={sheet}", "--blink-settings=preferredColorScheme=0")
+        streams = re.findall(rb"stream\r?\n(.*?)endstream", sheet.read_bytes(), re.DOTALL)
+        drawn = b"".join(map(inflated, streams))
+        assert drawn.count(b".1333 .1333 .1333 rg") > 100  # ink
+        assert b".9098 .9098 .9098 rg" not in drawn
+        assert b".0863 .098 .1137 rg" not in drawn
+
+
+def inflated(stream):
+    try:
+        return zlib.decompress(stream)
+    except zlib.error:
+        return b""
+
+
+class TestOrder:
+    def test_the_answer_and_the_deciding_table_come_first(self, full_report):
+        text = full_report.read_text()
+        marks = ('class="answer"', "<nav", "<caption>Comparison<", 'id="questions"', 'id="figures"', 'id="tables"')
+        places = [text.index(each) for each in (*marks, 'id="words"', 'id="machine"', 'id="files"')]
+        assert places == sorted(places)
+        assert text.count("<caption>Comparison<") == 1
+
+    def test_every_section_figure_and_table_is_in_the_contents(self, outline):
+        inside = [each["href"][1:] for each in outline.all("a") if each["href"].startswith("#")]
+        ids = {each["id"] for _, each in outline.elements if "id" in each}
+        assert set(inside) == ids
+        assert len(inside) == len(set(inside))
+        assert {"result", "figures", "speedup", "tables", "table-2", "words", "files"} <= ids
+
+    @pytest.mark.parametrize("make", ["nothing_finished", "published", "sweep", "compare", "networks", "speculative"])
+    def test_links_lead_somewhere_on_any_page(self, records, make):
+        outline = Outline(page(getattr(records, make)()))
+        assert (outline.open, outline.faults) == ([], [])
+        inside = {each["href"][1:] for each in outline.all("a") if each["href"].startswith("#")}
+        assert inside == {each["id"] for _, each in outline.elements if "id" in each}
+
+
+class TestPairedSpeedups:
+    def test_a_speedup_that_the_times_do_not_give_has_a_footnote(self, records):
+        record = records.compare()
+        row = next(row for row in record["summary"] if (row["strategy"], row["workers"]) == ("gradient", 2))
+        base = next(row for row in record["summary"] if row["strategy"] == "sequential")
+        for seconds, mark in ((base["train_s"] / row["speedup"], ""), (base["train_s"] / row["speedup"] * 1.05, "†")):
+            row["train_s"] = seconds
+            table = make_tables(complete(record))[0]
+            cells = next(cells for cells in table.rows if tuple(cells[:2]) == ("gradient", "2"))
+            assert cells[table.columns.index("speedup")].partition("\n")[0] == f"{row['speedup']:.2f}{mark}"
+        assert "† This is the median over the pairs of runs with the same seed" in table.note
+
+    def test_without_such_a_speedup_there_is_none(self, records):
+        record = records.compare(seeds=1)
+        assert "†" not in page(record)
+
+    def test_intervals_of_accuracies_stay_within_100(self, records):
+        record = records.compare()
+        record["summary"][0].update(accuracy_mean=0.995, accuracy_ci95=[0.985, 1.005])
+        assert make_tables(complete(record))[0].rows[0][-1] != ""
+        assert "98.50 to 100.00" in page(record)
 
 
 class TestContents:

@@ -46,6 +46,7 @@ def register(commands: Any) -> None:
         help="print precision, recall and confusions of the classes, and write report.html, its figures (PNG, SVG) and "
         "CSV files into this folder",
     )
+    shared.add_replace_option(parser)
     parser.add_argument(
         "--transpose",
         action=argparse.BooleanOptionalAction,
@@ -67,7 +68,7 @@ def run(options: argparse.Namespace) -> int:
     if options.report:
         from manyhands.reports.write import check_possible
 
-        check_possible(options.report)
+        check_possible(options.report, replace=options.replace)
     options.label_column = _label_column(options, model)
     spec = shared.spec_of(options)
     examples = load_test(spec.request(options.data, None, options.test_csv, options.label_column))
@@ -118,10 +119,11 @@ def _report(
 ) -> Iterator[Callable[[], None]]:
     """Yield the steps of a report: write its record, print what the model gets wrong, write the page."""
     from manyhands.evaluation.text import diagnosis_text
-    from manyhands.reports.model_page import EVALUATION, left_out, write_diagnosis
+    from manyhands.reports.folder import EVALUATION
+    from manyhands.reports.model_page import left_out, write_diagnosis
     from manyhands.reports.write import write_numbers
 
-    yield lambda: write_numbers(record, options.report, EVALUATION)
+    yield lambda: write_numbers(record, options.report, EVALUATION, replace=options.replace)
     if not options.quiet:
         text = f"{diagnosis_text(found)}\n"
         missing = left_out(found, examples)
@@ -130,7 +132,13 @@ def _report(
         yield lambda: print(text, flush=True)
     yield lambda: study_runner.print_page(
         lambda: write_diagnosis(
-            found, model, model.in_order(examples), options.report, record, transpose=options.transpose
+            found,
+            model,
+            model.in_order(examples),
+            options.report,
+            record,
+            transpose=options.transpose,
+            replace=options.replace,
         ),
         "report    ",
     )

@@ -219,11 +219,18 @@ def add_splits_option(parser: argparse.ArgumentParser, *, default: int | None = 
 
 def add_report_option(parser: argparse.ArgumentParser) -> None:
     """Add the report."""
-    group_of(parser, "output").add_argument(
+    group = group_of(parser, "output")
+    group.add_argument(
         "--report",
         metavar="DIR",
         help="write report.html, its figures (PNG, SVG) and the raw data (CSV) into this folder",
     )
+    add_replace_option(group)
+
+
+def add_replace_option(group: Any) -> None:
+    """Add the permission to replace the report of another study."""
+    group.add_argument("--replace", action="store_true", help="replace the report of another study in that folder")
 
 
 def add_output_options(parser: argparse.ArgumentParser) -> None:

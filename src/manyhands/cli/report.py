@@ -6,6 +6,7 @@ import argparse
 from pathlib import Path
 from typing import Any
 
+from manyhands.cli import options as shared
 from manyhands.cli import study_runner
 
 
@@ -21,6 +22,7 @@ def register(commands: Any) -> None:
     parser.add_argument(
         "--report", metavar="DIR", help="folder of the report (default: a folder with the name of the file, beside it)"
     )
+    shared.add_replace_option(parser)
     parser.add_argument("--quiet", action="store_true", help="print the report's path only")
     parser.add_argument("--debug", action="store_true", help="show the traceback of an error")
     parser.set_defaults(run=run)
@@ -28,17 +30,18 @@ def register(commands: Any) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Carry out the command."""
+    from manyhands.reports.folder import owner_of
     from manyhands.reports.headline import answer
     from manyhands.reports.write import check_possible, read_record, write_report
 
     record = read_record(options.results)
     folder = Path(options.report) if options.report else _beside(Path(options.results))
-    check_possible(folder)
+    check_possible(folder, owner_of(record), replace=options.replace)
     question, found = answer(record)
     before = "" if options.quiet else "report    "
     study_runner.in_order(
         lambda: None if options.quiet else print(f"question  {question}\nanswer    {found}", flush=True),
-        lambda: study_runner.print_page(lambda: write_report(record, folder), before),
+        lambda: study_runner.print_page(lambda: write_report(record, folder, replace=options.replace), before),
     )
     return 0
 

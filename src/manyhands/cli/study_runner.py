@@ -43,7 +43,7 @@ def check_output(options: argparse.Namespace) -> None:
     if options.report:
         from manyhands.reports.write import check_possible
 
-        check_possible(options.report)
+        check_possible(options.report, replace=options.replace)
     pages = [str(Path(options.report) / name) for name in ("report.html", "results.json")] if options.report else []
     shared.check_output(options.json, getattr(options, "log", None), options.checkpoint, *pages)
 
@@ -162,13 +162,13 @@ def _print_answer(outcome: Outcome) -> None:
 def _write_numbers(options: argparse.Namespace, outcome: Outcome) -> None:
     from manyhands.reports.write import write_numbers
 
-    write_numbers(outcome.record(), options.report)
+    write_numbers(outcome.record(), options.report, replace=options.replace)
 
 
 def _write_report(options: argparse.Namespace, outcome: Outcome) -> None:
     from manyhands.reports.write import write_report
 
-    print_page(lambda: write_report(outcome.record(), options.report), "\nreport    ")
+    print_page(lambda: write_report(outcome.record(), options.report, replace=options.replace), "\nreport    ")
 
 
 def introduce(options: argparse.Namespace, study: Study[Any], network: str, plan: str) -> None:

@@ -35,7 +35,7 @@ def describe_environment() -> dict[str, Any]:
 
     return {
         "manyhands": __version__,
-        "command": _command(),
+        "command": command_line(),
         "time": datetime.now(UTC).isoformat(timespec="seconds"),
         "cpu": cpu_model(),
         "cores": usable_cores(),
@@ -58,7 +58,7 @@ def thread_variables() -> dict[str, str]:
     return {name: os.environ[name] for name in _THREAD_VARIABLES if name in os.environ}
 
 
-def _command() -> str:
+def command_line() -> str:
     """Return the command line as it can be typed again."""
     program = Path(sys.argv[0])
     name = "manyhands" if program.name == "__main__.py" else program.name

@@ -52,12 +52,6 @@ def classifier(hidden: Sequence[int], architecture: str | None) -> str:
     return architecture or (f"{layers(hidden)} hidden" if hidden else "no hidden layer")
 
 
-def label(text: str, longest: int = 40) -> str:
-    """Return a name as it may stand in a figure: printable ASCII, nothing that would be typeset as mathematics."""
-    plain = "".join(letter if " " <= letter <= "~" and letter != "$" else "?" for letter in text)
-    return plain if len(plain) <= longest else plain[: longest - 3] + "..."
-
-
 def listed(items: Sequence[str]) -> str:
     """Return items as a list in a sentence."""
     return items[0] if len(items) == 1 else f"{', '.join(items[:-1])} and {items[-1]}" if items else ""

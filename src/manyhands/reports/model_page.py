@@ -22,15 +22,14 @@ from manyhands.reports.figures.model import (
     weights_figure,
 )
 from manyhands.reports.figures.style import Draft, Picture
+from manyhands.reports.folder import EVALUATION, NUMBERS, PAGE, PICTURES, take
 from manyhands.reports.format import first_capital, layers
 from manyhands.reports.page import Page
 from manyhands.reports.publishing import publish
 from manyhands.reports.tables.table import Table
-from manyhands.reports.write import PAGE
 from manyhands.runtime.atomic_files import make_output_folder
 from manyhands.training.model import TrainedModel
 
-EVALUATION = "evaluation.json"
 _TRANSPOSED = ("emnist", "letters-")
 _WIDEST, _MOST_CONFUSIONS = 30, 20
 _QUESTION = "What does the model get wrong?"
@@ -44,12 +43,13 @@ def write_diagnosis(
     record: Mapping[str, Any] | None = None,
     *,
     transpose: bool | None = None,
+    replace: bool = False,
 ) -> Path:
     """Write the report of a model's diagnosis on test samples into a folder; return the path of the page.
 
     Beside the page stand the record, every figure as PNG and SVG, and CSV files of the classes, the confusion matrix,
-    the bins of the calibration error and the wrongly classified rows. An older report of a model is replaced. For the
-    errors, see `manyhands.reports.publishing.publish`.
+    the bins of the calibration error and the wrongly classified rows. An older report of the same command is replaced
+    whole. For the errors, see `manyhands.reports.folder.take` and `manyhands.reports.publishing.publish`.
 
     Parameters
     ----------
@@ -58,12 +58,16 @@ def write_diagnosis(
     transpose
         Whether images are stored lying on their side, as EMNIST publishes its own. None: whether the file of the
         labels is named like one of EMNIST's.
+    replace
+        Whether the report of something else may be replaced, too.
     """
     whole = evaluation(found, model.name or "a model") if record is None else record
     turned = is_transposed(examples) if transpose is None else transpose
     files = {EVALUATION: (json.dumps(sealed(whole), indent=1) + "\n").encode(), **_csv_files(found)}
+    target = make_output_folder(folder)
+    take(target, whole, replace=replace)
     return publish(
-        make_output_folder(folder),
+        target,
         files,
         _drafts(found, model, examples, turned),
         lambda pictures, names, missing: _page(found, model, examples, whole, pictures, names, missing),
@@ -90,12 +94,13 @@ def left_out(found: Diagnosis, examples: Examples) -> str:
 def _drafts(found: Diagnosis, model: TrainedModel, examples: Examples, transpose: bool) -> list[Draft]:
     shape = image_shape(examples)
     first = shape if model.learner.layered else None  # shape of what the first layer sees, if it is a dense one
-    return [
-        Draft("confusion", lambda: confusion_figure(found)),
-        Draft("calibration", lambda: calibration_figure(found)),
-        Draft("mistakes", lambda: shape and mistakes_figure(found, examples, shape, transpose=transpose)),
-        Draft("weights", lambda: first and weights_figure(model, first, transpose=transpose)),
-    ]
+    draw = (
+        lambda: confusion_figure(found),
+        lambda: calibration_figure(found),
+        lambda: shape and mistakes_figure(found, examples, shape, transpose=transpose),
+        lambda: first and weights_figure(model, first, transpose=transpose),
+    )
+    return [Draft(name, each) for name, each in zip(PICTURES, draw, strict=True)]
 
 
 def _page(
@@ -177,9 +182,10 @@ def _csv_files(found: Diagnosis) -> dict[str, bytes]:
         [row + 1, labels[found.truth[row]], labels[found.predicted[row]], float(found.probability[row])]
         for row in found.mistakes.tolist()
     )
-    return {
-        "classes.csv": csv_text([("class", "precision", "recall", "f1", "rows", "predicted"), *classes]),
-        "confusion.csv": csv_text([("true class", *labels), *matrix]),
-        "calibration.csv": csv_text([("low", "high", "rows", "confidence", "accuracy"), *bins]),
-        "mistakes.csv": csv_text([("row", "true class", "predicted class", "probability"), *mistakes]),
-    }
+    tables = (
+        [("class", "precision", "recall", "f1", "rows", "predicted"), *classes],
+        [("true class", *labels), *matrix],
+        [("low", "high", "rows", "confidence", "accuracy"), *bins],
+        [("row", "true class", "predicted class", "probability"), *mistakes],
+    )
+    return {name: csv_text(table) for name, table in zip(NUMBERS, tables, strict=True)}

@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from manyhands.reports.figures.schemes import DARK_PAPER, both_schemes
 from manyhands.reports.figures.style import Picture
 from manyhands.reports.format import layers
 from manyhands.reports.tables.table import Table
@@ -33,7 +34,7 @@ class Page:
     figures
         The pictures, each with its SVG.
     tables
-        The tables.
+        The tables; the first one decides, and stands below the answer.
     files
         Names of the files beside the page, which it links to.
     notes
@@ -64,6 +65,22 @@ class Page:
         """The facts about machine and versions that are known."""
         return {name: self.environment[name] for name in _MACHINE if self.environment[name] not in (None, {})}
 
+    @property
+    def contents(self) -> dict[str, str]:
+        """The headings of the sections that the page has, by their identifiers."""
+        found = {
+            "result": self.tables[0].title if self.tables else "",
+            "questions": "Further questions" if self.others else "",
+            "figures": "Figures" if self.figures or self.notes else "",
+            "tables": "Further tables" if self.tables[1:] else "",
+            "words": "What the words mean",
+            "command": "Command" if self.environment["command"] else "",
+            "machine": "Machine and versions" if self.machine else "",
+            "settings": "Settings" if self.settings else "",
+            "files": "Files",
+        }
+        return {name: heading for name, heading in found.items() if heading}
+
     def html(self) -> str:
         """Return the page as one HTML file that needs nothing else."""
         import jinja2
@@ -79,10 +96,10 @@ class Page:
         )
         templates.filters |= {
             "as_text": _as_text,
-            "base64": lambda content: base64.b64encode(content).decode(),
+            "image": lambda svg: base64.b64encode(both_schemes(svg)).decode(),
             "pixels": lambda inches: round(_PIXELS_PER_INCH * inches),
         }
-        return templates.get_template("page.html").render(page=self)
+        return templates.get_template("page.html").render(page=self, dark_paper=DARK_PAPER)
 
 
 def _printable(value: Any) -> Any:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
@@ -18,8 +17,6 @@ MakePage = Callable[[Drawn, Sequence[str], Mapping[str, str]], str]
 
 def publish(folder: Path, files: Mapping[str, bytes], drafts: Sequence[Draft], page: MakePage, name: str) -> Path:
     """Write a report: the files, then every figure as soon as it is drawn, then the page; return its path.
-
-    Files of an older report's figures, which this one does not have, are deleted from the folder.
 
     Raises
     ------
@@ -45,9 +42,6 @@ def publish(folder: Path, files: Mapping[str, bytes], drafts: Sequence[Draft], p
         for draft in drafts:
             made = _draw(draft, missing)
             if made is None:
-                for ending in ("png", "svg"):
-                    with contextlib.suppress(OSError):
-                        (folder / f"{draft.name}.{ending}").unlink()
                 continue
             picture, vector, pixels = made
             write(f"{draft.name}.png", pixels)

@@ -12,27 +12,33 @@ from typing import Any
 
 from manyhands.core.errors import FormatError, MissingDataError, shown
 from manyhands.records.seal import FIELD, sealed, unsealed, write_record
+from manyhands.reports.folder import PAGE, RECORD, Owner, check_owner, take
 from manyhands.reports.schema import complete
 from manyhands.runtime.atomic_files import check_folder, check_writable, make_output_folder
 from manyhands.runtime.memory import check_memory
 
-PAGE, RECORD = "report.html", "results.json"
 _TIMES_IN_MEMORY = 4  # the bytes, the text, and what it says
 _LOG = logging.getLogger("manyhands")
 
 
-def write_report(record: Any, folder: str | Path) -> Path:
+def write_report(record: Any, folder: str | Path, *, replace: bool = False) -> Path:
     """Write the report of a record, as loaded from JSON, into a folder; return the path of the page.
 
     Beside the page stand the record itself, every figure as PNG and SVG, and the numbers as CSV files. The same record
-    gives the same bytes. A figure that cannot be drawn is missing in the page.
+    gives the same bytes. A figure that cannot be drawn is missing in the page. An older report of the same command is
+    replaced whole; files that are not a report's stay.
+
+    Parameters
+    ----------
+    replace
+        Whether a report of another study may be replaced, too.
 
     Raises
     ------
     FormatError
         If no report can be made of the record, or it is not the one that its checksum was made for.
     DrawingError, OutputError
-        As `manyhands.reports.publishing.publish`.
+        As `manyhands.reports.folder.take` and `manyhands.reports.publishing.publish`.
     """
     from manyhands.reports.csv_files import csv_files
     from manyhands.reports.figures.registry import drafts
@@ -42,8 +48,10 @@ def write_report(record: Any, folder: str | Path) -> Path:
     whole = sealed(unsealed(record))  # a live run's record becomes what will be read from its file
     completed = complete(unsealed(whole))
     files = {RECORD: (json.dumps(whole, indent=1) + "\n").encode(), **csv_files(completed)}
+    target = make_output_folder(folder)
+    take(target, whole, replace=replace)
     return publish(
-        make_output_folder(folder),
+        target,
         files,
         drafts(completed),
         lambda pictures, names, missing: make_page(completed, pictures, names, missing),
@@ -51,9 +59,11 @@ def write_report(record: Any, folder: str | Path) -> Path:
     )
 
 
-def write_numbers(record: Any, folder: str | Path, name: str = RECORD) -> None:
+def write_numbers(record: Any, folder: str | Path, name: str = RECORD, *, replace: bool = False) -> None:
     """Write the record of a report, or raise OutputError, before the report itself, which may fail."""
-    write_record(make_output_folder(folder) / name, record)
+    target = make_output_folder(folder)
+    take(target, record, replace=replace)
+    write_record(target / name, record)
 
 
 def read_record(path: str | Path) -> dict[str, Any]:
@@ -94,11 +104,15 @@ def read_record(path: str | Path) -> dict[str, Any]:
     return found
 
 
-def check_possible(folder: str | Path) -> None:
-    """Raise SettingsError (no matplotlib) or OutputError before training if no report could be written."""
+def check_possible(folder: str | Path, owner: Owner | None = None, *, replace: bool = False) -> None:
+    """Raise SettingsError (no matplotlib) or OutputError before training if no report could be written.
+
+    For ``owner`` and ``replace``, see `manyhands.reports.folder.check_owner`.
+    """
     from manyhands.reports.figures.style import require_matplotlib
 
     require_matplotlib()
     target = make_output_folder(folder)
     check_writable(target / PAGE)
     check_folder(target)
+    check_owner(target, owner, replace=replace)

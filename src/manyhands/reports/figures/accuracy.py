@@ -17,8 +17,10 @@ from manyhands.reports.figures.style import (
     legend_above,
     looks,
     new_figure,
+    within_percent,
 )
-from manyhands.reports.format import decimal, label, listed
+from manyhands.reports.figures.text import label
+from manyhands.reports.format import decimal, listed
 from manyhands.reports.schema import Record
 
 _WORDS = ("same", "higher", "lower", "undecided")
@@ -30,6 +32,7 @@ def accuracy(compare: Record) -> Picture:
     figure, panels = new_figure(1, 2 if compared else 1, width=9.0 if compared else 6.6)
     draw_by_workers(panels[0], compare, accuracy_value)
     dress(panels[0], "workers", "accuracy on the test rows, %", "accuracy")
+    within_percent(panels[0].yaxis)
     if compared:
         if not compare["settings"]["scaled"]:
             margin = compare["settings"]["margin"]
@@ -40,7 +43,7 @@ def accuracy(compare: Record) -> Picture:
     legend_above(figure, panels)
     finding = verdicts(compare)
     base = queries.reference(compare)
-    start = f"sequential {decimal(100 * base['accuracy_mean'])} %" if base is not None else ""
+    start = f"the sequential run has {decimal(100 * base['accuracy_mean'])} %" if base is not None else ""
     facts = "; ".join(text for text in (start, finding) if text)
     intervals = " with 95 % intervals" if any(row["accuracy_ci95"] for row in compare["summary"]) else ""
     caption = (
@@ -51,7 +54,7 @@ def accuracy(compare: Record) -> Picture:
 
 
 def verdicts(compare: Record) -> str:
-    """Return which rows have which verdict, as in ``same: gradient (2, 4 workers); lower: one-shot (2 workers)``."""
+    """Return which rows have which verdict, as in ``same with gradient (2 and 4 workers), lower with one-shot``."""
     phrases = []
     for word in _WORDS:
         groups: dict[str, list[int]] = {}
@@ -59,9 +62,9 @@ def verdicts(compare: Record) -> str:
             if row["verdict"] == word:
                 groups.setdefault(row["strategy"], []).append(row["workers"])
         if groups:
-            items = [f"{name} ({', '.join(map(str, sorted(numbers)))})" for name, numbers in groups.items()]
-            phrases.append(f"{word}: {', '.join(items)}")
-    return "; ".join(phrases) + (" workers" if phrases else "")
+            items = [f"{name} ({listed(list(map(str, sorted(found))))} workers)" for name, found in groups.items()]
+            phrases.append(f"{word} with {listed(items)}")
+    return "; ".join(phrases)
 
 
 def _band_note(compare: Record) -> str:
@@ -69,7 +72,7 @@ def _band_note(compare: Record) -> str:
     if compare["settings"]["scaled"]:
         return ""
     margin = compare["settings"]["margin"]
-    return f" Grey band: the margin of ±{margin:g} points within which an interval must lie to be called the same."
+    return f" An interval that lies within the grey band, the margin of ±{margin:g} points, is called the same."
 
 
 def _published_note(compare: Record) -> str:
@@ -103,12 +106,14 @@ def accuracies(compare: Record) -> Picture | None:
     axes.set_yticks(range(len(groups)), [f"{label(name)}, {count(n, 'worker')}" for name, n in groups])
     axes.set_ylim(len(groups) - 0.4, -0.6)
     dress(axes, "accuracy on the test rows, %", "")
+    within_percent(axes.xaxis)
     axes.grid(False, axis="y")
     splits = compare["settings"]["splits"]
     finding = _spread(groups)
+    own = ", each on a random split of its own" if splits else ""
     caption = (
-        f"Accuracy of every run{', each on a random split of its own' if splits else ''} (bar: mean; dashed: the "
-        f"sequential mean): {finding}."
+        f"Accuracy of every run{own}: {finding}. The bars are means, and the dashed line is the mean of the sequential "
+        "runs."
     )
     return Picture("accuracies", caption, f"Dots of all accuracies, by strategy and workers: {finding}.", figure)
 

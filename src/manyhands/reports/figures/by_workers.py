@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 from manyhands.reports import queries
-from manyhands.reports.figures.style import REFERENCE, Mark, dodged, draw_series, looks, worker_axis
+from manyhands.reports.figures.style import REFERENCE, Mark, dodged, draw_series, in_percent, looks, worker_axis
 from manyhands.reports.schema import Record
 
 if TYPE_CHECKING:
@@ -19,7 +19,7 @@ Value = tuple[float | None, Sequence[float] | None]
 def accuracy_value(row: Record) -> tuple[float, list[float] | None]:
     """Return the mean accuracy of a row in percent, with its interval."""
     interval = row["accuracy_ci95"]
-    return 100 * row["accuracy_mean"], None if interval is None else [100 * end for end in interval]
+    return 100 * row["accuracy_mean"], in_percent(None if interval is None else [100 * end for end in interval])
 
 
 def draw_by_workers(

@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING
 from manyhands.core.words import count
 from manyhands.records.statistics import Estimate, estimate
 from manyhands.reports import queries
-from manyhands.reports.figures.style import GREY, Look, Picture, dress, legend_above, looks, new_figure
-from manyhands.reports.format import decimal, label, seconds
+from manyhands.reports.figures.style import GREY, Look, Picture, dress, legend_above, log_axis, looks, new_figure
+from manyhands.reports.figures.text import label
+from manyhands.reports.format import decimal, seconds
 from manyhands.reports.schema import Record
 
 if TYPE_CHECKING:
@@ -136,9 +137,10 @@ def limit_to_ends(axes: Axes, courses: Sequence[Course], measure: str) -> None:
     reach = max(ends) - min(ends)
     if measure == "accuracy":
         spread = max(8 * reach, 0.25 * (max(means) - min(means)))
-        axes.set_ylim(max(min(means), max(means) - spread) - 0.02 * spread, max(means) + 0.1 * spread + 1e-9)
+        low = max(min(means), max(means) - spread) - 0.02 * spread
+        axes.set_ylim(min(low, 99.9), min(max(means) + 0.1 * spread + 1e-9, 100.0))
     elif min(means) > 0 and max(means) > _LOG_FROM * min(means):
-        axes.set_yscale("log")
+        log_axis(axes.yaxis)
 
 
 def _finding(compare: Record, courses: dict[tuple[str, int], Course], measure: str) -> str:

@@ -11,8 +11,10 @@ from numpy.typing import NDArray
 from manyhands.data.dataset import Examples
 from manyhands.evaluation.diagnostics import Diagnosis
 from manyhands.evaluation.text import certainty
+from manyhands.reports.figures.schemes import ON_DARK_FIELD, ON_LIGHT_FIELD
 from manyhands.reports.figures.style import GREY, INK, PALE, REFERENCE, Picture, dress, end_sheet, new_figure, new_sheet
-from manyhands.reports.format import decimal, label
+from manyhands.reports.figures.text import inches, label, shortened
+from manyhands.reports.format import decimal
 from manyhands.training.model import TrainedModel
 
 MOST_MISTAKES, MOST_NEURONS = 32, 100
@@ -41,7 +43,10 @@ def confusion_figure(found: Diagnosis) -> Picture:
     """Draw the confusion matrix: shares of each class's rows as shades, numbers where there is room."""
     count, matrix = len(found.labels), found.confusion
     share = matrix / np.maximum(matrix.sum(axis=1, keepdims=True), 1)
-    side = min(max(0.36 * count + 1.2, 4.6), 10.5)
+    places = range(0, count, -(-count // _NAMED))
+    names = [label(str(found.labels[place]), 24 if count <= _NUMBERED else 12) for place in places]
+    beside = max(inches(name, 10) for name in names) if count <= _NUMBERED else 0.0
+    side = min(max(0.36 * count + 1.2, 4.6) + max(beside - 0.3, 0), 10.5)
     figure, (axes,) = new_figure(width=side, height=side)
     axes.imshow(
         np.sqrt(share), cmap="Blues", vmin=0, vmax=1
@@ -49,23 +54,22 @@ def confusion_figure(found: Diagnosis) -> Picture:
     if count <= _NUMBERED:
         size = min(9.0, 200 / count, 32 / len(str(matrix.max())))
         for truth, predicted in np.argwhere(matrix).tolist():
-            number, colour = str(matrix[truth, predicted]), "white" if share[truth, predicted] > 0.36 else INK
+            number, dark = str(matrix[truth, predicted]), share[truth, predicted] > 0.36
+            colour = ON_DARK_FIELD if dark else ON_LIGHT_FIELD
             axes.text(predicted, truth, number, ha="center", va="center", fontsize=size, color=colour)
-    places = range(0, count, -(-count // _NAMED))
-    names = [label(str(found.labels[place]), 12) for place in places]
     dress(axes, "predicted class", "true class")
     axes.grid(False)
     axes.set_xticks(places, names, rotation=90 if max(map(len, names)) > 2 else 0)
     axes.set_yticks(places, names)
     axes.tick_params(labelsize=10 if count <= 20 else 8 if count <= _NUMBERED else 6)
     worst = "; ".join(
-        f"{label(str(each.truth), 20)} as {label(str(each.predicted), 20)} {each.rows} ({100 * each.share:.1f} %)"
+        f"{shortened(str(each.truth))} as {shortened(str(each.predicted))} {each.rows} ({100 * each.share:.1f} %)"
         for each in found.confusions(5)
     )
     finding = f"Most frequent: {worst}." if worst else "No row is taken for another class."
     caption = (
-        "Confusions: how many rows of each true class (line) were taken for each class (column); the darker, the "
-        f"larger the share of the line. {finding}"
+        "How many rows of each true class (line) were taken for each class (column). The darker a field, the larger "
+        f"its share of the line. {finding}"
     )
     return Picture("confusion", caption, f"Confusion matrix of {count} classes. {finding}", figure)
 
@@ -93,8 +97,8 @@ def calibration_figure(found: Diagnosis) -> Picture:
         f"({len(found.bins)} bins)"
     )
     caption = (
-        f"Calibration: {finding}. Bars on the dashed line would be as right as they are sure; orange: by how much they "
-        f"are not; pale: fewer than {_ENOUGH_ROWS} rows."
+        f"Calibration: {finding}. A bar that ends on the dashed line is as right as it is sure; the orange lines show "
+        f"by how much the others are not. Pale bars have fewer than {_ENOUGH_ROWS} rows."
     )
     return Picture("calibration", caption, f"Accuracy by probability of the predicted class: {finding}.", figure)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from manyhands.core.words import count
 from manyhands.records.statistics import Estimate
@@ -19,12 +19,16 @@ from manyhands.reports.figures.style import (
     Look,
     Picture,
     annotate,
+    annotate_inside,
     dress,
     legend_above,
+    log_axis,
     looks,
     new_figure,
+    within_percent,
 )
-from manyhands.reports.format import decimal, label, listed, seconds
+from manyhands.reports.figures.text import label
+from manyhands.reports.format import decimal, listed, seconds
 from manyhands.reports.schema import Record
 
 if TYPE_CHECKING:
@@ -35,6 +39,7 @@ _MOST_CURVES = 12
 _NEAR = 4.0  # points below the best that are always shown
 _FAR = 6.0  # times the distance of the upper third to the best: what lies farther out is drawn at the edge
 _LABELLED = 6
+_TITLE: dict[str, Any] = {"fontsize": 10.5, "color": INK, "loc": "left"}
 
 
 def network_figures(study: Record) -> list[Draft]:
@@ -76,11 +81,11 @@ def _compared(study: Record, axis: str, members: Sequence[int], name: str) -> Pi
     panels[0].set_ylim(len(members) - 0.4, -0.6)
     legend_above(figure, panels[-1:], 3)
     finding = _finding(study, members)
-    band = f" Grey: the margin of ±{study['settings']['margin']:g} points." if several else ""
+    band = f" The grey band is the margin of ±{study['settings']['margin']:g} points." if several else ""
     change = ", its change by averaging" if several else ""
     caption = (
         f"{networks.title(axis).capitalize()}: accuracy on the test rows{change} and training time, with 95 % "
-        f"intervals; arrows: too far away for the axis. {finding}.{band}{_crowd(study, rows)}"
+        f"intervals. {finding}. Arrows stand for values that are too far away for the axis.{band}{_crowd(study, rows)}"
     )
     return Picture(name, caption, f"Dots of accuracy and training time by network. {finding}.", figure)
 
@@ -88,7 +93,7 @@ def _compared(study: Record, axis: str, members: Sequence[int], name: str) -> Pi
 def _crowd(study: Record, rows: Sequence[Record]) -> str:
     if not any(row["oversubscribed"] for row in rows):
         return ""
-    return f" Hollow: more workers than the {queries.cores(study)}, whose timings are not meaningful."
+    return f" Hollow points have more workers than the {queries.cores(study)}; their times say little."
 
 
 Value = tuple[float, list[float] | None]
@@ -110,9 +115,9 @@ def _dots(axes: Axes, study: Record, members: Sequence[int], measure: Measure, s
     found = [(place, row, value) for place, row in rows if (value := measure(row)) is not None]
     low, high = _view([value for *_, value in found], measure, study["settings"]["margin"])
     if measure is _time:
-        _seconds_axis(axes)
+        log_axis(axes.xaxis)
     elif found:
-        axes.set_xlim(low, high)
+        axes.set_xlim(low, min(high, 100.0) if measure is accuracy_value else high)
     names, far = list(styles), set[int]()
     for place, row, (number, interval) in found:
         series = names.index(networks.who(row))
@@ -167,18 +172,6 @@ def _lowest(values: Sequence[float]) -> float:
     return min(value for value in values if value >= best - max(_NEAR, _FAR * (best - _upper_third(values))))
 
 
-def _seconds_axis(axes: Axes) -> None:
-    """Make the x axis logarithmic, with few and plain numbers."""
-    from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
-
-    axes.set_xscale("log")
-    left, right = axes.get_xlim()
-    few = right > 100 * left
-    axes.xaxis.set_major_locator(LogLocator(subs=(1.0,) if few else (1.0, 2.0, 5.0)))
-    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
-    axes.xaxis.set_minor_formatter(NullFormatter())
-
-
 def _finding(study: Record, members: Sequence[int]) -> str:
     """Return the range of the accuracies with one worker, and the largest loss by averaging."""
     alone = networks.alone(study)
@@ -186,7 +179,7 @@ def _finding(study: Record, members: Sequence[int]) -> str:
     changed = [row for each in members for row in networks.rows_of(study, each) if row["delta_pp"] is not None]
 
     ends = [f"{decimal(100 * row['accuracy_mean'])} % ({_name(study, row)})" for row in (rows[:1] + rows[1:][-1:])]
-    text = f"One worker: {' to '.join(ends)}"
+    text = f"With one worker the accuracies are {'from ' if len(ends) > 1 else ''}{' to '.join(ends)}"
     if changed:
         worst = min(changed, key=lambda row: row["delta_pp"])
         text += (
@@ -218,16 +211,16 @@ def _learning(study: Record, axis: str, members: Sequence[int]) -> Picture | Non
         for target in study["settings"]["targets"]:
             panel.axhline(100 * target, color=GREY, linewidth=1, linestyle=(0, (1, 2)))
         dress(panel, title, "accuracy on the test rows, %" if where == "epochs" else "")
-    _seconds_axis(panels[1])
+    log_axis(panels[1].xaxis)
     ends = [course.values[-1].mean for course in courses.values()]
     low, high = min([_lowest(ends), *(100 * target for target in study["settings"]["targets"])]), max(ends)
-    panels[0].set_ylim(low - max(1.0, 0.25 * (high - low)), high + 0.5)
+    panels[0].set_ylim(low - max(1.0, 0.25 * (high - low)), min(high + 0.5, 100.0))
     legend_above(figure, panels, 5)
     below = [name for name, course in courses.items() if course.values[-1].mean < panels[0].get_ylim()[0]]
     finding = _speed(study, members[:_MOST_CURVES])
     left_out = f" Left out: {count(len(members) - _MOST_CURVES, 'network')}." if members[_MOST_CURVES:] else ""
     low_ones = f" Below the axis: {', '.join(below)}." if below else ""
-    lines = " Dotted: the targets." if study["settings"]["targets"] else ""
+    lines = " The dotted lines are the targets." if study["settings"]["targets"] else ""
     caption = (
         f"Learning speed by {networks.title(axis)}: accuracy against epochs and training time with one worker, mean "
         f"over the seeds. {finding}.{lines}{low_ones}{left_out}"
@@ -256,32 +249,46 @@ def _speed(study: Record, members: Sequence[int]) -> str:
 
 
 def _certainty(study: Record) -> Picture:
-    """Draw confidence against accuracy: all networks, and the region of most of them."""
-    figure, panels = new_figure(1, 2, width=9.6, height=4.6)
+    """Draw confidence against accuracy: the region of most networks, and, if some are far from it, all of them."""
     styles = looks(networks.trainers(study))
     points = [(100 * row["accuracy_mean"], 100 * row["confidence_mean"], row) for row in study["summary"]]
-    low = _lowest([x for x, *_ in points])
-    near = [(x, y) for x, y, _ in points if x >= low]
-    bottom, top = min(y for _, y in near), max(y for _, y in near)
-    panels[0].set_xlim(0, 103)
-    panels[0].set_ylim(0, 103)
-    room = 0.06 * (max(x for x, _ in near) - low) + 0.3
-    panels[1].set_xlim(low - room, max(x for x, _ in near) + room)
-    panels[1].set_ylim(bottom - 0.06 * (top - bottom) - 0.3, min(top + 0.06 * (top - bottom) + 0.3, 100.5))
-    for panel in panels:
-        panel.plot([0, 100], [0, 100], color=GREY, linewidth=1, linestyle=(0, (4, 2)), label="perfectly calibrated")
-        for name, look in styles.items():
-            mine = [(x, y) for x, y, row in points if networks.who(row) == name]
-            text = "one worker" if name == queries.SEQUENTIAL else label(name)
-            places = list(zip(*mine, strict=True)) or [(), ()]
-            panel.plot(*places, color=look.colour, marker=look.marker, markersize=5, linestyle="none", label=text)
-    _label(panels[0], study, sorted(points, key=lambda point: -abs(point[0] - point[1])))
-    dress(panels[0], "accuracy, %", "confidence, %", "all")
-    dress(panels[1], "accuracy, %", "", "where most are")
+    left, bottom = (_lowest([point[place] for point in points]) for place in (0, 1))
+    near = [point for point in points if point[0] >= left and point[1] >= bottom]
+    ratios = {"width_ratios": (1.7, 1)} if len(near) < len(points) else {}
+    figure, panels = new_figure(1, 2 if ratios else 1, width=9.6 if ratios else 7.0, height=4.6, **ratios)
+    for panel, shown in zip(panels, (near, points), strict=False):
+        _draw_certainty(panel, shown, styles)
+        _label(panel, study, sorted(shown, key=lambda point: -abs(point[0] - point[1])))
+        dress(panel, "accuracy, %", "confidence, %" if panel is panels[0] else "")
+    if ratios:
+        panels[0].set_title(f"{len(near)} of {len(points)}", **_TITLE)
+        panels[1].set_title("all", **_TITLE)
     legend_above(figure, panels, 3)
     finding = _surest(study)
-    caption = f"Confidence (mean probability of the predicted class) against accuracy, on the test rows: {finding}."
+    both = " On the left are most of them, on the right all." if ratios else ""
+    caption = (
+        "Confidence, which is the mean probability of the predicted class, against accuracy, both on the test rows: "
+        f"{finding}.{both}"
+    )
     return Picture("networks_confidence", caption, f"Dots of confidence by accuracy: {finding}.", figure)
+
+
+def _draw_certainty(panel: Axes, points: Sequence[tuple[float, float, Record]], styles: dict[str, Look]) -> None:
+    """Draw points of accuracy and confidence, with the line on which both are the same."""
+    for name, look in styles.items():
+        mine = [(x, y) for x, y, row in points if networks.who(row) == name]
+        text = "one worker" if name == queries.SEQUENTIAL else label(name)
+        places = list(zip(*mine, strict=True)) or [(), ()]
+        panel.plot(*places, color=look.colour, marker=look.marker, markersize=5, linestyle="none", label=text)
+    panel.margins(0.08)
+    for axis in (panel.xaxis, panel.yaxis):
+        low, high = axis.get_view_interval()
+        axis.axes.set(**{f"{axis.axis_name}lim": (low - 0.3, high + 0.3)})
+    within_percent(panel.xaxis, panel.yaxis)
+    limits = panel.get_xlim(), panel.get_ylim()
+    line: dict[str, Any] = {"color": GREY, "linewidth": 1, "linestyle": (0, (4, 2)), "zorder": 1}
+    panel.plot([0, 100], [0, 100], label="perfectly calibrated", **line)
+    panel.set(xlim=limits[0], ylim=limits[1])
 
 
 def _surest(study: Record) -> str:
@@ -298,13 +305,13 @@ def _surest(study: Record) -> str:
 def _label(axes: Axes, study: Record, points: Sequence[tuple[float, float, Record]]) -> None:
     """Write the names of the first networks, each once, where there is room."""
     named: dict[int, tuple[float, float]] = {}
+    wide, high = (share * abs(ends[1] - ends[0]) for share, ends in ((0.4, axes.get_xlim()), (0.06, axes.get_ylim())))
     for x, y, row in points:
-        crowded = any(abs(x - other) < 30 and abs(y - place) < 5 for other, place in named.values())
+        crowded = any(abs(x - other) < wide and abs(y - place) < high for other, place in named.values())
         if row["network"] in named or crowded or len(named) == _LABELLED:
             continue
         named[row["network"]] = x, y
-        side, shift = ("left", 6) if x < 60 else ("right", -6)
-        annotate(axes, label(_name(study, row), 28), (x, y), (shift, 4), ha=side)
+        annotate_inside(axes, label(_name(study, row), 28), (x, y), 4)
 
 
 def _tradeoff(study: Record) -> Picture:
@@ -320,12 +327,13 @@ def _tradeoff(study: Record) -> Picture:
     for part, colour, size in ((shown, "#0072B2", 5), ([row for row in shown if row in front], "#D55E00", 7)):
         places = [[row["train_s"] for row in part], [100 * row["accuracy_mean"] for row in part]]
         axes.plot(*places, color=colour, marker="o", markersize=size, linestyle="none")
+    log_axis(axes.xaxis)
+    axes.set_ylim(low - 0.08 * (high - low) - 0.2, high + 0.08 * (high - low) + 0.2)
+    within_percent(axes.yaxis)
     for number, row in enumerate(front):
         if row in shown:
             place = row["train_s"], 100 * row["accuracy_mean"]
-            annotate(axes, label(_name(study, row), 28), place, (6, -11 if number % 2 else 6))
-    _seconds_axis(axes)
-    axes.set_ylim(low - 0.08 * (high - low) - 0.2, high + 0.08 * (high - low) + 0.2)
+            annotate_inside(axes, label(_name(study, row), 28), place, -11 if number % 2 else 6)
     dress(axes, "training time, s", "accuracy on the test rows, %")
     names = [_name(study, row) for row in front]
     missing = len(rows) - len(shown)

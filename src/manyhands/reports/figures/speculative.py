@@ -19,11 +19,14 @@ from manyhands.reports.figures.style import (
     dodged,
     draw_series,
     dress,
+    in_percent,
     legend_above,
     looks,
     new_figure,
+    within_percent,
 )
-from manyhands.reports.format import decimal, label, listed, seconds
+from manyhands.reports.figures.text import label
+from manyhands.reports.format import decimal, listed, seconds
 from manyhands.reports.schema import Record
 
 if TYPE_CHECKING:
@@ -171,7 +174,8 @@ def hit_rates(study: Record) -> Picture | None:
     if axes.get_xlim()[1] < 2:  # a single epoch
         axes.set_xlim(0.5, 1.5)
         axes.set_xticks([1])
-    axes.set_ylim(-2, 104)
+    axes.set_ylim(-2, 100)
+    within_percent(axes.yaxis)
     dress(axes, "epoch", "hits, %")
     legend_above(figure, [axes])
     ends = listed([f"{decimal(marks[-1].y, 1)} % with {name}" for name, marks in rates.items()])
@@ -195,5 +199,5 @@ def _marks(study: Record, case: Record) -> list[Mark]:
     facts = [run["speculation"] for run in speculative.runs_of(study, case) if run["speculation"]]
     by_epoch = zip(*(each["hit_rate_by_epoch"] for each in facts), strict=False)
     means = [estimate([100 * rate for rate in rates]) for rates in by_epoch]
-    ends = [None if mean.interval is None else [min(max(end, 0), 100) for end in mean.interval] for mean in means]
+    ends = [in_percent(mean.interval) for mean in means]
     return [Mark(epoch, mean.mean, interval) for epoch, (mean, interval) in enumerate(zip(means, ends, strict=True), 1)]

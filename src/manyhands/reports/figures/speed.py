@@ -23,7 +23,8 @@ from manyhands.reports.figures.style import (
     legend_above,
     new_figure,
 )
-from manyhands.reports.format import decimal, label, seconds
+from manyhands.reports.figures.text import label
+from manyhands.reports.format import decimal, seconds
 from manyhands.reports.format import impact as impact_text
 from manyhands.reports.schema import Record
 
@@ -40,7 +41,10 @@ def hollow_note(compare: Record) -> str:
     """Return what hollow points mean, as a sentence; nothing if there is none."""
     if not queries.crowded(compare):
         return ""
-    return f" Hollow, *: more workers than the {queries.cores(compare)}; timings are not meaningful for more cores."
+    return (
+        f" Hollow points and numbers with * have more workers than the {queries.cores(compare)}; their times say "
+        "nothing about a machine with more cores."
+    )
 
 
 def training_time(compare: Record) -> Picture:
@@ -102,7 +106,7 @@ def speedup(compare: Record) -> Picture | None:
     for axes, name in zip(panels, names, strict=True):
         curves, title = _fitted(laws.get(name))
         _draw_laws(axes, compare, curves)
-        axes.set_title(f"{label(name)}{title}", fontsize=10.5, color=INK, loc="left")
+        axes.set_title(f"{label(name, 30)}{title}", fontsize=10.5, color=INK, loc="left")
     legend_above(figure, panels)
     best = queries.fastest([row for row in compare["summary"] if row["strategy"] in names])
     finding = f"{queries.named(best)} reached {decimal(best['speedup'])} of the ideal {best['workers']}"
@@ -135,7 +139,7 @@ def scaled_speedup(compare: Record) -> Picture | None:
             fraction = law["gustafson"]["serial_fraction"]
             _draw_laws(axes, compare, [("Gustafson's law", "-", Gustafson(fraction).speedup)])
             title = f"\nserial part {100 * fraction:.0f} %{queries.starred(law, 'gustafson')}"
-        axes.set_title(f"{label(name)}{title}", fontsize=10.5, color=INK, loc="left")
+        axes.set_title(f"{label(name, 30)}{title}", fontsize=10.5, color=INK, loc="left")
     legend_above(figure, panels)
     rows = [row for row in compare["summary"] if row["strategy"] in names and row["scaled_speedup"] is not None]
     best = max(rows, key=lambda row: (not row["oversubscribed"], row["scaled_speedup"]))

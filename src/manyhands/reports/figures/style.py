@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 from manyhands.core.errors import ManyhandsError, SettingsError
 from manyhands.core.extras import install
-from manyhands.reports.format import label as as_label
+from manyhands.reports.figures.text import FONT, inches, label
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -30,8 +30,7 @@ INK, GREY, PALE = "#222222", "#6e6e6e", "#e4e4e4"
 _COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
 _MARKERS = ("o", "s", "^", "D", "v", "P")
 _DASHES: tuple[Any, ...] = ("-", "--", "-.", (0, (1, 1.2)), (0, (5, 1, 1, 1, 1, 1)), (0, (7, 2)))
-_FONT = "DejaVu Sans"  # comes with matplotlib
-_PNG_DPI = 150
+_PNG_DPI, _LEGEND_SIZE = 150, 10.0
 
 
 @dataclass(frozen=True)
@@ -123,6 +122,8 @@ def plain_style() -> Iterator[None]:
     import matplotlib
 
     own = {name: value for name, value in matplotlib.rcParamsDefault.items() if not name.startswith("backend")}
+    # A name with a $ is no formula, and an axis has whole numbers instead of distances to one that stands elsewhere.
+    own |= {"text.color": INK, "axes.edgecolor": INK, "text.parse_math": False, "axes.formatter.useoffset": False}
     with _DRAWING, matplotlib.rc_context(own):
         yield
 
@@ -178,15 +179,26 @@ def end_sheet(figure: Figure, axes: Axes) -> None:
 def dress(axes: Axes, x: str, y: str, title: str = "") -> None:
     """Label a panel, and remove the parts of its frame that show nothing."""
     axes.set_facecolor("white")
-    axes.set_xlabel(x, fontsize=10.5, color=INK, fontfamily=_FONT)
-    axes.set_ylabel(y, fontsize=10.5, color=INK, fontfamily=_FONT)
+    axes.set_xlabel(x, fontsize=10.5, color=INK, fontfamily=FONT)
+    axes.set_ylabel(y, fontsize=10.5, color=INK, fontfamily=FONT)
     if title:
-        axes.set_title(title, fontsize=10.5, color=INK, fontfamily=_FONT, loc="left")
+        axes.set_title(title, fontsize=10.5, color=INK, fontfamily=FONT, loc="left")
     axes.tick_params(labelsize=10, colors=INK, labelcolor=INK)
     axes.grid(True, color=PALE, linewidth=0.8)
     axes.set_axisbelow(True)
     for side in ("top", "right"):
         axes.spines[side].set_visible(False)
+
+
+def log_axis(axis: Any) -> None:
+    """Make an axis, such as ``panel.xaxis``, logarithmic, with few and plain numbers."""
+    from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
+
+    axis.axes.set(**{f"{axis.axis_name}scale": "log"})
+    low, high = axis.get_view_interval()
+    axis.set_major_locator(LogLocator(subs=(1.0,) if high > 100 * low else (1.0, 2.0, 5.0)))
+    axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+    axis.set_minor_formatter(NullFormatter())
 
 
 def worker_axis(axes: Axes, workers: Sequence[int], crowded: set[int]) -> None:
@@ -213,7 +225,7 @@ def draw_series(axes: Axes, marks: Sequence[Mark], look: Look, name: str, *, lin
         face = "white" if mark.hollow else colour
         axes.plot([mark.x], [mark.y], color=colour, marker=look.marker, markersize=7, markerfacecolor=face, zorder=3)
     style = look.dashes if line else "none"
-    axes.plot([], [], color=colour, linestyle=style, marker=look.marker, markersize=7, label=as_label(name))
+    axes.plot([], [], color=colour, linestyle=style, marker=look.marker, markersize=7, label=label(name))
 
 
 def from_zero(panels: Sequence[Axes]) -> None:
@@ -235,13 +247,47 @@ def legend_above(figure: Figure, axes: Sequence[Axes], columns: int = 4) -> None
         list(entries.values()),
         list(entries),
         loc="outside upper center",
-        ncols=min(columns, len(entries)),
+        ncols=_columns_that_fit(list(entries), min(columns, len(entries)), float(figure.get_figwidth())),
         frameon=False,
-        fontsize=10,
+        fontsize=_LEGEND_SIZE,
         handlelength=3.2,
     )
     for text in legend.get_texts():
-        text.set_fontfamily(_FONT)
+        text.set_fontfamily(FONT)
+
+
+def _columns_that_fit(names: Sequence[str], most: int, width: float) -> int:
+    """Return the largest number of a legend's columns that is no wider than the figure, in inches."""
+    beside = 6.2 * _LEGEND_SIZE / 72  # line, its distance to the text, and the distance to the next column
+    for columns in range(most, 1, -1):
+        more, rest = divmod(len(names), columns)  # as a legend divides them: the first columns have one more
+        parts = [names[k * more + min(k, rest) :][: more + (k < rest)] for k in range(columns)]
+        if sum(beside + max(inches(name, _LEGEND_SIZE) for name in part) for part in parts) < width - 0.1:
+            return columns
+    return 1
+
+
+def within_percent(*axes: Any) -> None:
+    """End axes of percentages, such as ``panel.yaxis``, at 0 and 100; points that lie on the end are drawn whole."""
+    for axis in axes:
+        low, high = sorted(axis.get_view_interval())
+        axis.axes.set(**{f"{axis.axis_name}lim": (max(low, 0.0), min(high, 100.0))})
+        for line in axis.axes.lines:
+            values = line.get_xdata() if axis.axis_name == "x" else line.get_ydata()
+            if len(values) == 1 and values[0] in (0, 100):
+                line.set_clip_on(False)
+
+
+def in_percent(interval: Sequence[float] | None) -> list[float] | None:
+    """Return an interval of percentages without what lies beyond 0 and 100; None for None."""
+    return None if interval is None else [min(max(end, 0.0), 100.0) for end in interval]
+
+
+def annotate_inside(axes: Axes, text: str, point: tuple[float, float], height: float) -> None:
+    """Write a small text beside a point, on the side where there is more room; set the limits of the axes first."""
+    place = axes.transAxes.inverted().transform(axes.transData.transform(point))
+    side, shift = ("left", 6) if place[0] < 0.5 else ("right", -6)
+    annotate(axes, text, point, (shift, height), ha=side)
 
 
 def annotate(

@@ -19,9 +19,11 @@ from manyhands.reports.figures.style import (
     draw_series,
     dress,
     from_zero,
+    in_percent,
     legend_above,
     looks,
     new_figure,
+    within_percent,
 )
 from manyhands.reports.format import decimal, network_name, seconds
 from manyhands.reports.schema import Record
@@ -77,7 +79,7 @@ def _surfaces(sweep: Record, measure: str) -> Picture:
         best = {"hidden": [75], "epochs": 75}
         _surface(panels[1], published_rows(), measure, title, "published (MIPRO 2021)", best)
     finding = _finding(sweep, measure)
-    beside = "; right: the published table, with a scale of its own" if both else ""
+    beside = ". On the right is the published table, with a scale of its own" if both else ""
     caption = (
         f"{title.partition(',')[0].capitalize()} over hidden size and epochs{_where(sweep, measure)}: "
         f"{finding}{beside}."
@@ -111,6 +113,8 @@ def _surface(axes: Any, rows: Sequence[Record], measure: str, z_title: str, titl
     for axis in (axes.xaxis, axes.yaxis, axes.zaxis):
         axis.set_pane_color("white")
         axis._axinfo["grid"].update(color=PALE, linewidth=0.8)
+    if measure == "accuracy_pct":
+        within_percent(axes.zaxis)
     elevation, azimuth = _VIEWS[measure]
     axes.view_init(elev=elevation, azim=azimuth)
     axes.set_box_aspect(None, zoom=0.9)
@@ -136,7 +140,7 @@ def _best_note(sweep: Record) -> str:
     ours = "" if best is None else f"{_neurons(sweep, best)}, {count(best['epochs'], 'epoch')}"
     if theirs and ours:
         ours = f"here {ours}; "
-    return f" Dot: the chosen classifier, {ours}{theirs}." if ours or theirs else ""
+    return f" The dot is the chosen classifier, {ours}{theirs}." if ours or theirs else ""
 
 
 def _time_note(sweep: Record) -> str:
@@ -173,6 +177,7 @@ def _lines(sweep: Record) -> Picture:
             _over_networks(panel, networks, measure)
         dress(panel, "epochs" if len(epochs) > 1 else axis, title, title.partition(",")[0])
     from_zero(panels[:1])
+    within_percent(panels[1].yaxis)
     if len(epochs) > 1:
         legend_above(figure, panels)
     finding = f"{_finding(sweep, 'time_s')}, and {_finding(sweep, 'accuracy_pct')}"
@@ -182,7 +187,7 @@ def _lines(sweep: Record) -> Picture:
 
 
 def _interval(row: Record, measure: str) -> Any:
-    return row["accuracy_ci95"] if measure == "accuracy_pct" else None
+    return in_percent(row["accuracy_ci95"]) if measure == "accuracy_pct" else None
 
 
 def _over_epochs(axes: Axes, networks: Mapping[str, Sequence[Record]], measure: str, before: str) -> None:

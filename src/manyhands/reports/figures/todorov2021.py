@@ -19,6 +19,7 @@ from manyhands.reports.figures.style import (
     from_zero,
     legend_above,
     new_figure,
+    within_percent,
     worker_axis,
 )
 from manyhands.reports.format import decimal, impact
@@ -80,11 +81,17 @@ def _picture(published: Record, measure: _Measure) -> Picture | None:
             draw_series(panel, marks, look, text)
         worker_axis(panel, numbers, crowded)
         dress(panel, "processes", measure.axis if panel is panels[0] else "", _TITLES[name] if several else "")
-    if measure.name != "published_accuracy":
+    if measure.name == "published_accuracy":
+        within_percent(panels[0].yaxis)
+    else:
         from_zero(panels)
     legend_above(figure, panels)
     finding = _finding(published, measure)
-    crowd = f" Hollow, *: more processes than the {queries.cores(published)} here." if crowded else ""
+    crowd = (
+        f" Hollow points and numbers with * have more processes than the {queries.cores(published)} here."
+        if crowded
+        else ""
+    )
     caption = f"{measure.title} of the published experiment, repeated here and as published: {finding}.{crowd}"
     return Picture(measure.name, caption, f"{measure.title} by number of processes: {finding}.", figure)
 

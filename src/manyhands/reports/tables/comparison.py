@@ -6,10 +6,12 @@ from manyhands.reports import queries
 from manyhands.reports.format import decimal, impact, seconds
 from manyhands.reports.schema import Record
 from manyhands.reports.tables.table import (
+    PAIRED,
     Column,
     Table,
     crowd_note,
     difference_cell,
+    paired_mark,
     percent_cell,
     table_of,
     verdict_cell,
@@ -28,7 +30,7 @@ def _comparison_columns(compare: Record) -> list[Column]:
         ("strategy", lambda row: row["strategy"]),
         ("workers", lambda row: f"{row['workers']}{'*' if row['oversubscribed'] else ''}"),
         ("train, s", lambda row: seconds(row["train_s"])),
-        ("speedup", _speedup),
+        ("speedup", lambda row: _speedup(compare, row)),
         ("scaled speedup", lambda row: decimal(row["scaled_speedup"])),
         ("vs sequential, points", difference_cell),
         ("verdict", verdict_cell),
@@ -50,6 +52,8 @@ def _comparison(compare: Record) -> Table:
     notes = [f"Medians of times and means of accuracies over {often}; below them the 95 % intervals."]
     if queries.crowded(compare):
         notes.append(crowd_note(compare))
+    if any(paired_mark(row, queries.reference(compare)) for row in compare["summary"]):
+        notes.append(PAIRED)
     chosen = frozenset(
         place
         for place, row in enumerate(compare["summary"])
@@ -63,10 +67,10 @@ def _comparison(compare: Record) -> Table:
     return table_of("Comparison", _comparison_columns(compare), compare["summary"], " ".join(notes), chosen)
 
 
-def _speedup(row: Record) -> str:
+def _speedup(compare: Record, row: Record) -> str:
     """Return the speedup; the reference has no interval, it would be compared with itself."""
     interval = None if row["strategy"] == queries.SEQUENTIAL else row["speedup_ci95"]
-    return with_interval(decimal(row["speedup"]), interval)
+    return with_interval(decimal(row["speedup"]) + paired_mark(row, queries.reference(compare)), interval)
 
 
 def _laws(compare: Record) -> Table:

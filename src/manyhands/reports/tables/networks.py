@@ -9,10 +9,12 @@ from manyhands.reports import networks, queries
 from manyhands.reports.format import decimal, first_capital, seconds
 from manyhands.reports.schema import Record
 from manyhands.reports.tables.table import (
+    PAIRED,
     Column,
     Table,
     crowd_note,
     difference_cell,
+    paired_mark,
     percent_cell,
     table_of,
     verdict_cell,
@@ -51,9 +53,22 @@ def _table(study: Record, title: str, members: Sequence[int]) -> Table:
     notes = ["Means, of times medians; below them the 95 % intervals."]
     if any(row["oversubscribed"] for row in rows):
         notes.append(crowd_note(study))
+    if any(_mark(study, row) for row in rows):
+        notes.append(PAIRED)
     if chosen:
         notes.append("Bold: the best of all on the validation rows.")
     return table_of(title, _columns(study), rows, " ".join(notes), chosen)
+
+
+def _speedup(study: Record, row: Record) -> str:
+    """Return the speedup of several workers."""
+    if _is_alone(row):
+        return ""
+    return with_interval(decimal(row["speedup"]) + _mark(study, row), row["speedup_ci95"])
+
+
+def _mark(study: Record, row: Record) -> str:
+    return paired_mark(row, networks.alone(study).get(row["network"]))
 
 
 def _columns(study: Record) -> list[Column]:
@@ -62,7 +77,7 @@ def _columns(study: Record) -> list[Column]:
         ("trained by", _trainer),
         ("rate", lambda row: "" if row["learning_rate"] is None else f"{row['learning_rate']:g}"),
         ("train, s", lambda row: seconds(row["train_s"])),
-        ("speedup", lambda row: "" if _is_alone(row) else with_interval(decimal(row["speedup"]), row["speedup_ci95"])),
+        ("speedup", lambda row: _speedup(study, row)),
         ("accuracy, %", lambda row: percent_cell(row, "accuracy")),
         ("vs one worker, points", difference_cell),
         ("verdict", lambda row: "" if _is_alone(row) else verdict_cell(row)),
@@ -70,7 +85,7 @@ def _columns(study: Record) -> list[Column]:
         ("calibration error, %", lambda row: percent_cell(row, "calibration_error")),
     ]
     for target in study["settings"]["targets"]:
-        columns.append((f"to {100 * target:g} %", _reached(target, study["settings"].get("seeds"))))
+        columns.append((f"epochs to {100 * target:g} %", _reached(target, study["settings"].get("seeds"))))
     return [*columns, ("neurons that differ", _distinct(study))]
 
 
@@ -90,7 +105,7 @@ def _reached(target: float, seeds: int | None) -> Callable[[Record], str]:
         for each in row["reached"]:
             if each["target"] == target and each["runs"] and each["epochs"] is not None:
                 some = f", {each['runs']} of {seeds}" if seeds and each["runs"] < seeds else ""
-                return f"{each['epochs']:.3g} epochs{some}\n{seconds(each['seconds'])} s"
+                return f"{each['epochs']:.3g}{some}\n{seconds(each['seconds'])} s"
         return "never" if row["reached"] else ""
 
     return show

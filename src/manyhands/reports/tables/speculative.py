@@ -6,9 +6,11 @@ from manyhands.reports import queries, speculative
 from manyhands.reports.format import decimal, seconds
 from manyhands.reports.schema import Record
 from manyhands.reports.tables.table import (
+    PAIRED,
     Column,
     Table,
     difference_cell,
+    paired_mark,
     percent_cell,
     table_of,
     verdict_cell,
@@ -34,6 +36,8 @@ def _table(study: Record) -> Table:
         for place, row in enumerate(study["summary"])
         if row in lanes and speculative.gains(row) and not row["oversubscribed"]
     )
+    if any(_mark(study, row) for row in study["summary"]):
+        notes.append(PAIRED)
     if chosen:
         notes.append("Bold: lanes that are faster, and no less accurate.")
     return table_of("Cases", _columns(study), study["summary"], " ".join(notes), chosen)
@@ -50,7 +54,7 @@ def _columns(study: Record) -> list[Column]:
     return [
         ("case", lambda row: f"{row['case']}{'*' if row['oversubscribed'] else ''}"),
         ("train, s", lambda row: seconds(row["train_s"])),
-        ("less time, %", _reduction),
+        ("less time, %", lambda row: _reduction(study, row)),
         ("hits, %", lambda row: _percent(row["hit_rate"] if cases[row["case"]]["threshold"] else None)),
         lanes("saved"),
         lanes("ceiling"),
@@ -65,11 +69,16 @@ def _percent(share: float | None) -> str:
     return "" if share is None else decimal(100 * share, 1)
 
 
-def _reduction(row: Record) -> str:
+def _reduction(study: Record, row: Record) -> str:
     """Return by how much less time training took; the reference would be compared with itself."""
     if row["verdict"] is None:
         return ""
-    return with_interval(decimal(row["reduction_pct"], 1), row["reduction_ci95"])
+    return with_interval(decimal(row["reduction_pct"], 1) + _mark(study, row), row["reduction_ci95"])
+
+
+def _mark(study: Record, row: Record) -> str:
+    reference = next((each for each in study["summary"] if each["verdict"] is None), None)
+    return paired_mark(row, reference)
 
 
 def _diverged(study: Record) -> Table:

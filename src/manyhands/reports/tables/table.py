@@ -11,6 +11,7 @@ from manyhands.reports.format import decimal, signed, span
 from manyhands.reports.schema import Record
 
 PUBLISHED = "published (MIPRO 2021)"
+_SEEN = 0.01  # a difference of two speedups that is seen in the table
 
 Column = tuple[str, Callable[[Record], str]]
 """A heading, and the function that makes the cell below it for a row of the record."""
@@ -64,7 +65,8 @@ def percent_cell(row: Record, name: str) -> str:
     """Return the mean of a share in percent, and its interval below it."""
     interval = row[f"{name}_ci95"]
     mean = decimal(100 * row[f"{name}_mean"])
-    return with_interval(mean, None if interval is None else [100 * end for end in interval])
+    ends = None if interval is None else [min(max(100 * end, 0.0), 100.0) for end in interval]
+    return with_interval(mean, ends)
 
 
 def difference_cell(row: Record) -> str:
@@ -76,6 +78,20 @@ def verdict_cell(row: Record) -> str:
     """Return the verdict, and below it how many more seeds would settle an open question."""
     word, more = row["verdict"] or "", row["more_seeds"]
     return f"{word}\n{count(more, 'more seed')}" if word == "undecided" and more else word
+
+
+PAIRED = (
+    "† This is the median over the pairs of runs with the same seed; dividing the times in this table gives another "
+    "number."
+)
+"""The note about values that `paired_mark` marks."""
+
+
+def paired_mark(row: Record, reference: Record | None) -> str:
+    """Return † if a row's speedup is another number than the reference's time divided by the row's."""
+    if reference is None or not (row["train_s"] and reference["train_s"] and row["speedup"]):
+        return ""
+    return "†" if abs(reference["train_s"] / row["train_s"] - row["speedup"]) >= _SEEN else ""
 
 
 def crowd_note(record: Record) -> str:
