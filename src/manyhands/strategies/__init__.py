@@ -72,7 +72,8 @@ def parse_strategy(text: str) -> Strategy:
     if len(pieces) == 1:
         if "@" in text:
             raise SettingsError(
-                f"strategy {text!r}: after @ and a length comes 'then' and what follows; examples: {EXAMPLES}"
+                f"strategy {text!r}: after @ and a length comes 'then' and what follows, as in gradient@20% then "
+                "periodic:1epoch"
             )
         return _part(pieces[0])
     parts, lengths = [], []
@@ -95,10 +96,10 @@ def _part(text: str) -> Strategy:
 
 def _make(text: str) -> Rule[Any] | Strategy:
     name, values, keys = grammar.split(text, "strategy", STRATEGIES, EXAMPLES)
-    maker, where = STRATEGIES[name], f"strategy {text!r}"
+    maker, where, examples = STRATEGIES[name], f"strategy {text!r}", grammar.examples_of(name, EXAMPLES)
     if "options" not in inspect.signature(maker).parameters:
-        return grammar.make(maker, values, keys, where, EXAMPLES)
+        return grammar.make(maker, values, keys, where, examples)
     options = RoundOptions(**{key: keys.pop(key) for key in OPTION_NAMES if key in keys})
     if "options" in keys:
-        raise SettingsError(f"{where}: there is no argument 'options'; examples: {EXAMPLES}")
-    return grammar.make(maker, values, {**keys, "options": options}, where, EXAMPLES, OPTION_NAMES)
+        raise SettingsError(f"{where}: there is no argument 'options'")
+    return grammar.make(maker, values, {**keys, "options": options}, where, examples, OPTION_NAMES)

@@ -12,7 +12,7 @@ from manyhands.core.checks import positive_real, real, shortened, whole
 from manyhands.core.choices import ACTIVATIONS, DTYPES, LOSSES, OPTIMIZERS
 from manyhands.core.errors import SettingsError
 from manyhands.core.parameters import parameter
-from manyhands.core.settings import check_settings, setting, widths
+from manyhands.core.settings import check_settings, setting, widths, widths_text
 from manyhands.learners.mlp.initialization import parse_initialization
 from manyhands.runtime.memory import check_memory
 
@@ -84,7 +84,14 @@ class MLPSettings:
         If a value is out of range.
     """
 
-    hidden: tuple[int, ...] = setting((75,), "hidden layers, or none", "network", metavar="W[,W...]", read=widths)
+    hidden: tuple[int, ...] = setting(
+        (75,),
+        "neurons of the hidden layer, or of several as in 128-64, or none",
+        "network",
+        metavar="W[-W...]",
+        read=widths,
+        write=widths_text,
+    )
     activation: str = setting("relu", "of hidden layers", "network", metavar="A", choices=ACTIVATIONS)
     optimizer: str = setting("adam", "update rule", "network", metavar="O", choices=(*OPTIMIZERS, "muon"))
     learning_rate: float = _of_optimizer("step size", metavar="R")
