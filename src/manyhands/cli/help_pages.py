@@ -8,6 +8,7 @@ import textwrap
 from collections.abc import Iterator, Sequence
 from typing import Any, NoReturn
 
+from manyhands.cli.output import forget_output
 from manyhands.core.suggestions import choice_of, nearest
 from manyhands.runtime.terminal import message
 
@@ -56,8 +57,19 @@ class _ShowHelp(argparse.Action):
 
     def __call__(self, parser: argparse.ArgumentParser, *_: Any) -> NoReturn:
         assert isinstance(parser, Parser)
-        print(parser.format_help(whole=bool(self.const)), end="", flush=True)
-        parser.exit()
+        parser.exit(show(parser.format_help(whole=bool(self.const))))
+
+
+def show(page: str) -> int:
+    """Print a help page; return the exit status, which says whether it could be printed."""
+    try:
+        print(page, end="", flush=True)
+    except OSError as error:
+        forget_output()
+        if not isinstance(error, BrokenPipeError):  # then its reader went away, and there is nothing more to say
+            print(f"manyhands: the output cannot be written: {error.strerror}", file=sys.stderr, flush=True)
+        return 1
+    return 0
 
 
 class Parser(argparse.ArgumentParser):

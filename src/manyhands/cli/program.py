@@ -10,8 +10,7 @@ import sys
 import traceback
 from collections.abc import Sequence
 
-from manyhands.cli import compare, doctor, evaluate, export, jobs, report, study, sweep, train
-from manyhands.cli.help_pages import Parser
+from manyhands.cli import compare, doctor, evaluate, export, help_pages, jobs, report, study, sweep, train
 from manyhands.cli.options import group_of, option
 from manyhands.cli.output import explained, forget_output, watched_output
 from manyhands.core.errors import ManyhandsError, SettingsError
@@ -42,7 +41,7 @@ def run(arguments: Sequence[str] | None) -> int:
         return _USAGE
     options = _parse(arguments)
     if "run" not in options:  # a command without a command of its own
-        return _show_help(options)
+        return help_pages.show(options.parser.format_help()) if is_first_process() else 0
     _show_notices()
     if "hang_timeout" in options:
         os.environ["MANYHANDS_HANG_TIMEOUT"] = str(options.hang_timeout)  # the processes of a job have it from here
@@ -77,14 +76,6 @@ def run(arguments: Sequence[str] | None) -> int:
         if options.debug:
             raise
         return jobs.end_all(prefix, explained(error), _FAILED)
-
-
-def _show_help(options: argparse.Namespace) -> int:
-    """Print the help of the program, or of a command that needs a further word; return the exit status."""
-    if is_first_process():
-        jobs.speak(options.parser.format_help().rstrip("\n"))
-        jobs.check_spoken()
-    return 0
 
 
 def _has_its_place() -> bool:
@@ -133,8 +124,8 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
         raise
 
 
-def _parser() -> Parser:
-    parser = Parser(
+def _parser() -> help_pages.Parser:
+    parser = help_pages.Parser(
         prog="manyhands",
         description="Train neural networks with many workers, and prove what that cost in time and accuracy.",
         epilog="manyhands COMMAND --help shows the options of a command.",

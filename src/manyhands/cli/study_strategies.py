@@ -22,7 +22,7 @@ def register(names: Any) -> None:
         examples=(
             "manyhands study strategies --data digits --workers 2",
             "manyhands study strategies --strategy gradient --strategy one-shot",
-            "manyhands study strategies --report report-strategies",
+            "manyhands study strategies --markdown strategies.md",
         ),
         help="every strategy and merge: accuracy, workers, rounds, bytes",
         description="Run every strategy, merge and option at several numbers of workers, each at the learning rate "

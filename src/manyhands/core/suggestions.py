@@ -8,11 +8,11 @@ from collections.abc import Iterable
 _SYNONYMS = {
     "gpu": "cuda", "sigmoid": "logistic", "linear": "identity", "swish": "silu", "mse": "squared-error",
     "bce": "binary-cross-entropy", "processes": "mpi", "openmpi": "mpi", "ddp": "gradient", "allreduce": "gradient",
-    "sync": "gradient", "local-sgd": "periodic", "fedavg": "periodic", "averaging": "one-shot", "cifar": "cifar10",
+    "sync": "gradient", "local-sgd": "periodic", "fedavg": "periodic", "cifar": "cifar10",
     "emnist": "letters",
 }  # fmt: skip
 """What others call some of our words."""
-_ALIKE = 0.6
+_ALIKE = 0.65
 _LEAST_BEGINNING = 2
 
 
@@ -31,14 +31,14 @@ def nearest(word: str, known: Iterable[str]) -> str | None:
     """
     plain = {_plain(each): each for each in known}
     wanted = _plain(word)
-    if not wanted.strip("-"):
+    if not wanted:
         return None
     if _SYNONYMS.get(wanted) in plain:
         return plain[_SYNONYMS[wanted]]
     if wanted in plain:
         return plain[wanted]
     beginning = [each for each in plain if each.startswith(wanted)]
-    if len(beginning) == 1 and len(wanted.strip("-")) >= _LEAST_BEGINNING:
+    if len(beginning) == 1 and len(wanted) >= _LEAST_BEGINNING:
         return plain[beginning[0]]
     found = difflib.get_close_matches(wanted, plain, n=1, cutoff=_ALIKE)
     return plain[found[0]] if found else None
@@ -58,4 +58,4 @@ def choice_of(word: str, known: Iterable[str]) -> str:
 
 
 def _plain(word: str) -> str:
-    return word.lower().replace("_", "-")
+    return word.lower().replace("_", "-").lstrip("-")

@@ -62,7 +62,11 @@ def _module(name: str, value: Any) -> Any:
 
 def check_workers(name: str, value: Any) -> int | str:
     """Return a number of workers from 1 on, or ``"all"``."""
-    return ALL if isinstance(value, str) and value == ALL else whole(name, value, least=1)
+    if isinstance(value, str):
+        if value != ALL:
+            raise SettingsError(f"{name} must be a whole number, or {ALL!r} for all usable cores, not {value!r}")
+        return value
+    return whole(name, value, least=1)
 
 
 _ONE_OR_MORE = {"read": positive, "check": _COUNT}
