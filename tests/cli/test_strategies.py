@@ -302,8 +302,8 @@ class TestMistakes:
         ("arguments", "words"),
         [
             (["--strategy", "telepathy"], "unknown strategy 'telepathy'; examples: sequential, one-shot, "),
-            (["--strategy", "autos"], "unknown strategy 'autos'"),
-            (["--strategy", "auto@20% then gradient"], "unknown strategy 'auto'"),
+            (["--strategy", "autos"], "unknown strategy 'autos'; did you mean 'auto'?"),
+            (["--strategy", "auto@20% then gradient"], "strategy 'auto': auto chooses a whole strategy"),
             (["--strategy", "gradient@20%"], "after @ and a length comes 'then'"),
             (["--strategy", "gradient then one-shot"], "how long is 'gradient'?"),
             (

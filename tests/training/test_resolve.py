@@ -255,9 +255,7 @@ def test_all_workers_are_the_usable_cores(blobs, monkeypatch):
     monkeypatch.setattr("manyhands.training.resolve.usable_cores", lambda: 3)
     plan = resolve(RunSpec(workers="all", batch=25), blobs)
     assert (plan.workers, plan.chosen_by_auto) == (3, True)
-    with pytest.raises(
-        SettingsError, match="workers must be a whole number, or 'all' for all usable cores, not 'most'"
-    ):
+    with pytest.raises(SettingsError, match=r"workers must be a whole number, or 'all' .*, not 'most'"):
         RunSpec(workers="most")
 
 

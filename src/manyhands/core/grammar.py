@@ -15,15 +15,18 @@ from manyhands.core.suggestions import did_you_mean
 Made = TypeVar("Made")
 
 
-def split(text: str, kind: str, table: Mapping[str, Any], examples: str) -> tuple[str, list[str], dict[str, str]]:
+def split(
+    text: str, kind: str, table: Mapping[str, Any], examples: str, *, also: Sequence[str] = ()
+) -> tuple[str, list[str], dict[str, str]]:
     """Split ``name:value,key=value`` into its name, values by position (one at most) and by key.
 
     The keys of ``table`` are the possible names. For messages, ``kind`` says what the text names, e.g. ``"strategy"``,
-    and ``examples`` are valid texts. A SettingsError says what is wrong.
+    and ``examples`` are valid texts; a user may have meant one of ``also``, which is read elsewhere. A SettingsError
+    says what is wrong.
     """
     name, colon, rest = text.strip().partition(":")
     if name not in table:
-        hint = did_you_mean(name.partition("=")[0], table) or f"; examples: {examples}"
+        hint = did_you_mean(name.partition("=")[0], [*table, *also]) or f"; examples: {examples}"
         raise SettingsError(f"unknown {kind} {name!r}{hint}")
     own = examples_of(name, examples)
     if colon and not rest.strip():

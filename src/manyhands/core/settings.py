@@ -139,15 +139,20 @@ def positive(text: str) -> int:
 
 def positive_or_auto(text: str) -> int | str:
     """Read a whole number from 1 on, or ``auto``."""
-    return text if text == "auto" else positive(text)
+    return _positive_or("auto", text, "")
 
 
 def positive_or_all(text: str) -> int | str:
     """Read a whole number from 1 on, or ``all``."""
+    return _positive_or(ALL, text, " (the usable cores)")
+
+
+def _positive_or(word: str, text: str, meaning: str) -> int | str:
+    """Read a whole number from 1 on, or a word."""
     try:
-        return text if text == ALL else positive(text)
-    except SettingsError:
-        raise SettingsError(f"{text!r} is not a whole number from 1 on, nor all (the usable cores)") from None
+        return text if text == word else positive(text)
+    except SettingsError as error:
+        raise SettingsError(f"{error}, nor {word}{meaning}") from None
 
 
 def whole_number(text: str) -> int:

@@ -48,6 +48,8 @@ STRATEGIES: dict[str, Callable[..., Rule[Any] | Strategy]] = {
 }
 """The makers of all strategies by name. They take the text after the colon: one value by position, others by name."""
 
+AUTO = "auto"
+"""What is given instead of a strategy that is to be chosen; see `manyhands.training.auto`."""
 EXAMPLES = (
     "sequential, one-shot, periodic:1epoch, periodic:50,send=int8, gradient, minibatch:5epochs, post-local:16, "
     "slowmo:1epoch, diloco:1epoch, swap:75%, easgd:10, hogwild, gradient@20% then periodic:1epoch"
@@ -95,7 +97,11 @@ def _part(text: str) -> Strategy:
 
 
 def _make(text: str) -> Rule[Any] | Strategy:
-    name, values, keys = grammar.split(text, "strategy", STRATEGIES, EXAMPLES)
+    if text.partition(":")[0].strip() == AUTO:
+        raise SettingsError(
+            f"strategy {text!r}: auto chooses a whole strategy: it is no part of one, and takes no value"
+        )
+    name, values, keys = grammar.split(text, "strategy", STRATEGIES, EXAMPLES, also=(AUTO,))
     maker, where, examples = STRATEGIES[name], f"strategy {text!r}", grammar.examples_of(name, EXAMPLES)
     if "options" not in inspect.signature(maker).parameters:
         return grammar.make(maker, values, keys, where, examples)
