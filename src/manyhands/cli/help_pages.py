@@ -32,7 +32,8 @@ _SHARED = ("data", "network", "training", "convergence", "output", "team")
 """Groups that are the same in several commands; of the others, which are a command's own, it shows all."""
 _LONG = 25
 """Options from which on a command has a short help and a whole one."""
-_FIRST = ("commands", "positional arguments", "data", "network", "strategy", "comparison", "sweep", "study", "axes")
+_ARGUMENTS = "arguments"
+_FIRST = ("commands", _ARGUMENTS, "data", "network", "strategy", "comparison", "sweep", "study", "axes")
 _LAST = ("training", "convergence", "output", "interruptions", "team", *_EXPERT_GROUPS, "help")
 _MISSING = "the following arguments are required: "
 
@@ -88,6 +89,7 @@ class Parser(argparse.ArgumentParser):
     def __init__(self, *, examples: Sequence[str] = (), **settings: Any) -> None:
         super().__init__(formatter_class=_Lines, allow_abbrev=False, add_help=False, **settings)
         self.examples = tuple(examples)
+        self._positionals.title = _ARGUMENTS
         self.set_defaults(parser=self)
         group = self.add_argument_group("help")
         show: dict[str, Any] = {"action": _ShowHelp, "nargs": 0, "default": argparse.SUPPRESS}
@@ -141,7 +143,7 @@ class Parser(argparse.ArgumentParser):
             formatter.end_section()
         formatter.add_text(self.epilog)
         if whole and (aliases := self._aliases()):
-            formatter.add_text(f"In short: {aliases}.")
+            formatter.add_text(f"Also understood: {aliases}.")
         examples = "".join(f"  {each}\n" for each in self.examples)
         return formatter.format_help() + (f"\nexamples:\n{examples}" if examples else "")
 

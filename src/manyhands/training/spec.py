@@ -190,8 +190,8 @@ class RunSpec:
     )
     learner: str = setting(
         "mlp",
-        "mlp, our own; published, scikit-learn's MLPClassifier as in Todorov et al. 2021; or, with PyTorch, a "
-        "convolutional network or torch, a module of your own",
+        "what is trained; mlp is our own network, published is scikit-learn's MLPClassifier as in Todorov et al. 2021, "
+        "the others need PyTorch, and torch is a module of your own (--module)",
         "training",
         metavar="L",
         choices=LEARNERS,
@@ -214,7 +214,7 @@ class RunSpec:
     )
     schedule: str | RateSchedule | None = setting(
         None,
-        "of the learning rate: constant, step:30epochs,factor=0.1, cosine, linear:hold=50%, one-cycle; with warmup=5% "
+        "how the learning rate changes: constant, step:30epochs,factor=0.1, cosine, linear:hold=50%, one-cycle; with warmup=5% "
         "(default: constant)",
         "training",
         metavar="S",
@@ -228,12 +228,17 @@ class RunSpec:
     )
     partition: str | Partition | None = setting(
         None,
-        "fixed shards: stored (consecutive rows), iid, sorted (by label) or dirichlet:0.3 (unlike mixtures)",
+        "how fixed shards are made: stored (consecutive rows), iid, sorted (by label) or dirichlet:0.3 (unlike mixtures)",
         "training",
         metavar="P",
     )
     seed: int = setting(
-        0, "of everything random", "training", metavar="S", read=whole_number, check=partial(whole, least=0, most=None)
+        0,
+        "seed of everything random",
+        "training",
+        metavar="S",
+        read=whole_number,
+        check=partial(whole, least=0, most=None),
     )
     pin: bool = setting(False, "keep every worker on a core of its own", "placement", check=truth)
     blas_threads: int = setting(

@@ -97,8 +97,8 @@ class TorchSettings:
 
     precision: str = setting(
         "auto",
-        "of convolutions and matrix products: float32, or bfloat16 by autocast; auto takes bfloat16 for networks that "
-        "come along where the CPU multiplies such numbers itself, as a study has found the accuracy the same",
+        "numbers of convolutions and matrix products: float32, or bfloat16 by autocast; auto takes bfloat16 for "
+        "networks that come along where the CPU multiplies such numbers itself, as a study has found the accuracy the same",
         "pytorch",
         choices=PRECISIONS,
     )
