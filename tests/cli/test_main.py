@@ -100,12 +100,24 @@ class TestStatus:
         with pytest.raises(RuntimeError, match="a bug"):
             main(["train"])
 
-    @pytest.mark.parametrize("arguments", [[], ["conquer"], ["train", "--sped", "9"], ["evaluate"]], ids=str)
-    def test_wrong_usage_is_2_and_says_how(self, capsys, arguments):
+    @pytest.mark.parametrize("arguments", [["conquer"], ["train", "--sped", "9"], ["evaluate"]], ids=str)
+    def test_wrong_usage_is_2_and_says_where_help_is(self, capsys, arguments):
         with pytest.raises(SystemExit) as stopped:
             main(arguments)
         assert stopped.value.code == 2
-        assert capsys.readouterr().err.startswith("usage: manyhands")
+        said, help = capsys.readouterr().err.splitlines()
+        command = " ".join(["manyhands", *arguments[:1]]) if arguments != ["conquer"] else "manyhands"
+        assert said.startswith(f"{command}: ")
+        assert help == f"{command} --help shows how it is used"
+
+    @pytest.mark.parametrize("arguments", [[], ["study"]], ids=str)
+    def test_what_needs_a_further_word_shows_its_help(self, capsys, arguments):
+        assert main(arguments) == 0
+        printed = capsys.readouterr()
+        with pytest.raises(SystemExit):
+            main([*arguments, "--help"])
+        assert (printed.out, printed.err) == (capsys.readouterr().out, "")
+        assert printed.out.startswith(" ".join(["usage: manyhands", *arguments, ""]))
 
     def test_version(self, capsys):
         with pytest.raises(SystemExit) as stopped:
@@ -116,12 +128,12 @@ class TestStatus:
     def test_help_cuts_no_word(self, capsys, monkeypatch):
         monkeypatch.setenv("COLUMNS", "80")
         with pytest.raises(SystemExit):
-            main(["train", "--help"])
+            main(["train", "--help-all"])
         assert [line for line in capsys.readouterr().out.splitlines() if line.endswith("-")] == []
 
     def test_help_of_compare_has_all_its_options(self, capsys):
         with pytest.raises(SystemExit):
-            main(["compare", "--help"])
+            main(["compare", "--help-all"])
         words = capsys.readouterr().out.replace(",", " ").replace("[", " ").split()
         assert set(COMPARE_OPTIONS.split()) <= set(words)
 

@@ -292,20 +292,18 @@ class TestMistakes:
         found, out, err = call(*arguments)
         name = " ".join(["manyhands", *arguments[: 1 + (arguments[0] == "study")]])
         assert (found, out) == (status, "")
-        last = err.splitlines()[-1]
-        assert words in last
-        assert last.startswith((f"{name}: error: ", f"manyhands {arguments[0]}: "))
-        assert "Traceback" not in err
-        if "usage:" not in err:  # which is argparse's
-            assert err.count("\n") == 1
+        first, *others = err.splitlines()
+        assert words in first
+        assert first.startswith((f"{name}: ", f"manyhands {arguments[0]}: "))
+        assert others in ([], [f"{name} --help shows how it is used"])
 
     @pytest.mark.parametrize("command", [TRAIN, COMPARE])
     @pytest.mark.parametrize(
         ("arguments", "words"),
         [
             (["--strategy", "telepathy"], "unknown strategy 'telepathy'; examples: sequential, one-shot, "),
-            (["--strategy", "autos"], "unknown strategy 'autos'"),
-            (["--strategy", "auto@20% then gradient"], "unknown strategy 'auto'"),
+            (["--strategy", "autos"], "unknown strategy 'autos'; did you mean 'auto'?"),
+            (["--strategy", "auto@20% then gradient"], "strategy 'auto': auto chooses a whole strategy"),
             (["--strategy", "gradient@20%"], "after @ and a length comes 'then'"),
             (["--strategy", "gradient then one-shot"], "how long is 'gradient'?"),
             (
@@ -315,14 +313,14 @@ class TestMistakes:
             (["--strategy", "gradient@2epochs then sequential"], "sequential is for one worker"),
             (["--strategy", "gradient@9epochs then one-shot"], "would take 9 epochs of "),
             (["--strategy", "swap:75%", "--epochs", "1"], "would take 1 epoch of 1, and the last at least one"),
-            (["--strategy", "periodic:1epoch,merge=stew"], "merge=stew: choose one of examples, mean, "),
+            (["--strategy", "periodic:1epoch,merge=stew"], "merge=stew; choose one of examples, mean, "),
             (["--strategy", "periodic:1epoch,merge=ensemble"], "it goes with one-shot only"),
-            (["--strategy", "periodic:1epoch,send=int4"], "send=int4: choose one of full, "),
+            (["--strategy", "periodic:1epoch,send=int4"], "send=int4; did you mean 'int8'? Choose one of full, "),
             (["--strategy", "periodic:0"], "a whole number of steps or epochs from 1 on"),
             (["--strategy", "diloco:1epoch,momentum=1"], "momentum=1"),
             (["--strategy", "easgd", "--team", "mpi"], "easgd:10 needs workers that share memory"),
             (["--strategy", "gradient@50% then easgd", "--team", "mpi"], "needs workers that share memory"),
-            (["--strategy", "gradient", "--schedule", "sine"], "unknown schedule 'sine'; examples: constant, "),
+            (["--strategy", "gradient", "--schedule", "sine"], "unknown schedule 'sine'; did you mean 'cosine'?"),
             (["--strategy", "auto", "--schedule", "cosine:to=2"], "to=2: it must be a number from 0 to 1"),
             (
                 ["--strategy", "gradient", "--partition", "fair"],
@@ -353,7 +351,7 @@ class TestMistakes:
         ("arguments", "status", "words"),
         [
             (["--strategy", "telepathy"], 2, "unknown strategy 'telepathy'"),
-            (["--strategy", "gradient", "--strategy", "periodic:1epoch,merge=stew"], 2, "merge=stew: choose one of"),
+            (["--strategy", "gradient", "--strategy", "periodic:1epoch,merge=stew"], 2, "merge=stew; choose one of"),
             (["--strategy", "gradient@4epochs then one-shot"], 2, "would take 4 epochs of 4"),
             (["--rates", "0.1,0"], 2, "--rates: '0' is not a positive number"),
             (["--rates", "0.1,"], 2, "--rates: '' is not a positive number"),
@@ -446,7 +444,7 @@ class TestHelp:
         ],
     )
     def test_it_lists_the_options(self, command, expected):
-        status, out, err = call(*command.split(), "--help")
+        status, out, err = call(*command.split(), "--help-all")
         assert (status, err) == (0, "")
         assert [each for each in expected if each not in " ".join(out.split())] == []
         assert "%%" not in out

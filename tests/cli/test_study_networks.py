@@ -125,7 +125,7 @@ class TestRefused:
             (["--workers", "0"], "--workers: '0' is not"),
             (["--strategy", "telepathy"], "unknown strategy 'telepathy'"),
             (["--strategy", "auto"], "auto chooses the learning rate itself"),
-            (["--targets", "92"], "write 0.92 for 92 %"),
+            (["--targets", "92"], "write 92% or 0.92"),
             (["--lr-multipliers", "0"], "--lr-multipliers: '0' is not a positive number"),
             (["--seeds", "0"], "--seeds: '0' is not"),
             (["--seed", "-1"], "seed must be at least 0"),

@@ -164,12 +164,12 @@ class TestRefused:
     @pytest.mark.parametrize(
         ("arguments", "status", "words"),
         [
-            ("--hidden 0", 2, "argument --hidden: '0' is not a whole number from 1 on"),
-            ("--epochs 5,", 2, "argument --epochs: '' is not a whole number"),
-            ("--s1 -1", 2, "argument --s1: '-1' is not a positive number"),
-            ("--min-accuracy 93", 2, "'93' is not an accuracy above 0 and up to 1; write 0.93 for 93 %"),
-            ("--retime 0", 2, "argument --retime: '0' is not a whole number from 1 on"),
-            ("--team pigeons", 2, "invalid choice: 'pigeons'"),
+            ("--hidden 0", 2, "manyhands sweep: --hidden: '0' is not a whole number from 1 on"),
+            ("--epochs 5,", 2, "manyhands sweep: --epochs: '' is not a whole number"),
+            ("--s1 -1", 2, "manyhands sweep: --s1: '-1' is not a positive number"),
+            ("--min-accuracy 93", 2, "'93' is not an accuracy above 0 and up to 1 (100%); write 93% or 0.93"),
+            ("--retime 0", 2, "manyhands sweep: --retime: '0' is not a whole number from 1 on"),
+            ("--team pigeons", 2, "--team: 'pigeons' is unknown; choose one of threads, mpi, "),
             ("--splits 2 --runs 2", 2, "manyhands sweep: --splits N replaces --runs; give only one of them"),
             ("--as-published --scale 255", 2, "manyhands sweep: --scale and --as-published do not go together"),
             ("--as-published --validation 9", 2, "--validation and --as-published do not go together"),
@@ -194,9 +194,10 @@ class TestRefused:
         printed = capsys.readouterr()
         assert found == status
         assert printed.out == ""
-        assert printed.err.splitlines()[-1].startswith("manyhands sweep: ")
-        assert words in printed.err.splitlines()[-1]
-        assert printed.err.count("\n") == 1 or printed.err.startswith("usage: ")
+        first, *others = printed.err.splitlines()
+        assert first.startswith("manyhands sweep: ")
+        assert words in first
+        assert others in ([], ["manyhands sweep --help shows how it is used"])
         assert list(tmp_path.iterdir()) == []
 
     @pytest.mark.parametrize("content", [b"hello\n", b'{\n "schema": "manyhands.sweep/1"\n}\n', b"\0\1\2\n"])

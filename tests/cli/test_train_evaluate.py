@@ -177,7 +177,7 @@ class TestTrainRefuses:
             ("--out no/such/m.safetensors", 1, "there is no folder no/such"),
             ("--json no/such/m.json", 1, "there is no folder no/such"),
             ("--out x --json x", 2, "same file"),
-            ("--workers 2", 2, "sequential strategy has one worker, not 2"),
+            ("--workers 2 --strategy sequential", 2, "one worker, not 2; choose another, such as --strategy auto"),
             ("--train-size 1438", 2, "digits has 1437 training rows"),
         ],
     )
@@ -232,9 +232,9 @@ class TestConvergence:
         with pytest.raises(SystemExit) as stopped:
             call(*self.WORDS, f"--target={target}")
         assert stopped.value.code == 2
-        message = capsys.readouterr().err.splitlines()[-1]
+        message = capsys.readouterr().err.splitlines()[0]
         assert f"'{target}' is not an accuracy above 0 and up to 1" in message
-        assert ("write 0.93 for 93 %" in message) == (target == "93")
+        assert ("write 93% or 0.93" in message) == (target == "93")
 
     @pytest.mark.parametrize(("more", "events"), [([], ["epoch"]), (["--log-rounds"], ["round", "epoch"])])
     def test_logs_of_a_run(self, tmp_path, capsys, more, events):

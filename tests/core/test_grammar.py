@@ -104,17 +104,17 @@ UNKNOWN = [
 
 def test_mistakes_are_named_with_examples():
     for text in UNKNOWN:
-        with pytest.raises(SettingsError, match=r"one-shot|periodic:|minibatch:|twice"):
+        with pytest.raises(SettingsError, match=r"examples: \w|periodic:|minibatch:|twice"):
             parse_strategy(text)
 
 
 # What is wrong -> what the message says.
 MISTAKEN = {
-    "periodic:1epoch,merge=median": "merge=median: choose one of examples, mean, validation, fisher, soup",
-    "periodic:1epoch,send=int4": "send=int4: choose one of full, float16, bfloat16, int8",
-    "periodic:1epoch,state=lose": "state=lose: choose one of keep, mean, reset",
-    "periodic:1epoch,buffers=sum": "buffers=sum: choose one of mean, keep",
-    "periodic:1epoch,starts=other": "starts=other: choose one of same, own",
+    "periodic:1epoch,merge=median": "merge=median; did you mean 'mean'? Choose one of examples, mean, validation, ",
+    "periodic:1epoch,send=int4": "send=int4; did you mean 'int8'? Choose one of full, float16, bfloat16, int8",
+    "periodic:1epoch,state=lose": "state=lose; choose one of keep, mean, reset",
+    "periodic:1epoch,buffers=sum": "buffers=sum; choose one of mean, keep",
+    "periodic:1epoch,starts=other": "starts=other; choose one of same, own",
     "periodic:1epoch,merge=mean,merge=soup": "'merge' is given twice",
     "periodic:send=int8": "its arguments are every, merge, send, state, buffers, starts",
     "periodic:1epoch,options=3": "there is no argument 'options'",
@@ -136,8 +136,8 @@ MISTAKEN = {
     "one-shot:send=float16,starts=own": "from one start",
     "gradient:merge=mean": "its arguments are scale, warmup, send",
     "gradient:linear": "its arguments are scale, warmup, send",
-    "gradient:scale=log": "scale=log: choose one of none, linear, sqrt",
-    "gradient:send=int4": "send=int4: choose one of full, float16",
+    "gradient:scale=log": "scale=log; choose one of none, linear, sqrt",
+    "gradient:send=int4": "send=int4; did you mean 'int8'? Choose one of full, float16",
     "gradient:warmup=5%": "goes with scale=linear or scale=sqrt",
     "gradient:scale=linear,warmup=5": "'5' is not a part of a run; write it as 20% or 15epochs",
     "gradient:scale=linear,warmup=101%": "'101%' is not a part of a run",
@@ -150,10 +150,10 @@ MISTAKEN = {
     "diloco:1epoch,rate=fast": "diloco:rate=fast",
     "easgd:10,strength=2": "easgd:strength=2: it must be a number from 0 to below 2",
     "easgd:10,merge=mean": "its arguments are every, strength",
-    "hogwild:scale=log": "hogwild:scale=log: choose one of none, linear, sqrt",
+    "hogwild:scale=log": "hogwild:scale=log; choose one of none, linear, sqrt",
     "hogwild:starts=own": "its arguments are scale",
     "swap:75": "'75' is not a part of a run",
-    "swap:75%,scale=log": "scale=log: choose one of none, linear, sqrt",
+    "swap:75%,scale=log": "scale=log; choose one of none, linear, sqrt",
     "post-local:16,after=-5%": "'-5%' is not a part of a run",
     "gradient@20%": "after @ and a length comes 'then'",
     "gradient@20% then": "after @ and a length comes 'then'",
@@ -169,6 +169,11 @@ MISTAKEN = {
     "gradient@20% then sequential": "sequential is for one worker",
     "gradient@20% then one-shot:merge=ensemble": "goes with one-shot alone",
     "one-shot:merge=bootstrap@20% then gradient": "goes with one-shot alone",
+    "periodic:1epoch,sned=int8": "there is no argument 'sned'; did you mean 'send'?",
+    "periodic": "a value is missing (its arguments are every, merge,",
+    "Gradient": "unknown strategy 'Gradient'; did you mean 'gradient'?",
+    "one_shot": "unknown strategy 'one_shot'; did you mean 'one-shot'?",
+    "periodic=1epoch": "did you mean 'periodic'?",
     "gradient@20% then one-shot:starts=own": "only the first part can have starts=own",
 }
 

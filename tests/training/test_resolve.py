@@ -240,6 +240,25 @@ def test_auto_says_so(blobs):
     assert plan_for(blobs, "auto", workers=1).strategy.name == "sequential"
 
 
+def test_without_a_strategy_several_workers_have_auto_and_one_is_sequential(blobs):
+    alone, several = (resolve(RunSpec(workers=workers, batch=25), blobs) for workers in (None, 2))
+    assert (alone.strategy.name, alone.workers, alone.chosen_by_auto) == ("sequential", 1, False)
+    assert alone.network.learning_rate == MLPSettings().learning_rate
+    assert several == resolve(RunSpec(workers=2, strategy="auto", batch=25), blobs)
+    assert several.chosen_by_auto
+    published = RunSpec(learner="published")
+    even = replace(blobs, train=blobs.train.take(slice(100)))
+    assert [resolve(replace(published, workers=n), even).strategy.name for n in (1, 2)] == ["sequential", "one-shot"]
+
+
+def test_all_workers_are_the_usable_cores(blobs, monkeypatch):
+    monkeypatch.setattr("manyhands.training.resolve.usable_cores", lambda: 3)
+    plan = resolve(RunSpec(workers="all", batch=25), blobs)
+    assert (plan.workers, plan.chosen_by_auto) == (3, True)
+    with pytest.raises(SettingsError, match=r"workers must be a whole number, or 'all' .*, not 'most'"):
+        RunSpec(workers="most")
+
+
 def test_the_model_of_an_ensemble_is_wider(blobs):
     plan = plan_for(blobs, "one-shot:merge=ensemble", workers=3)
     assert plan.model_settings.hidden == (24,)

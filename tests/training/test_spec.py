@@ -192,7 +192,7 @@ def test_validation_rows_are_loaded_for_those_that_need_them(chosen, rows):
         ({"epochs": 1.5}, "epochs must be a whole number"),
         ({"workers": 0}, "workers must be at least 1"),
         ({"seed": -1}, "seed must be at least 0"),
-        ({"sharding": "local"}, "unknown sharding 'local'; choose one of global, fixed"),
+        ({"sharding": "local"}, "unknown sharding 'local'; did you mean 'global'. Choose one of global, fixed"),
         ({"learner": "forest"}, "unknown learner 'forest'"),
         ({"team": "magic"}, "unknown team 'magic'; choose one of threads, mpi"),
         ({"convergence": "yes"}, "convergence must be True or False"),

@@ -535,7 +535,7 @@ def test_names_keep_every_digit(text):
     ],
 )
 def test_mistakes_are_named(text):
-    with pytest.raises(SettingsError, match=r"stop.*(examples: loss|number)"):
+    with pytest.raises(SettingsError, match=r"stop.*(examples: (loss|unchanged)|number|accuracy above 0)"):
         parse_stop(text)
 
 

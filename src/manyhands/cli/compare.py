@@ -25,11 +25,18 @@ if TYPE_CHECKING:
 
 WORKERS = (1, 2, 4, 6)
 
+EXAMPLES = (
+    "manyhands compare --data digits --workers 1,2",
+    "manyhands compare --strategy auto --strategy gradient --seeds 5",
+    "manyhands compare --target 93% --report report-compare",
+)
+
 
 def register(commands: Any) -> None:
     """Add the command to the program's parser."""
     parser = commands.add_parser(
         "compare",
+        examples=EXAMPLES,
         help="compare strategies and numbers of workers: time, speedup, accuracy",
         description="Train sequentially and with every strategy at every number of workers, several seeds each, and "
         "print time, speedup, accuracy, and the verdict on whether it stayed the same. The defaults are the network of "

@@ -15,11 +15,18 @@ from manyhands.runtime.terminal import Group, labelled, paragraph, text_table
 from manyhands.teams.job import is_first_process
 from manyhands.teams.mpi_environment import first_line
 
+EXAMPLES = (
+    "manyhands doctor",
+    "manyhands doctor --quick",
+    "manyhands doctor --json > machine.json",
+)
+
 
 def register(commands: Any) -> None:
     """Add the command to the program's parser."""
     parser = commands.add_parser(
         "doctor",
+        examples=EXAMPLES,
         help="examine this machine: what is slow or missing, and what to do about it",
         description="Examine this machine, measure its speed for about a second, and print what is slow or missing "
         "with the commands that help. Advice is not a failure: the exit status is 0.",

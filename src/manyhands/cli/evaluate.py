@@ -22,11 +22,18 @@ if TYPE_CHECKING:
 
 Result = TypeVar("Result")
 
+EXAMPLES = (
+    "manyhands evaluate model.safetensors",
+    "manyhands evaluate model.safetensors --test-csv test.csv --label-column digit",
+    "manyhands evaluate model.safetensors --against other.safetensors",
+)
+
 
 def register(commands: Any) -> None:
     """Add the command to the program's parser."""
     parser = commands.add_parser(
         "evaluate",
+        examples=EXAMPLES,
         help="evaluate a model file on test samples",
         description="Read a model written by manyhands train and print its accuracy on test samples; with --report, "
         "also its errors and its calibration.",

@@ -10,11 +10,18 @@ from manyhands.cli import options as shared
 from manyhands.core.errors import SettingsError
 from manyhands.runtime.terminal import labelled
 
+EXAMPLES = (
+    "manyhands export model.safetensors model.onnx",
+    "manyhands export model.safetensors model.onnx --quiet",
+    "manyhands export runs/best.safetensors best.onnx",
+)
+
 
 def register(commands: Any) -> None:
     """Add the command to the program's parser."""
     parser = commands.add_parser(
         "export",
+        examples=EXAMPLES,
         help="write a model file as ONNX, for other programs",
         description="Read a model written by manyhands train and write it as an ONNX file, with its scaling and its "
         "class names: values as they are stored go in, probabilities and labels come out.",

@@ -77,7 +77,7 @@ def _help(known: Setting, default: Any) -> str:
     words = f": {', '.join(known.choices)}" if known.choices and known.metavar else ""
     text = f"{known.help}{words}"
     if default is not None and default is not False and "default:" not in text:
-        text += f" (default: {as_text(default)})"
+        text += f" (default: {as_text(default, known)})"
     return text.replace("%", "%%")
 
 
@@ -101,11 +101,14 @@ def spec_of(options: argparse.Namespace, **defaults: Any) -> RunSpec:
 def option(name: str, *value: Any) -> str:
     """Return the option of a parameter, with a value if one is given: how messages name it here."""
     words = f"--{name.replace('_', '-')}"
-    return words if not value or value[0] is True else f"{words} {shlex.quote(as_text(value[0]))}"
+    known = next((known for each, known in setting_fields(RunSpec) if each.name == name), None)
+    return words if not value or value[0] is True else f"{words} {shlex.quote(as_text(value[0], known))}"
 
 
-def as_text(value: Any) -> str:
-    """Return a value as it is written on the command line."""
+def as_text(value: Any, known: Setting | None = None) -> str:
+    """Return a value, of a setting if one is given, as it is written on the command line."""
+    if known is not None and known.write is not None:
+        return known.write(value)
     if type(value) is tuple:  # a shape has a text of its own
         return ",".join(map(as_text, value)) or "none"
     return f"{value:g}" if isinstance(value, float) and float(f"{value:g}") == value else str(value)
@@ -124,11 +127,14 @@ def list_of(read: Callable[[str], Any]) -> Callable[[str], tuple[Any, ...]]:
 
 def add_workers_option(group: argparse._ActionsContainer, default: tuple[int, ...]) -> None:
     """Add the numbers of workers of a study."""
-    usual = as_text(default)
-    group.add_argument("--workers", type=numbers, default=default, metavar="N[,N...]", help=f"default: {usual}")
+    help = f"numbers of workers, separated by commas; all: the usable cores (default: {as_text(default)})"
+    read = list_of(positive_or_all)
+    group.add_argument("--workers", type=read, default=default, metavar="N[,N...]", help=help)
 
 
-def add_strategies_option(group: argparse._ActionsContainer, help: str = "see manyhands compare --help") -> None:
+def add_strategies_option(
+    group: argparse._ActionsContainer, help: str = "once per strategy: see manyhands compare --help"
+) -> None:
     """Add the strategies of a study."""
     group.add_argument("--strategy", action="append", dest="strategies", metavar="S", help=help)
 
@@ -140,11 +146,17 @@ def add_grid_options(parser: argparse.ArgumentParser) -> None:
         "--hidden",
         type=networks,
         metavar="H[,H...]",
-        help="networks: the width of their hidden layer, or of several as in 128-64 "
-        f"(default: {','.join(map(as_text, DEFAULT_HIDDEN))})",
+        help="networks, separated by commas: the neurons of the hidden layer, or of several as in 128-64, or none "
+        f"(default: {','.join(map(settings.widths_text, DEFAULT_HIDDEN))})",
     )
     epochs = as_text(DEFAULT_EPOCHS)
-    group.add_argument("--epochs", type=numbers, default=DEFAULT_EPOCHS, metavar="E[,E...]", help=f"default: {epochs}")
+    group.add_argument(
+        "--epochs",
+        type=numbers,
+        default=DEFAULT_EPOCHS,
+        metavar="E[,E...]",
+        help=f"numbers of epochs, separated by commas (default: {epochs})",
+    )
     sessions = f"sessions for each classifier (default: {DEFAULT_RUNS})"
     group.add_argument("--runs", type=positive, metavar="R", help=sessions)
     group.add_argument(
@@ -161,7 +173,7 @@ def add_grid_options(parser: argparse.ArgumentParser) -> None:
         "--min-accuracy",
         type=share,
         metavar="A",
-        help="choose the fastest classifier with at least this accuracy, e.g. 0.93, instead of the best trade-off",
+        help="choose the fastest classifier with at least this accuracy, e.g. 93%% or 0.93, not the best trade-off",
     )
     group.add_argument(
         "--retime",
@@ -178,7 +190,7 @@ def add_convergence_options(parser: argparse.ArgumentParser) -> None:
     """Add what is measured during training."""
     group = group_of(parser, "convergence")
     group.add_argument(
-        "--target", type=share, metavar="A", help="print the training time until this accuracy, e.g. 0.93"
+        "--target", type=share, metavar="A", help="print the training time until this accuracy, e.g. 93%% or 0.93"
     )
     add_log_options(group)
 
@@ -277,23 +289,7 @@ def reader(read: Callable[[str], Any]) -> Callable[[str], Any]:
 
 
 positive, amount, numbers = map(reader, (settings.positive, settings.amount, settings.numbers))
-
-
-def share(text: str) -> float:
-    """Read an accuracy above 0 and up to 1."""
-    try:
-        value = float(text)
-    except ValueError:
-        value = 0.0
-    if not 0 < value <= 1:
-        hint = f"; write {value / 100:g} for {value:g} %" if 1 < value <= 100 else ""
-        raise argparse.ArgumentTypeError(f"{text!r} is not an accuracy above 0 and up to 1{hint}")
-    return value
-
-
-def networks(text: str) -> tuple[tuple[int, ...], ...]:
-    """Read ``50,75,128-64``."""
-    return tuple(() if each == "none" else numbers(each.replace("-", ",")) for each in text.split(","))
+share, networks, positive_or_all = map(reader, (settings.accuracy, settings.networks, settings.positive_or_all))
 
 
 def check_output(*paths: str | None) -> None:

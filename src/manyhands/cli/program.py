@@ -7,13 +7,11 @@ import contextlib
 import io
 import os
 import sys
-import textwrap
 import traceback
 from collections.abc import Sequence
-from typing import Any
 
-from manyhands.cli import compare, doctor, evaluate, export, jobs, report, study, sweep, train
-from manyhands.cli.options import option
+from manyhands.cli import compare, doctor, evaluate, export, help_pages, jobs, report, study, sweep, train
+from manyhands.cli.options import group_of, option
 from manyhands.cli.output import explained, forget_output, watched_output
 from manyhands.core.errors import ManyhandsError, SettingsError
 from manyhands.core.parameters import parameters_named
@@ -26,7 +24,12 @@ from manyhands.teams.job import is_first_process
 from manyhands.teams.mpi_environment import check_reachable
 from manyhands.training.jobs.deferred import closing_deferred
 
-_COMMANDS = (compare, sweep, study, report, train, evaluate, export, doctor)
+_COMMANDS = (train, compare, sweep, study, evaluate, export, report, doctor)
+EXAMPLES = (
+    "manyhands train --data digits --workers 2 --out model.safetensors",
+    "manyhands compare --data digits --workers 1,2",
+    "manyhands doctor",
+)
 _FAILED, _USAGE = 1, 2
 
 
@@ -37,6 +40,8 @@ def run(arguments: Sequence[str] | None) -> int:
     if not _has_its_place():
         return _USAGE
     options = _parse(arguments)
+    if "run" not in options:  # a command without a command of its own
+        return help_pages.show(options.parser.format_help()) if is_first_process() else 0
     _show_notices()
     if "hang_timeout" in options:
         os.environ["MANYHANDS_HANG_TIMEOUT"] = str(options.hang_timeout)  # the processes of a job have it from here
@@ -119,31 +124,18 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
         raise
 
 
-class _Help(argparse.HelpFormatter):
-    """Help whose lines are broken between words only, so that ``one-shot`` stays one word."""
-
-    def _split_lines(self, text: str, width: int) -> list[str]:
-        return textwrap.wrap(" ".join(text.split()), width, break_on_hyphens=False)
-
-    def _fill_text(self, text: str, width: int, indent: str) -> str:
-        return textwrap.indent("\n".join(self._split_lines(text, width - len(indent))), indent)
-
-
-class _Parser(argparse.ArgumentParser):
-    """The parser of the program, and of each of its commands."""
-
-    def __init__(self, **settings: Any) -> None:
-        super().__init__(formatter_class=_Help, **settings)
-
-
-def _parser() -> argparse.ArgumentParser:
-    parser = _Parser(
+def _parser() -> help_pages.Parser:
+    parser = help_pages.Parser(
         prog="manyhands",
         description="Train neural networks with many workers, and prove what that cost in time and accuracy.",
-        epilog="Start with: manyhands compare",
+        epilog="manyhands COMMAND --help shows the options of a command.",
+        examples=EXAMPLES,
     )
-    parser.add_argument("--version", action="version", version=f"manyhands {__version__}")
-    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    group_of(parser, "help").add_argument(
+        "--version", action="version", version=f"manyhands {__version__}", help="show the version"
+    )
+    commands = parser.add_subparsers(dest="command", title="commands", metavar="COMMAND")
     for command in _COMMANDS:
         command.register(commands)
+    parser.add_aliases()
     return parser

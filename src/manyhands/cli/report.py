@@ -9,11 +9,18 @@ from typing import Any
 from manyhands.cli import options as shared
 from manyhands.cli import study_runner
 
+EXAMPLES = (
+    "manyhands report compare.json",
+    "manyhands report compare.json --report report-compare",
+    "manyhands report report-compare/results.json",
+)
+
 
 def register(commands: Any) -> None:
     """Add the command to the program's parser."""
     parser = commands.add_parser(
         "report",
+        examples=EXAMPLES,
         help="write the report of saved results, without training",
         description="Read results written by compare, sweep or study (--json, or results.json of a report), and write "
         "report.html, its figures and the raw data.",

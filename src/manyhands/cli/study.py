@@ -13,16 +13,23 @@ from manyhands.training.spec import RunSpec
 
 DEFAULT_SPLITS, EPOCHS = 5, 40
 
+EXAMPLES = (
+    "manyhands study exemplar --data digits --report report-exemplar",
+    "manyhands study networks --hidden 75,128-64 --optimizer adam,sgd",
+    "manyhands study minibatch --splits 5",
+)
+
 
 def register(commands: Any) -> None:
     """Add the command, with one command of its own for each study."""
     parser = commands.add_parser(
         "study",
+        examples=EXAMPLES,
         help="run a study: exemplar (Todorov et al. 2021), networks (Kalwarowskyj & Schikuta 2023), minibatch "
         "(Alowaisheq & Dhami), strategies (all of them), speculative (Park & Suh 2020)",
         description="Run a complete study on any data, with statistics.",
     )
-    names = parser.add_subparsers(dest="study", required=True, metavar="STUDY")
+    names = parser.add_subparsers(dest="study", title="commands", metavar="STUDY")
     _register_exemplar(names)
     study_networks.register(names)
     _register_minibatch(names)
@@ -33,6 +40,11 @@ def register(commands: Any) -> None:
 def _register_exemplar(names: Any) -> None:
     parser = names.add_parser(
         "exemplar",
+        examples=(
+            "manyhands study exemplar --data digits",
+            "manyhands study exemplar --hidden 50,75,128-64 --epochs 20,40 --workers 1,2",
+            "manyhands study exemplar --as-published --report report-exemplar",
+        ),
         help="Todorov et al. 2021: sweep, choice, Tables I to III",
         description="Sweep over hidden sizes and epochs, choose the best trade-off, and compare strategies and numbers "
         "of workers with it.",
@@ -46,7 +58,10 @@ def _register_exemplar(names: Any) -> None:
     shared.add_workers_option(group, (1, 2, 4, 6))
     group.add_argument("--seeds", type=shared.positive, metavar="K", help="seeds of the comparison (default: 5)")
     group.add_argument(
-        "--sessions", type=shared.positive, metavar="N", help="sessions of the sweep that run side by side (default: 1)"
+        "--sessions",
+        type=shared.positive_or_all,
+        metavar="N",
+        help="sessions of the sweep that run side by side, or all: one on each usable core (default: 1)",
     )
     group.add_argument(
         "--as-published",
@@ -64,6 +79,11 @@ def _register_exemplar(names: Any) -> None:
 def _register_minibatch(names: Any) -> None:
     parser = names.add_parser(
         "minibatch",
+        examples=(
+            "manyhands study minibatch --data digits --splits 5",
+            "manyhands study minibatch --workers 1,2 --target 90%",
+            "manyhands study minibatch --epochs 20 --report report-minibatch",
+        ),
         help="Alowaisheq & Dhami: mini-batch model averaging on random splits",
         description="Train sequentially and in parallel on random training/test splits; each worker draws a "
         "mini-batch and trains on it for five epochs, then all models are averaged. Prints accuracies and convergence.",

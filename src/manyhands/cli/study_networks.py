@@ -29,6 +29,11 @@ def register(names: Any) -> None:
     """Add the study to those of ``manyhands study``."""
     parser = names.add_parser(
         "networks",
+        examples=(
+            "manyhands study networks --data digits --optimizer adam,sgd --seeds 3",
+            "manyhands study networks --hidden 75,128-64 --activation relu,tanh",
+            "manyhands study networks --targets 85%,90% --report report-networks",
+        ),
         help="Kalwarowskyj & Schikuta 2023: the effect of every setting of a network, with one worker and several",
         description="Train many networks, each with one worker and with several, and print time, accuracy, confidence, "
         "calibration, learning speed, and whether the accuracy survives parallel averaging. Axes that are given are "
@@ -49,7 +54,7 @@ def register(names: Any) -> None:
 
 
 def _add_axes(parser: argparse.ArgumentParser) -> None:
-    group = parser.add_argument_group("axes: values separated by commas")
+    group = parser.add_argument_group("axes", "Values are separated by commas.")
     words = shared.list_of(str)
     group.add_argument("--activation", type=words, metavar="A,...", help=", ".join(ACTIVATIONS))
     group.add_argument("--optimizer", type=words, metavar="O,...", help=f"{', '.join(OPTIMIZERS)}; with PyTorch muon")
@@ -67,11 +72,16 @@ def _add_axes(parser: argparse.ArgumentParser) -> None:
         help="GLOBAL batches, or all (one batch of all samples)",
     )
     for name in ("--weight-init", "--bias-init"):
-        group.add_argument(name, type=words, metavar="I,...", help="initializations, see manyhands train --help")
-    group.add_argument("--loss", type=words, metavar="L,...", help="see manyhands train --help")
+        group.add_argument(name, type=words, metavar="I,...", help="initializations: see manyhands train --help-all")
+    group.add_argument("--loss", type=words, metavar="L,...", help="see manyhands train --help-all")
     chances = shared.list_of(_chance)
     group.add_argument("--dropout", type=chances, metavar="P,...", help="probabilities, at least 0 and below 1")
-    group.add_argument("--hidden", type=shared.networks, metavar="H,...", help="widths, as in 75,128-64,none")
+    group.add_argument(
+        "--hidden",
+        type=shared.networks,
+        metavar="H,...",
+        help="networks: the neurons of the hidden layer, or of several as in 75,128-64,none",
+    )
     group.add_argument(
         "--one-at-a-time",
         action="store_true",
@@ -100,8 +110,8 @@ def _add_runs(parser: argparse.ArgumentParser) -> None:
         type=_targets,
         default=TARGETS,
         metavar="A,...",
-        help="accuracies whose epochs are counted, or none, to measure nothing during training (default: "
-        "0.85,0.9,0.92)",
+        help="accuracies whose epochs are counted, 85%% or 0.85, or none, to measure nothing during training "
+        "(default: 85%%,90%%,92%%)",
     )
     group.add_argument(
         "--lr-multipliers",

@@ -26,6 +26,11 @@ def register(names: Any) -> None:
     """Add the study to those of ``manyhands study``."""
     parser = names.add_parser(
         "speculative",
+        examples=(
+            "manyhands study speculative --data digits --learner cnn-deep --seeds 3",
+            "manyhands study speculative --speculative 0,0.5,1 --lanes 2",
+            "manyhands study speculative --report report-speculative",
+        ),
         help="Park & Suh 2020: backward beside forward passes, in lanes",
         description="Train with several lanes at several thresholds of speculation, with plain lanes as published, "
         "with predicted weights, with data-parallel workers and with the ordinary learner, all in turns, and print "
@@ -48,7 +53,11 @@ def register(names: Any) -> None:
         "--strategy", default=STRATEGY, metavar="S", help=f"of the data-parallel workers (default: {STRATEGY})"
     )
     group.add_argument(
-        "--workers", type=shared.positive, default=WORKERS, metavar="N", help=f"how many of them (default: {WORKERS})"
+        "--workers",
+        type=shared.positive_or_all,
+        default=WORKERS,
+        metavar="N",
+        help=f"how many of them, or all: one on each usable core (default: {WORKERS})",
     )
     group.add_argument("--seeds", type=shared.positive, metavar="K", help="number of seeds (default: 5)")
     group.add_argument("--markdown", metavar="F", help="also write the table to this file, as Markdown")

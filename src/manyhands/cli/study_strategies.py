@@ -19,6 +19,11 @@ def register(names: Any) -> None:
     """Add the study to those of ``manyhands study``."""
     parser = names.add_parser(
         "strategies",
+        examples=(
+            "manyhands study strategies --data digits --workers 2",
+            "manyhands study strategies --strategy gradient --strategy one-shot",
+            "manyhands study strategies --markdown strategies.md",
+        ),
         help="every strategy and merge: accuracy, workers, rounds, bytes",
         description="Run every strategy, merge and option at several numbers of workers, each at the learning rate "
         "that is best for it on validation samples, and print accuracy, rounds and bytes beside the sequential run's.",

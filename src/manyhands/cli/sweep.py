@@ -15,11 +15,18 @@ if TYPE_CHECKING:
     from manyhands.studies.sweep.request import SweepRequest
     from manyhands.studies.sweep.run import SweepStudy
 
+EXAMPLES = (
+    "manyhands sweep --data digits --hidden 50,100,128-64 --epochs 20,40",
+    "manyhands sweep --min-accuracy 93% --report report-sweep",
+    "manyhands sweep --workers all --json sweep.json",
+)
+
 
 def register(commands: Any) -> None:
     """Add the command to the program's parser."""
     parser = commands.add_parser(
         "sweep",
+        examples=EXAMPLES,
         help="train several networks for several numbers of epochs: time, accuracy, the best trade-off",
         description="Train every network with every number of epochs, several runs each, and print time, accuracy and "
         "impact factor (Table I of Todorov et al. 2021) with the best trade-off, chosen on validation samples.",
@@ -40,9 +47,10 @@ def register(commands: Any) -> None:
     group = parser.add_argument_group("side by side")
     group.add_argument(
         "--workers",
-        type=shared.positive,
+        type=shared.positive_or_all,
         metavar="N",
-        help="sessions that run side by side (default: 1; under mpiexec or torchrun, all)",
+        help="sessions that run side by side, or all: one on each usable core (default: 1; under mpiexec or torchrun, "
+        "as many as processes)",
     )
     study_runner.add_checkpoint_option(parser, "beside --report or --json")
     shared.add_output_options(parser)

@@ -20,20 +20,28 @@ if TYPE_CHECKING:
     from manyhands.training.result import TrainingResult
     from manyhands.training.spec import RunSpec
 
+EXAMPLES = (
+    "manyhands train --data digits --workers 2",
+    "manyhands train --hidden 128-64 --epochs 30 --out model.safetensors",
+    "manyhands train --train-csv train.csv --test-csv test.csv --workers all",
+)
+
 
 def register(commands: Any) -> None:
     """Add the command to the program's parser."""
     parser = commands.add_parser(
         "train",
+        examples=EXAMPLES,
         help="train one classifier and write it to a file",
         description="Train one classifier, evaluate it on the test samples and, with --out, write it to a file.",
     )
     shared.add_data_options(parser)
     shared.add_settings(parser)
     shared.add_convergence_options(parser)
+    output = shared.group_of(parser, "output")
+    output.add_argument("--out", metavar="F", help="write the model to this file, e.g. model.safetensors")
     shared.add_output_options(parser)
     train_spark.add_options(parser)
-    parser.add_argument("--out", metavar="F", help="write the model to this file, e.g. model.safetensors")
     parser.set_defaults(run=run)
 
 

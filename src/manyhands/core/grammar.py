@@ -3,33 +3,40 @@
 from __future__ import annotations
 
 import inspect
+import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeVar
 
 import numpy as np
 
 from manyhands.core.errors import SettingsError
+from manyhands.core.suggestions import did_you_mean
 
 Made = TypeVar("Made")
 
 
-def split(text: str, kind: str, table: Mapping[str, Any], examples: str) -> tuple[str, list[str], dict[str, str]]:
+def split(
+    text: str, kind: str, table: Mapping[str, Any], examples: str, *, also: Sequence[str] = ()
+) -> tuple[str, list[str], dict[str, str]]:
     """Split ``name:value,key=value`` into its name, values by position (one at most) and by key.
 
     The keys of ``table`` are the possible names. For messages, ``kind`` says what the text names, e.g. ``"strategy"``,
-    and ``examples`` are valid texts. A SettingsError says what is wrong.
+    and ``examples`` are valid texts; a user may have meant one of ``also``, which is read elsewhere. A SettingsError
+    says what is wrong.
     """
     name, colon, rest = text.strip().partition(":")
     if name not in table:
-        raise SettingsError(f"unknown {kind} {name!r}; examples: {examples}")
+        hint = did_you_mean(name.partition("=")[0], [*table, *also]) or f"; examples: {examples}"
+        raise SettingsError(f"unknown {kind} {name!r}{hint}")
+    own = examples_of(name, examples)
     if colon and not rest.strip():
-        raise SettingsError(f"{kind} {text!r}: nothing follows the colon; examples: {examples}")
+        raise SettingsError(f"{kind} {text!r}: nothing follows the colon; examples: {own}")
     values: list[str] = []
     keys: dict[str, str] = {}
     for piece in rest.split(",") if rest else []:
         key, equals, value = (part.strip() for part in piece.partition("="))
         if not key or (equals and not value):
-            raise SettingsError(f"{kind} {text!r}: an argument is empty; examples: {examples}")
+            raise SettingsError(f"{kind} {text!r}: an argument is empty; examples: {own}")
         if equals and key in keys:
             raise SettingsError(f"{kind} {text!r}: {key!r} is given twice")
         if equals:
@@ -37,7 +44,7 @@ def split(text: str, kind: str, table: Mapping[str, Any], examples: str) -> tupl
         elif values or keys:
             raise SettingsError(
                 f"{kind} {text!r}: {key!r} needs a name, as in key={key}; only the first value may have none; "
-                f"examples: {examples}"
+                f"examples: {own}"
             )
         else:
             values.append(key)
@@ -62,9 +69,27 @@ def make(
         signature.bind(*values, **keys)
     except TypeError as error:
         takes = [*(name for name in signature.parameters if name != "options"), *others]
+        unknown = next((key for key in keys if key not in (*takes, "options")), None)
         what = f"its arguments are {', '.join(takes)}" if takes else "it takes none"
-        raise SettingsError(f"{where}: these arguments do not fit ({what}); examples: {examples}") from error
+        problem = f"these arguments do not fit ({what})"
+        if unknown is not None and takes:
+            problem = f"there is no argument {unknown!r}{did_you_mean(unknown, takes)} ({what})"
+        elif not values and not keys.keys() - {"options"}:
+            problem = f"a value is missing ({what})"
+        raise SettingsError(f"{where}: {problem}; examples: {examples}") from error
     return maker(*values, **keys)
+
+
+def examples_of(name: str, examples: str) -> str:
+    """Return those examples that are about a name; if there are none, all.
+
+    Examples
+    --------
+    >>> examples_of("loss", "loss, loss:0.0001,patience=10, unchanged")
+    'loss, loss:0.0001,patience=10'
+    """
+    own = [each for each in examples.split(", ") if re.match(rf"{re.escape(name)}(?![\w-])", each)]
+    return ", ".join(own) or examples
 
 
 def number(value: float) -> str:

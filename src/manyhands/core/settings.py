@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import functools
 import inspect
 from collections.abc import Callable, Collection, Iterator, Sequence
@@ -12,7 +11,11 @@ from typing import Any, ParamSpec, TypeVar
 from manyhands.core.checks import shortened
 from manyhands.core.errors import SettingsError
 from manyhands.core.parameters import parameter
+from manyhands.core.suggestions import choice_of, did_you_mean
+from manyhands.core.words import count
 
+ALL = "all"
+"""What a user gives instead of a number of workers for one on each usable core."""
 Arguments = ParamSpec("Arguments")
 Returned = TypeVar("Returned")
 
@@ -33,6 +36,8 @@ class Setting:
         The words that it takes, if it takes no others.
     read
         Makes a value of text; raises SettingsError.
+    write
+        Makes text of a value, as ``read`` takes it; None for what `str` writes.
     const
         Its value where its option stands without one.
     check
@@ -47,6 +52,7 @@ class Setting:
     metavar: str | None = None
     choices: Sequence[str] | None = None
     read: Callable[[str], Any] = str
+    write: Callable[[Any], str] | None = None
     const: Any = None
     check: Callable[[str, Any], Any] | None = None
     hidden_choices: Sequence[str] = ()
@@ -76,8 +82,7 @@ def check_settings(settings: Any) -> None:
         if known is None or (value is None and each.default is None):
             continue
         if known.choices and not (isinstance(value, str) and value in (*known.choices, *known.hidden_choices)):
-            words = ", ".join(known.choices)
-            raise SettingsError(f"unknown {each.name} {shortened(value)}; choose one of {words}")
+            raise SettingsError(f"unknown {each.name} {shortened(value)}{choice_of(str(value), known.choices)}")
         if known.check is not None:
             object.__setattr__(settings, each.name, known.check(parameter(each.name), value))
 
@@ -117,8 +122,7 @@ def check_names(function: str, given: Collection[str], known: Collection[str]) -
     """Check that a function has all these parameters; if not, a TypeError names the nearest that it has."""
     for name in given:
         if name not in known:
-            near = difflib.get_close_matches(name, known, n=1)
-            hint = f"; did you mean {near[0]!r}?" if near else f"; it has {', '.join(known)}"
+            hint = did_you_mean(name, known) or f"; it has {', '.join(known)}"
             raise TypeError(f"{function}() has no parameter {name!r}{hint}")
 
 
@@ -135,7 +139,45 @@ def positive(text: str) -> int:
 
 def positive_or_auto(text: str) -> int | str:
     """Read a whole number from 1 on, or ``auto``."""
-    return text if text == "auto" else positive(text)
+    return _positive_or("auto", text, "")
+
+
+def positive_or_all(text: str) -> int | str:
+    """Read a whole number from 1 on, or ``all``."""
+    return _positive_or(ALL, text, " (the usable cores)")
+
+
+def _positive_or(word: str, text: str, meaning: str) -> int | str:
+    """Read a whole number from 1 on, or a word."""
+    try:
+        return text if text == word else positive(text)
+    except SettingsError as error:
+        raise SettingsError(f"{error}, nor {word}{meaning}") from None
+
+
+def whole_number(text: str) -> int:
+    """Read a whole number."""
+    try:
+        return int(text)
+    except ValueError:
+        raise SettingsError(f"{text!r} is not a whole number") from None
+
+
+def accuracy(text: str) -> float:
+    """Read an accuracy above 0 and up to 1: ``0.9``, or ``90%``.
+
+    Raises
+    ------
+    SettingsError
+        If it is none. Without the sign, 90 is none: whether it stands for 90 % is not guessed.
+    """
+    plain = text.strip()
+    value = _number(plain.removesuffix("%").rstrip())
+    value = value / 100 if plain.endswith("%") else value
+    if not 0 < value <= 1:
+        hint = f"; write {value:g}% or {value / 100:g}" if 1 < value <= 100 and "%" not in plain else ""
+        raise SettingsError(f"{text!r} is not an accuracy above 0 and up to 1 (100%){hint}")
+    return value
 
 
 def amount(text: str) -> float:
@@ -157,13 +199,34 @@ def threshold(text: str) -> float | str:
 
 
 def widths(text: str) -> tuple[int, ...]:
-    """Read ``512,128`` or ``none``."""
-    return () if text == "none" else numbers(text)
+    """Read the hidden layers of one network: ``75``, ``512-128`` or ``none``.
+
+    Commas separate networks, where several may be given: here they are refused.
+    """
+    if text == "none":
+        return ()
+    if "," in text:
+        several = count(text.count(",") + 1, "network")
+        raise SettingsError(
+            f"{text!r} would be {several}, and here is one: write {'-'.join(text.split(','))} for one network with "
+            "several hidden layers (commas separate networks)"
+        )
+    return tuple(positive(piece.strip()) for piece in text.split("-"))
+
+
+def networks(text: str) -> tuple[tuple[int, ...], ...]:
+    """Read the hidden layers of several networks: ``50,75,128-64,none``."""
+    return tuple(widths(each.strip()) for each in text.split(","))
+
+
+def widths_text(widths: Sequence[int]) -> str:
+    """Return the hidden layers of a network as `widths` reads them."""
+    return "-".join(map(str, widths)) or "none"
 
 
 def numbers(text: str) -> tuple[int, ...]:
     """Read whole numbers from 1 on, separated by commas."""
-    return tuple(positive(piece) for piece in text.split(","))
+    return tuple(positive(piece.strip()) for piece in text.split(","))
 
 
 def _number(text: str) -> float:

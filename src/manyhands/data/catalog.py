@@ -16,6 +16,7 @@ from manyhands.core.choices import LABELS
 from manyhands.core.errors import DataError, DownloadError, MissingDataError, OutputError, SettingsError, shown
 from manyhands.core.parameters import parameter
 from manyhands.core.shapes import check_shape
+from manyhands.core.suggestions import did_you_mean
 from manyhands.data import download
 from manyhands.data.cifar import CIFAR100
 from manyhands.data.cifar_files import LAYOUTS, check_no_kind, cifar_files, is_cifar, read_cifar
@@ -234,10 +235,11 @@ def _read_any(request: DataRequest, joiner: Joiner | None, *, shared: bool) -> _
     folder = Path(request.data)
     if unusable(request.data) or not os.path.isdir(folder):  # noqa: PTH112 - Path.is_dir raises for a name too long
         kind = "it is a file; " if os.path.isfile(folder) else ""  # noqa: PTH113 - it never raises
-        raise MissingDataError(
-            f"there is no data set and no folder {request.data!r}; {kind}choose one of {', '.join(NAMES)}, or give a "
-            f"folder with four IDX files or those of CIFAR, or CIFAR's .tar.gz{home_hint(request.data)}"
+        hint = did_you_mean(request.data, NAMES) or (
+            f"; {kind}choose one of {', '.join(NAMES)}, or give a folder with four IDX files or those of CIFAR, or "
+            f"CIFAR's .tar.gz{home_hint(request.data)}"
         )
+        raise MissingDataError(f"there is no data set and no folder {request.data!r}{hint}")
     return _read(
         shown(folder.resolve().name),
         f"IDX files from {shown(folder)}",

@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 
 from manyhands.core.errors import SettingsError
 from manyhands.core.randomness import generator
+from manyhands.core.suggestions import choice_of
 
 SHARES = ("stored", "iid", "sorted", "dirichlet")
 EXAMPLES = "stored, iid, sorted, dirichlet:0.3"
@@ -91,7 +92,7 @@ def parse_partition(text: str) -> Partition:
     """Return the division that ``text`` names, or raise SettingsError."""
     match = _TEXT.fullmatch(text.strip())
     if match is None or (match[2] is not None and match[1] != "dirichlet"):
-        raise SettingsError(f"unknown partition {text!r}; choose one of {EXAMPLES}")
+        raise SettingsError(f"unknown partition {text!r}{choice_of(text, EXAMPLES.split(', '))}")
     if match[1] != "dirichlet":
         return Partition(match[1])
     try:

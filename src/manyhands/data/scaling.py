@@ -18,6 +18,7 @@ from manyhands.core.choices import SCALINGS
 from manyhands.core.errors import DataError, SettingsError
 from manyhands.core.parameters import parameter
 from manyhands.core.samples import Samples
+from manyhands.core.suggestions import choice_of
 
 _ROWS_AT_ONCE = 4096
 
@@ -136,7 +137,7 @@ def make_scaling(kind: str, features: NDArray[Any], across: Across = ALONE) -> S
         return _standard(features, across)
     if kind == "none":
         return Scaling("none", np.ones(count), np.zeros(count))
-    raise SettingsError(f"unknown scaling {kind!r}; choose one of {', '.join(SCALINGS)}")
+    raise SettingsError(f"unknown scaling {kind!r}{choice_of(kind, SCALINGS)}")
 
 
 def check_binarize(wanted: float | Literal["auto"] | None, scale: str = "auto") -> None:

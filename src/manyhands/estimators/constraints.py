@@ -9,6 +9,7 @@ import numpy as np
 from sklearn.utils._param_validation import Interval, Options, StrOptions
 
 from manyhands.core.checks import LARGEST
+from manyhands.core.settings import ALL
 from manyhands.core.strategy import Strategy
 from manyhands.teams.registry import CHOICES
 
@@ -42,7 +43,7 @@ OF_FITS: dict[str, Any] = {
     "early_stopping": ["boolean"],
     "validation_fraction": [FRACTION],
     "n_iter_no_change": [COUNT, Options(Real, {np.inf})],
-    "n_workers": [Number(Integral, 1, LARGEST, closed="both"), Options(Integral, {-1}), None],
+    "n_workers": [Number(Integral, 1, LARGEST, closed="both"), Options(Integral, {-1}), StrOptions({ALL}), None],
     "strategy": [str, Strategy],
     "team": [StrOptions(set(CHOICES))],
     "weight_decay": [NOT_NEGATIVE, None],

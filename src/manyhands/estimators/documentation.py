@@ -62,10 +62,10 @@ n_iter_no_change : int, default=10
     Epochs without improvement after which training ends.
 max_fun : int, default=15000
     Of ``solver="lbfgs"``: calls of the loss at most.
-n_workers : int, default=None
-    Workers that train together: None for one (in an MPI job: all of its processes), -1 for one on each usable
-    core. Fewer are used, with a warning, if a batch has fewer rows; and inside a worker of joblib only as many as
-    it may have threads, so that ``GridSearchCV(n_jobs=2)`` keeps two cores busy and not four.
+n_workers : int or "all", default=None
+    Workers that train together: None for one (in an MPI job: all of its processes), -1 or ``"all"`` for one on each
+    usable core. Fewer are used, with a warning, if a batch has fewer rows; and inside a worker of joblib only as many
+    as it may have threads, so that ``GridSearchCV(n_jobs=2)`` keeps two cores busy and not four.
 strategy : str or Strategy, default="auto"
     When workers talk, such as ``"gradient"``, ``"periodic:1epoch"`` or ``"one-shot"``. ``"auto"``: threads average
     gradients in every step, which gives the result of one worker up to rounding; processes average the network

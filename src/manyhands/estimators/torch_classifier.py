@@ -5,7 +5,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar, Literal, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -173,7 +173,7 @@ class TorchClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  # 
         precision: str = "auto",
         device: str = "cpu",
         sample_shape: Sequence[int] | None = None,
-        n_workers: int | None = None,
+        n_workers: int | Literal["all"] | None = None,
         strategy: str | Strategy = "auto",
         team: str = "threads",
     ) -> None:

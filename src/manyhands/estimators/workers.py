@@ -17,12 +17,13 @@ from manyhands.teams.job import is_member, job_size
 from manyhands.teams.registry import CHOICES, SOLO, Launching, kind_of
 
 
-def workers_and_team(n_workers: int | None, team: str) -> tuple[int, str]:
+def workers_and_team(n_workers: int | str | None, team: str) -> tuple[int, str]:
     """Return the number of workers that this process may have, and the team they make.
 
-    ``n_workers`` is None for one (in an MPI job: for all of its processes), or -1 for one on each usable core. MPI
-    workers that no job has are a SettingsError.
+    ``n_workers`` is None for one (in an MPI job: for all of its processes), or -1 or ``"all"`` for one on each usable
+    core. MPI workers that no job has are a SettingsError.
     """
+    n_workers = -1 if isinstance(n_workers, str) else n_workers
     if (launching := kind_of(team).processes) is not None:
         return _in_job(n_workers, team, launching)
     number = 1 if n_workers is None else usable_cores() if n_workers == -1 else int(n_workers)

@@ -48,6 +48,8 @@ STRATEGIES: dict[str, Callable[..., Rule[Any] | Strategy]] = {
 }
 """The makers of all strategies by name. They take the text after the colon: one value by position, others by name."""
 
+AUTO = "auto"
+"""What is given instead of a strategy that is to be chosen; see `manyhands.training.auto`."""
 EXAMPLES = (
     "sequential, one-shot, periodic:1epoch, periodic:50,send=int8, gradient, minibatch:5epochs, post-local:16, "
     "slowmo:1epoch, diloco:1epoch, swap:75%, easgd:10, hogwild, gradient@20% then periodic:1epoch"
@@ -72,7 +74,8 @@ def parse_strategy(text: str) -> Strategy:
     if len(pieces) == 1:
         if "@" in text:
             raise SettingsError(
-                f"strategy {text!r}: after @ and a length comes 'then' and what follows; examples: {EXAMPLES}"
+                f"strategy {text!r}: after @ and a length comes 'then' and what follows, as in gradient@20% then "
+                "periodic:1epoch"
             )
         return _part(pieces[0])
     parts, lengths = [], []
@@ -94,11 +97,15 @@ def _part(text: str) -> Strategy:
 
 
 def _make(text: str) -> Rule[Any] | Strategy:
-    name, values, keys = grammar.split(text, "strategy", STRATEGIES, EXAMPLES)
-    maker, where = STRATEGIES[name], f"strategy {text!r}"
+    if text.partition(":")[0].strip() == AUTO:
+        raise SettingsError(
+            f"strategy {text!r}: auto chooses a whole strategy: it is no part of one, and takes no value"
+        )
+    name, values, keys = grammar.split(text, "strategy", STRATEGIES, EXAMPLES, also=(AUTO,))
+    maker, where, examples = STRATEGIES[name], f"strategy {text!r}", grammar.examples_of(name, EXAMPLES)
     if "options" not in inspect.signature(maker).parameters:
-        return grammar.make(maker, values, keys, where, EXAMPLES)
+        return grammar.make(maker, values, keys, where, examples)
     options = RoundOptions(**{key: keys.pop(key) for key in OPTION_NAMES if key in keys})
     if "options" in keys:
-        raise SettingsError(f"{where}: there is no argument 'options'; examples: {EXAMPLES}")
-    return grammar.make(maker, values, {**keys, "options": options}, where, EXAMPLES, OPTION_NAMES)
+        raise SettingsError(f"{where}: there is no argument 'options'")
+    return grammar.make(maker, values, {**keys, "options": options}, where, examples, OPTION_NAMES)

@@ -12,6 +12,7 @@ from manyhands import merges
 from manyhands.core.errors import SettingsError
 from manyhands.core.learner import Model
 from manyhands.core.strategy import LocalRule, Needs, RoundContext
+from manyhands.core.suggestions import choice_of
 from manyhands.core.team import Team
 from manyhands.core.types import Vector
 from manyhands.strategies import compression
@@ -54,7 +55,8 @@ class RoundOptions:
     def __post_init__(self) -> None:
         for name, choices in _OPTIONS.items():
             if getattr(self, name) not in choices:
-                raise SettingsError(f"{name}={getattr(self, name)}: choose one of {', '.join(choices)}")
+                value = getattr(self, name)
+                raise SettingsError(f"{name}={value}{choice_of(value, choices)}")
         if self.merge == "bootstrap" and self.starts == "own":
             raise SettingsError("merge=bootstrap corrects trainings from one start: it does not go with starts=own")
         if self.send != "full" and (self.merge not in _MEANS or self.starts == "own"):

@@ -20,6 +20,7 @@ from manyhands.core.errors import SettingsError
 from manyhands.core.learner import Model
 from manyhands.core.lengths import Length
 from manyhands.core.strategy import GradientRule
+from manyhands.core.suggestions import choice_of
 from manyhands.core.team import Team
 from manyhands.core.types import Vector
 from manyhands.strategies import compression
@@ -54,9 +55,9 @@ class Gradient(GradientRule["Residuals | None"]):
 
     def __post_init__(self) -> None:
         if self.scale not in SCALES:
-            raise SettingsError(f"gradient:scale={self.scale}: choose one of {', '.join(SCALES)}")
+            raise SettingsError(f"gradient:scale={self.scale}{choice_of(self.scale, SCALES)}")
         if self.send not in SENDS:
-            raise SettingsError(f"gradient:send={self.send}: choose one of {', '.join(SENDS)}")
+            raise SettingsError(f"gradient:send={self.send}{choice_of(self.send, SENDS)}")
 
     @classmethod
     def parse(cls, *, scale: str = "none", warmup: str | None = None, send: str = "full") -> Gradient:

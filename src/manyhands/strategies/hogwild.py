@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from manyhands.core.errors import SettingsError
 from manyhands.core.learner import Model
 from manyhands.core.strategy import LocalRule, Needs, RoundContext
+from manyhands.core.suggestions import choice_of
 from manyhands.core.team import Team
 from manyhands.core.types import Vector
 from manyhands.strategies.gradient import SCALES
@@ -43,7 +44,7 @@ class Hogwild(LocalRule[HogwildState]):
 
     def __post_init__(self) -> None:
         if self.scale not in SCALES:
-            raise SettingsError(f"hogwild:scale={self.scale}: choose one of {', '.join(SCALES)}")
+            raise SettingsError(f"hogwild:scale={self.scale}{choice_of(self.scale, SCALES)}")
 
     @classmethod
     def parse(cls, *, scale: str = "sqrt") -> Hogwild:

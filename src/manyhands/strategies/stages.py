@@ -16,6 +16,7 @@ from manyhands import merges
 from manyhands.core.errors import SettingsError
 from manyhands.core.lengths import Length, Period
 from manyhands.core.strategy import Strategy
+from manyhands.core.suggestions import choice_of
 from manyhands.strategies.base import MergeRule, RoundOptions
 from manyhands.strategies.gradient import SCALES, Gradient
 from manyhands.strategies.one_shot import OneShot
@@ -53,7 +54,7 @@ def post_local(every: str = "16", *, options: RoundOptions, after: str | None = 
 def swap(first: str = "75%", *, options: RoundOptions, scale: str = "sqrt") -> Strategy:
     """Read ``75%,scale=linear``: large batches together, then small ones independently."""
     if scale not in SCALES:
-        raise SettingsError(f"swap:scale={scale}: choose one of {', '.join(SCALES)}")
+        raise SettingsError(f"swap:scale={scale}{choice_of(scale, SCALES)}")
     length = Length.parse(first, "swap")
     name = f"swap:{length}{'' if scale == 'sqrt' else f',scale={scale}'}{options}"
     _check_options(options, name)

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol, cast
 
 from manyhands.core.errors import SettingsError
+from manyhands.core.suggestions import choice_of
 
 if TYPE_CHECKING:
     import numpy as np
@@ -107,7 +108,7 @@ def kind_of(name: str) -> TeamKind:
     """Return the kind of team of that name; an unknown one is a SettingsError."""
     kind = find(name)
     if kind is None:
-        raise SettingsError(f"unknown team {name!r}; choose one of {', '.join(kind.name for kind in KINDS)}")
+        raise SettingsError(f"unknown team {name!r}{choice_of(name, [kind.name for kind in KINDS])}")
     return kind
 
 

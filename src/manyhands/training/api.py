@@ -58,7 +58,7 @@ def train(
         See `manyhands.training.run.run`.
     **settings
         Any field of `manyhands.RunSpec` and of `manyhands.MLPSettings`, such as ``strategy="periodic:1epoch"``,
-        ``workers=2``, ``team="mpi"``, ``hidden=(64,)``: they replace those of ``spec``. ``manyhands train --help``
+        ``workers=2``, ``team="mpi"``, ``hidden=(64,)``: they replace those of ``spec``. ``manyhands train --help-all``
         says what each is. With the team mpi (or torch), in a program started by mpiexec (or torchrun), every process
         calls this with the same arguments and gets the same result.
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import fields, replace
+from typing import Literal
 
 from manyhands.core.checks import LARGEST
 from manyhands.core.choices import OPTIMIZERS, PYTORCH
@@ -16,6 +17,7 @@ from manyhands.data.partitioning import Partition
 from manyhands.data.sampler import check_batch
 from manyhands.learners.mlp.settings import check_room
 from manyhands.learners.torch.settings import TorchSettings, check_network
+from manyhands.runtime.affinity import usable_cores
 from manyhands.teams.job import check_size, check_started_once, is_member, job_size
 from manyhands.teams.registry import SOLO, check_team, kind_of
 from manyhands.training.auto import Asked, choose, choose_for_torch
@@ -23,7 +25,7 @@ from manyhands.training.given import check_targets
 from manyhands.training.inputs import check_inputs
 from manyhands.training.plan import Plan, PlannedStage
 from manyhands.training.schedules import RateSchedule
-from manyhands.training.spec import DEFAULT_BATCH, RunSpec
+from manyhands.training.spec import AUTO, DEFAULT_BATCH, RunSpec
 
 _RANDOM_STATES = 2**32  # of scikit-learn
 
@@ -35,10 +37,14 @@ def resolve(spec: RunSpec, dataset: Dataset) -> Plan:
     """
     workers = _number_of_workers(spec.team, spec.workers)
     check_team(spec.team, workers)
+    spec = spec.settled(workers)
     strategy, asked = _strategy_of(spec, dataset.rows, workers)
     if strategy.needs.one_worker_only:
         if workers != 1:
-            raise SettingsError(f"the sequential strategy has one worker, not {workers}; choose another strategy")
+            raise SettingsError(
+                f"the sequential strategy has one worker, not {workers}; choose another, such as "
+                f"{parameter('strategy', AUTO)}"
+            )
         spec = replace(spec, team=SOLO)
     _check_fit(spec, strategy, dataset)
     sharding, batch = _division_of(spec, strategy, asked.batch, dataset.rows, workers)
@@ -65,13 +71,14 @@ def resolve(spec: RunSpec, dataset: Dataset) -> Plan:
     return plan
 
 
-def _number_of_workers(team: str, workers: int | None) -> int:
+def _number_of_workers(team: str, workers: int | Literal["all"] | None) -> int:
     """Return the number of workers, which in a job is the number of its processes."""
     check_started_once(team)
     size = job_size() if is_member(team) else None
     if size is not None:
-        check_size(size, workers)
-    return (size or 1) if workers is None else workers
+        check_size(size, None if isinstance(workers, str) else workers)
+        return size
+    return usable_cores() if isinstance(workers, str) else workers or 1
 
 
 def _strategy_of(spec: RunSpec, rows: int, workers: int) -> tuple[Strategy, Asked]:

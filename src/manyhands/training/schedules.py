@@ -190,4 +190,4 @@ def parse_schedule(text: str) -> RateSchedule:
         If there is no such schedule, or the arguments do not fit.
     """
     name, values, keys = grammar.split(text, "schedule", SCHEDULES, EXAMPLES)
-    return grammar.make(SCHEDULES[name], values, keys, f"schedule {text!r}", EXAMPLES)
+    return grammar.make(SCHEDULES[name], values, keys, f"schedule {text!r}", grammar.examples_of(name, EXAMPLES))

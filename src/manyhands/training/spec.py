@@ -16,14 +16,17 @@ from manyhands.core.errors import SettingsError
 from manyhands.core.parameters import parameter
 from manyhands.core.references import check_reference, reference_of
 from manyhands.core.settings import (
+    ALL,
     amount,
     check_names,
     check_settings,
     positive,
+    positive_or_all,
     positive_or_auto,
     setting,
     setting_fields,
     threshold,
+    whole_number,
 )
 from manyhands.core.shapes import check_shape, read_shape
 from manyhands.learners.mlp.settings import MLPSettings
@@ -57,11 +60,24 @@ def _module(name: str, value: Any) -> Any:
     return value
 
 
+def check_workers(name: str, value: Any) -> int | str:
+    """Return a number of workers from 1 on, or ``"all"``."""
+    if isinstance(value, str):
+        if value != ALL:
+            raise SettingsError(f"{name} must be a whole number, or {ALL!r} for all usable cores, not {value!r}")
+        return value
+    return whole(name, value, least=1)
+
+
 _ONE_OR_MORE = {"read": positive, "check": _COUNT}
 
 
 class Parsed(NamedTuple):
-    """What the texts of a spec name; ``strategy`` is None if it is ``auto``, others if they are not given."""
+    """What the texts of a spec name.
+
+    ``strategy`` is None if it is ``auto``, or depends on the number of workers (`RunSpec.settled`); others are None if
+    they are not given.
+    """
 
     strategy: Strategy | None
     schedule: RateSchedule | None
@@ -132,17 +148,37 @@ class RunSpec:
         check=check_shape,
     )
     network: MLPSettings = field(default=MLPSettings(), metadata={"nested": True})
-    strategy: str | Strategy = setting(
-        "sequential", "auto, or one of docs/strategies.md, e.g. periodic:1epoch", "strategy", metavar="S"
+    workers: int | Literal["all"] | None = setting(
+        None,
+        "how many workers train: a number, or all (one on each usable core) (default: 1; under mpiexec or torchrun, "
+        "as many as processes)",
+        "strategy",
+        metavar="N",
+        read=positive_or_all,
+        check=check_workers,
     )
-    workers: int | None = setting(
-        None, "default: 1; under mpiexec or torchrun, all", "strategy", metavar="N", **_ONE_OR_MORE
+    strategy: str | Strategy | None = setting(
+        None,
+        "when they communicate and what they do then: auto, periodic:1epoch, gradient, one-shot, ... see "
+        "docs/strategies.md (default: auto with several workers, else sequential)",
+        "strategy",
+        metavar="S",
     )
     batch: int | None = setting(
-        None, "GLOBAL batch, shared by all workers (default: 200)", "training", metavar="B", **_ONE_OR_MORE
+        None,
+        "GLOBAL batch: the samples of one step, shared by all workers (default: 200)",
+        "training",
+        metavar="B",
+        **_ONE_OR_MORE,
     )
     epochs: int = setting(75, "passes over the training samples", "training", metavar="E", **_ONE_OR_MORE)
-    team: str = setting("threads", "how workers talk", "team", choices=CHOICES, hidden_choices=(SOLO,))
+    team: str = setting(
+        "threads",
+        "how workers talk: threads of this program, or processes",
+        "team",
+        choices=CHOICES,
+        hidden_choices=(SOLO,),
+    )
     hang_timeout: float | None = setting(
         None,
         "with the teams mpi, torch and spark: end the job when a worker takes no step for S seconds (default: 100 "
@@ -154,8 +190,8 @@ class RunSpec:
     )
     learner: str = setting(
         "mlp",
-        "mlp, our own; published, scikit-learn's MLPClassifier as in Todorov et al. 2021; or, with PyTorch, a "
-        "convolutional network or torch, a module of your own",
+        "what is trained; mlp is our own network, published is scikit-learn's MLPClassifier as in Todorov et al. 2021, "
+        "the others need PyTorch, and torch is a module of your own (--module)",
         "training",
         metavar="L",
         choices=LEARNERS,
@@ -178,7 +214,7 @@ class RunSpec:
     )
     schedule: str | RateSchedule | None = setting(
         None,
-        "of the learning rate: constant, step:30epochs,factor=0.1, cosine, linear:hold=50%, one-cycle; with warmup=5% "
+        "how the learning rate changes: constant, step:30epochs,factor=0.1, cosine, linear:hold=50%, one-cycle; with warmup=5% "
         "(default: constant)",
         "training",
         metavar="S",
@@ -192,12 +228,17 @@ class RunSpec:
     )
     partition: str | Partition | None = setting(
         None,
-        "fixed shards: stored (consecutive rows), iid, sorted (by label) or dirichlet:0.3 (unlike mixtures)",
+        "how fixed shards are made: stored (consecutive rows), iid, sorted (by label) or dirichlet:0.3 (unlike mixtures)",
         "training",
         metavar="P",
     )
     seed: int = setting(
-        0, "of everything random", "training", metavar="S", read=int, check=partial(whole, least=0, most=None)
+        0,
+        "seed of everything random",
+        "training",
+        metavar="S",
+        read=whole_number,
+        check=partial(whole, least=0, most=None),
     )
     pin: bool = setting(False, "keep every worker on a core of its own", "placement", check=truth)
     blas_threads: int = setting(
@@ -284,6 +325,13 @@ class RunSpec:
     def automatic(self) -> bool:
         """Whether the strategy is to be chosen, see `manyhands.training.auto`."""
         return isinstance(self.strategy, str) and self.strategy.strip() == AUTO
+
+    def settled(self, workers: int) -> Self:
+        """Return this spec for a known number of workers: with the strategy that it has if none is given."""
+        if self.strategy is not None:
+            return self
+        several = "one-shot" if self.needs.one_call else AUTO
+        return replace(self, strategy="sequential" if workers == 1 else several)
 
     @cached_property
     def needs(self) -> RunNeeds:

@@ -19,6 +19,7 @@ import numpy as np
 from manyhands.core import grammar
 from manyhands.core.callbacks import EpochSummary, RunView, WorkerCallback
 from manyhands.core.errors import SettingsError
+from manyhands.core.settings import accuracy
 from manyhands.core.team import Team
 from manyhands.core.types import Vector
 
@@ -148,7 +149,8 @@ class AccuracyStop(Stop):
     def name(self) -> str:
         """As ``"accuracy:98.2%"``, or without the sign where percent would be another number."""
         percent = f"{grammar.number(round(100 * self.least, 9))}%"
-        return f"accuracy:{percent if _share_of(percent) == self.least else grammar.number(self.least)}"
+        same = float(percent.removesuffix("%")) / 100 == self.least
+        return f"accuracy:{percent if same else grammar.number(self.least)}"
 
     def after_epoch(self, run: RunView, epoch: EpochSummary) -> bool:
         """Return whether enough validation rows are recognized; each worker evaluates its part of them."""
@@ -162,16 +164,11 @@ class AccuracyStop(Stop):
         return bool(right[0] >= self.least * table.rows)
 
 
-def _share_of(text: str) -> float:
-    """Return the number that ``98.2%`` or ``0.982`` stands for."""
-    return _amount(text.removesuffix("%"), "accuracy") / (100 if text.endswith("%") else 1)
-
-
 def _accuracy(least: str) -> Stop:
-    value = _share_of(least.strip())
-    if not 0 < value <= 1:
-        raise SettingsError(f"stop, accuracy:{least}: it must lie above 0 and at most at 100%")
-    return AccuracyStop(value)
+    try:
+        return AccuracyStop(accuracy(least))
+    except SettingsError as error:
+        raise SettingsError(f"stop, accuracy: {error}") from None
 
 
 def _loss(tol: str = "0.0001", *, patience: str = "10") -> Stop:
@@ -208,4 +205,4 @@ def parse_stop(text: str) -> Stop:
         If there is no such rule, or the arguments do not fit.
     """
     name, values, keys = grammar.split(text, "stop", STOPS, EXAMPLES)
-    return grammar.make(STOPS[name], values, keys, f"stop {text!r}", EXAMPLES)
+    return grammar.make(STOPS[name], values, keys, f"stop {text!r}", grammar.examples_of(name, EXAMPLES))

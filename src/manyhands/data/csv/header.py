@@ -9,6 +9,7 @@ from pathlib import Path
 
 from manyhands.core.errors import FormatError, SettingsError
 from manyhands.core.parameters import parameter
+from manyhands.core.suggestions import did_you_mean
 from manyhands.data.columns import row_names
 from manyhands.data.csv.pieces import Piece, open_piece
 from manyhands.runtime.atomic_files import readable
@@ -163,8 +164,9 @@ def _label_position(cells: list[str], label_column: str | int, header: bool, pat
     try:
         position = int(label_column)
     except ValueError:
+        near = did_you_mean(str(label_column), names) if header else ""
         known = f"the columns are {', '.join(names[:8])}..." if header else "the file has no header line"
-        raise SettingsError(f"{path}: there is no column {label_column!r}; {known}") from None
+        raise SettingsError(f"{path}: there is no column {label_column!r}{near or f'; {known}'}") from None
     if not -len(cells) <= position < len(cells):
         raise SettingsError(f"{path}: there is no column {position}; a row has {len(cells)} cells")
     return position % len(cells)

@@ -23,6 +23,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from manyhands.core.errors import SettingsError
+from manyhands.core.suggestions import choice_of
 
 if TYPE_CHECKING:
     import numpy as np
@@ -103,7 +104,7 @@ def parse_initialization(where: str, text: str) -> Initialization:
     """
     kind, colon, number = str(text).strip().replace("xavier", "glorot").partition(":")
     if kind not in INITIALIZATIONS:
-        raise SettingsError(f"{where}: unknown initialization {text!r}; choose one of {', '.join(INITIALIZATIONS)}")
+        raise SettingsError(f"{where}: unknown initialization {text!r}{choice_of(text, INITIALIZATIONS)}")
     if kind == "orthogonal" and where == "bias_init":
         raise SettingsError("bias_init: biases are no matrix, so they cannot start orthogonal; choose another")
     if kind not in _VALUES:

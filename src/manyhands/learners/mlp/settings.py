@@ -12,7 +12,7 @@ from manyhands.core.checks import positive_real, real, shortened, whole
 from manyhands.core.choices import ACTIVATIONS, DTYPES, LOSSES, OPTIMIZERS
 from manyhands.core.errors import SettingsError
 from manyhands.core.parameters import parameter
-from manyhands.core.settings import check_settings, setting, widths
+from manyhands.core.settings import check_settings, setting, widths, widths_text
 from manyhands.learners.mlp.initialization import parse_initialization
 from manyhands.runtime.memory import check_memory
 
@@ -69,6 +69,11 @@ def _of_optimizer(help: str, **known: Any) -> Any:
     return setting(cast(float, None), f"{help} (default: the optimizer's own)", "network", read=_float, **known)
 
 
+def _number(default: float, help: str, **known: Any) -> Any:
+    """Return a setting that is a number."""
+    return setting(default, help, "network", read=_float, **known)
+
+
 @dataclass(frozen=True)
 class MLPSettings:
     """What a user chooses about the network and its optimizer.
@@ -84,22 +89,31 @@ class MLPSettings:
         If a value is out of range.
     """
 
-    hidden: tuple[int, ...] = setting((75,), "hidden layers, or none", "network", metavar="W[,W...]", read=widths)
-    activation: str = setting("relu", "of hidden layers", "network", metavar="A", choices=ACTIVATIONS)
+    hidden: tuple[int, ...] = setting(
+        (75,),
+        "neurons of the hidden layer, or of several as in 128-64, or none",
+        "network",
+        metavar="W[-W...]",
+        read=widths,
+        write=widths_text,
+    )
+    activation: str = setting("relu", "function of the hidden layers", "network", metavar="A", choices=ACTIVATIONS)
     optimizer: str = setting("adam", "update rule", "network", metavar="O", choices=(*OPTIMIZERS, "muon"))
     learning_rate: float = _of_optimizer("step size", metavar="R")
-    l2: float = setting(0.0001, "weight penalty", "network", metavar="L", read=_float)
-    momentum: float = setting(0.9, "of momentum, nesterov and lars", "network", metavar="M", read=_float)
-    beta_1: float = setting(0.9, "of adam, adamax, nadam, adamw and lamb", "network", metavar="B", read=_float)
-    beta_2: float = setting(0.999, "of adam, adamax, nadam, adamw and lamb", "network", metavar="B", read=_float)
-    epsilon: float = _of_optimizer("keeps quotients finite", metavar="E")
+    l2: float = _number(0.0001, "penalty on large weights", metavar="L")
+    momentum: float = _number(0.9, "how much momentum, nesterov and lars keep of their last step", metavar="M")
+    beta_1: float = _number(0.9, "decay of the mean gradient of adam, adamax, nadam, adamw and lamb", metavar="B")
+    beta_2: float = _number(
+        0.999, "decay of the mean squared gradient of adam, adamax, nadam, adamw and lamb", metavar="B"
+    )
+    epsilon: float = _of_optimizer("keeps quotients of adaptive optimizers finite", metavar="E")
     rho: float = _of_optimizer("how much rmsprop and adadelta keep of their mean squares", metavar="R")
     weight_decay: float = _of_optimizer("decoupled decay of adamw, lamb and lars, without biases", metavar="D")
     loss: str = setting("cross_entropy", "what is minimized", "network", metavar="L", choices=LOSSES)
     weight_init: str = setting("auto", f"start of weights: {_STARTS}, orthogonal:G", "network", metavar="I")
     bias_init: str = setting("auto", "start of biases: the same, but orthogonal", "network", metavar="I")
     dropout: float = setting(0.0, "chance of a hidden neuron to be left out", "network", metavar="P", read=_float)
-    dtype: str = setting("float32", "of all numbers", "network", choices=DTYPES)
+    dtype: str = setting("float32", "type of all numbers", "network", choices=DTYPES)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "hidden", _widths(self.hidden))

@@ -13,6 +13,7 @@ from manyhands.core.choices import AUGMENTATIONS, DEVICES, GATES, LANE_PLANS, NE
 from manyhands.core.errors import SettingsError
 from manyhands.core.parameters import parameter
 from manyhands.core.settings import amount, check_settings, positive, setting
+from manyhands.core.suggestions import choice_of
 from manyhands.core.words import count
 from manyhands.learners.mlp.settings import MLPSettings
 
@@ -96,8 +97,8 @@ class TorchSettings:
 
     precision: str = setting(
         "auto",
-        "of convolutions and matrix products: float32, or bfloat16 by autocast; auto takes bfloat16 for networks that "
-        "come along where the CPU multiplies such numbers itself, as a study has found the accuracy the same",
+        "numbers of convolutions and matrix products: float32, or bfloat16 by autocast; auto takes bfloat16 for "
+        "networks that come along where the CPU multiplies such numbers itself, as a study has found the accuracy the same",
         "pytorch",
         choices=PRECISIONS,
     )
@@ -197,5 +198,5 @@ class TorchSettings:
         for each in given:
             if each not in AUGMENTATIONS:
                 raise SettingsError(
-                    f"{parameter('augment')} knows {', '.join(AUGMENTATIONS)}, but not {shortened(each)}"
+                    f"{parameter('augment')}: {shortened(each)} is unknown{choice_of(str(each), AUGMENTATIONS)}"
                 )

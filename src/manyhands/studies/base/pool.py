@@ -12,12 +12,13 @@ import queue
 import threading
 import time
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from manyhands.core.checks import whole
 from manyhands.core.errors import ManyhandsError, SettingsError
 from manyhands.core.parameters import parameter
 from manyhands.runtime.affinity import warn_if_oversubscribed
+from manyhands.studies.base.workers import number_of_workers
 from manyhands.teams.job import check_size, check_started_once, is_member, job_size
 from manyhands.teams.registry import CHOICES, kind_of
 
@@ -61,21 +62,23 @@ def map_unordered(
         _map_over_threads(workers, tasks, work, deliver, stop)
 
 
-def check_pool(team: str, workers: int | None) -> int:
+def check_pool(team: str, workers: int | Literal["all"] | None) -> int:
     """Return the number of workers of a pool; raise SettingsError for processes if there is no job of that size."""
     if team not in CHOICES:
         raise SettingsError(f"sessions side by side need the team {' or '.join(CHOICES)}, not {team!r}")
     check_started_once(team)
     kind = kind_of(team)
     if kind.processes is None:
-        return 1 if workers is None else whole("the number of workers", workers, least=1)
+        number = number_of_workers(workers)
+        return 1 if number is None else whole("the number of workers", number, least=1)
     size = job_size() if is_member(team) else None
     if size is None:
         raise SettingsError(
-            f"sessions side by side in processes: start them with {kind.processes.command.format(workers or 2)} ..., "
+            f"sessions side by side in processes: start them with "
+            f"{kind.processes.command.format(number_of_workers(workers) or 2)} ..., "
             f"or leave {parameter('team', team)} out for threads"
         )
-    check_size(size, workers)
+    check_size(size, None if isinstance(workers, str) else workers)
     return size
 
 

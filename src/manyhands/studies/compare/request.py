@@ -12,6 +12,7 @@ from manyhands.core.strategy import Strategy
 from manyhands.data.dataset import Dataset
 from manyhands.data.resplit import head
 from manyhands.records.statistics import DEFAULT_MARGIN, check_margin
+from manyhands.studies.base.workers import numbers_of_workers
 from manyhands.training.plan import Plan
 from manyhands.training.resolve import resolve
 from manyhands.training.spec import DEFAULT_BATCH, RunSpec
@@ -31,7 +32,7 @@ class CompareRequest:
     strategies
         As text, see `manyhands.strategies`; the sequential reference runs in any case.
     workers
-        Numbers of workers.
+        Numbers of workers; ``"all"`` is one on each usable core, here and in other studies.
     spec
         All other settings of a run; strategy and workers are replaced. Its seed is the first one.
     seeds
@@ -60,6 +61,9 @@ class CompareRequest:
     target: float | None = None
     margin: float = DEFAULT_MARGIN
     scaled: bool = False
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "workers", numbers_of_workers(self.workers))
 
 
 def check(dataset: Dataset, request: CompareRequest) -> None:

@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from manyhands.core.errors import SettingsError
 from manyhands.core.parameters import parameter
@@ -23,6 +23,7 @@ from manyhands.runtime.memory import memory_errors_explained
 from manyhands.studies.base.learners import check_learners, learner_facts, module_start
 from manyhands.studies.base.ledger import Key, Record
 from manyhands.studies.base.study import Study, Task, TaskRunner, Tick
+from manyhands.studies.base.workers import numbers_of_workers
 from manyhands.studies.compare.request import (
     DEFAULT_SEEDS,
     DEFAULT_STRATEGIES,
@@ -170,7 +171,7 @@ def compare(
     spec: RunSpec | None = None,
     *,
     strategies: Sequence[str] = DEFAULT_STRATEGIES,
-    workers: Sequence[int] = DEFAULT_WORKERS,
+    workers: int | Literal["all"] | Sequence[int | Literal["all"]] = DEFAULT_WORKERS,
     seeds: int = DEFAULT_SEEDS,
     splits: int | None = None,
     target: float | None = None,
@@ -207,7 +208,7 @@ def compare(
     """
     request = CompareRequest(
         strategies=tuple(strategies),
-        workers=tuple(workers),
+        workers=numbers_of_workers(workers),
         spec=(spec or RunSpec()).changed(**settings),
         seeds=seeds,
         splits=splits,
@@ -216,7 +217,7 @@ def compare(
         scaled=scaled,
     )
     if not isinstance(data, Dataset):
-        data = load_scaled(data_request(request, data), workers if scaled else (1,))
+        data = load_scaled(data_request(request, data), request.workers if scaled else (1,))
     return CompareStudy(data, request, checkpoint).run()
 
 

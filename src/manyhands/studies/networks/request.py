@@ -17,10 +17,12 @@ from manyhands.core.choices import ACTIVATIONS, LOSSES, OPTIMIZERS, PYTORCH
 from manyhands.core.errors import SettingsError
 from manyhands.core.extras import require
 from manyhands.core.parameters import parameter
+from manyhands.core.suggestions import choice_of
 from manyhands.learners.mlp.settings import MLPSettings
 from manyhands.learners.torch.settings import OF_PERCEPTRONS
 from manyhands.records.statistics import DEFAULT_MARGIN
 from manyhands.reports.format import layers
+from manyhands.studies.base.workers import numbers_of_workers
 from manyhands.training.spec import DEFAULT_BATCH, RunSpec
 
 TUNED, OWN, ALL = "tuned", "own", "all"
@@ -111,6 +113,9 @@ class NetworksRequest:
     targets: tuple[float, ...] = DEFAULT_TARGETS
     margin: float = DEFAULT_MARGIN
 
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "workers", numbers_of_workers(self.workers))
+
     @property
     def crossed(self) -> bool:
         """Whether all values are combined with all others."""
@@ -199,7 +204,7 @@ def networks_of(request: NetworksRequest, rows: int) -> list[Network]:
             raise SettingsError(f"{name} is an axis: give it as axes={{{name!r}: (value,)}}")
     for axis in request.axes:
         if axis not in AXES:
-            raise SettingsError(f"there is no axis {axis!r}; choose one of {', '.join(known)}")
+            raise SettingsError(f"there is no axis {axis!r}{choice_of(axis, known)}")
         if axis not in known:
             raise SettingsError(
                 f"{parameter(axis)} is an axis of the learner mlp; the learner {request.spec.learner} has its own, and "

@@ -11,7 +11,7 @@ import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
@@ -30,6 +30,7 @@ from manyhands.studies.base.learners import check_learners, learner_facts, learn
 from manyhands.studies.base.ledger import Key, Record
 from manyhands.studies.base.study import Study, Task, TaskRunner
 from manyhands.studies.base.tuning import FIRST_TUNING_SEED, best_rate, check_seeds, tried_on_validation
+from manyhands.studies.base.workers import numbers_of_workers
 from manyhands.studies.compare.results import run_record
 from manyhands.studies.networks.request import (
     AXES,
@@ -295,7 +296,7 @@ def networks(
     axes: Mapping[str, Sequence[Any]] | None = None,
     one_at_a_time: bool = False,
     skip: bool = False,
-    workers: Sequence[int] = DEFAULT_WORKERS,
+    workers: int | Literal["all"] | Sequence[int | Literal["all"]] = DEFAULT_WORKERS,
     strategies: Sequence[str] = DEFAULT_STRATEGIES,
     seeds: int = DEFAULT_SEEDS,
     lr_multipliers: Sequence[float] = DEFAULT_LR_MULTIPLIERS,
@@ -345,7 +346,7 @@ def networks(
         axes=axes or {},
         one_at_a_time=one_at_a_time,
         skip=skip,
-        workers=tuple(workers),
+        workers=numbers_of_workers(workers),
         strategies=tuple(strategies),
         spec=spec,
         seeds=seeds,

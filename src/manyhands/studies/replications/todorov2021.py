@@ -22,6 +22,7 @@ from manyhands.learners.mlp.settings import MLPSettings
 from manyhands.records.environment import describe_environment
 from manyhands.studies.base.ledger import Key
 from manyhands.studies.base.study import Study, Task, TaskRunner
+from manyhands.studies.base.workers import numbers_of_workers
 from manyhands.studies.compare.results import run_record
 from manyhands.studies.compare.run import check_run
 from manyhands.studies.replications.results import Repetition
@@ -55,6 +56,9 @@ class PublishedRequest:
     workers: tuple[int, ...] = (1, 2, 4, 6)
     spec: RunSpec = field(default=RunSpec(network=MLPSettings(dtype="float64")))
     seeds: int = 1
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "workers", numbers_of_workers(self.workers))
 
 
 class PublishedStudy(Study[Repetition]):

@@ -15,6 +15,7 @@ from manyhands.core.words import count
 from manyhands.data.dataset import Dataset
 from manyhands.learners.torch.settings import TorchSettings
 from manyhands.records.statistics import DEFAULT_MARGIN, check_margin
+from manyhands.studies.base.workers import number_of_workers
 from manyhands.studies.compare.request import tuned_by_auto
 from manyhands.training.plan import Plan
 from manyhands.training.resolve import resolve
@@ -66,6 +67,9 @@ class SpeculativeRequest:
     margin: float = DEFAULT_MARGIN
     strategy: str = DEFAULT_STRATEGY
     workers: int = DEFAULT_WORKERS
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "workers", number_of_workers(self.workers))
 
 
 @dataclass(frozen=True)

@@ -10,6 +10,7 @@ from manyhands.core.errors import SettingsError
 from manyhands.records.statistics import DEFAULT_MARGIN, check_margin
 from manyhands.strategies import parse_strategy
 from manyhands.studies.base.tuning import check_seeds
+from manyhands.studies.base.workers import numbers_of_workers
 from manyhands.training.spec import RunSpec
 
 DEFAULT_STRATEGIES = (
@@ -83,6 +84,9 @@ class StrategiesRequest:
     seeds: int = DEFAULT_SEEDS
     tuning: int = TUNING_SEEDS
     margin: float = DEFAULT_MARGIN
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "workers", numbers_of_workers(self.workers))
 
     @property
     def compared(self) -> tuple[str, ...]:

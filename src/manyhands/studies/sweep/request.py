@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, Literal
 
 from manyhands.core.checks import real, whole
 from manyhands.core.choices import PYTORCH
@@ -57,7 +57,7 @@ class SweepRequest:
     s2: float = 1.0
     min_accuracy: float | None = None
     team: str = "threads"
-    workers: int | None = None
+    workers: int | Literal["all"] | None = None
     retime: int | None = None
 
     @property

@@ -279,7 +279,7 @@ def sweep(
     s1: float = 1.0,
     s2: float = 1.0,
     min_accuracy: float | None = None,
-    workers: int | None = None,
+    workers: int | Literal["all"] | None = None,
     team: str = "threads",
     retime: int | None = None,
     **settings: Any,

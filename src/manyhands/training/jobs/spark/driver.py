@@ -17,6 +17,7 @@ from manyhands.core.errors import ManyhandsError, SettingsError, WorkerLost
 from manyhands.core.events import Event, Granularity, from_record
 from manyhands.core.extras import require
 from manyhands.core.parameters import parameter
+from manyhands.core.settings import ALL
 from manyhands.training.jobs.exchange import refuse_worker_callbacks, revive
 from manyhands.training.jobs.folder import temporary_folder
 from manyhands.training.jobs.spark.files import EVENTS, MODEL, RESULT
@@ -140,7 +141,8 @@ class SparkJob:
             "given": self.given,
             "secret": secrets.token_hex(32),  # it reaches the tasks with Spark's own messages
         }
-        return Outcome.of(self._attempts(job, spec.workers or 1))
+        cores = self.train.sparkSession.sparkContext.defaultParallelism if spec.workers == ALL else 1
+        return Outcome.of(self._attempts(job, cores if spec.workers in (None, ALL) else int(spec.workers)))
 
     def _attempts(self, job: Mapping[str, Any], workers: int) -> dict[str, bytes]:
         """Run the stage, again if it loses a task; return the first worker's files."""
