@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import zlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
@@ -22,6 +22,7 @@ from manyhands.data.labels import check_labels, encode
 from manyhands.data.precision import check_whole, coarse, numbered, say_once, storable
 from manyhands.data.scaling import Scaling, check_binarize, make_binary, make_scaling
 from manyhands.data.split import for_validation
+from manyhands.data.values import values_in
 
 _FEW = 20  # of fewer rows, most may well have a class of their own
 _LARGEST = 1e150  # a sum of such squares over all rows is a finite double
@@ -39,14 +40,14 @@ class Examples:
     labels : ndarray of shape (rows,), bool, integer, floating or str
         Given anything that `manyhands.data.labels.check_labels` takes, this becomes what it returns.
     source : Path or None
-        The file of the labels, for messages.
+        The file of the labels, or the name of the argument they came in, for messages.
     feature_names : tuple of str or None
         Names of the columns of ``features``, by which those of other rows are found; None: by position. A table has
         names of its own.
     label_name : str or None
         Name of the column of the labels; a Series has a name of its own.
     features_source : Path or None
-        The file of the features, if it is another one.
+        That of the features, if it is another one.
     files : tuple of FileState
         The files as they were when they were read; see `Dataset.check_unchanged`.
 
@@ -92,6 +93,10 @@ class Examples:
 
     def __len__(self) -> int:
         return len(self.labels)
+
+    def take(self, rows: NDArray[np.int64]) -> Examples:
+        """Return some of the rows."""
+        return replace(self, features=self.features[rows], labels=self.labels[rows])
 
     @property
     def sample_shape(self) -> tuple[int, ...]:
@@ -392,24 +397,6 @@ def check_sizes(features: NDArray[Any], source: Path | None = None) -> None:
             "it by a constant, in all files",
             path=source,
         )
-
-
-def values_in(features: Any, source: Path | None = None) -> NDArray[Any]:
-    """Return the values of an array, a list of rows or a table with named columns as a plain array.
-
-    Raises
-    ------
-    DataError
-        If some are masked, they are sparse, or rows have different lengths.
-    """
-    if hasattr(features, "toarray"):
-        raise DataError("the features are sparse; make them dense: features.toarray()", path=source)
-    if isinstance(features, np.ma.MaskedArray) and np.ma.is_masked(features):
-        raise DataError("some features are masked; fill them in or remove their rows", path=source)
-    try:
-        return np.asarray(features)
-    except ValueError as error:  # a list of lists of different lengths
-        raise DataError(f"the features are no table ({error})", path=source) from error
 
 
 def _say_many_classes(classes: int, labels: NDArray[Any], train: Examples) -> None:

@@ -13,9 +13,10 @@ from numpy.typing import NDArray
 from manyhands.core.errors import DataError
 from manyhands.core.learner import Model
 from manyhands.data.columns import Names, names_of, reordered, say_positions
-from manyhands.data.dataset import Dataset, Examples, values_in
+from manyhands.data.dataset import Dataset, Examples
 from manyhands.data.labels import describe_labels, encode
 from manyhands.data.scaling import Scaling
+from manyhands.data.values import values_in
 from manyhands.learners.mlp.settings import MLPSettings
 from manyhands.runtime.memory import check_memory, memory_errors_explained
 from manyhands.training.model_file import write_file

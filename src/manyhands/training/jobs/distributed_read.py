@@ -15,13 +15,14 @@ import functools
 import json
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import fields
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from manyhands.core.types import Sharding
+from manyhands.data.arrays import Arrays
 from manyhands.data.catalog import DataRequest, load, way_of_reading
 from manyhands.data.checksum import checksum_of
 from manyhands.data.csv.reader import join_parts
@@ -80,7 +81,10 @@ def facts_of_request(call: str, request: DataRequest | Dataset, needed: Sharding
 
     if isinstance(request, Dataset):
         return Facts({"the call": call, "data": "a Dataset"})
-    return Facts({"the call": call, **as_facts(asdict(request)), "the sharding": needed})
+    given = {each.name: getattr(request, each.name) for each in fields(request)}
+    if isinstance(request.data, Arrays):
+        given["data"] = request.data.facts()
+    return Facts({"the call": call, **as_facts(given), "the sharding": needed})
 
 
 def facts_of(plan: Plan, dataset: Dataset) -> Facts:
