@@ -19,11 +19,13 @@ from manyhands.core.shapes import shape_text
 from manyhands.data.columns import Names, names_of, notice, reordered, say_positions
 from manyhands.data.filestate import FileState, check_unchanged
 from manyhands.data.labels import check_labels, encode
+from manyhands.data.origin import Origin
 from manyhands.data.precision import check_whole, coarse, numbered, say_once, storable
 from manyhands.data.scaling import Scaling, check_binarize, make_binary, make_scaling
 from manyhands.data.split import for_validation
 from manyhands.data.values import values_in
 
+_TRANSPOSED = ("emnist", "letters-")
 _FEW = 20  # of fewer rows, most may well have a class of their own
 _LARGEST = 1e150  # a sum of such squares over all rows is a finite double
 
@@ -104,6 +106,11 @@ class Examples:
         shape = self.features.shape[1:]
         return (1, *shape) if len(shape) == 2 else shape
 
+    @property
+    def is_transposed(self) -> bool:
+        """Whether images lie on their side, by the name of their file: those of EMNIST do."""
+        return self.source is not None and self.source.name.lower().startswith(_TRANSPOSED)
+
     def flat(self) -> NDArray[Any]:
         """Return the features with shape (rows, features): bytes as bytes, anything else as floats that keep it.
 
@@ -154,6 +161,8 @@ class Dataset:
         Name of the column that the labels were in.
     files : tuple of FileState
         The files as they were when they were read; see `check_unchanged`.
+    origin : Origin or None
+        Where it came from, if that is known.
 
     Raises
     ------
@@ -175,6 +184,7 @@ class Dataset:
     feature_names: Names | None = None
     label_name: str | None = None
     files: tuple[FileState, ...] = ()
+    origin: Origin | None = None
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "classes", check_labels(self.classes))

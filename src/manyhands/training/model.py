@@ -15,6 +15,7 @@ from manyhands.core.learner import Model
 from manyhands.data.columns import Names, names_of, reordered, say_positions
 from manyhands.data.dataset import Dataset, Examples
 from manyhands.data.labels import describe_labels, encode
+from manyhands.data.origin import Origin
 from manyhands.data.scaling import Scaling
 from manyhands.data.values import values_in
 from manyhands.learners.mlp.settings import MLPSettings
@@ -46,6 +47,8 @@ class TrainedModel:
         Name of the learner, one of `manyhands.learners.LEARNERS`.
     sample_shape : tuple of int
         Shape of one sample, such as (1, 28, 28) for images; empty for rows of features.
+    origin : Origin or None
+        Where its data came from, if that is known.
     """
 
     learner: Model
@@ -57,6 +60,7 @@ class TrainedModel:
     label_name: str | None = None
     kind: str = "mlp"
     sample_shape: tuple[int, ...] = ()
+    origin: Origin | None = None
 
     @memory_errors_explained("the prediction")
     def predict_proba(self, features: Any) -> NDArray[Any]:
@@ -176,6 +180,8 @@ class TrainedModel:
             description["columns"] = json.dumps({"features": self.feature_names, "label": self.label_name})
         if len(self.sample_shape) > 1:
             description["shape"] = json.dumps(self.sample_shape)
+        if self.origin is not None:
+            description["origin"] = json.dumps(self.origin.to_json())
         tensors = {**self.scaling.vectors(), **self.learner.weights()}
         write_file(path, description, tensors)
 
@@ -184,7 +190,7 @@ def model_of(learner: Model, kind: str, settings: MLPSettings, dataset: Dataset)
     """Return the model that a learner of one of `manyhands.learners.LEARNERS` has become on a data set."""
     return TrainedModel(
         *(learner, settings, dataset.scaling, dataset.classes, dataset.name),
-        *(dataset.feature_names, dataset.label_name, kind, dataset.train.sample_shape),
+        *(dataset.feature_names, dataset.label_name, kind, dataset.train.sample_shape, dataset.origin),
     )
 
 

@@ -19,7 +19,7 @@ _FORMAT = "manyhands.model/1"
 _CHECKSUM = "sha256"
 _PARTS = {
     *("format", "learner", "settings", "classes", "scaling", "name"),
-    *("threshold", "columns", "shape", _CHECKSUM),  # not in every file
+    *("threshold", "columns", "shape", "origin", _CHECKSUM),  # not in every file
 }
 """What a description may have: more may be damage, or change what the rest means."""
 

@@ -27,6 +27,7 @@ from manyhands.data.catalog import DataRequest, load, way_of_reading
 from manyhands.data.checksum import checksum_of
 from manyhands.data.csv.reader import join_parts
 from manyhands.data.dataset import Dataset
+from manyhands.data.origin import Origin
 from manyhands.data.scaling import Scaling
 from manyhands.teams.job import is_member
 
@@ -175,6 +176,7 @@ def scatter(dataset: Dataset | None, world: World, sharding: Sharding) -> Datase
         all_rows=rows,
         feature_names=None if facts["feature_names"] is None else tuple(facts["feature_names"]),
         label_name=facts["label_name"],
+        origin=None if facts["origin"] is None else Origin.from_json(facts["origin"]),
         **scaled,
     )
 
@@ -189,6 +191,7 @@ def _facts(dataset: Dataset) -> dict[str, Any]:
         "tables": {part: table.facts() for part, table in dataset.tables.items()},
         "feature_names": dataset.feature_names,
         "label_name": dataset.label_name,
+        "origin": None if dataset.origin is None else dataset.origin.to_json(),
         "features": [features.dtype.str, features.shape],
         "arrays": {name: [array.dtype.str, array.shape] for name, array in arrays.items()},
     }
