@@ -1,6 +1,7 @@
 """``manyhands evaluate MODEL`` without data: the model knows the test samples of its training, and sees changes."""
 
 import json
+import logging
 import re
 
 import numpy as np
@@ -69,7 +70,8 @@ def test_named_data_set_is_found(scaled, tmp_path, capsys):
     ],
     ids=["rows", "a value", "a label"],
 )
-def test_changes_are_said(ripe, tmp_path, capsys, change, said):
+def test_changes_are_said(ripe, tmp_path, monkeypatch, capsys, change, said):
+    monkeypatch.setattr(logging.getLogger("manyhands"), "handlers", [])  # that of an earlier test writes elsewhere
     path = tmp_path / "test.csv"
     path.write_text("\n".join(change(path.read_text().splitlines())) + "\n")
     assert call("evaluate", ripe[0]) == 0
