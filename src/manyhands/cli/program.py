@@ -12,7 +12,7 @@ import traceback
 from collections.abc import Sequence
 from typing import Any
 
-from manyhands.cli import compare, doctor, evaluate, export, jobs, report, study, sweep, train
+from manyhands.cli import compare, doctor, evaluate, export, jobs, predict, report, study, sweep, train
 from manyhands.cli.options import option
 from manyhands.cli.output import explained, forget_output, watched_output
 from manyhands.core.errors import ManyhandsError, SettingsError
@@ -26,7 +26,7 @@ from manyhands.teams.job import is_first_process
 from manyhands.teams.mpi_environment import check_reachable
 from manyhands.training.jobs.deferred import closing_deferred
 
-_COMMANDS = (compare, sweep, study, report, train, evaluate, export, doctor)
+_COMMANDS = (compare, sweep, study, report, train, evaluate, predict, export, doctor)
 _FAILED, _USAGE = 1, 2
 
 

@@ -115,10 +115,14 @@ def pixels_of(features: NDArray[Any], shape: tuple[int, ...], *, transposed: boo
     return Pixels(low, high, light, transposed)
 
 
+def border_of(images: NDArray[Any]) -> NDArray[Any]:
+    """Return the pixels at the borders of images of shape (rows, height, width)."""
+    return np.concatenate([images[:, 0], images[:, -1], images[:, :, 0], images[:, :, -1]], axis=1)
+
+
 def _is_light(images: NDArray[Any], middle: float) -> bool:
-    """Return whether most pixels at the borders of images of shape (rows, height, width) are above a value."""
-    ends = [images[:, 0], images[:, -1], images[:, :, 0], images[:, :, -1]]
-    return bool(np.median(np.concatenate(ends, axis=1)) > middle)
+    """Return whether most pixels at the borders of images are above a value."""
+    return bool(np.median(border_of(images)) > middle)
 
 
 def has_light_border(image: NDArray[Any]) -> bool:
