@@ -13,14 +13,15 @@ from numpy.typing import NDArray
 
 from manyhands.core.checks import whole
 from manyhands.core.errors import DataError, SettingsError
+from manyhands.core.html import facts
 from manyhands.core.parameters import parameter
 from manyhands.core.samples import Samples
-from manyhands.core.shapes import shape_text
+from manyhands.core.shapes import samples_text, shape_text
 from manyhands.data.columns import Names, names_of, notice, reordered, say_positions
 from manyhands.data.filestate import FileState, check_unchanged
-from manyhands.data.labels import check_labels, encode
+from manyhands.data.labels import check_labels, encode, named
 from manyhands.data.origin import Origin
-from manyhands.data.precision import check_whole, coarse, numbered, say_once, storable
+from manyhands.data.precision import check_whole, coarse, say_what_is_lost, storable
 from manyhands.data.scaling import Scaling, check_binarize, make_binary, make_scaling
 from manyhands.data.split import for_validation
 from manyhands.data.values import values_in
@@ -95,6 +96,9 @@ class Examples:
 
     def __len__(self) -> int:
         return len(self.labels)
+
+    def __repr__(self) -> str:
+        return f"Examples({len(self):,} {samples_text(self.sample_shape)}, classes {named(np.unique(self.labels))})"
 
     def take(self, rows: NDArray[np.int64]) -> Examples:
         """Return some of the rows."""
@@ -188,6 +192,16 @@ class Dataset:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "classes", check_labels(self.classes))
+
+    def __repr__(self) -> str:
+        return (
+            f"Dataset({self.name}: {self.rows:,} training and {self.test.rows:,} test "
+            f"{samples_text(self.train.sample_shape)}, classes {named(self.classes)}, inputs {self.scaling.name})"
+        )
+
+    def _repr_html_(self) -> str:
+        known = {name.replace("_", " "): str(value) for name, value in self.describe().items()}
+        return facts("Data set", {**known, "classes": named(self.classes)})
 
     def check_unchanged(self) -> None:
         """Check that no mapped file was written to since it was read.
@@ -339,7 +353,8 @@ def make_dataset(
     if binarize is None and scale in ("auto", "standard"):
         check_sizes(features, train.place)
     scaling = make_scaling(scale, features) if binarize is None else make_binary(binarize, features)
-    _say_what_is_lost(scaling, features)
+    if scaling.center is not None:
+        say_what_is_lost(features)
     shape = train.sample_shape
 
     def table(stored: NDArray[Any], numbers: NDArray[np.int32]) -> Samples:
@@ -363,19 +378,6 @@ def make_dataset(
         label_name=train.label_name,
         files=train.files + test.files,
     )
-
-
-def _say_what_is_lost(scaling: Scaling, features: NDArray[Any]) -> None:
-    """Warn of features that may have been rounded too much before they came here."""
-    if scaling.center is None:
-        return
-    found = coarse(features, features.dtype)
-    if found.any():
-        other = "" if features.dtype == np.float64 else ", or give them in double precision"
-        say_once(
-            f"the values of {numbered('feature', found)} differ by little more than {features.dtype} numbers do where "
-            f"they lie: they may have been rounded before; subtract an offset where they come from{other}"
-        )
 
 
 def _hint() -> str:

@@ -11,16 +11,20 @@ import numpy as np
 from numpy.typing import NDArray
 
 from manyhands.core.errors import DataError
+from manyhands.core.html import facts
 from manyhands.core.learner import Model
+from manyhands.core.shapes import shape_text
 from manyhands.data.columns import Names, names_of, reordered, say_positions
 from manyhands.data.dataset import Dataset, Examples
-from manyhands.data.labels import describe_labels, encode
+from manyhands.data.labels import describe_labels, encode, named
 from manyhands.data.origin import Origin
 from manyhands.data.scaling import Scaling
 from manyhands.data.values import values_in
 from manyhands.learners.mlp.settings import MLPSettings
 from manyhands.runtime.memory import check_memory, memory_errors_explained
 from manyhands.training.model_file import write_file
+
+_MOST_NAMED = 8
 
 
 @dataclass(frozen=True)
@@ -61,6 +65,35 @@ class TrainedModel:
     kind: str = "mlp"
     sample_shape: tuple[int, ...] = ()
     origin: Origin | None = None
+
+    def __repr__(self) -> str:
+        return f"TrainedModel({self.network}, trained on {self.name or 'unknown data'}, classes {named(self.classes)})"
+
+    def _repr_html_(self) -> str:
+        return facts("Trained model", self._facts())
+
+    def _facts(self) -> dict[str, str]:
+        """Return what it is, for readers."""
+        shape = self.sample_shape or (len(self.scaling.scale),)
+        names = {} if self.feature_names is None else {"features": ", ".join(self.feature_names[:_MOST_NAMED])}
+        if self.feature_names is not None and len(self.feature_names) > _MOST_NAMED:
+            names["features"] += f", ... ({len(self.feature_names)} in all)"
+        return {
+            "network": self.network,
+            "trained on": self.name or "unknown data",
+            "sample": shape_text(shape),
+            **names,
+            "classes": named(self.classes),
+            "inputs": self.scaling.name,
+        }
+
+    @property
+    def network(self) -> str:
+        """The network in a few words, such as ``mlp 784-75-10 relu``."""
+        if not self.learner.layered:
+            return self.kind
+        widths = [len(self.scaling.scale), *self.settings.hidden, len(self.classes)]
+        return f"{self.kind} {'-'.join(map(str, widths))} {self.settings.activation}"
 
     @memory_errors_explained("the prediction")
     def predict_proba(self, features: Any) -> NDArray[Any]:
@@ -142,6 +175,23 @@ class TrainedModel:
             If the features do not fit or a label is none of the model's classes.
         """
         return float(self.correct(examples).mean())
+
+    def score(self, features: Any, labels: Any) -> float:
+        """Return the share of rows classified correctly, 0..1, as scikit-learn's classifiers do.
+
+        Parameters
+        ----------
+        features : array-like of shape (rows, ...) or DataFrame
+            As for :meth:`predict`.
+        labels : array-like of shape (rows,)
+            The true ones.
+
+        Raises
+        ------
+        DataError
+            As :meth:`accuracy`.
+        """
+        return self.accuracy(Examples(features, labels))
 
     def correct(self, examples: Examples) -> NDArray[np.bool_]:
         """Return, for each of ``examples``, whether it is classified correctly.
