@@ -30,7 +30,7 @@ PACKAGE = Path(manyhands.__file__).parent
 PROJECT = Path(__file__).parents[1]
 HEAVY = ("numba", "scipy", "sklearn", "torch", "numpy", "matplotlib", "tensorboard", "onnx", "hashlib", "socket")
 STUDIES = ("exemplar", "minibatch", "strategies", "speculative")
-COMMANDS = ("train", "evaluate", "export", "compare", "sweep", "study", "report", "doctor")
+COMMANDS = ("train", "evaluate", "predict", "export", "compare", "sweep", "study", "report", "doctor")
 HELP = "from manyhands.cli import main\ntry: main({!r})\nexcept SystemExit: pass"
 
 

@@ -208,7 +208,7 @@ class TestPrecision:
         lists = Examples(self.NUMBERS.tolist(), self.LABELS.tolist())
         data = make_dataset("d", lists, lists)
         assert data.train.inputs().std(axis=0) == pytest.approx(1)
-        with pytest.raises(DataError, match="are no table"):
+        with pytest.raises(DataError, match="have different lengths"):
             Examples([[1, 2], [3]], [0, 1])
 
     @pytest.mark.parametrize("other", [np.uint8, np.float16, np.float32, np.float64])

@@ -15,6 +15,7 @@ COMMANDS = (
     "train",
     "compare",
     "evaluate",
+    "predict",
     "sweep",
     "report",
     "study",

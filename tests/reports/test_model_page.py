@@ -17,7 +17,7 @@ from manyhands.data.catalog import DataRequest, load_test
 from manyhands.data.dataset import Examples, make_dataset
 from manyhands.evaluation.diagnostics import diagnose
 from manyhands.reports.figures import model as figures
-from manyhands.reports.model_page import is_transposed, left_out, write_diagnosis
+from manyhands.reports.model_page import left_out, write_diagnosis
 
 ALWAYS = {
     *("report.html", "evaluation.json", "classes.csv", "confusion.csv", "calibration.csv", "mistakes.csv"),
@@ -224,7 +224,7 @@ class TestPictures:
     )
     def test_files_of_emnist_lie_on_their_side(self, name, turned):
         source = None if name is None else Path("folder") / name
-        assert is_transposed(Examples(np.zeros((1, 28, 28)), np.zeros(1, int), source)) == turned
+        assert Examples(np.zeros((1, 28, 28)), np.zeros(1, int), source).is_transposed == turned
 
 
 def _guessed(count):

@@ -196,3 +196,25 @@ def test_scipys_linear_algebra_is_not_imported_but_can_be_used():
 def test_who_has_imported_it_before_keeps_it():
     code = "import scipy.linalg as before, manyhands.runtime.jit, sys; assert sys.modules['scipy.linalg'] is before"
     subprocess.run([sys.executable, "-c", code], check=True, timeout=120)
+
+
+def test_how_long_compiling_took_is_said_once_to_all_who_listen(tmp_path):
+    more = """
+from manyhands.runtime.jit import compilations_said, gc_paused
+
+@compiled
+def last(x):
+    return x[-1]
+
+for _ in range(2):
+    with compilations_said(print), gc_paused():
+        last(np.ones(1))
+"""
+    first, _, *said = run_tiny(tmp_path, tmp_path / "cache", more)
+    assert first.startswith("told: INFO compiling kernels for this CPU (")
+    assert said[0].startswith("compiling kernels for this CPU (")
+    assert sorted(line.split(" took ")[0] for line in said[1:]) == [
+        "compiling kernels for this CPU",
+        "told: INFO compiling kernels for this CPU",
+    ]
+    assert float(said[1].split(" took ")[1].removesuffix(" s")) >= 0

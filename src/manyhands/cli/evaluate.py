@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import contextlib
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -64,7 +63,7 @@ def register(commands: Any) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Carry out the command."""
-    from manyhands.data.catalog import load_test
+    from manyhands.cli.model_data import test_samples
     from manyhands.evaluation.diagnostics import diagnose, evaluation
     from manyhands.records.seal import write_record
     from manyhands.training.loading import load_model
@@ -76,9 +75,7 @@ def run(options: argparse.Namespace) -> int:
         from manyhands.reports.write import check_possible
 
         check_possible(options.report, replace=options.replace)
-    options.label_column = _label_column(options, model)
-    spec = shared.spec_of(options)
-    examples = load_test(spec.request(options.data, None, options.test_csv, options.label_column))
+    examples, source = test_samples(options, model)
     found = _fitting(options.model, lambda: diagnose(model, examples))
     examples.check_unchanged()
     against = None
@@ -89,7 +86,7 @@ def run(options: argparse.Namespace) -> int:
     lines = [labelled("accuracy", f"{100 * found.accuracy:.2f} % of {len(examples.labels)} test samples")]
     if not options.quiet:
         facts = f"{options.model}, trained on {model.name}, {len(model.classes)} classes"
-        lines.insert(0, labelled("model", facts))
+        lines[:0] = [labelled("model", facts), *([labelled("data", source)] if source else [])]
     if against is not None:
         lines.append(_difference(against, options.against))
     study_runner.in_order(
@@ -98,19 +95,6 @@ def run(options: argparse.Namespace) -> int:
         *(_report(options, found, model, examples, record) if options.report else ()),
     )
     return 0
-
-
-def _label_column(options: argparse.Namespace, model: TrainedModel) -> str:
-    """Return the column of the labels: the one asked for, else that of the training rows, else the first."""
-    chosen: str | None = options.label_column
-    if chosen is None and options.test_csv and model.label_name:
-        from manyhands.core.errors import SettingsError
-        from manyhands.data.csv.header import find_layout
-
-        with contextlib.suppress(SettingsError):  # it has no such column; what is wrong with the file is said later
-            find_layout(options.test_csv, model.label_name)
-            return model.label_name
-    return "0" if chosen is None else chosen
 
 
 def _fitting(path: str, work: Callable[[], Result]) -> Result:

@@ -22,10 +22,10 @@ def add_data_options(parser: argparse.ArgumentParser, *, training: bool = True) 
     group = parser.add_argument_group("data")
     group.add_argument(
         "--data",
-        default="auto",
+        default="auto" if training else None,
         metavar="NAME|PATH",
         help="auto, mnist, digits, letters, cifar10, cifar100, a folder with four IDX files or those of CIFAR, or "
-        "CIFAR's .tar.gz (default: auto)",
+        f"CIFAR's .tar.gz (default: {'auto' if training else 'what the model was trained with'})",
     )
     if training:
         group.add_argument("--train-csv", metavar="F", help="CSV file with training rows, instead of --data")

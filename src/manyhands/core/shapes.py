@@ -57,3 +57,8 @@ def check_shape(name: str, value: Any) -> ImageShape:
 def shape_text(shape: tuple[int, ...]) -> str:
     """Return a shape for a message: ``1 x 28 x 28``."""
     return " x ".join(map(str, shape))
+
+
+def samples_text(shape: tuple[int, ...]) -> str:
+    """Return what samples are in words: rows of features, or samples of a shape."""
+    return f"rows of {shape[0]:,} features" if len(shape) == 1 else f"samples of {shape_text(shape)}"

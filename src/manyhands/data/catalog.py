@@ -6,7 +6,7 @@ import os
 import stat
 import time
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any, Literal, NamedTuple, Protocol
 
@@ -18,6 +18,7 @@ from manyhands.core.parameters import parameter
 from manyhands.core.shapes import check_shape
 from manyhands.core.suggestions import did_you_mean
 from manyhands.data import download
+from manyhands.data.arrays import Arrays
 from manyhands.data.cifar import CIFAR100
 from manyhands.data.cifar_files import LAYOUTS, check_no_kind, cifar_files, is_cifar, read_cifar
 from manyhands.data.columns import counting_columns, notice
@@ -27,8 +28,10 @@ from manyhands.data.dataset import Dataset, Examples, make_dataset
 from manyhands.data.digits import read_digits
 from manyhands.data.download import Published
 from manyhands.data.folder import idx_files, read_pair
+from manyhands.data.origin import Origin, checksum, pixels_of
 from manyhands.data.scaling import check_binarize
 from manyhands.data.shapes import shaped
+from manyhands.data.split import for_test
 from manyhands.runtime.atomic_files import cache_folder, home_hint, unusable
 
 _MOST_COUNTING = 3
@@ -46,7 +49,10 @@ MNIST_MIRRORS = (
     "https://storage.googleapis.com/cvdf-datasets/mnist/",
     "https://yann.lecun.com/exdb/mnist/",
 )
+DEFAULT_TEST_SIZE = 0.2
 _MNIST_DEFAULT_ROWS = 6000  # as Todorov et al. 2021
+_OF_TRAINING = {"train_csv", "train_size", "scale", "validation", "binarize"}
+"""Fields of a request that test samples do not depend on."""
 _PATIENT_SECONDS, _AUTO_SECONDS = 600.0, 12.0
 
 
@@ -57,7 +63,7 @@ class DataRequest:
     Attributes
     ----------
     data
-        ``"auto"``, a known name, a folder with four IDX files or those of CIFAR, or CIFAR's archive.
+        ``"auto"``, a known name, a folder with four IDX files or those of CIFAR, CIFAR's archive, or arrays in memory.
     train_csv, test_csv
         Instead of ``data``: two CSV files.
     label_column
@@ -74,6 +80,10 @@ class DataRequest:
         Of CIFAR-100: ``"fine"`` (as None) or ``"coarse"``.
     shape
         Channels, height and width of one sample, where rows are flat; None for what the data say.
+    test_size
+        Of one table without test rows: a share below 1, or a number of rows, to test with; None for the default (0.2).
+    seed
+        Of that division.
 
     Raises
     ------
@@ -82,7 +92,7 @@ class DataRequest:
         or the shape is none.
     """
 
-    data: str = "auto"
+    data: str | Arrays = "auto"
     train_csv: str | Path | None = None
     test_csv: str | Path | None = None
     label_column: str | int = 0
@@ -92,6 +102,8 @@ class DataRequest:
     binarize: float | Literal["auto"] | None = None
     labels: str | None = None
     shape: tuple[int, int, int] | None = None
+    test_size: float | None = None
+    seed: int = 0
 
     def __post_init__(self) -> None:
         check_binarize(self.binarize, self.scale)
@@ -153,7 +165,42 @@ def load(request: DataRequest, joiner: Joiner | None = None, *, shared: bool = F
         validation=request.validation,
         binarize=request.binarize,
     )
-    return dataset if joiner is None else replace(dataset, distributed=exchanging)
+    return replace(dataset, distributed=exchanging, origin=_origin(request, found))
+
+
+def _origin(request: DataRequest, found: _Found) -> Origin:
+    """Return where samples came from: the fields of a request for the same test samples, paths from the root on."""
+    train, test = found.train, found.test
+    pixels = pixels_of(train.features, train.sample_shape, transposed=train.is_transposed)
+    asked = None
+    if not isinstance(request.data, Arrays):
+        given = {each.name: getattr(request, each.name) for each in fields(request) if each.name not in _OF_TRAINING}
+        asked = {name: value for name, value in given.items() if value != getattr(DataRequest, name)}
+        for name in ("data", "test_csv", "csv"):
+            if name in asked and asked[name] not in NAMES:
+                asked[name] = os.path.abspath(asked[name])  # noqa: PTH100 - Path.resolve would follow links
+        if request.data == "auto" and request.test_csv is None:
+            asked["data"] = found.name  # it may have been mnist or digits
+    return Origin(asked, len(test), checksum(test.features, test.labels), pixels)
+
+
+def test_request(origin: Origin) -> DataRequest | None:
+    """Return the request for the test samples of a data set by its origin; None if these were in memory.
+
+    Raises
+    ------
+    ValueError, TypeError
+        If the origin, which may come from a file, asks for nothing that could be.
+    """
+    if origin.request is None:
+        return None
+    known = {each.name for each in fields(DataRequest)} - _OF_TRAINING
+    for name, value in origin.request.items():
+        numbers = value if isinstance(value, list | tuple) else [value]
+        if name not in known or not all(isinstance(each, str | int | float) for each in numbers):
+            raise ValueError(f"the request for its data cannot have {name[:40]!r}: {str(value)[:40]!r}")
+    asked: dict[str, Any] = dict(origin.request)
+    return DataRequest(**asked)
 
 
 def way_of_reading(request: DataRequest) -> Literal["csv", "mapped", "whole"]:
@@ -162,6 +209,8 @@ def way_of_reading(request: DataRequest) -> Literal["csv", "mapped", "whole"]:
     ``csv``: each process parses a piece, see :class:`Joiner`. ``mapped``: each reads the rows that it needs.
     ``whole``: one process has to read everything.
     """
+    if isinstance(request.data, Arrays):
+        return "whole"
     if request.train_csv is not None:
         return "csv" if Path(request.train_csv).suffix != ".gz" else "whole"
     own = _data_folder(request.data if request.data != "auto" else "mnist")
@@ -217,10 +266,14 @@ def _read_any(request: DataRequest, joiner: Joiner | None, *, shared: bool) -> _
     """Read the data set that was asked for."""
     if request.train_csv is not None or request.test_csv is not None:
         return _from_csv(request, joiner)
+    if isinstance(request.data, Arrays):
+        return _from_arrays(request.data, request)
+    if request.test_size is not None:
+        raise SettingsError(f"{parameter('test_size')} divides one table, and {request.data} has test samples already")
     if request.data in LAYOUTS or (request.data not in NAMES and not unusable(request.data)):
         where = _known_folder(request.data, cifar_files) if request.data in LAYOUTS else Path(request.data)
         if request.data in LAYOUTS or is_cifar(where):
-            return _from_cifar(where, request)
+            return _from_cifar(where, request.data, request)
     check_no_kind(request.labels)
     rows = request.train_size if request.validation is None else None  # rows for validation may be any
     if request.data == "auto":
@@ -245,6 +298,18 @@ def _read_any(request: DataRequest, joiner: Joiner | None, *, shared: bool) -> _
         f"IDX files from {shown(folder)}",
         lambda: _from_folder(folder, rows, shared=shared),
     )
+
+
+def _from_arrays(data: Arrays, request: DataRequest) -> _Found:
+    """Return samples in memory; if they are one table, it is divided."""
+    if data.test is not None:
+        if request.test_size is not None:
+            raise SettingsError(f"{parameter('test_size')} divides one table, and there are test rows already")
+        return _Found("arrays", data.train, data.test, "arrays in memory", 0.0)
+    size = DEFAULT_TEST_SIZE if request.test_size is None else request.test_size
+    kept, drawn = for_test(data.train.labels, size, request.seed)
+    note = f"arrays in memory, of which {len(drawn):,} of {len(data.train):,} rows are for the test"
+    return _Found("arrays", data.train.take(kept), data.train.take(drawn), note, 0.0)
 
 
 def _auto(request: DataRequest, *, shared: bool) -> _Found:
@@ -322,11 +387,11 @@ def _from_folder(folder: Path, rows: int | None, *, shared: bool) -> tuple[Examp
     return read_pair(found, "train", rows, shared=shared), read_pair(found, "test", shared=shared)
 
 
-def _from_cifar(path: Path, request: DataRequest) -> _Found:
+def _from_cifar(path: Path, data: str, request: DataRequest) -> _Found:
     """Read CIFAR-10 or CIFAR-100."""
     rows = request.train_size if request.validation is None else None
-    expected = LAYOUTS.get(request.data)
-    name = request.data if expected else shown(path.resolve().name)
+    expected = LAYOUTS.get(data)
+    name = data if expected else shown(path.resolve().name)
     start = time.perf_counter()
     found = read_cifar(path, request.labels, rows, expected)
     kind = f", {request.labels or 'fine'} labels" if found.layout is CIFAR100 else ""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import zlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
@@ -13,16 +13,20 @@ from numpy.typing import NDArray
 
 from manyhands.core.checks import whole
 from manyhands.core.errors import DataError, SettingsError
+from manyhands.core.html import facts
 from manyhands.core.parameters import parameter
 from manyhands.core.samples import Samples
-from manyhands.core.shapes import shape_text
+from manyhands.core.shapes import samples_text, shape_text
 from manyhands.data.columns import Names, names_of, notice, reordered, say_positions
 from manyhands.data.filestate import FileState, check_unchanged
-from manyhands.data.labels import check_labels, encode
-from manyhands.data.precision import check_whole, coarse, numbered, say_once, storable
+from manyhands.data.labels import check_labels, encode, named
+from manyhands.data.origin import Origin
+from manyhands.data.precision import check_whole, coarse, say_what_is_lost, storable
 from manyhands.data.scaling import Scaling, check_binarize, make_binary, make_scaling
 from manyhands.data.split import for_validation
+from manyhands.data.values import values_in
 
+_TRANSPOSED = ("emnist", "letters-")
 _FEW = 20  # of fewer rows, most may well have a class of their own
 _LARGEST = 1e150  # a sum of such squares over all rows is a finite double
 
@@ -39,14 +43,14 @@ class Examples:
     labels : ndarray of shape (rows,), bool, integer, floating or str
         Given anything that `manyhands.data.labels.check_labels` takes, this becomes what it returns.
     source : Path or None
-        The file of the labels, for messages.
+        The file of the labels, or the name of the argument they came in, for messages.
     feature_names : tuple of str or None
         Names of the columns of ``features``, by which those of other rows are found; None: by position. A table has
         names of its own.
     label_name : str or None
         Name of the column of the labels; a Series has a name of its own.
     features_source : Path or None
-        The file of the features, if it is another one.
+        That of the features, if it is another one.
     files : tuple of FileState
         The files as they were when they were read; see `Dataset.check_unchanged`.
 
@@ -93,11 +97,23 @@ class Examples:
     def __len__(self) -> int:
         return len(self.labels)
 
+    def __repr__(self) -> str:
+        return f"Examples({len(self):,} {samples_text(self.sample_shape)}, classes {named(np.unique(self.labels))})"
+
+    def take(self, rows: NDArray[np.int64]) -> Examples:
+        """Return some of the rows."""
+        return replace(self, features=self.features[rows], labels=self.labels[rows])
+
     @property
     def sample_shape(self) -> tuple[int, ...]:
         """Shape of one sample: channels, height and width of an image, of which a file without channels has one."""
         shape = self.features.shape[1:]
         return (1, *shape) if len(shape) == 2 else shape
+
+    @property
+    def is_transposed(self) -> bool:
+        """Whether images lie on their side, by the name of their file: those of EMNIST do."""
+        return self.source is not None and self.source.name.lower().startswith(_TRANSPOSED)
 
     def flat(self) -> NDArray[Any]:
         """Return the features with shape (rows, features): bytes as bytes, anything else as floats that keep it.
@@ -149,6 +165,8 @@ class Dataset:
         Name of the column that the labels were in.
     files : tuple of FileState
         The files as they were when they were read; see `check_unchanged`.
+    origin : Origin or None
+        Where it came from, if that is known.
 
     Raises
     ------
@@ -170,9 +188,20 @@ class Dataset:
     feature_names: Names | None = None
     label_name: str | None = None
     files: tuple[FileState, ...] = ()
+    origin: Origin | None = None
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "classes", check_labels(self.classes))
+
+    def __repr__(self) -> str:
+        return (
+            f"Dataset({self.name}: {self.rows:,} training and {self.test.rows:,} test "
+            f"{samples_text(self.train.sample_shape)}, classes {named(self.classes)}, inputs {self.scaling.name})"
+        )
+
+    def _repr_html_(self) -> str:
+        known = {name.replace("_", " "): str(value) for name, value in self.describe().items()}
+        return facts("Data set", {**known, "classes": named(self.classes)})
 
     def check_unchanged(self) -> None:
         """Check that no mapped file was written to since it was read.
@@ -324,7 +353,8 @@ def make_dataset(
     if binarize is None and scale in ("auto", "standard"):
         check_sizes(features, train.place)
     scaling = make_scaling(scale, features) if binarize is None else make_binary(binarize, features)
-    _say_what_is_lost(scaling, features)
+    if scaling.center is not None:
+        say_what_is_lost(features)
     shape = train.sample_shape
 
     def table(stored: NDArray[Any], numbers: NDArray[np.int32]) -> Samples:
@@ -348,19 +378,6 @@ def make_dataset(
         label_name=train.label_name,
         files=train.files + test.files,
     )
-
-
-def _say_what_is_lost(scaling: Scaling, features: NDArray[Any]) -> None:
-    """Warn of features that may have been rounded too much before they came here."""
-    if scaling.center is None:
-        return
-    found = coarse(features, features.dtype)
-    if found.any():
-        other = "" if features.dtype == np.float64 else ", or give them in double precision"
-        say_once(
-            f"the values of {numbered('feature', found)} differ by little more than {features.dtype} numbers do where "
-            f"they lie: they may have been rounded before; subtract an offset where they come from{other}"
-        )
 
 
 def _hint() -> str:
@@ -392,24 +409,6 @@ def check_sizes(features: NDArray[Any], source: Path | None = None) -> None:
             "it by a constant, in all files",
             path=source,
         )
-
-
-def values_in(features: Any, source: Path | None = None) -> NDArray[Any]:
-    """Return the values of an array, a list of rows or a table with named columns as a plain array.
-
-    Raises
-    ------
-    DataError
-        If some are masked, they are sparse, or rows have different lengths.
-    """
-    if hasattr(features, "toarray"):
-        raise DataError("the features are sparse; make them dense: features.toarray()", path=source)
-    if isinstance(features, np.ma.MaskedArray) and np.ma.is_masked(features):
-        raise DataError("some features are masked; fill them in or remove their rows", path=source)
-    try:
-        return np.asarray(features)
-    except ValueError as error:  # a list of lists of different lengths
-        raise DataError(f"the features are no table ({error})", path=source) from error
 
 
 def _say_many_classes(classes: int, labels: NDArray[Any], train: Examples) -> None:

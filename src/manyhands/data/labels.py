@@ -28,7 +28,7 @@ _KINDS: dict[str, tuple[type, str, tuple[str, ...]]] = {
 }
 """In a model file: the type of a label there, the array's dtype unless another is named, and those that may be."""
 _REFUSED = {
-    "S": "bytes; make them words: labels.astype(str)",
+    "S": "bytes; make them words: labels.astype(str), or np.char.decode(labels, encoding) beyond ASCII",
     "M": "dates; make them words: labels.astype(str)",
     "m": "time spans; make them words: labels.astype(str)",
     "c": "complex numbers; a class is a truth value, a number or a word",
@@ -138,7 +138,7 @@ def _kind(value: Any, row: int, source: Path | None) -> str:
         raise DataError(f"row {row + 1} has no label ({value}); remove such rows, or name the class", path=source)
     raise DataError(
         f"row {row + 1} has a label of the type {type(value).__name__}; a class is a truth value, a number or a word "
-        "(str)",
+        "(str): make them words, such as [str(label) for label in labels]",
         path=source,
     )
 

@@ -112,3 +112,14 @@ def numbered(what: str, found: NDArray[np.bool_]) -> str:
 def say_once(text: str) -> None:
     """Warn of something that may cost accuracy, once: studies make many plans, and estimators many fits."""
     logging.getLogger("manyhands").warning(text)
+
+
+def say_what_is_lost(features: NDArray[Any]) -> None:
+    """Warn of features that may have been rounded too much before they came here."""
+    found = coarse(features, features.dtype)
+    if found.any():
+        other = "" if features.dtype == np.float64 else ", or give them in double precision"
+        say_once(
+            f"the values of {numbered('feature', found)} differ by little more than {features.dtype} numbers do where "
+            f"they lie: they may have been rounded before; subtract an offset where they come from{other}"
+        )

@@ -25,6 +25,7 @@ from manyhands.estimators.fitting import Call, carry_out
 from manyhands.estimators.forward import forward
 from manyhands.estimators.mlp_fitting import MLPFit
 from manyhands.estimators.rows import Rows
+from manyhands.estimators.saving import SavedMLP
 from manyhands.estimators.workers import check_place, strategy_for, workers_and_team
 from manyhands.runtime.memory import check_memory, memory_errors_explained
 from manyhands.teams.agreement import as_text, together
@@ -33,7 +34,7 @@ STORED = (np.float64, np.float32, np.uint8)
 """What rows are trained on as they are; anything else becomes the first of them."""
 
 
-class BaseMLP(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no types
+class BaseMLP(SavedMLP, BaseEstimator):  # type: ignore[misc]  # scikit-learn has no types
     """See `MLPClassifier` and `MLPRegressor`."""
 
     _parameter_constraints: ClassVar[dict[str, Any]] = {
@@ -60,8 +61,6 @@ class BaseMLP(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no types
         "rho": [FRACTION, None],
     }
 
-    coefs_: list[NDArray[Any]]
-    intercepts_: list[NDArray[Any]]
     n_outputs_: int
 
     def __init__(

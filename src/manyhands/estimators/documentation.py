@@ -42,7 +42,8 @@ random_state : int, RandomState instance or None, default=None
 tol : float, default=1e-4
     By how much loss or validation score must improve.
 verbose : bool, default=False
-    Whether to print the loss of each epoch.
+    Whether to print the loss of each epoch, and that kernels are compiled, which only the first fit does, and how long
+    that took. The logger ``manyhands`` says the latter, too.
 warm_start : bool, default=False
     Whether ``fit`` goes on with the network of the last call.
 momentum : float, default=0.9

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Callable
@@ -23,6 +24,7 @@ from manyhands.estimators.layers import State, same_shapes
 from manyhands.estimators.rows import Rows
 from manyhands.estimators.workers import strategy_for, with_rows, workers_and_team
 from manyhands.learners.mlp.settings import MLPSettings
+from manyhands.runtime.jit import compilations_said
 from manyhands.teams.agreement import together
 from manyhands.teams.job import broadcast_arrays, from_rank_0, leads
 from manyhands.teams.registry import kind_of
@@ -257,9 +259,11 @@ class Fit(ABC):
         follower = self._follower()
         plan = self.plan(epochs)
         own_starts = plan.strategy.needs.independent_init and self.first and not before
+        say = compilations_said(print) if self._verbose else contextlib.nullcontext()
         try:
             start = None if own_starts else self.state
-            self.state = run(plan, self.dataset, callbacks=[follower], start=start).model.learner.state()
+            with say:
+                self.state = run(plan, self.dataset, callbacks=[follower], start=start).model.learner.state()
             broadcast_arrays(workers.team, self.state)
         except DivergedError as error:
             self._give_up(follower, epochs, error)

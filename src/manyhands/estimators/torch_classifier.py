@@ -34,6 +34,7 @@ from manyhands.estimators.history import Score
 from manyhands.estimators.images import check_shape, flattened, sample_shape
 from manyhands.estimators.labels import check_classes, check_probabilities
 from manyhands.estimators.rows import Rows
+from manyhands.estimators.saving import SavedTorch
 from manyhands.estimators.torch_fitting import TorchFit
 from manyhands.estimators.workers import check_place, strategy_for, workers_and_team
 from manyhands.runtime.memory import memory_errors_explained
@@ -44,7 +45,7 @@ _STORED = (np.float32, np.uint8)
 
 
 @with_shared_sections
-class TorchClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  # scikit-learn has no types
+class TorchClassifier(SavedTorch, ClassifierMixin, BaseEstimator):  # type: ignore[misc]  # scikit-learn has no types
     """A PyTorch module that classifies, with the interface of scikit-learn's estimators, trained by many workers.
 
     It stands in pipelines and searches like any other classifier. What the module returns are logits, of which the

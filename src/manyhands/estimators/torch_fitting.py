@@ -34,7 +34,7 @@ class TorchFit(Fit):
             loss_function=chosen.loss_function,
             parameter_groups=chosen.parameter_groups,
         )
-        self._module = module_for(chosen.module, call.rows, len(chosen.classes_))
+        self._module = module_for(chosen.module, call.rows.sample_shape, len(chosen.classes_))
         super().__init__(call, seed, number, team)
 
     def _stratified(self, targets: NDArray[Any]) -> bool:
@@ -102,13 +102,12 @@ class TorchFit(Fit):
         self.estimator.module_ = self.learner.trained_module()  # type: ignore[attr-defined]  # of a TorchLearner
 
 
-def module_for(given: Any, rows: Rows, classes: int) -> Any:
+def module_for(given: Any, shape: tuple[int, ...], classes: int) -> Any:
     """Return the user's module, or the user's function with what it asks for by name."""
     from torch import nn
 
     if isinstance(given, nn.Module):
         return given
-    shape = rows.sample_shape
     known = {"n_features": math.prod(shape), "n_classes": classes, "sample_shape": shape}
     wanted = {name: value for name, value in known.items() if name in _arguments_of(given)}
     return partial(given, **wanted) if wanted else given

@@ -30,7 +30,6 @@ from manyhands.reports.tables.table import Table
 from manyhands.runtime.atomic_files import make_output_folder
 from manyhands.training.model import TrainedModel
 
-_TRANSPOSED = ("emnist", "letters-")
 _WIDEST, _MOST_CONFUSIONS = 30, 20
 _QUESTION = "What does the model get wrong?"
 
@@ -62,7 +61,7 @@ def write_diagnosis(
         Whether the report of something else may be replaced, too.
     """
     whole = evaluation(found, model.name or "a model") if record is None else record
-    turned = is_transposed(examples) if transpose is None else transpose
+    turned = examples.is_transposed if transpose is None else transpose
     files = {EVALUATION: (json.dumps(sealed(whole), indent=1) + "\n").encode(), **_csv_files(found)}
     target = make_output_folder(folder)
     take(target, whole, replace=replace)
@@ -73,11 +72,6 @@ def write_diagnosis(
         lambda pictures, names, missing: _page(found, model, examples, whole, pictures, names, missing),
         PAGE,
     )
-
-
-def is_transposed(examples: Examples) -> bool:
-    """Return whether the images lie on their side, by the name of their file: those of EMNIST do."""
-    return examples.source is not None and examples.source.name.lower().startswith(_TRANSPOSED)
 
 
 def left_out(found: Diagnosis, examples: Examples) -> str:

@@ -17,6 +17,7 @@ import importlib
 import logging
 import os
 import sys
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import ModuleType
@@ -124,30 +125,61 @@ def compiled(function: Function) -> Function:
     return cast(Function, dispatcher)
 
 
-class _FirstCompilation(event.Listener):  # type: ignore[misc]
-    """Logs once that code is being compiled."""
+class _Compilations(event.Listener):  # type: ignore[misc]
+    """Says once that code is being compiled, and at the end of `gc_paused` how long that took.
 
-    def __init__(self) -> None:
-        self._said = False
+    Parameters
+    ----------
+    say
+        Takes what is said.
+    """
+
+    def __init__(self, say: Callable[[str], object]) -> None:
+        self._say, self._said = say, False
+        self._depth, self._began, self._seconds = 0, 0.0, 0.0
 
     def on_start(self, _event: event.Event) -> None:
-        """Log it at the first compilation."""
+        """Say it at the first compilation."""
         if not self._said:
             self._said = True
-            logging.getLogger("manyhands").info(
-                "compiling kernels for this CPU (once per dtype, a few seconds, not included in any timing)"
-            )
+            self._say("compiling kernels for this CPU (once per dtype, a few seconds, not included in any timing)")
+        if self._depth == 0:
+            self._began = time.perf_counter()
+        self._depth += 1
 
     def on_end(self, _event: event.Event) -> None:
-        """Do nothing."""
+        """Count the time of compilations that are not part of others."""
+        self._depth -= 1
+        if self._depth == 0:
+            self._seconds += time.perf_counter() - self._began
+
+    def finish(self) -> None:
+        """Say how long it took."""
+        if self._seconds:
+            self._say(f"compiling kernels for this CPU took {self._seconds:.1f} s")
+        self._seconds = 0.0
 
 
-event.register("numba:compile", _FirstCompilation())
+_listening = [_Compilations(lambda text: logging.getLogger("manyhands").info(text))]
+event.register("numba:compile", _listening[0])
+
+
+@contextlib.contextmanager
+def compilations_said(say: Callable[[str], object]) -> Iterator[None]:
+    """Call ``say`` with a line when code is compiled in the block, and with one that has the time it took."""
+    listener = _Compilations(say)
+    event.register("numba:compile", listener)
+    _listening.append(listener)
+    try:
+        yield
+    finally:
+        _listening.remove(listener)
+        event.unregister("numba:compile", listener)
 
 
 @contextlib.contextmanager
 def gc_paused() -> Iterator[None]:
-    """Collect no garbage during the block: it takes a tenth of the time of compiling."""
+    """Collect no garbage during the block, in which code is compiled: it takes a tenth of the time of that."""
     was_on = gc.isenabled()
     gc.disable()
     try:
@@ -155,6 +187,8 @@ def gc_paused() -> Iterator[None]:
     finally:
         if was_on:
             gc.enable()
+        for each in _listening:
+            each.finish()
 
 
 def inlined(function: Function) -> Function:

@@ -8,7 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from manyhands.core.callbacks import CallbackLike
+from manyhands.core.errors import SettingsError
 from manyhands.core.settings import check_names, takes_settings
+from manyhands.data.arrays import FORMS
 from manyhands.data.catalog import DataRequest
 from manyhands.data.dataset import Dataset
 from manyhands.runtime.affinity import warn_if_oversubscribed
@@ -42,10 +44,12 @@ def train(
 
     Parameters
     ----------
-    data : str, Path or Dataset
+    data : str, Path, tuple or Dataset
         ``"auto"``, ``"mnist"``, ``"digits"``, ``"letters"``, ``"cifar10"``, ``"cifar100"``, a folder of IDX or CIFAR
-        files, CIFAR's archive, or a `Dataset` made by `manyhands.make_dataset`, which is taken as it is: settings
-        about data (``train_size``, ``scale``, ``binarize``, ``validation``, ``labels``, ``shape``) are for others.
+        files, or CIFAR's archive. Or arrays, lists or DataFrames as one tuple: ``(X_train, y_train, X_test, y_test)``,
+        or ``(X, y)``, of which ``test_size`` (0.2 by default) is drawn for the test; columns of DataFrames are found by
+        their names. Or a `Dataset` made by `manyhands.make_dataset`, which is taken as it is: settings about data
+        (``train_size``, ``scale``, ``binarize``, ``validation``, ``labels``, ``shape``) are for others.
     module : torch.nn.Module or callable
         Instead of ``data``, which is then the second argument: a module, or a function that makes one. See
         `manyhands.learners.torch.learner.TorchLearner` for what it must be; the user's own stays as it is, and
@@ -81,17 +85,39 @@ def train(
     >>> result = manyhands.train("digits", strategy="periodic:1epoch", workers=2, epochs=60)
     >>> result.accuracy > 0.9
     True
+
+    >>> from sklearn.datasets import load_iris
+    >>> X, y = load_iris(return_X_y=True, as_frame=True)
+    >>> result = manyhands.train((X, y), test_size=0.2, hidden=(8,), epochs=300, batch=20)
+    >>> result.accuracy > 0.9
+    True
     """
     if callable(data):
         settings["module"], data, spec = data, "auto" if spec is None else spec, None
-    team = settings.get("team", "threads" if spec is None else spec.team)
+    team = settings.get("team", base_of(spec).team)
     with together(team):
         check_names("train", settings, inspect.signature(train).parameters)
-        asked = (spec or RunSpec()).changed(**settings)
+        asked = base_of(spec).changed(**settings)
         request = data if isinstance(data, Dataset) else asked.request(data, train_csv, test_csv, label_column)
     plan, dataset = load_and_resolve("manyhands.train", asked, request)
     warn_if_oversubscribed_here(plan.threads, plan.team)
     return run(plan, dataset, progress=progress, callbacks=callbacks)
+
+
+def base_of(spec: Any) -> RunSpec:
+    """Return the settings that a call of `train`, or of a study, begins with: those given, or all defaults.
+
+    Raises
+    ------
+    SettingsError
+        If they are none, as in ``train(X, y)``.
+    """
+    if spec is None or isinstance(spec, RunSpec):
+        return spec or RunSpec()
+    raise SettingsError(
+        f"the second argument, spec, is a RunSpec, not a {type(spec).__name__}; give arrays as one tuple, {FORMS}: "
+        "train((X, y), test_size=0.2)"
+    )
 
 
 def load_and_resolve(call: str, spec: RunSpec, request: DataRequest | Dataset) -> tuple[Plan, Dataset]:

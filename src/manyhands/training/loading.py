@@ -16,8 +16,10 @@ from numpy.typing import NDArray
 from manyhands.core.choices import PYTORCH
 from manyhands.core.errors import ModelFileError, SettingsError
 from manyhands.core.learner import Model
+from manyhands.data.catalog import test_request
 from manyhands.data.columns import Names
 from manyhands.data.labels import read_labels
+from manyhands.data.origin import Origin
 from manyhands.data.scaling import Scaling
 from manyhands.learners import LEARNERS, make_learner
 from manyhands.learners.mlp.settings import MLPSettings
@@ -135,7 +137,17 @@ def _build(
     learner.load_weights(tensors)
     columns = _columns(description.get("columns"), len(scale))
     name = description.get("name", "")
-    return TrainedModel(learner, settings, scaling, classes, name, *columns, kind, shape if len(shape) > 1 else ())
+    kept = shape if len(shape) > 1 else ()
+    return TrainedModel(learner, settings, scaling, classes, name, *columns, kind, kept, _origin(description))
+
+
+def _origin(description: Mapping[str, str]) -> Origin | None:
+    """Return where the data came from; files of earlier versions do not say it."""
+    if "origin" not in description:
+        return None
+    origin = Origin.from_json(json.loads(description["origin"]))
+    test_request(origin)  # checks it
+    return origin
 
 
 def _learner(

@@ -11,14 +11,20 @@ import numpy as np
 from numpy.typing import NDArray
 
 from manyhands.core.errors import DataError
+from manyhands.core.html import facts
 from manyhands.core.learner import Model
+from manyhands.core.shapes import shape_text
 from manyhands.data.columns import Names, names_of, reordered, say_positions
-from manyhands.data.dataset import Dataset, Examples, values_in
-from manyhands.data.labels import describe_labels, encode
+from manyhands.data.dataset import Dataset, Examples
+from manyhands.data.labels import describe_labels, encode, named
+from manyhands.data.origin import Origin
 from manyhands.data.scaling import Scaling
+from manyhands.data.values import values_in
 from manyhands.learners.mlp.settings import MLPSettings
 from manyhands.runtime.memory import check_memory, memory_errors_explained
 from manyhands.training.model_file import write_file
+
+_MOST_NAMED = 8
 
 
 @dataclass(frozen=True)
@@ -45,6 +51,8 @@ class TrainedModel:
         Name of the learner, one of `manyhands.learners.LEARNERS`.
     sample_shape : tuple of int
         Shape of one sample, such as (1, 28, 28) for images; empty for rows of features.
+    origin : Origin or None
+        Where its data came from, if that is known.
     """
 
     learner: Model
@@ -56,6 +64,36 @@ class TrainedModel:
     label_name: str | None = None
     kind: str = "mlp"
     sample_shape: tuple[int, ...] = ()
+    origin: Origin | None = None
+
+    def __repr__(self) -> str:
+        return f"TrainedModel({self.network}, trained on {self.name or 'unknown data'}, classes {named(self.classes)})"
+
+    def _repr_html_(self) -> str:
+        return facts("Trained model", self._facts())
+
+    def _facts(self) -> dict[str, str]:
+        """Return what it is, for readers."""
+        shape = self.sample_shape or (len(self.scaling.scale),)
+        names = {} if self.feature_names is None else {"features": ", ".join(self.feature_names[:_MOST_NAMED])}
+        if self.feature_names is not None and len(self.feature_names) > _MOST_NAMED:
+            names["features"] += f", ... ({len(self.feature_names)} in all)"
+        return {
+            "network": self.network,
+            "trained on": self.name or "unknown data",
+            "sample": shape_text(shape),
+            **names,
+            "classes": named(self.classes),
+            "inputs": self.scaling.name,
+        }
+
+    @property
+    def network(self) -> str:
+        """The network in a few words, such as ``mlp 784-75-10 relu``."""
+        if not self.learner.layered:
+            return self.kind
+        widths = [len(self.scaling.scale), *self.settings.hidden, len(self.classes)]
+        return f"{self.kind} {'-'.join(map(str, widths))} {self.settings.activation}"
 
     @memory_errors_explained("the prediction")
     def predict_proba(self, features: Any) -> NDArray[Any]:
@@ -138,6 +176,23 @@ class TrainedModel:
         """
         return float(self.correct(examples).mean())
 
+    def score(self, features: Any, labels: Any) -> float:
+        """Return the share of rows classified correctly, 0..1, as scikit-learn's classifiers do.
+
+        Parameters
+        ----------
+        features : array-like of shape (rows, ...) or DataFrame
+            As for :meth:`predict`.
+        labels : array-like of shape (rows,)
+            The true ones.
+
+        Raises
+        ------
+        DataError
+            As :meth:`accuracy`.
+        """
+        return self.accuracy(Examples(features, labels))
+
     def correct(self, examples: Examples) -> NDArray[np.bool_]:
         """Return, for each of ``examples``, whether it is classified correctly.
 
@@ -175,6 +230,8 @@ class TrainedModel:
             description["columns"] = json.dumps({"features": self.feature_names, "label": self.label_name})
         if len(self.sample_shape) > 1:
             description["shape"] = json.dumps(self.sample_shape)
+        if self.origin is not None:
+            description["origin"] = json.dumps(self.origin.to_json())
         tensors = {**self.scaling.vectors(), **self.learner.weights()}
         write_file(path, description, tensors)
 
@@ -183,7 +240,7 @@ def model_of(learner: Model, kind: str, settings: MLPSettings, dataset: Dataset)
     """Return the model that a learner of one of `manyhands.learners.LEARNERS` has become on a data set."""
     return TrainedModel(
         *(learner, settings, dataset.scaling, dataset.classes, dataset.name),
-        *(dataset.feature_names, dataset.label_name, kind, dataset.train.sample_shape),
+        *(dataset.feature_names, dataset.label_name, kind, dataset.train.sample_shape, dataset.origin),
     )
 
 

@@ -7,7 +7,7 @@ import json
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,25 +15,59 @@ from numpy.typing import NDArray
 from manyhands.core.errors import ModelFileError, shown
 from manyhands.runtime.atomic_files import home_hint, unusable, write_whole
 
-_FORMAT = "manyhands.model/1"
 _CHECKSUM = "sha256"
-_PARTS = {
-    *("format", "learner", "settings", "classes", "scaling", "name"),
-    *("threshold", "columns", "shape", _CHECKSUM),  # not in every file
-}
-"""What a description may have: more may be damage, or change what the rest means."""
 
 
-def write_file(path: str | Path, description: Mapping[str, str], tensors: Mapping[str, NDArray[Any]]) -> None:
+class Form(NamedTuple):
+    """A kind of file.
+
+    Attributes
+    ----------
+    what
+        What it is, for messages.
+    name
+        Of the format, with its version.
+    reader
+        What reads such files, for messages.
+    parts
+        What a description may have: more may be damage, or change what the rest means.
+    """
+
+    what: str
+    name: str
+    reader: str
+    parts: frozenset[str]
+
+
+MODEL = Form(
+    "model",
+    "manyhands.model/1",
+    "load_model",
+    frozenset({
+        *("format", "learner", "settings", "classes", "scaling", "name"),
+        *("threshold", "columns", "shape", "origin", _CHECKSUM),  # not in every file
+    }),
+)  # fmt: skip
+ESTIMATOR = Form(
+    "estimator",
+    "manyhands.estimator/1",
+    "the method load of its estimator, such as MLPClassifier.load",
+    frozenset({"format", "estimator", "parameters", "fitted", "classes", "names", "optimizer", _CHECKSUM}),
+)
+
+
+def write_file(
+    path: str | Path, description: Mapping[str, str], tensors: Mapping[str, NDArray[Any]], form: Form = MODEL
+) -> None:
     """Write a model file; it appears whole or not at all."""
     from safetensors.numpy import save
 
-    described = {"format": _FORMAT, **description}
+    described = {"format": form.name, **description}
     described[_CHECKSUM] = _checksum(described, tensors)
     write_whole(path, _in_one_order(save(dict(tensors), metadata=described)))
 
 
-def read_file(path: str | Path) -> tuple[dict[str, str], dict[str, NDArray[Any]]]:
+def read_file(path: str | Path, form: Form = MODEL) -> tuple[dict[str, str], dict[str, NDArray[Any]]]:
     """Return the description and the arrays of a model file, which are those that were written.
 
     Raises
@@ -47,9 +81,10 @@ def read_file(path: str | Path) -> tuple[dict[str, str], dict[str, NDArray[Any]]
     if os.path.exists(path) and not os.path.isfile(path):  # noqa: PTH110, PTH113 - they never raise
         raise ModelFileError(f"{shown(path)}: it is no ordinary file; give the file of a model")
     description, tensors = _read(path)
-    if description.get("format") != _FORMAT:
-        raise ModelFileError(f"{path}: not a manyhands model (format {description.get('format')!r})")
-    if strange := sorted(set(description) - _PARTS):
+    if (found := description.get("format")) != form.name:
+        other = next((f"; {each.reader} reads it" for each in (MODEL, ESTIMATOR) if each.name == found), "")
+        raise ModelFileError(f"{path}: not a manyhands {form.what} (format {found!r}){other}")
+    if strange := sorted(set(description) - form.parts):
         raise ModelFileError(f"{path}: damaged, or written by a newer version (it has a part {strange[0][:40]!r})")
     if _CHECKSUM in description and description[_CHECKSUM] != _checksum(description, tensors):
         raise ModelFileError(f"{path}: damaged: its contents do not have the checksum that was written with them")

@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from manyhands.core.html import curves, facts
+from manyhands.core.words import count
 from manyhands.training.model import TrainedModel
 from manyhands.training.plan import Plan
 
@@ -50,6 +52,25 @@ class TrainingResult:
     losses: list[float]
     curve: list[dict[str, float]] = field(default_factory=list)
     reports: list[dict[str, Any]] = field(default_factory=list)
+
+    def __repr__(self) -> str:
+        return f"TrainingResult({', '.join(f'{name} {text}' for name, text in self._facts().items())})"
+
+    def _repr_html_(self) -> str:
+        lines = {"of the training": list(enumerate(self.losses, 1))}
+        measured = {"on test samples": [(point["train_s"], point["accuracy"]) for point in self.curve]}
+        shown = curves("epoch", "loss", lines) + curves("seconds of training", "accuracy", measured)
+        return facts("Training", {**self._facts(), "plan": str(self.plan)}) + shown
+
+    def _facts(self) -> dict[str, str]:
+        """Return what it has come to, for readers."""
+        return {
+            "accuracy": f"{100 * self.accuracy:.2f} %",
+            "time": f"{self.seconds['train']:.3f} s",
+            "strategy": f"{self.plan.label}, {count(self.plan.workers, 'worker')}",
+            "model": f"{self.model.network} of {self.model.name or 'unknown data'}",
+            "epochs": f"{len(self.losses)}",
+        }
 
     def seconds_to(self, target: float) -> float | None:
         """Return the training seconds after which the accuracy was first measured to be ``target`` or more.

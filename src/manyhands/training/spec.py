@@ -8,6 +8,7 @@ from __future__ import annotations
 import inspect
 from dataclasses import dataclass, field, fields, replace
 from functools import cached_property, partial
+from os import PathLike, fspath
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Self
 
 from manyhands.core.checks import positive_real, shortened, truth, whole
@@ -67,6 +68,12 @@ def check_workers(name: str, value: Any) -> int | str:
             raise SettingsError(f"{name} must be a whole number, or {ALL!r} for all usable cores, not {value!r}")
         return value
     return whole(name, value, least=1)
+
+
+def _part_of_rows(name: str, value: Any) -> float:
+    """Return a share of the rows, below 1, or a number of them."""
+    size = positive_real(name, value)
+    return size if size < 1 else whole(f"{name}, from 1 on,", int(size) if size == int(size) else value)
 
 
 _ONE_OR_MORE = {"read": positive, "check": _COUNT}
@@ -146,6 +153,15 @@ class RunSpec:
         metavar="CxHxW",
         read=read_shape,
         check=check_shape,
+    )
+    test_size: float | None = setting(
+        None,
+        "of one table without test samples: the share (below 1) or number of rows to test with, stratified (default: "
+        "0.2)",
+        "data",
+        metavar="S",
+        read=amount,
+        check=_part_of_rows,
     )
     network: MLPSettings = field(default=MLPSettings(), metadata={"nested": True})
     workers: int | Literal["all"] | None = setting(
@@ -349,17 +365,17 @@ class RunSpec:
 
     def request(
         self,
-        data: str | Path = "auto",
+        data: Any = "auto",
         train_csv: str | Path | None = None,
         test_csv: str | Path | None = None,
         label_column: str | int = 0,
     ) -> DataRequest:
-        """Return what to load for the run."""
+        """Return what to load for the run: ``data`` is a name or a path, or a tuple of arrays."""
         from manyhands.data.catalog import DataRequest
 
         validation: Any = AUTO if self.validation is None and self.needs.validation else self.validation
         return DataRequest(
-            data=str(data),
+            data=_named_or_given(data),
             train_csv=train_csv,
             test_csv=test_csv,
             label_column=label_column,
@@ -369,6 +385,8 @@ class RunSpec:
             binarize=self.binarize,
             labels=self.labels,
             shape=self.shape,
+            test_size=self.test_size,
+            seed=self.seed,
         )
 
     @property
@@ -415,6 +433,20 @@ class RunSpec:
         """Return the spec that :meth:`to_json` has written."""
         nested = {name: kind(**record[name]) for name, kind in _NESTED.items()}
         return cls(**{each.name: record[each.name] for each in fields(cls)} | nested)
+
+
+def _named_or_given(data: Any) -> Any:
+    """Return the name or path of data, or those that are given as a tuple of arrays."""
+    from manyhands.data.arrays import FORMS, arrays_of
+
+    if isinstance(data, str | PathLike):
+        return fspath(data)
+    if isinstance(data, tuple | list):
+        return arrays_of(data)
+    raise SettingsError(
+        f"data is the name of a data set, a path, a Dataset, or one tuple of arrays, {FORMS}; not a "
+        f"{type(data).__name__}"
+    )
 
 
 def _plain(value: Any) -> Any:

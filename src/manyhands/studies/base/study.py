@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import json
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from html import escape
 from pathlib import Path
 from typing import Any, ClassVar, Generic, TypeVar
 
+from manyhands.core.html import grid
 from manyhands.core.version import __version__
 from manyhands.data.dataset import Dataset
 from manyhands.records.seal import write_record
+from manyhands.reports.schema import complete
+from manyhands.reports.tables.registry import make_tables
 from manyhands.runtime.terminal import Advance
 from manyhands.studies.base.ledger import Key, Ledger, Record
 
@@ -45,7 +50,7 @@ class Task:
     size: float = 1
 
 
-@dataclass
+@dataclass(repr=False)
 class Outcome(ABC):
     """The results of a study so far.
 
@@ -63,6 +68,22 @@ class Outcome(ABC):
     settings: dict[str, Any]
     interrupted: bool = field(default=False, kw_only=True)
     resumed: bool = field(default=False, kw_only=True)
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self.summary_text()}{', interrupted' if self.interrupted else ''})"
+
+    def _repr_html_(self) -> str:
+        tables = make_tables(complete(json.loads(json.dumps(self.record()))))
+        drawn = [grid(each.title, each.columns, each.rows, each.marked, each.note) for each in tables]
+        return "".join([f"<p>{escape(repr(self))}</p>", *drawn, self.curves_html()])
+
+    def summary_text(self) -> str:
+        """Return what has been done, in a few words."""
+        return str(self.settings["data"]["name"]) if "data" in self.settings else "results"
+
+    def curves_html(self) -> str:
+        """Return curves for notebooks, if there are any."""
+        return ""
 
     def head(self) -> dict[str, Any]:
         """Return the part of the record that all studies have."""

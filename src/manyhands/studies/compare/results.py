@@ -7,6 +7,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
+from manyhands.core.html import curves
+from manyhands.core.words import count
 from manyhands.records.laws import fit_amdahl, fit_gustafson, fit_scalability
 from manyhands.records.statistics import (
     DEFAULT_MARGIN,
@@ -103,7 +105,7 @@ class SummaryRow:
         }
 
 
-@dataclass
+@dataclass(repr=False)
 class Comparison(Outcome):
     """A finished, or interrupted, comparison.
 
@@ -114,6 +116,27 @@ class Comparison(Outcome):
     """
 
     runs: list[dict[str, Any]] = field(default_factory=list)
+
+    def summary_text(self) -> str:
+        """Return what has been compared, and the fastest of what lost no accuracy."""
+        rows = [row for row in self.summary if row.workers > 1 and row.verdict is not None]
+        same = [row for row in rows if row.verdict is not None and row.verdict.word in ("same", "higher")]
+        best = max(same, key=lambda row: row.speedup, default=None)
+        what = f"{count(len(self.runs), 'run')} on {super().summary_text()}"
+        if best is None or best.speedup <= 1:
+            return f"{what}; nothing was faster at the same accuracy" if rows else what
+        return (
+            f"{what}; fastest at the same accuracy: {best.strategy}, {count(best.workers, 'worker')}, "
+            f"{best.speedup:.2f} times as fast"
+        )
+
+    def curves_html(self) -> str:
+        """Return the accuracy by time of the first run of each case, if it was measured."""
+        first: dict[str, list[tuple[float, float]]] = {}
+        for run in self.runs:
+            name = f"{run['strategy']}, {count(run['workers'], 'worker')}"
+            first.setdefault(name, [(point["train_s"], point["accuracy"]) for point in run["curve"] or []])
+        return curves("seconds of training", "accuracy on test samples", first)
 
     @property
     def summary(self) -> list[SummaryRow]:

@@ -35,7 +35,7 @@ from manyhands.studies.compare.request import (
 from manyhands.studies.compare.results import Comparison, run_record
 from manyhands.studies.compare.text import comparison_table
 from manyhands.teams.job import check_can_start_jobs
-from manyhands.training.api import warn_if_oversubscribed_here
+from manyhands.training.api import base_of, warn_if_oversubscribed_here
 from manyhands.training.loggers import RunLog, no_log
 from manyhands.training.plan import Plan
 from manyhands.training.run import Runner
@@ -115,7 +115,7 @@ class CompareStudy(Study[Comparison]):
         request, spec = self.request, self.request.spec.to_json()
         others = (
             "strategy", "workers", "seed", "hang_timeout",
-            "train_size", "scale", "binarize", "labels", "validation",
+            "train_size", "test_size", "scale", "binarize", "labels", "validation",
         )  # fmt: skip
         first = self.plans[0].to_json()
         return {
@@ -167,7 +167,7 @@ def _settings(dataset: Dataset, request: CompareRequest, plans: Sequence[Plan]) 
 @takes_settings(RunSpec, without=("strategy",))
 @memory_errors_explained("the comparison")
 def compare(
-    data: str | Path | Dataset = "auto",
+    data: Any = "auto",
     spec: RunSpec | None = None,
     *,
     strategies: Sequence[str] = DEFAULT_STRATEGIES,
@@ -209,7 +209,7 @@ def compare(
     request = CompareRequest(
         strategies=tuple(strategies),
         workers=numbers_of_workers(workers),
-        spec=(spec or RunSpec()).changed(**settings),
+        spec=base_of(spec).changed(**settings),
         seeds=seeds,
         splits=splits,
         target=target,

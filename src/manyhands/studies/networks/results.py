@@ -86,7 +86,7 @@ class NetworkRow:
         }
 
 
-@dataclass
+@dataclass(repr=False)
 class Networks(Outcome):
     """A finished, or interrupted, study of networks.
 

@@ -15,7 +15,7 @@ SCHEMA = "manyhands.study/2"
 PUBLISHED_SCHEMA = "manyhands.published/1"
 
 
-@dataclass
+@dataclass(repr=False)
 class Repetition(Outcome):
     """The finished runs of the experiment of Todorov et al.
 
@@ -55,7 +55,7 @@ class Repetition(Outcome):
         }
 
 
-@dataclass
+@dataclass(repr=False)
 class Replication(Outcome):
     """A finished, or interrupted, study of several parts.
 

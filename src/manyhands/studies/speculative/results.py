@@ -76,7 +76,7 @@ def _reduction(speedup: float) -> float:
     return 100 * (1 - 1 / speedup)
 
 
-@dataclass
+@dataclass(repr=False)
 class Speculation(Outcome):
     """A finished, or interrupted, study of speculative back-propagation.
 

@@ -70,7 +70,7 @@ class SweepRow:
         }
 
 
-@dataclass
+@dataclass(repr=False)
 class Sweep(Outcome):
     """A finished, or interrupted, sweep.
 
@@ -81,6 +81,11 @@ class Sweep(Outcome):
     """
 
     sessions: dict[int, dict[str, Any]] = field(default_factory=dict)
+
+    def summary_text(self) -> str:
+        """Return what has been swept over, and the best of it."""
+        what = f"{count(len(self.sessions), 'session')} on {super().summary_text()}"
+        return what if self.best is None else f"{what}; best: {self.reason}"
 
     @property
     def runs(self) -> list[dict[str, Any]]:

@@ -48,6 +48,7 @@ from manyhands.studies.sweep.text import sweep_text
 from manyhands.teams.agreement import CALL, Facts, as_facts, together
 from manyhands.teams.job import leads, on_rank_0
 from manyhands.teams.launch import prepare
+from manyhands.training.api import base_of
 from manyhands.training.making import learner_of
 from manyhands.training.model import accuracy
 from manyhands.training.plan import Plan
@@ -242,7 +243,7 @@ class SweepStudy(Study[Sweep]):
         """Return all settings that sessions depend on, beyond their keys."""
         others = (
             "strategy", "workers", "team", "hang_timeout", "epochs", "seed",
-            "train_size", "scale", "binarize", "labels", "validation",
+            "train_size", "test_size", "scale", "binarize", "labels", "validation",
         )  # fmt: skip
         spec = {name: value for name, value in self.request.spec.to_json().items() if name not in others}
         shared = {name: self.outcome.settings[name] for name in ("learner", "network", "batch", "chosen_on")}
@@ -267,7 +268,7 @@ def load_for_sweep(request: DataRequest, *, published: bool = False) -> Dataset:
 
 @takes_settings(RunSpec, without=("strategy",), checked=False)
 def sweep(
-    data: str | Path | Dataset = "auto",
+    data: Any = "auto",
     spec: RunSpec | None = None,
     *,
     hidden: tuple[tuple[int, ...] | int, ...] | None = None,
@@ -317,7 +318,7 @@ def sweep(
         networks = None
         if hidden is not None:
             networks = tuple((each,) if isinstance(each, int) else tuple(each) for each in hidden)
-        chosen = (spec or RunSpec()).changed(**({"dtype": "float64", **settings} if published else settings))
+        chosen = base_of(spec).changed(**({"dtype": "float64", **settings} if published else settings))
         request = SweepRequest(
             networks,
             epochs,

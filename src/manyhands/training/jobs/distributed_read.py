@@ -15,17 +15,19 @@ import functools
 import json
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import fields
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from manyhands.core.types import Sharding
+from manyhands.data.arrays import Arrays
 from manyhands.data.catalog import DataRequest, load, way_of_reading
 from manyhands.data.checksum import checksum_of
 from manyhands.data.csv.reader import join_parts
 from manyhands.data.dataset import Dataset
+from manyhands.data.origin import Origin
 from manyhands.data.scaling import Scaling
 from manyhands.teams.job import is_member
 
@@ -80,7 +82,10 @@ def facts_of_request(call: str, request: DataRequest | Dataset, needed: Sharding
 
     if isinstance(request, Dataset):
         return Facts({"the call": call, "data": "a Dataset"})
-    return Facts({"the call": call, **as_facts(asdict(request)), "the sharding": needed})
+    given = {each.name: getattr(request, each.name) for each in fields(request)}
+    if isinstance(request.data, Arrays):
+        given["data"] = request.data.facts()
+    return Facts({"the call": call, **as_facts(given), "the sharding": needed})
 
 
 def facts_of(plan: Plan, dataset: Dataset) -> Facts:
@@ -171,6 +176,7 @@ def scatter(dataset: Dataset | None, world: World, sharding: Sharding) -> Datase
         all_rows=rows,
         feature_names=None if facts["feature_names"] is None else tuple(facts["feature_names"]),
         label_name=facts["label_name"],
+        origin=None if facts["origin"] is None else Origin.from_json(facts["origin"]),
         **scaled,
     )
 
@@ -185,6 +191,7 @@ def _facts(dataset: Dataset) -> dict[str, Any]:
         "tables": {part: table.facts() for part, table in dataset.tables.items()},
         "feature_names": dataset.feature_names,
         "label_name": dataset.label_name,
+        "origin": None if dataset.origin is None else dataset.origin.to_json(),
         "features": [features.dtype.str, features.shape],
         "arrays": {name: [array.dtype.str, array.shape] for name, array in arrays.items()},
     }

@@ -1,0 +1,83 @@
+"""Test samples for a model file: those that are asked for, or else those of the data it was trained with."""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import logging
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from manyhands.cli import options as shared
+from manyhands.core.errors import MissingDataError, SettingsError, shown
+from manyhands.core.parameters import parameter
+
+if TYPE_CHECKING:
+    from manyhands.data.catalog import DataRequest
+    from manyhands.data.dataset import Examples
+    from manyhands.training.model import TrainedModel
+
+_EARLIER = ("mnist", "digits", "letters", "cifar10", "cifar100")
+"""Data sets that files of earlier versions may name as what the model was trained on."""
+
+
+def test_samples(options: argparse.Namespace, model: TrainedModel) -> tuple[Examples, str]:
+    """Return the test samples, and what they are if they were found by the model alone.
+
+    If they have changed since the training, that is said.
+
+    Raises
+    ------
+    SettingsError
+        If none are asked for, and the model does not know its own.
+    DataError
+        If they are not there, or cannot be used.
+    """
+    from manyhands.data.catalog import load_test
+
+    if options.data is not None or options.test_csv is not None:
+        column = _label_column(options, model)
+        request = shared.spec_of(options).request(options.data or "auto", None, options.test_csv, column)
+        return load_test(request), ""
+    request = _own_request(options, model)
+    name = shown(request.test_csv or str(request.data))
+    try:
+        examples = load_test(request)
+    except MissingDataError as error:
+        raise MissingDataError(f"the test samples of the model's training are not there: {error}; {_give()}") from error
+    if model.origin is not None and (change := model.origin.change(examples.features, examples.labels)):
+        logging.getLogger("manyhands").warning("%s was changed since the model was trained: %s", name, change)
+    return examples, f"{name}, the test samples of the model's training"
+
+
+def _own_request(options: argparse.Namespace, model: TrainedModel) -> DataRequest:
+    """Return the request for the test samples of the model's training."""
+    from manyhands.data.catalog import DataRequest, test_request
+
+    if model.origin is None:
+        if model.name not in _EARLIER:
+            raise SettingsError(f"{options.model} does not say where its data came from; {_give()}")
+        request = DataRequest(model.name)
+    else:
+        found = test_request(model.origin)
+        if found is None:
+            raise SettingsError(f"{options.model} was trained with arrays in memory; {_give()}")
+        request = found
+    chosen = {"labels": getattr(options, "labels", None), "label_column": options.label_column}
+    return replace(request, **{name: value for name, value in chosen.items() if value is not None})
+
+
+def _give() -> str:
+    return f"give test samples ({parameter('data')} or {parameter('test_csv')})"
+
+
+def _label_column(options: argparse.Namespace, model: TrainedModel) -> str:
+    """Return the column of the labels: the one asked for, else that of the training rows, else the first."""
+    chosen: str | None = options.label_column
+    if chosen is None and options.test_csv and model.label_name:
+        from manyhands.data.csv.header import find_layout
+
+        with contextlib.suppress(SettingsError):  # it has no such column; what is wrong with the file is said later
+            find_layout(options.test_csv, model.label_name)
+            return model.label_name
+    return "0" if chosen is None else chosen
