@@ -73,14 +73,16 @@ class TestTables:
         assert titles == ["Networks", "Runs that diverged"]
 
     def test_without_targets_there_are_no_columns_for_them(self, records, record):
-        assert "to 92 %" in make_tables(record)[0].columns
+        assert "epochs to 92 %" in make_tables(record)[0].columns
         assert not [
-            name for name in make_tables(complete(records.networks(targets=())))[0].columns if name.startswith("to ")
+            name
+            for name in make_tables(complete(records.networks(targets=())))[0].columns
+            if name.startswith("epochs to ")
         ]
 
     def test_a_target_that_was_never_reached(self, record):
         table = make_tables(record)[1]
-        place = table.columns.index("to 92 %")
+        place = table.columns.index("epochs to 92 %")
         assert [row[place] for row in table.rows][3:] == ["never"] * 3
 
 
