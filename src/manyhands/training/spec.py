@@ -230,8 +230,8 @@ class RunSpec:
     )
     schedule: str | RateSchedule | None = setting(
         None,
-        "how the learning rate changes: constant, step:30epochs,factor=0.1, cosine, linear:hold=50%, one-cycle; with warmup=5% "
-        "(default: constant)",
+        "how the learning rate changes: constant, step:30epochs,factor=0.1, cosine, linear:hold=50%, one-cycle; with "
+        "warmup=5% (default: constant)",
         "training",
         metavar="S",
     )
@@ -244,7 +244,8 @@ class RunSpec:
     )
     partition: str | Partition | None = setting(
         None,
-        "how fixed shards are made: stored (consecutive rows), iid, sorted (by label) or dirichlet:0.3 (unlike mixtures)",
+        "how fixed shards are made: stored (consecutive rows), iid, sorted (by label) or dirichlet:0.3 (unlike "
+        "mixtures)",
         "training",
         metavar="P",
     )

@@ -103,9 +103,7 @@ class MLPSettings:
     l2: float = _number(0.0001, "penalty on large weights", metavar="L")
     momentum: float = _number(0.9, "how much momentum, nesterov and lars keep of their last step", metavar="M")
     beta_1: float = _number(0.9, "decay of the mean gradient of adam, adamax, nadam, adamw and lamb", metavar="B")
-    beta_2: float = _number(
-        0.999, "decay of the mean squared gradient of adam, adamax, nadam, adamw and lamb", metavar="B"
-    )
+    beta_2: float = _number(0.999, "decay of the squared gradient of adam, adamax, nadam, adamw and lamb", metavar="B")
     epsilon: float = _of_optimizer("keeps quotients of adaptive optimizers finite", metavar="E")
     rho: float = _of_optimizer("how much rmsprop and adadelta keep of their mean squares", metavar="R")
     weight_decay: float = _of_optimizer("decoupled decay of adamw, lamb and lars, without biases", metavar="D")

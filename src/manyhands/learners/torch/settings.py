@@ -98,7 +98,8 @@ class TorchSettings:
     precision: str = setting(
         "auto",
         "numbers of convolutions and matrix products: float32, or bfloat16 by autocast; auto takes bfloat16 for "
-        "networks that come along where the CPU multiplies such numbers itself, as a study has found the accuracy the same",
+        "networks that come along where the CPU multiplies such numbers itself, as a study has found the accuracy the "
+        "same",
         "pytorch",
         choices=PRECISIONS,
     )
