@@ -78,3 +78,16 @@ def test_score_is_the_accuracy_on_rows(results):
         assert model.score(X.tolist(), Y.tolist()) == np.mean(model.predict(X) == Y) == model.accuracy(Examples(X, Y))
     with pytest.raises(manyhands.ManyhandsError, match="'huge', which no training row has"):
         results["loaded"].score(X[:1], ["huge"])
+
+
+@pytest.mark.parametrize(
+    ("features", "said"),
+    [
+        ([1, 2, 3, 4], r"of the shape \(4,\); give rows"),
+        (None, "are a NoneType; give rows"),
+        ("a", "are a str; give rows"),
+    ],
+)
+def test_what_is_no_table_is_not_predicted(features, said, results):
+    with pytest.raises(manyhands.ManyhandsError, match=said):
+        results["model"].predict(features)

@@ -21,7 +21,7 @@ from manyhands.data import download
 from manyhands.data.arrays import Arrays
 from manyhands.data.cifar import CIFAR100
 from manyhands.data.cifar_files import LAYOUTS, check_no_kind, cifar_files, is_cifar, read_cifar
-from manyhands.data.columns import counting_columns, notice
+from manyhands.data.columns import notice, say_counting
 from manyhands.data.csv.header import Layout, find_layout
 from manyhands.data.csv.reader import read_csv
 from manyhands.data.dataset import Dataset, Examples, make_dataset
@@ -34,7 +34,6 @@ from manyhands.data.shapes import shaped
 from manyhands.data.split import for_test
 from manyhands.runtime.atomic_files import cache_folder, home_hint, unusable
 
-_MOST_COUNTING = 3
 NAMES = ("auto", "mnist", "digits", "letters", "cifar10", "cifar100")
 MNIST_FILES = {
     "train-images-idx3-ubyte.gz": Published(
@@ -413,7 +412,7 @@ def _from_csv(request: DataRequest, joiner: Joiner | None) -> _Found:
         ),
     )
     if _speaks(joiner):
-        _say_counting(found.train)
+        say_counting(found.train.features, found.train.feature_names, found.train.source)
     return found
 
 
@@ -445,13 +444,3 @@ def _left_out(layout: Layout) -> str:
     """Return the columns that are left out, in words."""
     names = enumerate(layout.names[: layout.left_out])
     return " and ".join(f"column {place} ({name or 'without a name'})" for place, name in names)
-
-
-def _say_counting(train: Examples) -> None:
-    """Warn of features that count the rows."""
-    for place in counting_columns(train.features, named=train.feature_names is not None)[:_MOST_COUNTING]:
-        name = f"feature {place + 1}" if train.feature_names is None else f"the column {train.feature_names[place]!r}"
-        notice(
-            f"{train.source}: {name} counts the rows and is trained on like any other; if it is only their number, "
-            "take it out of both files"
-        )

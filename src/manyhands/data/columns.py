@@ -16,7 +16,7 @@ from manyhands.core.errors import DataError
 
 Names = tuple[str, ...]
 _ROW_NAMES = re.compile(r"|Unnamed: 0(\.\d+)*")
-_MOST_NAMED = 8
+_MOST_NAMED, _MOST_COUNTING = 8, 3
 _FEWEST_COUNTED, _FEWEST_UNNAMED = 5, 30  # a column without a name may well count so few rows
 
 
@@ -116,3 +116,13 @@ def counting_columns(features: NDArray[Any], *, named: bool) -> list[int]:
     low, high = (end.astype(float) for end in (features.min(axis=0), features.max(axis=0)))
     candidates = np.flatnonzero((low == np.rint(low)) & (high - low == rows - 1.0))
     return [int(column) for column in candidates if (np.diff(np.sort(features[:, column]).astype(float)) == 1).all()]
+
+
+def say_counting(features: NDArray[Any], names: Names | None, source: Path | None) -> None:
+    """Warn of features that count the rows."""
+    for place in counting_columns(features, named=names is not None)[:_MOST_COUNTING]:
+        name = f"feature {place + 1}" if names is None else f"the column {names[place]!r}"
+        notice(
+            f"{source}: {name} counts the rows and is trained on like any other; if it is only their number, "
+            "take it out of both files"
+        )

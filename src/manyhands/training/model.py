@@ -155,7 +155,10 @@ class TrainedModel:
         """Return features with shape (rows, features), in the order of the training rows' columns."""
         if not isinstance(features, Examples):
             values = values_in(features)
-            labels = np.zeros(len(values) if values.ndim else 0, np.int64)
+            if values.ndim < 2:
+                what = f"a {type(features).__name__}" if values.ndim == 0 else f"of the shape {values.shape}"
+                raise DataError(f"features are {what}; give rows, shape (rows, features), and one row as [row]")
+            labels = np.zeros(len(values), np.int64)
             features = Examples(values, labels, feature_names=names_of(features))
         if features.source is not None:
             say_positions(features.feature_names, self.feature_names, "the test rows")
