@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from manyhands.cli import options as shared
 from manyhands.cli import study_runner
+from manyhands.cli.output import write_json_results
 from manyhands.core.errors import DataError
 from manyhands.runtime.terminal import labelled
 
@@ -58,7 +59,7 @@ def run(options: argparse.Namespace) -> int:
     """Carry out the command."""
     from manyhands.data.catalog import load_test
     from manyhands.evaluation.diagnostics import diagnose, evaluation
-    from manyhands.records.seal import write_record
+    from manyhands.records.seal import sealed
     from manyhands.training.loading import load_model
 
     shared.check_output(options.json)
@@ -85,7 +86,7 @@ def run(options: argparse.Namespace) -> int:
     if against is not None:
         lines.append(_difference(against, options.against))
     study_runner.in_order(
-        lambda: write_record(options.json, record) if options.json else None,
+        lambda: write_json_results(options, lambda: sealed(record)),
         lambda: print("\n".join(lines), flush=True),
         *(_report(options, found, model, examples, record) if options.report else ()),
     )

@@ -21,6 +21,7 @@ from manyhands.core.callbacks import EpochSummary, RunView, WorkerCallback
 from manyhands.core.errors import SettingsError
 from manyhands.core.team import Team
 from manyhands.core.types import Vector
+from manyhands.core.words import count
 
 
 def mean_loss(team: Team, epoch: EpochSummary) -> float:
@@ -55,6 +56,11 @@ class Stop(WorkerCallback):
         """Canonical text."""
         raise NotImplementedError
 
+    @property
+    def reason(self) -> str:
+        """Why a run has ended early, as a sentence without its full stop."""
+        raise NotImplementedError
+
 
 @dataclass(frozen=True)
 class LossStop(Stop):
@@ -67,6 +73,12 @@ class LossStop(Stop):
     def name(self) -> str:
         """As ``"loss:0.0001,patience=10"``."""
         return f"loss:{grammar.number(self.tol)},patience={self.patience}"
+
+    @property
+    def reason(self) -> str:
+        """See `Stop`."""
+        epochs = count(self.patience, "epoch")
+        return f"the training loss had not fallen by {self.tol:g} or more for more than {epochs}"
 
     def for_worker(self, run: RunView) -> WorkerCallback:
         """Return what follows the loss."""
@@ -109,6 +121,11 @@ class UnchangedStop(Stop):
         """As ``"unchanged:0"``."""
         return f"unchanged:{grammar.number(self.tol)}"
 
+    @property
+    def reason(self) -> str:
+        """See `Stop`."""
+        return f"no weight of any worker changed by more than {self.tol:g} in the epoch"
+
     def for_worker(self, run: RunView) -> WorkerCallback:
         """Return what follows the weights."""
         return _WeightWatch(self, run.learner.parameters.copy())
@@ -149,6 +166,11 @@ class AccuracyStop(Stop):
         """As ``"accuracy:98.2%"``, or without the sign where percent would be another number."""
         percent = f"{grammar.number(round(100 * self.least, 9))}%"
         return f"accuracy:{percent if _share_of(percent) == self.least else grammar.number(self.least)}"
+
+    @property
+    def reason(self) -> str:
+        """See `Stop`."""
+        return f"{100 * self.least:g} % of the validation samples or more were recognized"
 
     def after_epoch(self, run: RunView, epoch: EpochSummary) -> bool:
         """Return whether enough validation rows are recognized; each worker evaluates its part of them."""

@@ -82,6 +82,14 @@ class Sweep(Outcome):
 
     sessions: dict[int, dict[str, Any]] = field(default_factory=dict)
 
+    def finished(self) -> list[tuple[str, dict[str, Any]]]:
+        """See `manyhands.studies.base.study.Outcome`."""
+        architecture = self.settings.get("architecture")
+        return [
+            (f"{classifier(record['hidden'], architecture)}, {count(record['epochs'], 'epoch')}", record)
+            for record in self.runs
+        ]
+
     @property
     def runs(self) -> list[dict[str, Any]]:
         """All sessions, in the order of Table I whatever finished first."""
@@ -169,4 +177,4 @@ class Sweep(Outcome):
 
 def impact_text(value: float) -> str:
     """Return an impact factor with three digits or so."""
-    return f"{value:.2f}" if value < 100 else f"{value:.1f}" if value < 1e4 else f"{value:.0f}"
+    return f"{value:.2f}" if value < 100 else f"{value:,.1f}" if value < 1e4 else f"{value:,.0f}"
