@@ -79,7 +79,7 @@ def run(options: argparse.Namespace) -> int:
         right = _fitting(options.against, lambda: other.correct(examples))
         against = {"model": str(options.against), **_against(found.correct, right)}
     record = evaluation(found, str(options.model), against)
-    lines = [labelled("accuracy", f"{100 * found.accuracy:.2f} % of {len(examples.labels)} test samples")]
+    lines = [labelled("accuracy", f"{100 * found.accuracy:.2f} % of {len(examples.labels):,} test samples")]
     if not options.quiet:
         facts = f"{options.model}, trained on {model.name}, {len(model.classes)} classes"
         lines.insert(0, labelled("model", facts))

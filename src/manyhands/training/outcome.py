@@ -16,6 +16,7 @@ from manyhands.training.result import TrainingResult
 _FEW_ROWS, _FEW_STEPS = 10, 100
 _MOST_ROWS = 2000
 """How many training samples are looked at if there are no test samples."""
+_START_STEPS = 30
 _TINY = 1e-6
 """Changes of a loss below this share of it are rounding."""
 
@@ -69,13 +70,18 @@ def _rose(result: TrainingResult) -> bool:
     return len(result.losses) > 1 and last > first + _TINY * abs(first)
 
 
+def _worse(steps: int) -> float:
+    """Return how many times the loss of guessing is no mere start any more; the first steps begin above it."""
+    return 1.1 if steps >= _START_STEPS else 1.5
+
+
 def _cause(result: TrainingResult, dataset: Dataset) -> str:
     """Return the likely cause, and what to try."""
     plan, rate = result.plan, result.plan.network.learning_rate
     first, last = result.losses[0], result.losses[-1]
     if _rose(result):
         fact = f"the training loss rose from {first:.3g} to {last:.3g}"
-    elif plan.network.loss == "cross_entropy" and last > 1.1 * math.log(max(len(dataset.classes), 2)):
+    elif plan.network.loss == "cross_entropy" and last > _worse(result.steps) * math.log(max(len(dataset.classes), 2)):
         fact = f"the training loss, {last:.3g}, is worse than that of guessing"
     elif result.steps < _FEW_STEPS:
         return f"it took few optimizer steps ({result.steps}): try {parameter('epochs', 10 * max(plan.epochs, 1))}"

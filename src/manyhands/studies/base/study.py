@@ -95,8 +95,10 @@ class Outcome(ABC):
             for name, found in wrong.items()
             if found
         ]
-        rest = [f"and runs of {len(texts) - _MOST_PROBLEMS} more"] if len(texts) > _MOST_PROBLEMS else []
-        return [*texts[:_MOST_PROBLEMS], *rest]
+        if (rest := len(texts) - _MOST_PROBLEMS) > 0:
+            more = f"in runs of {rest:,} more, too, the model has learned nothing, or become worse"
+            return [*texts[:_MOST_PROBLEMS], more]
+        return texts
 
     def save(self, path: str | Path) -> None:
         """Write :meth:`record` as JSON with a checksum, whole or not at all (then OutputError)."""

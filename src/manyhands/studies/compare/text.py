@@ -89,7 +89,7 @@ def _cells(row: SummaryRow) -> tuple[str, ...]:
 def with_interval(value: Estimate, form: str) -> str:
     """Return a mean in a format such as ``{:.2f}``, and half of its interval, if it has one."""
     half = value.half_width
-    return form.format(value.mean) + ("" if half is None else f" ±{half:.2f}")
+    return form.format(round(value.mean, 2) + 0.0) + ("" if half is None else f" ±{half:.2f}")
 
 
 def target_text(rows: list[SummaryRow], target: float | None, detail: Detail = BRIEF) -> str:

@@ -142,7 +142,7 @@ class SweepStudy(Study[Sweep]):
             "loss": result.losses[-1],
             "seconds": result.seconds,
             "retimed_s": None,
-            "problem": result.problem,
+            "problem": _of_validation(result.problem) if dataset.validation is not None else result.problem,
         }
         return json.dumps(record)
 
@@ -253,6 +253,11 @@ class SweepStudy(Study[Sweep]):
     def text(self, detail: Detail = BRIEF) -> str:
         """Return what is finished as a table."""
         return sweep_text(self.outcome, detail)
+
+
+def _of_validation(problem: str | None) -> str | None:
+    """Return what is wrong with a run whose test samples were those kept for validation."""
+    return None if problem is None else problem.replace("the test samples", "the validation samples")
 
 
 def load_for_sweep(request: DataRequest, *, published: bool = False) -> Dataset:
