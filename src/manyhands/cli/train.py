@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING, Any
 from manyhands.cli import jobs, train_spark
 from manyhands.cli import options as shared
 from manyhands.cli.output import detail_of, files_text, write_json_results
-from manyhands.core.callbacks import Callback, finish
 from manyhands.core.errors import OutputError
-from manyhands.core.events import EpochEnded, Event, Granularity, Measured
+from manyhands.core.events import EpochEnded, Event, Measured
 from manyhands.core.words import count, size
 from manyhands.runtime.terminal import YELLOW, Group, labelled, progress_bar, styled, text_table
 
 if TYPE_CHECKING:
+    from manyhands.core.callbacks import Callback
     from manyhands.data.dataset import Dataset
     from manyhands.training.plan import Plan
     from manyhands.training.result import TrainingResult
@@ -77,6 +77,7 @@ def run(options: argparse.Namespace) -> int:
 
 def _run_in_spark(options: argparse.Namespace, spec: RunSpec) -> int:
     """Carry out the command inside a cluster; what the data are, and the plan, is known when its workers have them."""
+    from manyhands.core.callbacks import finish
     from manyhands.training.loggers import Logs
 
     shared.check_output(options.out, options.json, options.log)
@@ -143,15 +144,13 @@ def _run_with_progress(plan: Plan, dataset: Dataset, logger: Callback, *, quiet:
         return run_plan(plan, dataset, progress=progress, callbacks=[logger, latest])
 
 
-class _Latest(Callback):
+class _Latest:
     """What the progress shows of the training: the last epoch's loss, and the accuracy if it is being measured."""
-
-    granularity: Granularity = "epoch"
 
     def __init__(self) -> None:
         self._loss, self._accuracy = "", ""
 
-    def notify(self, event: Event) -> None:
+    def __call__(self, event: Event) -> None:
         """Note what is new."""
         if isinstance(event, Measured):
             self._accuracy = f", {100 * event.accuracy:.2f} %"

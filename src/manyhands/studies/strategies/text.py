@@ -80,7 +80,8 @@ def _notes(comparison: StrategiesComparison) -> list[str]:
     network = settings.get("architecture") or f"hidden {layers(settings['network']['hidden'])}"
     return [
         f"{data['name']}, {data['train_rows']:,} training, {data['validation_rows']:,} validation and "
-        f"{data['test_rows']:,} test samples; {network}, {settings['network']['optimizer']}, global batch {settings['batch']}, "
+        f"{data['test_rows']:,} test samples; {network}, {settings['network']['optimizer']}, "
+        f"global batch {settings['batch']}, "
         f"{count(settings['epochs'], 'epoch')}, schedule {settings['schedule']}; {count(settings['seeds'], 'seed')}.",
         f"rate: the best of {rates} on the validation samples, over "
         f"{count(settings['tuning'], 'other seed')}, for every row of the table by itself.",
