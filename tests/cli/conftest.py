@@ -6,7 +6,9 @@ def _compiled(compiled):
     """Commands print nothing but their output."""
 
 
-@pytest.fixture(autouse=True)
-def _idle(monkeypatch):
+@pytest.fixture(autouse=True, scope="session")
+def _idle():
     """Other work on this machine is no news, except for the tests about it."""
-    monkeypatch.setattr("manyhands.runtime.hardware._others_running", lambda _root: 0)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("manyhands.runtime.hardware._others_running", lambda _root: 0)
+        yield

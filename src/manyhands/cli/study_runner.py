@@ -197,8 +197,8 @@ def _print_answer(options: argparse.Namespace, outcome: Outcome) -> None:
 
 
 def _print_files(options: argparse.Namespace) -> None:
-    names = ("json", "markdown", "log", "tensorboard", "checkpoint")
-    files = files_text(**{name: getattr(options, name, None) for name in names})
+    names = ("json", "markdown", "log", "tensorboard")
+    files = files_text(**{name: getattr(options, name, None) for name in names}, runs=options.checkpoint)
     if files and not options.quiet:
         print(f"\n{files}", flush=True)
 

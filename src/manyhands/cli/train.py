@@ -215,7 +215,7 @@ def _curve_text(curve: Sequence[Mapping[str, float]]) -> str:
             f"{point['train_s']:.3f}",
             f"{point['loss']:.4f}",
             f"{100 * point['accuracy']:.2f}",
-            ("#" * round(1 + (_BAR - 1) * (point["accuracy"] - least) / (most - least or 1))).ljust(_BAR),
+            ("#" * round(1 + (_BAR - 1) * (point["accuracy"] - least) / (most - least or 1))).ljust(_BAR, "."),
         )
         for point in points
     ]

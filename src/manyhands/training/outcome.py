@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from dataclasses import replace
 
@@ -70,9 +71,13 @@ def _rose(result: TrainingResult) -> bool:
     return len(result.losses) > 1 and last > first + _TINY * abs(first)
 
 
-def _worse(steps: int) -> float:
-    """Return how many times the loss of guessing is no mere start any more; the first steps begin above it."""
-    return 1.1 if steps >= _START_STEPS else 1.5
+def _limit(result: TrainingResult, classes: int) -> float:
+    """Return the loss above which a training has left the way down: first steps begin above the loss of guessing."""
+    guessing = math.log(max(classes, 2))
+    if result.steps < _START_STEPS:
+        return 1.5 * guessing
+    falls = all(later < earlier for earlier, later in itertools.pairwise(result.losses))
+    return 1.1 * guessing if falls else guessing
 
 
 def _cause(result: TrainingResult, dataset: Dataset) -> str:
@@ -81,7 +86,7 @@ def _cause(result: TrainingResult, dataset: Dataset) -> str:
     first, last = result.losses[0], result.losses[-1]
     if _rose(result):
         fact = f"the training loss rose from {first:.3g} to {last:.3g}"
-    elif plan.network.loss == "cross_entropy" and last > _worse(result.steps) * math.log(max(len(dataset.classes), 2)):
+    elif plan.network.loss == "cross_entropy" and last > _limit(result, len(dataset.classes)):
         fact = f"the training loss, {last:.3g}, is worse than that of guessing"
     elif result.steps < _FEW_STEPS:
         return f"it took few optimizer steps ({result.steps}): try {parameter('epochs', 10 * max(plan.epochs, 1))}"

@@ -168,10 +168,6 @@ def _notes(comparison: Comparison, rows: list[SummaryRow]) -> list[str]:
         "impact: accuracy in percent per second of train; with communication (w. comm.): of distributing the data and "
         "train. Reading is in neither.",
     ]
-    if comparison.settings.get("scaled"):
-        notes.append(
-            "speed-up: scaled, as n workers trained on n times the samples: the work done in the sequential run's time."
-        )
     if any(record.get("curve") for record in comparison.runs):
         notes.append(
             "Convergence was measured during training, which costs parallel runs up to a fifth of their speed "
@@ -191,6 +187,10 @@ def _warnings(comparison: Comparison, rows: list[SummaryRow]) -> list[str]:
     """Return the limits of what the table shows."""
     notes = [f"Warning: {text}" for text in comparison.problems()]
     notes += coarse_note(comparison.settings, (row.verdict for row in rows))
+    if comparison.settings.get("scaled"):
+        notes.append(
+            "speed-up: scaled, as n workers trained on n times the samples: the work done in the sequential run's time."
+        )
     if any(row.oversubscribed for row in rows):
         cores = count(comparison.environment["cores"], "usable core")
         notes.append(f"* more workers than the {cores}: timings are not meaningful for machines with more cores.")
