@@ -54,7 +54,7 @@ def wide():
 def done(tmp_path_factory):
     """A comparison with everything at its default that need not be small."""
     path = tmp_path_factory.mktemp("compare") / "result.json"
-    status, out, err = call(*SMALL, "--workers", f"1,2,{TOO_MANY}", "--json", path)
+    status, out, err = call(*SMALL, "--workers", f"1,2,{TOO_MANY}", "--json", path, "--wide")
     return {"status": status, "out": out, "err": err, "record": json.loads(path.read_text())}
 
 
@@ -72,7 +72,7 @@ class TestOutput:
     def test_introduction_says_what_will_run_on_what(self, done):
         words = " ".join(done["out"].split("strategy")[0].split())
         assert (
-            "digits: 1437 training and 360 test samples of 1 x 8 x 8 (scikit-learn's embedded digits, split 80/20)"
+            "digits: 1,437 training and 360 test samples of 1 x 8 x 8 (scikit-learn's embedded digits, split 80/20)"
             in words
         )
         assert "64-8-10 relu, adam 0.001, inputs x / 16" in words
@@ -146,7 +146,7 @@ class TestOutput:
         options = "--hidden 4 --epochs 1 --seeds 1 --workers 2 --strategy gradient --json"
         status, out, _ = call("compare", *options.split(), path)
         assert status == 0
-        assert "mnist: 6000 training and 10000 test samples of 1 x 28 x 28" in out
+        assert "mnist: 6,000 training and 10,000 test samples of 1 x 28 x 28" in out
         assert f"(MNISTfrom{data_folder / 'mnist'})" in "".join(out.split())  # a long path is wrapped
         data = json.loads(path.read_text())["settings"]["data"]
         assert (data["name"], data["features"], data["classes"]) == ("mnist", 784, 10)
@@ -253,7 +253,7 @@ class TestStatistics:
         out, record = self.saved(tmp_path, "--splits", "2", "--seed", "4")
         assert [(run["split"], run["seed"]) for run in record["runs"]] == [(4, 4), (4, 4), (5, 5), (5, 5)]
         assert (record["settings"]["splits"], record["settings"]["seeds"]) == (2, 2)
-        assert "over 2 random splits;" in out
+        assert "2 random splits: medians" in out
 
     def test_margin_decides_the_verdict(self, tmp_path):
         out, record = self.saved(tmp_path, "--seeds", "3", "--margin", "99")
@@ -262,7 +262,7 @@ class TestStatistics:
         assert "within ±99 points" in out
 
     def test_scaled_takes_the_named_rows_for_each_worker(self, tmp_path):
-        out, record = self.saved(tmp_path, "--seeds", "1", "--scaled", "--train-size", "500")
+        out, record = self.saved(tmp_path, "--seeds", "1", "--scaled", "--train-size", "500", "--wide")
         assert [run["rows"] for run in record["runs"]] == [500, 1000]
         row = record["summary"][1]
         assert row["scaled_speedup"] == pytest.approx(2 * row["speedup"])

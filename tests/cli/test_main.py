@@ -194,7 +194,7 @@ class TestProcess:
         with open("/dev/full", "w") as full:
             done = manyhands_process("train", *csv_options, stdout=full)
         assert done.returncode == 1
-        assert done.stderr == "manyhands train: the output cannot be written: No space left on device\n"
+        assert done.stderr == "manyhands train: the standard output cannot be written: No space left on device\n"
 
     def test_closed_output(self, csv_options):
         """As in `manyhands train >&-`, or a service without a console."""

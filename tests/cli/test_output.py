@@ -66,7 +66,7 @@ class Gone(io.StringIO):
 
 
 def test_the_printed_output_that_fails_is_called_that():
-    with pytest.raises(OutputError, match=r"^the output cannot be written: No space left on device$"):
+    with pytest.raises(OutputError, match=r"^the standard output cannot be written: No space left on device$"):
         print("some", file=Output(Full()))
 
 

@@ -97,7 +97,7 @@ class TestOutput:
         words = ["--as-published", "--hidden", "4", "--epochs", "3", "--runs", 2, "--json", tmp_path / "f"]
         assert call("sweep", "--data", "digits", *words) == 0
         printed = capsys.readouterr()
-        assert "digits: 1437 training and 360 test samples" in printed.out
+        assert "digits: 1,437 training and 360 test samples" in printed.out
         assert "MLPClassifiers, batch 200, 3 epochs, 2 sessions" in printed.out
         assert "As published, the best is chosen on the test samples" in printed.out
         assert printed.err == ""

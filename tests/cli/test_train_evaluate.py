@@ -32,7 +32,7 @@ def process(*command):
 
 
 def percent(text):
-    return re.search(r"^accuracy  (\d+\.\d\d) % of (\d+) test samples$", text, re.MULTILINE).groups()
+    return re.search(r"^accuracy  (\d+\.\d\d) % of ([\d,]+) test samples$", text, re.MULTILINE).groups()
 
 
 @pytest.fixture(scope="module")
@@ -114,7 +114,7 @@ class TestRoundTrip:
         assert call("train", "--data", data_folder / "mnist", "--train-size", 6000, *how, *files) == 0
         told = percent(capsys.readouterr().out)
         assert float(told[0]) > 90
-        assert told[1] == "10000"
+        assert told[1] == "10,000"
         assert call("evaluate", tmp_path / "m", "--data", "mnist") == 0
         assert percent(capsys.readouterr().out) == told
 

@@ -17,6 +17,7 @@ from manyhands.records.statistics import (
     McNemar,
     Verdict,
     check_margin,
+    coarse_margin,
     estimate,
     mcnemar,
     paired_difference,
@@ -254,12 +255,12 @@ class TestVerdict:
     @pytest.mark.parametrize("difference", [-5.0, 0.0, 5.0])
     def test_one_seed_decides_nothing(self, difference):
         found = verdict([difference], 0.25)
-        assert found == Verdict("undecided", 0.25, 2)
-        assert str(found) == "undecided: about 2 more seeds would tell"
+        assert found == Verdict("undecided", 0.25, 2, too_few=True)
+        assert str(found) == "undecided: three seeds at least are needed for a verdict"
 
     def test_two_equal_differences_decide_nothing(self):
         """Accuracies are counts: of 360 rows, two equal differences are common, and show no spread."""
-        assert verdict([-0.28, -0.28], 0.25) == Verdict("undecided", 0.25, 1)
+        assert verdict([-0.28, -0.28], 0.25) == Verdict("undecided", 0.25, 1, too_few=True)
 
     @quick
     @given(differences, st.floats(0.01, 5), st.floats(0.01, 5))
@@ -300,9 +301,18 @@ class TestVerdict:
         assert str(verdict([0.01, 0.0, 0.0], 0.25)) == "same accuracy"
         assert str(verdict([-1.0, -1.0, -1.0], 0.25)) == "lower"
         assert Verdict("undecided", 0.25, 2).advice("split") == "about 2 more splits would tell"
-        assert str(Verdict("undecided", 0.25)) == "undecided: only more samples would tell"
+        assert str(Verdict("undecided", 0.25)) == "undecided: only more test samples would tell"
         assert str(Verdict("undecided", 0.25, 1)) == "undecided: about 1 more seed would tell"
         assert str(Verdict("undecided", 0.25, 7)) == "undecided: about 7 more seeds would tell"
+        few = verdict([0.0, 0.3], 0.25)  # one more is the least, and no promise
+        assert few.advice("split") == "three splits at least are needed for a verdict"
+
+    def test_a_margin_finer_than_one_test_row_means_little(self):
+        assert coarse_margin(0.25, 400) is None  # 1 of 400 is the margin itself
+        text = coarse_margin(0.25, 48)  # 100 / 48 = 2.083
+        assert text.startswith("one of 48 test samples is 2.08 points, more than the margin of 0.25, so that 'same'")
+        assert "at least 400 samples" in text
+        assert coarse_margin(0.25, 0) is None
 
 
 class TestSplitsOfTheSameRows:

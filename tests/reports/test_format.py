@@ -17,7 +17,7 @@ def test_signed_has_no_negative_zero(value, text):
     assert wording.signed(value) == text
 
 
-@pytest.mark.parametrize(("value", "text"), [(None, ""), (0.01234, "0.0123"), (148.72, "148.7"), (123456.7, "123457")])
+@pytest.mark.parametrize(("value", "text"), [(None, ""), (0.01234, "0.0123"), (148.72, "148.7"), (123456.7, "123,457")])
 def test_impact(value, text):
     assert wording.impact(value) == text
 

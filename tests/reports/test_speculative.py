@@ -38,21 +38,25 @@ class TestAnswer:
     def test_the_fastest_lanes_that_keep_the_accuracy(self, record):
         question, found = answer(record)
         assert question == "Do lanes and speculation shorten training, keeping the same accuracy?"
-        assert found.startswith("Yes: T=1, 2 lanes trained in ")
-        assert "% less time (95 % interval " in found
-        assert "with the same accuracy (" in found
-        assert "margin 0.25; 3 seeds); lanes that never wait would save 40.0 %. T=1, 2 plain lanes trained" in found
+        assert found.startswith("Yes: use T=1, 2 lanes. It trained in ")
+        assert " than the sequential run and kept its accuracy (" in found
+        assert "Three seeds; within 0.25 points counts as the same. Lanes that never wait would save 40.0 %." in found
+        assert "40.0 %. T=1, 2 plain lanes trained" in found
         assert found.endswith("% more time with the same accuracy.")
 
     def test_no(self, records):
-        assert answer(records.speculative(lost=2))[1].startswith("No: what was faster lost accuracy; T=1, 2 lanes ")
+        assert answer(records.speculative(lost=2))[1].startswith(
+            "No: what was faster lost accuracy. The fastest, T=1, 2 lanes, "
+        )
 
     def test_nothing_was_faster(self, record):
         slow = {"speedup": 0.8, "speedup_ci95": [0.7, 0.9], "reduction_pct": -25.0, "reduction_ci95": [-43.0, -11.0]}
         rows = [{**row, **slow} if "lanes" in row["case"] else row for row in record["summary"]]
         found = answer({**record, "summary": rows})[1]
-        assert "No: nothing was faster; at best T=0, 2 lanes trained in 25.0 % more time" in found
-        assert "(95 % interval 11.0 to 43.0)" in found
+        assert found.startswith(
+            "No: nothing was faster than the sequential run. The fastest, T=0, 2 lanes, trained in "
+        )
+        assert "25.0 % more time (11.0 to 43.0)" in found
 
     def test_undecided(self, record):
         rows = [
@@ -60,7 +64,7 @@ class TestAnswer:
         ]
         found = answer({**record, "summary": rows})[1]
         assert found.startswith("Undecided: T=1, 2 lanes")
-        assert "; about 4 more seeds would tell. " in found
+        assert " About 4 more seeds would tell. " in found
 
     def test_interrupted_or_nothing_finished(self, record):
         assert answer({**record, "interrupted": True})[1].endswith("Interrupted: only finished runs are counted.")

@@ -211,7 +211,7 @@ class TestContents:
         text = full_report.read_text()
         for words in (
             "Can we increase the speed, keeping the same accuracy?",
-            "Yes: periodic:1epoch with 2 workers trained",
+            "Yes: use periodic:1epoch with 2 workers.",
             "Figure 1 (figure 3 of Todorov et al. 2021).",
             "Table I: ",
             "Table II: without communication",

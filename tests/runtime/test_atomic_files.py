@@ -441,3 +441,9 @@ def test_folders_are_made_so_that_nobody_else_can_write(tmp_path):
     finally:
         os.umask(before)
     assert [(tmp_path / name).stat().st_mode & 0o777 for name in ("a", "a/b")] == [0o755, 0o755]
+
+
+def test_an_error_about_another_file_names_that_too(tmp_path):
+    with pytest.raises(OutputError) as caught, atomic_writer(tmp_path / "out"):
+        (tmp_path / "lost").read_bytes()
+    assert str(caught.value) == f"cannot write {tmp_path / 'out'}: No such file or directory ({tmp_path / 'lost'})"

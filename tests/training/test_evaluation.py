@@ -1,6 +1,4 @@
-"""What evaluation says of networks that are no good: probabilities that are no numbers, one class for all rows."""
-
-from dataclasses import replace
+"""What evaluation says of networks that are no good: probabilities that are no numbers."""
 
 import numpy as np
 import pytest
@@ -9,7 +7,6 @@ import manyhands
 from manyhands.core.errors import DataError, DivergedError
 from manyhands.core.randomness import generator
 from manyhands.data.dataset import Dataset, Examples, make_dataset
-from manyhands.data.precision import say_once
 from manyhands.learners import make_learner
 from manyhands.learners.mlp.settings import MLPSettings
 from manyhands.training.evaluation import evaluate
@@ -38,21 +35,3 @@ def test_if_it_is_no_larger_than_training_rows_the_network_has_diverged():
     learner.parameters[:] = np.sign(learner.parameters) * 1e38
     with np.errstate(all="ignore"), pytest.raises(DivergedError, match="step 9"):
         evaluate(learner, dataset, 9)
-
-
-@pytest.mark.parametrize(("steps", "told"), [(1000, True), (3, False)])
-def test_one_class_for_all_rows_is_told_once(caplog, steps, told):
-    say_once.cache_clear()
-    dataset = with_test_row(1.0)
-    learner = make_learner("mlp", MLPSettings((5,)), 30, 3)
-    assert np.isfinite([evaluate(learner, dataset, steps) for _ in range(2)]).all()  # weights of 0
-    assert len(caplog.records) == told
-    assert not told or "takes every test row for the same class" in caplog.text
-
-
-def test_test_rows_of_one_class_may_be_taken_for_one(caplog):
-    say_once.cache_clear()
-    dataset = with_test_row(1.0)
-    dataset = replace(dataset, test=replace(dataset.test, labels=np.zeros(200, np.int32)))
-    evaluate(make_learner("mlp", MLPSettings((5,)), 30, 3), dataset, 1000)
-    assert not caplog.records

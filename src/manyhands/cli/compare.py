@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from manyhands.cli import options as shared
 from manyhands.cli import study_runner, study_speculative
+from manyhands.cli.output import add_detail_options
 from manyhands.core.choices import PYTORCH
 from manyhands.core.errors import SettingsError
 from manyhands.core.words import count
@@ -73,6 +74,7 @@ def register(commands: Any) -> None:
     shared.add_convergence_options(parser)
     study_runner.add_checkpoint_option(parser)
     shared.add_output_options(parser)
+    add_detail_options(parser)
     shared.add_report_option(parser)
     parser.set_defaults(run=run)
 

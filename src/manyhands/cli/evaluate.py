@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from manyhands.cli import options as shared
 from manyhands.cli import study_runner
+from manyhands.cli.output import write_json_results
 from manyhands.core.errors import DataError
 from manyhands.runtime.terminal import labelled
 
@@ -65,7 +66,7 @@ def run(options: argparse.Namespace) -> int:
     """Carry out the command."""
     from manyhands.cli.model_data import test_samples
     from manyhands.evaluation.diagnostics import diagnose, evaluation
-    from manyhands.records.seal import write_record
+    from manyhands.records.seal import sealed
     from manyhands.training.loading import load_model
 
     shared.check_output(options.json)
@@ -83,14 +84,14 @@ def run(options: argparse.Namespace) -> int:
         right = _fitting(options.against, lambda: other.correct(examples))
         against = {"model": str(options.against), **_against(found.correct, right)}
     record = evaluation(found, str(options.model), against)
-    lines = [labelled("accuracy", f"{100 * found.accuracy:.2f} % of {len(examples.labels)} test samples")]
+    lines = [labelled("accuracy", f"{100 * found.accuracy:.2f} % of {len(examples.labels):,} test samples")]
     if not options.quiet:
         facts = f"{options.model}, trained on {model.name}, {len(model.classes)} classes"
         lines[:0] = [labelled("model", facts), *([labelled("data", source)] if source else [])]
     if against is not None:
         lines.append(_difference(against, options.against))
     study_runner.in_order(
-        lambda: write_record(options.json, record) if options.json else None,
+        lambda: write_json_results(options, lambda: sealed(record)),
         lambda: print("\n".join(lines), flush=True),
         *(_report(options, found, model, examples, record) if options.report else ()),
     )

@@ -248,7 +248,9 @@ def add_replace_option(group: Any) -> None:
 def add_output_options(parser: argparse.ArgumentParser) -> None:
     """Add what says what is printed and written."""
     group = group_of(parser, "output")
-    group.add_argument("--json", metavar="F", help="also write the results to this file, as JSON")
+    group.add_argument(
+        "--json", metavar="F", help="also write the results to this file, as JSON; - is the standard output"
+    )
     group.add_argument("--quiet", action="store_true", help="print only the results")
     group.add_argument("--debug", action="store_true", help="show the traceback of an error")
 

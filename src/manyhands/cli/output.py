@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import argparse
 import contextlib
 import errno
+import json
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
+from manyhands.cli.options import group_of
 from manyhands.core.errors import ManyhandsError, OutputError, shown
+from manyhands.runtime.terminal import Detail, labelled, takes_styles
 
 _HINTS = {
     errno.EMFILE: ": this process may not open more; raise the limit (ulimit -n)",
@@ -53,7 +57,7 @@ def _explained_output() -> Iterator[None]:
         raise
     except OSError as error:
         forget_output()
-        raise OutputError(f"the output cannot be written: {error.strerror or error}") from error
+        raise OutputError(f"the standard output cannot be written: {error.strerror or error}") from error
 
 
 @contextlib.contextmanager
@@ -64,6 +68,54 @@ def watched_output() -> Iterator[None]:
         return
     with contextlib.redirect_stdout(Output(sys.stdout)):
         yield
+
+
+@contextlib.contextmanager
+def json_apart(options: argparse.Namespace) -> Iterator[None]:
+    """Keep the standard output for the JSON of ``--json -``, if that is asked for: all else goes to the standard error.
+
+    For the command, there is then no file to write; see `write_json_results`.
+    """
+    options.json_here = None
+    if getattr(options, "json", None) != "-":
+        yield
+        return
+    options.json, options.json_here = None, sys.stdout
+    with contextlib.redirect_stdout(sys.stderr):
+        yield
+
+
+def write_json_results(options: argparse.Namespace, record: Callable[[], Mapping[str, Any]]) -> None:
+    """Write a record as JSON where ``--json`` says; nowhere if it was not given."""
+    from manyhands.runtime.atomic_files import write_json
+
+    if options.json:
+        write_json(options.json, record())
+    if getattr(options, "json_here", None) is not None:
+        print(json.dumps(record(), indent=1), file=options.json_here, flush=True)
+
+
+def detail_of(options: argparse.Namespace) -> Detail:
+    """Return how much of a result is printed: see `add_detail_options`."""
+    return Detail(
+        wide=getattr(options, "wide", False),
+        explain=getattr(options, "explain", False),
+        styled=takes_styles(sys.stdout),
+    )
+
+
+def add_detail_options(parser: argparse.ArgumentParser) -> None:
+    """Add what says how much of a study's result is printed."""
+    group = group_of(parser, "output")
+    group.add_argument(
+        "--wide", action="store_true", help="print all columns and rows, those with n = 1 of each strategy included"
+    )
+    group.add_argument("--explain", action="store_true", help="print the whole legend of the tables")
+
+
+def files_text(**files: str | None) -> str:
+    """Return lines that name the files that were written, by what they are; empty if there are none."""
+    return "\n".join(labelled(name, path) for name, path in files.items() if path)
 
 
 def forget_output() -> None:

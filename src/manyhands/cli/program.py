@@ -12,7 +12,7 @@ from collections.abc import Sequence
 
 from manyhands.cli import compare, doctor, evaluate, export, help_pages, jobs, predict, report, study, sweep, train
 from manyhands.cli.options import group_of, option
-from manyhands.cli.output import explained, forget_output, watched_output
+from manyhands.cli.output import explained, forget_output, json_apart, watched_output
 from manyhands.core.errors import ManyhandsError, SettingsError
 from manyhands.core.parameters import parameters_named
 from manyhands.core.version import __version__
@@ -50,6 +50,7 @@ def run(arguments: Sequence[str] | None) -> int:
         with (
             parameters_named(option),
             watched_output(),
+            json_apart(options),
             memory_errors_explained("this process"),
             closing_deferred(),
             signals.blamed(),

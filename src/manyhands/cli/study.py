@@ -7,6 +7,7 @@ from typing import Any
 
 from manyhands.cli import compare, study_networks, study_runner, study_speculative, study_strategies, sweep
 from manyhands.cli import options as shared
+from manyhands.cli.output import add_detail_options
 from manyhands.core.words import count
 from manyhands.reports.format import layers
 from manyhands.training.spec import RunSpec
@@ -72,6 +73,7 @@ def _register_exemplar(names: Any) -> None:
     shared.add_log_options(parser.add_argument_group("live logs of the comparison"))
     study_runner.add_checkpoint_option(parser, "beside --report or --json")
     shared.add_output_options(parser)
+    add_detail_options(parser)
     shared.add_report_option(parser)
     parser.set_defaults(run=run_exemplar, target=None, splits=None)
 
@@ -98,6 +100,7 @@ def _register_minibatch(names: Any) -> None:
     shared.add_convergence_options(parser)
     study_runner.add_checkpoint_option(parser)
     shared.add_output_options(parser)
+    add_detail_options(parser)
     shared.add_report_option(parser)
     parser.set_defaults(run=run_minibatch, seeds=None)
 

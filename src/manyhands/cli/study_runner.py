@@ -3,22 +3,32 @@
 from __future__ import annotations
 
 import argparse
+import logging
+import os
 import sys
+import time
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from manyhands.cli import jobs
 from manyhands.cli import options as shared
+from manyhands.cli.output import detail_of, files_text, write_json_results
 from manyhands.core.choices import PYTORCH
-from manyhands.core.errors import DrawingError, ManyhandsError, joined
+from manyhands.core.errors import DrawingError, ManyhandsError, TrainingWarning, joined
+from manyhands.runtime.affinity import usable_cores
+from manyhands.runtime.hardware import busy_text, is_busy, load
 from manyhands.runtime.signals import status_of
-from manyhands.runtime.terminal import labelled, message, paragraph, progress_bar
+from manyhands.runtime.terminal import BOLD, ProgressBar, labelled, message, paragraph, progress_bar, styled
 
 if TYPE_CHECKING:
     from manyhands.studies.base.study import Outcome, Study
     from manyhands.training.loggers import Logs
     from manyhands.training.spec import RunSpec
+
+_LONG_SECONDS = 5.0
+"""A study that takes longer shows its finished runs."""
 
 
 def add_checkpoint_option(parser: argparse.ArgumentParser, kept: str = "") -> None:
@@ -79,9 +89,12 @@ def run_study(
     """
     if not (options.json or options.report or options.checkpoint):
         jobs.check_spoken()  # nothing would come of it
+    if leads:
+        _warn_if_busy()
     try:
-        with progress_bar(quiet=options.quiet or not leads, unit=study.unit) as progress:
-            study.run(progress)
+        with progress_bar(quiet=options.quiet or not leads, unit=study.unit) as bar, warnings.catch_warnings():
+            warnings.simplefilter("ignore", TrainingWarning)  # the study's text says it
+            study.run(bar, None if bar is None else _Finished(bar))
     except KeyboardInterrupt as error:
         if options.debug:
             raise
@@ -112,16 +125,19 @@ def finish(
     more: Callable[[], object] = lambda: None,
 ) -> None:
     """Write numbers, print tables, and draw, in this order; errors as `in_order`."""
+    from manyhands.records.seal import sealed
+
     if not leads:
         return
     outcome = study.outcome
     reports = bool(options.report and outcome.runs)
     in_order(
-        lambda: outcome.save(options.json) if options.json else None,
+        lambda: write_json_results(options, lambda: sealed(outcome.record())),
         lambda: _write_numbers(options, outcome) if reports else None,
         more,
-        lambda: print(study.text(), flush=True),
-        lambda: _print_answer(outcome) if study.answers and outcome.runs else None,
+        lambda: print(study.text(detail_of(options)), flush=True),
+        lambda: _print_answer(options, outcome) if study.answers and outcome.runs else None,
+        lambda: _print_files(options),
         lambda: _write_report(options, outcome) if reports else None,
     )
 
@@ -153,10 +169,38 @@ def print_page(write: Callable[[], Path], before: str = "") -> None:
     print(f"{before}{page}", flush=True)
 
 
-def _print_answer(outcome: Outcome) -> None:
+def _warn_if_busy() -> None:
+    """Say it before the first run if other work takes the cores."""
+    found, total = load(), os.cpu_count() or 1
+    if is_busy(found, total, usable_cores()):
+        logging.getLogger("manyhands").warning(busy_text(found, total))
+
+
+class _Finished:
+    """Prints the runs of a long study as they are done."""
+
+    def __init__(self, bar: ProgressBar) -> None:
+        self._bar, self._began = bar, time.monotonic()
+
+    def __call__(self, name: str, record: dict[str, Any]) -> None:
+        if time.monotonic() - self._began < _LONG_SECONDS or "accuracy" not in record:
+            return
+        spent = f" in {record['seconds']['train']:.3f} s" if "seconds" in record else ""
+        self._bar.line(f"{name}: {100 * record['accuracy']:.2f} %{spent}")
+
+
+def _print_answer(options: argparse.Namespace, outcome: Outcome) -> None:
     from manyhands.reports.headline import answer
 
-    print(f"\n{paragraph(' '.join(answer(outcome.record())))}", flush=True)
+    question, found = answer(outcome.record())
+    print(f"\n{paragraph(question)}\n{styled(paragraph(found), BOLD, detail_of(options))}", flush=True)
+
+
+def _print_files(options: argparse.Namespace) -> None:
+    names = ("json", "markdown", "log", "tensorboard")
+    files = files_text(**{name: getattr(options, name, None) for name in names}, runs=options.checkpoint)
+    if files and not options.quiet:
+        print(f"\n{files}", flush=True)
 
 
 def _write_numbers(options: argparse.Namespace, outcome: Outcome) -> None:
@@ -178,10 +222,10 @@ def introduce(options: argparse.Namespace, study: Study[Any], network: str, plan
     if options.quiet:
         return
     facts = study.dataset.describe()
-    held = f", {facts['validation_rows']} validation" if "validation_rows" in facts else ""
+    held = f", {facts['validation_rows']:,} validation" if "validation_rows" in facts else ""
     machine = headline(study.outcome.environment).replace("; ", "\n")
     samples = shared.samples(study.dataset.train.sample_shape)
-    rows = f"{facts['name']}: {facts['train_rows']} training{held} and {facts['test_rows']} test {samples}"
+    rows = f"{facts['name']}: {facts['train_rows']:,} training{held} and {facts['test_rows']:,} test {samples}"
     lines = {
         "data": f"{rows}\n({facts['note']})",
         "network": f"{network}, {shared.inputs(facts['scaling'])}",

@@ -7,6 +7,7 @@ from typing import Any
 
 from manyhands.cli import options as shared
 from manyhands.cli import study_runner
+from manyhands.cli.output import add_detail_options
 from manyhands.core.errors import SettingsError
 from manyhands.core.words import count
 from manyhands.training.spec import RunSpec
@@ -50,6 +51,7 @@ def register(names: Any) -> None:
     shared.add_margin_option(parser)
     study_runner.add_checkpoint_option(parser, "beside --json")
     shared.add_output_options(parser)
+    add_detail_options(parser)
     parser.set_defaults(run=run, report=None)
 
 

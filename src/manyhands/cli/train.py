@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from manyhands.cli import jobs, train_spark
 from manyhands.cli import options as shared
+from manyhands.cli.output import detail_of, files_text, write_json_results
 from manyhands.core.errors import OutputError
-from manyhands.core.words import count
-from manyhands.runtime.terminal import labelled, progress_bar
+from manyhands.core.events import EpochEnded, Event, Measured
+from manyhands.core.words import count, size
+from manyhands.runtime.terminal import YELLOW, Group, labelled, progress_bar, styled, text_table
 
 if TYPE_CHECKING:
     from manyhands.core.callbacks import Callback
@@ -25,6 +27,8 @@ EXAMPLES = (
     "manyhands train --hidden 128-64 --epochs 30 --out model.safetensors",
     "manyhands train --train-csv train.csv --test-csv test.csv --workers all",
 )
+_POINTS, _BAR = 9, 30
+"""How many steps of a curve are printed, and the columns of the longest bar."""
 
 
 def register(commands: Any) -> None:
@@ -110,23 +114,24 @@ def _deliver(result: TrainingResult, data: Mapping[str, Any], options: argparse.
     writers: list[Callable[[], None]] = []
     if options.out:
         writers.append(lambda: result.save(options.out))
-    if options.json:
-        writers.append(lambda: _write_json(result, data, options.json, options.target))
+    writers.append(lambda: write_json_results(options, lambda: _record(result, data, options.target)))
     failures = []
     for write in writers:
         try:
             write()
         except OutputError as error:
             failures.append(str(error))
-    _report(result, data, None if failures else options.out, options.target)
+    jobs.speak(_report(result, data, options))
     if failures:
         raise OutputError("; ".join(failures))
+    if files := files_text(model=options.out, json=options.json, log=options.log, tensorboard=options.tensorboard):
+        jobs.speak(files)
 
 
 def _introduce(plan: Plan, dataset: Dataset) -> None:
     """Print the data and the plan."""
     samples, inputs = shared.samples(dataset.train.sample_shape), shared.inputs(dataset.scaling.name)
-    facts = f"{dataset.name}: {dataset.rows} training {samples}, {inputs} ({dataset.note})"
+    facts = f"{dataset.name}: {dataset.rows:,} training {samples}, {inputs} ({dataset.note})"
     for word, text in (("data", facts), ("plan", str(plan))):
         jobs.speak(labelled(word, text))
 
@@ -136,13 +141,38 @@ def _run_with_progress(plan: Plan, dataset: Dataset, logger: Callback, *, quiet:
     from manyhands.training.run import run as run_plan
 
     with progress_bar(quiet=quiet) as advance:
-        progress = None if advance is None else lambda steps: advance("training", steps, plan.total_steps)
-        return run_plan(plan, dataset, progress=progress, callbacks=[logger])
+        if advance is None:
+            return run_plan(plan, dataset, callbacks=[logger])
+        latest = _Latest()
+
+        def progress(steps: int) -> None:
+            advance(latest.text, steps, plan.total_steps)
+
+        return run_plan(plan, dataset, progress=progress, callbacks=[logger, latest])
 
 
-def _report(result: TrainingResult, data: Mapping[str, Any], out: str | None, target: float | None) -> None:
-    """Print the results of the run."""
-    seconds = result.seconds
+class _Latest:
+    """What the progress shows of the training: the last epoch's loss, and the accuracy if it is being measured."""
+
+    def __init__(self) -> None:
+        self._loss, self._accuracy = "", ""
+
+    def __call__(self, event: Event) -> None:
+        """Note what is new."""
+        if isinstance(event, Measured):
+            self._accuracy = f", {100 * event.accuracy:.2f} %"
+        elif isinstance(event, EpochEnded) and event.rank == 0:
+            self._loss = f", loss {event.loss:.3g}"
+
+    @property
+    def text(self) -> str:
+        """The words beside the bar."""
+        return f"training{self._loss}{self._accuracy}"
+
+
+def _report(result: TrainingResult, data: Mapping[str, Any], options: argparse.Namespace) -> str:
+    """Return the results of the run as text."""
+    seconds, target = result.seconds, options.target
     parts = ", ".join(f"{name} {seconds[name]:.3f}" for name in ("compute", "communicate", "merge"))
     lines = [
         ("accuracy", _accuracy_text(result.accuracy, data["test_rows"])),
@@ -150,22 +180,59 @@ def _report(result: TrainingResult, data: Mapping[str, Any], out: str | None, ta
         (
             "work",
             f"{count(result.steps, 'step')} and {count(result.examples, 'sample')} per worker, "
-            f"{count(result.rounds, 'round')}, {count(result.bytes_sent, 'byte')} sent",
+            f"{count(result.rounds, 'round')}, {size(result.bytes_sent)} sent",
         ),
     ]
+    if result.plan.stop is not None:
+        lines.append(("stop", _stop_text(result)))
     if any(result.reports):
         lines.append(("lanes", _lanes_text(result)))
     if target is not None:
         seconds_to = result.seconds_to(target)
         when = "never reached" if seconds_to is None else f"reached after {seconds_to:.3f} s of training"
         lines.append(("target", f"{100 * target:g} %: {when}"))
-    if out:
-        lines.append(("model", out))
-    jobs.speak("\n".join(labelled(*line) for line in lines))
+    blocks = ["\n".join(labelled(*line) for line in lines)]
+    if result.curve:
+        blocks.append(_curve_text(result.curve))
+    if result.problem is not None:
+        blocks.append(styled(labelled("warning", result.problem), YELLOW, detail_of(options)))
+    return "\n".join(blocks)
 
 
 def _accuracy_text(accuracy: float, rows: int) -> str:
-    return f"{100 * accuracy:.2f} % of {rows} test samples" if rows else "not measured: there are no test samples"
+    return f"{100 * accuracy:.2f} % of {rows:,} test samples" if rows else "not measured: there are no test samples"
+
+
+def _stop_text(result: TrainingResult) -> str:
+    """Return after which epoch a run with early stopping has ended, and why."""
+    plan, epochs = result.plan, len(result.losses)
+    if plan.stop is None or epochs >= plan.epochs:
+        return f"not before all {count(plan.epochs, 'epoch')}"
+    return f"after epoch {epochs:,} of {plan.epochs:,}: {plan.stop.reason}"
+
+
+def _curve_text(curve: Sequence[Mapping[str, float]]) -> str:
+    """Return what was measured on the way as a small table with bars, at a few points of those measured."""
+    last = len(curve) - 1
+    points = [curve[place] for place in sorted({round(last * part / _POINTS) for part in range(_POINTS + 1)})]
+    least, most = (ends(point["accuracy"] for point in points) for ends in (min, max))
+    rows = [
+        (
+            f"{point['epoch']:.4g}",
+            f"{point['train_s']:.3f}",
+            f"{point['loss']:.4f}",
+            f"{100 * point['accuracy']:.2f}",
+            ("#" * round(1 + (_BAR - 1) * (point["accuracy"] - least) / (most - least or 1))).ljust(_BAR, "."),
+        )
+        for point in points
+    ]
+    return text_table(
+        ["epoch"],
+        [
+            Group(("train s", "test loss", "accuracy %", "")),
+        ],
+        rows,
+    )
 
 
 def _lanes_text(result: TrainingResult) -> str:
@@ -180,11 +247,11 @@ def _lanes_text(result: TrainingResult) -> str:
     )
 
 
-def _write_json(result: TrainingResult, data: Mapping[str, Any], path: str, target: float | None) -> None:
+def _record(result: TrainingResult, data: Mapping[str, Any], target: float | None) -> dict[str, Any]:
+    """Return everything as the JSON file has it."""
     from manyhands.records.environment import describe_environment
-    from manyhands.runtime.atomic_files import write_json
 
-    record = {
+    return {
         "schema": "manyhands.train/1",
         "environment": describe_environment(),
         "settings": {"data": dict(data), **result.plan.describe()},
@@ -199,5 +266,5 @@ def _write_json(result: TrainingResult, data: Mapping[str, Any], path: str, targ
         "target_s": None if target is None else result.seconds_to(target),
         "seconds": result.seconds,
         "learner": result.reports if any(result.reports) else None,
+        "problem": result.problem,
     }
-    write_json(path, record)

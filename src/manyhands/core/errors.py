@@ -86,6 +86,10 @@ class ModelFileError(ManyhandsError, ValueError):
     """A model file cannot be used."""
 
 
+class TrainingWarning(UserWarning):
+    """A training has ended, but has come to nothing: a model at chance level, or a loss above its start."""
+
+
 class OutputError(ManyhandsError, OSError):
     """A result could not be written; nothing half-written is left behind."""
 

@@ -12,12 +12,12 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from manyhands.core.extras import install
+from manyhands.runtime.hardware import busy_text, is_busy
 
 _AVX512_CORES = ("skylakex", "cooperlake", "sapphirerapids")
 """OpenBLAS core types with 512-bit kernels, any of which will do."""
 _CLEARLY_SLOWER = 0.8
 _FAR_FROM_PEAK = 0.5
-_TOLERATED_LOAD = 0.5
 _LITTLE_MEMORY = 1 << 30
 
 
@@ -49,16 +49,9 @@ def _section(record: dict[str, Any], name: str) -> Any:
 
 
 def _load(record: Section, load: Section, cores: Section) -> Iterator[Advice]:
-    if load["one_minute"] is None:
-        return
-    free = cores["total"] - load["one_minute"]
-    if free < cores["usable"] - max(_TOLERATED_LOAD, 0.05 * cores["usable"]):
-        yield Advice(
-            "load",
-            f"Other work keeps this machine busy (load {load['one_minute']:.2f} on {cores['total']} cores), so times "
-            "and rates measured now are not to be trusted. Wait until it is done, and look again.",
-            "manyhands doctor",
-        )
+    if is_busy(load, cores["total"], cores["usable"]):
+        text = busy_text(load, cores["total"])
+        yield Advice("load", f"{text[0].upper()}{text[1:]}. Wait until it is done, and look again.", "manyhands doctor")
 
 
 def _cores(record: Section, cores: Section) -> Iterator[Advice]:

@@ -12,7 +12,7 @@ from manyhands.core.version import __version__
 from manyhands.doctor import datasets, hardware, mpi, rates, software
 from manyhands.doctor.advice import advice_for
 from manyhands.records.environment import versions
-from manyhands.runtime.hardware import memory
+from manyhands.runtime.hardware import load, memory
 
 SCHEMA = "manyhands.doctor/1"
 
@@ -38,7 +38,7 @@ def examine(*, quick: bool = False) -> dict[str, Any]:
         "system": f"{platform.system()} {platform.release()} {platform.machine()}",
         "python": platform.python_version(),
         # The load comes first: what the examination does itself is not other work.
-        "load": tried(hardware.load),
+        "load": tried(load),
         "processor": tried(hardware.processor),
         "cores": tried(hardware.cores),
         "memory": tried(memory),

@@ -59,11 +59,3 @@ def physical_cores(numbers: set[int], root: Path = _ROOT) -> int | None:
         except OSError:
             return None
     return len(found) or None
-
-
-def load() -> dict[str, float | None]:
-    """Return how many processes wanted a core in the last minute, on average; None if the system does not say."""
-    try:
-        return {"one_minute": round(os.getloadavg()[0], 2)}
-    except (AttributeError, OSError):
-        return {"one_minute": None}

@@ -77,6 +77,15 @@ SPECULATED = object_of({"case": TEXT}, {"speculation": SPECULATION})
 """The check of the further fields of a run in the study of speculative back-propagation."""
 
 
+def with_communication(seconds: Mapping[str, float]) -> float:
+    """Return the seconds of a run with communication: distributing the data, computing, waiting, exchanging, averaging.
+
+    Reading the data is not in them, as in Table III of Todorov et al. 2021, whose times for one process show it. This
+    is the only definition: tables, figures and records use it.
+    """
+    return seconds["distribute"] + seconds["train"]
+
+
 def check_fields(record: Any, *checks: Check, same: Mapping[str, Any]) -> None:
     """Raise ValueError or KeyError unless a record passes the checks, and some of its fields are the ``same``."""
     for check in checks:

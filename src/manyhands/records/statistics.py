@@ -13,10 +13,12 @@ from numpy.typing import NDArray
 
 from manyhands.core.checks import real
 from manyhands.core.errors import SettingsError
+from manyhands.core.parameters import parameter
 from manyhands.core.randomness import generator
 from manyhands.core.words import count
 
-_FEWEST, _MOST = 3, 100_000
+FEWEST_PAIRS, _MOST = 3, 100_000
+"""Fewer pairs allow no verdict; more than so many are not recommended."""
 DEFAULT_MARGIN = 0.25
 """The margin of equivalence: smaller differences, in percentage points of accuracy, count as none."""
 
@@ -133,11 +135,14 @@ class Verdict:
         Differences smaller than this count as none.
     more_seeds : int or None
         If undecided: about how many more pairs would decide; None if no number would, as with splits of too few rows.
+    too_few : bool
+        Whether there were too few pairs for any verdict; ``more_seeds`` is then how many are missing at least.
     """
 
     word: Word
     margin: float
     more_seeds: int | None = None
+    too_few: bool = False
 
     def __str__(self) -> str:
         if self.word != "undecided":
@@ -146,9 +151,7 @@ class Verdict:
 
     def advice(self, unit: str = "seed") -> str:
         """Return what would settle an open question; ``unit`` is what a pair belongs to."""
-        if self.more_seeds is None:
-            return "only more samples would tell"
-        return f"about {count(self.more_seeds, f'more {unit}')} would tell"
+        return advice_for(self.more_seeds, unit, too_few=self.too_few)
 
 
 def verdict(differences: Sequence[float], margin: float, overlap: float = 0.0) -> Verdict:
@@ -178,8 +181,8 @@ def verdict(differences: Sequence[float], margin: float, overlap: float = 0.0) -
     """
     check_margin(margin)
     found = estimate(differences, overlap=overlap)
-    if found.low is None or found.high is None or len(differences) < _FEWEST:
-        return Verdict("undecided", margin, _FEWEST - len(differences))
+    if found.low is None or found.high is None or len(differences) < FEWEST_PAIRS:
+        return Verdict("undecided", margin, FEWEST_PAIRS - len(differences), too_few=True)
     if -margin < found.low and found.high < margin:
         return Verdict("same", margin)
     if found.high < 0:
@@ -187,6 +190,26 @@ def verdict(differences: Sequence[float], margin: float, overlap: float = 0.0) -
     if found.low > 0:
         return Verdict("higher", margin)
     return Verdict("undecided", margin, _more_needed(differences, found.mean, margin, overlap))
+
+
+def advice_for(more: int | None, unit: str = "seed", *, too_few: bool) -> str:
+    """Return what would settle an open question; see `Verdict`."""
+    if too_few:
+        return f"three {unit}s at least are needed for a verdict"
+    if more is None:
+        return "only more test samples would tell"
+    return f"about {count(more, f'more {unit}')} would tell"
+
+
+def coarse_margin(margin: float, rows: int) -> str | None:
+    """Return a warning if a single test row is more than the margin of equivalence, in percentage points."""
+    if not rows or 100 / rows <= margin:
+        return None
+    return (
+        f"one of {count(rows, 'test sample')} is {100 / rows:.2f} points, more than the margin of {margin:g}, so that "
+        f"'same' means little. Test on at least {math.ceil(100 / margin):,} samples, or choose a wider "
+        f"{parameter('margin')}."
+    )
 
 
 def check_margin(margin: float) -> None:

@@ -9,6 +9,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from manyhands.records.runs import with_communication
+
 WHAT_DIFFERS = (
     "What differs from manyhands compare: the pixels go in raw (0 to 255), which costs accuracy at every n; and every "
     "process takes batches of 200 from its own share, so that with n processes it takes n times fewer steps an epoch. "
@@ -53,7 +55,7 @@ def processes_table(runs: Sequence[dict[str, Any]], number: int) -> list[Publish
         group = [record for record in runs if record["workers"] == processes]
         seconds = [record["seconds"] for record in group]
         without = [each["compute"] for each in seconds]
-        times = without if number == 2 else [each["distribute"] + each["train"] for each in seconds]
+        times = without if number == 2 else list(map(with_communication, seconds))
         time_s = statistics.median(times)
         percent = statistics.fmean(100 * record["accuracy"] for record in group)
         rows.append(PublishedRow(processes, time_s, percent, percent / time_s))

@@ -26,7 +26,7 @@ def impact(value: float | None) -> str:
     """Return an impact factor: one decimal, but three digits for slow runs, whose impact is small."""
     if value is None:
         return ""
-    return f"{value:#.3g}" if value < 1 else f"{value:.1f}" if value < 1e4 else f"{value:.0f}"
+    return f"{value:#.3g}" if value < 1 else f"{value:,.1f}" if value < 1e4 else f"{value:,.0f}"
 
 
 def span(interval: Sequence[float] | None, places: int = 2, *, sign: bool = False) -> str:

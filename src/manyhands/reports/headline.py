@@ -1,4 +1,4 @@
-"""The questions that studies answer, and their answers in one sentence each."""
+"""The questions that studies answer, and their answers: one plain sentence each, then what it rests on."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import Any
 
 from manyhands.core.words import count
 from manyhands.records.statistics import DEFAULT_MARGIN
-from manyhands.reports import alowaisheq, networks, queries, speculative
+from manyhands.reports import alowaisheq, networks, queries, sentences, speculative
 from manyhands.reports.format import classifier, decimal, first_capital, impact, signed, span
 from manyhands.reports.schema import Record, complete, parts
 
@@ -47,84 +47,82 @@ def _of_comparison(compare: Record) -> str:
     if not compare["summary"]:
         return _NOTHING
     if not rows:
-        return f"No answer: no run with two or more workers was finished{_unfinished(compare, '; ')}."
+        return sentences.joined("No answer: no run with two or more workers was finished.", _unfinished(compare))
+    if problem := queries.reference_problem(compare):
+        return f"No answer: the sequential run itself has come to nothing. {first_capital(problem)}."
     if compare["settings"]["scaled"]:
         return _of_scaled(compare, rows)
     faster = [row for row in rows if row["speedup"] > 1]
     kept = [row for row in faster if row["verdict"] in ("same", "higher")]
     if sure := [row for row in kept if queries.surely_faster(row)]:
-        return f"Yes: {_gain(compare, queries.fastest(sure))}."
+        row = queries.fastest(sure)
+        return sentences.joined(f"Yes: use {queries.named(row)}. It {_gain(row)}.", _rest(compare, row))
     undecided = [row for row in faster if row["verdict"] == "undecided"]
     if unclear := kept + undecided:
-        return f"Undecided: {_doubt(compare, queries.fastest(unclear))}."
-    return f"No: {_loss(compare, queries.fastest(faster or rows))}."
+        return _doubt(compare, queries.fastest(unclear))
+    return _loss(compare, queries.fastest(faster or rows))
 
 
-def _trained(compare: Record, row: Record) -> str:
-    """Return how fast a row trained, and whether its time may be believed."""
-    interval = f" (95 % interval {span(row['speedup_ci95'])})" if row["speedup_ci95"] else ""
-    text = f"{queries.named(row)} trained {decimal(row['speedup'])} times as fast{interval}"
-    if row["oversubscribed"]:
-        text += f", though on {queries.cores(compare)} only (this timing is not meaningful for more cores),"
-    return text
+def _trained(row: Record) -> str:
+    """Return how fast a row trained."""
+    interval = f" ({span(row['speedup_ci95'])})" if row["speedup_ci95"] else ""
+    return f"trained {decimal(row['speedup'])} times as fast{interval} as the sequential run"
 
 
-def _evidence(compare: Record, row: Record) -> str:
-    """Return the difference of the accuracies, in parentheses, with all that it rests on."""
-    facts = []
-    if row["delta_pp"] is not None:
-        interval = f", {span(row['delta_ci95'], sign=True)}" if row["delta_ci95"] else ""
-        facts.append(f"{signed(row['delta_pp'])} points{interval}")
-    facts += [f"margin {compare['settings']['margin']:g}", queries.repetitions(compare, row)]
-    return f"({'; '.join(facts)}{_unfinished(compare, '; ')})"
+def _gain(row: Record) -> str:
+    return f"{_trained(row)}{sentences.accuracy_clause(row)}"
 
 
-def _unfinished(record: Record, before: str) -> str:
-    return f"{before}interrupted, not all runs were finished" if record["interrupted"] else ""
+def _rest(compare: Record, row: Record) -> str:
+    """Return what the answer rests on, and what weakens it."""
+    wrong = queries.problems(compare, row["strategy"], row["workers"])
+    return sentences.joined(
+        sentences.basis(queries.repetitions(compare, row), compare["settings"]["margin"]),
+        f"More workers than the {queries.cores(compare)}: this time says nothing about more cores."
+        if row["oversubscribed"]
+        else "",
+        f"In {len(wrong)} of its runs {wrong[0]}." if wrong else "",
+        sentences.caveats(compare, row["verdict"]),
+    )
 
 
-def _gain(compare: Record, row: Record) -> str:
-    return f"{_trained(compare, row)} with {_kept(row)} accuracy {_evidence(compare, row)}"
+def _unfinished(record: Record) -> str:
+    return "Interrupted: not all runs were finished." if record["interrupted"] else ""
 
 
 def _doubt(compare: Record, row: Record) -> str:
     """Return what is undecided, accuracy or speed, and how many more seeds would settle it."""
-    fact = f"{_trained(compare, row)}{'' if row['oversubscribed'] else ','} but "
-    if row["verdict"] != "undecided":
-        return f"{fact}with {_kept(row)} accuracy {_evidence(compare, row)} it may be no faster at all"
-    if queries.seeds_of(compare, row) == 1 or row["delta_ci95"] is None:
-        return f"{fact}one run says nothing about the spread of its accuracy {_evidence(compare, row)}; take 5 seeds"
-    more = row["more_seeds"]
-    unit = "split" if compare["settings"]["splits"] is not None else "seed"
-    needed = f"about {count(more, f'more {unit}')} would tell" if more else "only more samples would tell"
-    return f"{fact}whether the accuracy is the same is not clear yet {_evidence(compare, row)}; {needed}"
-
-
-def _kept(row: Record) -> str:
-    return {"same": "the same", "higher": "a higher", "lower": "a lower"}.get(row["verdict"], "an undecided")
+    pairs, unit = queries.seeds_of(compare, row), "seed" if compare["settings"]["splits"] is None else "split"
+    doubt = "" if row["verdict"] == "undecided" else "It may be no faster at all."
+    fact = f"Undecided: {queries.named(row)} {_gain(row)}."
+    return sentences.joined(fact, doubt, _rest(compare, row), sentences.advice(row, pairs, unit))
 
 
 def _loss(compare: Record, row: Record) -> str:
     """Return what the fastest row lost, or that none was faster."""
-    fact = "what was faster lost accuracy;" if row["speedup"] > 1 else "nothing was faster; at best"
-    return f"{fact} {_gain(compare, row)}"
+    if row["speedup"] > 1:
+        fact = f"No: what was faster lost accuracy. The fastest, {queries.named(row)}, {_gain(row)}."
+    else:
+        fact = f"No: nothing was faster than the sequential run. The fastest, {queries.named(row)}, {_gain(row)}."
+    return sentences.joined(fact, _rest(compare, row))
 
 
 def _of_scaled(compare: Record, rows: list[Record]) -> str:
     """Return the answer for runs in which n workers train on n times the rows."""
     measured = [row for row in rows if row["scaled_speedup"]]
     if not measured:
-        return f"No answer: no scaled speedup was measured{_unfinished(compare, '; ')}."
+        return sentences.joined("No answer: no scaled speedup was measured.", _unfinished(compare))
     row = max(measured, key=lambda row: (not row["oversubscribed"], row["scaled_speedup"]))
     times = row["workers"] / row["scaled_speedup"]
     word = "Yes" if times < 1.1 else "Nearly" if times < 1.5 else "No"
-    crowd = f", on {queries.cores(compare)} only" if row["oversubscribed"] else ""
-    facts = [f"scaled speedup {decimal(row['scaled_speedup'])}", queries.repetitions(compare, row)]
-    if row["delta_pp"] is not None:
-        facts.insert(1, f"accuracy {signed(row['delta_pp'])} points")
-    return (
+    change = "" if row["delta_pp"] is None else f", and its accuracy changed by {signed(row['delta_pp'])} points"
+    often = first_capital(queries.repetitions(compare, row))
+    crowd = f"; more workers than the {queries.cores(compare)}" if row["oversubscribed"] else ""
+    return sentences.joined(
         f"{word}: {queries.named(row)} trained on {row['workers']} times the samples in {decimal(times)} times the "
-        f"sequential time{crowd} ({'; '.join(facts)}{_unfinished(compare, '; ')})."
+        f"sequential time{change}.",
+        f"{often}; scaled speedup {decimal(row['scaled_speedup'])}{crowd}.",
+        _unfinished(compare),
     )
 
 
@@ -134,12 +132,12 @@ def _of_published(published: Record) -> str:
     here = {row["processes"]: row for row in tables["table2"]["here"]}
     others = [row for row in here.values() if row["processes"] > 1 and row["time_s"]]
     if 1 not in here or not others:
-        return f"No answer: one process and several were not both measured{_unfinished(published, '; ')}."
+        return sentences.joined("No answer: one process and several were not both measured.", _unfinished(published))
     cores = published["environment"]["cores"] or max(here)
     best = min(others, key=lambda row: (row["processes"] > cores, row["time_s"]))
     n, times = best["processes"], here[1]["time_s"] / best["time_s"]
     lost = here[1]["accuracy_pct"] - best["accuracy_pct"]
-    speed = f"{decimal(times)} times as fast with {n} processes{f' on {cores} cores' if n > cores else ''}"
+    crowd = f" on {cores} cores" if n > cores else ""
     change = "stayed at" if abs(lost) <= DEFAULT_MARGIN else "fell" if lost > 0 else "rose"
     accuracy = (
         f"{change} {decimal(best['accuracy_pct'])} %"
@@ -147,9 +145,12 @@ def _of_published(published: Record) -> str:
         else f"{change} from {decimal(here[1]['accuracy_pct'])} to {decimal(best['accuracy_pct'])} %"
     )
     words = "Faster, yes" if times > 1 else "Faster, no", "yes" if lost <= DEFAULT_MARGIN else "no"
-    theirs = _their_facts(tables["table2"]["published"], n)
-    tail = f" ({theirs}{_unfinished(published, '; ')})" if theirs else _unfinished(published, ", ")
-    return f"{words[0]}; same accuracy, {words[1]}: training was {speed}, and the accuracy {accuracy}{tail}."
+    return sentences.joined(
+        f"{words[0]}; same accuracy, {words[1]}: {n} processes{crowd} trained {decimal(times)} times as fast as one, "
+        f"and the accuracy {accuracy}.",
+        _their_facts(tables["table2"]["published"], n),
+        _unfinished(published),
+    )
 
 
 def _their_facts(rows: list[Record], n: int) -> str:
@@ -159,19 +160,19 @@ def _their_facts(rows: list[Record], n: int) -> str:
         return ""
     times = theirs[1]["time_s"] / theirs[n]["time_s"]
     ends = decimal(theirs[1]["accuracy_pct"]), decimal(theirs[n]["accuracy_pct"])
-    return f"published: {decimal(times)} times as fast, from {ends[0]} to {ends[1]} %"
+    return f"Published: {decimal(times)} times as fast, from {ends[0]} to {ends[1]} %."
 
 
 def _of_sweep(sweep: Record) -> str:
     """Return the best classifier and the reason why it is the best."""
     best = sweep["best"]
     if best is None:
-        return f"{_none_able(sweep)}{_unfinished(sweep, '; ')}."
+        return sentences.joined(f"{_none_able(sweep)}.", _unfinished(sweep))
     reason = (best["reason"] or _highest(sweep, best)).strip().rstrip(".")
     network = classifier(best["hidden"], sweep["settings"]["architecture"])
     reason = reason.removeprefix(f"{network}, {count(best['epochs'], 'epoch')}: ")
     name = f"{network}{' neurons' if best['hidden'] else ''}, {count(best['epochs'], 'epoch')}"
-    sentence = f"{name}{': ' + reason if reason else ''}{_unfinished(sweep, '; ')}."
+    sentence = sentences.joined(f"{name}{': ' + reason if reason else ''}.", _unfinished(sweep))
     return sentence if sweep["settings"]["architecture"] else first_capital(sentence)  # a name is not respelled
 
 

@@ -73,6 +73,22 @@ def repetitions(compare: Record, row: Record | None = None) -> str:
     return count(high, noun) if low == high else f"{low} to {count(high, noun)}"
 
 
+def problems(compare: Record, strategy: str, workers: int) -> list[str]:
+    """Return what is wrong with a group's runs that have come to nothing; see `manyhands.training.outcome`."""
+    group = (strategy, workers)
+    runs = [run for run in compare["runs"] if (run["strategy"], run["workers"]) == group]
+    return [str(run["problem"]) for run in runs if run.get("problem")]
+
+
+def reference_problem(compare: Record) -> str | None:
+    """Return what is wrong with the sequential runs if half of them or more have come to nothing."""
+    base = reference(compare)
+    if base is None:
+        return None
+    found = problems(compare, SEQUENTIAL, base["workers"])
+    return found[0] if found and 2 * len(found) >= seeds_of(compare, base) else None
+
+
 def starred(law: Record, kind: str) -> str:
     """Return an asterisk if a law was fitted to points with more workers than cores, for lack of others."""
     inner = law[kind]["oversubscribed"]

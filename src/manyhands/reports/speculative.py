@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from manyhands.core.words import count
-from manyhands.reports import queries
-from manyhands.reports.format import decimal, signed, span
+from manyhands.reports import queries, sentences
+from manyhands.reports.format import decimal, span
 from manyhands.reports.networks import NOTHING
 from manyhands.reports.schema import Record
 
@@ -56,30 +56,38 @@ def answer(study: Record) -> str:
     if not rows:
         return f"{NOTHING}{unfinished}"
     word, best = _verdict(rows)
-    return f"{word} {_found(study, best)}{_settled(best)}. {' '.join(_beside(study, best))}{unfinished}".strip()
+    return sentences.joined(f"{word} {_found(best)}.", _rest(study, best), _beside(study, best)) + unfinished
 
 
 def _verdict(rows: Sequence[Record]) -> tuple[str, Record]:
     """Return the answer's beginning, and the row it is about: the fastest that has kept the accuracy, or may have."""
     faster = [row for row in rows if row["speedup"] > 1]
     if sure := [row for row in faster if gains(row)]:
-        return "Yes:", queries.fastest(sure)
+        best = queries.fastest(sure)
+        return f"Yes: use {best['case']}. It", best
     if unclear := [row for row in faster if row["verdict"] != "lower"]:
-        return "Undecided:", queries.fastest(unclear)
-    if faster:
-        return "No: what was faster lost accuracy;", queries.fastest(faster)
-    return "No: nothing was faster; at best", queries.fastest(rows)
+        best = queries.fastest(unclear)
+        return f"Undecided: {best['case']}", best
+    word = "what was faster lost accuracy" if faster else "nothing was faster than the sequential run"
+    best = queries.fastest(faster or rows)
+    return f"No: {word}. The fastest, {best['case']},", best
 
 
-def _found(study: Record, row: Record) -> str:
-    """Return time and accuracy of a row, with all that they rest on, and what its lanes could have saved."""
-    facts = [
-        f"{signed(row['delta_pp'])} points" + (f", {span(row['delta_ci95'], sign=True)}" if row["delta_ci95"] else "")
-    ]
-    facts += [f"margin {study['settings']['margin']:g}", repetitions(study, row["case"])]
-    crowd = f", on {queries.cores(study)} only" if row["oversubscribed"] else ""
-    limit = "" if row["ceiling"] is None else f"; lanes that never wait would save {decimal(100 * row['ceiling'], 1)} %"
-    return f"{row['case']} {_time(row)}{_interval(row)}{crowd} with {_accuracy(row)} ({'; '.join(facts)}){limit}"
+def _found(row: Record) -> str:
+    """Return time and accuracy of a row."""
+    return f"{_time(row)}{_interval(row)} than the sequential run{sentences.accuracy_clause(row)}"
+
+
+def _rest(study: Record, row: Record) -> str:
+    """Return what a finding rests on, what would settle it, and what its lanes could have saved."""
+    limit = row["ceiling"]
+    return sentences.joined(
+        sentences.basis(repetitions(study, row["case"]), study["settings"]["margin"]),
+        f"More lanes or workers than the {queries.cores(study)}." if row["oversubscribed"] else "",
+        sentences.advice(row, sum(run["case"] == row["case"] for run in study["runs"]), "seed"),
+        sentences.caveats({**study, "interrupted": False}, row["verdict"]),
+        "" if limit is None else f"Lanes that never wait would save {decimal(100 * limit, 1)} %.",
+    )
 
 
 def _time(row: Record) -> str:
@@ -92,17 +100,11 @@ def _interval(row: Record) -> str:
     ends = row["reduction_ci95"]
     if ends is None:
         return ""
-    return f" (95 % interval {span(ends if row['reduction_pct'] >= 0 else [-ends[1], -ends[0]], 1)})"
+    return f" ({span(ends if row['reduction_pct'] >= 0 else [-ends[1], -ends[0]], 1)})"
 
 
 def _accuracy(row: Record) -> str:
     return f"{_WORDS[row['verdict']]} accuracy"
-
-
-def _settled(row: Record) -> str:
-    """Return how many more seeds would settle whether the accuracy is the same."""
-    more = row["more_seeds"]
-    return f"; about {count(more, 'more seed')} would tell" if more and row["verdict"] == "undecided" else ""
 
 
 def _beside(study: Record, but: Record) -> list[str]:

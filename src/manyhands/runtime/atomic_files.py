@@ -134,7 +134,17 @@ def _explained(path: str | Path, error: OSError) -> OutputError:
     """Return an error of writing as ours."""
     if isinstance(error, OutputError):
         return error
-    return OutputError(f"cannot write {_printable(path)}: {error.strerror or error}")
+    return OutputError(f"cannot write {_printable(path)}: {error.strerror or error}{_other_file(path, error)}")
+
+
+def _other_file(path: str | Path, error: OSError) -> str:
+    """Return the file that an error is about, if it is another one: a temporary file, or one that is read meanwhile."""
+    if error.filename is None or isinstance(error.filename, int):
+        return ""
+    name = os.fsdecode(error.filename)
+    if os.path.realpath(name) in (os.path.realpath(path), os.path.realpath(Path(path).parent)):
+        return ""
+    return f" ({shown(name)})"
 
 
 def _printable(path: str | Path) -> str:

@@ -7,13 +7,18 @@ from __future__ import annotations
 
 import io
 import itertools
+import os
+import re
 import shutil
 import sys
 import textwrap
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from typing import TYPE_CHECKING, NamedTuple
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from manyhands.core.parameters import parameter
 
 if TYPE_CHECKING:
     from rich.progress import Progress
@@ -23,10 +28,14 @@ LABEL = 10
 RULE = None
 """A row of a table that is a horizontal rule."""
 _USUAL, _NARROWEST, _WIDEST_PARAGRAPH = 80, 20, 100
-_LONGEST_NAME = 36
+_LONGEST_NAME, _SHORTEST_NAME = 36, 12
+_LEGEND_LINES = 4
 _GAP = 2
 _REFRESH_SECONDS = 0.25
 """One refresh takes a millisecond of the thread that trains."""
+
+BOLD, GREEN, RED, YELLOW = "1", "1;32", "1;31", "1;33"
+"""Styles of words, as numbers of ANSI's escape sequences."""
 
 Row = Sequence[str] | str | None
 Advance = Callable[[str, float, float], None]
@@ -66,17 +75,82 @@ def message(text: str) -> str:
     return "\n".join(paragraph(line) for line in text.splitlines())
 
 
+@dataclass(frozen=True)
+class Detail:
+    """How much of a result is printed, and how.
+
+    Attributes
+    ----------
+    wide
+        All rows and all columns; those that do not fit continue below. Else the most important ones that fit.
+    explain
+        The whole legend instead of its first lines.
+    styled
+        Whether verdicts and warnings are bold and coloured; see `takes_styles`.
+    """
+
+    wide: bool = False
+    explain: bool = False
+    styled: bool = False
+
+
+BRIEF = Detail()
+"""The most important rows and columns, and the first lines of the legend, as plain text."""
+
+
+def takes_styles(stream: Any) -> bool:
+    """Return whether a stream shall have bold and colours: a terminal, unless NO_COLOR is set; FORCE_COLOR insists."""
+    if os.environ.get("NO_COLOR"):
+        return False
+    if os.environ.get("FORCE_COLOR"):
+        return True
+    return stream is not None and stream.isatty() and os.environ.get("TERM") != "dumb"
+
+
+def styled(text: str, style: str, detail: Detail) -> str:
+    """Return a text in a style, line by line, if the detail has styles."""
+    if not detail.styled:
+        return text
+    return "\n".join(f"\x1b[{style}m{line}\x1b[0m" for line in text.split("\n"))
+
+
+def legend(notes: Sequence[str], detail: Detail) -> str:
+    """Return notes as paragraphs: all of them, or as many whole ones as fit into four lines, and how to have more."""
+    blocks = [paragraph(note) for note in notes]
+    if detail.explain:
+        return "\n".join(blocks)
+    more = paragraph(f"More: {parameter('explain', True)} (legend), {parameter('wide', True)} (columns and rows).")
+    room, shown = _LEGEND_LINES - len(more.split("\n")), []
+    for block in blocks:
+        room -= len(block.split("\n"))
+        if room < 0:
+            break
+        shown.append(block)
+    return "\n".join([*shown, more])
+
+
 class Group(NamedTuple):
-    """Columns of a table that stay side by side: a head for each, of one or more lines, and a title above them."""
+    """Columns of a table that stay side by side: a head for each, of one or more lines, and a title above them.
+
+    Those of the highest ``rank`` are left out first if the terminal is narrow; 0 is never left out.
+    """
 
     heads: Sequence[str]
     title: str = ""
+    rank: int = 0
 
 
-def text_table(keys: Sequence[str], groups: Sequence[Group], rows: Sequence[Row]) -> str:
+def text_table(
+    keys: Sequence[str],
+    groups: Sequence[Group],
+    rows: Sequence[Row],
+    detail: Detail = BRIEF,
+    marks: Mapping[str, str] = {},
+) -> str:
     """Return a table as plain text that fits the terminal.
 
-    Rows are never broken. Groups of columns that do not fit continue below, with the keys repeated.
+    Rows are never broken. Columns are left out by the ranks of their groups until the others fit; of a ``wide`` table
+    none is, and groups that do not fit continue below, with the keys repeated.
 
     Parameters
     ----------
@@ -87,9 +161,43 @@ def text_table(keys: Sequence[str], groups: Sequence[Group], rows: Sequence[Row]
     rows
         The cells of all columns in order; or the text of a heading in between; or `RULE`. A name that is too long
         becomes a heading.
+    detail
+        See `Detail`.
+    marks
+        The styles of cells, by their text.
     """
-    laid = [*itertools.chain.from_iterable(map(_long_name_apart, rows))]
-    cells = [row for row in laid if row is not None and not isinstance(row, str)]
+    rank = max((group.rank for group in groups), default=0)
+    names, longest = [row[0] for row in rows if row is not None and not isinstance(row, str)], _LONGEST_NAME
+    while True:
+        kept = [group for group in groups if group.rank <= rank or detail.wide]
+        laid = [
+            *itertools.chain.from_iterable(_long_name_apart(row, longest) for row in _kept(rows, keys, groups, kept))
+        ]
+        pieces, top = _pieces(keys, kept, laid)
+        wide = _width(pieces) - columns()
+        if wide <= 0 or detail.wide:
+            break
+        if rank > 0:
+            rank -= 1
+        elif (shorter := min(max(map(len, names)), longest) - wide) >= _SHORTEST_NAME and shorter < longest:
+            longest = shorter
+        else:
+            break
+    return "\n\n".join(
+        _block(block, laid, top, marks if detail.styled else {}) for block in _packed(pieces[0], pieces[1:])
+    )
+
+
+def _kept(rows: Sequence[Row], keys: Sequence[str], groups: Sequence[Group], kept: Sequence[Group]) -> Iterator[Row]:
+    """Yield rows with the cells of the keys and of the groups that are kept."""
+    flags = [True] * len(keys) + [any(group is each for each in kept) for group in groups for _ in group.heads]
+    for row in rows:
+        yield row if row is None or isinstance(row, str) else [*itertools.compress(row, flags)]
+
+
+def _pieces(keys: Sequence[str], groups: Sequence[Group], rows: Sequence[Row]) -> tuple[list[list[str]], int]:
+    """Return the lines of the keys and of each group, and how many of them are heads."""
+    cells = [row for row in rows if row is not None and not isinstance(row, str)]
     tall = max(head.count("\n") for head in itertools.chain(keys, *(group.heads for group in groups))) + 1
     titled = any(group.title for group in groups)
     pieces, place = [], 0
@@ -97,12 +205,12 @@ def text_table(keys: Sequence[str], groups: Sequence[Group], rows: Sequence[Row]
         own = [row[place : place + len(group.heads)] for row in cells]
         pieces.append(_piece(group, own, tall, titled=titled, named=place == 0))
         place += len(group.heads)
-    return "\n\n".join(_block(block, laid, tall + titled) for block in _packed(pieces[0], pieces[1:]))
+    return pieces, tall + titled
 
 
-def _long_name_apart(row: Row) -> Iterator[Row]:
+def _long_name_apart(row: Row, longest: int) -> Iterator[Row]:
     """Yield a row, or a name that is too long for it and then the row without it."""
-    if row is None or isinstance(row, str) or len(row[0]) <= _LONGEST_NAME:
+    if row is None or isinstance(row, str) or len(row[0]) <= longest:
         yield row
     else:
         yield row[0]
@@ -150,49 +258,72 @@ def _width(block: Sequence[list[str]]) -> int:
     return sum(cell_len(piece[0]) + _GAP for piece in block) - _GAP
 
 
-def _block(block: Sequence[list[str]], rows: Sequence[Row], top: int) -> str:
+def _block(block: Sequence[list[str]], rows: Sequence[Row], top: int, marks: Mapping[str, str]) -> str:
     """Return groups side by side, with the rules and headings between their rows."""
     rule = "-" * _width(block)
     joined = ((" " * _GAP).join(parts).rstrip() for parts in zip(*block, strict=True))
     lines = [*filter(None, itertools.islice(joined, top)), rule]
     for row in rows:
-        lines.append(rule if row is None else paragraph(row) if isinstance(row, str) else next(joined))
+        lines.append(rule if row is None else paragraph(row) if isinstance(row, str) else _marked(next(joined), marks))
     return "\n".join(lines)
 
 
-@contextmanager
-def progress_bar(*, quiet: bool = False, unit: str = "steps") -> Iterator[Advance | None]:
-    """Yield the function that moves a progress bar on the standard error; None if that is no terminal, or ``quiet``.
+def _marked(line: str, marks: Mapping[str, str]) -> str:
+    """Return a line of a table with the cells in their styles: words with a gap or an end on both sides."""
+    if not marks:
+        return line
+    words = "|".join(map(re.escape, marks))
+    return re.sub(rf"(?<=  )({words})(?=  |$)", lambda found: f"\x1b[{marks[found[1]]}m{found[1]}\x1b[0m", line)
 
-    The bar is drawn by the thread that moves it: a thread of its own would disturb measurements. A closed terminal does
-    not end the training. ``unit`` is what is counted, in the plural.
+
+class ProgressBar:
+    """A progress bar on the standard error, which is drawn by the thread that moves it: see `progress_bar`."""
+
+    def __init__(self, unit: str) -> None:
+        self._bar = _new_bar(unit)
+        self._task = self._bar.add_task("", total=None, visible=False)
+        self._due = 0.0
+
+    def __call__(self, what: str, done: float, total: float) -> None:
+        """Move the bar: a description, what is done, and the total."""
+        now = time.monotonic()
+        if now < self._due and done < total:
+            return
+        self._due = now + _REFRESH_SECONDS
+        with suppress(OSError):
+            self._bar.update(self._task, description=what, completed=done, total=total, visible=True)
+            if self._bar.live.is_started:
+                self._bar.refresh()
+            else:
+                self._bar.start()
+                self._bar.console.show_cursor(True)  # nothing would bring it back if this process were killed
+
+    def line(self, text: str) -> None:
+        """Print a line that stays, above the bar."""
+        with suppress(OSError):
+            self._bar.console.print(text, markup=False, highlight=False, overflow="ellipsis", no_wrap=True)
+
+    def close(self) -> None:
+        """Remove the bar."""
+        with suppress(OSError):
+            self._bar.stop()
+
+
+@contextmanager
+def progress_bar(*, quiet: bool = False, unit: str = "steps") -> Iterator[ProgressBar | None]:
+    """Yield a progress bar on the standard error; None if that is no terminal, or ``quiet``.
+
+    It is drawn by the thread that moves it: a thread of its own would disturb measurements. A closed terminal does not
+    end the training. ``unit`` is what is counted, in the plural.
     """
     if quiet or sys.stderr is None or not sys.stderr.isatty():
         yield None
         return
-    bar = _new_bar(unit)
-    task = bar.add_task("", total=None, visible=False)
-    due = 0.0
-
-    def advance(what: str, done: float, total: float) -> None:
-        nonlocal due
-        now = time.monotonic()
-        if now < due and done < total:
-            return
-        due = now + _REFRESH_SECONDS
-        with suppress(OSError):
-            bar.update(task, description=what, completed=done, total=total, visible=True)
-            if bar.live.is_started:
-                bar.refresh()
-            else:
-                bar.start()
-                bar.console.show_cursor(True)  # nothing would bring it back if this process were killed
-
+    bar = ProgressBar(unit)
     try:
-        yield advance
+        yield bar
     finally:
-        with suppress(OSError):
-            bar.stop()
+        bar.close()
 
 
 def _new_bar(unit: str) -> Progress:
@@ -202,7 +333,7 @@ def _new_bar(unit: str) -> Progress:
     return Progress(
         TextColumn("{task.description}", markup=False),
         BarColumn(None),
-        TextColumn("{task.completed:.0f}/{task.total:.0f} " + unit, markup=False),
+        TextColumn("{task.completed:,.0f}/{task.total:,.0f} " + unit, markup=False),
         TimeElapsedColumn(),
         TimeRemainingColumn(),
         console=Console(file=sys.stderr),

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import inspect
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from manyhands.core.callbacks import CallbackLike
-from manyhands.core.errors import SettingsError
+from manyhands.core.errors import SettingsError, TrainingWarning
 from manyhands.core.settings import check_names, takes_settings
 from manyhands.data.arrays import FORMS
 from manyhands.data.catalog import DataRequest
@@ -16,7 +17,7 @@ from manyhands.data.dataset import Dataset
 from manyhands.runtime.affinity import warn_if_oversubscribed
 from manyhands.runtime.memory import memory_errors_explained
 from manyhands.teams.agreement import together
-from manyhands.teams.job import is_member
+from manyhands.teams.job import is_member, leads
 from manyhands.training.jobs.distributed_read import facts_of, facts_of_request, load_for
 from manyhands.training.plan import Plan
 from manyhands.training.resolve import resolve
@@ -70,6 +71,11 @@ def train(
     -------
     TrainingResult
 
+    Warns
+    -----
+    TrainingWarning
+        If the model is at chance level, or the loss has risen; ``result.problem`` says it, too.
+
     Raises
     ------
     TypeError
@@ -101,7 +107,10 @@ def train(
         request = data if isinstance(data, Dataset) else asked.request(data, train_csv, test_csv, label_column)
     plan, dataset = load_and_resolve("manyhands.train", asked, request)
     warn_if_oversubscribed_here(plan.threads, plan.team)
-    return run(plan, dataset, progress=progress, callbacks=callbacks)
+    result = run(plan, dataset, progress=progress, callbacks=callbacks)
+    if result.problem is not None and leads(plan.team):
+        warnings.warn(result.problem, TrainingWarning, stacklevel=4)  # two decorators are in between
+    return result
 
 
 def base_of(spec: Any) -> RunSpec:

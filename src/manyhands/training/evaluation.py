@@ -1,4 +1,4 @@
-"""How good a trained network is on the test rows, and a note if it has learned nothing."""
+"""How good a trained network is on the test rows."""
 
 from __future__ import annotations
 
@@ -9,10 +9,7 @@ from manyhands.core.errors import DataError, DivergedError
 from manyhands.core.learner import Model
 from manyhands.core.parameters import parameter
 from manyhands.data.dataset import Dataset
-from manyhands.data.precision import say_once
 from manyhands.training.model import accuracy
-
-_FEW_ROWS, _FEW_STEPS = 20, 100  # of fewer rows, or after fewer steps, one class for all says little
 
 
 def evaluate(learner: Model, dataset: Dataset, steps: int) -> float:
@@ -26,7 +23,6 @@ def evaluate(learner: Model, dataset: Dataset, steps: int) -> float:
     wrong = ~np.isfinite(found).all(axis=1)
     if wrong.any():
         raise _not_finite(np.flatnonzero(wrong), dataset, steps)
-    _say_if_constant(found, dataset, steps)
     return accuracy(found, dataset.test.labels)
 
 
@@ -38,16 +34,4 @@ def _not_finite(rows: NDArray[np.int64], dataset: Dataset, steps: int) -> Except
     return DataError(
         f"test row {rows[0] + 1}: the probabilities are not finite numbers ({len(rows)} such rows); its values are too "
         f"large beside those of the training rows; use {parameter('dtype', 'float64')}, or leave such rows out"
-    )
-
-
-def _say_if_constant(found: NDArray[np.floating], dataset: Dataset, steps: int) -> None:
-    """Say it if all test rows of several classes get one class."""
-    labels, classes = dataset.test.labels, found.argmax(axis=1)
-    if steps < _FEW_STEPS or len(labels) < _FEW_ROWS or (classes != classes[0]).any() or (labels == labels[0]).all():
-        return
-    say_once(
-        f"{dataset.name}: the network takes every test row for the same class, so it has not learned to tell them "
-        f"apart; check the scaling of the inputs ({parameter('scale', 'auto')}), the learning rate and the number of "
-        "epochs"
     )

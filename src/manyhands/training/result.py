@@ -39,6 +39,8 @@ class TrainingResult:
     reports : list of dict
         What each worker's learner says about its training (`manyhands.core.learner.Model.report`), e.g. the hits of
         speculative back-propagation.
+    problem : str or None
+        What is wrong if the training has come to nothing, with the likely cause; see `manyhands.training.outcome`.
     """
 
     plan: Plan
@@ -52,6 +54,7 @@ class TrainingResult:
     losses: list[float]
     curve: list[dict[str, float]] = field(default_factory=list)
     reports: list[dict[str, Any]] = field(default_factory=list)
+    problem: str | None = None
 
     def __repr__(self) -> str:
         return f"TrainingResult({', '.join(f'{name} {text}' for name, text in self._facts().items())})"

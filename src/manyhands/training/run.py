@@ -38,6 +38,7 @@ from manyhands.training.jobs import deferred
 from manyhands.training.loop import Loop
 from manyhands.training.making import learner_of
 from manyhands.training.model import model_of
+from manyhands.training.outcome import judged
 from manyhands.training.plan import Plan, PlannedStage
 from manyhands.training.result import Progress, TrainingResult
 from manyhands.training.shards import Shards, is_sharded
@@ -132,7 +133,7 @@ def run(
             score = outcomes[0].evaluated(dataset) if outcomes[0].rank == 0 else 0.0
             dataset.check_unchanged()
             texts = all_gather_texts(plan.team, [json.dumps(outcome.report(score)) for outcome in outcomes])
-    result = _result(plan, dataset, outcomes[0].learner, [json.loads(text) for text in texts])
+    result = judged(_result(plan, dataset, outcomes[0].learner, [json.loads(text) for text in texts]), dataset)
     finish(called, result)
     return result
 
@@ -170,7 +171,7 @@ class Runner:
             with _starting_with(plan.hang_timeout):
                 self._jobs[key] = self._open.enter_context(_job(plan, self.dataset))
         called = as_callbacks(callbacks)
-        result = self._jobs[key].run(plan, progress, called)
+        result = judged(self._jobs[key].run(plan, progress, called), self.dataset)
         finish(called, result)
         return result
 

@@ -22,6 +22,7 @@ from manyhands.core.errors import SettingsError
 from manyhands.core.settings import accuracy
 from manyhands.core.team import Team
 from manyhands.core.types import Vector
+from manyhands.core.words import count
 
 
 def mean_loss(team: Team, epoch: EpochSummary) -> float:
@@ -56,6 +57,11 @@ class Stop(WorkerCallback):
         """Canonical text."""
         raise NotImplementedError
 
+    @property
+    def reason(self) -> str:
+        """Why a run has ended early, as a sentence without its full stop."""
+        raise NotImplementedError
+
 
 @dataclass(frozen=True)
 class LossStop(Stop):
@@ -68,6 +74,12 @@ class LossStop(Stop):
     def name(self) -> str:
         """As ``"loss:0.0001,patience=10"``."""
         return f"loss:{grammar.number(self.tol)},patience={self.patience}"
+
+    @property
+    def reason(self) -> str:
+        """See `Stop`."""
+        epochs = count(self.patience, "epoch")
+        return f"the training loss had not fallen by {self.tol:g} or more for more than {epochs}"
 
     def for_worker(self, run: RunView) -> WorkerCallback:
         """Return what follows the loss."""
@@ -110,6 +122,11 @@ class UnchangedStop(Stop):
         """As ``"unchanged:0"``."""
         return f"unchanged:{grammar.number(self.tol)}"
 
+    @property
+    def reason(self) -> str:
+        """See `Stop`."""
+        return f"no weight of any worker changed by more than {self.tol:g} in the epoch"
+
     def for_worker(self, run: RunView) -> WorkerCallback:
         """Return what follows the weights."""
         return _WeightWatch(self, run.learner.parameters.copy())
@@ -151,6 +168,11 @@ class AccuracyStop(Stop):
         percent = f"{grammar.number(round(100 * self.least, 9))}%"
         same = float(percent.removesuffix("%")) / 100 == self.least
         return f"accuracy:{percent if same else grammar.number(self.least)}"
+
+    @property
+    def reason(self) -> str:
+        """See `Stop`."""
+        return f"{100 * self.least:g} % of the validation samples or more were recognized"
 
     def after_epoch(self, run: RunView, epoch: EpochSummary) -> bool:
         """Return whether enough validation rows are recognized; each worker evaluates its part of them."""

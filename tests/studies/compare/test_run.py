@@ -125,7 +125,7 @@ def run_record(strategy, workers, seed, accuracy, train, total):
         "workers": workers,
         "seed": seed,
         "accuracy": accuracy,
-        "seconds": {"train": train, "total": total},
+        "seconds": {"train": train, "distribute": total - train, "total": total},
     }
 
 
@@ -357,10 +357,13 @@ class TestSummary:
             assert law["usl"]["oversubscribed"] is (cores < 3)
 
     def test_impact_is_percent_over_seconds(self, groups):
-        for row, _, _ in groups:
+        for row, runs, _ in groups:
             percent = 100 * row["accuracy_mean"]
+            communicated = statistics.median(
+                run["seconds"]["distribute"] + run["seconds"]["train"] for run in runs
+            )  # reading is not in it, as in Table III
             assert row["impact"] == pytest.approx(percent / row["train_s"])
-            assert row["impact_with_communication"] == pytest.approx(percent / row["total_s"])
+            assert row["impact_with_communication"] == pytest.approx(percent / communicated)
 
     def test_numbers_worked_out_by_hand(self):
         runs = [

@@ -2,6 +2,7 @@
 
 import pytest
 
+from manyhands.runtime.terminal import Detail
 from manyhands.studies.compare.request import DEFAULT_STRATEGIES
 from manyhands.studies.compare.results import Comparison
 from manyhands.studies.compare.text import comparison_table, laws_text
@@ -15,13 +16,18 @@ def make(rows, *, cores=4, interrupted=False, resumed=False, **settings):
             "workers": workers,
             "seed": seed,
             "accuracy": accuracy,
-            "seconds": {"train": train, "total": total},
+            "seconds": {"train": train, "distribute": total - train, "total": total},
             "rows": 100 * workers if settings.get("scaled") else 100,
             "target_s": target[0] if target else None,
         }
         for strategy, workers, seed, accuracy, train, total, *target in rows
     ]
     return Comparison({"cores": cores}, settings, runs, interrupted=interrupted, resumed=resumed)
+
+
+def whole(comparison):
+    """All of it; what is left out where nobody asks for all is tested at the end, and in tests/cli/test_widths.py."""
+    return comparison_table(comparison, Detail(wide=True, explain=True))
 
 
 def cells(table, strategy):
@@ -48,19 +54,19 @@ SMALL = make(
 def test_row_has_the_numbers_of_the_summary():
     # Intervals, speedup and impact are worked out in test_compare.py; 91 / 5 = 18.2
     expected = "one-shot 2 2.000 5.000 2.50 1.25 91.00 ±25.41 +0.00 ±12.71 undecided 45.5 18.2"
-    assert cells(comparison_table(SMALL), "one-shot") == expected
+    assert cells(whole(SMALL), "one-shot") == expected
 
 
 def test_sequential_has_no_difference_to_itself():
     # 91 / 5 = 18.2 and 91 / 6 = 15.2
     expected = "sequential 1 5.000 6.000 1.00 1.00 91.00 ±12.71 18.2 15.2"
-    assert cells(comparison_table(SMALL), "sequential") == expected
+    assert cells(whole(SMALL), "sequential") == expected
 
 
 def test_one_seed_shows_no_interval():
-    table = comparison_table(make([("sequential", 1, 0, 0.9, 4.0, 5.0), ("gradient", 2, 0, 0.91, 2.0, 3.0)]))
+    table = whole(make([("sequential", 1, 0, 0.9, 4.0, 5.0), ("gradient", 2, 0, 0.91, 2.0, 3.0)]))
     assert cells(table, "gradient") == "gradient 2 2.000 3.000 2.00 1.00 91.00 +1.00 undecided 45.5 30.3"
-    assert "over 1 seed;" in table
+    assert "1 seed: medians" in table
 
 
 @pytest.mark.parametrize(
@@ -82,7 +88,7 @@ def test_it_fits_the_terminal(train, total, spread, columns, monkeypatch):
         for seed in range(3)
     ]
     rows = [(*row[:4], train, row[5]) if row[0] == "sequential" else row for row in rows]
-    text = comparison_table(make(rows, cores=2, interrupted=True))
+    text = whole(make(rows, cores=2, interrupted=True))
     assert max(map(len, text.splitlines())) <= columns
     assert text.count("\nperiodic:1epoch") == 5 * (2 if columns == 80 else 1) + 1  # and in the table of laws
 
@@ -90,48 +96,48 @@ def test_it_fits_the_terminal(train, total, spread, columns, monkeypatch):
 def test_slow_runs_show_an_impact():
     # 90 / 1800 = 0.05 and 90 / 2000 = 0.045: one decimal would say 0.1 and 0.0
     *_, impact, with_communication = cells(
-        comparison_table(make([("sequential", 1, 0, 0.9, 1800.0, 2000.0)])), "sequential"
+        whole(make([("sequential", 1, 0, 0.9, 1800.0, 2000.0)])), "sequential"
     ).split()
     assert (float(impact), float(with_communication)) == (0.05, 0.045)
 
 
 def test_oversubscribed_rows_are_marked_and_explained():
     rows = [("sequential", 1, 0, 0.9, 4.0, 5.0), ("gradient", 2, 0, 0.9, 2.0, 3.0), ("gradient", 4, 0, 0.9, 2.0, 3.0)]
-    table = comparison_table(make(rows, cores=2))
+    table = whole(make(rows, cores=2))
     assert [line.split()[1] for line in table.splitlines() if line.startswith("gradient")][:2] == ["2", "4*"]
     assert "* more workers than the 2 usable cores" in table
 
 
 def test_nothing_is_explained_that_is_not_there():
-    table = comparison_table(SMALL)
+    table = whole(SMALL)
     assert "*" not in table
     assert "nterrupted" not in table
 
 
 def test_one_core_is_not_called_cores():
     rows = [("sequential", 1, 0, 0.9, 4.0, 5.0), ("gradient", 2, 0, 0.9, 2.0, 3.0)]
-    assert "1 usable cores" not in comparison_table(make(rows, cores=1))
+    assert "1 usable cores" not in whole(make(rows, cores=1))
 
 
 def test_a_resumed_comparison_says_that_its_times_come_from_two_sessions():
     rows = [("sequential", 1, 0, 0.9, 4.0, 5.0)]
     note = "Resumed from a checkpoint: times come from more than one session."
-    assert note in comparison_table(make(rows, resumed=True))
-    assert note not in comparison_table(make(rows))
+    assert note in whole(make(rows, resumed=True))
+    assert note not in whole(make(rows))
 
 
 def test_interrupted_comparison_says_so():
-    table = comparison_table(make([("sequential", 1, 0, 0.9, 4.0, 5.0)], interrupted=True))
+    table = whole(make([("sequential", 1, 0, 0.9, 4.0, 5.0)], interrupted=True))
     assert "Interrupted: only finished runs are counted." in table
 
 
 def test_rows_of_fewer_seeds_do_not_claim_all():
     rows = [("sequential", 1, 0, 0.9, 4.0, 5.0), ("gradient", 2, 0, 0.9, 2.0, 3.0), ("sequential", 1, 1, 0.9, 4.0, 5.0)]
-    assert "over 2 seeds" not in comparison_table(make(rows, interrupted=True))  # gradient has one
+    assert "1 to 2 seeds: medians" in whole(make(rows, interrupted=True))  # gradient has one
 
 
 def test_no_finished_run():
-    assert comparison_table(make([], interrupted=True)) == "No run was finished."
+    assert whole(make([], interrupted=True)) == "No run was finished."
 
 
 def two(differences, *, speedup=2.0, workers=2, **settings):
@@ -154,60 +160,60 @@ class TestVerdicts:
         ],
     )
     def test_the_word_stands_beside_the_difference(self, differences, word):
-        table = comparison_table(two(differences))
+        table = whole(two(differences))
         assert cells(table, "gradient").split()[-3] == word
-        assert "same: the interval lies within ±0.25 points (TOST); lower, higher: on one side of zero." in table
+        assert "same: interval within ±0.25 points (TOST); lower, higher: on one side of zero." in table
 
     def test_the_margin_is_the_one_asked_for(self):
-        assert "within ±0.5 points" in comparison_table(two([0.0, 0.01], margin=0.5))
+        assert "within ±0.5 points" in whole(two([0.0, 0.01], margin=0.5))
 
     def test_what_is_open_is_told_with_what_would_settle_it(self):
         # two more seeds than three: worked out in test_statistics.py
-        table = comparison_table(two([-0.2, 0.0, 0.2]))
+        table = whole(two([-0.2, 0.0, 0.2]))
         assert "undecided: gradient n=2: about 2 more seeds would tell." in table
 
     def test_the_same_advice_for_several_is_given_once(self):
         rows = [("sequential", 1, 0, 0.9, 4.0, 5.0)] + [("gradient", n, 0, 0.9, 2.0, 3.0) for n in (2, 3)]
-        table = comparison_table(make(rows))
-        assert "undecided: about 2 more seeds would tell." in table
-        assert table.count("would tell") == 1
+        table = whole(make(rows))
+        assert "undecided: three seeds at least are needed for a verdict." in table
+        assert table.count("three seeds") == 1
 
     def test_nothing_is_advised_where_all_is_settled(self):
-        assert "undecided" not in comparison_table(two([0.0, 0.01, -0.01]))
+        assert "undecided" not in whole(two([0.0, 0.01, -0.01]))
 
     def test_scaled_comparisons_have_none(self):
-        table = comparison_table(two([0.0, 0.01, -0.01], scaled=True))
+        table = whole(two([0.0, 0.01, -0.01], scaled=True))
         assert "same" not in table
         assert "TOST" not in table
 
 
 class TestSplits:
     def test_they_are_not_called_seeds(self):
-        table = comparison_table(two([0.0, 0.01, 0.02], splits=3, data={"test_rows": 10, "train_rows": 40}))
-        assert "over 3 random splits;" in table
+        table = whole(two([0.0, 0.01, 0.02], splits=3, data={"test_rows": 10, "train_rows": 40}))
+        assert "3 random splits: medians" in table
         assert "paired by split." in table
-        assert "over 3 seeds" not in table
+        assert "95 % interval over splits." in table
+        assert "3 seeds" not in table
 
     def test_one_is_not_called_splits(self):
-        assert "over 1 random split;" in comparison_table(
-            two([0.0], splits=1, data={"test_rows": 10, "train_rows": 40})
-        )
+        assert "1 random split: medians" in whole(two([0.0], splits=1, data={"test_rows": 10, "train_rows": 40}))
 
     def test_seeds_are_not_called_splits(self):
-        table = comparison_table(two([0.0, 0.01, 0.02], splits=None))
-        assert "over 3 seeds;" in table
+        table = whole(two([0.0, 0.01, 0.02], splits=None))
+        assert "3 seeds: medians" in table
+        assert "95 % interval over seeds." in table
         assert "split" not in table
 
 
 class TestScaledSpeedups:
     def test_speedup_and_efficiency_are_the_scaled_ones_and_said_to_be(self):
         # 4 times the rows in the time of the sequential run: scaled speedup 4, efficiency 1
-        table = comparison_table(two([0.0, 0.0], workers=4, speedup=1.0, scaled=True))
+        table = whole(two([0.0, 0.0], workers=4, speedup=1.0, scaled=True))
         assert cells(table, "gradient").split()[4:6] == ["4.00", "1.00"]
         assert "speed-up: scaled, as n workers trained on n times the samples" in table
 
     def test_else_nothing_is_said(self):
-        assert "scaled" not in comparison_table(two([0.0, 0.0]))
+        assert "scaled" not in whole(two([0.0, 0.0]))
 
 
 class TestTarget:
@@ -221,7 +227,7 @@ class TestTarget:
     )
 
     def test_times_to_it_stand_below_the_table(self):
-        table = comparison_table(make(self.ROWS, target=0.93))
+        table = whole(make(self.ROWS, target=0.93))
         block = next(block for block in table.split("\n\n") if block.startswith("training time to"))
         title, _, _, *lines = block.splitlines()
         assert title == "training time to an accuracy of 93 % on the test samples (evaluations are not counted)"
@@ -232,10 +238,10 @@ class TestTarget:
         ]
 
     def test_without_a_target_nothing_is_said(self):
-        assert "training time to" not in comparison_table(SMALL)
+        assert "training time to" not in whole(SMALL)
 
     def test_crowded_workers_are_marked_here_too(self):
-        assert "gradient 2* 1.500 " in " ".join(comparison_table(make(self.ROWS, target=0.93, cores=1)).split())
+        assert "gradient 2* 1.500 " in " ".join(whole(make(self.ROWS, target=0.93, cores=1)).split())
 
 
 def law(**changes):
@@ -258,7 +264,7 @@ class TestLaws:
     def test_they_stand_below_the_table(self):
         rows = [("sequential", 1, 0, 0.9, 4.0, 5.0)]
         rows += [("gradient", 2, 0, 0.9, 2.5, 3.0), ("gradient", 4, 0, 0.9, 2.0, 3.0)]
-        table = comparison_table(make(rows))
+        table = whole(make(rows))
         block = next(block for block in table.split("\n\n") if block.startswith("how the speedup grows"))
         # S = 1.6 and 2.0, worked out in test_comparison.py: f = 4 / 13 = 0.31; s = 1/6, k = 1/24, best sqrt(20)
         assert block.splitlines()[-1].split() == ["gradient", "31", "%", "3.2", "0.17", "0.042", "4"]
@@ -266,7 +272,7 @@ class TestLaws:
     def test_none_are_mentioned_where_there_are_none(self):
         assert laws_text([]) == ""
         assert laws_text([law()]) == ""
-        assert "how the speedup grows" not in comparison_table(make([("sequential", 1, 0, 0.9, 4.0, 5.0)]))
+        assert "how the speedup grows" not in whole(make([("sequential", 1, 0, 0.9, 4.0, 5.0)]))
 
     @pytest.mark.parametrize(
         ("fitted", "cells"),
@@ -289,3 +295,34 @@ class TestLaws:
     def test_laws_from_crowded_workers_are_marked_one_by_one(self):
         amdahl = {"serial_fraction": 0.25, "oversubscribed": False}
         assert cells_of(laws_text([law(amdahl=amdahl, usl=usl(4.0, oversubscribed=True))])) == "25 % 4.0 0.12* 0.013* 4"
+
+
+class TestBrief:
+    def test_reading_is_in_no_impact(self):
+        # 2 s of 5 are training, 1 s distributes, the rest reads: 90 / 3 = 30
+        comparison = make([("sequential", 1, 0, 0.9, 2.0, 5.0)])
+        comparison.runs[0]["seconds"]["distribute"] = 1.0
+        assert cells(whole(comparison), "sequential").endswith("45.0 30.0")
+
+    def test_one_worker_of_a_strategy_is_for_those_who_ask(self):
+        rows = [("sequential", 1, 0, 0.9, 4.0, 5.0)]
+        comparison = make(rows + [("gradient", n, 0, 0.9, 2.0, 3.0) for n in (1, 2)])
+        brief = comparison_table(comparison)
+        assert [line.split()[1] for line in brief.splitlines() if line.startswith("gradient")] == ["2"]
+        assert "sequential" in brief
+
+    def test_a_test_sample_that_is_more_than_the_margin_is_said(self):
+        comparison = two([0.0, 0.0, 0.0], data={"test_rows": 48, "train_rows": 100})
+        assert "Beware: one of 48 test samples is 2.08 points" in " ".join(comparison_table(comparison).split())
+        fine = two([0.0, 0.0, 0.0], data={"test_rows": 400, "train_rows": 100})
+        assert "Beware" not in comparison_table(fine)
+
+    def test_runs_that_came_to_nothing_are_named(self):
+        comparison = two([0.0, 0.0, 0.0])
+        comparison.runs[1]["problem"] = "the model has learned nothing"
+        assert "Warning: gradient n=2, 1 of 3 runs: the model has learned nothing" in comparison_table(comparison)
+
+    def test_verdicts_have_colours_only_if_wanted(self):
+        comparison = two([0.0, 0.0, 0.0])
+        assert "\x1b[1;32msame\x1b[0m" in comparison_table(comparison, Detail(styled=True))
+        assert "\x1b" not in comparison_table(comparison)

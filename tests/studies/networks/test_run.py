@@ -10,10 +10,14 @@ import pytest
 import manyhands.studies.networks.run as module
 from manyhands.core.errors import DivergedError, SettingsError
 from manyhands.evaluation.calibration import calibration_error, confidence
+from manyhands.runtime.terminal import Detail
 from manyhands.studies.networks.request import AXES, NetworksRequest, networks_of
 from manyhands.studies.networks.run import NetworksStudy, networks
 from manyhands.training.api import train
 from manyhands.training.spec import RunSpec
+
+WHOLE = Detail(wide=True, explain=True)
+
 
 AXES_HERE = {"activation": ("relu", "tanh"), "optimizer": ("adam", "sgd"), "hidden": ((8,),)}
 SMALL = NetworksRequest(
@@ -222,7 +226,7 @@ class TestWhatIsReported:
         outcome = NetworksStudy(rows, changed(SMALL, targets=(), seeds=1)).run()
         assert {run["curve"] for run in outcome.runs} == {None}
         assert {row.reached for row in outcome.summary} == {()}
-        assert "epochs to" not in module.networks_text(outcome)
+        assert "epochs to" not in module.networks_text(outcome, WHOLE)
 
     def test_the_file_is_strict_json(self, done, tmp_path):
         done.save(tmp_path / "f.json")
@@ -251,7 +255,7 @@ class TestSymmetry:
         assert found["weights auto biases zeros"] == found["weights auto biases auto"] == [[9, 7]] * 2
 
     def test_it_is_said(self, alike):
-        assert "weights ones biases zeros: of 9 neurons, 1 differed at the end." in module.networks_text(alike)
+        assert "weights ones biases zeros: of 9 neurons, 1 differed at the end." in module.networks_text(alike, WHOLE)
 
     def test_dropout_tells_them_apart(self, rows):
         axes = {"weight_init": ("constant:0.1",), "bias_init": ("zeros",), "hidden": ((9,),), "dropout": (0.0, 0.5)}
@@ -271,7 +275,7 @@ class TestDivergence:
         ]
         assert {row.network for row in outcome.summary} == {1}
         assert "diverged: rate 1e+30: one worker (2 of 2), periodic:1epoch n=2 (2 of 2)" in " ".join(
-            module.networks_text(outcome).split()
+            module.networks_text(outcome, WHOLE).split()
         )
         carried_out.clear()
         again = NetworksStudy(rows, self.REQUEST, tmp_path / "checkpoint").run()
@@ -358,7 +362,7 @@ class TestPossible:
         ]
         assert outcome.settings["skipped"] == ["batch 3", "batch 1"]
         assert "as every worker needs a sample of each batch: batch 3, batch 1." in " ".join(
-            module.networks_text(outcome).split()
+            module.networks_text(outcome, WHOLE).split()
         )
 
     def test_the_default_plan_skips_them(self, rows, no_training):
@@ -440,10 +444,10 @@ class TestCheckpoint:
 
 class TestText:
     def test_it_fits_80_columns(self, done):
-        assert max(map(len, module.networks_text(done).splitlines())) <= 80
+        assert max(map(len, module.networks_text(done, WHOLE).splitlines())) <= 80
 
     def test_the_numbers(self, done):
-        lines = module.networks_text(done).splitlines()
+        lines = module.networks_text(done, WHOLE).splitlines()
         for row, name in zip(done.summary[::2], NETWORKS, strict=True):
             line = next(line for line in lines if line.startswith(name))
             assert line.split()[2:5] == [
@@ -459,7 +463,7 @@ class TestText:
     def test_long_names_have_a_line_of_their_own(self, rows, changed):
         axes = {"weight_init": ("glorot_uniform",), "bias_init": ("normal:0.001",), "activation": ("leaky_relu",)}
         axes |= {"loss": ("squared_error",), "hidden": ((8, 8),), "learning_rate": (0.001,)}
-        text = module.networks_text(NetworksStudy(rows, changed(SMALL, axes=axes, seeds=1)).run())
+        text = module.networks_text(NetworksStudy(rows, changed(SMALL, axes=axes, seeds=1)).run(), WHOLE)
         assert "leaky_relu rate 0.001 weights glorot_uniform biases normal:0.001" in text
         assert max(map(len, text.splitlines())) <= 80
 

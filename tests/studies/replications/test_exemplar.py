@@ -12,13 +12,21 @@ from manyhands.core.errors import ManyhandsError, SettingsError
 from manyhands.core.events import RoundHeld
 from manyhands.data.catalog import DataRequest
 from manyhands.records.seal import unsealed
+from manyhands.runtime.terminal import Detail
 from manyhands.studies.compare.request import CompareRequest
+from manyhands.studies.replications import text as texts
 from manyhands.studies.replications.exemplar import ExemplarStudy
 from manyhands.studies.replications.results import SCHEMA
-from manyhands.studies.replications.text import replication_text
 from manyhands.studies.sweep.request import SweepRequest
 from manyhands.training.loggers import no_log
 from manyhands.training.spec import RunSpec
+
+WHOLE = Detail(wide=True, explain=True)
+
+
+def replication_text(found):
+    return texts.replication_text(found, WHOLE)
+
 
 DIGITS = DataRequest("digits")
 GRID = {"hidden": ((4,), (12,)), "epochs": (2, 20), "runs": 2}
@@ -106,7 +114,7 @@ class TestExemplar:
         row = next(line for line in block.splitlines() if re.match(r"2\*? ", line))
         compute = np.median([record["seconds"]["compute"] for record in runs])
         percent = 100 * np.mean([record["accuracy"] for record in runs])
-        assert row.split()[1:4] == [f"{compute:.3f}", f"{percent:.2f}", f"{percent / compute:.2f}"]
+        assert row.split()[1:4] == [f"{compute:.3f}", f"{percent:.2f}", f"{percent / compute:,.2f}"]
 
     def test_the_record_is_plain(self, done, tmp_path):
         outcome, _ = done

@@ -6,10 +6,21 @@ import pytest
 
 from manyhands.core.errors import SettingsError
 from manyhands.learners.mlp.settings import MLPSettings
+from manyhands.runtime.terminal import Detail
 from manyhands.studies.compare.request import CompareRequest
+from manyhands.studies.replications import text as texts
 from manyhands.studies.replications.minibatch import MINIBATCH_STRATEGIES, MinibatchStudy
-from manyhands.studies.replications.text import accuracies_text, replication_text
 from manyhands.training.spec import RunSpec
+
+WHOLE = Detail(wide=True, explain=True)
+
+
+def replication_text(found):
+    return texts.replication_text(found, WHOLE)
+
+
+def accuracies_text(found):
+    return texts.accuracies_text(found, WHOLE)
 
 
 @pytest.fixture(scope="module")

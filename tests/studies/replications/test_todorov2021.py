@@ -20,13 +20,21 @@ from manyhands.core.errors import MissingDataError, SettingsError, WorkerLost
 from manyhands.data.catalog import DataRequest, load
 from manyhands.learners.mlp.settings import MLPSettings
 from manyhands.records.todorov2021 import WHAT_DIFFERS, PublishedRow, published_table
+from manyhands.runtime.terminal import Detail
+from manyhands.studies.replications import text as texts
 from manyhands.studies.replications import todorov2021
 from manyhands.studies.replications.results import PUBLISHED_SCHEMA, Repetition
-from manyhands.studies.replications.text import tables_text
 from manyhands.studies.replications.todorov2021 import PublishedRequest, PublishedStudy
 from manyhands.training.clock import PHASES
 from manyhands.training.run import run
 from manyhands.training.spec import RunSpec
+
+WHOLE = Detail(wide=True, explain=True)
+
+
+def tables_text(found):
+    return texts.tables_text(found, WHOLE)
+
 
 # ---------------------------------------------------------------- the published numbers
 
@@ -323,7 +331,7 @@ def test_one_run_for_each_number_of_processes_and_seed_each_number_in_one_job(jo
     assert settings["batch_per_process"] == {3: 20, 1: 60}
     assert json.loads(json.dumps(settings))["batch_per_process"] == {"3": 20, "1": 60}
     assert (settings["workers"], settings["data"]["scaling"]) == ([3, 1, 3], "none")
-    assert "over 2 seeds" in study.text()
+    assert "over 2 seeds" in study.text(WHOLE)
 
 
 def test_ctrl_c_leaves_the_finished_runs_and_no_files(jobs, tmp_path):

@@ -12,13 +12,22 @@ from manyhands import merges
 from manyhands.core.errors import DivergedError, ManyhandsError, SettingsError
 from manyhands.data.catalog import DataRequest, load
 from manyhands.learners.mlp.settings import MLPSettings
+from manyhands.runtime.terminal import Detail
 from manyhands.strategies import STRATEGIES, parse_strategy
 from manyhands.strategies.base import SENDS
+from manyhands.studies.strategies import text as texts
 from manyhands.studies.strategies.request import DEFAULT_STRATEGIES, StrategiesRequest
 from manyhands.studies.strategies.run import StrategiesStudy
-from manyhands.studies.strategies.text import strategies_markdown, strategies_text
+from manyhands.studies.strategies.text import strategies_markdown
 from manyhands.training.api import train
 from manyhands.training.spec import RunSpec
+
+WHOLE = Detail(wide=True, explain=True)
+
+
+def strategies_text(found):
+    return texts.strategies_text(found, WHOLE)
+
 
 NETWORK = MLPSettings(hidden=(8,))
 SMALL = StrategiesRequest(
@@ -93,7 +102,7 @@ def scores(monkeypatch):
             "bytes_sent": 573_750_000 if plan.workers > 1 else 0,
             "examples": 450_000 // plan.workers,
             "rows": plan.rows,
-            "seconds": {"train": 1.0, "total": 1.0},
+            "seconds": {"train": 1.0, "distribute": 0.0, "total": 1.0},
         }
 
     monkeypatch.setattr(module, "run", lambda plan, dataset: (plan, dataset))
@@ -427,11 +436,11 @@ class TestTable:
         outcome = StrategiesStudy(rows, changed(SMALL, seeds=3)).run()
         lines = [re.split(r"  +", line) for line in strategies_text(outcome).splitlines()[2:4]]
         assert lines[0][3:] == ["0", "0", "1.000", "91.00 ±2.48"]
-        assert lines[1][3:] == ["2250", "573750", "0.500", "88.00 ±2.48", "-3.00 ±0.00", "lower"]
+        assert lines[1][3:] == ["2,250", "573,750", "0.500", "88.00 ±2.48", "-3.00 ±0.00", "lower"]
 
     def test_notes_say_what_was_measured(self, done):
         notes = " ".join(strategies_text(done).partition("\n\n")[2].split())
-        assert "digits, 1198 training, 239 validation and 360 test samples; hidden 8, adam" in notes
+        assert "digits, 1,198 training, 239 validation and 360 test samples; hidden 8, adam" in notes
         assert "global batch 200, 4 epochs, schedule cosine; 2 seeds." in notes
         assert "the best of 1, 0.001, 0.1 on the validation samples, over 1 other seed, for every row" in notes
         assert "Interrupted" not in notes

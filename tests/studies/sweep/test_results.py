@@ -5,8 +5,16 @@ import json
 import pytest
 
 from manyhands.core.errors import OutputError
+from manyhands.runtime.terminal import Detail
+from manyhands.studies.sweep import text as texts
 from manyhands.studies.sweep.results import SCHEMA, Sweep
-from manyhands.studies.sweep.text import sweep_text
+
+WHOLE = Detail(wide=True, explain=True)
+
+
+def sweep_text(found):
+    return texts.sweep_text(found, WHOLE)
+
 
 SETTINGS = {"chosen_on": "validation", "s1": 1.0, "s2": 1.0, "target": None, "tradeoff": "impact", "runs": 2}
 SETTINGS |= {"splits": None, "data": {"train_rows": 1000, "validation_rows": 200, "test_rows": 300}}

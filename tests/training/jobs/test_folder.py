@@ -6,8 +6,15 @@ import sys
 
 import pytest
 
+from manyhands.core.errors import ManyhandsError
 from manyhands.training.jobs import folder as jobfolder
-from manyhands.training.jobs.folder import make_folder, owner_is_alive, remove_abandoned, temporary_folder
+from manyhands.training.jobs.folder import (
+    lost_folder_explained,
+    make_folder,
+    owner_is_alive,
+    remove_abandoned,
+    temporary_folder,
+)
 
 
 def abandoned(place, *, text=None):
@@ -111,3 +118,15 @@ def test_sweeping_ends_what_still_runs(tmp_path):
         assert left.wait(10) == -9
         assert other.poll() is None
         other.kill()
+
+
+def test_a_lost_folder_is_named_with_whose_it_was(tmp_path):
+    folder = tmp_path / "job"
+    with (
+        pytest.raises(ManyhandsError, match=r"the temporary folder .*job of the job of 2 processes is gone"),
+        lost_folder_explained(folder, "the job of 2 processes"),
+    ):
+        (folder / "result-0.json").read_text()
+    folder.mkdir()
+    with pytest.raises(FileNotFoundError), lost_folder_explained(folder, "the job"):  # another file is missing
+        (folder / "result-0.json").read_text()

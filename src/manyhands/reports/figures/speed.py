@@ -75,8 +75,8 @@ def _without_interval(field: str, row: Record) -> Value:
 
 
 def impact(compare: Record) -> Picture | None:
-    """Draw the impact factor without and with communication (figure 8)."""
-    fields = {"impact": "without communication", "impact_with_communication": "with communication"}
+    """Draw the impact factor of training alone, and with communication (figure 8)."""
+    fields = {"impact": "of training", "impact_with_communication": "with communication"}
     fields = {field: text for field, text in fields.items() if any(row[field] for row in compare["summary"])}
     if not fields:
         return None

@@ -3,26 +3,33 @@
 from __future__ import annotations
 
 import json
+import warnings
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from html import escape
 from pathlib import Path
 from typing import Any, ClassVar, Generic, TypeVar
 
+from manyhands.core.errors import TrainingWarning
 from manyhands.core.html import grid
 from manyhands.core.version import __version__
+from manyhands.core.words import count
 from manyhands.data.dataset import Dataset
 from manyhands.records.seal import write_record
 from manyhands.reports.schema import complete
 from manyhands.reports.tables.registry import make_tables
-from manyhands.runtime.terminal import Advance
+from manyhands.runtime.terminal import BRIEF, Advance, Detail
 from manyhands.studies.base.ledger import Key, Ledger, Record
 
 Progress = Advance
 """Called with the name of the running task, the part of the study's size that is done, and the size."""
+Finished = Callable[[str, "Record"], None]
+"""Called with the name and the record of each task that has just been done."""
 Tick = Callable[[float], None] | None
 """Called with the part of a running task that is done; None if it is not shown."""
+
+_MOST_PROBLEMS = 3
 
 
 @dataclass(frozen=True)
@@ -94,6 +101,26 @@ class Outcome(ABC):
     def record(self) -> dict[str, Any]:
         """Return everything as the JSON file has it."""
 
+    def finished(self) -> Sequence[tuple[str, Record]]:
+        """Return the finished runs, each with the name of its group (all its seeds, say)."""
+        return []
+
+    def problems(self) -> list[str]:
+        """Return a sentence for each group of runs in which some came to nothing; see `manyhands.training.outcome`."""
+        groups: dict[str, list[str | None]] = {}
+        for name, record in self.finished():
+            groups.setdefault(name, []).append(record.get("problem"))
+        wrong = {name: [text for text in found if text] for name, found in groups.items()}
+        texts = [
+            f"{name}, {len(found)} of {count(len(groups[name]), 'run')}: {found[0]}"
+            for name, found in wrong.items()
+            if found
+        ]
+        if (rest := len(texts) - _MOST_PROBLEMS) > 0:
+            more = f"in runs of {rest:,} more, too, the model has learned nothing, or become worse"
+            return [*texts[:_MOST_PROBLEMS], more]
+        return texts
+
     def save(self, path: str | Path) -> None:
         """Write :meth:`record` as JSON with a checksum, whole or not at all (then OutputError)."""
         write_record(path, self.record())
@@ -153,11 +180,16 @@ class Study(ABC, Generic[Found]):
         """Give all tasks to ``runner``, in their order."""
 
     @abstractmethod
-    def text(self) -> str:
+    def text(self, detail: Detail = BRIEF) -> str:
         """Return what is finished as tables."""
 
-    def run(self, progress: Progress | None = None) -> Found:
+    def run(self, progress: Progress | None = None, finished: Finished | None = None) -> Found:
         """Do all runs that the checkpoint does not have.
+
+        Warns
+        -----
+        TrainingWarning
+            If runs have come to nothing; see `Outcome.problems`.
 
         Raises
         ------
@@ -165,7 +197,10 @@ class Study(ABC, Generic[Found]):
             On Ctrl-C; :attr:`outcome` then holds the finished runs and says that it was interrupted.
         """
         with self._ledger() as ledger:
-            return self.run_in(TaskRunner(ledger, self, progress))
+            found = self.run_in(TaskRunner(ledger, self, progress, finished=finished))
+        for text in found.problems():
+            warnings.warn(text, TrainingWarning, stacklevel=3)
+        return found
 
     def run_in(self, runner: TaskRunner) -> Found:
         """Do all runs with a runner, such as that of the study of which this one is a part."""
@@ -186,14 +221,20 @@ class TaskRunner:
     """
 
     def __init__(
-        self, ledger: Ledger, study: Study[Any], progress: Progress | None = None, part: Key | None = None
+        self,
+        ledger: Ledger,
+        study: Study[Any],
+        progress: Progress | None = None,
+        part: Key | None = None,
+        finished: Finished | None = None,
     ) -> None:
         self._ledger, self._study, self._progress, self._part = ledger, study, progress, part or {}
+        self._finished = finished
         self._done = 0.0
 
     def part(self, name: str, study: Study[Any], **chosen: Any) -> TaskRunner:
         """Return a runner for the tasks of a part, with a progress of its own; ``chosen`` are the results of others."""
-        return TaskRunner(self._ledger, study, self._progress, {"part": name, **chosen})
+        return TaskRunner(self._ledger, study, self._progress, {"part": name, **chosen}, self._finished)
 
     def run(self, task: Task) -> Record:
         """Return the record of a task, done now or before."""
@@ -217,13 +258,17 @@ class TaskRunner:
     def add(self, task: Task, record: Record) -> None:
         """Collect the record of a task, and write it into the checkpoint, or raise OutputError."""
         self._ledger.add(self._key(task), record, lambda: task.collect(record))
+        if self._finished is not None:
+            self._finished(self._name(task), record)
         self._finish(task)
 
     def show(self, task: Task, done: float = 0) -> None:
         """Show that a task is running, and how much of it is done."""
         if self._progress is not None:
-            name = f"{self._part['part']}: {task.name}" if self._part else task.name
-            self._progress(name, self._done + done, self._study.size)
+            self._progress(self._name(task), self._done + done, self._study.size)
+
+    def _name(self, task: Task) -> str:
+        return f"{self._part['part']}: {task.name}" if self._part else task.name
 
     def _key(self, task: Task) -> Key:
         return {**self._part, **task.key}

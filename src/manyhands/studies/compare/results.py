@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 from manyhands.core.html import curves
 from manyhands.core.words import count
 from manyhands.records.laws import fit_amdahl, fit_gustafson, fit_scalability
+from manyhands.records.runs import with_communication
 from manyhands.records.statistics import (
     DEFAULT_MARGIN,
     Estimate,
@@ -43,7 +44,8 @@ class SummaryRow:
     efficiency
         Speedup per worker.
     impact, impact_with_communication
-        Accuracy in percent over train_s and over total_s (Todorov et al. 2021, with s1 = s2 = 1).
+        Accuracy in percent over train_s, and over the time with communication (`with_communication` of
+        `manyhands.records.runs`; Todorov et al. 2021, with s1 = s2 = 1).
     oversubscribed
         Whether there were more workers than usable cores.
     seeds
@@ -138,6 +140,10 @@ class Comparison(Outcome):
             first.setdefault(name, [(point["train_s"], point["accuracy"]) for point in run["curve"] or []])
         return curves("seconds of training", "accuracy on test samples", first)
 
+    def finished(self) -> list[tuple[str, dict[str, Any]]]:
+        """See `manyhands.studies.base.study.Outcome`."""
+        return [(f"{record['strategy']} n={record['workers']}", record) for record in self.runs]
+
     @property
     def summary(self) -> list[SummaryRow]:
         """One row per strategy and number of workers, in the order they were first run."""
@@ -158,6 +164,7 @@ class Comparison(Outcome):
         alone = [record["seconds"]["train"] for record in reference]
         train_s = statistics.median(train)
         total_s = statistics.median(record["seconds"]["total"] for record in group)
+        communicated = statistics.median(with_communication(record["seconds"]) for record in group)
         speedup = paired_ratio(alone, train)
         scaled_speedup = speedup * group[0]["rows"] / reference[0]["rows"] if scaled else None
         reached = [record["target_s"] for record in group if record.get("target_s") is not None]
@@ -172,7 +179,7 @@ class Comparison(Outcome):
             speedup_interval=ratio_interval(alone, train),
             efficiency=(speedup if scaled_speedup is None else scaled_speedup) / workers,
             impact=percent.mean / train_s,
-            impact_with_communication=percent.mean / total_s,
+            impact_with_communication=percent.mean / communicated,
             oversubscribed=workers > self.environment["cores"],
             seeds=len(group),
             verdict=self._verdict(scores, base) if parallel and not scaled else None,
@@ -295,4 +302,5 @@ def run_record(result: TrainingResult, split: int | None = None, target: float |
         "split": split,
         "target_s": None if target is None else result.seconds_to(target),
         "curve": result.curve or None,
+        "problem": result.problem,
     }

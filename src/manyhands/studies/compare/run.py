@@ -20,6 +20,7 @@ from manyhands.records.environment import describe_environment
 from manyhands.records.runs import FINISHED_RUN, check_fields
 from manyhands.records.statistics import DEFAULT_MARGIN
 from manyhands.runtime.memory import memory_errors_explained
+from manyhands.runtime.terminal import BRIEF, Detail
 from manyhands.studies.base.learners import check_learners, learner_facts, module_start
 from manyhands.studies.base.ledger import Key, Record
 from manyhands.studies.base.study import Study, Task, TaskRunner, Tick
@@ -131,9 +132,9 @@ class CompareStudy(Study[Comparison]):
         """Check a run that was read from a checkpoint."""
         check_run(key, record)
 
-    def text(self) -> str:
+    def text(self, detail: Detail = BRIEF) -> str:
         """Return what is finished as a table."""
-        return comparison_table(self.outcome)
+        return comparison_table(self.outcome, detail)
 
 
 def check_run(key: Key, record: Mapping[str, Any]) -> None:

@@ -2,29 +2,69 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from manyhands.core.words import count
-from manyhands.records.statistics import Estimate, Verdict
+from manyhands.records.statistics import Estimate, Verdict, coarse_margin
 from manyhands.reports.format import impact, seconds
-from manyhands.runtime.terminal import Group, paragraph, text_table
+from manyhands.runtime.terminal import (
+    BOLD,
+    BRIEF,
+    GREEN,
+    RED,
+    YELLOW,
+    Detail,
+    Group,
+    legend,
+    paragraph,
+    styled,
+    text_table,
+)  # fmt: skip
 from manyhands.studies.compare.results import Comparison, SummaryRow
 
 _KEYS = ("strategy", "n")
-_TIMES = Group(("train\ns", "total\ns", "speed-\nup", "effi-\nciency"))
-_ACCURACY = Group(("accuracy %\n(95 %)", "vs sequential\npoints (95 %)", "verdict"))
-_IMPACT = Group(("impact\n", "impact\nw. comm."))
+_GROUPS = (
+    Group(("train\ns",)),
+    Group(("total\ns",), rank=2),
+    Group(("speed-\nup",)),
+    Group(("effi-\nciency",), rank=2),
+    Group(("accuracy %\n(95 %)",), rank=1),
+    Group(("vs sequential\npoints (95 %)", "verdict")),
+    Group(("impact\n", "impact\nw. comm."), rank=3),
+)
+VERDICT_STYLES = {"same": GREEN, "higher": GREEN, "lower": RED, "undecided": YELLOW, "?": YELLOW}
+"""The styles of verdicts in tables."""
 
 
-def comparison_table(comparison: Comparison) -> str:
+def comparison_table(comparison: Comparison, detail: Detail = BRIEF) -> str:
     """Return the comparison as a table that fits the terminal, with the meaning of its columns below."""
-    rows = comparison.summary
+    rows = shown_rows(comparison.summary, detail)
     if not rows:
         return "No run was finished."
-    table = text_table(_KEYS, (_TIMES, _ACCURACY, _IMPACT), [_cells(row) for row in rows])
-    blocks = [table, target_text(rows, comparison.settings.get("target")), laws_text(comparison.laws)]
-    return "\n\n".join([*filter(None, blocks), "\n".join(map(paragraph, _notes(comparison, rows)))])
+    table = text_table(_KEYS, _GROUPS, [_cells(row) for row in rows], detail, VERDICT_STYLES)
+    target = comparison.settings.get("target")
+    blocks = [table, target_text(rows, target, detail), laws_text(comparison.laws, detail) if detail.wide else ""]
+    blocks += [legend(_notes(comparison, rows), detail), warnings_text(_warnings(comparison, rows), detail)]
+    return "\n\n".join(filter(None, blocks))
+
+
+def shown_rows(rows: Sequence[SummaryRow], detail: Detail) -> list[SummaryRow]:
+    """Return the rows to show: with one worker, a strategy is another one only to those who ask for all of it."""
+    return [row for row in rows if detail.wide or row.workers > 1 or row.strategy == "sequential"]
+
+
+def warnings_text(texts: Sequence[str], detail: Detail) -> str:
+    """Return what readers must know, whatever else they leave out."""
+    return "\n".join(styled(paragraph(text), BOLD, detail) for text in texts)
+
+
+def coarse_note(settings: Mapping[str, Any], verdicts: Iterable[Verdict | None]) -> list[str]:
+    """Return a warning if one test sample is more than the margin within which accuracies are called the same."""
+    known = [verdict for verdict in verdicts if verdict is not None]
+    rows = settings.get("data", {}).get("test_rows", 0)
+    found = coarse_margin(known[0].margin, rows) if known else None
+    return [] if found is None else [f"Beware: {found}"]
 
 
 def _name(row: SummaryRow) -> tuple[str, str]:
@@ -49,16 +89,16 @@ def _cells(row: SummaryRow) -> tuple[str, ...]:
 def with_interval(value: Estimate, form: str) -> str:
     """Return a mean in a format such as ``{:.2f}``, and half of its interval, if it has one."""
     half = value.half_width
-    return form.format(value.mean) + ("" if half is None else f" ±{half:.2f}")
+    return form.format(round(value.mean, 2) + 0.0) + ("" if half is None else f" ±{half:.2f}")
 
 
-def target_text(rows: list[SummaryRow], target: float | None) -> str:
+def target_text(rows: list[SummaryRow], target: float | None, detail: Detail = BRIEF) -> str:
     """Return a table of the training times to a target accuracy; empty if there is none."""
     if target is None:
         return ""
     title = f"training time to an accuracy of {100 * target:g} % on the test samples (evaluations are not counted)"
     columns = Group(("s", "times as fast", "reached by"))
-    return f"{title}\n{text_table(_KEYS, [columns], [_target_cells(row) for row in rows])}"
+    return f"{paragraph(title)}\n{text_table(_KEYS, [columns], [_target_cells(row) for row in rows], detail)}"
 
 
 def _target_cells(row: SummaryRow) -> tuple[str, ...]:
@@ -70,7 +110,7 @@ def _target_cells(row: SummaryRow) -> tuple[str, ...]:
     )
 
 
-def laws_text(laws: list[dict[str, Any]]) -> str:
+def laws_text(laws: list[dict[str, Any]], detail: Detail = BRIEF) -> str:
     """Return a table of what the laws say about each strategy's speedups; empty if none could be fitted."""
     fitted = [law for law in laws if any(law[name] is not None for name in ("amdahl", "usl", "gustafson"))]
     if not fitted:
@@ -81,7 +121,7 @@ def laws_text(laws: list[dict[str, Any]]) -> str:
         Group(("serial",), "Gustafson"),
     ]
     rows = [(law["strategy"], *_amdahl(law), *_usl(law["usl"]), _serial(law["gustafson"])) for law in fitted]
-    return f"how the speedup grows with the workers\n{text_table(['strategy'], groups, rows)}"
+    return f"how the speedup grows with the workers\n{text_table(['strategy'], groups, rows, detail)}"
 
 
 def _amdahl(law: dict[str, Any]) -> tuple[str, str]:
@@ -114,34 +154,46 @@ def _star(crowded: dict[str, Any]) -> str:
 
 
 def _notes(comparison: Comparison, rows: list[SummaryRow]) -> list[str]:
-    """Return notes on the columns and on the limits of what they show."""
-    counts = [row.seeds for row in rows]
-    seeds = f"{counts[0]}" if min(counts) == max(counts) else f"{min(counts)} to {max(counts)}"
+    """Return the legend, the most important notes first."""
     splits = comparison.settings.get("splits") is not None
-    what = ("random split" if splits else "seed") + ("s" if max(counts) != 1 else "")
+    unit = "split" if splits else "seed"
     notes = [
-        f"Medians of times and means of accuracies over {seeds} {what}; ± is the 95 % interval; differences are paired "
-        f"by {'split' if splits else 'seed'}.",
+        f"{_repetitions(rows, splits=splits)}: medians of times, means of accuracies; ±: 95 % interval over {unit}s.",
+        *verdict_notes({f"{row.strategy} n={row.workers}": row.verdict for row in rows}, unit),
         *(["Splits share samples; their intervals are corrected for that (Nadeau & Bengio)."] if splits else []),
-        *verdict_notes({f"{row.strategy} n={row.workers}": row.verdict for row in rows}, "split" if splits else "seed"),
+        f"Differences are paired by {unit}. Intervals say how much {unit}s differ, and not what other test samples "
+        "would do.",
         "train: the time from loaded data to merged parameters; total: with reading and distributing the data.",
-        "impact: accuracy in percent per second of train, and of total (w. comm.).",
+        "speed-up: median of the sequential run's training time over this one's; efficiency: speed-up per worker.",
+        "impact: accuracy in percent per second of train; with communication (w. comm.): of distributing the data and "
+        "train. Reading is in neither.",
     ]
-    if comparison.settings.get("scaled"):
-        notes.append(
-            "speed-up: scaled, as n workers trained on n times the samples: the work done in the sequential run's time."
-        )
     if any(record.get("curve") for record in comparison.runs):
         notes.append(
             "Convergence was measured during training, which costs parallel runs up to a fifth of their speed "
             "(docs/studies.md)."
         )
-    if any(row.oversubscribed for row in rows):
-        cores = comparison.environment["cores"]
+    return notes
+
+
+def _repetitions(rows: list[SummaryRow], *, splits: bool) -> str:
+    counts = [row.seeds for row in rows]
+    number = f"{counts[0]}" if min(counts) == max(counts) else f"{min(counts)} to {max(counts)}"
+    what = ("random split" if splits else "seed") + ("s" if max(counts) != 1 else "")
+    return f"{number} {what}"
+
+
+def _warnings(comparison: Comparison, rows: list[SummaryRow]) -> list[str]:
+    """Return the limits of what the table shows."""
+    notes = [f"Warning: {text}" for text in comparison.problems()]
+    notes += coarse_note(comparison.settings, (row.verdict for row in rows))
+    if comparison.settings.get("scaled"):
         notes.append(
-            f"* more workers than the {count(cores, 'usable core')}: timings are not meaningful for "
-            "machines with more cores."
+            "speed-up: scaled, as n workers trained on n times the samples: the work done in the sequential run's time."
         )
+    if any(row.oversubscribed for row in rows):
+        cores = count(comparison.environment["cores"], "usable core")
+        notes.append(f"* more workers than the {cores}: timings are not meaningful for machines with more cores.")
     if comparison.resumed:
         notes.append("Resumed from a checkpoint: times come from more than one session.")
     if comparison.interrupted:
@@ -155,10 +207,15 @@ def verdict_notes(rows: Mapping[str, Verdict | None], unit: str) -> list[str]:
     if not verdicts:
         return []
     margin = next(iter(verdicts.values())).margin
-    notes = [f"same: the interval lies within ±{margin:g} points (TOST); lower, higher: on one side of zero."]
+    notes = [same_note(margin)]
     advice = {name: each.advice(unit) for name, each in verdicts.items() if each.word == "undecided"}
     if len(set(advice.values())) == 1 and len(advice) > 1:
         notes.append(f"undecided: {next(iter(advice.values()))}.")
     elif advice:
         notes.append(f"undecided: {'; '.join(f'{name}: {text}' for name, text in advice.items())}.")
     return notes
+
+
+def same_note(margin: float) -> str:
+    """Return what verdicts mean."""
+    return f"same: interval within ±{margin:g} points (TOST); lower, higher: on one side of zero."

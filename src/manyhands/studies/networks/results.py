@@ -108,6 +108,14 @@ class Networks(Outcome):
     tried: list[dict[str, Any]] = field(default_factory=list)
     diverged: list[dict[str, Any]] = field(default_factory=list)
 
+    def finished(self) -> list[tuple[str, dict[str, Any]]]:
+        """See `manyhands.studies.base.study.Outcome`."""
+        return [(self._name(record), record) for record in self.runs]
+
+    def _name(self, record: dict[str, Any]) -> str:
+        who = "" if record["workers"] == 1 else f", {record['strategy']} n={record['workers']}"
+        return f"{self.networks[record['network']]['name']}{who}"
+
     @property
     def summary(self) -> list[NetworkRow]:
         """One row per network, strategy and number of workers."""

@@ -25,6 +25,7 @@ from manyhands.learners.mlp.settings import MLPSettings
 from manyhands.records.environment import describe_environment
 from manyhands.records.runs import DIVERGED, FINISHED_RUN, MEASURED, TRIAL, check_fields
 from manyhands.records.statistics import DEFAULT_MARGIN, check_margin
+from manyhands.runtime.terminal import BRIEF, Detail
 from manyhands.strategies import parse_strategy
 from manyhands.studies.base.learners import check_learners, learner_facts, learner_identity
 from manyhands.studies.base.ledger import Key, Record
@@ -264,9 +265,9 @@ class NetworksStudy(Study[Networks]):
         if self.request.targets and not record["curve"]:
             raise ValueError("it was not measured on its way")
 
-    def text(self) -> str:
+    def text(self, detail: Detail = BRIEF) -> str:
         """Return what is finished as tables."""
-        return networks_text(self.outcome)
+        return networks_text(self.outcome, detail)
 
 
 def _check(request: NetworksRequest) -> None:

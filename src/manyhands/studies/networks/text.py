@@ -10,31 +10,32 @@ from manyhands.core.words import count
 from manyhands.records.axes import AXIS_TITLES
 from manyhands.records.statistics import Estimate
 from manyhands.reports.format import seconds
-from manyhands.runtime.terminal import Group, Row, paragraph, text_table
-from manyhands.studies.compare.text import with_interval
+from manyhands.runtime.terminal import BRIEF, Detail, Group, Row, legend, text_table
+from manyhands.studies.compare.text import VERDICT_STYLES, coarse_note, warnings_text, with_interval
 from manyhands.studies.networks.results import NetworkRow, Networks
 
 _OPEN = {"undecided": "?"}
 
 
-def networks_text(study: Networks) -> str:
+def networks_text(study: Networks, detail: Detail = BRIEF) -> str:
     """Return what is finished as tables: every network with one worker, and what several workers change."""
     rows = study.summary
     if not rows:
         return "\n".join(["No run was finished.", *_diverged(study)])
     strategies = dict.fromkeys(row.row.strategy for row in rows if row.row.workers > 1)
-    tables = [_alone(study, rows), *(_several(study, rows, strategy) for strategy in strategies)]
-    return "\n\n".join([*tables, "\n".join(map(paragraph, _notes(study, rows)))])
+    tables = [_alone(study, rows, detail), *(_several(study, rows, strategy, detail) for strategy in strategies)]
+    blocks = [*tables, legend(_notes(study, rows), detail), warnings_text(_warnings(study, rows), detail)]
+    return "\n\n".join(filter(None, blocks))
 
 
-def _alone(study: Networks, rows: Sequence[NetworkRow]) -> str:
+def _alone(study: Networks, rows: Sequence[NetworkRow], detail: Detail) -> str:
     """Return the table of every network with one worker."""
     targets = study.settings["targets"]
-    heads = ["rate", "train\ns", "accuracy %\n(95 %)", "confi-\ndence %", "calib.\nerror %"]
+    groups = [Group(("rate", "train\ns", "accuracy %\n(95 %)")), Group(("confi-\ndence %", "calib.\nerror %"), rank=2)]
     if targets:
-        heads.append(f"epochs to\n{'/'.join(f'{100 * target:g}' for target in targets)} %")
+        groups.append(Group((f"epochs to\n{'/'.join(f'{100 * target:g}' for target in targets)} %",), rank=1))
     lines = [(row.network, _alone_cells(row)) for row in rows if row.row.workers == 1]
-    return text_table(["one worker"], [Group(heads)], list(_under_axes(study, lines)))
+    return text_table(["one worker"], groups, list(_under_axes(study, lines)), detail)
 
 
 def _alone_cells(row: NetworkRow) -> list[str]:
@@ -54,17 +55,19 @@ def _percent(value: Estimate) -> str:
     return f"{100 * value.mean:.1f}"
 
 
-def _several(study: Networks, rows: Sequence[NetworkRow], strategy: str) -> str:
-    """Return the table of what a strategy changes, with a group of columns for each number of workers."""
+def _several(study: Networks, rows: Sequence[NetworkRow], strategy: str, detail: Detail) -> str:
+    """Return the table of what a strategy changes, with columns for each number of workers."""
     mine = {(row.network, row.row.workers): row for row in rows if row.row.strategy == strategy}
     crowded = {number for (_, number), row in mine.items() if row.row.oversubscribed}
     workers = sorted({number for _, number in mine})
-    groups = [
-        Group(("points", "verdict", "speedup"), f"n = {number}{'*' if number in crowded else ''}") for number in workers
-    ]
+    groups = []
+    for number in workers:
+        title = f"n = {number}{'*' if number in crowded else ''}"
+        groups += [Group(("points", "verdict"), title), Group(("speedup",), rank=1)]
     networks = dict.fromkeys(network for network, _ in mine)
     lines = [(each, [cell for number in workers for cell in _change(mine.get((each, number)))]) for each in networks]
-    return f"{strategy} vs one worker\n{text_table(['network'], groups, list(_under_axes(study, lines)))}"
+    table = text_table(["network"], groups, list(_under_axes(study, lines)), detail, VERDICT_STYLES)
+    return f"{strategy} vs one worker\n{table}"
 
 
 def _change(row: NetworkRow | None) -> tuple[str, str, str]:
@@ -85,16 +88,21 @@ def _under_axes(study: Networks, lines: Sequence[tuple[int, list[str]]]) -> Iter
 
 
 def _notes(study: Networks, rows: Sequence[NetworkRow]) -> list[str]:
-    """Return what was measured, and how."""
+    """Return what was measured, and how, the most important first."""
     settings, data = study.settings, study.settings["data"]
-    seeds, alike = settings["seeds"], _alike(study, rows)
-    held = f", {data['validation_rows']} validation" if "validation_rows" in data else ""
+    seeds = settings["seeds"]
+    held = f", {data['validation_rows']:,} validation" if "validation_rows" in data else ""
     architecture = f"{settings['architecture']}, " if settings.get("architecture") else ""
     notes = [
-        f"{data['name']}: {data['train_rows']} training{held} and {data['test_rows']} test samples, "
+        f"{data['name']}: {data['train_rows']:,} training{held} and {data['test_rows']:,} test samples, "
         f"{architecture}{count(settings['epochs'], 'epoch')}, {count(seeds, 'seed')}. "
-        "Means (times: medians), ± the 95 % interval.",
+        "Means (times: medians), ± the 95 % interval over seeds.",
     ]
+    if any(row.row.workers > 1 for row in rows):
+        notes.append(
+            f"vs one worker: paired by seed; same: the interval lies within ±{settings['margin']:g} points; ?: "
+            "undecided."
+        )
     if study.tried:
         multiples = ", ".join(f"{each:g}" for each in settings["multiples"])
         notes.append(
@@ -112,16 +120,19 @@ def _notes(study: Networks, rows: Sequence[NetworkRow]) -> list[str]:
         "confidence: mean probability of the predicted class; calibration error: mean difference between confidence "
         "and accuracy, over 15 bins."
     )
-    if any(row.row.workers > 1 for row in rows):
-        notes.append(
-            f"vs one worker: paired by seed; same: the interval lies within ±{settings['margin']:g} points; ?: "
-            "undecided."
-        )
     if settings["targets"]:
         notes.append(
             "Accuracy was measured during training. The evaluations are not timed, but they slow runs of several "
             f"workers (docs/studies.md); {parameter('targets', ())} turns them off."
         )
+    return notes
+
+
+def _warnings(study: Networks, rows: Sequence[NetworkRow]) -> list[str]:
+    """Return the limits of what the tables show."""
+    settings, alike = study.settings, _alike(study, rows)
+    notes = [f"Warning: {text}" for text in study.problems()]
+    notes += coarse_note(settings, (row.row.verdict for row in rows))
     if any(row.row.oversubscribed for row in rows):
         notes.append(f"* more workers than the {study.environment['cores']} usable cores: timings are not meaningful.")
     if settings["skipped"]:

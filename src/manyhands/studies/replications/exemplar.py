@@ -11,6 +11,7 @@ from manyhands.core.errors import SettingsError
 from manyhands.core.parameters import parameter
 from manyhands.data.catalog import DataRequest, load
 from manyhands.records.environment import describe_environment
+from manyhands.runtime.terminal import BRIEF, Detail
 from manyhands.studies.base.ledger import Key
 from manyhands.studies.base.study import Study, TaskRunner
 from manyhands.studies.compare.request import CompareRequest
@@ -116,6 +117,6 @@ class ExemplarStudy(Study[Replication]):
         else:
             check_run({name: value for name, value in own.items() if name not in ("hidden", "epochs")}, record)
 
-    def text(self) -> str:
+    def text(self, detail: Detail = BRIEF) -> str:
         """Return all tables of what is finished."""
-        return replication_text(self.outcome)
+        return replication_text(self.outcome, detail)

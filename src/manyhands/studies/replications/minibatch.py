@@ -10,6 +10,7 @@ from typing import Any
 from manyhands.core.errors import SettingsError
 from manyhands.data.dataset import Dataset
 from manyhands.records.environment import describe_environment
+from manyhands.runtime.terminal import BRIEF, Detail
 from manyhands.studies.base.ledger import Key
 from manyhands.studies.base.study import Study, TaskRunner
 from manyhands.studies.compare.request import CompareRequest
@@ -64,6 +65,6 @@ class MinibatchStudy(Study[Replication]):
         """Check a run that was read from a checkpoint."""
         check_run({name: value for name, value in key.items() if name != "part"}, record)
 
-    def text(self) -> str:
+    def text(self, detail: Detail = BRIEF) -> str:
         """Return all tables of what is finished."""
-        return replication_text(self.outcome)
+        return replication_text(self.outcome, detail)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from manyhands.core.words import count
 from manyhands.records.statistics import Estimate, estimate
 from manyhands.records.todorov2021 import PublishedRow, processes_table, published_table
 from manyhands.studies.base.study import Outcome
@@ -27,6 +28,10 @@ class Repetition(Outcome):
 
     runs: list[dict[str, Any]] = field(default_factory=list)
 
+    def finished(self) -> list[tuple[str, dict[str, Any]]]:
+        """See `manyhands.studies.base.study.Outcome`."""
+        return [(count(record["workers"], "process"), record) for record in self.runs]
+
     def accuracy(self, processes: int) -> Estimate:
         """Return the accuracy in percent, over all seeds."""
         return estimate([100 * record["accuracy"] for record in self.runs if record["workers"] == processes])
@@ -34,8 +39,8 @@ class Repetition(Outcome):
     def table(self, number: int) -> list[PublishedRow]:
         """Return our Table II (2) or III (3): medians of times and means of accuracies over the seeds.
 
-        Without communication counts what the slowest process computes; with it scattering, waiting, gathering and
-        averaging too. Reading is in neither, as the paper's times for one process show.
+        Without communication counts what the slowest process computes; for the time with it, see
+        `manyhands.records.runs.with_communication`.
         """
         return processes_table(self.runs, number)
 
@@ -73,10 +78,18 @@ class Replication(Outcome):
     repetition: Repetition | None = None
 
     @property
+    def parts(self) -> list[Sweep | Comparison | Repetition]:
+        """Its parts that have begun."""
+        return [part for part in (self.sweep, self.comparison, self.repetition) if part is not None]
+
+    @property
     def runs(self) -> list[dict[str, Any]]:
         """All finished runs."""
-        parts = (self.sweep, self.comparison, self.repetition)
-        return [record for part in parts if part is not None for record in part.runs]
+        return [record for part in self.parts for record in part.runs]
+
+    def finished(self) -> list[tuple[str, dict[str, Any]]]:
+        """See `manyhands.studies.base.study.Outcome`."""
+        return [each for part in self.parts for each in part.finished()]
 
     def record(self) -> dict[str, Any]:
         """Return everything as the JSON file has it."""

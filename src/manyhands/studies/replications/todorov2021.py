@@ -20,6 +20,7 @@ from manyhands.data.csv.reader import write_csv
 from manyhands.data.dataset import Dataset
 from manyhands.learners.mlp.settings import MLPSettings
 from manyhands.records.environment import describe_environment
+from manyhands.runtime.terminal import BRIEF, Detail
 from manyhands.studies.base.ledger import Key
 from manyhands.studies.base.study import Study, Task, TaskRunner
 from manyhands.studies.base.workers import numbers_of_workers
@@ -145,9 +146,9 @@ class PublishedStudy(Study[Repetition]):
         """Check a run that was read from a checkpoint."""
         check_run(key, record)
 
-    def text(self) -> str:
+    def text(self, detail: Detail = BRIEF) -> str:
         """Return Tables II and III of what is finished, and what differs."""
-        return tables_text(self.outcome)
+        return tables_text(self.outcome, detail)
 
 
 def _as_csv(request: DataRequest, dataset: Dataset, folder: Path) -> DataRequest:

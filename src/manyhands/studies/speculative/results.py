@@ -94,6 +94,10 @@ class Speculation(Outcome):
     runs: list[dict[str, Any]] = field(default_factory=list)
     diverged: list[dict[str, Any]] = field(default_factory=list)
 
+    def finished(self) -> list[tuple[str, dict[str, Any]]]:
+        """See `manyhands.studies.base.study.Outcome`."""
+        return [(record["case"], record) for record in self.runs]
+
     @property
     def summary(self) -> list[SpeculativeRow]:
         """One row per case of which a run was finished, in the order of the cases."""

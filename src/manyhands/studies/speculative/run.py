@@ -23,6 +23,7 @@ from manyhands.records.environment import describe_environment
 from manyhands.records.runs import DIVERGED, FINISHED_RUN, SPECULATED, check_fields
 from manyhands.records.statistics import DEFAULT_MARGIN
 from manyhands.runtime.memory import memory_errors_explained
+from manyhands.runtime.terminal import BRIEF, Detail
 from manyhands.studies.base.learners import check_learners, learner_facts, learner_identity
 from manyhands.studies.base.ledger import Key, Record
 from manyhands.studies.base.study import Study, Task, TaskRunner
@@ -144,9 +145,9 @@ class SpeculativeStudy(Study[Speculation]):
         known = {name: key[name] for name in ("case", "workers", "seed")}
         check_fields(record, FINISHED_RUN, SPECULATED, same={**known, "resolved": key["strategy"]})
 
-    def text(self) -> str:
+    def text(self, detail: Detail = BRIEF) -> str:
         """Return what is finished as a table."""
-        return speculative_text(self.outcome)
+        return speculative_text(self.outcome, detail)
 
 
 @takes_settings(RunSpec, without=("strategy", "workers", "convergence", "stop", "team", "partition", "sharding"))

@@ -7,25 +7,33 @@ from typing import Any
 
 from manyhands.core.words import count
 from manyhands.reports.format import seconds
-from manyhands.runtime.terminal import Group, paragraph, text_table
-from manyhands.studies.compare.text import verdict_notes, with_interval
+from manyhands.runtime.terminal import BRIEF, Detail, Group, legend, text_table
+from manyhands.studies.compare.text import (
+    VERDICT_STYLES,
+    coarse_note,
+    verdict_notes,
+    warnings_text,
+    with_interval,
+)
 from manyhands.studies.speculative.results import Speculation, SpeculativeRow
 
 _KEYS = ("case",)
 _GROUPS = (
     Group(("train\ns", "less time\n% (95 %)")),
-    Group(("hits\n%", "saved\n%", "most\n%", "ideal\n%"), "lanes"),
-    Group(("accuracy %\n(95 %)", "vs sequential\npoints (95 %)", "verdict")),
+    Group(("hits\n%", "saved\n%", "most\n%", "ideal\n%"), "lanes", rank=2),
+    Group(("accuracy %\n(95 %)",), rank=1),
+    Group(("vs sequential\npoints (95 %)", "verdict")),
 )
 
 
-def speculative_text(found: Speculation) -> str:
+def speculative_text(found: Speculation, detail: Detail = BRIEF) -> str:
     """Return the table as text that fits the terminal, with the meaning of its columns below."""
     rows = found.summary
     if not rows:
         return "No run was finished."
-    table = text_table(_KEYS, _GROUPS, [_cells(row) for row in rows])
-    return "\n".join([table, "", *map(paragraph, _notes(found, rows))])
+    table = text_table(_KEYS, _GROUPS, [_cells(row) for row in rows], detail, VERDICT_STYLES)
+    blocks = [table, legend(_notes(found, rows), detail), warnings_text(_limits(found, rows), detail)]
+    return "\n\n".join(filter(None, blocks))
 
 
 def speculative_markdown(found: Speculation) -> str:
@@ -36,7 +44,7 @@ def speculative_markdown(found: Speculation) -> str:
     heads = [head.replace("\n", " ") for head in (*_KEYS, *(head for group in _GROUPS for head in group.heads))]
     rule = ("---", *("---:" for _ in heads[1:]))
     table = [f"| {' | '.join(line)} |" for line in [heads, rule, *map(_cells, rows)]]
-    return "\n".join([*table, "", *_notes(found, rows), ""])
+    return "\n".join([*table, "", *_notes(found, rows), *_limits(found, rows), ""])
 
 
 def _cells(row: SpeculativeRow) -> tuple[str, ...]:
@@ -83,32 +91,34 @@ def _notes(found: Speculation, rows: Sequence[SpeculativeRow]) -> list[str]:
     counts = [row.seeds for row in compared]
     seeds = f"{counts[0]}" if min(counts) == max(counts) else f"{min(counts)} to {max(counts)}"
     notes = [
-        f"{data['name']}, {data['train_rows']} training and {data['test_rows']} test samples; "
+        *verdict_notes({row.case.name: row.row.verdict for row in rows}, "seed"),
+        f"{data['name']}, {data['train_rows']:,} training and {data['test_rows']:,} test samples; "
         f"{settings['architecture']}, {settings['network']['optimizer']} {settings['network']['learning_rate']:g}, "
         f"global batch {settings['batch']}, {count(settings['epochs'], 'epoch')}, schedule {settings['schedule']}, "
         f"single precision; {seeds} {'seed' if max(counts) == 1 else 'seeds'}, all cases in turns.",
         f"sequential: the same code in one lane, T=0{_parts(settings)}; T: samples farther than that from what is "
         f"stored are computed truly; autograd: the ordinary learner; {settings['workers']} workers: the same, "
         f"{settings['strategy']}.",
-        "less time: than the sequential run, median over the seeds. ± and brackets: 95 % intervals; differences are "
-        "paired by seed.",
+        "less time: than the sequential run, median over the seeds. ± and brackets: 95 % intervals over seeds; "
+        "differences are paired by seed.",
         "hits: samples whose gradient came from what was stored. saved: by how much forward and backward passes "
         "together took less time than one after the other, in steps without misses; most: what lanes that never wait "
         "would have saved with every sample a hit (T=0: without speculation), by the measured times; ideal: by "
         "multiply-adds.",
-        *verdict_notes({row.case.name: row.row.verdict for row in rows}, "seed"),
     ]
     if any(run["workers"] > 1 and len(run["curve"] or []) > settings["epochs"] for run in found.runs):
         notes.append(
             "Accuracy was measured after every epoch, of several workers after every round, which costs them up to a "
             "fifth of their speed (docs/studies.md)."
         )
-    return notes + _limits(found, rows)
+    return notes
 
 
 def _limits(found: Speculation, rows: Sequence[SpeculativeRow]) -> list[str]:
     """Return notes on the limits of what the table shows."""
-    notes = [f"diverged: {each['case']}, seed {each['seed']}, step {each['step']}" for each in found.diverged]
+    notes = [f"Warning: {text}" for text in found.problems()]
+    notes += coarse_note(found.settings, (row.row.verdict for row in rows))
+    notes += [f"diverged: {each['case']}, seed {each['seed']}, step {each['step']}" for each in found.diverged]
     if any(row.oversubscribed for row in rows):
         cores = count(found.environment["cores"], "usable core")
         notes.append(f"* more lanes or workers than the {cores}: timings are not meaningful for more cores.")

@@ -15,6 +15,7 @@ from manyhands.core.errors import DivergedError, ManyhandsError
 from manyhands.data.dataset import Dataset
 from manyhands.records.environment import describe_environment
 from manyhands.records.runs import FINISHED_RUN, TRIAL, check_fields
+from manyhands.runtime.terminal import BRIEF, Detail
 from manyhands.studies.base.learners import check_learners, learner_facts, learner_identity
 from manyhands.studies.base.ledger import Key, Record
 from manyhands.studies.base.study import Study, Task, TaskRunner
@@ -139,6 +140,6 @@ class StrategiesStudy(Study[StrategiesComparison]):
         else:
             check_fields(record, FINISHED_RUN, same={**known, "learning_rate": key["rate"]})
 
-    def text(self) -> str:
+    def text(self, detail: Detail = BRIEF) -> str:
         """Return what is finished as a table."""
-        return strategies_text(self.outcome)
+        return strategies_text(self.outcome, detail)

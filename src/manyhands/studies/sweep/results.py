@@ -87,6 +87,14 @@ class Sweep(Outcome):
         what = f"{count(len(self.sessions), 'session')} on {super().summary_text()}"
         return what if self.best is None else f"{what}; best: {self.reason}"
 
+    def finished(self) -> list[tuple[str, dict[str, Any]]]:
+        """See `manyhands.studies.base.study.Outcome`."""
+        architecture = self.settings.get("architecture")
+        return [
+            (f"{classifier(record['hidden'], architecture)}, {count(record['epochs'], 'epoch')}", record)
+            for record in self.runs
+        ]
+
     @property
     def runs(self) -> list[dict[str, Any]]:
         """All sessions, in the order of Table I whatever finished first."""
@@ -174,4 +182,4 @@ class Sweep(Outcome):
 
 def impact_text(value: float) -> str:
     """Return an impact factor with three digits or so."""
-    return f"{value:.2f}" if value < 100 else f"{value:.1f}" if value < 1e4 else f"{value:.0f}"
+    return f"{value:.2f}" if value < 100 else f"{value:,.1f}" if value < 1e4 else f"{value:,.0f}"

@@ -29,6 +29,7 @@ from manyhands.data.dataset import Dataset
 from manyhands.data.resplit import resplit
 from manyhands.records.environment import describe_environment
 from manyhands.records.runs import SESSION, TIME, check_fields
+from manyhands.runtime.terminal import BRIEF, Detail
 from manyhands.studies.base.learners import check_learners, learner_facts, module_start
 from manyhands.studies.base.ledger import Key, Record
 from manyhands.studies.base.pool import check_pool, map_unordered
@@ -142,6 +143,7 @@ class SweepStudy(Study[Sweep]):
             "loss": result.losses[-1],
             "seconds": result.seconds,
             "retimed_s": None,
+            "problem": _of_validation(result.problem) if dataset.validation is not None else result.problem,
         }
         return json.dumps(record)
 
@@ -249,9 +251,14 @@ class SweepStudy(Study[Sweep]):
         shared = {name: self.outcome.settings[name] for name in ("learner", "network", "batch", "chosen_on")}
         return {**spec, **shared, "data": self.dataset.identity, **module_start(self.request.spec.module)}
 
-    def text(self) -> str:
+    def text(self, detail: Detail = BRIEF) -> str:
         """Return what is finished as a table."""
-        return sweep_text(self.outcome)
+        return sweep_text(self.outcome, detail)
+
+
+def _of_validation(problem: str | None) -> str | None:
+    """Return what is wrong with a run whose test samples were those kept for validation."""
+    return None if problem is None else problem.replace("the test samples", "the validation samples")
 
 
 def load_for_sweep(request: DataRequest, *, published: bool = False) -> Dataset:

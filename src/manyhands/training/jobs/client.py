@@ -26,6 +26,7 @@ import numpy as np
 from manyhands.core.callbacks import Callback, finest
 from manyhands.core.errors import ManyhandsError, OutputError, WorkerLost
 from manyhands.core.samples import Control
+from manyhands.core.words import count
 from manyhands.data.catalog import DataRequest
 from manyhands.data.dataset import Dataset
 from manyhands.runtime.atomic_files import write_whole
@@ -38,6 +39,7 @@ from manyhands.training.jobs.folder import (
     MEMORY,
     WORKER,
     end_processes,
+    lost_folder_explained,
     make_folder,
     private,
     processes,
@@ -177,8 +179,9 @@ class Job:
                 if progress is not None:
                     progress(int(self._cells[:, 0].min()))
 
-            record = self._wait_for(f"result-{self._runs}.json", None, tick, patience)
-            events.pass_on()
+            with lost_folder_explained(self.folder, f"the job of {count(self.workers, 'process')}"):
+                record = self._wait_for(f"result-{self._runs}.json", None, tick, patience)
+                events.pass_on()
         except BaseException:
             self.kill()
             with contextlib.suppress(Exception):

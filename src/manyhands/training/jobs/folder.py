@@ -17,6 +17,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import IO
 
+from manyhands.core.errors import ManyhandsError, shown
+
 PREFIX = "manyhands-job-"
 MEMORY = "/dev/shm"
 ALIVE = "alive"
@@ -146,3 +148,17 @@ def _serves(process: Path, folder: Path) -> bool:
     except OSError:
         return False
     return WORKER.encode() in words and os.fsencode(folder) in words
+
+
+@contextlib.contextmanager
+def lost_folder_explained(folder: Path, whose: str) -> Iterator[None]:
+    """Name a folder, and say whose it was, if work in it fails because something has removed it meanwhile."""
+    try:
+        yield
+    except OSError as error:
+        if folder.exists():
+            raise
+        raise ManyhandsError(
+            f"the temporary folder {shown(folder)} of {whose} is gone: something has removed it during the run; keep "
+            "cleaners of temporary files away from it, and run again"
+        ) from error
