@@ -6,7 +6,7 @@ import os
 import stat
 import time
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal, NamedTuple, Protocol
 
@@ -28,7 +28,7 @@ from manyhands.data.dataset import Dataset, Examples, make_dataset
 from manyhands.data.digits import read_digits
 from manyhands.data.download import Published
 from manyhands.data.folder import idx_files, read_pair
-from manyhands.data.origin import Origin, checksum, pixels_of
+from manyhands.data.origin import Origin, checksum, kept_request, pixels_of, request_to_keep
 from manyhands.data.scaling import check_binarize
 from manyhands.data.shapes import shaped
 from manyhands.data.split import for_test
@@ -50,8 +50,6 @@ MNIST_MIRRORS = (
 )
 DEFAULT_TEST_SIZE = 0.2
 _MNIST_DEFAULT_ROWS = 6000  # as Todorov et al. 2021
-_OF_TRAINING = {"train_csv", "train_size", "scale", "validation", "binarize"}
-"""Fields of a request that test samples do not depend on."""
 _PATIENT_SECONDS, _AUTO_SECONDS = 600.0, 12.0
 
 
@@ -168,38 +166,16 @@ def load(request: DataRequest, joiner: Joiner | None = None, *, shared: bool = F
 
 
 def _origin(request: DataRequest, found: _Found) -> Origin:
-    """Return where samples came from: the fields of a request for the same test samples, paths from the root on."""
+    """Return where samples came from."""
     train, test = found.train, found.test
     pixels = pixels_of(train.features, train.sample_shape, transposed=train.is_transposed)
-    asked = None
-    if not isinstance(request.data, Arrays):
-        given = {each.name: getattr(request, each.name) for each in fields(request) if each.name not in _OF_TRAINING}
-        asked = {name: value for name, value in given.items() if value != getattr(DataRequest, name)}
-        for name in ("data", "test_csv", "csv"):
-            if name in asked and asked[name] not in NAMES:
-                asked[name] = os.path.abspath(asked[name])  # noqa: PTH100 - Path.resolve would follow links
-        if request.data == "auto" and request.test_csv is None:
-            asked["data"] = found.name  # it may have been mnist or digits
+    asked = None if isinstance(request.data, Arrays) else request_to_keep(request, found.name, NAMES)
     return Origin(asked, len(test), checksum(test.features, test.labels), pixels)
 
 
 def test_request(origin: Origin) -> DataRequest | None:
-    """Return the request for the test samples of a data set by its origin; None if these were in memory.
-
-    Raises
-    ------
-    ValueError, TypeError
-        If the origin, which may come from a file, asks for nothing that could be.
-    """
-    if origin.request is None:
-        return None
-    known = {each.name for each in fields(DataRequest)} - _OF_TRAINING
-    for name, value in origin.request.items():
-        numbers = value if isinstance(value, list | tuple) else [value]
-        if name not in known or not all(isinstance(each, str | int | float) for each in numbers):
-            raise ValueError(f"the request for its data cannot have {name[:40]!r}: {str(value)[:40]!r}")
-    asked: dict[str, Any] = dict(origin.request)
-    return DataRequest(**asked)
+    """Return the request for the test samples of an origin; None if these were in memory. Errors as `kept_request`."""
+    return None if origin.request is None else DataRequest(**kept_request(origin.request, DataRequest))
 
 
 def way_of_reading(request: DataRequest) -> Literal["csv", "mapped", "whole"]:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+import os
+from collections.abc import Collection, Mapping
+from dataclasses import asdict, dataclass, fields
 from typing import Any
 
 import numpy as np
@@ -15,6 +16,10 @@ from manyhands.data.checksum import checksum_of
 _ENOUGH = 1000
 """Images that are looked at."""
 _BYTE = 255.0
+_OF_TRAINING = {"train_csv", "train_size", "scale", "validation", "binarize"}
+"""Fields of a request that test samples do not depend on."""
+_PATHS = {"data", "csv", "test_csv"}
+"""Those that name data."""
 
 
 @dataclass(frozen=True)
@@ -94,6 +99,44 @@ def _pixels(described: Any) -> Pixels:
     if not (math.isfinite(found.low) and math.isfinite(found.high) and found.low < found.high):
         raise ValueError("black and white are no different values in its images")
     return found
+
+
+def request_to_keep(request: Any, found: str, names: Collection[str]) -> dict[str, Any]:
+    """Return the fields of a request, a `manyhands.data.catalog.DataRequest`, that its test samples depend on.
+
+    Paths begin at the root of the file system, and what is as it is by default is left out.
+
+    Parameters
+    ----------
+    request
+        What was asked for.
+    found
+        The name of the data set that ``"auto"`` was.
+    names
+        Of all known data sets.
+    """
+    given = {each.name: (getattr(request, each.name), each.default) for each in fields(request)}
+    kept = {name: value for name, (value, usual) in given.items() if value != usual and name not in _OF_TRAINING}
+    for name in _PATHS & set(kept):
+        if kept[name] not in names:
+            kept[name] = os.path.abspath(kept[name])  # noqa: PTH100 - Path.resolve would follow links
+    return kept if _PATHS & set(kept) else {**kept, "data": found}
+
+
+def kept_request(kept: Mapping[str, Any], kind: Any) -> dict[str, Any]:
+    """Return the fields of a request of such a kind from those that were kept.
+
+    Raises
+    ------
+    ValueError
+        If they, which may come from a file, are none that could be.
+    """
+    known = {each.name for each in fields(kind)} - _OF_TRAINING
+    for name, value in kept.items():
+        parts = value if isinstance(value, list | tuple) else [value]
+        if name not in known or not all(isinstance(each, str | int | float) for each in parts):
+            raise ValueError(f"the request for its data cannot have {name[:40]!r}: {str(value)[:40]!r}")
+    return dict(kept)
 
 
 def checksum(features: NDArray[Any], labels: NDArray[Any]) -> int:
