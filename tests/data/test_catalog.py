@@ -369,8 +369,9 @@ def test_prefixes_are_not_mixed(tmp_path):
     ["minst", "no/such/folder", "n" * 300, "", "a\0b", "\ud800", "~/none"],
     ids=["typo", "path", "long", "empty", "NUL", "surrogate", "tilde"],
 )
-def test_an_unknown_name_is_missing_data_that_lists_the_known(data):
-    with pytest.raises(MissingDataError, match="choose one of auto, mnist, digits, letters"):
+def test_an_unknown_name_is_missing_data_that_names_the_nearest_or_all(data):
+    hint = "did you mean 'mnist'" if data == "minst" else "choose one of auto, mnist, digits, letters"
+    with pytest.raises(MissingDataError, match=hint):
         load(DataRequest(data))
 
 

@@ -312,7 +312,7 @@ def test_in_an_mpi_job_too(ten):
         ({"strategy": "periodic:1epoch"}, "cannot follow periodic:1epoch; choose one-shot or sequential"),
         ({"strategy": "periodic:7"}, "cannot follow periodic:7; choose one-shot or sequential"),
         ({"strategy": "gradient"}, "cannot follow gradient; choose one-shot or sequential"),
-        ({"learner": "publish"}, "unknown learner 'publish'; choose one of mlp, published"),
+        ({"learner": "publish"}, "unknown learner 'publish'; did you mean 'published'. Choose one of mlp, published"),
     ],
     ids=str,
 )
