@@ -38,7 +38,7 @@ def register(commands: Any) -> None:
         help="another model file; McNemar's test shows whether the accuracies of the two differ",
     )
     shared.add_data_options(parser, training=False)
-    shared.add_settings(parser, groups=(), also=("labels",))
+    shared.add_settings(parser, groups=(), also=("labels", "test_size", "seed"))
     shared.add_output_options(parser)
     parser.add_argument(
         "--report",
@@ -70,7 +70,7 @@ def run(options: argparse.Namespace) -> int:
         check_possible(options.report)
     options.label_column = _label_column(options, model)
     spec = shared.spec_of(options)
-    examples = load_test(spec.request(options.data, None, options.test_csv, options.label_column))
+    examples = load_test(spec.request(*shared.data_of(options)))
     found = _fitting(options.model, lambda: diagnose(model, examples))
     examples.check_unchanged()
     against = None
@@ -92,7 +92,7 @@ def run(options: argparse.Namespace) -> int:
     return 0
 
 
-def _label_column(options: argparse.Namespace, model: TrainedModel) -> str:
+def _label_column(options: argparse.Namespace, model: TrainedModel) -> str | None:
     """Return the column of the labels: the one asked for, else that of the training rows, else the first."""
     chosen: str | None = options.label_column
     if chosen is None and options.test_csv and model.label_name:
@@ -100,9 +100,9 @@ def _label_column(options: argparse.Namespace, model: TrainedModel) -> str:
         from manyhands.data.csv.header import find_layout
 
         with contextlib.suppress(SettingsError):  # it has no such column; what is wrong with the file is said later
-            find_layout(options.test_csv, model.label_name)
+            find_layout(options.test_csv, model.label_name, options.delimiter)
             return model.label_name
-    return "0" if chosen is None else chosen
+    return chosen
 
 
 def _fitting(path: str, work: Callable[[], Result]) -> Result:

@@ -6,7 +6,13 @@ import importlib.util
 
 from manyhands.core.errors import SettingsError
 
-_EXTRAS = {"torch": ("PyTorch", "torch"), "onnx": ("onnx", "onnx"), "pyspark": ("PySpark", "spark")}
+_EXTRAS = {
+    "torch": ("PyTorch", "torch"),
+    "onnx": ("onnx", "onnx"),
+    "pyspark": ("PySpark", "spark"),
+    "pyarrow": ("pyarrow", "parquet"),
+    "PIL": ("Pillow", "images"),
+}
 """What people call them, and the extra's name, by the name of the package."""
 
 

@@ -138,6 +138,22 @@ def positive_or_auto(text: str) -> int | str:
     return text if text == "auto" else positive(text)
 
 
+def positive_or_all(text: str) -> int | str:
+    """Read a whole number from 1 on, or ``all``."""
+    return text if text == "all" else positive(text)
+
+
+def part(text: str) -> int | float:
+    """Read a part of something: a number of its elements (``30``), or their share (``0.2``, ``20%``)."""
+    value = _number(text.removesuffix("%")) / (100 if text.endswith("%") else 1)
+    if 0 < value < 1:
+        return value
+    try:
+        return positive(text)
+    except SettingsError:
+        raise SettingsError(f"{text!r} is neither a share, such as 0.2 or 20%, nor a whole number from 1 on") from None
+
+
 def amount(text: str) -> float:
     """Read a positive number."""
     value = _number(text)

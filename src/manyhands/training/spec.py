@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, fields, replace
 from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Self
 
-from manyhands.core.checks import positive_real, shortened, truth, whole
+from manyhands.core.checks import positive_real, share_or_count, shortened, truth, whole
 from manyhands.core.choices import LABELS, LEARNERS, OTHER_LEARNERS, PYTORCH, SCALINGS, SHARDINGS
 from manyhands.core.errors import SettingsError
 from manyhands.core.parameters import parameter
@@ -19,7 +19,9 @@ from manyhands.core.settings import (
     amount,
     check_names,
     check_settings,
+    part,
     positive,
+    positive_or_all,
     positive_or_auto,
     setting,
     setting_fields,
@@ -55,6 +57,11 @@ def _module(name: str, value: Any) -> Any:
     elif not callable(value):
         raise SettingsError(f"{name} must be a torch.nn.Module, or a function that makes one, not {shortened(value)}")
     return value
+
+
+def _count_or_all(name: str, value: Any) -> Any:
+    """Return a number from 1 on, or ``all``."""
+    return value if isinstance(value, str) and value == "all" else _COUNT(name, value)
 
 
 _ONE_OR_MORE = {"read": positive, "check": _COUNT}
@@ -101,8 +108,22 @@ class RunSpec:
         If a value cannot be, whatever the data are.
     """
 
-    train_size: int | None = setting(
-        None, "use the first N training samples (default: 6000 of MNIST, else all)", "data", metavar="N", **_ONE_OR_MORE
+    train_size: int | Literal["all"] | None = setting(
+        None,
+        "use the first N training samples, or all (default: 6000 of MNIST, else all)",
+        "data",
+        metavar="N|all",
+        read=positive_or_all,
+        check=_count_or_all,
+    )
+    test_size: float | int | None = setting(
+        None,
+        "where there is one table of samples: how many are drawn for testing, stratified by class; a share (0.2, 20%) "
+        "or a number (default: 0.2)",
+        "data",
+        metavar="T",
+        read=part,
+        check=share_or_count,
     )
     scale: str = setting("auto", "scaling of the inputs", "data", choices=SCALINGS)
     binarize: float | Literal["auto"] | None = setting(
@@ -304,7 +325,9 @@ class RunSpec:
         data: str | Path = "auto",
         train_csv: str | Path | None = None,
         test_csv: str | Path | None = None,
-        label_column: str | int = 0,
+        label_column: str | int | None = None,
+        csv: str | Path | None = None,
+        delimiter: str | None = None,
     ) -> DataRequest:
         """Return what to load for the run."""
         from manyhands.data.catalog import DataRequest
@@ -321,6 +344,10 @@ class RunSpec:
             binarize=self.binarize,
             labels=self.labels,
             shape=self.shape,
+            csv=csv,
+            delimiter=delimiter,
+            test_size=self.test_size,
+            seed=self.seed,
         )
 
     @property

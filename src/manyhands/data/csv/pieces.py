@@ -162,7 +162,10 @@ def _explained(path: Path) -> Iterator[None]:
     except FileNotFoundError as error:
         raise MissingDataError(f"there is no such file{home_hint(path)}", path=path) from error
     except UnicodeDecodeError as error:
-        raise FormatError("not a text file in UTF-8", path=path) from error
+        raise FormatError(
+            "not a text file in UTF-8: save it as UTF-8 (from Latin-1: iconv -f latin1 -t utf-8), if it is CSV at all",
+            path=path,
+        ) from error
     except (EOFError, zlib.error, gzip.BadGzipFile) as error:
         raise FormatError(f"broken gzip file ({error})", path=path) from error
     except OSError as error:

@@ -114,7 +114,7 @@ class CompareStudy(Study[Comparison]):
         request, spec = self.request, self.request.spec.to_json()
         others = (
             "strategy", "workers", "seed", "hang_timeout",
-            "train_size", "scale", "binarize", "labels", "validation",
+            "train_size", "test_size", "scale", "binarize", "labels", "validation",
         )  # fmt: skip
         first = self.plans[0].to_json()
         return {

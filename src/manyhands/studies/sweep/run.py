@@ -242,7 +242,7 @@ class SweepStudy(Study[Sweep]):
         """Return all settings that sessions depend on, beyond their keys."""
         others = (
             "strategy", "workers", "team", "hang_timeout", "epochs", "seed",
-            "train_size", "scale", "binarize", "labels", "validation",
+            "train_size", "test_size", "scale", "binarize", "labels", "validation",
         )  # fmt: skip
         spec = {name: value for name, value in self.request.spec.to_json().items() if name not in others}
         shared = {name: self.outcome.settings[name] for name in ("learner", "network", "batch", "chosen_on")}
