@@ -140,7 +140,10 @@ def positive_or_auto(text: str) -> int | str:
 
 def positive_or_all(text: str) -> int | str:
     """Read a whole number from 1 on, or ``all``."""
-    return text if text == "all" else positive(text)
+    try:
+        return text if text == "all" else positive(text)
+    except SettingsError as error:
+        raise SettingsError(f"{error}, nor all") from None
 
 
 def part(text: str) -> int | float:

@@ -19,13 +19,14 @@ from manyhands.data import download
 from manyhands.data.array_files import read_npz, refuse_npy
 from manyhands.data.cifar import CIFAR100
 from manyhands.data.cifar_files import LAYOUTS, check_no_kind, cifar_files, is_cifar, read_cifar
+from manyhands.data.columns import notice
 from manyhands.data.csv.delimiters import parse_delimiter
 from manyhands.data.csv.tables import CSVFormat, Joiner, read_table, read_tables
 from manyhands.data.dataset import Dataset, Examples, make_dataset
 from manyhands.data.digits import read_digits
 from manyhands.data.download import Published
-from manyhands.data.folder import has_idx_files, idx_files, read_pair, visible
-from manyhands.data.found import Found, divided, read_timed
+from manyhands.data.folder import has_idx_files, has_idx_names, idx_files, read_pair, visible
+from manyhands.data.found import DEFAULT_TEST_SIZE, Found, divided, read_timed
 from manyhands.data.parquet import read_parquet
 from manyhands.data.pictures import holds_pictures, read_pictures
 from manyhands.data.scaling import check_binarize
@@ -48,6 +49,7 @@ MNIST_MIRRORS = (
 )
 _URL = re.compile(r"[a-zA-Z][a-zA-Z0-9+.-]+://?")
 _TABLES = (".csv", ".tsv", ".npz", ".npy", ".parquet")
+_PICKLES = (".pkl", ".pickle", ".joblib", ".pt", ".pth")
 _IN_FOLDERS = (
     "expected are four IDX files (such as train-images-idx3-ubyte, train-labels-idx1-ubyte, t10k-images-idx3-ubyte, "
     "t10k-labels-idx1-ubyte, plain or .gz), the files of CIFAR, or pictures by class (CLASS/*.png, or "
@@ -219,9 +221,16 @@ def load_test(request: DataRequest) -> Examples:
     if request.test_csv is not None and request.train_csv is None and request.csv is None:
         _check_one_source(request)
         return shaped(read_table(request.test_csv, request.csv_format), request.shape)
-    found = _find(replace(request, train_size=None if request.csv or request.data != "mnist" else 1, validation=None))
-    assert found.test is not None
-    return found.test
+    read = _read_any(replace(request, train_size=1, validation=None), None, shared=False)
+    if read.test is None:
+        size = DEFAULT_TEST_SIZE if request.test_size is None else request.test_size
+        notice(
+            f"the test rows are those that {parameter('seed', request.seed)} and {parameter('test_size', size)} draw: "
+            "a model that was trained with other values has seen some of them"
+        )
+    test = divided(read, request.test_size, request.seed).test
+    assert test is not None
+    return shaped(test, request.shape)
 
 
 def _find(request: DataRequest, joiner: Joiner | None = None, *, shared: bool = False) -> Found:
@@ -266,8 +275,8 @@ def _from_path(request: DataRequest, rows: int | None, *, shared: bool) -> Found
     if not has_idx_files(path) and holds_pictures(path):
         return read_pictures(path)
     _check_folder(path)
-    name, note = shown(path.resolve().name), f"IDX files from {shown(path)}"
-    return read_timed(name, note, lambda: _from_folder(path, rows, shared=shared))
+    note = f"IDX files from {shown(path)}{_roles(path)}"
+    return read_timed(shown(path.resolve().name), note, lambda: _from_folder(path, rows, shared=shared))
 
 
 def _from_file(path: Path, request: DataRequest) -> Found:
@@ -279,11 +288,21 @@ def _from_file(path: Path, request: DataRequest) -> Found:
         raise refuse_npy(path)
     if suffix in (".parquet", ".pq"):
         return read_parquet(path, request.label_column)
+    pickled = "; pickles are never loaded: save the arrays with numpy.savez" if suffix in _PICKLES else ""
     raise DataError(
-        f"nothing reads a file with the suffix {suffix or '(none)'!r}: give {_PATHS}; a CSV file with another name is "
-        f"{parameter('csv', str(path))}",
+        f"nothing reads a file with the suffix {suffix or '(none)'!r}{pickled}: give {_PATHS}; a CSV file with another "
+        f"name is {parameter('csv', str(path))}",
         path=path,
     )
+
+
+def _roles(folder: Path) -> str:
+    """Return which IDX files are for what, in words, where their names alone do not say it."""
+    if has_idx_names(folder):
+        return ""
+    found = {key: shown(path.name) for key, path in idx_files(folder).items()}
+    train, test = (f"{found[part, 'images']} and {found[part, 'labels']}" for part in ("train", "test"))
+    return f": {train} for training, {test} for testing"
 
 
 def _check_folder(folder: Path) -> None:

@@ -17,9 +17,9 @@ from manyhands.core.parameters import parameter
 from manyhands.core.samples import Samples
 from manyhands.core.shapes import shape_text
 from manyhands.data.checks import check_finite, check_sizes
-from manyhands.data.columns import Names, names_of, reordered, say_positions
+from manyhands.data.columns import Names, names_of, notice, reordered, say_positions
 from manyhands.data.filestate import FileState, check_unchanged
-from manyhands.data.label_checks import LabelSource, check_classes, say_strange_labels
+from manyhands.data.label_checks import LabelSource, check_classes, doubt_about
 from manyhands.data.labels import check_labels, encode
 from manyhands.data.precision import check_whole, coarse, numbered, say_once, storable
 from manyhands.data.scaling import Scaling, check_binarize, make_binary, make_scaling
@@ -266,17 +266,17 @@ class Dataset:
     @property
     def text(self) -> str:
         """Rows, features and classes in words, the first classes by name; the first line that a command prints."""
-        rows = f"{self.rows:,}"
+        rows = f"{self.rows:,} training"
         if self.available is not None:
-            rows = f"{rows} of {self.available:,} ({parameter('train_size', 'all')} for all)"
+            rows = f"{self.rows:,} of {self.available:,} training ({parameter('train_size', 'all')} for all)"
         held = f", {self.validation.rows:,} validation" if self.validation is not None else ""
         shape = self.train.sample_shape
         samples = "samples" if len(shape) < 2 else f"samples of {shape_text(shape)}"
         classes = ", ".join(str(label)[:40] for label in self.classes[:_CLASSES_SHOWN].tolist())
         more = ", ..." if len(self.classes) > _CLASSES_SHOWN else ""
         return (
-            f"{self.name}: {rows} training{held} and {self.test.rows:,} test {samples}, {self.features:,} features, "
-            f"{len(self.classes)} classes ({classes}{more})"
+            f"{self.name}: {rows}{held} and {self.test.rows:,} test {samples}, {self.features:,} "
+            f"{'feature' if self.features == 1 else 'features'}, {len(self.classes)} classes ({classes}{more})"
         )
 
     def describe(self) -> dict[str, Any]:
@@ -356,7 +356,7 @@ def make_dataset(
     classes, codes = np.unique(labels, return_inverse=True)
     check_classes(classes, labels, train.table, train.label_source)
     check_whole(train.table, train.place)
-    say_strange_labels(classes, labels, train.table, train.label_source)
+    doubt = doubt_about(classes, labels, train.table, train.label_source)
     if binarize is None and scale in ("auto", "standard"):
         check_sizes(features, train.place)
     scaling = make_scaling(scale, features) if binarize is None else make_binary(binarize, features)
@@ -368,16 +368,19 @@ def make_dataset(
 
     used = len(features) + (0 if held_out is None else len(held_out))
     available = max(len(train), train.available or 0)
-    hint = _hint(used < available)
+    hint = _hint(used < available) if doubt is None else f"; {doubt}"
     held: Samples | None = None
     if held_out is not None:
         held_labels = encode(train.labels[held_out], classes, train.source, hint, "validation row")
         check_finite(everything[held_out], train.place, held_out)
         held = table(everything[held_out], held_labels)
+    test_codes = encode(test.labels, classes, test.source, hint)
+    if doubt is not None:
+        notice(doubt)
     return Dataset(
         name,
         table(features, codes.astype(np.int32)),
-        table(test_features, encode(test.labels, classes, test.source, hint)),
+        table(test_features, test_codes),
         classes,
         scaling,
         note,

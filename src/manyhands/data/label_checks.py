@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 
 from manyhands.core.errors import DataError
 from manyhands.core.parameters import parameter
-from manyhands.data.columns import Names, notice
-from manyhands.data.labels import named
+from manyhands.data.columns import Names
+from manyhands.data.labels import named, number_of
 from manyhands.data.likely_labels import is_label_name, likely_label
 
 _FEW = 20  # of fewer rows, most may well have a class of their own
@@ -56,10 +56,8 @@ def check_classes(classes: NDArray[Any], labels: NDArray[Any], features: NDArray
         )
 
 
-def say_strange_labels(
-    classes: NDArray[Any], labels: NDArray[Any], features: NDArray[Any], source: LabelSource
-) -> None:
-    """Warn if labels hardly are labels: they have decimals, most rows have their own, or another column looks better.
+def doubt_about(classes: NDArray[Any], labels: NDArray[Any], features: NDArray[Any], source: LabelSource) -> str | None:
+    """Return why labels hardly are labels: decimals, most rows have their own, another column looks better; else None.
 
     Parameters
     ----------
@@ -73,14 +71,30 @@ def say_strange_labels(
         Where they come from.
     """
     where = "" if source.name is None else f" {source.name!r}"
-    doubt = f"is the column{where} of the labels the right one ({parameter('label_column')})?"
-    hint = label_hint(features, source)
+    question = f"is the column{where} of the labels the right one ({parameter('label_column')})?"
+    hint = label_hint(features, source).removeprefix(";")
     if len(labels) >= _FEW and len(classes) > len(labels) / 2:
-        notice(f"{len(classes)} classes for {len(labels)} training rows: {doubt}{hint}")
-    elif classes.dtype.kind == "f" and (classes != np.rint(classes)).any():
-        notice(f"the labels have decimals ({named(classes)}): {doubt}{hint}")
-    elif hint and not source.asked and len(classes) > _MOST_CLASSES and not is_label_name(source.name):
-        notice(f"{len(classes)} classes ({named(classes)}): {doubt}{hint}")
+        return f"{len(classes)} classes for {len(labels)} training rows: {question}{hint}"
+    if classes.dtype.kind == "f" and (classes != np.rint(classes)).any():
+        return f"the labels have decimals ({named(classes)}): {question}{hint}"
+    if hint and not source.asked and len(classes) > _MOST_CLASSES and not is_label_name(source.name):
+        return f"{len(classes)} classes ({named(classes)}): {question}{hint}"
+    return _same_numbers(classes)
+
+
+def _same_numbers(classes: NDArray[Any]) -> str | None:
+    """Return a warning of words that are one number: they stay words where another label is no number."""
+    if classes.dtype.kind != "U":
+        return None
+    first: dict[float, str] = {}
+    for word in classes.tolist():
+        value = number_of(word)
+        if value is not None and first.setdefault(value, word) != word:
+            return (
+                f"the labels {first[value]!r} and {word!r} are the same number, but two classes, because all labels "
+                "are words where one of them is no number; write them alike if they are one class"
+            )
+    return None
 
 
 def label_hint(features: NDArray[Any], source: LabelSource) -> str:

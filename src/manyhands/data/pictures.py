@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from manyhands.core.errors import DataError, FormatError, shown
 from manyhands.core.extras import require
+from manyhands.core.words import count
 from manyhands.data.columns import notice
 from manyhands.data.csv.reader import join_labels
 from manyhands.data.dataset import Examples
@@ -90,18 +91,18 @@ def _listed(folder: Path) -> list[tuple[Path, str]]:
         notice(f"{shown(folder)}: no pictures in {', '.join(map(shown, empty[:5]))}: left out")
     others = sum(len(visible(folder / name)) - len(pictures) for name, pictures in classes.items())
     if others:
-        notice(f"{shown(folder)}: {others} files in the folders of classes are no pictures by their names: left out")
+        notice(f"{shown(folder)}: {count(others, 'file')} of other kinds in the folders of classes left out")
     return [(path, name) for name, pictures in classes.items() for path in pictures]
 
 
 def _examples(listed: list[tuple[Path, str]], folder: Path, *, grey: bool) -> Examples:
-    first = _pixels(listed[0][0], grey=grey)
+    first = pixels_of(listed[0][0], grey=grey)
     room = memory_room()
     if room is not None and len(listed) * first.nbytes > room[0]:
         raise too_large(folder, f"{len(listed)} pictures", len(listed) * first.nbytes, room)
     features = np.empty((len(listed), *first.shape), np.uint8)
     for row, (path, _) in enumerate(listed):
-        pixels = _pixels(path, grey=grey)
+        pixels = pixels_of(path, grey=grey)
         if pixels.shape != first.shape:
             raise DataError(
                 f"the picture has {_size(pixels)} pixels, {shown(listed[0][0])} has {_size(first)}; make all of one "
@@ -122,8 +123,8 @@ def _is_grey(path: Path) -> bool:
         return picture.mode in _GREY
 
 
-def _pixels(path: Path, *, grey: bool) -> NDArray[np.uint8]:
-    """Return a picture as (channels, height, width), turned as its camera says."""
+def pixels_of(path: Path, *, grey: bool) -> NDArray[np.uint8]:
+    """Return a picture as (channels, height, width), turned as its camera says; errors as :func:`read_pictures`."""
     from PIL import ImageOps
 
     with _opened(path) as picture:

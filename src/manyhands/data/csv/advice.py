@@ -32,8 +32,9 @@ def advice(layout: Layout, column: int, cell: str) -> str:
     if column not in features:
         return ""
     many = len(features) > 1
+    label = f"{parameter('label_column')} if {'one' if many else 'it'} is the label"
     which = " and ".join(layout.column(each) for each in features[:3])
-    return f"; {which} {'are' if many else 'is'} text: {PIPELINE}, or {parameter('label_column')} if it is the label"
+    return f"; {which} {'are' if many else 'is'} text: {PIPELINE}, or {label}"
 
 
 def _text_columns(layout: Layout) -> list[int]:

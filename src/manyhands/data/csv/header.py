@@ -11,7 +11,7 @@ from pathlib import Path
 from manyhands.core.errors import FormatError, SettingsError
 from manyhands.core.parameters import parameter
 from manyhands.data.columns import row_names
-from manyhands.data.csv.delimiters import find_delimiter, parse_delimiter, rows_of
+from manyhands.data.csv.delimiters import delimiter_words, find_delimiter, parse_delimiter, rows_of
 from manyhands.data.csv.pieces import Piece, open_piece
 from manyhands.data.likely_labels import column_text
 from manyhands.runtime.atomic_files import readable
@@ -97,7 +97,8 @@ def find_layout(path: str | Path, label_column: str | int | None = None, delimit
     if label_at < left_out:
         left_out = _left_out_beside(names, label_at, label_column, path)
     if len(cells) - left_out < 2:
-        raise FormatError("a row needs a label and at least one feature", path=path, line=1)
+        cells_of = f"its cells are divided by {delimiter_words(delimiter)} ({parameter('delimiter')})"
+        raise FormatError(f"a row needs a label and at least one feature; {cells_of}", path=path, line=1)
     return Layout(path, delimiter, label_at, len(cells), header, names, left_out, asked)
 
 

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any, BinaryIO, TextIO, cast
 
 from manyhands.core.errors import DataError, FormatError, MissingDataError
+from manyhands.core.parameters import parameter
 from manyhands.runtime.atomic_files import home_hint
 
 ENCODING = "utf-8-sig"  # with or without a byte order mark
@@ -168,6 +169,10 @@ def _explained(path: Path) -> Iterator[None]:
         ) from error
     except (EOFError, zlib.error, gzip.BadGzipFile) as error:
         raise FormatError(f"broken gzip file ({error})", path=path) from error
+    except IsADirectoryError as error:
+        raise DataError(
+            f"cannot be read as CSV: it is a folder; give that to {parameter('data')}", path=path
+        ) from error
     except OSError as error:
         raise DataError(f"cannot be read ({error.strerror or error})", path=path) from error
 
