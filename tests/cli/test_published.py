@@ -91,7 +91,7 @@ def test_the_tables_print_what_the_file_says(done):
 
 def test_it_says_what_was_done_and_what_differs(done):
     words = " ".join(done["out"].split())
-    assert "digits: 1437 training and 360 test samples" in words
+    assert "digits: 1,437 training and 360 test samples" in words
     assert "64-75-10 relu, adam 0.001" in words
     assert "at most 5 epochs" in words
     assert "raw" in words

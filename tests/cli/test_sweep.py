@@ -63,7 +63,7 @@ class TestOutput:
         assert call(*SMALL, "--json", tmp_path / "f", "--workers", 2) == 0
         printed = capsys.readouterr()
         assert printed.err == ""
-        assert "data      digits: 1198 training, 239 validation and 360 test samples" in printed.out
+        assert "data      digits: 1,198 training, 239 validation and 360 test samples" in printed.out
         assert "network   64-(4,8-6)-10 relu, adam 0.001" in printed.out
         assert "plan      batch 200, 2,9 epochs, 8 sessions, 2 side by side" in printed.out
         record = json.loads((tmp_path / "f").read_text())
@@ -97,7 +97,7 @@ class TestOutput:
         words = ["--as-published", "--hidden", "4", "--epochs", "3", "--runs", 2, "--json", tmp_path / "f"]
         assert call("sweep", "--data", "digits", *words) == 0
         printed = capsys.readouterr()
-        assert "digits: 1437 training and 360 test samples" in printed.out
+        assert "digits: 1,437 training and 360 test samples" in printed.out
         assert "MLPClassifiers, batch 200, 3 epochs, 2 sessions" in printed.out
         assert "As published, the best is chosen on the test samples" in printed.out
         assert printed.err == ""

@@ -49,7 +49,7 @@ def refuse_npy(path: Path) -> DataError:
 
 def _read(path: Path) -> tuple[Examples, Examples | None]:
     try:
-        with np.load(readable(path), allow_pickle=False) as archive:
+        with open(readable(path), "rb") as file, np.load(file, allow_pickle=False) as archive:
             if not isinstance(archive, np.lib.npyio.NpzFile):
                 raise refuse_npy(path)
             train, test = _names(archive.files, path)

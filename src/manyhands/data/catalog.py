@@ -405,15 +405,15 @@ def _from_cifar(path: Path, request: DataRequest) -> Found:
 
 def _from_csv(request: DataRequest, joiner: Joiner | None) -> Found:
     """Read the CSV files that were asked for as such."""
-    _check_one_source(request)
-    if request.csv is not None:
-        return read_tables(request.csv, None, request.csv_format, joiner)
-    if request.train_csv is None or request.test_csv is None:
+    if request.csv is None and (request.train_csv is None or request.test_csv is None):
         raise SettingsError(
             f"{parameter('train_csv')} and {parameter('test_csv')} go together; one file with all rows is "
             f"{parameter('csv')}"
         )
-    return read_tables(request.train_csv, request.test_csv, request.csv_format, joiner)
+    _check_one_source(request)
+    train = request.train_csv if request.csv is None else request.csv
+    assert train is not None
+    return read_tables(train, request.test_csv, request.csv_format, joiner)
 
 
 def _check_one_source(request: DataRequest) -> None:

@@ -101,8 +101,9 @@ def _by_headers(stored: Mapping[Path, tuple[int, ...]], folder: Path) -> Files:
         by_rows = {what: sorted(paths, key=lambda path: stored[path][0]) for what, paths in kinds.items()}
         (few, many), (few_labels, many_labels) = by_rows.values()
         rows = [stored[path][0] for path in (few, few_labels, many, many_labels)]
-        said = {_part_in(path) for path in (many, many_labels)}
-        if rows[0] == rows[1] < rows[2] == rows[3] and said <= {None, "train"}:
+        named_right = {_part_in(path) for path in (many, many_labels)} <= {None, "train"}
+        named_right = named_right and {_part_in(path) for path in (few, few_labels)} <= {None, "test"}
+        if rows[0] == rows[1] < rows[2] == rows[3] and named_right:
             return {
                 ("train", "images"): many,
                 ("train", "labels"): many_labels,

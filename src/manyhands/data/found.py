@@ -11,6 +11,8 @@ import numpy as np
 
 from manyhands.core.errors import DataError, SettingsError
 from manyhands.core.parameters import parameter
+from manyhands.core.randomness import generator
+from manyhands.data.checks import check_finite
 from manyhands.data.dataset import Examples
 from manyhands.data.label_checks import label_hint
 from manyhands.data.split import divide
@@ -40,7 +42,7 @@ def read_timed(name: str, note: str, reader: Callable[[], tuple[Examples, Exampl
 
 
 def divided(found: Found, test_size: float | int | None, seed: int) -> Found:
-    """Return training and test rows of one table: stratified, the same for the same seed, in the order of the file.
+    """Return training and test rows of one table: stratified, the same for the same seed.
 
     Parameters
     ----------
@@ -71,7 +73,10 @@ def divided(found: Found, test_size: float | int | None, seed: int) -> Found:
             f"{parameter('test_size', size)}: of the {rows} rows of {found.name}, 1 to {rows - 1} can be test rows"
         )
     _check_classes(found.train, count)
+    check_finite(found.train.flat(), found.train.place)  # while the rows have the numbers that they have in the file
     kept, drawn = divide(found.train.labels, count, "test rows", seed)
+    # Many files are sorted by class; the first rows, which train_size takes, should be of all.
+    kept = generator(seed, "order of training rows").permutation(kept)
     share = f"{100 * size:g} % of the rows" if isinstance(size, float) else f"{count} rows"
     note = f"{found.note}; {share} drawn for testing, {parameter('seed', seed)}"
     return found._replace(train=found.train.take(kept), test=found.train.take(drawn), note=note)
@@ -89,5 +94,8 @@ def _check_classes(table: Examples, count: int) -> None:
         if size < 2
         else f"there are {len(classes)} classes, more than the {few} rows of one part"
     )
-    remedy = label_hint(table.table, table.label_source) or "; remove such rows, or give training and test rows apart"
+    remedy = (
+        label_hint(table.labels, table.table, table.label_source)
+        or "; remove such rows, or give training and test rows apart"
+    )
     raise DataError(f"the rows cannot be divided into training and test rows: {what}{remedy}", path=table.source)

@@ -51,7 +51,7 @@ def check_classes(classes: NDArray[Any], labels: NDArray[Any], features: NDArray
     if len(classes) < 2:
         raise DataError(
             f"the {len(labels)} training rows have one class only ({classes[0]}); a classifier needs two"
-            f"{label_hint(features, source)}",
+            f"{label_hint(labels, features, source)}",
             path=source.path,
         )
 
@@ -72,12 +72,12 @@ def doubt_about(classes: NDArray[Any], labels: NDArray[Any], features: NDArray[A
     """
     where = "" if source.name is None else f" {source.name!r}"
     question = f"is the column{where} of the labels the right one ({parameter('label_column')})?"
-    hint = label_hint(features, source).removeprefix(";")
+    hint = label_hint(labels, features, source).removeprefix(";")
     if len(labels) >= _FEW and len(classes) > len(labels) / 2:
         return f"{len(classes)} classes for {len(labels)} training rows: {question}{hint}"
     if classes.dtype.kind == "f" and (classes != np.rint(classes)).any():
         return f"the labels have decimals ({named(classes)}): {question}{hint}"
-    if hint and not source.asked and len(classes) > _MOST_CLASSES and not is_label_name(source.name):
+    if hint and len(classes) > _MOST_CLASSES:
         return f"{len(classes)} classes ({named(classes)}): {question}{hint}"
     return _same_numbers(classes)
 
@@ -97,7 +97,9 @@ def _same_numbers(classes: NDArray[Any]) -> str | None:
     return None
 
 
-def label_hint(features: NDArray[Any], source: LabelSource) -> str:
-    """Return which column looks like the label, as the end of a message; nothing if none does."""
+def label_hint(labels: NDArray[Any], features: NDArray[Any], source: LabelSource) -> str:
+    """Return which column looks like the label, as the end of a message; nothing if none does, or these do."""
+    if source.asked or labels.dtype.kind == "U" or is_label_name(source.name):
+        return ""
     found = likely_label(features, source.feature_names, source.columns)
     return "" if found is None else f"; {found}"
