@@ -72,8 +72,8 @@ class TestOutput:
     def test_introduction_says_what_will_run_on_what(self, done):
         words = " ".join(done["out"].split("strategy")[0].split())
         assert (
-            "digits: 1,437 training and 360 test samples of 1 x 8 x 8 (scikit-learn's embedded digits, split 80/20)"
-            in words
+            "digits: 1,437 training and 360 test samples of 1 x 8 x 8, 64 features, 10 classes (0, 1, 2, 3, 4, ...) "
+            "(scikit-learn's embedded digits, split 80/20)" in words
         )
         assert "64-8-10 relu, adam 0.001, inputs x / 16" in words
         assert "global batch 200, 2 epochs, 20 runs" in words  # (1 + 3 strategies x 3 numbers of workers) x 2 seeds
@@ -146,7 +146,9 @@ class TestOutput:
         options = "--hidden 4 --epochs 1 --seeds 1 --workers 2 --strategy gradient --json"
         status, out, _ = call("compare", *options.split(), path)
         assert status == 0
-        assert "mnist: 6,000 training and 10,000 test samples of 1 x 28 x 28" in out
+        assert "mnist: 6,000 of 60,000 training (--train-size all for all) and 10,000 test samples" in " ".join(
+            out.split()
+        )
         assert f"(MNISTfrom{data_folder / 'mnist'})" in "".join(out.split())  # a long path is wrapped
         data = json.loads(path.read_text())["settings"]["data"]
         assert (data["name"], data["features"], data["classes"]) == ("mnist", 784, 10)
@@ -180,7 +182,7 @@ class TestRefusals:
             ("--scale loud", 2, "loud"),
             ("--train-csv a.csv", 2, "--train-csv and --test-csv go together"),
             ("--json no/such/folder/x.json", 1, "there is no folder no/such/folder"),
-            ("--data no-such-folder", 1, "no data set and no folder 'no-such-folder'"),
+            ("--data no-such-folder", 1, "there is no data set, folder or file 'no-such-folder'"),
             ("--splits 3", 2, "--splits N stands for N seeds: leave --seeds out"),
             ("--margin 0", 2, "'0' is not a positive number"),
             ("--target 93", 2, "'93' is not an accuracy above 0 and up to 1 (100%); write 93% or 0.93"),

@@ -138,7 +138,7 @@ class TestMistakes:
             ("train --zzz", "there is no option --zzz"),
             ("train --workers", "--workers needs a value"),
             ("train --quiet=yes", "--quiet takes no value"),
-            ("train --workers two", "--workers: 'two' is not a whole number from 1 on, nor all (the usable cores)"),
+            ("train --workers two", "--workers: 'two' is not a whole number from 1 on, nor all"),
             ("compare --workers 1,two", "--workers: 'two' is not a whole number from 1 on, nor all"),
             ("train --seed x", "--seed: 'x' is not a whole number"),
             ("train --optimizer adm", "--optimizer: 'adm' is unknown; did you mean 'adam'? Choose one of sgd, "),

@@ -160,7 +160,7 @@ class TestProcess:
     def test_error_has_no_traceback(self):
         done = manyhands_process("train", "--data", "no-such-folder")
         assert done.returncode == 1
-        assert done.stderr.startswith("manyhands train: there is no data set and no folder 'no-such-folder'")
+        assert done.stderr.startswith("manyhands train: there is no data set, folder or file 'no-such-folder'")
         assert done.stderr.count("\n") == 1
 
     @pytest.mark.parametrize("addresses", [60 << 20, 300 << 20])

@@ -221,7 +221,7 @@ class TestCompare:
 class TestStudy:
     def test_says_what_is_run_on_what(self, studied):
         out = " ".join(studied[1].split())
-        assert "digits: 1198 training, 239 validation and 360 test samples" in out
+        assert "digits: 1,198 training, 239 validation and 360 test samples" in out
         assert "64-8-10 relu" in out
         assert "plan 3 strategies, 4 epochs, cosine" in out
 

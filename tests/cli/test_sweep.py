@@ -63,7 +63,7 @@ class TestOutput:
         assert call(*SMALL, "--json", tmp_path / "f", "--workers", 2) == 0
         printed = capsys.readouterr()
         assert printed.err == ""
-        assert "data      digits: 1198 training, 239 validation and 360 test samples" in printed.out
+        assert "data      digits: 1,198 training, 239 validation and 360 test samples" in printed.out
         assert "network   64-(4,8-6)-10 relu, adam 0.001" in printed.out
         assert "plan      batch 200, 2,9 epochs, 8 sessions, 2 side by side" in printed.out
         record = json.loads((tmp_path / "f").read_text())

@@ -451,4 +451,4 @@ class TestColumns:
         path = animals / "numbered.csv"
         path.write_text("animal,id,weight\n" + "".join(f"{'xy'[row % 2]},{row},{row % 7}\n" for row in range(9)))
         assert call("train", "--train-csv", path, "--test-csv", path, "--hidden", "2", "--epochs", 1) == 0
-        assert "the column 'id' counts the rows" in notices[0]
+        assert "column 1 ('id') counts the rows" in notices[0]

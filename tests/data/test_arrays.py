@@ -7,7 +7,6 @@ import manyhands
 from manyhands.core.errors import DataError, SettingsError
 from manyhands.data.arrays import Arrays, arrays_of
 from manyhands.data.catalog import DataRequest, load
-from manyhands.data.split import for_test
 
 pd = pytest.importorskip("pandas")
 
@@ -81,22 +80,6 @@ def test_columns_of_test_rows_are_found_by_their_names():
 
 
 class TestDivision:
-    def test_every_row_is_on_one_side_and_classes_keep_their_share(self):
-        labels = np.repeat([0, 1, 2], [60, 30, 10])
-        train, test = for_test(labels, 0.2, 0)
-        assert sorted([*train, *test]) == list(range(100))
-        assert np.bincount(labels[test]).tolist() == [12, 6, 2]
-
-    def test_first_rows_of_a_sorted_table_have_all_classes(self):
-        labels = np.repeat([0, 1, 2], 50)
-        train, _ = for_test(labels, 30, 0)
-        assert len(set(labels[train[:20]])) == 3
-
-    def test_seed_decides(self):
-        labels = np.arange(100) % 2
-        assert for_test(labels, 0.3, 1)[1].tolist() == for_test(labels, 30, 1)[1].tolist()
-        assert for_test(labels, 0.3, 1)[1].tolist() != for_test(labels, 0.3, 2)[1].tolist()
-
     def test_a_run_takes_the_size_that_is_asked_for(self):
         result = manyhands.train((X, Y), test_size=15, epochs=1, hidden=(2,))
         assert (result.plan.rows, len(result.model.classes)) == (45, 3)
@@ -109,7 +92,7 @@ class TestDivision:
 
     @pytest.mark.parametrize("data", ["digits", (X, Y, X, Y)], ids=["digits", "four parts"])
     def test_test_samples_that_are_there_are_not_divided(self, data):
-        with pytest.raises(SettingsError, match="test_size divides one table"):
+        with pytest.raises(SettingsError, match="has test rows of its own"):
             load(manyhands.RunSpec(test_size=0.5).request(data))
 
 

@@ -496,7 +496,7 @@ def test_a_class_only_the_test_file_has_names_the_file(tmp_path):
     [
         (DataRequest(train_csv="a.csv"), "go together"),
         (DataRequest(test_csv="a.csv"), "go together"),
-        (DataRequest("digits", train_csv="a.csv", test_csv="b.csv"), "either data or"),
+        (DataRequest("digits", train_csv="a.csv", test_csv="b.csv"), "either data, or csv, or"),
     ],
 )
 def test_requests_that_contradict_themselves_are_settings_errors(request_, problem):

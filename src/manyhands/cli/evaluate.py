@@ -45,7 +45,7 @@ def register(commands: Any) -> None:
         help="another model file; McNemar's test shows whether the accuracies of the two differ",
     )
     shared.add_data_options(parser, training=False)
-    shared.add_settings(parser, groups=(), also=("labels",))
+    shared.add_settings(parser, groups=(), also=("labels", "test_size", "seed"))
     shared.add_output_options(parser)
     parser.add_argument(
         "--report",

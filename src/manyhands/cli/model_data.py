@@ -35,14 +35,13 @@ def test_samples(options: argparse.Namespace, model: TrainedModel) -> tuple[Exam
     """
     from manyhands.data.catalog import load_test
 
-    if options.data is not None or options.test_csv is not None:
-        column = _label_column(options, model)
-        request = shared.spec_of(options).request(options.data or "auto", None, options.test_csv, column)
-        return load_test(request), ""
+    if (options.data, options.csv, options.test_csv) != (None, None, None):
+        options.label_column = _label_column(options, model)
+        return load_test(shared.spec_of(options).request(*shared.data_of(options))), ""
     request = _own_request(options, model)
-    name = shown(request.test_csv or str(request.data))
+    name = shown(request.test_csv or request.csv or str(request.data))
     try:
-        examples = load_test(request)
+        examples = load_test(request, kept=True)
     except MissingDataError as error:
         raise MissingDataError(f"the test samples of the model's training are not there: {error}; {_give()}") from error
     if model.origin is not None and (change := model.origin.change(examples.features, examples.labels)):
@@ -63,21 +62,25 @@ def _own_request(options: argparse.Namespace, model: TrainedModel) -> DataReques
         if found is None:
             raise SettingsError(f"{options.model} was trained with arrays in memory; {_give()}")
         request = found
-    chosen = {"labels": getattr(options, "labels", None), "label_column": options.label_column}
+    names = ("labels", "label_column", "delimiter", "test_size", "seed")
+    chosen = {name: getattr(options, name, None) for name in names}
     return replace(request, **{name: value for name, value in chosen.items() if value is not None})
 
 
 def _give() -> str:
-    return f"give test samples ({parameter('data')} or {parameter('test_csv')})"
+    return f"give test samples ({parameter('data')}, {parameter('csv')} or {parameter('test_csv')})"
 
 
-def _label_column(options: argparse.Namespace, model: TrainedModel) -> str:
+def _label_column(options: argparse.Namespace, model: TrainedModel) -> str | None:
     """Return the column of the labels: the one asked for, else that of the training rows, else the first."""
     chosen: str | None = options.label_column
-    if chosen is None and options.test_csv and model.label_name:
+    from manyhands.data.catalog import csv_of
+
+    path = options.test_csv or options.csv or csv_of(options.data or "")
+    if chosen is None and path and model.label_name:
         from manyhands.data.csv.header import find_layout
 
         with contextlib.suppress(SettingsError):  # it has no such column; what is wrong with the file is said later
-            find_layout(options.test_csv, model.label_name)
+            find_layout(path, model.label_name, options.delimiter)
             return model.label_name
-    return "0" if chosen is None else chosen
+    return chosen

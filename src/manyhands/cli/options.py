@@ -12,7 +12,6 @@ from typing import Any
 from manyhands.core import settings
 from manyhands.core.errors import SettingsError
 from manyhands.core.settings import Setting, setting_fields
-from manyhands.core.shapes import shape_text
 from manyhands.studies.sweep.request import DEFAULT_EPOCHS, DEFAULT_HIDDEN, DEFAULT_RUNS
 from manyhands.training.spec import RunSpec
 
@@ -24,19 +23,26 @@ def add_data_options(parser: argparse.ArgumentParser, *, training: bool = True) 
         "--data",
         default="auto" if training else None,
         metavar="NAME|PATH",
-        help="auto, mnist, digits, letters, cifar10, cifar100, a folder with four IDX files or those of CIFAR, or "
-        f"CIFAR's .tar.gz (default: {'auto' if training else 'what the model was trained with'})",
+        help="auto, mnist, digits, letters, cifar10, cifar100; a folder with four IDX files, those of CIFAR, or "
+        "pictures by class; CIFAR's .tar.gz; a .csv, .npz or .parquet file "
+        f"(default: {'auto' if training else 'what the model was trained with'})",
+    )
+    group.add_argument(
+        "--csv", metavar="F", help="one CSV file, instead of --data; --test-size says how many rows are for testing"
     )
     if training:
         group.add_argument("--train-csv", metavar="F", help="CSV file with training rows, instead of --data")
     group.add_argument("--test-csv", metavar="F", help="CSV file with test rows")
-    usual = "0" if training else None
+    usual = "0" if training else "the one named as in training, else 0"
     group.add_argument(
         "--label-column",
-        default=usual,
         metavar="C",
-        help="the label's column in CSV files: number or name "
-        f"(default: {usual or 'the one named as in training, else 0'})",
+        help=f"the label's column in tables: its name, or its number, from 0, or -1 for the last (default: {usual})",
+    )
+    group.add_argument(
+        "--delimiter",
+        metavar="D",
+        help="between cells of CSV files: comma, semicolon, tab, pipe, whitespace (default: what the first lines have)",
     )
 
 
@@ -257,7 +263,8 @@ def add_output_options(parser: argparse.ArgumentParser) -> None:
 
 def data_of(options: argparse.Namespace) -> tuple[Any, ...]:
     """Return what `add_data_options` names, as `manyhands.training.spec.RunSpec.request` takes it."""
-    return options.data, options.train_csv, options.test_csv, options.label_column
+    train = getattr(options, "train_csv", None)  # evaluate has none
+    return options.data or "auto", train, options.test_csv, options.label_column, options.csv, options.delimiter
 
 
 def refuse_with_published(used: dict[str, bool]) -> None:
@@ -270,11 +277,6 @@ def refuse_with_published(used: dict[str, bool]) -> None:
 def inputs(scaling: str) -> str:
     """Return the scaling of the inputs in words."""
     return "inputs as stored" if scaling == "none" else f"inputs {scaling}"
-
-
-def samples(shape: tuple[int, ...]) -> str:
-    """Return what the samples are in words: of images, with their channels, height and width."""
-    return "samples" if len(shape) < 2 else f"samples of {shape_text(shape)}"
 
 
 def reader(read: Callable[[str], Any]) -> Callable[[str], Any]:

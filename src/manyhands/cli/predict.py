@@ -23,6 +23,11 @@ if TYPE_CHECKING:
     from manyhands.data.origin import Pixels
     from manyhands.training.model import TrainedModel
 
+EXAMPLES = (
+    "manyhands predict model.safetensors --images four.png nine.jpg",
+    "manyhands predict model.safetensors --csv new.csv --proba --out labels.csv",
+    "manyhands predict model.safetensors --data digits --quiet",
+)
 _MOST_NAMED = 3
 
 
@@ -30,6 +35,7 @@ def register(commands: Any) -> None:
     """Add the command to the program's parser."""
     parser = commands.add_parser(
         "predict",
+        examples=EXAMPLES,
         help="print the labels that a model gives to new rows or pictures",
         description="Read a model written by manyhands train and print the label of each new row or picture, one on "
         "each line.",
@@ -53,7 +59,10 @@ def register(commands: Any) -> None:
         metavar="NAME|PATH",
         help="the test samples of a data set (see manyhands evaluate --help), or a .npy file of rows",
     )
-    parser.add_argument("--label-column", metavar="C", help="the column of --csv to leave out: number or name")
+    parser.add_argument("--label-column", metavar="C", help="the column of --csv to leave out: number from 0, or name")
+    parser.add_argument(
+        "--delimiter", metavar="D", help="between cells of --csv: comma, semicolon, tab, pipe, whitespace"
+    )
     group = shared.group_of(parser, "output")
     group.add_argument("--out", metavar="F", help="write a CSV file with the column label instead of printing")
     group.add_argument(
@@ -66,11 +75,15 @@ def register(commands: Any) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Carry out the command."""
+    from manyhands.data.catalog import csv_of
     from manyhands.runtime.atomic_files import write_whole
     from manyhands.training.loading import load_model
 
-    if options.label_column is not None and options.csv is None:
-        raise SettingsError(f"{parameter('label_column')} is of {parameter('csv')}")
+    if options.data is not None and csv_of(options.data):
+        options.csv, options.data = options.data, None
+    for name in ("label_column", "delimiter"):
+        if getattr(options, name) is not None and options.csv is None:
+            raise SettingsError(f"{parameter(name)} is of {parameter('csv')}")
     shared.check_output(options.out)
     if options.quiet:
         logging.getLogger("manyhands").setLevel(logging.ERROR)
@@ -107,6 +120,7 @@ def _rows(options: argparse.Namespace, model: TrainedModel) -> Examples | NDArra
             label_name=model.label_name,
             label_column=options.label_column,
             usual=asked.get("label_column", 0) if from_table else None,
+            delimiter=options.delimiter,
         )
     if options.data.lower().endswith(".npy"):
         from manyhands.data.unlabelled import read_array

@@ -222,12 +222,9 @@ def introduce(options: argparse.Namespace, study: Study[Any], network: str, plan
     if options.quiet:
         return
     facts = study.dataset.describe()
-    held = f", {facts['validation_rows']:,} validation" if "validation_rows" in facts else ""
     machine = headline(study.outcome.environment).replace("; ", "\n")
-    samples = shared.samples(study.dataset.train.sample_shape)
-    rows = f"{facts['name']}: {facts['train_rows']:,} training{held} and {facts['test_rows']:,} test {samples}"
     lines = {
-        "data": f"{rows}\n({facts['note']})",
+        "data": f"{study.dataset.text}\n({facts['note']})",
         "network": f"{network}, {shared.inputs(facts['scaling'])}",
         "plan": plan,
         "machine": machine,

@@ -130,8 +130,7 @@ def _deliver(result: TrainingResult, data: Mapping[str, Any], options: argparse.
 
 def _introduce(plan: Plan, dataset: Dataset) -> None:
     """Print the data and the plan."""
-    samples, inputs = shared.samples(dataset.train.sample_shape), shared.inputs(dataset.scaling.name)
-    facts = f"{dataset.name}: {dataset.rows:,} training {samples}, {inputs} ({dataset.note})"
+    facts = f"{dataset.text}, {shared.inputs(dataset.scaling.name)}\n({dataset.note})"
     for word, text in (("data", facts), ("plan", str(plan))):
         jobs.speak(labelled(word, text))
 

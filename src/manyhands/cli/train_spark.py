@@ -68,14 +68,14 @@ def train(options: argparse.Namespace, spec: RunSpec) -> tuple[Outcome, str]:
     from manyhands.training.jobs.spark.driver import SparkJob
     from manyhands.training.jobs.spark.session import columns_of, read, session
 
-    if options.train_csv or options.test_csv:
+    if options.train_csv or options.test_csv or options.csv:
         raise SettingsError(f"with --team {TEAM}, --data and --test-data name CSV files, too")
     began = time.perf_counter()
     spark = session(options.master, _settings(options.spark_conf))
     ready = time.perf_counter()
     frame = read(spark, options.data)
     test = None if options.test_data is None else read(spark, options.test_data)
-    features, label = columns_of(frame, options.label_column, options.features or ())
+    features, label = columns_of(frame, options.label_column or "0", options.features or ())
     restarts = RESTARTS if options.max_restarts is None else options.max_restarts
     name = options.data.rstrip("/").rpartition("/")[2]
     job = SparkJob(frame, test, features, label, name, restarts, options.checkpoint)

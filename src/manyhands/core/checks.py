@@ -45,6 +45,17 @@ def positive_real(name: str, value: Any) -> float:
     return float(value)
 
 
+def share_or_count(name: str, value: Any) -> float | int:
+    """Return a share between 0 and 1 as a float, or a whole number from 1 on; anything else is a SettingsError."""
+    if isinstance(value, Real) and not isinstance(value, Integral) and 0 < float(value) < 1:
+        return float(value)
+    if isinstance(value, Integral) and not isinstance(value, bool):
+        return whole(name, value, least=1)
+    raise SettingsError(
+        f"{name} must be a share between 0 and 1, or a whole number of rows from 1 on, not {shortened(value)}"
+    )
+
+
 def truth(name: str, value: Any) -> bool:
     """Return True or False; 1 and 0 are accepted, too, and anything else is a SettingsError."""
     try:

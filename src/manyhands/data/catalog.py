@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import os
+import re
 import stat
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Literal, NamedTuple, Protocol
-
-from numpy.typing import NDArray
+from typing import Literal
 
 from manyhands.core.choices import LABELS
 from manyhands.core.errors import DataError, DownloadError, MissingDataError, OutputError, SettingsError, shown
@@ -18,20 +17,23 @@ from manyhands.core.parameters import parameter
 from manyhands.core.shapes import check_shape
 from manyhands.core.suggestions import did_you_mean
 from manyhands.data import download
+from manyhands.data.array_files import read_npz, refuse_npy
 from manyhands.data.arrays import Arrays
 from manyhands.data.cifar import CIFAR100
 from manyhands.data.cifar_files import LAYOUTS, check_no_kind, cifar_files, is_cifar, read_cifar
-from manyhands.data.columns import notice, say_counting
-from manyhands.data.csv.header import Layout, find_layout
-from manyhands.data.csv.reader import read_csv
+from manyhands.data.columns import notice
+from manyhands.data.csv.delimiters import parse_delimiter
+from manyhands.data.csv.tables import CSVFormat, Joiner, read_table, read_tables
 from manyhands.data.dataset import Dataset, Examples, make_dataset
 from manyhands.data.digits import read_digits
 from manyhands.data.download import Published
-from manyhands.data.folder import idx_files, read_pair
+from manyhands.data.folder import has_idx_files, has_idx_names, idx_files, read_pair, visible
+from manyhands.data.found import DEFAULT_TEST_SIZE, Found, divided, read_timed
 from manyhands.data.origin import Origin, checksum, kept_request, pixels_of, request_to_keep
+from manyhands.data.parquet import read_parquet
+from manyhands.data.pictures import holds_pictures, read_pictures
 from manyhands.data.scaling import check_binarize
 from manyhands.data.shapes import shaped
-from manyhands.data.split import for_test
 from manyhands.runtime.atomic_files import cache_folder, home_hint, unusable
 
 NAMES = ("auto", "mnist", "digits", "letters", "cifar10", "cifar100")
@@ -48,9 +50,23 @@ MNIST_MIRRORS = (
     "https://storage.googleapis.com/cvdf-datasets/mnist/",
     "https://yann.lecun.com/exdb/mnist/",
 )
-DEFAULT_TEST_SIZE = 0.2
+_URL = re.compile(r"[a-zA-Z][a-zA-Z0-9+.-]+://?")
+_TABLES = (".csv", ".tsv", ".npz", ".npy", ".parquet")
+_PICKLES = (".pkl", ".pickle", ".joblib", ".pt", ".pth")
+_IN_FOLDERS = (
+    "expected are four IDX files (such as train-images-idx3-ubyte, train-labels-idx1-ubyte, t10k-images-idx3-ubyte, "
+    "t10k-labels-idx1-ubyte, plain or .gz), the files of CIFAR, or pictures by class (CLASS/*.png, or "
+    "train/CLASS/*.png and test/CLASS/*.png)"
+)
+_PATHS = "a folder of IDX files, CIFAR's files or pictures by class, a .csv, .npz or .parquet file, or CIFAR's .tar.gz"
 _MNIST_DEFAULT_ROWS = 6000  # as Todorov et al. 2021
 _PATIENT_SECONDS, _AUTO_SECONDS = 600.0, 12.0
+
+
+def csv_of(data: str) -> str | None:
+    """Return the path that ``data`` is, if it is a CSV file's by its suffix."""
+    name = data.lower().removesuffix(".gz")
+    return data if name.endswith((".csv", ".tsv")) else None
 
 
 @dataclass(frozen=True)
@@ -60,13 +76,14 @@ class DataRequest:
     Attributes
     ----------
     data
-        ``"auto"``, a known name, a folder with four IDX files or those of CIFAR, CIFAR's archive, or arrays in memory.
+        ``"auto"``, a known name, a folder with four IDX files, those of CIFAR or pictures by class, CIFAR's archive, a
+        .csv, .npz or .parquet file, or arrays in memory.
     train_csv, test_csv
         Instead of ``data``: two CSV files.
     label_column
-        Of the CSV files: number or name.
+        Of tables: number, from 0 (negative ones count from the end), or name; None for the first.
     train_size
-        First training rows to use; None for the default (6,000 for MNIST, all otherwise).
+        First training rows to use; ``"all"``; None for the default (6,000 for MNIST, all otherwise).
     scale
         See `manyhands.data.scaling.make_scaling`.
     validation
@@ -77,10 +94,14 @@ class DataRequest:
         Of CIFAR-100: ``"fine"`` (as None) or ``"coarse"``.
     shape
         Channels, height and width of one sample, where rows are flat; None for what the data say.
+    csv
+        Instead of ``data``: one CSV file, whatever its name, for training and testing.
+    delimiter
+        Of CSV files, see `manyhands.data.csv.delimiters.parse_delimiter`; None: found in the first lines.
     test_size
-        Of one table without test rows: a share below 1, or a number of rows, to test with; None for the default (0.2).
+        Share or number of the rows of one table that are for testing; None for a fifth.
     seed
-        Of that division.
+        Of the division of one table.
 
     Raises
     ------
@@ -92,14 +113,16 @@ class DataRequest:
     data: str | Arrays = "auto"
     train_csv: str | Path | None = None
     test_csv: str | Path | None = None
-    label_column: str | int = 0
-    train_size: int | None = None
+    label_column: str | int | None = None
+    train_size: int | Literal["all"] | None = None
     scale: str = "auto"
     validation: int | Literal["auto"] | None = None
     binarize: float | Literal["auto"] | None = None
     labels: str | None = None
     shape: tuple[int, int, int] | None = None
-    test_size: float | None = None
+    csv: str | Path | None = None
+    delimiter: str | None = None
+    test_size: float | int | None = None
     seed: int = 0
 
     def __post_init__(self) -> None:
@@ -108,26 +131,24 @@ class DataRequest:
             raise SettingsError(f"unknown labels {self.labels!r}; choose one of {', '.join(LABELS)}")
         if self.shape is not None:  # a list, where it comes from JSON
             object.__setattr__(self, "shape", check_shape(parameter("shape"), self.shape))
+        parse_delimiter(self.delimiter)
+        if isinstance(self.data, str) and (path := csv_of(self.data)) is not None and self.csv is None:
+            object.__setattr__(self, "csv", path)
+            object.__setattr__(self, "data", "auto")
+        for each in (self.data, self.csv, self.train_csv, self.test_csv):
+            if not isinstance(each, Arrays) and _URL.match(str(each)):
+                raise SettingsError(f"{shown(str(each))} is an address; download the file first, and give its path")
 
+    @property
+    def csv_format(self) -> CSVFormat:
+        """What is said about CSV files."""
+        return CSVFormat(self.label_column, self.delimiter)
 
-class Joiner(Protocol):
-    """One of several processes that each read a piece of every CSV file.
-
-    Attributes
-    ----------
-    part, parts : int
-        Which piece is this process's, and of how many.
-    seconds : float
-        Time spent on exchanging the pieces so far.
-    """
-
-    part: int
-    parts: int
-    seconds: float
-
-    def __call__(self, features: NDArray[Any], labels: NDArray[Any]) -> tuple[NDArray[Any], NDArray[Any]]:
-        """Return the whole table, given this process's piece of it."""
-        ...
+    @property
+    def first_rows(self) -> int | None:
+        """How many first training rows are enough, whatever there are; None if all may be needed."""
+        one_table = self.train_size in (None, "all") or self.validation is not None  # rows for validation may be any
+        return None if one_table or isinstance(self.train_size, str) else self.train_size
 
 
 def load(request: DataRequest, joiner: Joiner | None = None, *, shared: bool = False) -> Dataset:
@@ -150,26 +171,27 @@ def load(request: DataRequest, joiner: Joiner | None = None, *, shared: bool = F
         If the request contradicts itself.
     """
     found = _find(request, joiner, shared=shared)
+    test = found.test
+    assert test is not None
     exchanging = 0.0 if joiner is None else joiner.seconds
     dataset = make_dataset(
         found.name,
         found.train,
-        found.test,
-        train_size=found.default_rows if request.train_size is None else request.train_size,
+        test,
+        train_size=found.default_rows if request.train_size is None else _number(request.train_size),
         scale=request.scale,
         note=found.note,
         seconds=found.seconds - exchanging,
         validation=request.validation,
         binarize=request.binarize,
     )
-    return replace(dataset, distributed=exchanging, origin=_origin(request, found))
+    return replace(dataset, distributed=exchanging, origin=_origin(request, found.train, test, found.name))
 
 
-def _origin(request: DataRequest, found: _Found) -> Origin:
+def _origin(request: DataRequest, train: Examples, test: Examples, name: str) -> Origin:
     """Return where samples came from."""
-    train, test = found.train, found.test
     pixels = pixels_of(train.features, train.sample_shape, transposed=train.is_transposed)
-    asked = None if isinstance(request.data, Arrays) else request_to_keep(request, found.name, NAMES)
+    asked = None if isinstance(request.data, Arrays) else request_to_keep(request, name, NAMES)
     return Origin(asked, len(test), checksum(test.features, test.labels), pixels)
 
 
@@ -178,16 +200,22 @@ def test_request(origin: Origin) -> DataRequest | None:
     return None if origin.request is None else DataRequest(**kept_request(origin.request, DataRequest))
 
 
+def _number(train_size: int | Literal["all"]) -> int | None:
+    """Return a number of rows; None for all."""
+    return None if isinstance(train_size, str) else train_size
+
+
 def way_of_reading(request: DataRequest) -> Literal["csv", "mapped", "whole"]:
     """Return how several processes can share the reading of what ``request`` asks for.
 
     ``csv``: each process parses a piece, see :class:`Joiner`. ``mapped``: each reads the rows that it needs.
     ``whole``: one process has to read everything.
     """
+    table = request.train_csv if request.csv is None else request.csv
     if isinstance(request.data, Arrays):
         return "whole"
-    if request.train_csv is not None:
-        return "csv" if Path(request.train_csv).suffix != ".gz" else "whole"
+    if table is not None:
+        return "csv" if Path(table).suffix != ".gz" else "whole"
     own = _data_folder(request.data if request.data != "auto" else "mnist")
     folder = Path(request.data) if request.data not in NAMES else own
     if folder is None or not os.path.isdir(folder):  # noqa: PTH112 - Path.is_dir raises for a name too long
@@ -199,118 +227,138 @@ def way_of_reading(request: DataRequest) -> Literal["csv", "mapped", "whole"]:
     return "whole" if any(path.name.lower().endswith(".gz") for path in found.values()) else "mapped"
 
 
-def load_test(request: DataRequest) -> Examples:
+def load_test(request: DataRequest, *, kept: bool = False) -> Examples:
     """Return only the test examples that ``request`` asks for; of CSV files, ``test_csv`` is enough.
+
+    ``kept`` says that the request is that of the training itself, so that one table is divided as it was there.
 
     Raises
     ------
     DataError, SettingsError
         As :func:`load`.
     """
-    if request.test_csv is not None and request.train_csv is None:
-        _check_alone(request)
-        return shaped(_read_csv(request.test_csv, request.label_column), request.shape)
-    return _find(replace(request, train_size=1, validation=None)).test
+    if request.test_csv is not None and request.train_csv is None and request.csv is None:
+        _check_one_source(request)
+        return shaped(read_table(request.test_csv, request.csv_format), request.shape)
+    read = _read_any(replace(request, train_size=1, validation=None), None, shared=False)
+    if read.test is None and not kept:
+        size = DEFAULT_TEST_SIZE if request.test_size is None else request.test_size
+        notice(
+            f"the test rows are those that {parameter('seed', request.seed)} and {parameter('test_size', size)} draw: "
+            "a model that was trained with other values has seen some of them"
+        )
+    test = divided(read, request.test_size, request.seed).test
+    assert test is not None
+    return shaped(test, request.shape)
 
 
-class _Found(NamedTuple):
-    """Samples with their name and source, and how many rows to use by default; ``seconds`` is the time of reading."""
-
-    name: str
-    train: Examples
-    test: Examples
-    note: str
-    seconds: float
-    default_rows: int | None = None
-
-
-def _read(name: str, note: str, reader: Callable[[], tuple[Examples, Examples]]) -> _Found:
-    """Read training and test samples, and time it: not finding files, downloading them or importing a reader."""
-    start = time.perf_counter()
-    train, test = reader()
-    return _Found(name, train, test, note, time.perf_counter() - start)
-
-
-def _find(request: DataRequest, joiner: Joiner | None = None, *, shared: bool = False) -> _Found:
+def _find(request: DataRequest, joiner: Joiner | None = None, *, shared: bool = False) -> Found:
     """Read the data set that was asked for, and give samples their shape."""
-    found = _read_any(request, joiner, shared=shared)
+    found = divided(_read_any(request, joiner, shared=shared), request.test_size, request.seed)
+    assert found.test is not None
     return found._replace(train=shaped(found.train, request.shape), test=shaped(found.test, request.shape))
 
 
-def _read_any(request: DataRequest, joiner: Joiner | None, *, shared: bool) -> _Found:
+def _read_any(request: DataRequest, joiner: Joiner | None, *, shared: bool) -> Found:
     """Read the data set that was asked for."""
-    if request.train_csv is not None or request.test_csv is not None:
+    if (request.csv, request.train_csv, request.test_csv) != (None, None, None):
         return _from_csv(request, joiner)
     if isinstance(request.data, Arrays):
-        return _from_arrays(request.data, request)
-    if request.test_size is not None:
-        raise SettingsError(f"{parameter('test_size')} divides one table, and {request.data} has test samples already")
+        return Found("arrays", request.data.train, request.data.test, "arrays in memory", 0.0)
     if request.data in LAYOUTS or (request.data not in NAMES and not unusable(request.data)):
         where = _known_folder(request.data, cifar_files) if request.data in LAYOUTS else Path(request.data)
         if request.data in LAYOUTS or is_cifar(where):
             return _from_cifar(where, request.data, request)
     check_no_kind(request.labels)
-    rows = request.train_size if request.validation is None else None  # rows for validation may be any
+    rows = request.first_rows
     if request.data == "auto":
         return _auto(request, shared=shared)
     if request.data == "digits":
-        return _read("digits", "scikit-learn's embedded digits, split 80/20", read_digits)
+        return read_timed("digits", "scikit-learn's embedded digits, split 80/20", read_digits)
     if request.data == "mnist":
         return _mnist(_PATIENT_SECONDS, request, shared=shared)
     if request.data == "letters":
         folder = _known_folder("letters", lambda folder: idx_files(folder).values())
-        return _read("letters", f"letters from {shown(folder)}", lambda: _from_folder(folder, rows, shared=shared))
-    folder = Path(request.data)
-    if unusable(request.data) or not os.path.isdir(folder):  # noqa: PTH112 - Path.is_dir raises for a name too long
-        kind = "it is a file; " if os.path.isfile(folder) else ""  # noqa: PTH113 - it never raises
-        hint = did_you_mean(request.data, NAMES) or (
-            f"; {kind}choose one of {', '.join(NAMES)}, or give a folder with four IDX files or those of CIFAR, or "
-            f"CIFAR's .tar.gz{home_hint(request.data)}"
-        )
-        raise MissingDataError(f"there is no data set and no folder {request.data!r}{hint}")
-    return _read(
-        shown(folder.resolve().name),
-        f"IDX files from {shown(folder)}",
-        lambda: _from_folder(folder, rows, shared=shared),
+        return read_timed("letters", f"letters from {shown(folder)}", lambda: _from_folder(folder, rows, shared=shared))
+    return _from_path(request.data, request, rows, shared=shared)
+
+
+def _from_path(data: str, request: DataRequest, rows: int | None, *, shared: bool) -> Found:
+    """Read the folder or the file that ``data`` names."""
+    path = Path(data)
+    if not unusable(data) and os.path.isfile(path):  # noqa: PTH113 - it never raises
+        return _from_file(path, request)
+    if unusable(data) or not os.path.isdir(path):  # noqa: PTH112 - Path.is_dir raises for a name too long
+        others = f"; choose one of {', '.join(NAMES)}, or give {_PATHS}{home_hint(data)}"
+        raise MissingDataError(f"there is no data set, folder or file {data!r}{did_you_mean(data, NAMES) or others}")
+    if not has_idx_files(path) and holds_pictures(path):
+        return read_pictures(path)
+    _check_folder(path)
+    note = f"IDX files from {shown(path)}{_roles(path)}"
+    return read_timed(shown(path.resolve().name), note, lambda: _from_folder(path, rows, shared=shared))
+
+
+def _from_file(path: Path, request: DataRequest) -> Found:
+    """Read a file by the suffix of its name."""
+    suffix = path.suffix.lower()
+    if suffix == ".npz":
+        return read_npz(path)
+    if suffix == ".npy":
+        raise refuse_npy(path)
+    if suffix in (".parquet", ".pq"):
+        return read_parquet(path, request.label_column)
+    pickled = "; pickles are never loaded: save the arrays with numpy.savez" if suffix in _PICKLES else ""
+    raise DataError(
+        f"nothing reads a file with the suffix {suffix or '(none)'!r}{pickled}: give {_PATHS}; a CSV file with another "
+        f"name is {parameter('csv', str(path))}",
+        path=path,
     )
 
 
-def _from_arrays(data: Arrays, request: DataRequest) -> _Found:
-    """Return samples in memory; if they are one table, it is divided."""
-    if data.test is not None:
-        if request.test_size is not None:
-            raise SettingsError(f"{parameter('test_size')} divides one table, and there are test rows already")
-        return _Found("arrays", data.train, data.test, "arrays in memory", 0.0)
-    size = DEFAULT_TEST_SIZE if request.test_size is None else request.test_size
-    kept, drawn = for_test(data.train.labels, size, request.seed)
-    note = f"arrays in memory, of which {len(drawn):,} of {len(data.train):,} rows are for the test"
-    return _Found("arrays", data.train.take(kept), data.train.take(drawn), note, 0.0)
+def _roles(folder: Path) -> str:
+    """Return which IDX files are for what, in words, where their names alone do not say it."""
+    if has_idx_names(folder):
+        return ""
+    found = {key: shown(path.name) for key, path in idx_files(folder).items()}
+    train, test = (f"{found[part, 'images']} and {found[part, 'labels']}" for part in ("train", "test"))
+    return f": {train} for training, {test} for testing"
 
 
-def _auto(request: DataRequest, *, shared: bool) -> _Found:
+def _check_folder(folder: Path) -> None:
+    """Refuse a folder that has neither IDX files nor pictures; name the tables in it."""
+    if has_idx_files(folder):
+        return
+    tables = [path.name for path in visible(folder) if path.suffix.lower() in _TABLES]
+    hint = f"; it has {', '.join(map(shown, tables[:5]))}: give the path of a file" if tables else ""
+    raise MissingDataError(f"no data set in this folder; {_IN_FOLDERS}{hint}", path=folder)
+
+
+def _auto(request: DataRequest, *, shared: bool) -> Found:
     """Read MNIST if it is here or can be downloaded within seconds, else digits."""
     try:
         return _mnist(_AUTO_SECONDS, request, shared=shared)
     except (DownloadError, OutputError):
         note = "scikit-learn's embedded digits, as MNIST is neither in MANYHANDS_DATA nor could be downloaded quickly"
-        return _read("digits", note, read_digits)
+        return read_timed("digits", note, read_digits)
 
 
-def _mnist(seconds: float, request: DataRequest, *, shared: bool) -> _Found:
+def _mnist(seconds: float, request: DataRequest, *, shared: bool) -> Found:
     """Read MNIST from MANYHANDS_DATA/mnist, else from the cache, filled if necessary."""
-    rows = None if request.validation is not None else request.train_size or _MNIST_DEFAULT_ROWS
+    rows = request.first_rows
+    if request.train_size is None and request.validation is None:
+        rows = _MNIST_DEFAULT_ROWS
     own = _data_folder("mnist")
     if own is not None and own.is_dir():
         for name, published in MNIST_FILES.items():
             if os.path.isfile(own / name):  # noqa: PTH113 - it never raises
                 download.check(own / name, published)
-        found = _read("mnist", f"MNIST from {shown(own)}", lambda: _from_folder(own, rows, shared=shared))
+        found = read_timed("mnist", f"MNIST from {shown(own)}", lambda: _from_folder(own, rows, shared=shared))
     else:
         folder = cache_folder() / "mnist"
         mirrors = os.environ.get("MANYHANDS_MNIST_MIRRORS", "").split() or MNIST_MIRRORS
         download.fetch_all(MNIST_FILES, mirrors, folder, seconds=seconds)
-        found = _read("mnist", f"MNIST from {shown(folder)}", lambda: _from_cache(folder, rows))
-    return found._replace(default_rows=min(_MNIST_DEFAULT_ROWS, len(found.train.labels)))
+        found = read_timed("mnist", f"MNIST from {shown(folder)}", lambda: _from_cache(folder, rows))
+    return found._replace(default_rows=min(_MNIST_DEFAULT_ROWS, len(found.train)))
 
 
 def _from_cache(folder: Path, rows: int | None) -> tuple[Examples, Examples]:
@@ -362,61 +410,36 @@ def _from_folder(folder: Path, rows: int | None, *, shared: bool) -> tuple[Examp
     return read_pair(found, "train", rows, shared=shared), read_pair(found, "test", shared=shared)
 
 
-def _from_cifar(path: Path, data: str, request: DataRequest) -> _Found:
+def _from_cifar(path: Path, data: str, request: DataRequest) -> Found:
     """Read CIFAR-10 or CIFAR-100."""
-    rows = request.train_size if request.validation is None else None
+    rows = request.first_rows
     expected = LAYOUTS.get(data)
     name = data if expected else shown(path.resolve().name)
     start = time.perf_counter()
     found = read_cifar(path, request.labels, rows, expected)
     kind = f", {request.labels or 'fine'} labels" if found.layout is CIFAR100 else ""
     note = f"{found.layout.title} from {shown(path)}{kind}"
-    return _Found(name, found.train, found.test, note, time.perf_counter() - start)
+    return Found(name, found.train, found.test, note, time.perf_counter() - start)
 
 
-def _from_csv(request: DataRequest, joiner: Joiner | None) -> _Found:
-    if request.train_csv is None or request.test_csv is None:
-        raise SettingsError(f"{parameter('train_csv')} and {parameter('test_csv')} go together")
-    _check_alone(request)
-    first, second = request.train_csv, request.test_csv
-    found = _read(
-        shown(Path(first).name),
-        f"CSV from {shown(first)} and {shown(second)}",
-        lambda: (
-            _read_csv(first, request.label_column, joiner),
-            _read_csv(second, request.label_column, joiner),
-        ),
-    )
-    if _speaks(joiner):
-        say_counting(found.train.features, found.train.feature_names, found.train.source)
-    return found
-
-
-def _check_alone(request: DataRequest) -> None:
-    check_no_kind(request.labels)
-    if request.data != "auto":
+def _from_csv(request: DataRequest, joiner: Joiner | None) -> Found:
+    """Read the CSV files that were asked for as such."""
+    if request.csv is None and (request.train_csv is None or request.test_csv is None):
         raise SettingsError(
-            f"give either {parameter('data')} or {parameter('train_csv')} and {parameter('test_csv')}, not both"
+            f"{parameter('train_csv')} and {parameter('test_csv')} go together; one file with all rows is "
+            f"{parameter('csv')}"
         )
+    _check_one_source(request)
+    train = request.train_csv if request.csv is None else request.csv
+    assert train is not None
+    return read_tables(train, request.test_csv, request.csv_format, joiner)
 
 
-def _read_csv(path: str | Path, label_column: str | int, joiner: Joiner | None = None) -> Examples:
-    if joiner is None:
-        features, labels = read_csv(path, label_column)
-    else:
-        features, labels = joiner(*read_csv(path, label_column, joiner.part, joiner.parts))
-    layout = find_layout(path, label_column)
-    if layout.left_out and _speaks(joiner):
-        notice(f"{path}: {_left_out(layout)} only names the rows (pandas writes its index so): it is left out")
-    return Examples(features, labels, Path(path), layout.features, layout.label)
-
-
-def _speaks(joiner: Joiner | None) -> bool:
-    """Return whether this process prints what all of several processes find."""
-    return joiner is None or joiner.part == 0
-
-
-def _left_out(layout: Layout) -> str:
-    """Return the columns that are left out, in words."""
-    names = enumerate(layout.names[: layout.left_out])
-    return " and ".join(f"column {place} ({name or 'without a name'})" for place, name in names)
+def _check_one_source(request: DataRequest) -> None:
+    """Check that CSV files are the only data."""
+    check_no_kind(request.labels)
+    if request.data != "auto" or (request.csv is not None and (request.train_csv or request.test_csv) is not None):
+        raise SettingsError(
+            f"give either {parameter('data')}, or {parameter('csv')}, or {parameter('train_csv')} and "
+            f"{parameter('test_csv')}"
+        )

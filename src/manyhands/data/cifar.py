@@ -92,12 +92,18 @@ class Images:
         Of the files.
     rows
         Number of first images to keep; None for all. The others are checked, but not held.
+
+    Attributes
+    ----------
+    seen
+        Number of images so far, those that are not kept among them.
     """
 
     def __init__(self, layout: Layout, rows: int | None = None) -> None:
         self._layout = layout
         self._rows = rows
         self._room = memory_room()
+        self.seen = 0
         self._pixels, self._labels = bytearray(), bytearray()  # not bytes: arrays of these could not be written to
 
     def add(self, blocks: Iterator[bytes | memoryview], path: Path, length: int | None = None) -> None:
@@ -178,6 +184,7 @@ class Images:
     def _keep(self, found: NDArray[np.uint8]) -> None:
         count = len(self._layout.label_bytes)
         have = len(self._labels) // count
+        self.seen += len(found)
         kept = found if self._rows is None else found[: max(0, self._rows - have)]
         self._labels += kept[:, :count].tobytes()
         self._pixels += kept[:, count:].tobytes()

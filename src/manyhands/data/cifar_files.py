@@ -238,7 +238,8 @@ def _read(
         files = tuple(dict.fromkeys(state for _, state in read if state is not None))
         pixels, labels = images.arrays()
         codes = labels[:, place].astype(np.int64)
-        return Examples(pixels, codes if names is None else names[codes], read[0][0], files=files)
+        labels_or_names = codes if names is None else names[codes]
+        return Examples(pixels, labels_or_names, read[0][0], files=files, available=images.seen)
 
     return Cifar(layout, part(layout.train, rows), part((layout.test,), None))
 

@@ -116,13 +116,3 @@ def counting_columns(features: NDArray[Any], *, named: bool) -> list[int]:
     low, high = (end.astype(float) for end in (features.min(axis=0), features.max(axis=0)))
     candidates = np.flatnonzero((low == np.rint(low)) & (high - low == rows - 1.0))
     return [int(column) for column in candidates if (np.diff(np.sort(features[:, column]).astype(float)) == 1).all()]
-
-
-def say_counting(features: NDArray[Any], names: Names | None, source: Path | None) -> None:
-    """Warn of features that count the rows."""
-    for place in counting_columns(features, named=names is not None)[:_MOST_COUNTING]:
-        name = f"feature {place + 1}" if names is None else f"the column {names[place]!r}"
-        notice(
-            f"{source}: {name} counts the rows and is trained on like any other; if it is only their number, "
-            "take it out of both files"
-        )

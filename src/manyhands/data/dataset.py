@@ -17,8 +17,10 @@ from manyhands.core.html import facts
 from manyhands.core.parameters import parameter
 from manyhands.core.samples import Samples
 from manyhands.core.shapes import samples_text, shape_text
+from manyhands.data.checks import check_finite, check_sizes
 from manyhands.data.columns import Names, names_of, notice, reordered, say_positions
 from manyhands.data.filestate import FileState, check_unchanged
+from manyhands.data.label_checks import LabelSource, check_classes, doubt_about
 from manyhands.data.labels import check_labels, encode, named
 from manyhands.data.origin import Origin
 from manyhands.data.precision import check_whole, coarse, say_what_is_lost, storable
@@ -27,8 +29,7 @@ from manyhands.data.split import for_validation
 from manyhands.data.values import values_in
 
 _TRANSPOSED = ("emnist", "letters-")
-_FEW = 20  # of fewer rows, most may well have a class of their own
-_LARGEST = 1e150  # a sum of such squares over all rows is a finite double
+_CLASSES_SHOWN = 5
 
 
 @dataclass(frozen=True)
@@ -53,6 +54,12 @@ class Examples:
         That of the features, if it is another one.
     files : tuple of FileState
         The files as they were when they were read; see `Dataset.check_unchanged`.
+    columns : tuple of int or None
+        The numbers of the features' columns in the file of a table, from 0.
+    label_asked : bool
+        Whether somebody said which column the labels are in, or it is beyond doubt.
+    available : int or None
+        Number of rows of the file, if these are only its first; after construction never None.
 
     Raises
     ------
@@ -67,6 +74,9 @@ class Examples:
     label_name: str | None = None
     features_source: Path | None = None
     files: tuple[FileState, ...] = ()
+    columns: tuple[int, ...] | None = None
+    label_asked: bool = True
+    available: int | None = None
 
     @property
     def place(self) -> Path | None:
@@ -90,7 +100,8 @@ class Examples:
         if names is not None and len(names) != features[0].size:
             raise DataError(f"there are {len(names)} names for {features[0].size} features", path=self.source)
         label_name = getattr(self.labels, "name", None) if self.label_name is None else self.label_name
-        found = {"features": features, "labels": labels, "feature_names": names}
+        available = len(labels) if self.available is None else self.available
+        found = {"features": features, "labels": labels, "feature_names": names, "available": available}
         for name, value in {**found, "label_name": label_name if isinstance(label_name, str) else None}.items():
             object.__setattr__(self, name, value)
 
@@ -99,10 +110,6 @@ class Examples:
 
     def __repr__(self) -> str:
         return f"Examples({len(self):,} {samples_text(self.sample_shape)}, classes {named(np.unique(self.labels))})"
-
-    def take(self, rows: NDArray[np.int64]) -> Examples:
-        """Return some of the rows."""
-        return replace(self, features=self.features[rows], labels=self.labels[rows])
 
     @property
     def sample_shape(self) -> tuple[int, ...]:
@@ -114,6 +121,15 @@ class Examples:
     def is_transposed(self) -> bool:
         """Whether images lie on their side, by the name of their file: those of EMNIST do."""
         return self.source is not None and self.source.name.lower().startswith(_TRANSPOSED)
+
+    @property
+    def label_source(self) -> LabelSource:
+        """Where the labels come from, for messages about them."""
+        return LabelSource(self.source, self.label_name, self.label_asked, self.feature_names, self.columns)
+
+    def take(self, rows: NDArray[np.int64]) -> Examples:
+        """Return the examples with these row numbers, as if they were all."""
+        return replace(self, features=self.features[rows], labels=self.labels[rows], available=len(rows))
 
     def flat(self) -> NDArray[Any]:
         """Return the features with shape (rows, features): bytes as bytes, anything else as floats that keep it.
@@ -157,6 +173,8 @@ class Dataset:
         Number of the first training row here, among those of all processes.
     all_rows : int or None
         Number of training rows of all processes together, if not all are here.
+    available : int or None
+        Number of training rows that there would be; None if all are used or kept for validation.
     validation : Table or None
         Rows of the training set that are not trained on, so that choices need not look at the test rows.
     feature_names : tuple of str or None
@@ -184,6 +202,7 @@ class Dataset:
     distributed: float = 0.0
     first_row: int = 0
     all_rows: int | None = None
+    available: int | None = None
     validation: Samples | None = None
     feature_names: Names | None = None
     label_name: str | None = None
@@ -263,10 +282,26 @@ class Dataset:
             "name": self.name,
             "note": self.note,
             "seconds": self.seconds,
+            "available": self.available,
             "scaling": self.scaling.name,
             "threshold": self.scaling.threshold,
             "vectors": list(self.scaling.vectors()),
         }
+
+    @property
+    def text(self) -> str:
+        """Rows, features and classes in words, the first classes by name; the first line that a command prints."""
+        rows = f"{self.rows:,} training"
+        if self.available is not None:
+            rows = f"{self.rows:,} of {self.available:,} training ({parameter('train_size', 'all')} for all)"
+        held = f", {self.validation.rows:,} validation" if self.validation is not None else ""
+        samples = samples_text(self.train.sample_shape)
+        classes = ", ".join(str(label)[:40] for label in self.classes[:_CLASSES_SHOWN].tolist())
+        more = ", ..." if len(self.classes) > _CLASSES_SHOWN else ""
+        return (
+            f"{self.name}: {rows}{held} and {self.test.rows:,} test {samples}, {self.features:,} "
+            f"{'feature' if self.features == 1 else 'features'}, {len(self.classes)} classes ({classes}{more})"
+        )
 
     def describe(self) -> dict[str, Any]:
         """Return the facts for reports."""
@@ -343,13 +378,9 @@ def make_dataset(
     check_finite(features, train.place, kept)
     check_finite(test_features, test.place)
     classes, codes = np.unique(labels, return_inverse=True)
-    if len(classes) < 2:
-        raise DataError(
-            f"the {len(labels)} training rows have one class only ({classes[0]}); a classifier needs two",
-            path=train.source,
-        )
+    check_classes(classes, labels, train.table, train.label_source)
     check_whole(train.table, train.place)
-    _say_many_classes(len(classes), labels, train)
+    doubt = doubt_about(classes, labels, train.table, train.label_source)
     if binarize is None and scale in ("auto", "standard"):
         check_sizes(features, train.place)
     scaling = make_scaling(scale, features) if binarize is None else make_binary(binarize, features)
@@ -360,19 +391,26 @@ def make_dataset(
     def table(stored: NDArray[Any], numbers: NDArray[np.int32]) -> Samples:
         return scaling.table(scaling.binarized(stored), numbers, sample_shape=shape)
 
+    used = len(features) + (0 if held_out is None else len(held_out))
+    available = max(len(train), train.available or 0)
+    hint = _hint(used < available) if doubt is None else f"; {doubt}"
     held: Samples | None = None
     if held_out is not None:
-        held_labels = encode(train.labels[held_out], classes, train.source, _hint(), "validation row")
+        held_labels = encode(train.labels[held_out], classes, train.source, hint, "validation row")
         check_finite(everything[held_out], train.place, held_out)
         held = table(everything[held_out], held_labels)
+    test_codes = encode(test.labels, classes, test.source, hint)
+    if doubt is not None:
+        notice(doubt)
     return Dataset(
         name,
         table(features, codes.astype(np.int32)),
-        table(test_features, encode(test.labels, classes, test.source, _hint())),
+        table(test_features, test_codes),
         classes,
         scaling,
         note,
         seconds,
+        available=available if used < available else None,
         validation=held,
         feature_names=train.feature_names,
         label_name=train.label_name,
@@ -380,8 +418,10 @@ def make_dataset(
     )
 
 
-def _hint() -> str:
-    return f"; train with more rows ({parameter('train_size')}) or remove them"
+def _hint(has_more: bool) -> str:
+    """Return what to do about labels that are no class: training with more rows helps if there are more."""
+    more = f"train with more rows ({parameter('train_size', 'all')})" if has_more else "add training rows of this class"
+    return f"; {more}, or remove them"
 
 
 def _choose_rows(
@@ -396,46 +436,3 @@ def _choose_rows(
     if validation is None:
         return slice(rows), None  # a view: nothing is copied
     return for_validation(labels, rows, validation)
-
-
-def check_sizes(features: NDArray[Any], source: Path | None = None) -> None:
-    """Refuse values that cannot be standardized because no double can hold their squares."""
-    if features.dtype != np.float64:
-        return
-    wrong = (features.max(axis=0) > _LARGEST) | (features.min(axis=0) < -_LARGEST)
-    if wrong.any():
-        raise DataError(
-            f"feature {int(np.argmax(wrong)) + 1} has values beyond {_LARGEST:g}, too large to be standardized; divide "
-            "it by a constant, in all files",
-            path=source,
-        )
-
-
-def _say_many_classes(classes: int, labels: NDArray[Any], train: Examples) -> None:
-    """Warn if most rows have a class of their own: then these are hardly labels."""
-    if len(labels) >= _FEW and classes > len(labels) / 2:
-        where = "" if train.label_name is None else f" {train.label_name!r}"
-        notice(
-            f"{classes} classes for {len(labels)} training rows: is the column{where} of the labels the right one "
-            f"({parameter('label_column')})?"
-        )
-
-
-def check_finite(
-    features: NDArray[Any],
-    source: Path | None = None,
-    numbers: slice | NDArray[np.int64] | None = None,
-    *,
-    first_row: int = 0,
-) -> None:
-    """Refuse floats that are not finite; the error names the first by its row's number in the file."""
-    if features.dtype == np.uint8:
-        return
-    wrong = ~np.isfinite(features)
-    if wrong.any():
-        row, column = np.argwhere(wrong)[0]
-        number = first_row + (numbers[row] if isinstance(numbers, np.ndarray) else row)
-        raise DataError(
-            f"row {number + 1}, feature {column + 1} is {features[row, column]}, not a finite number",
-            path=source,
-        )

@@ -1,4 +1,8 @@
-"""Folders of four IDX files: finding the four among all files, and reading them."""
+"""Folders of four IDX files: finding the four among all files, and reading them.
+
+Files with the published names are found by these. Others are found by their headers: one dimension is labels, more are
+images; then by the words train, test or t10k in their names, else by their numbers of rows (`_by_headers`).
+"""
 
 from __future__ import annotations
 
@@ -18,6 +22,10 @@ _IDX_NAME = re.compile(
     r"(?P<prefix>.*?)(?P<part>train|t10k|test)-(?P<what>images|labels)[-.]idx\d-ubyte(\.gz)?", re.IGNORECASE
 )
 _KEYS = [(part, what) for part in ("train", "test") for what in ("images", "labels")]
+_PARTS = {"train": "train", "training": "train", "test": "test", "testing": "test", "t10k": "test"}
+_WORD = re.compile(r"train(?:ing)?|t10k|test(?:ing)?")
+_OTHER_SUFFIXES = (".csv", ".txt", ".md", ".png", ".jpg", ".npz", ".npy", ".zip", ".parquet")
+_MOST_LISTED = 8
 _BLOCK = 1 << 20
 _TRAILER = 8  # bytes at the end of a gzip file: checksum and length of what was packed
 
@@ -25,11 +33,12 @@ Files = dict[tuple[str, str], Path]
 
 
 def idx_files(folder: Path) -> Files:
-    """Return the four IDX files in a folder, whatever their common prefix, by part and content.
+    """Return the four IDX files in a folder, by part and content.
 
-    The keys are ``("train", "images")``, ``("train", "labels")``, ``("test", "images")``, ``("test", "labels")``. A
-    plain file is preferred to its .gz. Hidden files, and backups and unfinished downloads, which have other names, are
-    left out.
+    The keys are ``("train", "images")``, ``("train", "labels")``, ``("test", "images")``, ``("test", "labels")``. Of
+    the published names, any common prefix will do; with other names, what is in the files says what they are. A plain
+    file is preferred to its .gz. Hidden files, and backups and unfinished downloads of files with the published names,
+    are left out.
 
     Raises
     ------
@@ -39,6 +48,8 @@ def idx_files(folder: Path) -> Files:
         If more than one file could be meant, or a plain file and its .gz differ.
     """
     matching = [(path, match) for path in visible(folder) if (match := _IDX_NAME.fullmatch(path.name))]
+    if not matching and (stored := _headers(folder)):
+        return _by_headers(stored, folder)
     usable = [(path, match) for path, match in matching if _no_file(path) is None]
     found: dict[tuple[str, str], list[Path]] = {}
     for path, match in usable:
@@ -50,6 +61,68 @@ def idx_files(folder: Path) -> Files:
     if len(prefixes) > 1:
         raise DataError(f"files of several data sets: {sorted(prefixes)}", path=folder)
     return chosen
+
+
+def has_idx_files(folder: Path) -> bool:
+    """Return whether a folder has files that are IDX, by their names or by what is in them; errors as `idx_files`."""
+    return has_idx_names(folder) or bool(_headers(folder))
+
+
+def _headers(folder: Path) -> dict[Path, tuple[int, ...]]:
+    """Return the files of a folder that begin as IDX files, with their shapes; of a plain one and its .gz, one."""
+    found = {}
+    for path in visible(folder):
+        if _no_file(path) is None and not path.name.lower().endswith(_OTHER_SUFFIXES):
+            try:
+                found[path] = read_idx_shape(path)[0]
+            except DataError:  # something else
+                continue
+    twins: dict[str, list[Path]] = {}
+    for path in found:
+        twins.setdefault(path.name.lower().removesuffix(".gz"), []).append(path)
+    chosen = {one_of("data", paths, folder) for paths in twins.values()}
+    return {path: shape for path, shape in found.items() if path in chosen}
+
+
+def _by_headers(stored: Mapping[Path, tuple[int, ...]], folder: Path) -> Files:
+    """Return which of some IDX files are the four.
+
+    There must be two of images and two of labels. The part is what both names say; if the names of neither images nor
+    labels say it, files with the same number of rows belong together, and more rows are for training.
+    """
+    kinds = {
+        what: [path for path, shape in stored.items() if (len(shape) == 1) == (what == "labels")]
+        for what in ("images", "labels")
+    }
+    named = {what: {_part_in(path): path for path in paths} for what, paths in kinds.items()}
+    if all(len(paths) == 2 for paths in kinds.values()):
+        if all(set(parts) == {"train", "test"} for parts in named.values()):
+            return {(str(part), what): path for what, parts in named.items() for part, path in parts.items()}
+        by_rows = {what: sorted(paths, key=lambda path: stored[path][0]) for what, paths in kinds.items()}
+        (few, many), (few_labels, many_labels) = by_rows.values()
+        rows = [stored[path][0] for path in (few, few_labels, many, many_labels)]
+        named_right = {_part_in(path) for path in (many, many_labels)} <= {None, "train"}
+        named_right = named_right and {_part_in(path) for path in (few, few_labels)} <= {None, "test"}
+        if rows[0] == rows[1] < rows[2] == rows[3] and named_right:
+            return {
+                ("train", "images"): many,
+                ("train", "labels"): many_labels,
+                ("test", "images"): few,
+                ("test", "labels"): few_labels,
+            }
+    listed = ", ".join(f"{shown(path.name)} {shape}" for path, shape in list(stored.items())[:_MOST_LISTED])
+    raise DataError(
+        f"which of these IDX files are images and labels for training and testing? There are {listed}; expected are "
+        "two of images and two of labels (one dimension), with train and test (or t10k) in all names, or with the same "
+        "number of rows in files that belong together, and more for training",
+        path=folder,
+    )
+
+
+def _part_in(path: Path) -> str | None:
+    """Return the part that a file's name says: ``train`` or ``test``; None if it says neither, or both."""
+    said = {_PARTS[word] for word in _WORD.findall(path.name.lower()) if word in _PARTS}
+    return said.pop() if len(said) == 1 else None
 
 
 def has_idx_names(folder: Path) -> bool:
@@ -175,7 +248,10 @@ def read_pair(
     if classes.values.dtype.kind not in "iu":
         raise DataError(f"labels are one dimension of whole numbers, not of {classes.values.dtype}", path=labels)
     files = tuple(each.state for each in (values, classes) if each.state is not None)
-    return Examples(values.values, classes.values[:kept].astype(np.int64), labels, features_source=images, files=files)
+    numbers = classes.values[:kept].astype(np.int64)
+    return Examples(
+        *(values.values, numbers, labels), features_source=images, files=files, available=len(classes.values)
+    )
 
 
 def _check_shapes(images: Path, labels: Path, values: tuple[int, ...], classes: tuple[int, ...]) -> None:

@@ -2,22 +2,18 @@
 
 from __future__ import annotations
 
-import contextlib
-import struct
-import warnings
-import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from manyhands.core.errors import FormatError, MissingDataError, SettingsError
+from manyhands.core.errors import SettingsError
 from manyhands.core.extras import require
 from manyhands.core.shapes import shape_text
+from manyhands.data.opened_pictures import opened
 from manyhands.data.origin import Pixels, border_of, has_light_border
-from manyhands.runtime.atomic_files import home_hint
 
 _MODES = {1: "L", 3: "RGB"}
 _DEEP = ("I", "F")
@@ -82,7 +78,7 @@ def _image(path: Path, shape: tuple[int, ...], pixels: Pixels) -> tuple[NDArray[
     from PIL import Image, ImageOps
 
     channels, height, width = shape
-    with _opened(path) as file:
+    with opened(path) as file:
         picture = _flat(ImageOps.exif_transpose(file)).convert(_MODES[channels])
     turned = channels == 1 and has_light_border(np.asarray(picture)) != pixels.light
     if turned:
@@ -115,23 +111,3 @@ def _stored(images: NDArray[np.uint8], pixels: Pixels) -> NDArray[Any]:
     if (pixels.low, pixels.high) == (0, _WHITE):
         return images
     return (pixels.low + images * ((pixels.high - pixels.low) / _WHITE)).astype(np.float32)
-
-
-@contextlib.contextmanager
-def _opened(path: Path) -> Iterator[Any]:
-    """Open a picture; what is wrong with it, also if that is found inside the block, is an error that names it."""
-    from PIL import Image
-
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("error", Image.DecompressionBombWarning)
-            with Image.open(path) as picture:
-                yield picture
-    except FileNotFoundError as error:
-        raise MissingDataError(f"there is no such file{home_hint(path)}", path=path) from error
-    except IsADirectoryError as error:
-        raise FormatError("this is a folder; give the pictures in it one by one", path=path) from error
-    except (Image.DecompressionBombWarning, Image.DecompressionBombError) as error:
-        raise FormatError(f"the picture is far too large ({error})", path=path) from error
-    except (OSError, SyntaxError, ValueError, EOFError, struct.error, zlib.error) as error:
-        raise FormatError(f"no picture, or a damaged or truncated one ({error})", path=path) from error

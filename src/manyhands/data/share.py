@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 from manyhands.core.errors import DataError
 from manyhands.core.parameters import parameter
 from manyhands.core.samples import Samples
-from manyhands.data.dataset import Dataset, check_finite, check_sizes
+from manyhands.data.checks import check_finite, check_sizes
+from manyhands.data.dataset import Dataset
 from manyhands.data.scaling import Across, Scaling, check_binarize, make_binary, make_scaling
 
 

@@ -6,7 +6,6 @@ validation rows, which no training has seen either.
 
 from __future__ import annotations
 
-import math
 from typing import Literal
 
 import numpy as np
@@ -14,7 +13,6 @@ from numpy.typing import NDArray
 
 from manyhands.core.checks import whole
 from manyhands.core.errors import DataError, SettingsError
-from manyhands.core.parameters import parameter
 from manyhands.core.randomness import generator
 
 _SHARE = 6
@@ -61,41 +59,6 @@ def for_validation(
         possible = f"ask for 1 to {rows - 1}" if rows > 1 else "there is one row only"
         raise SettingsError(f"{number} of {rows} training rows cannot be kept for validation: {possible}")
     return divide(labels[:rows], number, "validation", 0)
-
-
-def for_test(labels: NDArray[np.generic], size: float, seed: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Choose the rows of one table to train on and those to test with, stratified and at random.
-
-    Parameters
-    ----------
-    labels : ndarray of shape (rows,)
-        Of all rows.
-    size
-        A share below 1, or a number of rows, to test with; it is rounded up.
-    seed
-        Another one gives another division.
-
-    Returns
-    -------
-    train, test : ndarray of int
-        Row numbers; those to train on in a random order, as the first of them may be all that is trained on.
-
-    Raises
-    ------
-    SettingsError
-        If fewer than one row would be left to either.
-    DataError
-        If a class has too few rows to be in both.
-    """
-    rows = len(labels)
-    number = math.ceil(size * rows) if size < 1 else int(size)
-    if not 1 <= number < rows:
-        raise SettingsError(
-            f"{parameter('test_size', size)}: of {rows} rows, {number} would be for the test; some must be left to "
-            "either part"
-        )
-    kept, drawn = divide(labels, number, "test", seed)
-    return generator(seed, "order of the training rows").permutation(kept), drawn
 
 
 def divide(

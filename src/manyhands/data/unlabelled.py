@@ -28,6 +28,7 @@ def read_rows(
     label_name: str | None = None,
     label_column: str | int | None = None,
     usual: str | int | None = None,
+    delimiter: str | None = None,
 ) -> Examples:
     """Return the rows of a CSV file, with a column of labels or without; there are labels of no meaning in any case.
 
@@ -44,6 +45,8 @@ def read_rows(
     usual
         Of a file without names, the column to leave out if there is one more than the model takes: that in which the
         labels of its training were.
+    delimiter
+        Between cells; None: what the first lines have.
 
     Raises
     ------
@@ -52,7 +55,7 @@ def read_rows(
     FormatError, MissingDataError
         As `manyhands.data.csv.reader.read_csv`; also if there are more or fewer columns.
     """
-    layout = find_layout(path, _LAST)
+    layout = find_layout(path, _LAST, delimiter)
     found = layout.names[layout.left_out :]
     at = label_column
     if at is None and layout.header and label_name in found and label_name not in (names or ()):
@@ -60,19 +63,19 @@ def read_rows(
     if at is None and names is None and len(found) == features + 1:
         at = usual
     if at is None:
-        return _whole(path, layout, features)
-    values, labels = read_csv(path, at)
-    kept = find_layout(path, at)
-    where = f"column {kept.label_at}" if kept.label is None else f"the column {kept.label!r}"
+        return _whole(path, layout, features, delimiter)
+    values, labels = read_csv(path, at, delimiter=delimiter)
+    kept = find_layout(path, at, delimiter)
+    where = kept.column(kept.label_at)
     notice(f"{path}: {where} is taken for labels, and left out")
     _check_number(path, values.shape[1], features, named=kept.header and names is not None)
     return Examples(values, labels, Path(path), kept.features, kept.label)
 
 
-def _whole(path: str | Path, layout: Layout, features: int) -> Examples:
+def _whole(path: str | Path, layout: Layout, features: int, delimiter: str | None) -> Examples:
     """Return all columns as features: the last is read as if it were a label, and put back."""
     names = layout.names[layout.left_out :] if layout.header else None
-    values, last = read_csv(path, _LAST)
+    values, last = read_csv(path, _LAST, delimiter=delimiter)
     _check_number(path, values.shape[1] + 1, features, named=names is not None)
     try:
         column = last.astype(np.float64)

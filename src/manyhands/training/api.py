@@ -34,7 +34,9 @@ def train(
     *,
     train_csv: str | Path | None = None,
     test_csv: str | Path | None = None,
-    label_column: str | int = 0,
+    label_column: str | int | None = None,
+    csv: str | Path | None = None,
+    delimiter: str | None = None,
     progress: Progress | None = None,
     callbacks: Sequence[CallbackLike] = (),
     **settings: Any,
@@ -47,18 +49,25 @@ def train(
     ----------
     data : str, Path, tuple or Dataset
         ``"auto"``, ``"mnist"``, ``"digits"``, ``"letters"``, ``"cifar10"``, ``"cifar100"``, a folder of IDX or CIFAR
-        files, or CIFAR's archive. Or arrays, lists or DataFrames as one tuple: ``(X_train, y_train, X_test, y_test)``,
-        or ``(X, y)``, of which ``test_size`` (0.2 by default) is drawn for the test; columns of DataFrames are found by
-        their names. Or a `Dataset` made by `manyhands.make_dataset`, which is taken as it is: settings about data
-        (``train_size``, ``scale``, ``binarize``, ``validation``, ``labels``, ``shape``) are for others.
+        files or of pictures by class, CIFAR's archive, a .csv, .npz or .parquet file. Or arrays, lists or DataFrames as
+        one tuple: ``(X_train, y_train, X_test, y_test)``, or ``(X, y)``, of which ``test_size`` (0.2 by default) is
+        drawn for the test; columns of DataFrames are found by their names. Or a `Dataset` made by
+        `manyhands.make_dataset`, which is taken as it is: settings about data (``train_size``, ``test_size``,
+        ``scale``, ``binarize``, ``validation``, ``labels``, ``shape``) are for others.
     module : torch.nn.Module or callable
         Instead of ``data``, which is then the second argument: a module, or a function that makes one. See
         `manyhands.learners.torch.learner.TorchLearner` for what it must be; the user's own stays as it is, and
         ``result.model.learner.module`` is the trained one.
     spec : RunSpec
         Settings as one object; by default all have their defaults.
-    train_csv, test_csv, label_column
+    train_csv, test_csv
         Two CSV files instead of ``data``.
+    label_column
+        Of tables: number, from 0, or name; by default the first.
+    csv
+        One CSV file instead of ``data``; ``test_size`` says how many of its rows are for testing.
+    delimiter
+        Of CSV files; by default it is found in their first lines.
     progress, callbacks
         See `manyhands.training.run.run`.
     **settings
@@ -104,7 +113,8 @@ def train(
     with together(team):
         check_names("train", settings, inspect.signature(train).parameters)
         asked = base_of(spec).changed(**settings)
-        request = data if isinstance(data, Dataset) else asked.request(data, train_csv, test_csv, label_column)
+        source = (data, train_csv, test_csv, label_column, csv, delimiter)
+        request = data if isinstance(data, Dataset) else asked.request(*source)
     plan, dataset = load_and_resolve("manyhands.train", asked, request)
     warn_if_oversubscribed_here(plan.threads, plan.team)
     result = run(plan, dataset, progress=progress, callbacks=callbacks)

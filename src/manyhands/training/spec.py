@@ -11,7 +11,7 @@ from functools import cached_property, partial
 from os import PathLike, fspath
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Self
 
-from manyhands.core.checks import positive_real, shortened, truth, whole
+from manyhands.core.checks import positive_real, share_or_count, shortened, truth, whole
 from manyhands.core.choices import LABELS, LEARNERS, OTHER_LEARNERS, PYTORCH, SCALINGS, SHARDINGS
 from manyhands.core.errors import SettingsError
 from manyhands.core.parameters import parameter
@@ -21,6 +21,7 @@ from manyhands.core.settings import (
     amount,
     check_names,
     check_settings,
+    part,
     positive,
     positive_or_all,
     positive_or_auto,
@@ -70,10 +71,9 @@ def check_workers(name: str, value: Any) -> int | str:
     return whole(name, value, least=1)
 
 
-def _part_of_rows(name: str, value: Any) -> float:
-    """Return a share of the rows, below 1, or a number of them."""
-    size = positive_real(name, value)
-    return size if size < 1 else whole(f"{name}, from 1 on,", int(size) if size == int(size) else value)
+def _count_or_all(name: str, value: Any) -> Any:
+    """Return a number from 1 on, or ``all``."""
+    return value if isinstance(value, str) and value == "all" else _COUNT(name, value)
 
 
 _ONE_OR_MORE = {"read": positive, "check": _COUNT}
@@ -124,8 +124,22 @@ class RunSpec:
         If a value cannot be, whatever the data are.
     """
 
-    train_size: int | None = setting(
-        None, "use the first N training samples (default: 6000 of MNIST, else all)", "data", metavar="N", **_ONE_OR_MORE
+    train_size: int | Literal["all"] | None = setting(
+        None,
+        "use the first N training samples, or all (default: 6000 of MNIST, else all)",
+        "data",
+        metavar="N|all",
+        read=positive_or_all,
+        check=_count_or_all,
+    )
+    test_size: float | int | None = setting(
+        None,
+        "where there is one table of samples: how many are drawn for testing, stratified by class; a share (0.2, 20%) "
+        "or a number (default: 0.2)",
+        "data",
+        metavar="T",
+        read=part,
+        check=share_or_count,
     )
     scale: str = setting("auto", "scaling of the inputs", "data", choices=SCALINGS)
     binarize: float | Literal["auto"] | None = setting(
@@ -153,15 +167,6 @@ class RunSpec:
         metavar="CxHxW",
         read=read_shape,
         check=check_shape,
-    )
-    test_size: float | None = setting(
-        None,
-        "of one table without test samples: the share (below 1) or number of rows to test with, stratified (default: "
-        "0.2)",
-        "data",
-        metavar="S",
-        read=amount,
-        check=_part_of_rows,
     )
     network: MLPSettings = field(default=MLPSettings(), metadata={"nested": True})
     workers: int | Literal["all"] | None = setting(
@@ -369,7 +374,9 @@ class RunSpec:
         data: Any = "auto",
         train_csv: str | Path | None = None,
         test_csv: str | Path | None = None,
-        label_column: str | int = 0,
+        label_column: str | int | None = None,
+        csv: str | Path | None = None,
+        delimiter: str | None = None,
     ) -> DataRequest:
         """Return what to load for the run: ``data`` is a name or a path, or a tuple of arrays."""
         from manyhands.data.catalog import DataRequest
@@ -386,6 +393,8 @@ class RunSpec:
             binarize=self.binarize,
             labels=self.labels,
             shape=self.shape,
+            csv=csv,
+            delimiter=delimiter,
             test_size=self.test_size,
             seed=self.seed,
         )

@@ -151,8 +151,8 @@ def test_whole_numbers_that_doubles_cannot_tell_apart_are_named(path, caplog, co
     path.write_text("".join(f"1.5,{row % 2},{1152921504606846976 + row % count}\n" for row in range(1000)))
     read_csv(path, 1)
     told = [record.getMessage() for record in caplog.records]
-    assert told == ([] if count == 1 else [f"{path}: double precision cannot tell the numbers in column 3 apart; "
-                                            "subtract the smallest one from all of them"])  # fmt: skip
+    assert told == ([] if count == 1 else [f"{path}: double precision cannot tell the numbers in column 2 (from 0) "
+                                            "apart; subtract the smallest one from all of them"])  # fmt: skip
 
 
 def test_features_are_contiguous(path):
@@ -211,15 +211,15 @@ def test_every_valid_table_comes_back(path, drawn, compressed):
         ("\n1,2\n", 1, "the first line is blank"),
         ("1\n2\n", 1, "a row needs a label and at least one feature"),
         ("label,a,b\n", 1, "there is a header line but no row"),
-        ("1,2\n3,x\n", 2, "column 2: 'x' is not a number"),
-        ("1,2\n3,1_0\n", 2, "column 2: '1_0' is not a number"),
-        ("1,2\n3,0x1F\n", 2, "column 2: '0x1F' is not a number"),
-        ("1,2\n3,٣\n", 2, "column 2: '٣' is not a number"),
-        ("1,2\n\n\n3,x\n", 4, "column 2: 'x' is not a number"),
-        ("label,a\n1,2\n3,x\n", 3, "column 2: 'x' is not a number"),
-        ("1,2,3\n4,,6\n", 2, "column 2: the cell is empty"),
-        ("1,2,3\n4,5, \n", 2, "column 3: the cell is empty"),
-        ("label,a\na,2\n,3\n", 3, "column 1: the cell is empty"),
+        ("1,2\n3,x\n", 2, "column 1 (from 0): 'x' is not a number"),
+        ("1,2\n3,1_0\n", 2, "column 1 (from 0): '1_0' is not a number"),
+        ("1,2\n3,0x1F\n", 2, "column 1 (from 0): '0x1F' is not a number"),
+        ("1,2\n3,٣\n", 2, "column 1 (from 0): '٣' is not a number"),
+        ("1,2\n\n\n3,x\n", 4, "column 1 (from 0): 'x' is not a number"),
+        ("label,a\n1,2\n3,x\n", 3, "column 1 ('a'): 'x' is not a number"),
+        ("1,2,3\n4,,6\n", 2, "column 1 (from 0): the cell is empty"),
+        ("1,2,3\n4,5, \n", 2, "column 2 (from 0): the cell is empty"),
+        ("label,a\na,2\n,3\n", 3, "column 0 ('label'): the cell is empty"),
         ("1,2,3\n4,5,6,\n", 2, "the row has 4 cells, the first has 3"),
         ("1,2,3\n4,5,6\n7,8\n", 3, "the row has 2 cells, the first has 3"),
         ("1,2,3\n4,5,6\n7\n", 3, "cells, the first has 3"),
@@ -228,29 +228,37 @@ def test_every_valid_table_comes_back(path, drawn, compressed):
         ("a,1\nb,1,5\n", 2, "the row has 3 cells, the first has 2"),
         ("label,a,b\n1,2\n3,4\n", 2, "the row has 2 cells, the first has 3"),
         ("label,a\n1,2,3\n4,5,6\n", 2, "the row has 3 cells, the first has 2"),
-        ("1,2\n3,nan\n", 2, "column 2: 'nan' is not a finite number"),
-        ("1,2\n3,inf\n", 2, "column 2: 'inf' is not a finite number"),
-        ("1,2\n3,-Infinity\n", 2, "column 2: '-Infinity' is not a finite number"),
-        ("1,2\n3,1e309\n", 2, "column 2: '1e309' is not a finite number"),
-        ("a,1\nb\0,2\n", 2, "column 1: the label 'b\\x00' has a control character"),
+        ("1,2\n3,nan\n", 2, "column 1 (from 0): 'nan' is not a finite number"),
+        ("1,2\n3,inf\n", 2, "column 1 (from 0): 'inf' is not a finite number"),
+        ("1,2\n3,-Infinity\n", 2, "column 1 (from 0): '-Infinity' is not a finite number"),
+        ("1,2\n3,1e309\n", 2, "column 1 (from 0): '1e309' is not a finite number"),
+        ("a,1\nb\0,2\n", 2, "column 0 (from 0): the label 'b\\x00' has a control character"),
         ("a,1\nb,2\nb\0 ,2\n", 3, "has a control character"),
         ("a,1\nb\x07c,2\n", 2, "has a control character"),
         ("a,1\nb\x9dc,2\n", 2, "has a control character"),
-        ("label,x\0\na,1\nb,2\n", 1, "column 2: 'x\\x00' has a control character"),
-        ("7\0,1\n8,2\n", 1, "column 1: '7\\x00' has a control character"),  # else taken for a header
-        ("5,1\n6,255\0\0\n7,1\n", 2, "column 2: '255\\x00\\x00' has a control character"),
-        ("5,1\n6,2\n7,44\x1d\n", 3, "column 2: '44\\x1d' has a control character"),
+        ("label,x\0\na,1\nb,2\n", 1, "column 1 (from 0): 'x\\x00' has a control character"),
+        ("7\0,1\n8,2\n", 1, "column 0 (from 0): '7\\x00' has a control character"),  # else taken for a header
+        ("5,1\n6,255\0\0\n7,1\n", 2, "column 1 (from 0): '255\\x00\\x00' has a control character"),
+        ("5,1\n6,2\n7,44\x1d\n", 3, "column 1 (from 0): '44\\x1d' has a control character"),
         ("5,1\n6,2.5\x0c\n", 2, "has a control character"),
         ("5,1\n6,2\x85\n", 2, "has a control character"),
-        ('5,"1.5\r\ndog,3.5\r\n007,0\r\n6,256\r\n3', 1, "column 2: a quotation mark is opened here and never closed"),
-        ('a,1\nb,2\n"c,3\nd,4\n', 3, "column 1: a quotation mark is opened here and never closed"),
-        ('a,1\nb,2\nc,"3', 3, "column 2: a quotation mark is opened here and never closed"),
+        (
+            '5,"1.5\r\ndog,3.5\r\n007,0\r\n6,256\r\n3',
+            1,
+            "column 1 (from 0): a quotation mark is opened here and never closed",
+        ),
+        ('a,1\nb,2\n"c,3\nd,4\n', 3, "column 0 (from 0): a quotation mark is opened here and never closed"),
+        ('a,1\nb,2\nc,"3', 3, "column 1 (from 0): a quotation mark is opened here and never closed"),
         ('a,1\n"b,2\nc,3\n"d,4\n', 2, "opened here and not closed in this line; the cell is 'b,2\\nc,3\\nd'"),
-        ('a,1\n"two\r\nlines",2\n', 2, "column 1: a quotation mark is opened here and not closed in this line"),
-        ('a,1\nb,"2\n"\n', 2, "column 2: a quotation mark is opened here and not closed in this line"),
+        (
+            'a,1\n"two\r\nlines",2\n',
+            2,
+            "column 0 (from 0): a quotation mark is opened here and not closed in this line",
+        ),
+        ('a,1\nb,"2\n"\n', 2, "column 1 (from 0): a quotation mark is opened here and not closed in this line"),
         ('a,1\nb,2\nc,"' + "3\n" * 100_000, 3, "is there a quotation mark that is not closed?"),
-        ('label,"x\n1,2\n3,4\n', 1, "column 2: a quotation mark is opened here and not closed in this line"),
-        ('"a\nb",1\nc,2\n', 1, "column 1: a quotation mark is opened here and not closed in this line"),
+        ('label,"x\n1,2\n3,4\n', 1, "column 1 (from 0): a quotation mark is opened here and not closed in this line"),
+        ('"a\nb",1\nc,2\n', 1, "column 0 (from 0): a quotation mark is opened here and not closed in this line"),
     ],
 )
 def test_the_message_names_file_line_and_problem(path, text, line, problem):

@@ -9,6 +9,8 @@ import re
 import numpy as np
 
 from manyhands.core.errors import FormatError
+from manyhands.data.csv.advice import advice
+from manyhands.data.csv.delimiters import WHITESPACE, rows_of
 from manyhands.data.csv.header import CONTROL, END, Layout, number_in
 from manyhands.data.csv.pieces import Piece, lines_before, open_piece
 
@@ -24,16 +26,17 @@ def find_fault(layout: Layout, piece: Piece, *, values: bool = True) -> FormatEr
     as a NUL behind a number, or line ends within cells, which may be rows behind a stray quotation mark.
     """
     path, line = piece.path, lines_before(piece) + piece.skip
+    by_words = layout.delimiter == WHITESPACE
     with open_piece(piece) as file:
         for _ in range(piece.skip):  # by lines, as NumPy does
             file.readline()
-        reader, before = csv.reader(itertools.chain(file, ["\n", END]), delimiter=layout.delimiter), line
+        reader, before = rows_of(itertools.chain(file, ["\n", END]), layout.delimiter), line
         try:
             for cells in reader:
                 text = "".join(cells)
                 if text == END:
                     break
-                strange = CONTROL.search(text) or _LINE_END.search(text)
+                strange = CONTROL.search(text) or _LINE_END.search(text) or (by_words and '"' in text)
                 if (values or strange) and (problem := _problem(cells, layout)):
                     return FormatError(problem, path=path, line=line + 1)
                 line = before + reader.line_num
@@ -49,14 +52,17 @@ def _problem(cells: list[str], layout: Layout) -> str | None:
         return None
     for column, cell in enumerate(cells):
         is_kept = column >= layout.left_out
+        if layout.delimiter == WHITESPACE and cell.startswith('"'):
+            return f"{layout.column(column)}: a quotation mark is opened here and not closed in this line"
         if _LINE_END.search(cell) and (problem := _swallowed(cell, layout.delimiter, is_kept=is_kept)):
-            return f"column {column + 1}: {problem}"
+            return f"{layout.column(column)}: {problem}"
     if len(cells) != layout.columns:
         return f"the row has {len(cells)} cells, the first has {layout.columns}"
     for column in range(layout.left_out, layout.columns):
         check = _label_problem if column == layout.label_at else _number_problem
         if problem := check(cells[column]):
-            return f"column {column + 1}: {problem}"
+            told = "" if column == layout.label_at else advice(layout, column, cells[column])
+            return f"{layout.column(column)}: {problem}{told}"
     return None
 
 

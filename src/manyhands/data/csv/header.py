@@ -11,14 +11,16 @@ from manyhands.core.errors import FormatError, SettingsError
 from manyhands.core.parameters import parameter
 from manyhands.core.suggestions import did_you_mean
 from manyhands.data.columns import row_names
+from manyhands.data.csv.delimiters import delimiter_words, find_delimiter, parse_delimiter, rows_of
 from manyhands.data.csv.pieces import Piece, open_piece
+from manyhands.data.likely_labels import column_text
 from manyhands.runtime.atomic_files import readable
 
 CONTROL = re.compile("[\0-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f]")
 """Characters that no cell has, but for tabs and line ends."""
-END = "\0the end of the file\0"
+END = "\0the-end-of-the-file\0"
 """A line of ours behind others: a quotation mark that is open there makes it a part of a cell."""
-_DELIMITERS = ",;\t"
+_LOOKED_AT = 10  # lines, for the delimiter
 
 
 @dataclass(frozen=True)
@@ -27,6 +29,8 @@ class Layout:
 
     Attributes
     ----------
+    delimiter
+        What is between cells; `manyhands.data.csv.delimiters.WHITESPACE` for any white space.
     label_at
         Position of the label's column.
     columns
@@ -37,6 +41,8 @@ class Layout:
         The cells of the first line.
     left_out
         Number of columns at the beginning that only name the rows (no name, or pandas' ``Unnamed: 0``).
+    label_asked
+        Whether somebody said which column the label's is.
     """
 
     path: Path
@@ -46,12 +52,25 @@ class Layout:
     header: bool
     names: tuple[str, ...]
     left_out: int
+    label_asked: bool
+
+    def column(self, number: int) -> str:
+        """Return what messages call a column."""
+        return column_text(number, self.names[number] if self.header and number < len(self.names) else None)
+
+    def option(self, number: int) -> str:
+        """Return how to say that a column is the label's."""
+        return parameter("label_column", self.names[number] if self.header else number)
+
+    @property
+    def feature_columns(self) -> tuple[int, ...]:
+        """Numbers of the columns of the features."""
+        return tuple(place for place in range(self.left_out, self.columns) if place != self.label_at)
 
     @property
     def features(self) -> tuple[str, ...] | None:
         """Names of the features; None without a header."""
-        unused = {self.label_at, *range(self.left_out)}
-        return tuple(name for place, name in enumerate(self.names) if place not in unused) if self.header else None
+        return tuple(self.names[place] for place in self.feature_columns) if self.header else None
 
     @property
     def label(self) -> str | None:
@@ -59,14 +78,15 @@ class Layout:
         return self.names[self.label_at] if self.header else None
 
 
-def find_layout(path: str | Path, label_column: str | int = 0) -> Layout:
+def find_layout(path: str | Path, label_column: str | int | None = None, delimiter: str | None = None) -> Layout:
     """Return the layout of a CSV file; arguments and errors as `manyhands.data.csv.reader.read_csv`."""
-    path = readable(path)
-    first, second = _first_rows(path)
-    delimiter = _delimiter_of(first)
+    path, asked = readable(path), label_column is not None
+    label_column = 0 if label_column is None else label_column
+    lines = _first_rows(path)
+    delimiter = parse_delimiter(delimiter) or find_delimiter(lines)
     try:
-        cells, below = (next(csv.reader([line], delimiter=delimiter), []) for line in (first, second))
-        is_open = any(cell.endswith(END) for cell in next(csv.reader([first, "\n", END], delimiter=delimiter)))
+        cells, below = (next(rows_of([line], delimiter), []) for line in (*lines, "")[:2])
+        is_open = any(cell.endswith(END) for cell in next(rows_of([lines[0], "\n", END], delimiter)))
     except csv.Error as error:
         raise FormatError(f"not a CSV row ({error})", path=path, line=1) from error
     header = _is_header(cells, below, label_column)
@@ -77,18 +97,19 @@ def find_layout(path: str | Path, label_column: str | int = 0) -> Layout:
     if label_at < left_out:
         left_out = _left_out_beside(names, label_at, label_column, path)
     if len(cells) - left_out < 2:
-        raise FormatError("a row needs a label and at least one feature", path=path, line=1)
-    return Layout(path, delimiter, label_at, len(cells), header, names, left_out)
+        cells_of = f"its cells are divided by {delimiter_words(delimiter)} ({parameter('delimiter')})"
+        raise FormatError(f"a row needs a label and at least one feature; {cells_of}", path=path, line=1)
+    return Layout(path, delimiter, label_at, len(cells), header, names, left_out, asked)
 
 
 def _check_first(cells: list[str], path: Path, *, is_open: bool) -> None:
     """Check the first line: a header is checked nowhere else."""
     strange = next((cell for cell in cells if CONTROL.search(cell)), None)
     if strange is not None:
-        problem = f"column {cells.index(strange) + 1}: {strange[:40]!r} has a control character"
+        problem = f"{column_text(cells.index(strange), None)}: {strange[:40]!r} has a control character"
         raise FormatError(problem, path=path, line=1)
     if is_open:
-        problem = f"column {len(cells)}: a quotation mark is opened here and not closed in this line"
+        problem = f"{column_text(len(cells) - 1, None)}: a quotation mark is opened here and not closed in this line"
         raise FormatError(problem, path=path, line=1)
 
 
@@ -104,19 +125,15 @@ def _left_out_beside(names: tuple[str, ...], label_at: int, label_column: str | 
     )
 
 
-def _first_rows(path: Path) -> tuple[str, str]:
-    """Return the first line, which must not be blank, and the second."""
+def _first_rows(path: Path) -> list[str]:
+    """Return the first lines, of which the first must not be blank."""
     with open_piece(Piece(path)) as file:
-        first, second = file.readline(), file.readline()
-    if not first:
+        lines = [line for line in (file.readline() for _ in range(_LOOKED_AT)) if line]
+    if not lines:
         raise FormatError("the file is empty", path=path, line=1)
-    if not first.strip():
+    if not lines[0].strip():
         raise FormatError("the first line is blank", path=path, line=1)
-    return first.rstrip("\r\n"), second.rstrip("\r\n")
-
-
-def _delimiter_of(line: str) -> str:
-    return max(_DELIMITERS, key=line.count)
+    return [line.rstrip("\r\n") for line in lines]
 
 
 def number_in(cell: str) -> float | None:
@@ -165,8 +182,12 @@ def _label_position(cells: list[str], label_column: str | int, header: bool, pat
         position = int(label_column)
     except ValueError:
         near = did_you_mean(str(label_column), names) if header else ""
-        known = f"the columns are {', '.join(names[:8])}..." if header else "the file has no header line"
-        raise SettingsError(f"{path}: there is no column {label_column!r}{near or f'; {known}'}") from None
+        columns = f"; the columns are {', '.join(names[:8])}{', ...' if len(names) > 8 else ''}"
+        known = f"{near}{columns}" if header else "; the file has no header line"
+        raise SettingsError(f"{path}: there is no column {label_column!r}{known}") from None
     if not -len(cells) <= position < len(cells):
-        raise SettingsError(f"{path}: there is no column {position}; a row has {len(cells)} cells")
+        raise SettingsError(
+            f"{path}: there is no column {position}; a row has {len(cells)} cells, numbered from 0 to "
+            f"{len(cells) - 1}, or from the end by -1 to -{len(cells)}"
+        )
     return position % len(cells)

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any, BinaryIO, TextIO, cast
 
 from manyhands.core.errors import DataError, FormatError, MissingDataError
+from manyhands.core.parameters import parameter
 from manyhands.runtime.atomic_files import home_hint
 
 ENCODING = "utf-8-sig"  # with or without a byte order mark
@@ -162,9 +163,16 @@ def _explained(path: Path) -> Iterator[None]:
     except FileNotFoundError as error:
         raise MissingDataError(f"there is no such file{home_hint(path)}", path=path) from error
     except UnicodeDecodeError as error:
-        raise FormatError("not a text file in UTF-8", path=path) from error
+        raise FormatError(
+            "not a text file in UTF-8: save it as UTF-8 (from Latin-1: iconv -f latin1 -t utf-8), if it is CSV at all",
+            path=path,
+        ) from error
     except (EOFError, zlib.error, gzip.BadGzipFile) as error:
         raise FormatError(f"broken gzip file ({error})", path=path) from error
+    except IsADirectoryError as error:
+        raise DataError(
+            f"cannot be read as CSV: it is a folder; give that to {parameter('data')}", path=path
+        ) from error
     except OSError as error:
         raise DataError(f"cannot be read ({error.strerror or error})", path=path) from error
 

@@ -20,19 +20,25 @@ import numpy as np
 from numpy.typing import NDArray
 
 from manyhands.core.errors import FormatError, SettingsError
+from manyhands.data.csv.delimiters import WHITESPACE, rows_of
 from manyhands.data.csv.faults import LONGEST_LABEL, find_fault
 from manyhands.data.csv.header import Layout, find_layout, number_in
 from manyhands.data.csv.pieces import ENCODING, Piece, cut_piece, has_marks, numpy_source, open_piece
-from manyhands.data.precision import coarse, narrowed, numbered, say_once
+from manyhands.data.precision import coarse, narrowed, say_once
 from manyhands.runtime.atomic_files import atomic_writer
 
 _LARGEST_WHOLE = 2.0**53  # up to here, a double holds every whole number
+_MOST_NAMED = 5
 
 
 def read_csv(
-    path: str | Path, label_column: str | int = 0, part: int = 0, parts: int = 1
+    path: str | Path,
+    label_column: str | int | None = None,
+    part: int = 0,
+    parts: int = 1,
+    delimiter: str | None = None,
 ) -> tuple[NDArray[Any], NDArray[Any]]:
-    """Return features and labels of a CSV file (plain or .gz; comma, semicolon or tab; header line optional).
+    """Return features and labels of a CSV file (plain or .gz; header line optional).
 
     One of several processes can read one of several nearly equal, consecutive pieces; :func:`join_parts` joins them.
     Two kinds of file must be parsed whole for every part: compressed ones, and those with a quotation mark below the
@@ -43,10 +49,13 @@ def read_csv(
     path
         The file.
     label_column
-        Number of the label's column (0 is the first, -1 the last) or, with a header line, its name.
+        Number of the label's column (0 is the first, -1 the last) or, with a header line, its name; None: the
+        first, and nobody has said so.
     part, parts
         Which piece, from 0, and of how many. Every row is in exactly one, in the order of the file; a piece may be
         empty.
+    delimiter
+        What is between cells, see `manyhands.data.csv.delimiters.parse_delimiter`; None: found in the first lines.
 
     Returns
     -------
@@ -69,7 +78,7 @@ def read_csv(
     """
     if not 0 <= part < parts:
         raise SettingsError(f"there is no part {part} of {parts}; parts are numbered from 0")
-    layout = find_layout(path, label_column)
+    layout = find_layout(path, label_column, delimiter)
     piece = cut_piece(Piece(layout.path, skip=int(layout.header)), part, parts)
     features, labels = _read(layout, piece, alone=parts == 1)
     if parts > 1 and piece.is_whole:
@@ -116,13 +125,20 @@ def _say_what_is_lost(layout: Layout, piece: Piece, features: NDArray[Any]) -> N
     low, high, lost = features.min(axis=0), features.max(axis=0), np.zeros(layout.columns, np.bool_)
     far = np.maximum(high, -low) > 2**53
     for column in np.flatnonzero(far & ((low == high) | coarse(features, np.float64))).tolist():
-        at = column + (column >= layout.label_at)
+        at = layout.feature_columns[column]
         lost[at] = len(_distinct(layout, piece, at)) > 2 * len(np.unique(features[:, column]))
     if lost.any():
         say_once(
-            f"{piece.path}: double precision cannot tell the numbers in {numbered('column', lost)} apart; "
+            f"{piece.path}: double precision cannot tell the numbers in {_columns(layout, lost)} apart; "
             "subtract the smallest one from all of them"
         )
+
+
+def _columns(layout: Layout, found: NDArray[np.bool_]) -> str:
+    """Return the columns that were found, in words."""
+    numbers = np.flatnonzero(found).tolist()
+    more = f" and {len(numbers) - _MOST_NAMED} more" if len(numbers) > _MOST_NAMED else ""
+    return f"{', '.join(layout.column(each) for each in numbers[:_MOST_NAMED])}{more}"
 
 
 def _distinct(layout: Layout, piece: Piece, at: int) -> set[str]:
@@ -130,7 +146,7 @@ def _distinct(layout: Layout, piece: Piece, at: int) -> set[str]:
     with open_piece(piece) as file:
         for _ in range(piece.skip):
             file.readline()
-        return {cells[at].strip() for cells in csv.reader(file, delimiter=layout.delimiter) if cells}
+        return {cells[at].strip() for cells in rows_of(file, layout.delimiter) if cells}
 
 
 class _Reader:
@@ -181,7 +197,7 @@ class _Reader:
                 source,
                 dtype=dtype,
                 encoding=ENCODING,
-                delimiter=self.layout.delimiter,
+                delimiter=None if self.layout.delimiter == WHITESPACE else self.layout.delimiter,
                 comments=None,
                 quotechar='"',
                 skiprows=self.piece.skip,

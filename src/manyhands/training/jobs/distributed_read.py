@@ -173,6 +173,7 @@ def scatter(dataset: Dataset | None, world: World, sharding: Sharding) -> Datase
         seconds=facts["seconds"] if world.rank == 0 else 0.0,
         distributed=time.perf_counter() - began,
         first_row=begin,
+        available=facts["available"],
         all_rows=rows,
         feature_names=None if facts["feature_names"] is None else tuple(facts["feature_names"]),
         label_name=facts["label_name"],

@@ -249,11 +249,11 @@ def _rows_used(spec: RunSpec, rows: int, workers: int) -> int:
     """Return how many training rows are used."""
     if spec.validation is not None:
         raise SettingsError(f"on Spark, all training rows are trained on: leave {parameter('validation')} out")
-    if spec.train_size is not None and spec.train_size > rows:
+    if isinstance(spec.train_size, int) and spec.train_size > rows:
         raise SettingsError(f"{parameter('train_size', spec.train_size)}: there are {rows} training rows")
     if rows < workers:
         raise DataError(f"{rows} training rows cannot be shared by {workers} workers")
-    return spec.train_size or rows
+    return spec.train_size if isinstance(spec.train_size, int) else rows
 
 
 def _coded(codes: NDArray[np.int32], seen: NDArray[np.bool_], labels: NDArray[Any]) -> NDArray[np.int32]:
