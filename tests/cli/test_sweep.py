@@ -63,7 +63,7 @@ class TestOutput:
         assert call(*SMALL, "--json", tmp_path / "f", "--workers", 2) == 0
         printed = capsys.readouterr()
         assert printed.err == ""
-        assert "data      digits: 1198 training, 239 validation and 360 test samples" in printed.out
+        assert "data      digits: 1,198 training, 239 validation and 360 test samples" in printed.out
         assert "network   64-(4,8-6)-10 relu, adam 0.001" in printed.out
         assert "plan      batch 200, 2,9 epochs, 8 sessions, 2 side by side" in printed.out
         record = json.loads((tmp_path / "f").read_text())
@@ -281,7 +281,8 @@ class TestUnderMpiexec:
     @pytest.mark.slow
     def test_a_single_process_of_mpiexec(self, tmp_path):
         done = self.mpiexec(1, *SMALL, "--team", "mpi", "--json", tmp_path / "f", "--quiet")
-        assert (done.returncode, done.stderr) == (0, "")
+        said = [line for line in done.stderr.splitlines() if "keeps this machine busy" not in line]
+        assert (done.returncode, said) == (0, [])
         assert "~" not in done.stdout
 
     @pytest.mark.slow
@@ -411,7 +412,7 @@ class TestCtrlC:
             process.kill()
             process.wait()
         assert (process.returncode, "Traceback" in err) == (130, False)
-        assert out.rstrip().endswith("No session was finished.")
+        assert "\nNo session was finished.\n" in out
         assert json.loads(path.read_text())["sessions"] == []
 
     @pytest.mark.slow
