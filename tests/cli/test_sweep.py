@@ -282,7 +282,8 @@ class TestUnderMpiexec:
     @pytest.mark.slow
     def test_a_single_process_of_mpiexec(self, tmp_path):
         done = self.mpiexec(1, *SMALL, "--team", "mpi", "--json", tmp_path / "f", "--quiet")
-        assert (done.returncode, done.stderr) == (0, "")
+        said = [line for line in done.stderr.splitlines() if "keeps this machine busy" not in line]
+        assert (done.returncode, said) == (0, [])
         assert "~" not in done.stdout
 
     @pytest.mark.slow
@@ -412,7 +413,7 @@ class TestCtrlC:
             process.kill()
             process.wait()
         assert (process.returncode, "Traceback" in err) == (130, False)
-        assert out.rstrip().endswith("No session was finished.")
+        assert "\nNo session was finished.\n" in out
         assert json.loads(path.read_text())["sessions"] == []
 
     @pytest.mark.slow

@@ -132,7 +132,8 @@ def finish(
     outcome = study.outcome
     reports = bool(options.report and outcome.runs)
     in_order(
-        lambda: write_json_results(options, lambda: sealed(outcome.record())),
+        lambda: outcome.save(options.json) if options.json else None,
+        lambda: None if options.json else write_json_results(options, lambda: sealed(outcome.record())),
         lambda: _write_numbers(options, outcome) if reports else None,
         more,
         lambda: print(study.text(detail_of(options)), flush=True),
@@ -170,7 +171,9 @@ def print_page(write: Callable[[], Path], before: str = "") -> None:
 
 
 def _warn_if_busy() -> None:
-    """Say it before the first run if other work takes the cores."""
+    """Say it before the first run if other work takes the cores; other processes of the same job are no other work."""
+    if jobs.in_multiprocess_job():
+        return
     found, total = load(), os.cpu_count() or 1
     if is_busy(found, total, usable_cores()):
         logging.getLogger("manyhands").warning(busy_text(found, total))

@@ -61,11 +61,7 @@ def _notes(sweep: Sweep, *, beside: bool) -> list[str]:
     )
     if settings["target"] is None:
         impact += f" {parameter('min_accuracy')} chooses the fastest with at least that accuracy instead."
-    if settings["chosen_on"] == "test":
-        notes.append(
-            "As published, the best is chosen on the test samples, so its accuracy on them is slightly optimistic."
-        )
-    else:
+    if settings["chosen_on"] != "test":
         drawn = ", drawn anew from both for each split" if settings["splits"] is not None else ""
         notes.append(
             f"The best is chosen on validation samples, which are training samples held out{drawn}; nothing is chosen "
@@ -80,6 +76,10 @@ def _notes(sweep: Sweep, *, beside: bool) -> list[str]:
 def _warnings(sweep: Sweep) -> list[str]:
     """Return the limits of what the table shows."""
     notes = [f"Warning: {text}" for text in sweep.problems()]
+    if sweep.settings["chosen_on"] == "test":
+        notes.append(
+            "As published, the best is chosen on the test samples, so its accuracy on them is slightly optimistic."
+        )
     if any(row.time_falsified for row in sweep.table):
         side = max(record["side_by_side"] for record in sweep.runs)
         notes.append(
