@@ -3,7 +3,9 @@
 import shlex
 import textwrap
 
+import numpy as np
 import pytest
+from PIL import Image
 
 from manyhands.cli import main
 
@@ -27,7 +29,17 @@ RIGHT = [
     ("evaluate {here}/model.safetensors --data digits --json {new}/evaluation.json", "of 360 test samples"),
     ("compare --data digits --workers 1,2 --epochs 2 --seeds 1 -q --strategy gradient --target 50%", "gradient"),
     ("sweep --data digits --hidden 8,16-8 --epochs 2 --runs 1 --workers all --min-accuracy 5% -q", "16-8"),
-    # Colleagues' rows that end right belong here: predict, --csv, --test-size, --delimiter, new forms of data.
+    ("train --csv {here}/iris.csv --label-column species --epochs 9 -o {new}/iris.safetensors", "3 classes (setosa,"),
+    ("train --csv {here}/iris.csv --label-column species --test-size 20 --epochs 2", "40 training and 20 test samples"),
+    ("train --data {here}/iris.csv --label-column species --train-size all --epochs 2", "20 % of the rows drawn"),
+    ("train --csv {here}/pipes.csv --epochs 2", "divided by pipe"),
+    ("train --csv {here}/spaces.csv --epochs 2 --delimiter whitespace", "divided by white space"),
+    ("train --data {here}/rows.npz --epochs 2", "60 training and 12 test samples"),
+    ("train --data digits --train-size 500 --epochs 2", "500 of 1,437 training (--train-size all for all)"),
+    ("train --data digits --optimizer sgd --lr 10 --epochs 5", "the model has learned nothing"),
+    ("train --data digits --epochs 2 --json -", '"schema": "manyhands.train/1"'),
+    ("evaluate {here}/model.safetensors", "data digits, the test samples of the model's training"),
+    ("predict {here}/model.safetensors --data digits --out {new}/labels.csv", "360 labels in"),
 ]
 """Commands that end with status 0, and what they print; ``{here}`` has files, ``{new}`` is an empty folder."""
 
@@ -37,7 +49,7 @@ WRONG = [
     ("train digits", 2, "each value follows its option, such as --data digits"),
     ("train --dat digits", 2, "did you mean --data?"),
     ("train --data minst", 1, "did you mean 'mnist'?"),
-    ("train --data {here}/nowhere", 1, "no folder"),
+    ("train --data {here}/nowhere", 1, "there is no data set, folder or file"),
     ("train --data digits --worker 2", 2, "did you mean --workers?"),
     ("train --data digits --workers", 2, "--workers needs a value"),
     ("train --data digits --workers two", 2, "is not a whole number from 1 on, nor all"),
@@ -66,7 +78,35 @@ WRONG = [
     ("evaluate {here}/nowhere.safetensors --data digits", 1, "nowhere.safetensors"),
     ("export {here}/model.safetensors", 2, "ONNX is missing"),
     ("report {here}/iris.csv", 1, "iris.csv"),
-    # Colleagues' rows that end with a message belong here: predict, --csv, --test-size, --delimiter, forms of data.
+    ("train --csv {here}/iris.csv", 1, "is column 2 ('species') the label? --label-column species"),
+    ("train --csv {here}/iris.csv --label-column 3", 2, "numbered from 0 to 2"),
+    ("train --csv {here}/iris.csv --label-column species --test-size 60", 2, "1 to 59 can be test rows"),
+    ("train --csv {here}/iris.csv --test-csv {here}/iris.csv", 2, "give either --data, or --csv"),
+    ("train --csv {here}/iris.csv --delimiter ::", 2, "--delimiter"),
+    ("train --data digits --test-size 0.2", 2, "digits has test rows of its own"),
+    ("train --data digits --train-size 9999", 2, "digits has 1437 training rows"),
+    ("train --csv {here}/holes.csv", 1, "line 4: column 1 ('a'): the cell is empty; encode words"),
+    ("train --csv {here}/nan.csv", 1, "line 4: column 1 ('a')"),
+    ("train --csv {here}/empty.csv", 1, "empty.csv"),
+    ("train --csv {here}/header.csv", 1, "header.csv"),
+    ("train --csv {here}/short.csv", 1, "short.csv, line 4"),
+    ("train --csv {here}/latin.csv", 1, "latin.csv"),
+    ("train --csv {here}/utf16.csv", 1, "utf16.csv"),
+    ("train --csv {here}/single.csv", 1, "single.csv"),
+    ("train --csv {here}", 1, "folder"),
+    ("train --data https://example.org/digits.csv", 2, "download the file first"),
+    ("train --data {here}/model.safetensors", 1, "nothing reads a file with the suffix '.safetensors'"),
+    ("train --data {here}/rows.npy", 1, "rows.npy"),
+    ("train --data {here}/torn.npz", 1, "torn.npz"),
+    ("train --data {here}/pickle.npz", 1, "pickle.npz"),
+    ("train --data {here}/things.pkl", 1, "pickles are never loaded"),
+    ("train --data {here}/pictures", 1, "b/2.png"),
+    ("train --train-csv {here}/iris.csv --test-csv {here}/other.csv --label-column species", 1, "missing: 'width'"),
+    ("evaluate {here}/model.safetensors --csv {here}/iris.csv --label-column species", 1, "takes 64 features"),
+    ("predict {here}/model.safetensors", 2, "--csv"),
+    ("predict {here}/model.safetensors --csv {here}/iris.csv", 1, "iris.csv"),
+    ("predict {here}/model.safetensors --images {here}/pictures/b/2.png", 1, "2.png"),
+    ("predict {here}/model.safetensors --images {here}/nowhere.png", 1, "there is no such file"),
 ]
 """Commands, the status that they end with, and what their message says."""
 
@@ -82,8 +122,40 @@ def here(tmp_path_factory):
     ]
     (folder / "iris.csv").write_text("\n".join(["length,width,species", *rows]) + "\n")
     (folder / "text.csv").write_text("label,a,b\n" + "0,1,hello\n1,2,world\n" * 5)
+    plain = "label,a,b\n" + "0,1,2\n1,2,3\n" * 10
+    (folder / "pipes.csv").write_text(plain.replace(",", "|"))
+    (folder / "spaces.csv").write_text(plain.replace(",", "   "))
+    (folder / "other.csv").write_text("length,species\n1.5,setosa\n")
+    make_wrong_tables(folder, plain)
+    make_wrong_files(folder)
     assert main(["train", "--data", "digits", "--epochs", "2", "-q", "-o", str(folder / "model.safetensors")]) == 0
     return folder
+
+
+def make_wrong_tables(folder, plain):
+    lines = plain.splitlines()
+    for name, row in {"holes": "0,,2", "nan": "0,nan,2", "short": "0,1"}.items():
+        (folder / f"{name}.csv").write_text("\n".join([*lines[:3], row, *lines[4:]]) + "\n")
+    (folder / "empty.csv").write_bytes(b"")
+    (folder / "header.csv").write_text("label,a,b\n")
+    (folder / "latin.csv").write_bytes(plain.replace("label", "größe").encode("latin-1"))
+    (folder / "utf16.csv").write_bytes(plain.encode("utf-16"))
+    (folder / "single.csv").write_text(plain.replace("\n1,", "\n0,"))
+
+
+def make_wrong_files(folder):
+    rows, labels = np.arange(288.0).reshape(72, 4), np.arange(72) % 3
+    np.savez(folder / "rows.npz", x_train=rows[:60], y_train=labels[:60], x_test=rows[60:], y_test=labels[60:])
+    np.save(folder / "rows.npy", rows)
+    (folder / "torn.npz").write_bytes((folder / "rows.npz").read_bytes()[:900])
+    np.savez(folder / "pickle.npz", X=np.array([{}, None], dtype=object), y=[0, 1])
+    (folder / "things.pkl").write_bytes(b"\x80\x04.")
+    for number, name in enumerate(("a/1.png", "a/3.png", "b/1.png", "b/2.png")):
+        path = folder / "pictures" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(np.full((8, 8), 40 * number, np.uint8)).save(path)
+    whole = (folder / "pictures" / "b" / "2.png").read_bytes()
+    (folder / "pictures" / "b" / "2.png").write_bytes(whole[: len(whole) // 2])
 
 
 def call(line, capsys, **places):

@@ -295,7 +295,8 @@ class Dataset:
         if self.available is not None:
             rows = f"{self.rows:,} of {self.available:,} training ({parameter('train_size', 'all')} for all)"
         held = f", {self.validation.rows:,} validation" if self.validation is not None else ""
-        samples = samples_text(self.train.sample_shape)
+        shape = self.train.sample_shape
+        samples = "samples" if len(shape) < 2 else samples_text(shape)
         classes = ", ".join(str(label)[:40] for label in self.classes[:_CLASSES_SHOWN].tolist())
         more = ", ..." if len(self.classes) > _CLASSES_SHOWN else ""
         return (

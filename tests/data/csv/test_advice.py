@@ -19,8 +19,8 @@ PEOPLE = "age,city,income,buys\n30,Rome,1,yes\n40,Oslo,2,no\n"
         (PEOPLE, None, f"column 1 ('city') and column 3 ('buys') are text: {PIPELINE}"),
         (PEOPLE.replace("buys", "class"), None, "is column 3 ('class') the label? label_column='class'"),
         (PEOPLE, "buys", f"column 1 ('city') is text: {PIPELINE}"),
-        ("y,a\n0,1\n1,NA\n", None, f"'NA' is not a number; the cell is missing: {PIPELINE}"),
-        ("y,a\n0,1\n1,\n", None, f"the cell is empty; the cell is missing: {PIPELINE}"),
+        ("y,a\n0,1\n1,NA\n", None, f"'NA' is not a number; {PIPELINE}"),
+        ("y,a\n0,1\n1,\n", None, f"the cell is empty; {PIPELINE}"),
         ("y;a\n0;1\n1;2,5\n", None, "'2,5' is not a number; write decimals with a point"),
     ],
 )

@@ -22,7 +22,7 @@ def advice(layout: Layout, column: int, cell: str) -> str:
     if _DECIMAL_COMMA.fullmatch(word):
         return "; write decimals with a point"
     if word.lower() in MISSING:
-        return f"; the cell is missing: {PIPELINE}"
+        return f"; {PIPELINE}"
     texts = _text_columns(layout)
     features = [each for each in texts if each != layout.label_at]
     named = [each for each in features if layout.header and is_label_name(layout.names[each])]
