@@ -232,7 +232,7 @@ def test_a_factor_depends_on_its_position_alone(text, epochs, positions):
 
 @pytest.mark.parametrize("text", MISTAKES)
 def test_mistakes_are_named_and_shown_how_to_mend(text):
-    with pytest.raises(SettingsError, match=r"schedule.*(cosine|20%|from 0 to 1|twice)"):
+    with pytest.raises(SettingsError, match=r"schedule.*(cosine|20%|from 0 to 1|twice|examples: )"):
         parse_schedule(text)
 
 

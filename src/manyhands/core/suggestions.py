@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterable
+from typing import Any
 
 _SYNONYMS = {
     "gpu": "cuda", "sigmoid": "logistic", "linear": "identity", "swish": "silu", "mse": "squared-error",
@@ -16,7 +17,7 @@ _ALIKE = 0.65
 _LEAST_BEGINNING = 2
 
 
-def nearest(word: str, known: Iterable[str]) -> str | None:
+def nearest(word: Any, known: Iterable[str]) -> str | None:
     """Return the word among ``known`` that was probably meant, or None.
 
     It is one that others call so, or that differs in capitals, ``-`` and ``_`` only, or the only one that begins with
@@ -44,18 +45,21 @@ def nearest(word: str, known: Iterable[str]) -> str | None:
     return plain[found[0]] if found else None
 
 
-def did_you_mean(word: str, known: Iterable[str]) -> str:
+def did_you_mean(word: Any, known: Iterable[str]) -> str:
     """Return ``"; did you mean 'gradient'?"`` for a message, or nothing if no known word is near."""
     found = nearest(word, known)
     return "" if found is None else f"; did you mean {found!r}?"
 
 
-def choice_of(word: str, known: Iterable[str]) -> str:
+def choice_of(word: Any, known: Iterable[str]) -> str:
     """Return the end of a message about an unknown word: what was probably meant, and all words that there are."""
     words = list(known)
     near = did_you_mean(word, words)
     return f"{near} Choose one of {', '.join(words)}" if near else f"; choose one of {', '.join(words)}"
 
 
-def _plain(word: str) -> str:
+def _plain(word: Any) -> str:
+    """Return a word without what may differ; what is no text, such as a number for a name, has none."""
+    if not isinstance(word, str):
+        return ""
     return word.lower().replace("_", "-").lstrip("-")

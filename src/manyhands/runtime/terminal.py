@@ -65,7 +65,8 @@ def paragraph(text: str, first: str = "") -> str:
 def labelled(label: str, text: str) -> str:
     """Return lines as paragraphs behind a label."""
     first, *others = text.split("\n")
-    return "\n".join([paragraph(first, f"{label:{LABEL}}"), *(paragraph(line, " " * LABEL) for line in others)])
+    begin = f"{label:{LABEL - 1}} "
+    return "\n".join([paragraph(first, begin), *(paragraph(line, " " * LABEL) for line in others)])
 
 
 def message(text: str) -> str:
