@@ -64,6 +64,11 @@ def complete(record: Any) -> Record:
     return found
 
 
+def has_reports(record: Record) -> bool:
+    """Return whether reports are made of records of this kind."""
+    return record["schema"] in _SCHEMAS
+
+
 def parts(record: Record) -> Parts:
     """Return the parts of a completed record."""
     kind = record["schema"].partition("/")[0].removeprefix("manyhands.")

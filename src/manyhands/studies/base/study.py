@@ -17,7 +17,8 @@ from manyhands.core.version import __version__
 from manyhands.core.words import count
 from manyhands.data.dataset import Dataset
 from manyhands.records.seal import write_record
-from manyhands.reports.schema import complete
+from manyhands.reports import headline
+from manyhands.reports.schema import complete, has_reports
 from manyhands.reports.tables.registry import make_tables
 from manyhands.runtime.terminal import BRIEF, Advance, Detail
 from manyhands.studies.base.ledger import Key, Ledger, Record
@@ -80,9 +81,22 @@ class Outcome(ABC):
         return f"{type(self).__name__}({self.summary_text()}{', interrupted' if self.interrupted else ''})"
 
     def _repr_html_(self) -> str:
-        tables = make_tables(complete(json.loads(json.dumps(self.record()))))
-        drawn = [grid(each.title, each.columns, each.rows, each.marked, each.note) for each in tables]
-        return "".join([f"<p>{escape(repr(self))}</p>", *drawn, self.curves_html()])
+        record = self._for_reports()
+        if record is None:
+            return f"<p>{escape(repr(self))}</p>"
+        tables = [grid(each.title, each.columns, each.rows, each.marked, each.note) for each in make_tables(record)]
+        answers = [f"<p><b>{escape(question)}</b> {escape(reply)}</p>" for question, reply in headline.answers(record)]
+        return "".join([*answers, *tables, self.curves_html()])
+
+    def answer(self) -> str:
+        """Return the main question of the study, and its answer; nothing if it answers none."""
+        record = self._for_reports()
+        return "" if record is None else " ".join(headline.answers(record)[0])
+
+    def _for_reports(self) -> Record | None:
+        """Return the record as reports take it; None if there are none of its kind."""
+        record = json.loads(json.dumps(self.record()))
+        return complete(record) if has_reports(record) else None
 
     def summary_text(self) -> str:
         """Return what has been done, in a few words."""
