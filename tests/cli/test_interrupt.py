@@ -111,10 +111,10 @@ def test_compare_prints_and_writes_what_is_finished(start, data, tmp_path):
 def test_compare_before_the_first_run_is_finished(start, data, tmp_path):
     path = tmp_path / "part.json"
     program = start("compare", *data, "--epochs", 10**8, "--seeds", 1, "--workers", 2, "--json", path)
-    program.wait_for(r"sequential n=1 seed 0 .*?[1-9]\d*/")
+    program.wait_for(r"sequential n=1 seed 0 .*?[1-9][\d,]*/")
     status, out = program.interrupt(seconds=2.5)
     assert status == 130
-    assert out.endswith("No run was finished.\n")
+    assert "\nNo run was finished.\n" in out
     assert "Traceback" not in program.seen
     record = json.loads(path.read_text())
     assert (record["interrupted"], record["runs"], record["summary"]) == (True, [], [])
@@ -124,7 +124,7 @@ def test_compare_before_the_first_run_is_finished(start, data, tmp_path):
 def test_long_run_ends_at_once_and_writes_no_model(start, data, tmp_path, how):
     files = ["--out", tmp_path / "m.safetensors", "--json", tmp_path / "m.json"]
     program = start("train", *data, "--epochs", 10**8, "--strategy", *how.split(), *files)
-    program.wait_for(r"[1-9]\d*/1000000000")
+    program.wait_for(r"[1-9][\d,]*/1,000,000,000")
     status, out = program.interrupt(seconds=2.5)
     assert status == 130
     assert "manyhands train: interrupted" in program.seen
@@ -137,7 +137,7 @@ def test_inside_compiled_code(start, tmp_path):
     """An epoch of 1,437 steps of 10 ms or more is one call, which looks at Ctrl-C between its steps."""
     options = ["--hidden", "2048,2048", "--batch", 1, "--epochs", 9, "--out", tmp_path / "m"]
     program = start("train", "--data", "digits", *options)
-    program.wait_for(r"[1-9]\d*/12933")
+    program.wait_for(r"[1-9][\d,]*/12,933")
     status, _ = program.interrupt(seconds=2.5)
     assert status == 130
     assert list(tmp_path.iterdir()) == []

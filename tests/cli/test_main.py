@@ -198,6 +198,6 @@ class TestProcess:
     def test_terminal_that_knows_no_plus_minus(self, csv_options, monkeypatch):
         monkeypatch.setenv("PYTHONIOENCODING", "ascii")
         done = manyhands_process("compare", *csv_options, "--workers", "1", "--strategy", "gradient", "--seeds", "2")
-        assert done.stderr == ""
+        assert [line for line in done.stderr.splitlines() if "keeps this machine busy" not in line] == []
         assert done.returncode == 0
         assert "sequential" in done.stdout
