@@ -6,7 +6,7 @@ def _compiled(compiled):
     """Commands print nothing but their output."""
 
 
-@pytest.fixture(autouse=True, scope="session")
+@pytest.fixture(autouse=True, scope="module")
 def _idle():
     """Other work on this machine is no news, except for the tests about it."""
     with pytest.MonkeyPatch.context() as patch:

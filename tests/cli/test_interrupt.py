@@ -111,10 +111,10 @@ def test_compare_prints_and_writes_what_is_finished(start, data, tmp_path):
 def test_compare_before_the_first_run_is_finished(start, data, tmp_path):
     path = tmp_path / "part.json"
     program = start("compare", *data, "--epochs", 10**8, "--seeds", 1, "--workers", 2, "--json", path)
-    program.wait_for(r"sequential n=1 seed 0 .*?[1-9]\d*/")
+    program.wait_for(r"sequential n=1 seed 0 .*?[1-9][\d,]*/")
     status, out = program.interrupt(seconds=2.5)
     assert status == 130
-    assert "No run was finished.\n" in out
+    assert "\nNo run was finished.\n" in out
     assert "Traceback" not in program.seen
     record = json.loads(path.read_text())
     assert (record["interrupted"], record["runs"], record["summary"]) == (True, [], [])

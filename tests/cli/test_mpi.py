@@ -68,6 +68,7 @@ class TestTrain:
             "time",
             "work",
             "model",
+            "json",
         ]
         assert "3 workers (mpi)" in out
         assert sorted(path.name for path in folder.iterdir()) == ["m", "m.json"]

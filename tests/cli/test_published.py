@@ -44,7 +44,7 @@ def call(*arguments):
 @pytest.fixture(scope="module")
 def done(tmp_path_factory):
     path = tmp_path_factory.mktemp("published") / "result.json"
-    status, out, err = call(*SMALL, "--json", path)
+    status, out, err = call(*SMALL, "--json", path, "--explain")
     return {"status": status, "out": out, "err": err, "record": json.loads(path.read_text())}
 
 
@@ -82,7 +82,7 @@ def test_the_tables_print_what_the_file_says(done):
         cores = done["record"]["environment"]["cores"]
         assert [row[0] for row in rows] == ["1", "3*" if cores < 3 else "3"]
         for cells, row in zip(rows, tables[name]["here"], strict=True):
-            assert cells[1:4] == [f"{row['time_s']:.3f}", f"{row['accuracy_pct']:.2f}", f"{row['impact']:.2f}"]
+            assert cells[1:4] == [f"{row['time_s']:.3f}", f"{row['accuracy_pct']:.2f}", f"{row['impact']:,.2f}"]
         assert rows[0][-2:] == ["88.23", "16.37"]
         assert len(rows[1]) == 4
     with_talk, without = tables["table3"]["here"], tables["table2"]["here"]
@@ -95,7 +95,7 @@ def test_it_says_what_was_done_and_what_differs(done):
     assert "64-75-10 relu, adam 0.001" in words
     assert "at most 5 epochs" in words
     assert "raw" in words
-    assert "is in neither table" in words
+    assert "Reading is in neither." in words
     assert words.count("What differs from manyhands compare") == 1
     assert "compare only if that is what was run here" in words
     assert ("* more processes than" in words) == (done["record"]["environment"]["cores"] < 3)

@@ -27,7 +27,7 @@ def call(*arguments):
 @pytest.fixture(scope="module")
 def reported(tmp_path_factory):
     folder = tmp_path_factory.mktemp("networks")
-    status, out, err = call(*STUDY, *TWO, "--json", folder / "f.json", "--report", folder / "report")
+    status, out, err = call(*STUDY, *TWO, "--json", folder / "f.json", "--report", folder / "report", "--explain")
     assert (status, err) == (0, "")
     return out, folder
 

@@ -14,6 +14,7 @@ import pytest
 from manyhands.doctor import datasets, examination, hardware, mpi, rates, software
 from manyhands.doctor.child import ChildFailedError, answer_of
 from manyhands.learners.mlp import kernels
+from manyhands.runtime.hardware import load
 
 PROJECT = Path(__file__).parents[2]
 
@@ -33,7 +34,7 @@ class TestCores:
         monkeypatch.delattr(os, "getloadavg", raising=False)
         monkeypatch.setattr(os, "cpu_count", lambda: 6)
         assert hardware.cores(tmp_path) == {"total": 6, "affinity": 6, "quota": None, "usable": 6, "physical": None}
-        assert hardware.load() == {"one_minute": None}
+        assert load(tmp_path) == {"one_minute": None, "running": None}
 
 
 class TestChild:

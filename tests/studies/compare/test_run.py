@@ -43,6 +43,7 @@ RUN = {
     "split": (int, type(None)),
     "target_s": (float, type(None)),
     "curve": (list, type(None)),
+    "problem": (str, type(None)),
 }
 SUMMARY = {
     "strategy": str,

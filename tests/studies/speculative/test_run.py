@@ -12,10 +12,19 @@ from torch import nn  # noqa: E402
 import manyhands.studies.speculative.run as module  # noqa: E402
 from manyhands.core.errors import DivergedError, SettingsError  # noqa: E402
 from manyhands.records.statistics import paired_difference, ratio_interval  # noqa: E402
+from manyhands.runtime.terminal import Detail  # noqa: E402
+from manyhands.studies.speculative import text as texts  # noqa: E402
 from manyhands.studies.speculative.request import Case, SpeculativeRequest  # noqa: E402
 from manyhands.studies.speculative.results import Speculation  # noqa: E402
 from manyhands.studies.speculative.run import SpeculativeStudy, speculate  # noqa: E402
-from manyhands.studies.speculative.text import speculative_markdown, speculative_text  # noqa: E402
+from manyhands.studies.speculative.text import speculative_markdown  # noqa: E402
+
+
+def speculative_text(found):
+    """All of it; what is left out where nobody asks for all is tested in tests/cli/test_widths.py."""
+    return texts.speculative_text(found, Detail(wide=True, explain=True))
+
+
 from manyhands.training.spec import RunSpec  # noqa: E402
 
 
@@ -192,7 +201,7 @@ def synthetic(seconds, accuracies):
             "seed": seed,
             "curve": None,
             "accuracy": accuracies[place][seed],
-            "seconds": {"train": seconds[place][seed], "total": 9.0},
+            "seconds": {"train": seconds[place][seed], "distribute": 0.0, "total": 9.0},
             "speculation": measured,
         }
         for seed in range(len(seconds[0]))

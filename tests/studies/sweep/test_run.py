@@ -26,13 +26,19 @@ from manyhands.data.resplit import resplit
 from manyhands.learners.mlp.settings import MLPSettings
 from manyhands.records.runs import SECONDS
 from manyhands.records.seal import unsealed
+from manyhands.runtime.terminal import Detail
+from manyhands.studies.sweep import text as texts
 from manyhands.studies.sweep.request import SweepRequest
 from manyhands.studies.sweep.run import SweepStudy, load_for_sweep, sweep
-from manyhands.studies.sweep.text import sweep_text
 from manyhands.teams import mpi_environment
 from manyhands.training.api import train
 from manyhands.training.run import run
 from manyhands.training.spec import RunSpec
+
+
+def sweep_text(found):
+    return texts.sweep_text(found, Detail(wide=True, explain=True))
+
 
 GRID = {"hidden": (4, (8, 6), 12), "epochs": (3, 12), "runs": 2}
 SESSIONS = 3 * 2 * 2
