@@ -82,7 +82,7 @@ def test_one_threshold_is_a_setting_of_a_comparison(call, tmp_path):
         ("compare --speculative 0,1 --workers 2,3", "give one --workers"),
         ("compare --speculative 0,1 --strategy gradient --strategy one-shot", "give one --strategy"),
         ("compare --speculative 0,1 --lane-plan plain", "leave --lane-plan plain out"),
-        ("compare --speculative 0,x", "argument --speculative: 'x' is not a number"),
+        ("compare --speculative 0,x", "--speculative: 'x' is not a number"),
         ("study speculative --speculative 0,2", "each from 0 to 1"),
         ("study speculative --lanes 1", "--lanes must be at least 2, not 1"),
         ("study speculative --learner cnn-fast", "--module"),

@@ -69,5 +69,5 @@ def test_a_damaged_file_is_a_format_error(path):
 def test_a_missing_package_says_what_to_install(path, monkeypatch):
     write(path, **COLUMNS)
     monkeypatch.setitem(sys.modules, "pyarrow", None)
-    with pytest.raises(SettingsError, match=r"pip install 'manyhands\[parquet\]'"):
+    with pytest.raises(SettingsError, match=r"pip install pyarrow"):
         load(DataRequest(str(path)))

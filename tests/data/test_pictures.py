@@ -101,7 +101,7 @@ def test_what_is_left_out_is_said(folder, caplog):
 
 def test_a_missing_package_says_what_to_install(folder, monkeypatch):
     monkeypatch.setitem(sys.modules, "PIL", None)
-    with pytest.raises(SettingsError, match=r"pip install 'manyhands\[images\]'"):
+    with pytest.raises(SettingsError, match=r"pip install pillow"):
         load(DataRequest(str(folder)))
 
 

@@ -255,7 +255,7 @@ class TestRefusals:
 
     def test_matplotlib_is_missing(self, model, examples, tmp_path, monkeypatch):
         monkeypatch.setitem(sys.modules, "matplotlib", None)
-        with pytest.raises(DrawingError, match=r"pip install 'manyhands\[report\]'"):
+        with pytest.raises(DrawingError, match=r"pip install matplotlib"):
             write_diagnosis(diagnose(model, examples), model, examples, tmp_path / "report")
         assert {path.name for path in (tmp_path / "report").iterdir()} == {
             name for name in ALWAYS if not name.endswith(("png", "svg"))

@@ -186,10 +186,10 @@ class TestWhereTo:
 class TestMatplotlib:
     def test_missing(self, records, tmp_path, monkeypatch):
         monkeypatch.setitem(sys.modules, "matplotlib", None)
-        with pytest.raises(SettingsError, match=r"pip install 'manyhands\[report\]'"):
+        with pytest.raises(SettingsError, match=r"pip install matplotlib"):
             check_possible(tmp_path / "report")
         assert not (tmp_path / "report").exists()
-        with pytest.raises(DrawingError, match=r"pip install 'manyhands\[report\]'") as caught:
+        with pytest.raises(DrawingError, match=r"pip install matplotlib") as caught:
             write_report(records.sweep(), tmp_path / "report")
         assert sorted(contents(tmp_path / "report")) == [
             *("report.html", "results.json", "sessions.csv", "table1.csv", "table1_published.csv")

@@ -9,6 +9,7 @@ import os
 import sys
 import traceback
 from collections.abc import Sequence
+from typing import Any
 
 from manyhands.cli import compare, doctor, evaluate, export, help_pages, jobs, predict, report, study, sweep, train
 from manyhands.cli.options import group_of, option
@@ -102,9 +103,19 @@ def _show_notices() -> None:
         def format(self, record: logging.LogRecord) -> str:
             return message(super().format(record))
 
+    class _ToStandardError(logging.StreamHandler[Any]):
+        """Prints to what the standard error is at that time."""
+
+        @property
+        def stream(self) -> Any:
+            return sys.stderr
+
+        @stream.setter
+        def stream(self, _stream: Any) -> None: ...
+
     logger = logging.getLogger("manyhands")
     if not logger.handlers:
-        handler = logging.StreamHandler() if is_first_process() else logging.NullHandler()  # of several, one says it
+        handler = _ToStandardError() if is_first_process() else logging.NullHandler()  # of several, one says it
         handler.setFormatter(_Notice("manyhands: %(message)s"))
         logger.addHandler(handler)
         logger.setLevel(logging.INFO)

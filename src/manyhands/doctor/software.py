@@ -23,6 +23,8 @@ OPTIONAL = (
     ("matplotlib", "report", "reports with figures (--report)"),
     ("torch", "torch", "PyTorch modules and convolutional networks (--learner cnn-fast)"),
     ("pyspark", "spark", "training inside Apache Spark (--team spark)"),
+    ("pyarrow", "parquet", "data sets in Parquet files"),
+    ("PIL", "images", "folders of pictures, and predictions of pictures"),
     ("tensorboard", "tensorboard", "live logs for TensorBoard (--tensorboard)"),
     ("onnx", "onnx", "models for other programs (manyhands export)"),
 )

@@ -8,16 +8,14 @@ from __future__ import annotations
 import inspect
 from dataclasses import dataclass, field, fields, replace
 from functools import cached_property, partial
-from os import PathLike, fspath
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Self
 
-from manyhands.core.checks import positive_real, share_or_count, shortened, truth, whole
+from manyhands.core.checks import positive_real, share_or_count, truth, whole
 from manyhands.core.choices import LABELS, LEARNERS, OTHER_LEARNERS, PYTORCH, SCALINGS, SHARDINGS
 from manyhands.core.errors import SettingsError
 from manyhands.core.parameters import parameter
-from manyhands.core.references import check_reference, reference_of
+from manyhands.core.references import reference_of
 from manyhands.core.settings import (
-    ALL,
     amount,
     check_names,
     check_settings,
@@ -34,6 +32,7 @@ from manyhands.core.shapes import check_shape, read_shape
 from manyhands.learners.mlp.settings import MLPSettings
 from manyhands.learners.torch.settings import TorchSettings
 from manyhands.teams.registry import CHOICES, SOLO
+from manyhands.training.spec_values import COUNT, check_count, check_module, check_workers, named_or_given
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -48,35 +47,11 @@ if TYPE_CHECKING:
 
 AUTO = "auto"
 DEFAULT_BATCH = 200
-_COUNT = partial(whole, least=1)
 _NESTED = {"network": MLPSettings, "torch": TorchSettings}
 """Fields that have settings of their own."""
 
 
-def _module(name: str, value: Any) -> Any:
-    """Return a module, a function that makes one, or text that names such a function."""
-    if isinstance(value, str):
-        check_reference(value)
-    elif not callable(value):
-        raise SettingsError(f"{name} must be a torch.nn.Module, or a function that makes one, not {shortened(value)}")
-    return value
-
-
-def check_workers(name: str, value: Any) -> int | str:
-    """Return a number of workers from 1 on, or ``"all"``."""
-    if isinstance(value, str):
-        if value != ALL:
-            raise SettingsError(f"{name} must be a whole number, or {ALL!r} for all usable cores, not {value!r}")
-        return value
-    return whole(name, value, least=1)
-
-
-def _count_or_all(name: str, value: Any) -> Any:
-    """Return a number from 1 on, or ``all``."""
-    return value if isinstance(value, str) and value == "all" else _COUNT(name, value)
-
-
-_ONE_OR_MORE = {"read": positive, "check": _COUNT}
+_ONE_OR_MORE = {"read": positive, "check": COUNT}
 
 
 class Parsed(NamedTuple):
@@ -130,7 +105,7 @@ class RunSpec:
         "data",
         metavar="N|all",
         read=positive_or_all,
-        check=_count_or_all,
+        check=check_count,
     )
     test_size: float | int | None = setting(
         None,
@@ -223,7 +198,7 @@ class RunSpec:
         "with PyTorch: the function that makes your module, package.module:function or file.py:function",
         "pytorch",
         metavar="F",
-        check=_module,
+        check=check_module,
     )
     torch: TorchSettings = field(default=TorchSettings(), metadata={"nested": True})
     sharding: Sharding | None = setting(
@@ -285,9 +260,9 @@ class RunSpec:
         object.__setattr__(self, "first_epoch", whole("first_epoch", self.first_epoch, least=0))
         object.__setattr__(self, "shuffle", truth("shuffle", self.shuffle))
         self._check_placement()
-        self._check_module()
+        self._checkcheck_module()
 
-    def _check_module(self) -> None:
+    def _checkcheck_module(self) -> None:
         """Check that module and learner go together; a module alone says which learner."""
         if self.module is not None and self.learner == "mlp":
             object.__setattr__(self, "learner", "torch")
@@ -383,7 +358,7 @@ class RunSpec:
 
         validation: Any = AUTO if self.validation is None and self.needs.validation else self.validation
         return DataRequest(
-            data=_named_or_given(data),
+            data=named_or_given(data),
             train_csv=train_csv,
             test_csv=test_csv,
             label_column=label_column,
@@ -443,20 +418,6 @@ class RunSpec:
         """Return the spec that :meth:`to_json` has written."""
         nested = {name: kind(**record[name]) for name, kind in _NESTED.items()}
         return cls(**{each.name: record[each.name] for each in fields(cls)} | nested)
-
-
-def _named_or_given(data: Any) -> Any:
-    """Return the name or path of data, or those that are given as a tuple of arrays."""
-    from manyhands.data.arrays import FORMS, arrays_of
-
-    if isinstance(data, str | PathLike):
-        return fspath(data)
-    if isinstance(data, tuple | list):
-        return arrays_of(data)
-    raise SettingsError(
-        f"data is the name of a data set, a path, a Dataset, or one tuple of arrays, {FORMS}; not a "
-        f"{type(data).__name__}"
-    )
 
 
 def _plain(value: Any) -> Any:

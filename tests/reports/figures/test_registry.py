@@ -247,5 +247,5 @@ def test_looks_tell_series_apart_without_colour():
 
 def test_matplotlib_missing(records, monkeypatch):
     monkeypatch.setitem(__import__("sys").modules, "matplotlib", None)
-    with pytest.raises(SettingsError, match=r"pip install 'manyhands\[report\]'"):
+    with pytest.raises(SettingsError, match=r"pip install matplotlib"):
         make_figures(records.sweep())
