@@ -74,7 +74,7 @@ class TestCSV:
         path, rows, expected = animals
         status, lines, told = printed(path, "--csv", written(folder, columns, rows))
         assert (status, lines) == (0, expected)
-        assert ("the column 'animal' is taken for labels, and left out" in told) == ("animal" in columns)
+        assert ("column 1 ('animal') is taken for labels, and left out" in told) == ("animal" in columns)
 
     def test_without_header_by_position(self, animals, folder, printed):
         path, rows, expected = animals
@@ -108,7 +108,7 @@ class TestCSV:
             ("size,weight\n1,2\n", "missing: 'tone'; unexpected: 'weight'"),
             ("size,tone,age\n1,2,3\n", "unexpected: 'age'"),
             ("size,tone\n1,loud\n", "'tone', has 'loud' in row 1, which is not a number"),
-            ("size,tone\n1,\n", "line 2: column 2: the cell is empty"),
+            ("size,tone\n1,\n", "line 2: column 1 ('tone'): the cell is empty"),
             ("size,tone\n1,nan\n", "not finite"),
             ("1,2,3\n", "takes 2 features per row, and there are 3 columns; if one of them is the label, name it"),
             ("size,tone\n", "no row"),
@@ -129,7 +129,7 @@ class TestCSV:
         capsys.readouterr()
         status, lines, told = printed(folder / "plain", "--csv", folder / "plain.csv")
         assert (status, lines) == (0, [str(a) for a, _, _ in rows])
-        assert "column 0 is taken for labels" in told
+        assert "column 0 (from 0) is taken for labels" in told
 
 
 def pictures(folder, change, count=8, suffix="png"):
