@@ -14,7 +14,7 @@ from manyhands.core.parameters import parameter
 from manyhands.core.randomness import generator
 from manyhands.data.checks import check_finite
 from manyhands.data.dataset import Examples
-from manyhands.data.label_checks import label_hint
+from manyhands.data.label_checks import doubt_about
 from manyhands.data.split import divide
 
 DEFAULT_TEST_SIZE = 0.2
@@ -94,8 +94,6 @@ def _check_classes(table: Examples, count: int) -> None:
         if size < 2
         else f"there are {len(classes)} classes, more than the {few} rows of one part"
     )
-    remedy = (
-        label_hint(table.labels, table.table, table.label_source)
-        or "; remove such rows, or give training and test rows apart"
-    )
+    doubt = doubt_about(classes, table.labels, table.table, table.label_source)
+    remedy = "; remove such rows, or give training and test rows apart" if doubt is None else f"; {doubt}"
     raise DataError(f"the rows cannot be divided into training and test rows: {what}{remedy}", path=table.source)

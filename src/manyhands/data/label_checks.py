@@ -73,10 +73,12 @@ def doubt_about(classes: NDArray[Any], labels: NDArray[Any], features: NDArray[A
     where = "" if source.name is None else f" {source.name!r}"
     question = f"is the column{where} of the labels the right one ({parameter('label_column')})?"
     hint = label_hint(labels, features, source).removeprefix(";")
+    decimals = classes.dtype.kind == "f" and (classes != np.rint(classes)).any()
+    numbers = " (to predict numbers, take manyhands.MLPRegressor)" if decimals else ""
     if len(labels) >= _FEW and len(classes) > len(labels) / 2:
-        return f"{len(classes)} classes for {len(labels)} training rows: {question}{hint}"
-    if classes.dtype.kind == "f" and (classes != np.rint(classes)).any():
-        return f"the labels have decimals ({named(classes)}): {question}{hint}"
+        return f"{len(classes)} classes for {len(labels)} training rows{numbers}: {question}{hint}"
+    if decimals:
+        return f"the labels have decimals ({named(classes)}){numbers}: {question}{hint}"
     if hint and len(classes) > _MOST_CLASSES:
         return f"{len(classes)} classes ({named(classes)}): {question}{hint}"
     return _same_numbers(classes)
