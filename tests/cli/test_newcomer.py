@@ -79,6 +79,7 @@ WRONG = [
     ("export {here}/model.safetensors", 2, "ONNX is missing"),
     ("report {here}/iris.csv", 1, "iris.csv"),
     ("train --csv {here}/iris.csv", 1, "is column 2 ('species') the label? --label-column species"),
+    ("train --csv {here}/prices.csv --label-column price", 1, "to predict numbers, take manyhands.MLPRegressor"),
     ("train --csv {here}/iris.csv --label-column 3", 2, "numbered from 0 to 2"),
     ("train --csv {here}/iris.csv --label-column species --test-size 60", 2, "1 to 59 can be test rows"),
     ("train --csv {here}/iris.csv --test-csv {here}/iris.csv", 2, "give either --data, or --csv"),
@@ -137,6 +138,7 @@ def make_wrong_tables(folder, plain):
     for name, row in {"holes": "0,,2", "nan": "0,nan,2", "short": "0,1"}.items():
         (folder / f"{name}.csv").write_text("\n".join([*lines[:3], row, *lines[4:]]) + "\n")
     (folder / "empty.csv").write_bytes(b"")
+    (folder / "prices.csv").write_text("area,price\n" + "".join(f"{row},{row * 1.07}\n" for row in range(50)))
     (folder / "header.csv").write_text("label,a,b\n")
     (folder / "latin.csv").write_bytes(plain.replace("label", "größe").encode("latin-1"))
     (folder / "utf16.csv").write_bytes(plain.encode("utf-16"))
