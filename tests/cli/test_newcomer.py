@@ -138,7 +138,7 @@ def make_wrong_tables(folder, plain):
     for name, row in {"holes": "0,,2", "nan": "0,nan,2", "short": "0,1"}.items():
         (folder / f"{name}.csv").write_text("\n".join([*lines[:3], row, *lines[4:]]) + "\n")
     (folder / "empty.csv").write_bytes(b"")
-    (folder / "prices.csv").write_text("area,price\n" + "".join(f"{row},{row * 1.07}\n" for row in range(50)))
+    (folder / "prices.csv").write_text("area,price\n" + "".join(f"{3 * row},{row * 1.07}\n" for row in range(50)))
     (folder / "header.csv").write_text("label,a,b\n")
     (folder / "latin.csv").write_bytes(plain.replace("label", "größe").encode("latin-1"))
     (folder / "utf16.csv").write_bytes(plain.encode("utf-16"))
