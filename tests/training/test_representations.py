@@ -70,7 +70,7 @@ def test_an_empty_study_can_be_shown(results):
     comparison = manyhands.Comparison(results["comparison"].environment, results["comparison"].settings)
     comparison.interrupted = True
     assert repr(comparison) == "Comparison(0 runs on arrays, interrupted)"
-    assert "0 runs" in comparison._repr_html_()
+    assert "no run was finished" in comparison._repr_html_()
 
 
 def test_score_is_the_accuracy_on_rows(results):
