@@ -122,7 +122,7 @@ class TestRefused:
             pytest.param(
                 ["train", "--data", "nowhere", "--team", "mpi", "--strategy", "gradient"],
                 1,
-                "no folder 'nowhere'",
+                "no data set, folder or file 'nowhere'",
                 marks=pytest.mark.slow,
             ),
         ],
