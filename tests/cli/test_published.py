@@ -235,7 +235,7 @@ def program():
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_an_end_in_the_middle_keeps_the_finished_runs_and_leaves_nothing_behind(program, tmp_path, number):
     path = tmp_path / "part.json"
-    grid = ["--workers", 3, "--seeds", 100000, "--epochs", 5, "--hidden", 8]
+    grid = ["--workers", 3, "--seeds", 5000, "--epochs", 5, "--hidden", 8]
     one, folder = program("compare", "--as-published", "--data", "digits", *grid, "--json", path)
     one.wait_for(r"n=3 seed ([2-9]|\d\d)", 60)  # two runs are finished
     family = descendants(one.process.pid)
@@ -255,7 +255,7 @@ def test_an_end_in_the_middle_keeps_the_finished_runs_and_leaves_nothing_behind(
     assert "Interrupted: only finished runs are counted." in out
     record = json.loads(path.read_text())
     assert record["interrupted"] is True
-    assert 2 <= len(record["runs"]) < 100000
+    assert 2 <= len(record["runs"]) < 5000
     assert [run["seed"] for run in record["runs"]] == list(range(len(record["runs"])))
     assert [row["processes"] for row in record["tables"]["table3"]["here"]] == [3]
     assert [pid for pid in family if command_line(pid) not in ([], [""])] == []
