@@ -47,7 +47,7 @@ class TestWhose:
         ("other", "same"),
         [
             (HERE, True),
-            (f"{HERE} --report elsewhere --json=x.json --quiet --replace", True),
+            (f"{HERE} --report elsewhere --json=x.json --quiet --wide --replace", True),
             (f"{HERE} --epochs 3", False),
             ("manyhands compare --data mnist", False),
             ("", False),

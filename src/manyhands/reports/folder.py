@@ -28,7 +28,7 @@ NUMBERS = ("classes.csv", "confusion.csv", "calibration.csv", "mistakes.csv")
 """The names of the CSV files in a model's report."""
 _MODEL = "manyhands.evaluate"
 _VALUES = frozenset(("--json", "--report", "--checkpoint", "--log", "--tensorboard", "--markdown"))
-_FLAGS = frozenset(("--quiet", "--debug", "--replace", "--log-rounds"))
+_FLAGS = frozenset(("--quiet", "-q", "--debug", "--replace", "--log-rounds", "--wide", "--explain"))
 _ADVICE = "give another folder, or move these files away"
 
 
