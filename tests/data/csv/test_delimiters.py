@@ -78,3 +78,14 @@ def test_a_wrong_delimiter_is_named(tmp_path):
     path.write_text("a,1\nb,2\n")
     with pytest.raises(FormatError, match=r"its cells are divided by semicolons \(delimiter\)"):
         read_csv(path, 0, delimiter=";")
+
+
+@pytest.mark.parametrize("space", ["\x0c", "\x0b", "\x1c", "\xa0", "\u2003"])
+def test_only_spaces_and_tabs_divide(tmp_path, space):
+    path = tmp_path / "table.csv"
+    path.write_text(f"0 1 2\n1 2{space}3\n0 1 2\n")
+    with pytest.raises(FormatError, match="line 2"):
+        read_csv(path)
+    path.write_text(f"3{space}0\n")
+    with pytest.raises(FormatError, match="line 1"):
+        read_csv(path)

@@ -18,7 +18,7 @@ _WORDS = {
 }  # fmt: skip
 _PREFERRED = "\t;|,"  # where several divide all lines alike: commas may be those of decimals (1,5;2,5)
 _QUOTED = re.compile(r'"(?:[^"]|"")*"')
-_TOKEN = re.compile(r'"(?:[^"]|"")*"(?=\s|$)|\S+')
+_TOKEN = re.compile(r'"(?:[^"]|"")*"(?=[ \t\r\n]|$)|[^ \t\r\n]+')  # a form feed, say, divides nothing
 
 
 def parse_delimiter(text: str | None) -> str | None:
@@ -77,7 +77,7 @@ def rows_of(lines: Iterable[str], delimiter: str) -> Rows:
 
 
 class _Words:
-    """Rows whose cells are divided by any white space; a quoted cell ends in its line, or keeps its mark."""
+    """Rows whose cells are divided by spaces and tabs; a quoted cell ends in its line, or keeps its mark."""
 
     def __init__(self, lines: Iterable[str]) -> None:
         self._lines = iter(lines)

@@ -112,7 +112,8 @@ def _read(layout: Layout, piece: Piece, alone: bool) -> tuple[NDArray[Any], NDAr
         sound = False
     if not sound:
         raise find_fault(layout, piece) or FormatError("the file cannot be read as a table of numbers", path=piece.path)
-    if has_marks(piece) and (fault := find_fault(layout, piece, values=False)):
+    by_words = layout.delimiter == WHITESPACE
+    if has_marks(piece, by_words=by_words) and (fault := find_fault(layout, piece, values=False)):
         raise fault
     _say_what_is_lost(layout, piece, features)
     return features, labels
