@@ -4,6 +4,7 @@ import csv
 import gzip
 import io
 import json
+import re
 import struct
 
 import numpy as np
@@ -15,7 +16,7 @@ from manyhands.data.idx import read_idx
 from manyhands.reports.write import read_record
 from manyhands.studies.base.journal import Journal
 
-DELIMITERS = (",", ";", "\t")
+DELIMITERS = (",", ";", "\t", "|", " ")
 WORDS = ("cat", "dog", "7", "007", "+7", "a b", "x,y", 'say "so"', "größer", "-", "1.0", "1e3", "True", "=1+1")
 NUMBERS = ("0", "255", "256", "-1", "3.5", "1e-3", "  4 ", "1e30", "+2", ".5", "1700000000.25", "16777217")
 ODD = ("", "nan", "inf", "1e400", "0x10", "1_000", "²", "true", "--1", "1,5", "\0", "1.2.3", "\u0661")
@@ -45,6 +46,9 @@ def table(rng):
 
 def cells_of(content, delimiter):
     """Return the rows of a CSV text as Python's own reader finds them; blank lines are no rows."""
+    if delimiter == " ":  # any run of spaces and tabs
+        lines = [re.findall(r'"(?:[^"]|"")*"|[^ \t]+', line) for line in re.split(r"\r\n|\r|\n", content)]
+        return [[each[1:-1].replace('""', '"') if each[0] == '"' else each for each in line] for line in lines if line]
     return [row for row in csv.reader(io.StringIO(content, newline=""), delimiter=delimiter) if row]
 
 
