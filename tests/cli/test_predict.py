@@ -234,3 +234,12 @@ class TestData:
         status, _, told = printed(digits[1], "--data", tmp_path / "rows.npy")
         assert status == 1
         assert said in told
+
+
+def test_quiet_is_for_this_call_only(tmp_path, capsys):
+    path = str(tmp_path / "model.safetensors")
+    assert main(["train", "--data", "digits", "--epochs", "1", "--quiet", "--out", path]) == 0
+    capsys.readouterr()
+    for quiet, notes in ((["--quiet"], 0), ([], 1)):
+        assert main(["predict", path, "--data", "digits", *quiet]) == 0
+        assert capsys.readouterr().err.count("labels of the 360 test samples") == notes

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import csv
 import io
 import logging
@@ -85,14 +86,13 @@ def run(options: argparse.Namespace) -> int:
         if getattr(options, name) is not None and options.csv is None:
             raise SettingsError(f"{parameter(name)} is of {parameter('csv')}")
     shared.check_output(options.out)
-    if options.quiet:
-        logging.getLogger("manyhands").setLevel(logging.ERROR)
-    model = load_model(options.model)
-    rows = _rows(options, model)
-    try:
-        probabilities = model.predict_proba(rows)
-    except DataError as error:
-        raise DataError(f"{error} (model {shown(options.model)})") from error
+    with _notes(quiet=options.quiet):
+        model = load_model(options.model)
+        rows = _rows(options, model)
+        try:
+            probabilities = model.predict_proba(rows)
+        except DataError as error:
+            raise DataError(f"{error} (model {shown(options.model)})") from error
     labels = model.classes[probabilities.argmax(axis=1)]
     text = _table(model, labels, probabilities) if options.proba else _lines(labels, header=options.out is not None)
     if options.out is None:
@@ -102,6 +102,19 @@ def run(options: argparse.Namespace) -> int:
     if not options.quiet:
         print(labelled("labels", f"{count(len(labels), 'label')} in {shown(options.out)}"))
     return 0
+
+
+@contextlib.contextmanager
+def _notes(*, quiet: bool) -> Iterator[None]:
+    """Leave out the library's notes during the block if ``quiet``, and not for what this process does later."""
+    logger = logging.getLogger("manyhands")
+    level = logger.level
+    if quiet:
+        logger.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        logger.setLevel(level)
 
 
 def _rows(options: argparse.Namespace, model: TrainedModel) -> Examples | NDArray[Any]:

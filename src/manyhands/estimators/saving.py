@@ -103,9 +103,8 @@ class SavedEstimator:
             If the file is missing, damaged, or of another kind of estimator; says what.
         """
         description, tensors = read_file(path, ESTIMATOR)
-        kind = description.get("estimator")
-        if kind != _kind_of(cls):
-            raise ModelFileError(f"{path}: it has a fitted {str(kind)[:40]}, not a {_kind_of(cls)}; use {kind}.load")
+        if (kind := str(description.get("estimator"))[:40]) != _kind_of(cls):
+            raise ModelFileError(f"{path}: it has a fitted {kind}, not a {_kind_of(cls)}; use {kind}.load")
         try:
             saved = {name: _unpacked(value) for name, value in json.loads(description["parameters"]).items()}
             missing = [name for name in cls._functions if name in saved and name not in parameters]
