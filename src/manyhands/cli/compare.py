@@ -12,6 +12,7 @@ from manyhands.cli.output import add_detail_options
 from manyhands.core.choices import PYTORCH
 from manyhands.core.errors import SettingsError
 from manyhands.core.words import count
+from manyhands.training import reliability
 
 if TYPE_CHECKING:
     from manyhands.studies.compare.request import CompareRequest
@@ -70,7 +71,7 @@ def register(commands: Any) -> None:
     shared.add_margin_option(parser)
     shared.add_splits_option(parser)
     several = {"speculative": study_speculative.SEVERAL_THRESHOLDS}
-    shared.add_settings(parser, without=("strategy", "workers"), changes=several)
+    shared.add_settings(parser, without=("strategy", "workers", *reliability.NAMES), changes=several)
     shared.add_convergence_options(parser)
     study_runner.add_checkpoint_option(parser)
     shared.add_output_options(parser)

@@ -71,7 +71,9 @@ def add_settings(
         names.append(each.name)
         known = replace(known, **changes.get(each.name, {}))
         default = next(
-            getattr(owner, each.name) for owner in (base, base.network, base.torch) if hasattr(owner, each.name)
+            getattr(owner, each.name)
+            for owner in (base, base.network, base.torch, base.reliability)
+            if hasattr(owner, each.name)
         )
         text, reading = _help(known, None if each.default is None else default), _reading(known, default)
         group_of(parser, known.group).add_argument(option(each.name), default=argparse.SUPPRESS, help=text, **reading)

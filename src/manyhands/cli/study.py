@@ -10,6 +10,7 @@ from manyhands.cli import options as shared
 from manyhands.cli.output import add_detail_options
 from manyhands.core.words import count
 from manyhands.reports.format import layers
+from manyhands.training import reliability
 from manyhands.training.spec import RunSpec
 
 DEFAULT_SPLITS, EPOCHS = 5, 40
@@ -96,7 +97,9 @@ def _register_minibatch(names: Any) -> None:
     shared.add_workers_option(group, (1, 2, 4))
     shared.add_margin_option(parser)
     shared.add_splits_option(parser, default=DEFAULT_SPLITS)
-    shared.add_settings(parser, RunSpec(epochs=EPOCHS), without=("strategy", "workers", "convergence"))
+    shared.add_settings(
+        parser, RunSpec(epochs=EPOCHS), without=("strategy", "workers", "convergence", *reliability.NAMES)
+    )
     shared.add_convergence_options(parser)
     study_runner.add_checkpoint_option(parser)
     shared.add_output_options(parser)

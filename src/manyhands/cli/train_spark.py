@@ -15,7 +15,6 @@ if TYPE_CHECKING:
     from manyhands.training.spec import RunSpec
 
 TEAM = "spark"
-RESTARTS = 3
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
@@ -31,17 +30,6 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--spark-conf", action="append", default=[], metavar="NAME=VALUE", help="a setting of Spark's own"
     )
-    group.add_argument(
-        "--checkpoint",
-        metavar="F",
-        help="a file that all executors can reach, from which a stage that is started again goes on",
-    )
-    group.add_argument(
-        "--max-restarts",
-        type=int,
-        metavar="N",
-        help=f"how often a stage that has lost a task is started again (default: {RESTARTS})",
-    )
 
 
 def reads(options: argparse.Namespace, spec: RunSpec) -> bool:
@@ -52,7 +40,7 @@ def reads(options: argparse.Namespace, spec: RunSpec) -> bool:
 
 def check_unused(options: argparse.Namespace, spec: RunSpec) -> None:
     """Refuse Spark's options for other teams; data sets that come along need the cluster's address only."""
-    for name in ("master", "test_data", "features", "spark_conf", "max_restarts", "checkpoint"):
+    for name in ("master", "test_data", "features", "spark_conf"):
         if not getattr(options, name):
             continue
         if spec.team != TEAM:
@@ -76,9 +64,8 @@ def train(options: argparse.Namespace, spec: RunSpec) -> tuple[Outcome, str]:
     frame = read(spark, options.data)
     test = None if options.test_data is None else read(spark, options.test_data)
     features, label = columns_of(frame, options.label_column or "0", options.features or ())
-    restarts = RESTARTS if options.max_restarts is None else options.max_restarts
     name = options.data.rstrip("/").rpartition("/")[2]
-    job = SparkJob(frame, test, features, label, name, restarts, options.checkpoint)
+    job = SparkJob(frame, test, features, label, name)
     outcome = job.outcome(spec, "round" if options.log_rounds else "epoch")
     around = time.perf_counter() - ready - outcome.result.seconds["total"]
     return outcome, f"{ready - began:.1f} s until its session was there, {around:.1f} s around the training"

@@ -32,6 +32,7 @@ from manyhands.core.shapes import check_shape, read_shape
 from manyhands.learners.mlp.settings import MLPSettings
 from manyhands.learners.torch.settings import TorchSettings
 from manyhands.teams.registry import CHOICES, SOLO
+from manyhands.training.reliability import ReliabilitySettings
 from manyhands.training.spec_values import COUNT, check_count, check_module, check_workers, named_or_given
 
 if TYPE_CHECKING:
@@ -47,7 +48,7 @@ if TYPE_CHECKING:
 
 AUTO = "auto"
 DEFAULT_BATCH = 200
-_NESTED = {"network": MLPSettings, "torch": TorchSettings}
+_NESTED = {"network": MLPSettings, "torch": TorchSettings, "reliability": ReliabilitySettings}
 """Fields that have settings of their own."""
 
 
@@ -252,6 +253,7 @@ class RunSpec:
         "convergence",
         check=truth,
     )
+    reliability: ReliabilitySettings = field(default=ReliabilitySettings(), metadata={"nested": True})
     first_epoch: int = 0
     shuffle: bool = True
 
@@ -421,7 +423,7 @@ class RunSpec:
 
 
 def _plain(value: Any) -> Any:
-    if isinstance(value, MLPSettings | TorchSettings):
+    if isinstance(value, MLPSettings | TorchSettings | ReliabilitySettings):
         return {each.name: _plain(getattr(value, each.name)) for each in fields(value)}
     if callable(value):
         return getattr(value, "__qualname__", type(value).__qualname__)

@@ -36,6 +36,7 @@ from manyhands.studies.compare.request import (
 from manyhands.studies.compare.results import Comparison, run_record
 from manyhands.studies.compare.text import comparison_table
 from manyhands.teams.job import check_can_start_jobs
+from manyhands.training import reliability
 from manyhands.training.api import base_of, warn_if_oversubscribed_here
 from manyhands.training.loggers import RunLog, no_log
 from manyhands.training.plan import Plan
@@ -165,7 +166,7 @@ def _settings(dataset: Dataset, request: CompareRequest, plans: Sequence[Plan]) 
     }
 
 
-@takes_settings(RunSpec, without=("strategy",))
+@takes_settings(RunSpec, without=("strategy", *reliability.NAMES))
 @memory_errors_explained("the comparison")
 def compare(
     data: Any = "auto",

@@ -50,6 +50,7 @@ from manyhands.studies.networks.results import Networks
 from manyhands.studies.networks.symmetry import distinct_neurons
 from manyhands.studies.networks.text import networks_text
 from manyhands.teams.job import check_can_start_jobs
+from manyhands.training import reliability
 from manyhands.training.model import accuracy
 from manyhands.training.plan import Plan
 from manyhands.training.resolve import resolve
@@ -290,7 +291,7 @@ def _check(request: NetworksRequest) -> None:
         raise SettingsError("several workers need a strategy, such as periodic:1epoch")
 
 
-@takes_settings(RunSpec, without=("strategy", "workers", "convergence"))
+@takes_settings(RunSpec, without=("strategy", "workers", "convergence", *reliability.NAMES))
 def networks(
     data: str | Path | Dataset = "auto",
     *,

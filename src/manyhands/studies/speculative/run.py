@@ -43,6 +43,7 @@ from manyhands.studies.speculative.request import (
 from manyhands.studies.speculative.results import Speculation, case_record
 from manyhands.studies.speculative.text import speculative_text
 from manyhands.teams.job import check_can_start_jobs
+from manyhands.training import reliability
 from manyhands.training.api import warn_if_oversubscribed_here
 from manyhands.training.plan import Plan
 from manyhands.training.result import Progress
@@ -150,7 +151,10 @@ class SpeculativeStudy(Study[Speculation]):
         return speculative_text(self.outcome, detail)
 
 
-@takes_settings(RunSpec, without=("strategy", "workers", "convergence", "stop", "team", "partition", "sharding"))
+@takes_settings(
+    RunSpec,
+    without=("strategy", "workers", "convergence", "stop", "team", "partition", "sharding", *reliability.NAMES),
+)
 @memory_errors_explained("the study")
 def speculate(
     data: str | Path | Dataset = "auto",

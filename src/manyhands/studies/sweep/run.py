@@ -49,6 +49,7 @@ from manyhands.studies.sweep.text import sweep_text
 from manyhands.teams.agreement import CALL, Facts, as_facts, together
 from manyhands.teams.job import leads, on_rank_0
 from manyhands.teams.launch import prepare
+from manyhands.training import reliability
 from manyhands.training.api import base_of
 from manyhands.training.making import learner_of
 from manyhands.training.model import accuracy
@@ -273,7 +274,7 @@ def load_for_sweep(request: DataRequest, *, published: bool = False) -> Dataset:
     return load(replace(request, validation="auto" if request.validation is None else request.validation))
 
 
-@takes_settings(RunSpec, without=("strategy",), checked=False)
+@takes_settings(RunSpec, without=("strategy", *reliability.NAMES), checked=False)
 def sweep(
     data: Any = "auto",
     spec: RunSpec | None = None,
