@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -13,9 +13,24 @@ import numpy as np
 from numpy.typing import NDArray
 
 from manyhands.core.errors import ModelFileError, shown
-from manyhands.runtime.atomic_files import home_hint, unusable, write_whole
+from manyhands.runtime.atomic_files import atomic_writer, home_hint, unusable
 
 _CHECKSUM = "sha256"
+_DTYPES = {
+    "uint64": "U64",
+    "int64": "I64",
+    "float64": "F64",
+    "float32": "F32",
+    "uint32": "U32",
+    "int32": "I32",
+    "float16": "F16",
+    "uint16": "U16",
+    "int16": "I16",
+    "int8": "I8",
+    "uint8": "U8",
+    "bool": "BOOL",
+}
+"""What safetensors calls NumPy's dtypes, in the order in which it writes them."""
 
 
 class Form(NamedTuple):
@@ -54,17 +69,49 @@ ESTIMATOR = Form(
     "the method load of its estimator, such as MLPClassifier.load",
     frozenset({"format", "estimator", "parameters", "fitted", "classes", "names", "optimizer", _CHECKSUM}),
 )
+CHECKPOINT = Form(
+    "checkpoint",
+    "manyhands.checkpoint/1",
+    "manyhands train --resume",
+    frozenset({"format", "version", "identity", "workers", _CHECKSUM}),
+)
 
 
 def write_file(
     path: str | Path, description: Mapping[str, str], tensors: Mapping[str, NDArray[Any]], form: Form = MODEL
 ) -> None:
-    """Write a model file; it appears whole or not at all."""
-    from safetensors.numpy import save
+    """Write a model file; it appears whole or not at all.
 
+    The same contents always give the same bytes, in the order in which the library of safetensors writes tensors. It
+    copies all of them twice, which checkpoints, written beside the training, could not afford.
+    """
+    kept = {name: np.asarray(tensors[name], order="C") for name in sorted(tensors)}
     described = {"format": form.name, **description}
-    described[_CHECKSUM] = _checksum(described, tensors)
-    write_whole(path, _in_one_order(save(dict(tensors), metadata=described)))
+    described[_CHECKSUM] = _checksum(described, kept)
+    dtypes = list(_DTYPES)
+    order = sorted(kept, key=lambda name: (dtypes.index(kept[name].dtype.name), name))
+    with atomic_writer(path) as file:
+        file.write(_header(described, kept, order))
+        for name in order:
+            file.write(_bytes_of(kept[name]))
+
+
+def _header(described: Mapping[str, str], tensors: Mapping[str, NDArray[Any]], order: Sequence[str]) -> bytes:
+    """Return the beginning of a safetensors file: names, dtypes, shapes and places, sorted."""
+    ends = np.cumsum([tensors[name].nbytes for name in order], dtype=np.int64).tolist()
+    places = {name: [begin, end] for name, begin, end in zip(order, [0, *ends], ends, strict=False)}
+    header: dict[str, Any] = {
+        name: {"dtype": _DTYPES[tensor.dtype.name], "shape": list(tensor.shape), "data_offsets": places[name]}
+        for name, tensor in tensors.items()
+    }
+    text = json.dumps({"__metadata__": dict(described), **header}, sort_keys=True, separators=(",", ":")).encode()
+    text += b" " * (-len(text) % 8)
+    return len(text).to_bytes(8, "little") + text
+
+
+def _bytes_of(tensor: NDArray[Any]) -> memoryview:
+    """Return the memory of a contiguous array."""
+    return tensor.reshape(-1).view(np.uint8).data
 
 
 def read_file(path: str | Path, form: Form = MODEL) -> tuple[dict[str, str], dict[str, NDArray[Any]]]:
@@ -82,7 +129,7 @@ def read_file(path: str | Path, form: Form = MODEL) -> tuple[dict[str, str], dic
         raise ModelFileError(f"{shown(path)}: it is no ordinary file; give the file of a model")
     description, tensors = _read(path)
     if (found := description.get("format")) != form.name:
-        other = next((f"; {each.reader} reads it" for each in (MODEL, ESTIMATOR) if each.name == found), "")
+        other = next((f"; {each.reader} reads it" for each in (MODEL, ESTIMATOR, CHECKPOINT) if each.name == found), "")
         raise ModelFileError(f"{path}: not a manyhands {form.what} (format {found!r}){other}")
     if strange := sorted(set(description) - form.parts):
         raise ModelFileError(f"{path}: damaged, or written by a newer version (it has a part {strange[0][:40]!r})")
@@ -97,18 +144,8 @@ def _checksum(description: Mapping[str, str], tensors: Mapping[str, NDArray[Any]
     facts = {name: [block.dtype.str, block.shape] for name, block in tensors.items()}
     digest = hashlib.sha256(json.dumps([texts, facts], sort_keys=True).encode())
     for name in sorted(tensors):
-        digest.update(np.ascontiguousarray(tensors[name]).tobytes())
+        digest.update(_bytes_of(np.asarray(tensors[name], order="C")))
     return digest.hexdigest()
-
-
-def _in_one_order(content: bytes) -> bytes:
-    """Return a safetensors file with its header sorted: the library's own order changes from process to process."""
-    length = int.from_bytes(content[:8], "little")
-    header = json.loads(content[8 : 8 + length])
-    # Offsets count from the end of the header, so the tensors themselves may stay as they are.
-    text = json.dumps(header, sort_keys=True, separators=(",", ":")).encode()
-    text += b" " * (-len(text) % 8)
-    return len(text).to_bytes(8, "little") + text + content[8 + length :]
 
 
 def _read(path: Path) -> tuple[dict[str, str], dict[str, NDArray[Any]]]:
