@@ -186,6 +186,48 @@ class WorkerLost(ManyhandsError, RuntimeError):  # noqa: N818 - an event the des
         return type(self), (self.rank, self.reason)
 
 
+class WorkerFailed(WorkerLost):
+    """An error has ended a worker, which leaves the others.
+
+    Parameters
+    ----------
+    rank
+        The worker.
+    problem
+        Its error, in words.
+    """
+
+    def __init__(self, rank: int, problem: str) -> None:
+        self.problem = problem
+        super().__init__(rank, f"failed: {problem}")
+
+    def __reduce__(self) -> tuple[type[WorkerLost], tuple[int, str]]:
+        return type(self), (self.rank, self.problem)
+
+
+class CorruptedError(ManyhandsError, RuntimeError):
+    """A check of the parameters has found that memory, or a message, does not hold what was computed.
+
+    Parameters
+    ----------
+    round_number
+        The round, from 1.
+    problem
+        Which workers hold what.
+    """
+
+    def __init__(self, round_number: int, problem: str) -> None:
+        self.round_number, self.problem = round_number, problem
+        super().__init__(f"round {round_number}: {problem}")
+
+    def __reduce__(self) -> tuple[type[CorruptedError], tuple[int, str]]:
+        return type(self), (self.round_number, self.problem)
+
+
+class Suspended(ManyhandsError):  # noqa: N818 - no error: the run was asked to end
+    """A run was asked to end, and has written down where it is (or why it could not)."""
+
+
 class RankError(ManyhandsError):
     """A step that all processes of an MPI job take together has failed on another rank, and therefore on all.
 
@@ -252,7 +294,7 @@ class Terminated(KeyboardInterrupt):
     """The process was asked to end (SIGTERM): everything ends as on Ctrl-C."""
 
     def __str__(self) -> str:
-        return "terminated"
+        return f"terminated{f': {self.args[0]}' if self.args else ''}"
 
 
 class HungUp(Terminated):

@@ -141,7 +141,7 @@ class Order:
 
 @dataclass(frozen=True)
 class Control:
-    """Two cells that a run shares with the code that supervises it.
+    """Cells that a run shares with the code that supervises it.
 
     Attributes
     ----------
@@ -149,7 +149,10 @@ class Control:
         Non-zero when the run must end; checked between any two steps.
     progress : ndarray of shape (1,), int64
         Number of steps that this worker has taken; written after every step.
+    ending : ndarray of shape (1,), int64
+        Non-zero when the run is asked to end by itself, as soon as all workers have written down where they are.
     """
 
     stop: NDArray[np.int64]
     progress: NDArray[np.int64]
+    ending: NDArray[np.int64] = field(default_factory=lambda: np.zeros(1, np.int64))

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import asdict
+from typing import Any
 
 from manyhands.core.callbacks import EpochSummary, RunView, WorkerCallback
 from manyhands.core.errors import DivergedError
@@ -43,6 +45,14 @@ class Convergence(WorkerCallback):
     def granularity(self) -> Granularity:  # type: ignore[override]
         """The ends of epochs where every step has a round: between steps there is nothing else to see."""
         return "epoch" if self._run is not None and self._run.syncs_gradients else "round"
+
+    def state(self) -> dict[str, Any]:
+        """Return what was measured so far."""
+        return {"curve": [dict(point) for point in self.curve], "last_step": self._last_step}
+
+    def load_state(self, state: Mapping[str, Any]) -> None:
+        """Go on from such a state."""
+        self.curve[:], self._last_step = [dict(point) for point in state["curve"]], int(state["last_step"])
 
     def after_round(self, run: RunView) -> None:
         """Measure."""

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 from functools import cached_property, partial
 from typing import Any
 
-from manyhands.core.checks import shortened, truth, whole
+from manyhands.core.checks import positive_real, shortened, truth, whole
 from manyhands.core.errors import SettingsError
 from manyhands.core.lengths import Cadence
 from manyhands.core.parameters import parameter
-from manyhands.core.settings import check_settings, positive, setting, whole_number
+from manyhands.core.settings import accuracy, check_settings, positive, setting, setting_fields, whole_number
 
 END, CONTINUE, RESTART = ON_LOSS = "end", "continue", "restart"
 
@@ -47,7 +47,7 @@ class ReliabilitySettings:
     )
     every: str = setting(
         "30s",
-        "how often: 5epochs, 60s, 100rounds; less often where that would cost over 2 % of the training time",
+        "how often: 5epochs, 60s, 100rounds; less often where that would cost too much",
         "reliability",
         metavar="T",
         check=_cadence,
@@ -59,6 +59,14 @@ class ReliabilitySettings:
         metavar="K",
         read=positive,
         check=partial(whole, least=1),
+    )
+    checkpoint_cost: float = setting(
+        0.02,
+        "the largest part of the training time that checkpoints may cost: where one would cost more, it waits",
+        "reliability",
+        metavar="C",
+        read=accuracy,
+        check=positive_real,
     )
     resume: str | None = setting(
         None,
@@ -90,6 +98,9 @@ class ReliabilitySettings:
         check=truth,
     )
 
+    attempt: int = 0
+    """How many times the run has been started again by itself."""
+
     def __post_init__(self) -> None:
         check_settings(self)
 
@@ -119,6 +130,7 @@ class ReliabilitySettings:
         for name, needed, there in (
             ("every", ("checkpoint", "resume"), self.folder is not None or self.restarts),
             ("keep", ("checkpoint", "resume"), self.folder is not None),
+            ("checkpoint_cost", ("checkpoint", "resume"), self.folder is not None or self.restarts),
             ("max_restarts", (), self.restarts),
         ):
             if getattr(self, name) != getattr(usual, name) and not there:
@@ -130,5 +142,5 @@ class ReliabilitySettings:
         return replace(self, **settings)
 
 
-NAMES = tuple(each.name for each in fields(ReliabilitySettings))
+NAMES = tuple(each.name for each, _ in setting_fields(ReliabilitySettings))
 """Studies, which have journals instead, take none of these."""

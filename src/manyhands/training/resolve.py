@@ -67,6 +67,7 @@ def resolve(spec: RunSpec, dataset: Dataset) -> Plan:
     given = {each.name: getattr(spec, each.name) for each in fields(RunSpec)}
     plan = Plan(**{**given, **decided}, rows=dataset.rows, chosen_by_auto=spec.automatic)
     _check_course(plan)
+    _check_reliability(plan)
     _check_room(plan, dataset)
     return plan
 
@@ -225,6 +226,30 @@ def _check_order(spec: RunSpec, strategy: Strategy) -> None:
         raise SettingsError(
             f"{strategy.name} draws a part of the rows in every epoch: without shuffling it would always be the same"
         )
+
+
+def _check_reliability(plan: Plan) -> None:
+    """Check that what is to happen on failures can be done by this kind of run."""
+    asked = plan.reliability
+    asked.check()
+    if plan.learner == "published" and asked.folder is not None:
+        raise SettingsError(
+            "the learner published trains in one call, in which there is no moment for a checkpoint; leave "
+            f"{parameter('checkpoint')} out"
+        )
+    if asked.restarts and is_member(plan.team):
+        raise SettingsError(
+            "this process was started by others, so it cannot start the job again: use "
+            f"{parameter('on_loss', 'continue')}, or let whoever starts it go on from its checkpoints "
+            f"({parameter('resume')})"
+        )
+    if asked.continues and plan.strategy.needs.shared_memory:
+        raise SettingsError(
+            f"the workers of {plan.strategy.name} share one vector, to which a lost one may have written: use "
+            f"{parameter('on_loss', 'restart')}"
+        )
+    if asked.continues and plan.torch.speculative is not None:
+        raise SettingsError(f"speculation keeps what each worker has met: use {parameter('on_loss', 'restart')}")
 
 
 def _check_course(plan: Plan) -> None:

@@ -39,6 +39,9 @@ class TrainingResult:
     reports : list of dict
         What each worker's learner says about its training (`manyhands.core.learner.Model.report`), e.g. the hits of
         speculative back-propagation.
+    incidents : list of dict
+        What has happened on the way: a checkpoint that the run went on from, workers lost, restarts; each with its
+        ``kind`` and a ``text``.
     problem : str or None
         What is wrong if the training has come to nothing, with the likely cause; see `manyhands.training.outcome`.
     """
@@ -54,6 +57,7 @@ class TrainingResult:
     losses: list[float]
     curve: list[dict[str, float]] = field(default_factory=list)
     reports: list[dict[str, Any]] = field(default_factory=list)
+    incidents: list[dict[str, Any]] = field(default_factory=list)
     problem: str | None = None
 
     def __repr__(self) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import os
 import time
@@ -30,7 +31,8 @@ from manyhands.teams.exit_hooks import report_uncaught_errors
 from manyhands.teams.job import all_gather_texts, hang_timeout, needs_job
 from manyhands.teams.launch import launch, prepare
 from manyhands.teams.registry import kind_of
-from manyhands.training.checkpoint import Checkpoint
+from manyhands.training import faults
+from manyhands.training.checkpoints.keeper import Checkpoints, Keeper, checkpoints_of
 from manyhands.training.clock import PhaseClock, slowest
 from manyhands.training.convergence import Convergence
 from manyhands.training.evaluation import evaluate
@@ -40,6 +42,7 @@ from manyhands.training.making import learner_of
 from manyhands.training.model import model_of
 from manyhands.training.outcome import judged
 from manyhands.training.plan import Plan, PlannedStage
+from manyhands.training.restarting import restarted
 from manyhands.training.result import Progress, TrainingResult
 from manyhands.training.shards import Shards, is_sharded
 from manyhands.training.tally import Tally, joint_losses
@@ -61,7 +64,6 @@ def run(
     callbacks: Sequence[CallbackLike] = (),
     controls: Sequence[Control] | None = None,
     start: Mapping[str, NDArray[Any]] | None = None,
-    checkpoint: Checkpoint | None = None,
 ) -> TrainingResult:
     """Carry out ``plan`` on ``dataset``.
 
@@ -84,8 +86,6 @@ def run(
     start
         What every worker begins with instead of a random start: the state of a learner (`Learner.state`), optimizer
         included. In an MPI job every process gives the same.
-    checkpoint
-        Where the state of all workers is written now and then, and from where they go on if it is there.
 
     Raises
     ------
@@ -109,9 +109,24 @@ def run(
         with Runner(dataset) as runner:
             return runner.run(plan, progress, callbacks)
     called = as_callbacks(callbacks)
+    result = restarted(plan, lambda each: _run_here(each, dataset, progress, called, controls, start))
+    finish(called, result)
+    return result
+
+
+def _run_here(
+    plan: Plan,
+    dataset: Dataset,
+    progress: Progress | None,
+    called: Sequence[Callback],
+    controls: Sequence[Control] | None,
+    start: Mapping[str, NDArray[Any]] | None,
+) -> TrainingResult:
+    """Carry out a plan with the workers of this process; see `run`."""
     if controls is None:
-        stop = np.zeros(1, np.int64)
-        controls = [Control(stop, np.zeros(1, np.int64)) for _ in range(plan.workers)]
+        stop, ending = np.zeros(1, np.int64), np.zeros(1, np.int64)
+        controls = [Control(stop, np.zeros(1, np.int64), ending) for _ in range(plan.workers)]
+    checkpoints = checkpoints_of(plan, dataset)
     clocks = [PhaseClock() for _ in range(plan.workers)]
     _prepare(plan, dataset, adds=plan.stop is not None or any(isinstance(each, WorkerCallback) for each in called))
     # The thread pools of NumPy, SciPy and the kernels' own BLAS would compete with the workers.
@@ -120,7 +135,7 @@ def run(
 
         def work(team: Team) -> _Outcome:
             return _work(
-                team, plan, dataset, controls[team.rank], clocks[team.rank], launched, called, start, checkpoint
+                team, plan, dataset, controls[team.rank], clocks[team.rank], launched, called, start, checkpoints
             )
 
         slowest_of = max if kind_of(plan.team).processes else min  # of an MPI job, this process sees its own steps only
@@ -133,9 +148,7 @@ def run(
             score = outcomes[0].evaluated(dataset) if outcomes[0].rank == 0 else 0.0
             dataset.check_unchanged()
             texts = all_gather_texts(plan.team, [json.dumps(outcome.report(score)) for outcome in outcomes])
-    result = judged(_result(plan, dataset, outcomes[0].learner, [json.loads(text) for text in texts]), dataset)
-    finish(called, result)
-    return result
+    return judged(_result(plan, dataset, outcomes[0].learner, [json.loads(text) for text in texts]), dataset)
 
 
 class Runner:
@@ -147,7 +160,7 @@ class Runner:
 
     def __init__(self, dataset: Dataset) -> None:
         self.dataset = dataset
-        self._jobs: dict[tuple[str, int], Job | DatasetJob] = {}
+        self._jobs: dict[tuple[str, int, bool], Job | DatasetJob] = {}
         self._open = ExitStack()
 
     def __enter__(self) -> Runner:
@@ -165,15 +178,22 @@ class Runner:
         """Carry out a plan; see `run`."""
         if not needs_job(plan.team):
             return run(plan, self.dataset, progress=progress, callbacks=callbacks)
-        key = plan.team, plan.workers
+        called = as_callbacks(callbacks)
+        result = restarted(plan, lambda each: self._job_for(each).run(each, progress, called))
+        result = judged(result, self.dataset)
+        finish(called, result)
+        return result
+
+    def _job_for(self, plan: Plan) -> Job | DatasetJob:
+        """Return the job for a plan, started if there is none that can do it."""
+        key = plan.team, plan.workers, plan.reliability.continues
+        if key in self._jobs and self._jobs[key].over:
+            del self._jobs[key]
         if key not in self._jobs:
             deferred.close_others()
             with _starting_with(plan.hang_timeout):
                 self._jobs[key] = self._open.enter_context(_job(plan, self.dataset))
-        called = as_callbacks(callbacks)
-        result = judged(self._jobs[key].run(plan, progress, called), self.dataset)
-        finish(called, result)
-        return result
+        return self._jobs[key]
 
 
 def _job(plan: Plan, dataset: Dataset) -> AbstractContextManager[Job | DatasetJob]:
@@ -218,6 +238,7 @@ def _result(plan: Plan, dataset: Dataset, learner: Model, reports: Sequence[dict
         losses=joint_losses(tallies),
         curve=reports[0]["curve"],
         reports=[report["learner"] for report in reports],
+        incidents=reports[0]["incidents"],
     )
 
 
@@ -231,6 +252,7 @@ class _Outcome:
     bytes_sent: int
     clock: PhaseClock
     curve: list[dict[str, float]]
+    incidents: list[dict[str, Any]]
 
     def evaluated(self, dataset: Dataset) -> float:
         """Return the accuracy on the test rows, timed."""
@@ -246,6 +268,7 @@ class _Outcome:
             "accuracy": score,
             "curve": self.curve,
             "learner": dict(self.learner.report()),
+            "incidents": self.incidents,
         }
 
 
@@ -295,7 +318,7 @@ def _samplers(plan: Plan, dataset: Dataset, size: int) -> Callable[[PlannedStage
         return lambda stage, rank: AlignedSampler(labels, stage.batch, rank, size, plan.seed, plan.first_epoch)
     shards: Sequence[NDArray[np.int64] | None] = [None] * size
     if plan.partition != Partition():
-        shards = plan.partition.divide(dataset.train.labels, plan.workers, plan.seed)
+        shards = plan.partition.divide(dataset.train.labels, size, plan.seed)
     return lambda stage, rank: BatchSampler(
         rows=plan.rows,
         batch=stage.batch,
@@ -313,11 +336,11 @@ def _samplers(plan: Plan, dataset: Dataset, size: int) -> Callable[[PlannedStage
 
 def _rows_of(team: Team, plan: Plan, dataset: Dataset) -> tuple[Samples, Callable[[PlannedStage], Sampler]]:
     """Return the samples that a worker trains on, and what makes its batch sampler for each stage."""
-    samplers = _samplers(plan, dataset, team.size)
     if is_sharded(plan, dataset):
-        shards = Shards(cast("ProcessTeam", team), plan, dataset, samplers)
+        shards = Shards(cast("ProcessTeam", team), plan, dataset, _samplers(plan, dataset, team.size))
         return shards.table, shards.sampler
-    return dataset.train, lambda stage: samplers(stage, team.rank)
+    by_size = functools.cache(functools.partial(_samplers, plan, dataset))  # a team may lose workers
+    return dataset.train, lambda stage: by_size(team.size)(stage, team.rank)
 
 
 def _work(
@@ -329,7 +352,7 @@ def _work(
     launched: float,
     callbacks: Sequence[Callback],
     start: Mapping[str, NDArray[Any]] | None,
-    checkpoint: Checkpoint | None,
+    checkpoints: Checkpoints | None,
 ) -> _Outcome:
     """Do what each worker does: get ready, take over the common start, train."""
     learner = learner_of(plan, dataset, team.rank)
@@ -339,9 +362,11 @@ def _work(
         learner.initialize(generator(plan.seed, "init"))
     convergence = Convergence(dataset.test)
     called = [*callbacks, *([plan.stop] if plan.stop else []), *([convergence] if plan.convergence else [])]
+    called += faults.planned()
     table, sampler = _rows_of(team, plan, dataset)
     worker = WorkerRun(team, learner, plan, table, clock, called, dataset.validation)
-    loop = Loop(worker, sampler, control, checkpoint)
+    keeper = Keeper(checkpoints, plan.team, control)
+    loop = Loop(worker, sampler, control, keeper)
     team.mean_(learner.parameters.copy())  # a first round makes connections and touches memory; it belongs to no clock
     clock.seconds["startup"] = time.perf_counter() - launched
     team.barrier()
@@ -359,7 +384,8 @@ def _work(
     clock.begin_training()
     tally = loop.run()
     clock.end_training()
-    return _Outcome(team.rank, worker.model, tally, team.bytes_sent - sent, clock, convergence.curve)
+    incidents = [*keeper.incidents, *loop.incidents]
+    return _Outcome(team.rank, worker.model, tally, team.bytes_sent - sent, clock, convergence.curve, incidents)
 
 
 report_uncaught_errors()

@@ -17,6 +17,7 @@ from manyhands.core.samples import Order, Samples
 from manyhands.core.strategy import GradientRule
 from manyhands.core.team import Team
 from manyhands.core.types import Vector
+from manyhands.training.checkpoints.state import CALLBACK, under
 from manyhands.training.clock import PhaseClock
 from manyhands.training.merge_services import RunServices
 from manyhands.training.plan import Plan, PlannedStage
@@ -224,14 +225,47 @@ class WorkerRun:
             "seconds": dict(self.clock.seconds),
             "train_s": self.train_s,
             "bytes_sent": self.team.bytes_sent - self._sent_before,
+            "stopped": self.stopped,
         }
 
-    def take_over(self, counted: Mapping[str, Any]) -> None:
-        """Take over what :meth:`counted` returned before the workers were started anew."""
+    def take_over(self, counted: Mapping[str, Any], *, clocks: bool = True) -> None:
+        """Take over what :meth:`counted` returned before the workers were started anew.
+
+        ``clocks`` says whether time goes back, too.
+        """
         self.tally, self.since = Tally(**counted["tally"]), SinceRound(**counted["since"])
-        self._last_round = int(counted["last_round"])
+        self._last_round, self.stopped = int(counted["last_round"]), bool(counted["stopped"])
+        if not clocks:
+            return
         self.team.bytes_sent = self._sent_before + int(counted["bytes_sent"])
         self.clock.continue_from(counted["seconds"], counted["train_s"])
+
+    def callback_states(self) -> tuple[dict[str, Any], dict[str, NDArray[Any]]]:
+        """Return the states of the callbacks that work here: plain data by a callback's name, and arrays by names."""
+        facts: dict[str, Any] = {}
+        arrays: dict[str, NDArray[Any]] = {}
+        for name, callback in self._named():
+            facts[name] = {}
+            for key, value in callback.state().items():
+                if isinstance(value, np.ndarray):
+                    arrays[f"{CALLBACK}{name}.{key}"] = value.copy()
+                else:
+                    facts[name][key] = value
+        return facts, arrays
+
+    def load_callback_states(self, facts: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]]) -> None:
+        """Give the callbacks back what :meth:`callback_states` has returned; one that is new keeps its beginning."""
+        for name, callback in self._named():
+            if state := {**facts.get(name, {}), **under(f"{CALLBACK}{name}.", arrays)}:
+                callback.load_state(state)
+
+    def _named(self) -> Iterator[tuple[str, WorkerCallback]]:
+        """Yield the callbacks that work here with names that tell those of one class apart."""
+        met: dict[str, int] = {}
+        for callback in self._worker_callbacks:
+            name = type(callback).__name__
+            met[name] = met.get(name, 0) + 1
+            yield f"{name}{met[name]}", callback
 
     def report_step(self, loss: float) -> None:
         """Call the callbacks that want to be called after steps."""

@@ -7,7 +7,7 @@ import logging
 import re
 import secrets
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
@@ -26,6 +26,7 @@ from manyhands.training.jobs.spark.session import collected
 from manyhands.training.jobs.spark.task import MARK, SCHEMA, run_task
 from manyhands.training.loading import load_model
 from manyhands.training.plan import Plan
+from manyhands.training.reliability import ReliabilitySettings
 from manyhands.training.result import TrainingResult
 from manyhands.training.spec import RunSpec
 
@@ -91,9 +92,8 @@ class SparkJob:
     name
         Of the data set, for messages.
     restarts
-        How often a stage that has lost a task is started again, at most.
-    checkpoint
-        A file in a folder that all executors share, from which such a stage goes on; None: it begins anew.
+        How often a stage that has lost a task is started again, at most; None: as often as the spec says. It goes on
+        from the checkpoints of the spec, in a folder that all executors share, or begins anew if there are none.
     given
         Classes and scaling, if they are not to be found in the rows: then labels are class numbers, and features are as
         they are stored; see `manyhands.training.jobs.spark.gathering.Given`.
@@ -104,8 +104,7 @@ class SparkJob:
     features: Sequence[str]
     label: str
     name: str = "data"
-    restarts: int = DEFAULT_RESTARTS
-    checkpoint: str | None = None
+    restarts: int | None = None
     given: Mapping[str, Any] | None = None
 
     def run(self, spec: RunSpec, callbacks: Sequence[CallbackLike] = ()) -> TrainingResult:
@@ -130,30 +129,33 @@ class SparkJob:
     def outcome(self, spec: RunSpec, granularity: Granularity = "end") -> Outcome:
         """Train, and return rank 0's events of that granularity beside the result; see :meth:`run`."""
         require("pyspark")
-        whole("max_restarts", self.restarts, least=0)
         spec = _checked(spec)
+        restarts = spec.reliability.max_restarts if self.restarts is None else self.restarts
+        whole("max_restarts", restarts, least=0)
         job = {
-            "spec": spec.portable().to_json(),
             "name": self.name,
             "hang_timeout": spec.hang_timeout,
             "granularity": granularity,
-            "checkpoint": self.checkpoint,
             "given": self.given,
             "secret": secrets.token_hex(32),  # it reaches the tasks with Spark's own messages
         }
         cores = self.train.sparkSession.sparkContext.defaultParallelism if spec.workers == ALL else 1
-        return Outcome.of(self._attempts(job, cores if spec.workers in (None, ALL) else int(spec.workers)))
+        return Outcome.of(
+            self._attempts(job, spec, restarts, cores if spec.workers in (None, ALL) else int(spec.workers))
+        )
 
-    def _attempts(self, job: Mapping[str, Any], workers: int) -> dict[str, bytes]:
+    def _attempts(self, job: Mapping[str, Any], spec: RunSpec, restarts: int, workers: int) -> dict[str, bytes]:
         """Run the stage, again if it loses a task; return the first worker's files."""
-        for attempt in range(self.restarts + 1):
+        usual = ReliabilitySettings()
+        for attempt in range(restarts + 1):
+            again = spec.reliability.changed(on_loss=usual.on_loss, max_restarts=usual.max_restarts, attempt=attempt)
             try:
-                return self._stage(job, workers)
+                return self._stage({**job, "spec": replace(spec, reliability=again).portable().to_json()}, workers)
             except WorkerLost as error:
-                if attempt == self.restarts:
+                if attempt == restarts:
                     raise
                 logging.getLogger("manyhands").warning(
-                    "%s; starting the stage again (%d of %d)", error, attempt + 1, self.restarts
+                    "%s; starting the stage again (%d of %d)", error, attempt + 1, restarts
                 )
         raise AssertionError
 
@@ -182,6 +184,10 @@ def _checked(spec: RunSpec) -> RunSpec:
         raise SettingsError(f"{parameter('labels')} is about CIFAR's files: leave it out")
     if spec.partition is not None:
         raise SettingsError(f"{parameter('partition')} needs all training rows in every process: leave it out on Spark")
+    if spec.reliability.continues:
+        raise SettingsError(
+            f"a barrier stage of Spark ends as a whole: use {parameter('on_loss', 'restart')}, which is what Spark does"
+        )
     return spec.changed(team=TEAM)
 
 

@@ -5,26 +5,19 @@ from __future__ import annotations
 import contextlib
 import json
 import time
-import zlib
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from manyhands.core.errors import WorkerLost
-from manyhands.data.dataset import Dataset
 from manyhands.runtime.atomic_files import write_whole
 from manyhands.teams.agreement import together
-from manyhands.teams.job import all_gather_texts
 from manyhands.teams.membership import join
 from manyhands.teams.world import World
-from manyhands.training.checkpoint import Checkpoint
 from manyhands.training.jobs.exchange import describe, event_writer, result_record
 from manyhands.training.jobs.spark.files import ERROR, EVENTS, MODEL, RESULT
 from manyhands.training.jobs.spark.gathering import Given, gather_dataset
-from manyhands.training.plan import Plan
 from manyhands.training.resolve import resolve
 from manyhands.training.result import TrainingResult
 from manyhands.training.run import run
@@ -56,18 +49,9 @@ def _train(folder: Path, job: Mapping[str, Any], world: World) -> None:
         plan = resolve(spec, dataset)
         check_shards(plan, dataset)
     with event_writer(folder / EVENTS, job["granularity"], leads=world.rank == 0) as callbacks:
-        result = run(plan, dataset, callbacks=callbacks, checkpoint=_checkpoint(job["checkpoint"], plan, dataset))
+        result = run(plan, dataset, callbacks=callbacks)
     if world.rank == 0:
         _write(folder, result, dataset.describe())
-
-
-def _checkpoint(path: str | None, plan: Plan, dataset: Dataset) -> Checkpoint | None:
-    """Return the checkpoint of a run; rules that stop it early, and measurements on the way, begin anew with it."""
-    if path is None or plan.stop is not None or plan.convergence:
-        return None
-    checksums = [zlib.crc32(np.ascontiguousarray(array).data) for array in dataset.train.arrays().values()]
-    everyone = all_gather_texts(plan.team, [json.dumps(checksums)])
-    return Checkpoint(Path(path), {"plan": plan.to_json(), "data": dataset.describe(), "checksums": everyone})
 
 
 def _write(folder: Path, result: TrainingResult, data: Mapping[str, Any]) -> None:

@@ -1,0 +1,106 @@
+"""What a checkpoint belongs to: the settings and the data of its run, and what differs from those of another."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from manyhands.core.errors import SettingsError, shown
+from manyhands.core.parameters import parameter
+from manyhands.core.version import __version__
+from manyhands.core.words import count
+from manyhands.data.checksum import checksum_of
+from manyhands.data.dataset import Dataset
+from manyhands.teams.job import all_gather_texts
+from manyhands.training.checkpoints.folder import Found
+from manyhands.training.plan import Plan
+
+FREE = ("team", "workers", "hang_timeout", "pin", "reliability")
+"""Settings that change no bit of the result, and the number of workers, which is compared by itself."""
+_NESTED = ("network", "torch")
+_SOURCE = ("data", "train_csv", "test_csv", "label_column", "csv", "delimiter")
+_MOST_SHOWN = 3
+
+
+def identity_of(plan: Plan, dataset: Dataset) -> dict[str, Any]:
+    """Return the settings and the data of a run as plain data."""
+    origin = dataset.origin
+    request = None if origin is None or origin.request is None else origin.request
+    described = {
+        "settings": settings_of(plan),
+        "rows": plan.rows,
+        "workers": plan.workers,
+        "data": data_of(plan.team, dataset),
+        "source": None if request is None else {name: request.get(name) for name in _SOURCE},
+        "label": plan.label,
+    }
+    return dict(json.loads(json.dumps(described, default=str)))
+
+
+def settings_of(plan: Any) -> dict[str, Any]:
+    """Return the settings of a plan, or of a spec, that its result depends on, each by its name."""
+    found = {name: value for name, value in plan.to_json().items() if name not in FREE}
+    inner = {name: value for nested in _NESTED for name, value in found.pop(nested).items()}
+    return dict(json.loads(json.dumps({**found, **inner}, default=str)))
+
+
+def data_of(team: str, dataset: Dataset) -> dict[str, Any]:
+    """Return facts and checksums of the rows, those of other processes included, wherever they were read from."""
+    if dataset.train.rows == dataset.rows:
+        return {name: value for name, value in dataset.identity.items() if name != "name"}
+    checksums = [checksum_of(array) for array in dataset.train.arrays().values()]
+    return {"train_rows": dataset.rows, "checksum": all_gather_texts(team, [str(checksums)])}
+
+
+def check_same(found: Found, present: Mapping[str, Any]) -> None:
+    """Raise SettingsError if a checkpoint is of a run with other settings or other data, with the differences."""
+    _check_version(found)
+    problems = differences(found.identity["settings"], present["settings"])
+    here = f"{shown(found.path)}: the checkpoint is of a run"
+    if problems:
+        raise SettingsError(f"{here} with {_listed(problems)}; go on with the same settings, or begin a new run")
+    data, now = found.identity["data"], present["data"]
+    changed = [name for name in data if data[name] != now.get(name)]
+    if changed:
+        facts = [f"{name.replace('_', ' ')} {data[name]} (now {now.get(name)})" for name in changed]
+        raise SettingsError(f"{here} on other data: {', '.join(facts[:_MOST_SHOWN])}; give it the same data")
+
+
+def differences(then: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
+    """Return the settings that differ, each with both values, as half-sentences."""
+    return [
+        f"{parameter(name, then.get(name))} (now {now.get(name)})"
+        for name in dict.fromkeys([*then, *now])
+        if then.get(name) != now.get(name)
+    ]
+
+
+def check_workers(found: Found, workers: int) -> str | None:
+    """Return in words that a run goes on with another number of workers; raise SettingsError if it cannot."""
+    then = len(found.states)
+    if then == workers:
+        return None
+    if not found.states[0].synchronized:
+        raise SettingsError(
+            f"{shown(found.path)}: its {count(then, 'worker')} had different parameters when it was written, "
+            f"between two rounds, so only as many can go on: {parameter('workers', then)}"
+        )
+    return (
+        f"going on with {count(workers, 'worker')} instead of {then}: not bit for bit; optimizer states begin at their "
+        "mean"
+    )
+
+
+def _check_version(found: Found) -> None:
+    then, now = found.version, __version__
+    if then.split(".")[0] != now.split(".")[0]:
+        raise SettingsError(
+            f"{shown(found.path)}: it was written by version {then}, and this is version {now}: go on with version "
+            f"{then.split('.')[0]}"
+        )
+
+
+def _listed(problems: list[str]) -> str:
+    rest = len(problems) - _MOST_SHOWN
+    return ", ".join(problems[:_MOST_SHOWN]) + (f" and {rest} more" if rest > 0 else "")
