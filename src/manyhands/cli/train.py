@@ -55,6 +55,7 @@ def run(options: argparse.Namespace) -> int:
     from manyhands.teams.agreement import together
     from manyhands.training.api import load_and_resolve, warn_if_oversubscribed_here
     from manyhands.training.loggers import Logs
+    from manyhands.training.resuming import taken_up
 
     spec = shared.spec_of(options)
     if options.target is not None:
@@ -63,10 +64,15 @@ def run(options: argparse.Namespace) -> int:
         return _run_in_spark(options, spec)
     train_spark.check_unused(options, spec)
     leads = job.leads(spec.team)
+    source = shared.data_of(options)
+    if spec.reliability.resume is not None:
+        given = [name for name in options.settings if name in options]
+        with together(spec.team):
+            spec, source = taken_up(spec, given, source)
     with together(spec.team):
         if leads:  # results are written, and said, by one process
             shared.check_output(options.out, options.json, options.log)
-        request = spec.request(*shared.data_of(options))
+        request = spec.request(*source)
     plan, dataset = load_and_resolve("manyhands train", spec, request)
     if leads:
         warn_if_oversubscribed_here(plan.threads, plan.team)
@@ -190,6 +196,7 @@ def _report(result: TrainingResult, data: Mapping[str, Any], options: argparse.N
         seconds_to = result.seconds_to(target)
         when = "never reached" if seconds_to is None else f"reached after {seconds_to:.3f} s of training"
         lines.append(("target", f"{100 * target:g} %: {when}"))
+    lines += [(incident["kind"], incident["text"]) for incident in result.incidents]
     blocks = ["\n".join(labelled(*line) for line in lines)]
     if result.curve:
         blocks.append(_curve_text(result.curve))
@@ -265,5 +272,6 @@ def _record(result: TrainingResult, data: Mapping[str, Any], target: float | Non
         "target_s": None if target is None else result.seconds_to(target),
         "seconds": result.seconds,
         "learner": result.reports if any(result.reports) else None,
+        "incidents": result.incidents,
         "problem": result.problem,
     }

@@ -22,6 +22,7 @@ from manyhands.training.jobs.distributed_read import facts_of, facts_of_request,
 from manyhands.training.plan import Plan
 from manyhands.training.resolve import resolve
 from manyhands.training.result import Progress, TrainingResult
+from manyhands.training.resuming import Source, names_given, taken_up
 from manyhands.training.run import run
 from manyhands.training.spec import RunSpec
 
@@ -110,10 +111,14 @@ def train(
     if callable(data):
         settings["module"], data, spec = data, "auto" if spec is None else spec, None
     team = settings.get("team", base_of(spec).team)
+    source: Source = (data, train_csv, test_csv, label_column, csv, delimiter)
     with together(team):
         check_names("train", settings, inspect.signature(train).parameters)
         asked = base_of(spec).changed(**settings)
-        source = (data, train_csv, test_csv, label_column, csv, delimiter)
+    if asked.reliability.resume is not None:
+        with together(team):
+            asked, source = taken_up(asked, names_given(asked, settings), source)
+    with together(team):
         request = data if isinstance(data, Dataset) else asked.request(*source)
     plan, dataset = load_and_resolve("manyhands.train", asked, request)
     warn_if_oversubscribed_here(plan.threads, plan.team)
@@ -144,7 +149,8 @@ def load_and_resolve(call: str, spec: RunSpec, request: DataRequest | Dataset) -
 
     ``call`` is the name of the function that the user has called, for messages.
     """
-    needed: Any = "fixed" if spec.needs.fixed_shards else "global"
+    alone = not spec.reliability.needs_all_rows  # whether a worker needs no rows but its own
+    needed: Any = "fixed" if spec.needs.fixed_shards and alone else "global"
     with together(spec.team) as step:
         step.bring(lambda: facts_of_request(call, request, needed))
     dataset = request if isinstance(request, Dataset) else load_for(request, spec.team, needed)

@@ -124,6 +124,11 @@ class ReliabilitySettings:
         """Whether a run begins again from its last checkpoint when a worker is lost."""
         return self.on_loss == RESTART
 
+    @property
+    def needs_all_rows(self) -> bool:
+        """Whether every process needs all rows: other teams may go on, or a worker may take over those of others."""
+        return self.continues or self.folder is not None
+
     def check(self) -> None:
         """Check that no setting is without effect; it is a SettingsError otherwise."""
         usual = ReliabilitySettings()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 from collections.abc import Mapping
 from typing import Any
@@ -16,8 +17,8 @@ from manyhands.teams.job import all_gather_texts
 from manyhands.training.checkpoints.folder import Found
 from manyhands.training.plan import Plan
 
-FREE = ("team", "workers", "hang_timeout", "pin", "reliability")
-"""Settings that change no bit of the result, and the number of workers, which is compared by itself."""
+FREE = ("team", "workers", "hang_timeout", "pin", "reliability", "rows", "chosen_by_auto")
+"""What changes no bit of the result, or is compared by itself."""
 _NESTED = ("network", "torch")
 _SOURCE = ("data", "train_csv", "test_csv", "label_column", "csv", "delimiter")
 _MOST_SHOWN = 3
@@ -40,6 +41,8 @@ def identity_of(plan: Plan, dataset: Dataset) -> dict[str, Any]:
 
 def settings_of(plan: Any) -> dict[str, Any]:
     """Return the settings of a plan, or of a spec, that its result depends on, each by its name."""
+    with contextlib.suppress(SettingsError):  # what has no name outside of this process keeps its own
+        plan = plan.portable()
     found = {name: value for name, value in plan.to_json().items() if name not in FREE}
     inner = {name: value for nested in _NESTED for name, value in found.pop(nested).items()}
     return dict(json.loads(json.dumps({**found, **inner}, default=str)))

@@ -212,10 +212,11 @@ class Keeper:
         if team.rank == 0:
             said[1:] = self._decided(course)
         team.sum_(said)
+        team.bytes_sent = sent  # of rounds alone, as without checkpoints
         ends, due, self.until = bool(said[0]), bool(said[1]), int(said[2])
         if ends or due:
             self._hand_over(course, state())
-        team.bytes_sent = sent  # of rounds alone, as without checkpoints
+            team.bytes_sent = sent
         if ends:
             self._end(team, course.step)
 

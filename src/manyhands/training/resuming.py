@@ -1,0 +1,122 @@
+"""Taking up a run that was interrupted: its settings and its data are those of its newest checkpoint."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Collection, Mapping
+from typing import Any, NamedTuple
+
+from manyhands.core.errors import SettingsError, shown
+from manyhands.core.parameters import parameter
+from manyhands.core.settings import setting_fields
+from manyhands.data.partitioning import Partition
+from manyhands.teams.job import is_member, leads
+from manyhands.teams.membership import join
+from manyhands.training.checkpoints.folder import CheckpointFolder
+from manyhands.training.checkpoints.identity import FREE, settings_of
+from manyhands.training.reliability import NAMES
+from manyhands.training.spec import RunSpec
+
+Source = tuple[Any, ...]
+"""What names a data set: the arguments of `RunSpec.request`."""
+NO_SOURCE: Source = ("auto", None, None, None, None, None)
+
+
+class _Stored(NamedTuple):
+    """What a checkpoint says about its run."""
+
+    name: str
+    settings: dict[str, Any]
+    workers: int
+    source: list[Any] | None
+    label: str
+
+
+def names_given(spec: RunSpec, settings: Collection[str]) -> set[str]:
+    """Return the settings that a user has given: by name, or in a spec that has other values than the usual ones."""
+    usual, now = settings_of(RunSpec()), settings_of(spec)
+    return {name for name in now if now[name] != usual[name]} | set(settings)
+
+
+def taken_up(asked: RunSpec, given: Collection[str], source: Source) -> tuple[RunSpec, Source]:
+    """Return settings and data of the run that ``asked`` resumes; what was given must be the same.
+
+    Parameters
+    ----------
+    asked
+        What the user asks for; its ``reliability.resume`` names the folder.
+    given
+        The names of the settings that the user has given.
+    source
+        What names the data set; `NO_SOURCE` if the user has not named any.
+
+    Raises
+    ------
+    SettingsError
+        If there is no checkpoint, or something that was given differs from what it says.
+    """
+    stored = _stored(asked)
+    usual = settings_of(asked)
+    texts = {name: value for name, value in asked.parsed._asdict().items() if value is not None}
+    present = {**usual, **{name: text.name for name, text in texts.items()}}
+    if "strategy" in given and asked.automatic and stored.label == "auto":
+        given = set(given) - {"strategy"}
+    for name in sorted(set(given) - {*FREE, *NAMES}):
+        then, now = stored.settings.get(name), present.get(name)
+        if then != now:
+            raise SettingsError(
+                f"{stored.name}: the checkpoint is of a run with {parameter(name, then)}, not {now}: leave "
+                f"{parameter(name)} out, or begin a new run"
+            )
+    names = {each.name for each, _ in setting_fields(RunSpec)}
+    settings = {name: _as_given(value) for name, value in stored.settings.items() if name in names}
+    if settings["partition"] == Partition().name:  # which is no choice, where shards are not fixed
+        settings["partition"] = None
+    settings |= {name: value for name, value in _objects(asked).items() if value is not None}
+    settings["workers"] = stored.workers if asked.workers is None else asked.workers
+    settings |= {name: getattr(asked, name) for name in ("team", "hang_timeout", "pin")}
+    again = {name: stored.settings[name] for name in ("first_epoch", "shuffle")}
+    return RunSpec(reliability=asked.reliability, **again).changed(**settings), _source_of(stored, source)
+
+
+def _objects(spec: RunSpec) -> dict[str, Any]:
+    """Return the settings that may be objects of the user's program, of which a file can only keep the names."""
+    functions = {name: getattr(spec.torch, name) for name in ("loss_function", "parameter_groups")}
+    return {"module": spec.module, **functions}
+
+
+def _as_given(value: Any) -> Any:
+    """Return a value of JSON as the settings have it."""
+    return tuple(value) if isinstance(value, list) else value
+
+
+def _source_of(stored: _Stored, source: Source) -> Source:
+    """Return what names the data: what was given, or what the checkpoint says."""
+    if not (isinstance(source[0], str) and source == NO_SOURCE):
+        return source
+    if stored.source is None:
+        raise SettingsError(f"{stored.name}: its run was trained on data in memory: give the same again")
+    return tuple(stored.source)
+
+
+def _stored(asked: RunSpec) -> _Stored:
+    """Return what the newest checkpoint says, read once for all processes of a job."""
+    folder, text = CheckpointFolder(str(asked.reliability.resume)), ""
+    if leads(asked.team):
+        found = folder.newest()
+        identity: Mapping[str, Any] = found.identity
+        try:
+            source = identity["source"]
+            kept = [
+                shown(found.path),
+                identity["settings"],
+                identity["workers"],
+                None if source is None else list(source.values()),
+                identity["label"],
+            ]
+        except (KeyError, TypeError, AttributeError) as error:
+            raise SettingsError(f"{shown(found.path)}: its description lacks {error}") from error
+        text = json.dumps(kept)
+    if is_member(asked.team):
+        text = join().broadcast_text(text)
+    return _Stored(*json.loads(text))
