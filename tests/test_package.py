@@ -25,6 +25,7 @@ from manyhands.studies.replications import minibatch
 from manyhands.studies.strategies import request as strategies
 from manyhands.teams.registry import kind_of
 from manyhands.training.jobs.spark import driver as spark_driver
+from manyhands.training.reliability import ReliabilitySettings
 
 PACKAGE = Path(manyhands.__file__).parent
 PROJECT = Path(__file__).parents[1]
@@ -123,7 +124,7 @@ class TestOptionsAreThoseOfTheirModules:
         assert f"default: {statistics.DEFAULT_MARGIN}" in told
 
     def test_defaults_of_train_in_spark(self):
-        assert train_spark.RESTARTS == spark_driver.DEFAULT_RESTARTS
+        assert ReliabilitySettings().max_restarts == spark_driver.DEFAULT_RESTARTS
         assert train_spark.TEAM == spark_driver.TEAM
         assert kind_of(train_spark.TEAM).reads == "Spark"
 

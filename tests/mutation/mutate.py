@@ -29,12 +29,13 @@ CONTRACTS = "tests/training/test_contracts.py"
 TARGETS = {
     "strategies/*.py": ["tests/strategies", CONTRACTS],
     "merges/*.py": ["tests/merges", "tests/training/test_merge_services.py", CONTRACTS],
-    "training/loop.py": [
+    "training/stepping.py": [
         "tests/training/test_callbacks.py",
         "tests/training/test_stopping.py",
         "tests/training/test_convergence.py",
         CONTRACTS,
     ],
+    "training/loop.py": ["tests/training/checkpoints", "tests/training/test_recovery.py", CONTRACTS],
     "core/samples.py": ["tests/core", "tests/data/test_sampler.py", CONTRACTS],
 }
 """Source files, and the tests that concern them; the quick ones first, because the first failure is enough."""

@@ -98,13 +98,13 @@ def test_who_asks_for_the_end_gets_the_result_and_no_event(blobs):
 @pytest.fixture
 def by_rounds(monkeypatch):
     """The epochs in which rounds are held one by one, outside of compiled code."""
-    found, usual = [], Loop._epoch_by_rounds
+    found, usual = [], Loop._by_rounds
 
-    def spied(loop, epoch):
+    def spied(loop, epoch, start, stop):
         found.append(epoch)
-        usual(loop, epoch)
+        usual(loop, epoch, start, stop)
 
-    monkeypatch.setattr(Loop, "_epoch_by_rounds", spied)
+    monkeypatch.setattr(Loop, "_by_rounds", spied)
     return found
 
 

@@ -259,7 +259,7 @@ def test_a_global_batch_smaller_than_the_team_leaves_workers_idle_but_correct(ru
 def test_rounds_in_the_kernel_give_the_bits_of_rounds_in_python(blobs, strategy, team, workers, learner, monkeypatch):
     # A callback that asks for steps is called between rounds, so nothing is fused then; 250 rows at once make calls of
     # two epochs. (The team mpi never fuses: compiled code sends no messages.)
-    monkeypatch.setattr("manyhands.training.loop._ROWS_AT_ONCE", 250)
+    monkeypatch.setattr("manyhands.training.stepping._ROWS_AT_ONCE", 250)
     settings = MLPSettings(**LEARNERS[learner])
     plan = resolve(
         RunSpec(strategy=strategy, team=team, workers=workers, network=settings, batch=BATCH, epochs=5, seed=3), blobs

@@ -163,7 +163,7 @@ def test_several_epochs_are_one_call_and_are_measured_as_if_each_were_one(blobs,
     plan = plan_for(blobs, strategy, workers, convergence=True)
     at_once = run(plan, blobs)
     assert len(calls) == workers
-    monkeypatch.setattr("manyhands.training.loop._BYTES_KEPT", 3 * at_once.model.learner.parameters.nbytes)
+    monkeypatch.setattr("manyhands.training.stepping._BYTES_KEPT", 3 * at_once.model.learner.parameters.nbytes)
     in_parts = run(plan, blobs)
     assert len(calls) == (1 + 2) * workers  # three epochs, and one
     monkeypatch.setattr(MLP, "keeps_snapshots", False)

@@ -22,11 +22,13 @@ from manyhands.learners.mlp.settings import DEFAULTS, MLPSettings
 from manyhands.strategies import parse_strategy
 from manyhands.studies.compare.run import compare
 from manyhands.studies.sweep.run import sweep
+from manyhands.training import reliability
 from manyhands.training.resolve import resolve
 from manyhands.training.run import run
 from manyhands.training.spec import RunSpec
 
 TEXTS = {
+    "every": ["30s", "5epochs", "1round", "100rounds", "0.5s"],
     "strategy": ["auto", "sequential", "periodic:50,send=int8", "gradient@20% then one-shot:merge=fisher"],
     "schedule": ["cosine:warmup=5%", "step:30epochs,factor=0.1"],
     "stop": ["loss:0.0001,patience=10", "accuracy:98.2%"],
@@ -45,6 +47,8 @@ NUMBERS = {
     "learning_rate": st.floats(1e-9, 1e9),
     "l2": st.floats(0, 1),
     "clip": st.floats(1e-9, 1e9),
+    "checkpoint_cost": st.floats(1e-6, 1),
+    **dict.fromkeys(("checkpoint", "resume"), st.sampled_from(["run", "some where/run"])),
     "speculative": st.floats(0, 1),
     "lanes": st.integers(1, 64),
     "micro_batches": st.integers(1, 64),
@@ -115,7 +119,9 @@ def test_another_optimizer_has_its_own_defaults():
 # The faces that are made of it.
 
 
-@pytest.mark.parametrize(("function", "without"), [(manyhands.train, {"strategy"}), (compare, {"strategy"})])
+@pytest.mark.parametrize(
+    ("function", "without"), [(manyhands.train, {"strategy"}), (compare, {"strategy", *reliability.NAMES})]
+)
 def test_signatures_have_every_setting(function, without):
     names = inspect.signature(function).parameters
     assert {each.name for each, _ in setting_fields(RunSpec)} - set(names) <= without

@@ -1,4 +1,4 @@
-"""Lengths in grammars: the time between two rounds, or between two checkpoints, and the part of a run."""
+"""Lengths in the grammar of strategies and schedules: the time between two rounds, and the part of a run."""
 
 from __future__ import annotations
 
@@ -9,7 +9,6 @@ from manyhands.core.errors import SettingsError
 from manyhands.core.grammar import number
 
 _PERIOD = re.compile(r"(\d{1,9})\s*(steps?|epochs?)?")
-_CADENCE = re.compile(r"(\d{1,9}(?:\.\d{1,20})?)\s*(s|seconds?|min|minutes?|h|hours?|epochs?|rounds?)")
 _LENGTH = re.compile(r"(\d{1,9}(?:\.\d{1,20})?)\s*(%|epochs?)")
 
 
@@ -38,34 +37,6 @@ class Period:
         """Return the next multiple of the period after ``step``, or the end."""
         period = self.every * (steps_per_epoch if self.unit == "epoch" else 1)
         return min((step // period + 1) * period, total_steps)
-
-
-_SECONDS = {"s": 1, "m": 60, "h": 3600}
-
-
-@dataclass(frozen=True)
-class Cadence:
-    """The time between two checkpoints: so many seconds, epochs or rounds, as ``unit`` says."""
-
-    every: float
-    unit: str
-
-    @classmethod
-    def parse(cls, text: str) -> Cadence:
-        """Read ``5epochs``, ``60s``, ``10min``, ``1h`` or ``100rounds``; anything else is a SettingsError."""
-        match = _CADENCE.fullmatch(text.strip())
-        if match is None or not float(match[1]) > 0:
-            raise SettingsError(f"{text!r} is no time between two checkpoints: write 5epochs, 60s, 10min or 100rounds")
-        amount, unit = float(match[1]), match[2]
-        if unit[0] not in "er":
-            return cls(amount * _SECONDS[unit[0]], "second")
-        if amount != int(amount):
-            raise SettingsError(f"{text!r}: checkpoints come after whole numbers of {unit.rstrip('s')}s")
-        return cls(int(amount), "epoch" if unit.startswith("epoch") else "round")
-
-    def __str__(self) -> str:
-        words = "s" if self.unit == "second" else f"{self.unit}{'s' if self.every != 1 else ''}"
-        return f"{number(self.every)}{words}"
 
 
 @dataclass(frozen=True)

@@ -7,9 +7,9 @@ from dataclasses import dataclass, replace
 from functools import cached_property, partial
 from typing import Any
 
+from manyhands.core.cadence import Cadence
 from manyhands.core.checks import positive_real, shortened, truth, whole
 from manyhands.core.errors import SettingsError
-from manyhands.core.lengths import Cadence
 from manyhands.core.parameters import parameter
 from manyhands.core.settings import accuracy, check_settings, positive, setting, setting_fields, whole_number
 

@@ -17,9 +17,9 @@ from typing import Any, Protocol
 
 import numpy as np
 
+from manyhands.core.cadence import Cadence
 from manyhands.core.errors import Suspended, shown
 from manyhands.core.learner import Model
-from manyhands.core.lengths import Cadence
 from manyhands.core.parameters import parameter
 from manyhands.core.samples import Control
 from manyhands.core.team import Team

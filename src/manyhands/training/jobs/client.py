@@ -80,6 +80,11 @@ class Job:
         If given, rank 0 reads the data set itself and sends every worker its share, as published in 2021; else the
         workers map the files in which this process hands it over.
 
+    Attributes
+    ----------
+    over : bool
+        Whether it can carry out no more plans.
+
     Raises
     ------
     SettingsError
@@ -93,7 +98,7 @@ class Job:
     def __init__(self, workers: int, dataset: Dataset, team: str = "mpi", request: DataRequest | None = None) -> None:
         self.launcher = LAUNCHERS[team](workers)
         self.workers, self.dataset = workers, dataset
-        self._runs = 0
+        self._runs, self.over = 0, False
         self._locks: dict[Path, IO[bytes]] = {}
         self._bell: int | None = None
         remove_abandoned(_MEMORY, tempfile.gettempdir())
@@ -207,6 +212,7 @@ class Job:
 
     def kill(self) -> None:
         """End the job at once, and leave no process and no file of it."""
+        self.over = True
         with uninterrupted():
             self.launcher.terminate()
             self.launcher.await_end(_END_SECONDS)

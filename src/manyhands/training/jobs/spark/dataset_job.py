@@ -49,6 +49,9 @@ class DatasetJob:
         If there is no room for the rows.
     """
 
+    over = False
+    """Whether it can carry out no more plans: every run has a stage of its own."""
+
     def __init__(self, dataset: Dataset) -> None:
         require("pyspark")
         if dataset.validation is not None:
