@@ -259,11 +259,18 @@ class Keeper:
         now, step = time.monotonic(), course.step
         then, before = self._looked
         self._looked = (now, step)
-        waits = self._waits(now, course)
-        due = not self._writer.busy and waits <= 0 and self._is_due(now, course)
+        waits = self._waits(now, course) if self._thrifty else 0.0
+        ready = waits <= 0 and not (self._thrifty and self._writer.busy)
+        due = ready and self._is_due(now, course)
         first = step == before
         pace = _FIRST_STEPS / _LOOK_SECONDS if first else (step - before) / max(now - then, 1e-6)
         return due, self._next_look(course, max(int(pace * _LOOK_SECONDS), 1), max(waits, 0.0) * pace)
+
+    @property
+    def _thrifty(self) -> bool:
+        """Whether a checkpoint may have to wait; if they may cost all the time there is, none does."""
+        assert self._checkpoints is not None
+        return self._checkpoints.share < 1
 
     def _waits(self, now: float, course: Course) -> float:
         """Return for how many seconds the next checkpoint has to wait, because those before it have cost so much."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 import copy
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
@@ -25,6 +25,7 @@ from manyhands.learners.torch.batches import Batches
 from manyhands.learners.torch.learner import TorchLearner
 from manyhands.learners.torch.optimizers import TorchOptimizer
 from manyhands.learners.torch.settings import TorchSettings
+from manyhands.learners.torch.speculative import memory
 from manyhands.learners.torch.speculative.facts import Facts
 from manyhands.learners.torch.speculative.gate import Outcome, distances, together
 from manyhands.learners.torch.speculative.lanes import Backward, Lane, Lanes
@@ -107,6 +108,18 @@ class SpeculativeLearner(TorchLearner):
         """Write the start into parameters and buffers; nothing is stored from before."""
         super().initialize(rng)
         self._forget()
+
+    def state(self) -> dict[str, NDArray[Any]]:
+        """Return copies of all arrays needed to continue bit for bit, those of stored batches among them."""
+        update = {} if self._prediction is None else {"update": self._prediction.update.numpy().copy()}
+        return {**super().state(), **memory.packed(self._stored, self.facts), **update}
+
+    def load_state(self, state: Mapping[str, NDArray[Any]]) -> None:
+        """Take over what :meth:`state` returned."""
+        super().load_state(state)
+        self._stored = memory.unpacked(state, self.facts)
+        if self._prediction is not None:
+            self._prediction.update.copy_(torch.from_numpy(np.array(state["update"])))
 
     def report(self) -> dict[str, Any]:
         """Return hits, misses, distances, times and the last step's time line; see `Facts`."""

@@ -28,7 +28,7 @@ class Prediction:
 
     def __init__(self, parameters: FlatTensors, layers: Sequence[Layer]) -> None:
         self._parameters = parameters
-        self._predicted, self._before, self._update = (torch.zeros_like(parameters.flat) for _ in range(3))
+        self._predicted, self._before, self.update = (torch.zeros_like(parameters.flat) for _ in range(3))
         views = {id(place.tensor): place.view(self._predicted) for place in parameters.places}
         for layer in layers:
             weight, bias = layer.forward_weights
@@ -36,7 +36,7 @@ class Prediction:
 
     def predict(self) -> None:
         """Let forward passes use the present weights plus the last update."""
-        torch.add(self._parameters.flat, self._update, out=self._predicted)
+        torch.add(self._parameters.flat, self.update, out=self._predicted)
 
     def note(self) -> None:
         """Note the weights before an update."""
@@ -44,8 +44,8 @@ class Prediction:
 
     def learn(self) -> None:
         """Take over the update since :meth:`note`."""
-        torch.sub(self._parameters.flat, self._before, out=self._update)
+        torch.sub(self._parameters.flat, self._before, out=self.update)
 
     def forget(self) -> None:
         """Predict no change, until there is an update."""
-        self._update.zero_()
+        self.update.zero_()
