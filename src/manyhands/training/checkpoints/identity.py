@@ -56,7 +56,7 @@ def data_of(team: str, dataset: Dataset) -> dict[str, Any]:
     return {"train_rows": dataset.rows, "checksum": all_gather_texts(team, [str(checksums)])}
 
 
-def check_same(found: Found, present: Mapping[str, Any]) -> None:
+def check_same_run(found: Found, present: Mapping[str, Any]) -> None:
     """Raise SettingsError if a checkpoint is of a run with other settings or other data, with the differences."""
     _check_version(found)
     problems = differences(found.identity["settings"], present["settings"])

@@ -28,10 +28,11 @@ from manyhands.data.dataset import Dataset
 from manyhands.teams.agreement import together
 from manyhands.teams.job import leads
 from manyhands.training.checkpoints.folder import CheckpointFolder, Found
-from manyhands.training.checkpoints.identity import check_same, check_workers, identity_of
-from manyhands.training.checkpoints.state import State, broadcast_text, for_other_team, gather, scatter
+from manyhands.training.checkpoints.identity import check_same_run, check_workers, identity_of
+from manyhands.training.checkpoints.state import PARAMETERS, State, broadcast_text, for_other_team, gather, scatter
 from manyhands.training.checkpoints.writer import Writer
 from manyhands.training.plan import Plan, PlannedStage
+from manyhands.training.verifying import check_same
 
 _LOOK_SECONDS = 0.25
 _FIRST_STEPS = 16
@@ -57,6 +58,8 @@ class Checkpoints:
     resumes
     source
         Where to go on from; None: at the beginning.
+    verify
+        Whether what all workers have in common is compared before it is written.
     """
 
     folder: CheckpointFolder
@@ -65,6 +68,7 @@ class Checkpoints:
     keep: int
     share: float
     source: CheckpointFolder | None
+    verify: bool = False
 
 
 def checkpoints_of(plan: Plan, dataset: Dataset) -> Checkpoints | None:
@@ -90,7 +94,7 @@ def checkpoints_of(plan: Plan, dataset: Dataset) -> Checkpoints | None:
             if source is None or source.path.resolve() != folder.path.resolve():
                 folder.check_new()
     identity = identity_of(plan, dataset)
-    return Checkpoints(folder, identity, asked.cadence, asked.keep, asked.checkpoint_cost, source)
+    return Checkpoints(folder, identity, asked.cadence, asked.keep, asked.checkpoint_cost, source, asked.verify)
 
 
 class Course(Protocol):
@@ -192,7 +196,7 @@ class Keeper:
     def _fitting(self, found: Found, workers: int) -> tuple[list[State], str | None]:
         """Return the states of a checkpoint for this run, and what there is to say about them."""
         assert self._checkpoints is not None
-        check_same(found, self._checkpoints.identity)
+        check_same_run(found, self._checkpoints.identity)
         note = check_workers(found, workers)
         if note is None:
             return list(found.states), None
@@ -232,6 +236,9 @@ class Keeper:
     def _hand_over(self, course: Course, state: State) -> None:
         """Bring the states of all workers to rank 0, where they are written beside the training."""
         began = time.perf_counter()
+        assert self._checkpoints is not None
+        if self._checkpoints.verify and state.synchronized:  # what is kept once must be what all have
+            check_same(course.team, state.arrays[PARAMETERS], course.rounds)
         states = gather(course.team, state)
         if states is not None:
             self._writer.begin(course.step, states)
