@@ -141,7 +141,7 @@ class Order:
 
 @dataclass(frozen=True)
 class Control:
-    """Two cells that a run shares with the code that supervises it.
+    """Cells that a run shares with the code that supervises it.
 
     Attributes
     ----------
@@ -149,7 +149,11 @@ class Control:
         Non-zero when the run must end; checked between any two steps.
     progress : ndarray of shape (1,), int64
         Number of steps that this worker has taken; written after every step.
+    pace : ndarray of shape (2,), int64
+        Nanoseconds that this worker has computed, without waiting for others, and samples that it has used meanwhile;
+        written after every call of the learner.
     """
 
     stop: NDArray[np.int64]
     progress: NDArray[np.int64]
+    pace: NDArray[np.int64] = field(default_factory=lambda: np.zeros(2, np.int64))

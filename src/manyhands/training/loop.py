@@ -24,6 +24,7 @@ from manyhands.strategies.base import average_state_
 from manyhands.training.checkpoint import Checkpoint, State, arrays_in, restore
 from manyhands.training.merge_services import RunServices
 from manyhands.training.plan import PlannedStage
+from manyhands.training.stragglers import Pacer
 from manyhands.training.tally import Tally, weights_of
 from manyhands.training.worker_run import Counts, SinceRound, WorkerRun
 
@@ -79,6 +80,7 @@ class Loop:
         if not isinstance(worker.learner, FitLearner):
             self._stepper = worker.learner
         self.table, self.clock = worker.table, worker.clock
+        self.pacer = Pacer(worker.clock, control)
         self._schedule_for, self._checkpoint = schedule_for, checkpoint
         self._resumed: State | None = None
         self._gradient: Vector = aligned_zeros(self.learner.size, self.learner.dtype)
@@ -93,6 +95,7 @@ class Loop:
         """
         self.worker.begin()
         done = self._resume()
+        self.pacer.begin()
         for stage in self.plan.stages:
             if stage.first_epoch + stage.epochs <= done:
                 continue
@@ -218,6 +221,7 @@ class Loop:
             losses = learner.fit(self.table, order, rates, self.control).losses
         if self.control.stop[0]:
             raise StoppedError
+        self.pacer.note(len(losses) // order.steps * order.examples)
         for epoch in range(len(losses) // order.steps):
             part = losses[epoch * order.steps : (epoch + 1) * order.steps]
             self.worker.count(order, part)
@@ -259,6 +263,7 @@ class Loop:
         self._check_held(outcome.rounds, due)
         seconds = self.team.record_fused_rounds(outcome.rounds, self.learner.parameters)
         self.clock.add("compute", time.perf_counter() - began - seconds)
+        self.pacer.note(order.examples)
         after = worker.counts()._replace(rounds=before.rounds + outcome.rounds)
         per_epoch = self._now.stage.steps_per_epoch
         ends = [
@@ -359,6 +364,7 @@ class Loop:
             losses = self._stepper.run(self.table, order, self._rates(at, at + order.steps), self.control).losses
         if len(losses) < order.steps:
             raise StoppedError
+        self.pacer.note(order.examples)
         self.worker.count(order, losses)
         self.worker.report_step(float(losses[-1]))
         return losses
@@ -380,6 +386,7 @@ class Loop:
             loss += self._stepper.apply(self._gradient, rate, int(order.global_rows[0]), self.team.size)
         self._check_finite(loss)
         self.control.progress[0] += 1
+        self.pacer.note(order.examples)
         self.worker.count(order, np.array([loss]))
         if self.team.size > 1:
             self.worker.tally.rounds += 1

@@ -39,6 +39,11 @@ class TrainingResult:
     reports : list of dict
         What each worker's learner says about its training (`manyhands.core.learner.Model.report`), e.g. the hits of
         speculative back-propagation.
+    worker_seconds : list of float
+        Seconds that each worker has computed, without waiting for others.
+    slow : list of dict
+        The workers that were far slower than the others, in the whole run or a part of it, each with the fields of
+        `manyhands.training.stragglers.Straggler`.
     problem : str or None
         What is wrong if the training has come to nothing, with the likely cause; see `manyhands.training.outcome`.
     """
@@ -55,6 +60,8 @@ class TrainingResult:
     curve: list[dict[str, float]] = field(default_factory=list)
     reports: list[dict[str, Any]] = field(default_factory=list)
     problem: str | None = None
+    worker_seconds: list[float] = field(default_factory=list)
+    slow: list[dict[str, Any]] = field(default_factory=list)
 
     def __repr__(self) -> str:
         return f"TrainingResult({', '.join(f'{name} {text}' for name, text in self._facts().items())})"

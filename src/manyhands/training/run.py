@@ -27,7 +27,7 @@ from manyhands.data.sampler import BatchSampler, Sampler
 from manyhands.runtime.memory import memory_errors_explained
 from manyhands.teams.agreement import calling_off
 from manyhands.teams.exit_hooks import report_uncaught_errors
-from manyhands.teams.job import all_gather_texts, hang_timeout, needs_job
+from manyhands.teams.job import all_gather_texts, hang_timeout, leads, needs_job
 from manyhands.teams.launch import launch, prepare
 from manyhands.teams.registry import kind_of
 from manyhands.training.checkpoint import Checkpoint
@@ -42,6 +42,7 @@ from manyhands.training.outcome import judged
 from manyhands.training.plan import Plan, PlannedStage
 from manyhands.training.result import Progress, TrainingResult
 from manyhands.training.shards import Shards, is_sharded
+from manyhands.training.stragglers import StragglerWatch, stragglers_in, watch_over
 from manyhands.training.tally import Tally, joint_losses
 from manyhands.training.thread_pools import blas_limited
 from manyhands.training.worker_run import WorkerRun
@@ -108,10 +109,11 @@ def run(
             raise SettingsError("a run that starts processes of its own begins at random: use threads, or mpiexec")
         with Runner(dataset) as runner:
             return runner.run(plan, progress, callbacks)
-    called = as_callbacks(callbacks)
+    called, watch = as_callbacks(callbacks), None
     if controls is None:
         stop = np.zeros(1, np.int64)
         controls = [Control(stop, np.zeros(1, np.int64)) for _ in range(plan.workers)]
+        watch = watch_over(controls) if plan.workers > 1 and leads(plan.team) else None
     clocks = [PhaseClock() for _ in range(plan.workers)]
     _prepare(plan, dataset, adds=plan.stop is not None or any(isinstance(each, WorkerCallback) for each in called))
     # The thread pools of NumPy, SciPy and the kernels' own BLAS would compete with the workers.
@@ -123,8 +125,7 @@ def run(
                 team, plan, dataset, controls[team.rank], clocks[team.rank], launched, called, start, checkpoint
             )
 
-        slowest_of = max if kind_of(plan.team).processes else min  # of an MPI job, this process sees its own steps only
-        tick = None if progress is None else lambda: progress(slowest_of(int(each.progress[0]) for each in controls))
+        tick = _tick(plan, controls, progress, watch)
         outcomes = launch(plan.team, clocks, controls, work, tick, pinned=plan.pin)
         if not np.isfinite(outcomes[0].learner.parameters).all():  # on every process alike: they are merged
             raise DivergedError(plan.total_steps, outcomes[0].rank, float("nan"))
@@ -136,6 +137,21 @@ def run(
     result = judged(_result(plan, dataset, outcomes[0].learner, [json.loads(text) for text in texts]), dataset)
     finish(called, result)
     return result
+
+
+def _tick(
+    plan: Plan, controls: Sequence[Control], progress: Progress | None, watch: StragglerWatch | None
+) -> Callable[[], None]:
+    """Return what is done a few times a second while the workers run."""
+    slowest_of = max if kind_of(plan.team).processes else min  # of an MPI job, this process sees its own steps only
+
+    def tick() -> None:
+        if progress is not None:
+            progress(slowest_of(int(each.progress[0]) for each in controls))
+        if watch is not None:
+            watch.look()
+
+    return tick
 
 
 class Runner:
@@ -218,6 +234,8 @@ def _result(plan: Plan, dataset: Dataset, learner: Model, reports: Sequence[dict
         losses=joint_losses(tallies),
         curve=reports[0]["curve"],
         reports=[report["learner"] for report in reports],
+        worker_seconds=[report["seconds"]["compute"] for report in reports],
+        slow=stragglers_in([report["pace"] for report in reports]),
     )
 
 
@@ -231,6 +249,7 @@ class _Outcome:
     bytes_sent: int
     clock: PhaseClock
     curve: list[dict[str, float]]
+    pace: dict[str, Any]
 
     def evaluated(self, dataset: Dataset) -> float:
         """Return the accuracy on the test rows, timed."""
@@ -246,6 +265,7 @@ class _Outcome:
             "accuracy": score,
             "curve": self.curve,
             "learner": dict(self.learner.report()),
+            "pace": self.pace,
         }
 
 
@@ -359,7 +379,9 @@ def _work(
     clock.begin_training()
     tally = loop.run()
     clock.end_training()
-    return _Outcome(team.rank, worker.model, tally, team.bytes_sent - sent, clock, convergence.curve)
+    return _Outcome(
+        team.rank, worker.model, tally, team.bytes_sent - sent, clock, convergence.curve, loop.pacer.report()
+    )
 
 
 report_uncaught_errors()
