@@ -80,7 +80,7 @@ class Loop:
         if not isinstance(worker.learner, FitLearner):
             self._stepper = worker.learner
         self.table, self.clock = worker.table, worker.clock
-        self.pacer = Pacer(worker.clock, control)
+        self.pacer = Pacer(worker.clock, control, worker.plan)
         self._schedule_for, self._checkpoint = schedule_for, checkpoint
         self._resumed: State | None = None
         self._gradient: Vector = aligned_zeros(self.learner.size, self.learner.dtype)

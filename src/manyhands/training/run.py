@@ -113,7 +113,7 @@ def run(
     if controls is None:
         stop = np.zeros(1, np.int64)
         controls = [Control(stop, np.zeros(1, np.int64)) for _ in range(plan.workers)]
-        watch = watch_over(controls) if plan.workers > 1 and leads(plan.team) else None
+        watch = watch_over(controls, plan) if plan.workers > 1 and leads(plan.team) else None
     clocks = [PhaseClock() for _ in range(plan.workers)]
     _prepare(plan, dataset, adds=plan.stop is not None or any(isinstance(each, WorkerCallback) for each in called))
     # The thread pools of NumPy, SciPy and the kernels' own BLAS would compete with the workers.

@@ -8,6 +8,7 @@ nor rounds make a worker look slow. All workers note it about themselves and nob
 from __future__ import annotations
 
 import logging
+import math
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -17,7 +18,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from manyhands.core.samples import Control
+from manyhands.runtime.affinity import usable_cores
 from manyhands.training.clock import PhaseClock
+from manyhands.training.plan import Plan
 
 SLOW_TIMES = 2.0
 """From how many times the median of the others' time for a sample on a worker is reported."""
@@ -59,18 +62,37 @@ class Straggler:
         when = "" if self.between is None else " from {:.0f} s to {:.0f} s of the training".format(*self.between)
         return (
             f"worker {self.rank} {verb} {self.times:.1f} times as slow as the others' median{when}: "
-            f"{1e6 * self.seconds_per_sample:.3g} us of computing for a sample, against {1e6 * self.others:.3g} us"
+            f"{_length(self.seconds_per_sample)} of computing for a sample, against {_length(self.others)}"
         )
 
 
-def slow_ones(done: Paces, between: Sequence[float] | None = None) -> list[Straggler]:
+def _length(seconds: float) -> str:
+    """Return a time as text, with three digits and a unit."""
+    factor, unit = next(
+        ((1 / least, unit) for least, unit in ((1, "s"), (1e-3, "ms")) if seconds >= least), (1e6, "us")
+    )
+    return f"{factor * seconds:.3g} {unit}"
+
+
+def limit_of(plan: Plan) -> float:
+    """Return from how many times the others' median a worker is slow.
+
+    Workers that are kept on cores of which some have more of them than others are slower by that, and no stragglers.
+    """
+    cores = usable_cores() if plan.pin else plan.workers
+    if plan.workers <= cores:
+        return SLOW_TIMES
+    return SLOW_TIMES * math.ceil(plan.workers / cores) / (plan.workers // cores)
+
+
+def slow_ones(done: Paces, limit: float, between: Sequence[float] | None = None) -> list[Straggler]:
     """Return the workers that are too slow, by what each of them has done in some time."""
     known = (done > 0).all(axis=1)
     rates = np.where(known, 1e-9 * done[:, 0] / np.maximum(done[:, 1], 1), np.nan)
     found = []
     for rank in np.flatnonzero(known & (done[:, 0] >= 1e9 * LEAST_SECONDS)):
         rest = np.delete(rates, rank)[np.delete(known, rank)]
-        if len(rest) and rates[rank] >= SLOW_TIMES * (median := float(np.median(rest))):
+        if len(rest) and rates[rank] >= limit * (median := float(np.median(rest))):
             found.append(Straggler(int(rank), float(rates[rank]) / median, float(rates[rank]), median, between))
     return found
 
@@ -78,8 +100,8 @@ def slow_ones(done: Paces, between: Sequence[float] | None = None) -> list[Strag
 class Pacer:
     """Notes what one worker has done: for those that watch, and every few seconds for the result."""
 
-    def __init__(self, clock: PhaseClock, control: Control) -> None:
-        self._clock, self._cells = clock, control.pace
+    def __init__(self, clock: PhaseClock, control: Control, plan: Plan) -> None:
+        self._clock, self._cells, self._limit = clock, control.pace, limit_of(plan)
         self._begin_s, self._began_at, self._samples = 0.0, 0.0, 0
         self._marks: list[list[int]] = [[0, 0]]
         self._every, self._next = WINDOW_SECONDS, WINDOW_SECONDS
@@ -102,7 +124,7 @@ class Pacer:
     def report(self) -> dict[str, Any]:
         """Return everything as plain data, for `stragglers_in`."""
         marks = {"marks": self._marks, "every": self._every, "from": self._began_at}
-        return {"done": self._cells.tolist(), **marks}
+        return {"done": self._cells.tolist(), "limit": self._limit, **marks}
 
     def _mark(self) -> None:
         """Mark how far it has come; of a long run, every second mark is dropped again and again."""
@@ -115,22 +137,23 @@ class Pacer:
 
 def stragglers_in(reports: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
     """Return who was too slow in a whole run or, failing that, in some part of it, from the reports of all `Pacer`."""
-    found = {each.rank: each for each in slow_ones(np.array([report["done"] for report in reports], np.int64))}
-    begin, every = reports[0]["from"], max(report["every"] for report in reports)
+    limit, begin = reports[0]["limit"], reports[0]["from"]
+    whole = slow_ones(np.array([report["done"] for report in reports], np.int64), limit)
+    every = max(report["every"] for report in reports)
     marks = [np.array(report["marks"], np.int64)[:: round(every / report["every"])] for report in reports]
     parts: dict[int, Straggler] = {}
     for number in range(min(map(len, marks)) - 1):
         done = np.stack([each[number + 1] - each[number] for each in marks])
-        for each in slow_ones(done, [begin + number * every, begin + (number + 1) * every]):
-            parts[each.rank] = max(each, parts.get(each.rank, each), key=lambda part: part.times)
-    return [vars(each) for _, each in sorted((parts | found).items())]
+        for each in slow_ones(done, limit, [begin + number * every, begin + (number + 1) * every]):
+            parts[each.rank] = max(parts.get(each.rank, each), each, key=lambda part: part.times)
+    return [vars(each) for _, each in sorted((parts | {each.rank: each for each in whole}).items())]
 
 
 class StragglerWatch:
     """Says, once for each worker, that it is too slow, while the run goes on."""
 
-    def __init__(self, paces: Callable[[], Paces]) -> None:
-        self._paces = paces
+    def __init__(self, paces: Callable[[], Paces], limit: float) -> None:
+        self._paces, self._limit = paces, limit
         self._marks = [np.zeros_like(paces())] * 2
         self._marked_at = time.monotonic()
         self._suspected: set[int] = set()
@@ -139,7 +162,7 @@ class StragglerWatch:
     def look(self) -> None:
         """Look at all workers; to be called a few times a second."""
         now, paces = time.monotonic(), self._paces()
-        found = {each.rank: each for since in (0, self._marks[0]) for each in slow_ones(paces - since)}
+        found = {each.rank: each for since in (0, self._marks[0]) for each in slow_ones(paces - since, self._limit)}
         # A second look is needed, for a first one may have come between a worker's notes of its samples and its time.
         for rank in sorted((found.keys() & self._suspected) - self._said):
             self._said.add(rank)
@@ -149,6 +172,6 @@ class StragglerWatch:
             self._marks, self._marked_at = [self._marks[1], paces], now
 
 
-def watch_over(controls: Sequence[Control]) -> StragglerWatch:
+def watch_over(controls: Sequence[Control], plan: Plan) -> StragglerWatch:
     """Return the watch over the workers that have these cells."""
-    return StragglerWatch(lambda: np.array([control.pace for control in controls]))
+    return StragglerWatch(lambda: np.array([control.pace for control in controls]), limit_of(plan))

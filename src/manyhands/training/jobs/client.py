@@ -174,7 +174,7 @@ class Job:
             patience = chosen_patience() if plan.hang_timeout is None else plan.hang_timeout
             order = {**plan.portable().to_json(), "hang_timeout": patience, GRANULARITY: finest(callbacks)}
             self._put(f"order-{self._runs}.json", order)
-            watch = watch_over(controls_in(self._cells))
+            watch = watch_over(controls_in(self._cells), plan)
 
             def tick() -> None:
                 events.pass_on()
