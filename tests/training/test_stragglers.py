@@ -223,7 +223,8 @@ def test_the_result_has_nobody_if_all_were_alike():
 
 
 def test_marks_at_other_intervals_are_compared_at_the_wider_ones():
-    short, long = reports_of(lambda _: 1000, lambda _: 1000, seconds=644)
+    # Both use fewer samples a second in the second half, at the same time: neither is slow.
+    short, long = reports_of(*[lambda second: 1000 if second < 320 else 300] * 2, seconds=644)
     assert short["every"] == long["every"] == 10.0
     wide = {**long, "marks": long["marks"][::2], "every": 20.0}
     assert stragglers_in([short, wide]) == []
@@ -322,6 +323,15 @@ def test_who_gives_cells_watches_over_them(blobs, notices):
     assert int(np.argmax([each.pace[0] for each in controls])) == 2
 
 
+def test_a_learner_that_trains_in_one_call_has_a_pace_at_its_end(digits):
+    controls = [Control(np.zeros(1, np.int64), np.zeros(1, np.int64)) for _ in range(3)]
+    plan = planned(digits, strategy="one-shot", learner="published", batch=None, epochs=2)
+    result = run(plan, digits, controls=controls)
+    assert [each.pace.tolist() for each in controls] == [
+        [int(1e9 * seconds), result.examples] for seconds in result.worker_seconds
+    ]
+
+
 # Processes.
 
 
@@ -384,9 +394,12 @@ def held_up(pid, part):
         thread.join()
 
 
+@pytest.mark.slow
 def test_the_owner_of_a_job_says_which_process_is_slow(digits, notices):
     pytest.importorskip("mpi4py")
-    plan = planned(digits, workers=2, strategy="periodic:1epoch", hidden=200, batch=32, epochs=110, team="mpi")
+    plan = planned(
+        digits, workers=2, strategy="one-shot", hidden=200, batch=32, epochs=200, hang_timeout=60, team="mpi"
+    )
     with Job(2, digits) as own, held_up(own.launcher.pids[1], 0.15):
         result = own.run(plan)
     assert only(result).rank == 1
