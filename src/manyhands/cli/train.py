@@ -177,6 +177,8 @@ class _Latest:
 
 def _report(result: TrainingResult, data: Mapping[str, Any], options: argparse.Namespace) -> str:
     """Return the results of the run as text."""
+    from manyhands.training.stragglers import Straggler
+
     seconds, target = result.seconds, options.target
     parts = ", ".join(f"{name} {seconds[name]:.3f}" for name in ("compute", "communicate", "merge"))
     lines = [
@@ -192,6 +194,7 @@ def _report(result: TrainingResult, data: Mapping[str, Any], options: argparse.N
         lines.append(("stop", _stop_text(result)))
     if any(result.reports):
         lines.append(("lanes", _lanes_text(result)))
+    lines += [("slow", Straggler(**each).text("was")) for each in result.slow]
     if target is not None:
         seconds_to = result.seconds_to(target)
         when = "never reached" if seconds_to is None else f"reached after {seconds_to:.3f} s of training"
@@ -271,6 +274,8 @@ def _record(result: TrainingResult, data: Mapping[str, Any], target: float | Non
         "target": target,
         "target_s": None if target is None else result.seconds_to(target),
         "seconds": result.seconds,
+        "worker_seconds": result.worker_seconds,
+        "slow": result.slow,
         "learner": result.reports if any(result.reports) else None,
         "incidents": result.incidents,
         "problem": result.problem,

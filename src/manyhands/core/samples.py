@@ -149,10 +149,14 @@ class Control:
         Non-zero when the run must end; checked between any two steps.
     progress : ndarray of shape (1,), int64
         Number of steps that this worker has taken; written after every step.
+    pace : ndarray of shape (2,), int64
+        Nanoseconds that this worker has computed, without waiting for others, and samples that it has used meanwhile;
+        written after every call of the learner.
     ending : ndarray of shape (1,), int64
         Non-zero when the run is asked to end by itself, as soon as all workers have written down where they are.
     """
 
     stop: NDArray[np.int64]
     progress: NDArray[np.int64]
+    pace: NDArray[np.int64] = field(default_factory=lambda: np.zeros(2, np.int64))
     ending: NDArray[np.int64] = field(default_factory=lambda: np.zeros(1, np.int64))

@@ -34,7 +34,7 @@ _JOIN_SECONDS = 1.5
 class ProcessTeam(Team):
     """One worker's view of a team of processes; see `manyhands.core.team.Team`."""
 
-    def __init__(self, world: World, clock: Clock) -> None:
+    def __init__(self, world: World, clock: Clock, pace: NDArray[np.int64]) -> None:
         self.world = world
         self.rank, self.size = world.rank, world.size
         self.clock = clock
@@ -44,6 +44,7 @@ class ProcessTeam(Team):
         self.elsewhere = False
         """Whether it is doing something else than training."""
         self._weights = np.zeros(self.size)
+        self._pace, self._told = pace, np.zeros((self.size, 1 + len(pace)))
         self._reduction = shared_reduce.no_peers()
         self._brought: Vector | None = None
 
@@ -55,6 +56,11 @@ class ProcessTeam(Team):
             yield
         finally:
             self.elsewhere = before
+
+    @property
+    def paces(self) -> NDArray[Any]:
+        """Every worker's `Control.pace` as of the last round with weights, beside which they travel."""
+        return self._told[:, 1:]
 
     def mean_(self, vector: Vector, weight: float = 1.0) -> None:
         """Replace ``vector`` on all workers by the weighted mean."""
@@ -71,12 +77,13 @@ class ProcessTeam(Team):
     def _reduce(self, vector: Vector, weight: float, *, normalize: bool) -> None:
         """Receive everyone's vector in this worker's part, and combine them there."""
         self._bring(vector)
-        self._weights[self.rank] = weight
+        self._told[self.rank] = weight, *self._pace
         with self._talking():
             self.world.wait(
-                self.world.start_all_gather(self._weights.view(np.uint8), [self._weights.itemsize] * self.size),
+                self.world.start_all_gather(as_bytes(self._told), [self._told[0].nbytes] * self.size),
                 self.world.start_exchange(vector.view(np.uint8), self._counts, as_bytes(self._room)),
             )
+        self._weights[:] = self._told[:, 0]
         with self.clock.phase("merge"):
             shared_reduce.combine_here(self._reduction, normalize, vector[self._mine])
         self.bytes_sent += vector.nbytes
@@ -169,13 +176,15 @@ class ProcessCrew(Crew):
 
     join_seconds: float = _JOIN_SECONDS
 
-    def __init__(self, world: World, clock: Clock, control: Control) -> None:
+    def __init__(self, world: World, clock: Clock, controls: Sequence[Control]) -> None:
         self._world, self._cause, self._lost_since = world, False, 0.0
+        self._controls, control = controls, controls[world.rank]
         if world.watch is None:
             super().__init__([Solo(clock)])
             return
-        team = ProcessTeam(world, clock)
+        team = ProcessTeam(world, clock, control.pace)
         super().__init__([team])
+        self._paces = team.paces
         world.watch.follow(control, lambda: team.waiting or team.elsewhere)
 
     def place_of(self, team: Team) -> int:
@@ -192,9 +201,17 @@ class ProcessCrew(Crew):
                 error.add_note(f"(on worker {self._world.rank} of {self._world.job} of {self._world.size})")
 
     def check(self) -> None:
-        """Raise WorkerLost if a worker is lost and the one here, whose ``stop`` is set, does not end."""
+        """Raise WorkerLost if a worker is lost and the one here, whose ``stop`` is set, does not end.
+
+        Of the workers elsewhere, note what is known of their pace.
+        """
         watch = self._world.watch
-        if watch is None or watch.lost is None:
+        if watch is None:
+            return
+        for rank, (control, pace) in enumerate(zip(self._controls, self._paces, strict=True)):
+            if rank != self._world.rank:
+                control.pace[:] = pace
+        if watch.lost is None:
             return
         self._lost_since = self._lost_since or time.monotonic()
         if time.monotonic() - self._lost_since > self.join_seconds:
@@ -212,4 +229,4 @@ def make_crew(clocks: Sequence[Clock], controls: Sequence[Control]) -> Crew:
     """Return this process's one worker; a job that has another size than there are clocks is a SettingsError."""
     world = join()
     check_size(world.size, len(clocks))
-    return ProcessCrew(world, clocks[world.rank], controls[world.rank])
+    return ProcessCrew(world, clocks[world.rank], controls)

@@ -55,6 +55,7 @@ class Loop(Stepping):
         self.worker.begin()
         try:
             state = self._keeper.load(self.team)
+            self.pacer.begin()
             while True:
                 try:
                     self._train(state)

@@ -39,6 +39,11 @@ class TrainingResult:
     reports : list of dict
         What each worker's learner says about its training (`manyhands.core.learner.Model.report`), e.g. the hits of
         speculative back-propagation.
+    worker_seconds : list of float
+        Seconds that each worker has computed, without waiting for others.
+    slow : list of dict
+        The workers that were far slower than the others, in the whole run or a part of it, each with the fields of
+        `manyhands.training.stragglers.Straggler`.
     incidents : list of dict
         What has happened on the way: a checkpoint that the run went on from, workers lost, restarts; each with its
         ``kind`` and a ``text``.
@@ -57,6 +62,8 @@ class TrainingResult:
     losses: list[float]
     curve: list[dict[str, float]] = field(default_factory=list)
     reports: list[dict[str, Any]] = field(default_factory=list)
+    worker_seconds: list[float] = field(default_factory=list)
+    slow: list[dict[str, Any]] = field(default_factory=list)
     incidents: list[dict[str, Any]] = field(default_factory=list)
     problem: str | None = None
 

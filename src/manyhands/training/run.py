@@ -28,7 +28,7 @@ from manyhands.data.sampler import BatchSampler, Sampler
 from manyhands.runtime.memory import memory_errors_explained
 from manyhands.teams.agreement import calling_off
 from manyhands.teams.exit_hooks import report_uncaught_errors
-from manyhands.teams.job import all_gather_texts, hang_timeout, needs_job
+from manyhands.teams.job import all_gather_texts, hang_timeout, leads, needs_job
 from manyhands.teams.launch import launch, prepare
 from manyhands.teams.registry import kind_of
 from manyhands.training import faults
@@ -45,6 +45,7 @@ from manyhands.training.plan import Plan, PlannedStage
 from manyhands.training.restarting import restarted
 from manyhands.training.result import Progress, TrainingResult
 from manyhands.training.shards import Shards, is_sharded
+from manyhands.training.stragglers import StragglerWatch, stragglers_in, watch_over
 from manyhands.training.tally import Tally, joint_losses
 from manyhands.training.thread_pools import blas_limited
 from manyhands.training.worker_run import WorkerRun
@@ -123,9 +124,11 @@ def _run_here(
     start: Mapping[str, NDArray[Any]] | None,
 ) -> TrainingResult:
     """Carry out a plan with the workers of this process; see `run`."""
+    watch = None
     if controls is None:
         stop, ending = np.zeros(1, np.int64), np.zeros(1, np.int64)
-        controls = [Control(stop, np.zeros(1, np.int64), ending) for _ in range(plan.workers)]
+        controls = [Control(stop, np.zeros(1, np.int64), ending=ending) for _ in range(plan.workers)]
+        watch = watch_over(controls, plan) if plan.workers > 1 and leads(plan.team) else None
     checkpoints = checkpoints_of(plan, dataset)
     clocks = [PhaseClock() for _ in range(plan.workers)]
     _prepare(plan, dataset, adds=plan.stop is not None or any(isinstance(each, WorkerCallback) for each in called))
@@ -138,8 +141,7 @@ def _run_here(
                 team, plan, dataset, controls[team.rank], clocks[team.rank], launched, called, start, checkpoints
             )
 
-        slowest_of = max if kind_of(plan.team).processes else min  # of an MPI job, this process sees its own steps only
-        tick = None if progress is None else lambda: progress(slowest_of(int(each.progress[0]) for each in controls))
+        tick = _tick(plan, controls, progress, watch)
         outcomes = launch(plan.team, clocks, controls, work, tick, pinned=plan.pin)
         if not np.isfinite(outcomes[0].learner.parameters).all():  # on every process alike: they are merged
             raise DivergedError(plan.total_steps, outcomes[0].rank, float("nan"))
@@ -149,6 +151,21 @@ def _run_here(
             dataset.check_unchanged()
             texts = all_gather_texts(plan.team, [json.dumps(outcome.report(score)) for outcome in outcomes])
     return judged(_result(plan, dataset, outcomes[0].learner, [json.loads(text) for text in texts]), dataset)
+
+
+def _tick(
+    plan: Plan, controls: Sequence[Control], progress: Progress | None, watch: StragglerWatch | None
+) -> Callable[[], None]:
+    """Return what is done a few times a second while the workers run."""
+    slowest_of = max if kind_of(plan.team).processes else min  # of an MPI job, this process sees its own steps only
+
+    def tick() -> None:
+        if progress is not None:
+            progress(slowest_of(int(each.progress[0]) for each in controls))
+        if watch is not None:
+            watch.look()
+
+    return tick
 
 
 class Runner:
@@ -238,6 +255,8 @@ def _result(plan: Plan, dataset: Dataset, learner: Model, reports: Sequence[dict
         losses=joint_losses(tallies),
         curve=reports[0]["curve"],
         reports=[report["learner"] for report in reports],
+        worker_seconds=[report["seconds"]["compute"] for report in reports],
+        slow=stragglers_in([report["pace"] for report in reports]),
         incidents=reports[0]["incidents"],
     )
 
@@ -252,6 +271,7 @@ class _Outcome:
     bytes_sent: int
     clock: PhaseClock
     curve: list[dict[str, float]]
+    pace: dict[str, Any]
     incidents: list[dict[str, Any]]
 
     def evaluated(self, dataset: Dataset) -> float:
@@ -268,6 +288,7 @@ class _Outcome:
             "accuracy": score,
             "curve": self.curve,
             "learner": dict(self.learner.report()),
+            "pace": self.pace,
             "incidents": self.incidents,
         }
 
@@ -385,7 +406,16 @@ def _work(
     tally = loop.run()
     clock.end_training()
     incidents = [*keeper.incidents, *loop.incidents]
-    return _Outcome(team.rank, worker.model, tally, team.bytes_sent - sent, clock, convergence.curve, incidents)
+    return _Outcome(
+        rank=team.rank,
+        learner=worker.model,
+        tally=tally,
+        bytes_sent=team.bytes_sent - sent,
+        clock=clock,
+        curve=convergence.curve,
+        pace=loop.pacer.report(),
+        incidents=incidents,
+    )
 
 
 report_uncaught_errors()

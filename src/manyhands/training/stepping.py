@@ -23,6 +23,7 @@ from manyhands.runtime.memory import aligned_zeros
 from manyhands.training import verifying
 from manyhands.training.merge_services import RunServices
 from manyhands.training.plan import PlannedStage
+from manyhands.training.stragglers import Pacer
 from manyhands.training.tally import weights_of
 from manyhands.training.worker_run import Counts, SinceRound, WorkerRun
 
@@ -84,6 +85,7 @@ class Stepping:
         if not isinstance(worker.learner, FitLearner):
             self._stepper = worker.learner
         self.table, self.clock = worker.table, worker.clock
+        self.pacer = Pacer(worker.clock, control, worker.plan)
         self._gradient: Vector = aligned_zeros(self.learner.size, self.learner.dtype)
         self._kept: NDArray[Any] = np.zeros((0, self.learner.size), self.learner.dtype)
         self._divided = False  # whether each worker knows its part of the optimizers' states only
@@ -194,6 +196,7 @@ class Stepping:
             losses = learner.fit(self.table, order, rates, self.control).losses
         if self.control.stop[0]:
             raise StoppedError
+        self.pacer.note(len(losses) // order.steps * order.examples)
         for epoch in range(len(losses) // order.steps):
             part = losses[epoch * order.steps : (epoch + 1) * order.steps]
             self.worker.count(order, part)
@@ -257,6 +260,7 @@ class Stepping:
         self._check_held(outcome.rounds, due)
         seconds = self.team.record_fused_rounds(outcome.rounds, self.learner.parameters)
         self.clock.add("compute", time.perf_counter() - began - seconds)
+        self.pacer.note(order.examples)
         return rounds, outcome
 
     def _snapshots(self, epochs: int) -> Snapshots | None:
@@ -341,6 +345,7 @@ class Stepping:
             losses = self._stepper.run(self.table, order, self._rates(at, at + order.steps), self.control).losses
         if len(losses) < order.steps:
             raise StoppedError
+        self.pacer.note(order.examples)
         self.worker.count(order, losses)
         self.worker.report_step(float(losses[-1]))
         return losses
@@ -364,6 +369,7 @@ class Stepping:
             loss += self._stepper.apply(self._gradient, rate, int(order.global_rows[0]), self.team.size)
         self._check_finite(loss)
         self.control.progress[0] += 1
+        self.pacer.note(order.examples)
         self.worker.count(order, np.array([loss]))
         if self.team.size > 1:
             self.worker.tally.rounds += 1

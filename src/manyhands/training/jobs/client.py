@@ -2,8 +2,8 @@
 
 The processes of the job run `manyhands.training.jobs.process`. They and this process talk through the files of one
 temporary folder: the data set, one order and one result for each run, and a few cells of shared memory in which the
-workers count their steps. What is in a file is there whole (written under another name first), and nothing in it is
-ever executed.
+workers count their steps and note how fast they are. What is in a file is there whole (written under another name
+first), and nothing in it is ever executed.
 """
 
 from __future__ import annotations
@@ -52,6 +52,7 @@ from manyhands.training.making import result_of
 from manyhands.training.model import model_of
 from manyhands.training.plan import Plan
 from manyhands.training.result import Progress, TrainingResult
+from manyhands.training.stragglers import watch_over
 
 REQUEST = "request.json"
 _MEMORY = MEMORY
@@ -178,9 +179,11 @@ class Job:
             patience = chosen_patience() if plan.hang_timeout is None else plan.hang_timeout
             order = {**plan.portable().to_json(), "hang_timeout": patience, GRANULARITY: finest(callbacks)}
             self._put(f"order-{self._runs}.json", order)
+            watch = watch_over(controls_in(self._cells), plan)
 
             def tick() -> None:
                 events.pass_on()
+                watch.look()
                 if progress is not None:
                     progress(int(self._cells[:, 0].min()))
 
@@ -331,5 +334,5 @@ def open_cells(folder: Path, workers: int) -> Any:
 
 
 def controls_in(cells: Any) -> list[Control]:
-    """Return every worker's control: its progress is in the shared cells, to stop or not is its own affair."""
-    return [Control(np.zeros(1, np.int64), line[:1]) for line in cells]
+    """Return every worker's control: progress and pace are in the shared cells, to stop or not is its own affair."""
+    return [Control(np.zeros(1, np.int64), line[:1], line[1:3]) for line in cells]

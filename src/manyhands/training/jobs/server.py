@@ -53,7 +53,9 @@ def serve(folder: Path, world: World) -> None:
         write_whole(folder / "ready.json", json.dumps(ready).encode())
         _ring(folder)
     os.environ.pop("MANYHANDS_HANG_TIMEOUT", None)  # it was for the start: every order says its own
-    controls = controls_in(open_cells(folder, world.size))
+    shared = open_cells(folder, world.size)
+    controls = controls_in(np.zeros_like(shared))  # what this process hears of the others is older than what they write
+    controls[world.rank] = controls_in(shared)[world.rank]
     number = 0
     while (order := _next(folder, number, world)) is not None:
         with event_writer(events_file(folder, number), order[GRANULARITY], leads=world.rank == 0) as callbacks:
