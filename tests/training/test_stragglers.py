@@ -19,8 +19,8 @@ from manyhands.core.samples import Control
 from manyhands.data.catalog import DataRequest, load
 from manyhands.learners.mlp.settings import MLPSettings
 from manyhands.teams import job, mpi_environment
-from manyhands.training import loop, stragglers
 from manyhands.training import run as running
+from manyhands.training import stepping, stragglers
 from manyhands.training.clock import PhaseClock
 from manyhands.training.jobs.client import Job
 from manyhands.training.making import learner_of
@@ -269,7 +269,7 @@ def sluggish(*seconds):
             lambda plan, dataset, rank=0: Sluggish(learner_of(plan, dataset, rank), seconds[rank]),
         )
         patch.setattr(stragglers, "LEAST_SECONDS", 0.25)
-        patch.setattr(loop, "_ROWS_AT_ONCE", 1)  # a call for each epoch, after which its pace is known
+        patch.setattr(stepping, "_ROWS_AT_ONCE", 1)  # a call for each epoch, after which its pace is known
         yield
 
 
