@@ -204,32 +204,30 @@ class TestFaults:
         ],
     )
     def test_the_stage_goes_on_with_the_right_result(self, job, digits, tmp_path, kind, how, caplog):
-        path = tmp_path / "checkpoint"
-        hit = threading.Thread(target=strike, args=(kind, how, path))
+        folder = tmp_path / "checkpoints"
+        hit = threading.Thread(target=strike, args=(kind, how, folder))
         hit.start()
-        spec = LONG.changed(hang_timeout=6)
-        result = replace(job, checkpoint=str(path)).run(spec)
+        result = job.run(LONG.changed(hang_timeout=6, checkpoint=folder, every="5s"))
         hit.join()
         assert caplog.text.count("starting the stage again") >= 1
         assert_like_threads(result, LONG, digits)
-        assert not path.exists()
         assert ours()["worker"] == []
 
     def test_after_the_last_restart_there_is_an_error(self, job, tmp_path):
-        path = tmp_path / "checkpoint"
-        hit = threading.Thread(target=strike, args=("worker", signal.SIGKILL, path))
+        folder = tmp_path / "checkpoints"
+        hit = threading.Thread(target=strike, args=("worker", signal.SIGKILL, folder))
         hit.start()
         with pytest.raises(WorkerLost, match=r"worker \d was ended by signal 9"):
-            replace(job, checkpoint=str(path), restarts=0).run(LONG)
+            replace(job, restarts=0).run(LONG.changed(checkpoint=folder, every="5s"))
         hit.join()
         time.sleep(1)
         assert ours()["worker"] == []
 
 
-def strike(kind, how, path):
+def strike(kind, how, folder):
     """Do this to a process when the first checkpoint is there."""
     end = time.monotonic() + 120
-    while not path.exists() and time.monotonic() < end:
+    while not list(folder.glob("checkpoint-*")) and time.monotonic() < end:
         time.sleep(0.05)
     os.kill(random.Random(0).choice(ours()[kind]), how)
 

@@ -44,13 +44,13 @@ def batches(samples, classes, numbers, *, test=False):
 class Workers:
     """Two workers with folders of their own."""
 
-    def __init__(self, folder, spec, data, shares, checkpoint=None):
+    def __init__(self, folder, spec, data, shares):
         self.folders = [folder / str(rank) for rank in range(2)]
         listening = [socket.create_server(("127.0.0.1", 0)) for _ in range(2)]
         addresses = [each.getsockname() for each in listening]
         job = {
             "spec": spec.portable().to_json(), "name": "digits", "hang_timeout": 20, "granularity": "epoch",
-            "checkpoint": checkpoint, "given": None, "secret": "s",
+            "given": None, "secret": "s",
         }  # fmt: skip
         self.started = []
         for rank, each in enumerate(self.folders):
@@ -161,22 +161,23 @@ class TestSameBits:
 
 class TestGoingOn:
     def test_from_a_checkpoint_with_the_same_bits(self, workers, patched, digits, tmp_path):
-        path = tmp_path / "checkpoint"
+        folder = tmp_path / "checkpoints"
         spec = SPEC.changed(strategy="diloco:7", epochs=400)
         _, whole, _ = result_of(workers(spec, digits, scattered(digits)))
-        patched("import manyhands.training.checkpoint as it\nit.SECONDS = 0.05")
-        interrupted = workers(spec, digits, scattered(digits), checkpoint=str(path))
-        while not path.exists():
+        spec = spec.changed(checkpoint=folder, every="30epochs", checkpoint_cost=1)
+        interrupted = workers(spec, digits, scattered(digits))
+        while not list(folder.glob("checkpoint-*")):
             assert not (interrupted.folders[0] / DONE).exists()
             assert interrupted.started[1].poll() is None
         interrupted.started[1].kill()
         assert interrupted.wait() != [None, None]
         error = revive(json.loads((interrupted.folders[0] / ERROR).read_text()))
         assert "worker 1" in str(error)
-        _, model, _ = result_of(workers(spec, digits, scattered(digits)[::-1], checkpoint=str(path)))
+        again = replace(spec, reliability=spec.reliability.changed(attempt=1))
+        result, model, _ = result_of(workers(again, digits, scattered(digits)[::-1]))
+        assert [each["kind"] for each in result["incidents"]] == ["resumed"]
         for name, block in whole.learner.weights().items():
             np.testing.assert_array_equal(model.learner.weights()[name], block)
-        assert not path.exists()
 
 
 class TestRefusals:
@@ -201,19 +202,18 @@ class TestRefusals:
         error = revive(json.loads((job.folders[0] / ERROR).read_text()))
         assert "computes on training samples again" in str(error)
 
-    def test_a_checkpoint_of_another_run(self, workers, digits, tmp_path):
-        (tmp_path / "checkpoint").write_bytes(b"nothing of the kind")
-        job = workers(
-            SPEC.changed(strategy="gradient"), digits, scattered(digits), checkpoint=str(tmp_path / "checkpoint")
-        )
+    def test_a_checkpoint_that_is_none(self, workers, digits, tmp_path):
+        (tmp_path / "checkpoint-000000000007.safetensors").write_bytes(b"nothing of the kind")
+        job = workers(SPEC.changed(strategy="gradient", resume=tmp_path), digits, scattered(digits))
         assert job.wait() == [1, 1]
-        assert "is no checkpoint, or damaged" in str(revive(json.loads((job.folders[0] / ERROR).read_text())))
+        assert "none of the checkpoints" in str(revive(json.loads((job.folders[0] / ERROR).read_text())))
 
     def test_a_checkpoint_that_cannot_be_written(self, workers, digits, tmp_path):
-        path = tmp_path / "nowhere" / "checkpoint"
-        job = workers(SPEC.changed(strategy="gradient"), digits, scattered(digits), checkpoint=str(path))
+        (tmp_path / "file").touch()
+        spec = SPEC.changed(strategy="gradient", checkpoint=tmp_path / "file" / "checkpoints")
+        job = workers(spec, digits, scattered(digits))
         assert job.wait() == [1, 1]
-        assert "there is no folder" in str(revive(json.loads((job.folders[0] / ERROR).read_text())))
+        assert "cannot make the folder" in str(revive(json.loads((job.folders[0] / ERROR).read_text())))
 
     def test_rows_that_are_not_finite_are_named(self, workers, digits):
         features = digits.train.features.astype(np.float32)
