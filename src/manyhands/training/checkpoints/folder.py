@@ -15,6 +15,7 @@ from typing import Any
 from manyhands.core.errors import ModelFileError, OutputError, SettingsError, shown
 from manyhands.core.parameters import parameter
 from manyhands.core.version import __version__
+from manyhands.core.words import count
 from manyhands.runtime.atomic_files import home_hint, make_output_folder, unusable
 from manyhands.training.checkpoints.state import State, joined, parted
 from manyhands.training.model_file import CHECKPOINT, read_file, write_file
@@ -66,7 +67,8 @@ class CheckpointFolder:
         """Raise SettingsError if there are checkpoints, which a new run would replace one by one."""
         if found := self.files():
             raise SettingsError(
-                f"{shown(self.path)} has {len(found)} checkpoints of an earlier run: {parameter('resume', self.path)} "
+                f"{shown(self.path)} has {count(len(found), 'checkpoint')} of an earlier run: "
+                f"{parameter('resume', str(self.path))} "
                 "goes on from the newest; name another folder for a new run, or remove them"
             )
 

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from manyhands.core.errors import OutputError
 from manyhands.data.dataset import Dataset
+from manyhands.data.origin import Origin
 from manyhands.data.scaling import Scaling
 from manyhands.training.jobs.distributed_read import arrays_of
 from manyhands.training.jobs.folder import private
@@ -39,6 +40,7 @@ def write_dataset(dataset: Dataset, folder: Path) -> None:
             **dataset.facts(),
             "tables": {part: [table.facts(), list(table.arrays())] for part, table in dataset.tables.items()},
             "distributed": time.perf_counter() - began,
+            "origin": None if dataset.origin is None else dataset.origin.to_json(),
         }
         with open(folder / _FACTS, "w", encoding="ascii", opener=private) as file:
             json.dump(facts, file)
@@ -68,6 +70,7 @@ def map_dataset(folder: Path) -> Dataset:
         note=facts["note"],
         seconds=facts["seconds"],
         distributed=facts["distributed"] + time.perf_counter() - began,
+        origin=None if facts["origin"] is None else Origin.from_json(facts["origin"]),
         **tables,
     )
 
