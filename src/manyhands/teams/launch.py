@@ -57,6 +57,7 @@ def launch(
     tick: Tick | None = None,
     *,
     pinned: bool = False,
+    survives: Callable[[BaseException], bool] | None = None,
 ) -> list[Result]:
     """Run ``work(team)`` once per worker, all at the same time; return the results of this process, in rank order.
 
@@ -75,12 +76,16 @@ def launch(
         Called about five times a second in the calling thread while the workers run.
     pinned
         Whether every worker is kept on one core.
+    survives
+        If given, the run goes on without a worker that has raised an error for which it returns True: the others see
+        WorkerLost, and go on with `Team.regroup`. A process whose worker does so ends. A KeyboardInterrupt always ends
+        all.
 
     Raises
     ------
     Exception
-        The first error any worker raised, a WorkerLost if a worker in another process is gone, or KeyboardInterrupt on
-        Ctrl-C: after all have ended.
+        The first error any worker raised (of a run that goes on: that ends it, or the first one if no worker is left),
+        a WorkerLost if a worker in another process is gone, or KeyboardInterrupt on Ctrl-C: after all have ended.
     """
     kind = check_team(name, len(clocks))
     if len(clocks) == 1 and not kind.processes:
@@ -89,23 +94,32 @@ def launch(
     stops = [controls[team.rank].stop for team in crew.teams]
     results: dict[int, Result] = {}
     errors: list[BaseException] = []
+    survived: list[BaseException] = []
     failing = threading.Lock()
 
-    def worker(team: Team) -> None:
+    def goes_on(team: Team, error: BaseException) -> bool:
+        if survives is None or errors or isinstance(error, KeyboardInterrupt) or not survives(error):
+            return False
+        return crew.let_go(team, error)
+
+    def worker(number: int, team: Team) -> None:
         try:
             if pinned:
                 pin(crew.place_of(team))
-            results[team.rank] = work(team)
+            results[number] = work(team)
         except BaseException as error:
             with failing:
+                if goes_on(team, error):
+                    survived.append(error)
+                    return
                 errors.append(error)
                 if len(errors) == 1:  # the cause; what follows are the failures it causes
                     _set(stops)
                     crew.call_off(team.rank, error)
 
     threads = [
-        threading.Thread(target=worker, args=(team,), name=f"manyhands-worker-{team.rank}", daemon=True)
-        for team in crew.teams
+        threading.Thread(target=worker, args=(number, team), name=f"manyhands-worker-{team.rank}", daemon=True)
+        for number, team in enumerate(crew.teams)
     ]
     try:
         begin(threads)
@@ -118,9 +132,9 @@ def launch(
                 thread.join(crew.join_seconds)
         raise
     crew.dismiss()
-    if errors:
-        raise errors[0]
-    return [results[rank] for rank in sorted(results)]
+    if errors or not results:
+        raise [*errors, *survived][0]
+    return [results[number] for number in sorted(results)]
 
 
 def begin(threads: Sequence[threading.Thread]) -> None:

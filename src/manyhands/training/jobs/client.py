@@ -12,6 +12,7 @@ import contextlib
 import json
 import os
 import select
+import signal
 import sys
 import tempfile
 import time
@@ -58,6 +59,8 @@ _MEMORY = MEMORY
 BELL = "bell"
 GRANULARITY = "granularity"
 """In an order: how finely the owner wants to have rank 0's events."""
+SURVIVES = "survives"
+"""In an order: whether the run goes on without workers that are lost."""
 _LOOK_SECONDS = 0.2
 _STOPPED_LOOK_SECONDS = 2.0
 _START_SECONDS = 120.0
@@ -79,6 +82,8 @@ class Job:
     request
         If given, rank 0 reads the data set itself and sends every worker its share, as published in 2021; else the
         workers map the files in which this process hands it over.
+    survives
+        Whether a run goes on without workers that are lost. The job then has no other run.
 
     Raises
     ------
@@ -90,8 +95,17 @@ class Job:
         If the job does not start.
     """
 
-    def __init__(self, workers: int, dataset: Dataset, team: str = "mpi", request: DataRequest | None = None) -> None:
-        self.launcher = LAUNCHERS[team](workers)
+    def __init__(
+        self,
+        workers: int,
+        dataset: Dataset,
+        team: str = "mpi",
+        request: DataRequest | None = None,
+        *,
+        survives: bool = False,
+    ) -> None:
+        self.launcher = LAUNCHERS[team](workers, survives=survives)
+        self.survives = survives
         self.workers, self.dataset = workers, dataset
         self._runs = 0
         self._locks: dict[Path, IO[bytes]] = {}
@@ -164,20 +178,21 @@ class Job:
         Callbacks receive rank 0's events. One that works inside the workers, which are other processes, is a
         SettingsError. After any other error, and after Ctrl-C, the job is over.
         """
-        if plan.workers != self.workers:
-            raise ValueError(f"a plan for {plan.workers} workers in a job of {self.workers}")
+        if plan.workers != self.workers or self.lost:
+            raise ValueError(f"a plan for {plan.workers} workers in a job of {self.workers - self.lost}")
         refuse_worker_callbacks(callbacks)
         events = EventTail(events_file(self.folder, self._runs), callbacks)
         try:
             self._cells[:] = 0
             patience = chosen_patience() if plan.hang_timeout is None else plan.hang_timeout
             order = {**plan.portable().to_json(), "hang_timeout": patience, GRANULARITY: finest(callbacks)}
+            order[SURVIVES] = self.survives
             self._put(f"order-{self._runs}.json", order)
 
             def tick() -> None:
                 events.pass_on()
                 if progress is not None:
-                    progress(int(self._cells[:, 0].min()))
+                    progress(int(self._cells[self._there(), 0].min()))
 
             with lost_folder_explained(self.folder, f"the job of {count(self.workers, 'process')}"):
                 record = self._wait_for(f"result-{self._runs}.json", None, tick, patience)
@@ -196,6 +211,16 @@ class Job:
         self._runs += 1
         self.dataset.note_changes()  # the job has copies, which were checked when it began
         return TrainingResult(plan=plan, model=model, **record)
+
+    @property
+    def lost(self) -> int:
+        """The number of workers that are lost, in a job that goes on without them; then it has no other run."""
+        return self.workers - sum(self._there()) if self.survives else 0
+
+    def _there(self) -> list[bool]:
+        """Return of each worker whether it is there; all are where a loss would end the job."""
+        gone = [self.survives and startup_watchdog.is_gone(pid) for pid in self.launcher.pids]
+        return [True] * self.workers if all(gone) else [not each for each in gone]
 
     def close(self) -> None:
         """End the job in good order."""
@@ -234,7 +259,7 @@ class Job:
         ``patience`` is that with stopped processes.
         """
         path, began, failed = self.folder / name, time.monotonic(), 0.0
-        stopped = _Stopped(self.folder, self.launcher, patience)
+        stopped = _Stopped(self.folder, self.launcher, patience, ends=self.survives and bool(self.launcher.pids))
         while not path.exists():
             now = time.monotonic()
             check()
@@ -271,9 +296,13 @@ class Job:
 
 
 class _Stopped:
-    """Looks every few seconds whether a process of a job is stopped, which nothing else may notice."""
+    """Looks every few seconds whether a process of a job is stopped, which nothing else may notice.
 
-    def __init__(self, folder: Path, launcher: Launcher, patience: float | None) -> None:
+    ``ends`` says whether such a worker is killed, so that the job goes on without it.
+    """
+
+    def __init__(self, folder: Path, launcher: Launcher, patience: float | None, *, ends: bool) -> None:
+        self._ends = ends
         self._folder, self._launcher = folder, launcher
         self._patience = patience or startup_watchdog.STOPPED_SECONDS
         self._looked = time.monotonic()
@@ -287,8 +316,12 @@ class _Stopped:
         pids = self._launcher.pids or processes(self._folder)
         self._seen = {pid: self._seen.get(pid, now) for pid in pids if startup_watchdog.is_stopped(pid)}
         for pid, since in self._seen.items():
-            if now - since >= self._patience:
+            if now - since < self._patience:
+                continue
+            if not (self._ends and pid in self._launcher.pids):
                 raise self._lost(pid, now - since)
+            with contextlib.suppress(OSError):
+                os.kill(pid, signal.SIGKILL)
 
     def _lost(self, pid: int, seconds: float) -> ManyhandsError:
         words = (
