@@ -73,13 +73,14 @@ def regrouped(comm: Any, watch: Watch, *, unmet: bool) -> Regrouped:
         Whether the others may still ask this process to agree with them that all are well.
     """
     old = _launched(comm)
-    reasons = {old[rank]: reason for rank, reason in watch.reasons.items()}
-    waiting = _Waiting(watch, list(reasons))
+    waiting = _Waiting(watch, [old[rank] for rank in watch.reasons])
     comm.Revoke()  # whoever still waits in it learns of the loss
     if unmet:
         waiting.agreed(comm, False)
     while True:
         comm = waiting.shrunk(comm)
+        watch.hear()
+        reasons = {old[rank]: reason for rank, reason in watch.reasons.items()}
         words, told = None, None
         with contextlib.suppress(_Interrupted):
             words = waiting.shrunk(comm)
@@ -175,6 +176,9 @@ class _Waiting:
         now = time.monotonic()
         if now > self._deadline:
             raise self._given_up()
+        if self._watch.final:
+            assert self._watch.lost is not None
+            raise WorkerLost(*self._watch.lost)
         if now - self._looked < _LOOK_SECONDS:
             return
         self._looked = now

@@ -286,6 +286,12 @@ class Watch:
             self._beat(2 * self.regroup_seconds)
             self._flush()
 
+    def hear(self) -> None:
+        """Receive what those who are lost have said last, though this has retired."""
+        self._note_failed()
+        with contextlib.suppress(RuntimeError):
+            self._receive_notices()
+
     def release(self) -> None:
         """Let the worker go on, if only a loss that has been overcome has stopped it."""
         if self._control is not None and self._control.stop[0] == _REGROUP:
@@ -394,10 +400,16 @@ class Watch:
 
     def _receive(self) -> None:
         """Receive all beats and notices that have come."""
+        if self.goes_on is not None:
+            self._receive_notices()  # the neighbour, whose beats cannot be received any more, may be the one to go
         beat = self._messages.last_beat()
         if beat is not None:
             self._heard, self._next_left = self._clock(), beat == 0
             self._allowed = max(beat, 2 * _BEAT_SECONDS)
+        self._receive_notices()
+
+    def _receive_notices(self) -> None:
+        """Receive all notices that have come."""
         while (notice := self._messages.notice()) is not None:
             self._take_over(*notice)
 
