@@ -39,6 +39,12 @@ def harm(how):
         os.kill(os.getpid(), signal.SIGSTOP)
     if how == "hang":
         time.sleep(1000)
+    if how == "error":
+        raise ZeroDivisionError("a fault of the program")
+    if how == "interrupt":
+        raise KeyboardInterrupt
+    if how == "leave":
+        os._exit(0)
 
 
 def trained(team, control, faults, plan):
@@ -108,7 +114,7 @@ def main(folder, size, faults, plan):
     world = join()
     Path(folder, f"pid-{world.rank}").write_text(str(os.getpid()))
     check_can_continue("mpi", size)
-    with surviving("mpi", True):
+    with surviving("mpi", plan["survives"]):
         (mine,) = whole("mpi", size, faults, plan)
         texts = among_survivors("mpi", lambda: world.all_gather_texts(json.dumps(mine)))
     if world.rank == 0:
@@ -286,4 +292,9 @@ def test_an_mpiexec_that_ends_with_any_process_is_refused(tmp_path):
 if __name__ == "__main__":
     size = int(sys.argv[2])
     faults = {int(rank): fault for rank, fault in json.loads(sys.argv[3]).items()}
-    main(sys.argv[1], size, faults, {"rounds": ROUNDS, "length": LENGTH, "pause": PAUSE, **json.loads(sys.argv[4])})
+    main(
+        sys.argv[1],
+        size,
+        faults,
+        {"rounds": ROUNDS, "length": LENGTH, "pause": PAUSE, "survives": True, **json.loads(sys.argv[4])},
+    )

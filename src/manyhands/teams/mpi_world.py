@@ -221,7 +221,9 @@ class MPIWorld(World):
             time.sleep(next(nap for limit, nap in _NAPS if waited < limit))
 
     def blamed(self, error: RuntimeError) -> tuple[int, str]:
-        """Return this process: MPI does not say which other one it means."""
+        """Return one that MPI knows to be gone, or this process: mostly MPI does not say which other one it means."""
+        if self.can_regroup and self._messages is not None and (failed := self._messages.failed()):
+            return failed[0], GONE
         return self.rank, f"cannot reach another one ({error})"
 
     def lost_by(self, error: RuntimeError) -> WorkerLost:

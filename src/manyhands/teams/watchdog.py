@@ -23,14 +23,12 @@ from typing import NoReturn, Protocol
 
 from manyhands.core.errors import SettingsError
 from manyhands.core.samples import Control
+from manyhands.teams.pace import SHORTEST_SECONDS, Pace
 from manyhands.teams.startup_watchdog import STOPPED_SECONDS
 
 _LOOK_SECONDS, _BEAT_SECONDS = 0.2, 0.4
 _CALM_SECONDS = 60.0
 """Patience with a worker that is not training: it may be reading a large file."""
-_SHORTEST_SECONDS = 4.0
-_STEPS, _STRETCHES = 100, 20
-"""A worker may stand still for this many mean steps, or this many times its longest step or call so far."""
 _GRACE_SECONDS = 5.0
 _LEAVING_SECONDS = 3.0
 """A worker that leaves is done: no other can need it for longer than a last message takes."""
@@ -58,37 +56,6 @@ def chosen_patience() -> float | None:
     if not 0 < seconds < float("inf"):
         raise SettingsError(f"MANYHANDS_HANG_TIMEOUT={text}: give a number of seconds, such as 30")
     return seconds
-
-
-class Pace:
-    """How fast a worker moves on, as its `Control.progress` shows, and since when it has not."""
-
-    def __init__(self, control: Control, waiting: Callable[[], bool], now: float) -> None:
-        self._control, self._waiting = control, waiting
-        self.steps = int(control.progress[0])
-        self._first = self.steps
-        self._began = self._moved = now
-        self._longest = 0.0
-
-    def look(self, now: float) -> None:
-        """Note whether it has moved. Waiting for others is not standing still."""
-        steps = int(self._control.progress[0])
-        if steps != self.steps or self._waiting():
-            if self.steps > self._first:  # the first step may have to touch all memory for the first time
-                self._longest = max(self._longest, now - self._moved)
-            self.steps, self._moved = steps, now
-
-    def patience(self) -> float | None:
-        """Return how long it may stand still, from the steps so far; None before there are any."""
-        taken = self.steps - self._first
-        if taken < 1:
-            return None
-        step = (self._moved - self._began) / taken
-        return max(_SHORTEST_SECONDS, _STEPS * step, _STRETCHES * self._longest)
-
-    def still(self, now: float) -> float:
-        """Return for how many seconds it has been standing still."""
-        return now - self._moved
 
 
 class Messages(Protocol):
@@ -247,7 +214,7 @@ class Watch:
         if self._chosen is not None:
             return self._chosen
         pace = self._pace
-        return self._unless_chosen if pace is None else max(_SHORTEST_SECONDS, pace.patience() or 0.0)
+        return self._unless_chosen if pace is None else max(SHORTEST_SECONDS, pace.patience() or 0.0)
 
     @property
     def regroup_seconds(self) -> float:
