@@ -23,7 +23,7 @@ import numpy as np
 from manyhands.core.errors import WorkerLost
 from manyhands.core.parameters import parameter
 from manyhands.teams.startup_watchdog import STOPPED_SECONDS, is_stopped, siblings
-from manyhands.teams.watchdog import GONE, Watch, chosen_patience
+from manyhands.teams.watchdog import GONE, Watch
 
 _NAP, _LONG_NAP, _LOOK_SECONDS = 5e-4, 0.05, 1.0
 _LONGEST_REASON = 400
@@ -80,7 +80,7 @@ def regrouped(comm: Any, watch: Watch, *, unmet: bool) -> Regrouped:
     while True:
         comm = waiting.shrunk(comm)
         watch.hear()
-        reasons = {old[rank]: reason for rank, reason in watch.reasons.items()}
+        reasons = {old[rank]: reason for rank, reason in watch.reasons.items() if reason != GONE} | waiting.reasons
         words, told = None, None
         with contextlib.suppress(_Interrupted):
             words = waiting.shrunk(comm)
@@ -136,7 +136,8 @@ class _Waiting:
         self.kept: list[Any] = []
         self._limit = watch.regroup_seconds
         self._deadline = time.monotonic() + self._limit
-        self._patience = chosen_patience() or STOPPED_SECONDS
+        self._patience = watch.chosen or STOPPED_SECONDS
+        self.reasons: dict[int, str] = {}
         self._looked, self._stopped_since = time.monotonic(), dict[int, float]()
 
     def shrunk(self, comm: Any) -> Any:
@@ -183,13 +184,20 @@ class _Waiting:
             return
         self._looked = now
         here = siblings(os.getpid())
-        stopped = {pid: rank for rank, pids in here.items() for pid in pids if is_stopped(pid)}
+        stopped = [pid for pids in here.values() for pid in pids if is_stopped(pid)]
         self._stopped_since = {pid: self._stopped_since.get(pid, now) for pid in stopped}
         for rank, pids in here.items():
             for pid in pids:
-                if rank in self._lost or now - self._stopped_since.get(pid, now) >= self._patience:
-                    with contextlib.suppress(OSError):
-                        os.kill(pid, signal.SIGKILL)
+                seconds = now - self._stopped_since.get(pid, now)
+                if rank in self._lost or seconds >= self._patience:
+                    self._end(rank, pid, f"(process {pid}) has been stopped for {seconds:.0f} s")
+
+    def _end(self, rank: int, pid: int, reason: str) -> None:
+        """End a process; if nothing is known about it yet, for this reason."""
+        if rank not in self._lost:
+            self.reasons.setdefault(rank, reason)
+        with contextlib.suppress(OSError):
+            os.kill(pid, signal.SIGKILL)
 
     def _given_up(self) -> WorkerLost:
         rank, reason = self._watch.lost or (self._watch.rank, "lost the others")

@@ -30,7 +30,8 @@ _NAPS = ((0.2, 50e-6), (2.0, 1e-3), (float("inf"), 5e-3))
 
 _RECENT = 16
 """So many transfers are remembered: after a loss, their memory must stay, as messages may still come."""
-_PARTING_SECONDS = 2.0
+_PARTING_SECONDS = 60.0
+"""Where MPI is not ended, as that may hang, those who are done wait no longer for those who still write results."""
 
 
 class MPIWorld(World):

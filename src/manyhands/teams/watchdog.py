@@ -147,7 +147,7 @@ class Watch:
         self._waiting: Callable[[], bool] = lambda: False
         self._next = (self.rank + 1) % messages.size
         self._beat_sent = float("-inf")
-        self._heard, self._allowed = clock(), self._chosen or calm
+        self._heard, self._allowed = clock(), self.chosen or calm
         self._next_left = False
         self._called_off = self._looked = 0.0
         self._closing = threading.Event()
@@ -174,13 +174,14 @@ class Watch:
         return watch
 
     @property
-    def _chosen(self) -> float | None:
+    def chosen(self) -> float | None:
+        """The patience that the run or MANYHANDS_HANG_TIMEOUT says; None if they say nothing."""
         return self._choice.seconds
 
     @contextlib.contextmanager
     def patience_chosen(self, seconds: float | None) -> Iterator[None]:
         """Have this patience for the length of a block, or None: that of MANYHANDS_HANG_TIMEOUT, if it is set."""
-        choice, before = self._choice, self._chosen
+        choice, before = self._choice, self.chosen
         choice.seconds = chosen_patience() if seconds is None else seconds
         self._beat_sent = float("-inf")  # the neighbour is to know at once
         try:
@@ -199,8 +200,8 @@ class Watch:
         What the run or MANYHANDS_HANG_TIMEOUT says; else, from its second step on, 100 mean steps or 20 times the
         longest pause so far, but at least 4 s; else a minute.
         """
-        if self._chosen is not None:
-            return self._chosen
+        if self.chosen is not None:
+            return self.chosen
         pace = self._pace
         measured = None if pace is None else pace.patience()
         return _CALM_SECONDS if measured is None else measured
@@ -211,8 +212,8 @@ class Watch:
 
         While its worker trains, nothing keeps the watch's thread from its beats for long; before, reading a file may.
         """
-        if self._chosen is not None:
-            return self._chosen
+        if self.chosen is not None:
+            return self.chosen
         pace = self._pace
         return self._unless_chosen if pace is None else max(SHORTEST_SECONDS, pace.patience() or 0.0)
 
@@ -240,6 +241,7 @@ class Watch:
         It ends by a signal, because MPI does not notice other ends.
         """
         os.write(2, f"manyhands: worker {self.rank} {words or reason}\n".encode())
+        self._halt()  # two threads must not receive at the same time
         with contextlib.suppress(RuntimeError):
             self._messages.notify(self.rank, reason[:LONGEST_NOTICE])
             self._flush()
@@ -274,7 +276,7 @@ class Watch:
     def _halt(self) -> None:
         """Look no more."""
         self._closing.set()
-        if self._thread.is_alive():
+        if self._thread.is_alive() and self._thread is not threading.current_thread():
             self._thread.join()
 
     def _flush(self) -> None:
@@ -355,7 +357,7 @@ class Watch:
     def _allowance(self, now: float) -> float:
         """Return the seconds that the neighbour may be silent: not so many if it can be seen to be stopped."""
         silent = now - self._heard
-        if silent <= STOPPED_SECONDS or self._chosen is not None or now - self._looked < _STOPPED_LOOK_SECONDS:
+        if silent <= STOPPED_SECONDS or self.chosen is not None or now - self._looked < _STOPPED_LOOK_SECONDS:
             return self._allowed
         self._looked = now
         return min(self._allowed, STOPPED_SECONDS) if self._messages.next_is_stopped() else self._allowed
