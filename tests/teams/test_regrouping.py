@@ -20,7 +20,7 @@ from manyhands.core.errors import SettingsError, WorkerLost
 from manyhands.core.samples import Control
 from manyhands.teams import mpi_environment
 from manyhands.teams.job import among_survivors, check_can_continue, surviving
-from manyhands.teams.launch import launch
+from manyhands.teams.launch import launch, prepare
 from manyhands.training.clock import PhaseClock
 
 ROUNDS, LENGTH = 400, 20_000
@@ -114,6 +114,7 @@ def main(folder, size, faults, plan):
     world = join()
     Path(folder, f"pid-{world.rank}").write_text(str(os.getpid()))
     check_can_continue("mpi", size)
+    prepare("mpi", size, [np.dtype(np.float64)], lambda: None)
     with surviving("mpi", plan["survives"]):
         (mine,) = whole("mpi", size, faults, plan)
         texts = among_survivors("mpi", lambda: world.all_gather_texts(json.dumps(mine)))

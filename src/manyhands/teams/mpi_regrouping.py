@@ -26,6 +26,7 @@ from manyhands.teams.startup_watchdog import STOPPED_SECONDS, is_stopped, siblin
 from manyhands.teams.watchdog import GONE, Watch
 
 _NAP, _LONG_NAP, _LOOK_SECONDS = 5e-4, 0.05, 1.0
+_SETTLE_SECONDS = 0.3
 _LONGEST_REASON = 400
 
 Result = TypeVar("Result")
@@ -78,6 +79,7 @@ def regrouped(comm: Any, watch: Watch, *, unmet: bool) -> Regrouped:
     if unmet:
         waiting.agreed(comm, False)
     while True:
+        waiting.settle()
         comm = waiting.shrunk(comm)
         watch.hear()
         reasons = {old[rank]: reason for rank, reason in watch.reasons.items() if reason != GONE} | waiting.reasons
@@ -139,6 +141,18 @@ class _Waiting:
         self._patience = watch.chosen or STOPPED_SECONDS
         self.reasons: dict[int, str] = {}
         self._looked, self._stopped_since = time.monotonic(), dict[int, float]()
+
+    def settle(self) -> None:
+        """Wait until no further loss has become known for a moment.
+
+        Open MPI 5.0 ends with a segmentation fault if it learns of a loss just while it makes a communicator.
+        """
+        known, since = -1, time.monotonic()
+        while time.monotonic() - since < _SETTLE_SECONDS:
+            self._watch.hear()
+            if len(self._watch.reasons) != known:
+                known, since = len(self._watch.reasons), time.monotonic()
+            time.sleep(_LONG_NAP)
 
     def shrunk(self, comm: Any) -> Any:
         """Return a communicator of all that are not known to be gone."""
