@@ -53,6 +53,7 @@ def trained(team, control, faults, plan):
     there = list(range(team.size))
     fault = faults.get(first)
     log, number = [], 0
+    late = plan.get("late", {})
     if fault and fault["how"] in ("kill", "stop") and "after" in fault:
         threading.Thread(target=lambda: (time.sleep(fault["after"]), harm(fault["how"])), daemon=True).start()
     while True:
@@ -63,6 +64,9 @@ def trained(team, control, faults, plan):
                     if fault["how"] == "fail":
                         raise FailureError(f"it has had enough: worker {first}")
                     harm(fault["how"])
+                if late.get("rank") == first and number == late["round"]:
+                    with team.watchdog_paused():
+                        time.sleep(late.pop("seconds", 0))
                 time.sleep(plan["pause"])
                 vector = np.full(plan["length"], float(first))
                 team.mean_(vector)
@@ -275,11 +279,39 @@ def test_processes_go_on_without_those_that(name, tmp_path):
 def test_processes_go_on_without_one_that_does_not_move(how, tmp_path):
     pytest.importorskip("mpi4py")
     faults = {1: {"how": how, "round": 50}}
-    job = Ended(tmp_path, 3, faults, patience=2)
+    job = Ended(tmp_path, 3, faults, patience=4)
     job.check(faults, 3)
     (((rank, reason),),) = job.said[0]["lost"]
     assert rank == 1
     assert ("no sign of life" if how == "stop" else "hangs: no step") in reason
+
+
+@pytest.mark.slow
+def test_who_comes_late_is_waited_for_and_loses_nobody(tmp_path):
+    pytest.importorskip("mpi4py")
+    late = {"rank": 2, "round": 51, "seconds": 9}
+    job = Ended(tmp_path, 4, {1: {"how": "kill", "round": 51}}, plan={"late": late}, patience=4)
+    job.check({1: None}, 4)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("how", ["error", "interrupt"])
+def test_what_is_not_to_survive_ends_the_job(how, tmp_path):
+    pytest.importorskip("mpi4py")
+    job = Ended(tmp_path, 3, {1: {"how": how, "round": 50}})
+    assert job.status != 0
+    assert job.said is None
+    assert "WorkerLost: worker 1 " in job.output
+    assert job.seconds < 30
+
+
+@pytest.mark.slow
+def test_where_nobody_survives_a_loss_ends_the_job(tmp_path):
+    pytest.importorskip("mpi4py")
+    job = Ended(tmp_path, 3, KILL_1, plan={"survives": False})
+    assert job.status != 0
+    assert job.said is None
+    assert "WorkerLost: worker 1 has ended: it was killed" in job.output
 
 
 @pytest.mark.slow

@@ -74,7 +74,7 @@ def regrouped(comm: Any, watch: Watch, *, unmet: bool) -> Regrouped:
         Whether the others may still ask this process to agree with them that all are well.
     """
     old = _launched(comm)
-    waiting = _Waiting(watch, [old[rank] for rank in watch.reasons])
+    waiting = _Waiting(watch)
     comm.Revoke()  # whoever still waits in it learns of the loss
     if unmet:
         waiting.agreed(comm, False)
@@ -82,7 +82,8 @@ def regrouped(comm: Any, watch: Watch, *, unmet: bool) -> Regrouped:
         waiting.settle()
         comm = waiting.shrunk(comm)
         watch.hear()
-        reasons = {old[rank]: reason for rank, reason in watch.reasons.items() if reason != GONE} | waiting.reasons
+        reasons = {old[rank]: reason for rank, reason in watch.reasons.items() if reason != GONE}
+        reasons = waiting.reasons | reasons
         words, told = None, None
         with contextlib.suppress(_Interrupted):
             words = waiting.shrunk(comm)
@@ -133,8 +134,8 @@ class _Interrupted(Exception):  # noqa: N818 - it is no fault
 class _Waiting:
     """Waits for the other survivors, within limits, and sees that those who are stopped do not keep them waiting."""
 
-    def __init__(self, watch: Watch, lost: list[int]) -> None:
-        self._watch, self._lost = watch, lost
+    def __init__(self, watch: Watch) -> None:
+        self._watch = watch
         self.kept: list[Any] = []
         self._limit = watch.regroup_seconds
         self._deadline = time.monotonic() + self._limit
@@ -187,7 +188,7 @@ class _Waiting:
             raise _Interrupted from error
 
     def _look(self) -> None:
-        """End who is lost or has been stopped for too long; give up after the limit."""
+        """End who has been stopped for too long; give up after the limit."""
         now = time.monotonic()
         if now > self._deadline:
             raise self._given_up()
@@ -203,15 +204,10 @@ class _Waiting:
         for rank, pids in here.items():
             for pid in pids:
                 seconds = now - self._stopped_since.get(pid, now)
-                if rank in self._lost or seconds >= self._patience:
-                    self._end(rank, pid, f"(process {pid}) has been stopped for {seconds:.0f} s")
-
-    def _end(self, rank: int, pid: int, reason: str) -> None:
-        """End a process; if nothing is known about it yet, for this reason."""
-        if rank not in self._lost:
-            self.reasons.setdefault(rank, reason)
-        with contextlib.suppress(OSError):
-            os.kill(pid, signal.SIGKILL)
+                if seconds >= self._patience:
+                    self.reasons.setdefault(rank, f"(process {pid}) has been stopped for {seconds:.0f} s")
+                    with contextlib.suppress(OSError):
+                        os.kill(pid, signal.SIGKILL)
 
     def _given_up(self) -> WorkerLost:
         rank, reason = self._watch.lost or (self._watch.rank, "lost the others")
