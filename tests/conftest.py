@@ -25,6 +25,8 @@ GROUPS = {
     "tests/training/jobs/test_launchers.py": "violence",
     "tests/teams/test_watchdog.py": "violence",
     "tests/teams/test_exit_hooks.py": "violence",
+    "tests/teams/test_regrouping.py": "violence",
+    "tests/training/jobs/test_lost_workers.py": "violence",
     "tests/training/jobs/spark/test_cluster.py": "spark",
     "tests/spark/test_classifier.py": "spark",
     "tests/training/test_contracts.py": "blobs",

@@ -21,7 +21,8 @@ from manyhands.data.dataset import Examples, make_dataset
 from manyhands.teams import mpi_environment
 from manyhands.teams import mpi_world as worlds
 from manyhands.teams.mpi_messages import MPIMessages
-from manyhands.teams.watchdog import Pace, Watch, chosen_patience
+from manyhands.teams.pace import Pace
+from manyhands.teams.watchdog import Watch, chosen_patience
 
 WORKERS = 3
 PATIENCE = 2.0

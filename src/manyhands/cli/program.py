@@ -14,7 +14,7 @@ from typing import Any
 from manyhands.cli import compare, doctor, evaluate, export, help_pages, jobs, predict, report, study, sweep, train
 from manyhands.cli.options import group_of, option
 from manyhands.cli.output import explained, forget_output, json_apart, watched_output
-from manyhands.core.errors import ManyhandsError, SettingsError
+from manyhands.core.errors import ManyhandsError, SettingsError, Suspended
 from manyhands.core.parameters import parameters_named
 from manyhands.core.version import __version__
 from manyhands.runtime import signals
@@ -66,7 +66,7 @@ def run(arguments: Sequence[str] | None) -> int:
             raise
         if options.debug:
             traceback.print_exc()
-        return jobs.end_all(prefix, error, _USAGE if isinstance(error, SettingsError) else _FAILED)
+        return jobs.end_all(prefix, error, _status_of(error))
     except KeyboardInterrupt as error:
         if options.debug:
             raise
@@ -78,6 +78,13 @@ def run(arguments: Sequence[str] | None) -> int:
         if options.debug:
             raise
         return jobs.end_all(prefix, explained(error), _FAILED)
+
+
+def _status_of(error: ManyhandsError) -> int:
+    """Return the exit status for an error; a run that another process was asked to end has that of being terminated."""
+    if isinstance(error, Suspended):
+        return signals.TERMINATED
+    return _USAGE if isinstance(error, SettingsError) else _FAILED
 
 
 def _has_its_place() -> bool:

@@ -7,6 +7,7 @@ from typing import Any, Protocol
 
 from numpy.typing import NDArray
 
+from manyhands.core.errors import WorkerLost
 from manyhands.core.types import Phase, Vector
 
 
@@ -83,6 +84,34 @@ class Team(Protocol):
 
     def barrier(self) -> None:
         """Wait for all workers."""
+
+    def regroup(self) -> list[tuple[int, str]]:
+        """Go on without the workers that are lost; called by all survivors, whatever they were doing.
+
+        Afterwards `rank` and `size` are those among the survivors, whose order is kept, and what was sent before is
+        forgotten. Survivors may have come differently far: one may have completed a round that another has not. A
+        worker that dies meanwhile is left out, too. ``control.stop``, if only a loss has set it, is 0 again.
+
+        Returns
+        -------
+        list of (int, str)
+            Each lost worker: its rank until now, and what is known about it (the end of a sentence with it as subject).
+
+        Raises
+        ------
+        WorkerLost
+            If that is not possible: the job must end.
+        """
+        raise WorkerLost(self.rank, "cannot go on without the lost ones: this kind of team needs all its workers")
+
+    def agree(self, well: bool = True) -> bool:
+        """Return whether all workers that are not lost say that they are well; the same answer for all of them.
+
+        Other collectives may be complete for one worker and fail for another, if a third is lost in the middle. So
+        workers that go on without lost ones end what they do with this: nobody leaves whom another still needs. If
+        some are lost since the last `regroup`, the answer is False, and all may regroup.
+        """
+        raise WorkerLost(self.rank, "cannot agree with the others: this kind of team needs all its workers")
 
     def watchdog_paused(self) -> AbstractContextManager[object]:
         """Return a context in which the hang watchdog, if there is any, is suspended (evaluation, merging)."""

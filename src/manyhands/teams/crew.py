@@ -30,6 +30,10 @@ class Crew:
     def call_off(self, rank: int, error: BaseException) -> None:
         """Notify the workers that wait for worker ``rank`` that it has failed, and why."""
 
+    def let_go(self, team: Team, error: BaseException) -> bool:
+        """Let the others go on without a worker that has failed; return whether they do."""
+        return False
+
     def check(self) -> None:
         """Raise WorkerLost if a worker elsewhere is lost, and those here do not end by themselves."""
 

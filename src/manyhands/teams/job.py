@@ -8,17 +8,20 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Iterator, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
-from manyhands.core.errors import SettingsError
+from manyhands.core.errors import SettingsError, WorkerLost
 from manyhands.core.parameters import parameter
 from manyhands.core.words import count
+from manyhands.teams import mpi_environment
 from manyhands.teams.environment import announced, in_job, team_of_job
 from manyhands.teams.membership import join
 from manyhands.teams.registry import Launching, kind_of
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
+
+Result = TypeVar("Result")
 
 
 def job_size() -> int | None:
@@ -120,6 +123,79 @@ def hang_timeout(team: str, seconds: float | None) -> Iterator[None]:
     watch = join().watch if kind_of(team).processes else None
     with contextlib.nullcontext() if watch is None else watch.patience_chosen(seconds):
         yield
+
+
+def check_can_continue(team: str, workers: int) -> None:
+    """Check that such a team can go on without lost workers; what is missing is a SettingsError."""
+    kind, wanted = kind_of(team), parameter("on_loss", "continue")
+    if workers == 1 and kind.processes is None:
+        return
+    if not kind.survives:
+        raise SettingsError(
+            f"{wanted} is for the teams threads and mpi: the processes of a {_launching_of(team).job} need all of "
+            f"them; choose {parameter('on_loss', 'restart')}"
+        )
+    if is_member(team):
+        _check_started_for_it(wanted)
+    elif kind.processes is not None:
+        from manyhands.teams.mpi_world import library
+
+        mpi_environment.check_can_outlive(mpi_environment.find_mpiexec(library())[1])
+
+
+def _check_started_for_it(wanted: str) -> None:
+    """Check that the job of this process can go on without some of its processes."""
+    if join().can_regroup:
+        return
+    if mpi_environment.outlives_processes():
+        raise SettingsError(
+            f"{wanted} is not possible after other code has begun MPI: let this program set mpi4py.rc.initialize = "
+            "False before it imports mpi4py.MPI, so that training begins MPI"
+        )
+    raise SettingsError(
+        f"{wanted} needs a job that outlives its processes: start it with mpiexec {mpi_environment.OUTLIVING} of Open "
+        f"MPI 5, or choose {parameter('on_loss', 'restart')}"
+    )
+
+
+def _launching_of(team: str) -> Launching:
+    """Return how messages speak of the jobs of such a team."""
+    return kind_of(team).processes or _launching()
+
+
+@contextlib.contextmanager
+def surviving(team: str, on: bool) -> Iterator[None]:
+    """Let the job go on without lost workers for the length of a block, if ``on``; `Team.regroup` does it.
+
+    `check_can_continue` has checked before that it can. Threads need no such thing.
+    """
+    if not on or not kind_of(team).processes:
+        yield
+        return
+    world = join()
+    before, world.survives = world.survives, True
+    try:
+        yield
+    finally:
+        world.survives = before
+
+
+def among_survivors(team: str, work: Callable[[], Result]) -> Result:
+    """Return what all survivors have of a piece of work with collectives: done again if a worker is lost meanwhile.
+
+    For the end of a run in a `surviving` block. Where no loss is to be survived, ``work`` is called once.
+    """
+    world = join() if kind_of(team).processes else None
+    if world is None or not world.survives:
+        return work()
+    while True:
+        try:
+            result, well = work(), True
+        except WorkerLost:
+            well = False
+        if world.agree(well):
+            return result
+        world.regroup()
 
 
 def on_rank_0(team: str, work: Callable[[], None]) -> None:

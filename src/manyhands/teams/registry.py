@@ -67,6 +67,8 @@ class TeamKind:
         Whether the workers share memory.
     most_workers
         The largest number of workers; None for any.
+    survives
+        Whether the workers can go on without those that are lost.
     reads
         Who brings the rows to the workers, if not this package; None: this one.
     """
@@ -76,6 +78,7 @@ class TeamKind:
     processes: Launching | None
     shared_memory: bool
     most_workers: int | None = None
+    survives: bool = False
     reads: str | None = None
 
     def load(self) -> TeamModule:
@@ -88,8 +91,8 @@ _TORCH = Launching("torch job", "torchrun", "torchrun --nproc-per-node {}")
 _SPARK = Launching("Spark job", "Spark", "manyhands train --team spark --workers {}")
 KINDS = (
     TeamKind("solo", "manyhands.teams.solo", processes=None, shared_memory=True, most_workers=1),
-    TeamKind("threads", "manyhands.teams.threads", processes=None, shared_memory=True),
-    TeamKind("mpi", "manyhands.teams.processes", processes=_MPI, shared_memory=False),
+    TeamKind("threads", "manyhands.teams.threads", processes=None, shared_memory=True, survives=True),
+    TeamKind("mpi", "manyhands.teams.processes", processes=_MPI, shared_memory=False, survives=True),
     TeamKind("torch", "manyhands.teams.processes", processes=_TORCH, shared_memory=False),
     TeamKind("spark", "manyhands.teams.processes", processes=_SPARK, shared_memory=False, reads="Spark"),
 )

@@ -20,6 +20,8 @@ from manyhands.core.types import Phase, Vector
 from manyhands.runtime import shared_reduce
 from manyhands.runtime.partition import bounds_of, part_of
 from manyhands.teams.crew import Crew
+from manyhands.teams.failures import describe
+from manyhands.teams.survivors import Survivors
 
 
 class ThreadGroup:
@@ -49,14 +51,17 @@ class ThreadGroup:
 
 
 class ThreadTeam(Team):
-    """The view that worker ``rank`` has of a team of threads."""
+    """The view that worker ``rank`` has of a team of threads; the ``survivors`` are those that go on after losses."""
 
-    def __init__(self, group: ThreadGroup, rank: int, clock: Clock) -> None:
-        self.group = group
-        self.rank = rank
-        self.size = group.size
+    def __init__(self, group: ThreadGroup, rank: int, clock: Clock, survivors: Survivors | None = None) -> None:
         self.clock = clock
         self.bytes_sent = 0
+        self._survivors = survivors
+        self.enter(group, rank)
+
+    def enter(self, group: ThreadGroup, rank: int) -> None:
+        """Become worker ``rank`` of a group."""
+        self.group, self.rank, self.size = group, rank, group.size
         # Scratch memory for rounds; the part it computes depends on the vector.
         self._reduction = shared_reduce.no_peers()._replace(
             cells=group.cells,
@@ -66,6 +71,20 @@ class ThreadTeam(Team):
             partials=group.partials,
             rank=rank,
         )
+
+    def regroup(self) -> list[tuple[int, str]]:
+        """Meet all survivors in a new group."""
+        if self._survivors is None:
+            return super().regroup()
+        with self.clock.phase("communicate"):
+            return self._survivors.regroup(self)
+
+    def agree(self, well: bool = True) -> bool:
+        """Ask all survivors."""
+        if self._survivors is None:
+            return super().agree(well)
+        with self.clock.phase("communicate"):
+            return self._survivors.agree(self, well)
 
     def shared_reduction(self, vector: Vector, target: Vector | None = None) -> shared_reduce.SharedReduction:
         """Return what a kernel needs to average ``vector`` in rounds of its own; see `record_fused_rounds`."""
@@ -178,12 +197,18 @@ class ThreadCrew(Crew):
     """All workers of a team of threads, one for each clock."""
 
     def __init__(self, clocks: Sequence[Clock]) -> None:
-        self._group = group = ThreadGroup(len(clocks))
-        super().__init__([ThreadTeam(group, rank, clock) for rank, clock in enumerate(clocks)])
+        self._survivors = survivors = Survivors(ThreadGroup)
+        super().__init__([ThreadTeam(survivors.group, 0, clock, survivors) for clock in clocks])
+        survivors.begin(self.teams)
 
     def call_off(self, rank: int, error: BaseException) -> None:
-        """Show it to the workers that wait in a round."""
-        self._group.call_off(rank)
+        """Show it to the workers that wait in a round, or for each other."""
+        self._survivors.call_off(rank)
+
+    def let_go(self, team: Team, error: BaseException) -> bool:
+        """Show it to the workers that wait in a round: they go on without that one."""
+        self._survivors.let_go(team, describe(error))
+        return True
 
 
 def make_crew(clocks: Sequence[Clock], controls: Sequence[Control]) -> Crew:

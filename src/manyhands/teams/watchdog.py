@@ -4,7 +4,7 @@ A waiting process cannot know a slow worker from a dead one, and its library doe
 thread of its own and a few bytes twice a second, that it is alive (a *beat*, sent to the rank before it, which watches
 over it); and it looks at its own worker, which must not stand still in the middle of its steps. A process that finds
 something wrong notifies all others (a *notice*). They then leave their kernels and collectives with `WorkerLost`, and
-the job ends.
+the job ends, or goes on without the lost ones (`Watch.goes_on`).
 
 How long is too long follows from the measured time of a step: see `Watch.patience`.
 """
@@ -13,28 +13,35 @@ from __future__ import annotations
 
 import contextlib
 import os
+import signal
 import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
-from typing import Protocol
+from dataclasses import dataclass
+from typing import NoReturn, Protocol
 
 from manyhands.core.errors import SettingsError
 from manyhands.core.samples import Control
+from manyhands.teams.pace import SHORTEST_SECONDS, Pace
 from manyhands.teams.startup_watchdog import STOPPED_SECONDS
 
 _LOOK_SECONDS, _BEAT_SECONDS = 0.2, 0.4
 _CALM_SECONDS = 60.0
 """Patience with a worker that is not training: it may be reading a large file."""
-_SHORTEST_SECONDS = 4.0
-_STEPS, _STRETCHES = 100, 20
-"""A worker may stand still for this many mean steps, or this many times its longest step or call so far."""
 _GRACE_SECONDS = 5.0
 _LEAVING_SECONDS = 3.0
 """A worker that leaves is done: no other can need it for longer than a last message takes."""
 _STOPPED_LOOK_SECONDS = 2.0
 LONGEST_NOTICE = 4000
 """Characters in a notice."""
+_REGROUP_SECONDS = 30.0
+"""Survivors wait for each other at least so long."""
+_FLUSH_SECONDS = 1.0
+_END, _REGROUP = 1, 2
+"""What `Control.stop` says: the run ends, or it goes on after a loss."""
+GONE = "has ended: it was killed, or its machine is gone"
+"""What is known about a process that the system says is gone."""
 
 
 def chosen_patience() -> float | None:
@@ -49,37 +56,6 @@ def chosen_patience() -> float | None:
     if not 0 < seconds < float("inf"):
         raise SettingsError(f"MANYHANDS_HANG_TIMEOUT={text}: give a number of seconds, such as 30")
     return seconds
-
-
-class Pace:
-    """How fast a worker moves on, as its `Control.progress` shows, and since when it has not."""
-
-    def __init__(self, control: Control, waiting: Callable[[], bool], now: float) -> None:
-        self._control, self._waiting = control, waiting
-        self.steps = int(control.progress[0])
-        self._first = self.steps
-        self._began = self._moved = now
-        self._longest = 0.0
-
-    def look(self, now: float) -> None:
-        """Note whether it has moved. Waiting for others is not standing still."""
-        steps = int(self._control.progress[0])
-        if steps != self.steps or self._waiting():
-            if self.steps > self._first:  # the first step may have to touch all memory for the first time
-                self._longest = max(self._longest, now - self._moved)
-            self.steps, self._moved = steps, now
-
-    def patience(self) -> float | None:
-        """Return how long it may stand still, from the steps so far; None before there are any."""
-        taken = self.steps - self._first
-        if taken < 1:
-            return None
-        step = (self._moved - self._began) / taken
-        return max(_SHORTEST_SECONDS, _STEPS * step, _STRETCHES * self._longest)
-
-    def still(self, now: float) -> float:
-        """Return for how many seconds it has been standing still."""
-        return now - self._moved
 
 
 class Messages(Protocol):
@@ -110,6 +86,23 @@ class Messages(Protocol):
         """End all processes of the job, and this one in any case."""
 
 
+class Survivors(Protocol):
+    """What a job needs to go on without lost workers."""
+
+    def failed(self) -> list[int]:
+        """Return the workers that the system knows to be gone."""
+
+    def end(self, rank: int) -> None:
+        """End a worker that is lost, if it is on this machine: it may be stopped."""
+
+
+@dataclass
+class _Choice:
+    """The patience that a run has chosen; what follows a watch has the same."""
+
+    seconds: float | None
+
+
 class Watch:
     """One process's watch, from joining the job to its end: `start` looks regularly, in a thread of its own.
 
@@ -130,6 +123,12 @@ class Watch:
         Whether this process has found that out by itself: then it is the one to report it to the user.
     depends : bool
         Set by the process while it waits for the others.
+    goes_on : Survivors or None
+        If given, the job goes on without lost workers: each process that is lost ends, by itself if it can.
+    final : bool
+        Whether the job ends in any case.
+    reasons : dict of int to str
+        What is known about each worker that is lost.
     """
 
     def __init__(
@@ -138,14 +137,17 @@ class Watch:
         self._clock = clock
         self._messages, self.rank = messages, messages.rank
         self.lost: tuple[int, str] | None = None
-        self.mine = self.depends = False
-        self._chosen = chosen_patience()
+        self.mine = self.depends = self.final = False
+        self.goes_on: Survivors | None = None
+        self.reasons: dict[int, str] = {}
+        self._choice = _Choice(chosen_patience())
         self._unless_chosen = calm
         self._pace: Pace | None = None
         self._control: Control | None = None
+        self._waiting: Callable[[], bool] = lambda: False
         self._next = (self.rank + 1) % messages.size
         self._beat_sent = float("-inf")
-        self._heard, self._allowed = clock(), self._chosen or calm
+        self._heard, self._allowed = clock(), self.chosen or calm
         self._next_left = False
         self._called_off = self._looked = 0.0
         self._closing = threading.Event()
@@ -157,21 +159,35 @@ class Watch:
 
     def follow(self, control: Control, waiting: Callable[[], bool]) -> None:
         """Look at a worker's steps from now on; set its ``control.stop`` when the job is called off."""
-        self._control = control
+        self._control, self._waiting = control, waiting
         self._pace = Pace(control, waiting, self._clock())
         self._beat_sent = float("-inf")  # from now on its silence means more: let the neighbour know at once
         if self.lost is not None:
-            control.stop[0] = 1
+            self._stop(control)
+
+    def heir(self, messages: Messages, survivors: Survivors) -> Watch:
+        """Return a watch over the survivors, which looks at the same worker with the same patience."""
+        watch = Watch(messages, self._unless_chosen, self._clock)
+        watch._choice, watch.goes_on = self._choice, survivors
+        if self._control is not None:
+            watch.follow(self._control, self._waiting)
+        return watch
+
+    @property
+    def chosen(self) -> float | None:
+        """The patience that the run or MANYHANDS_HANG_TIMEOUT says; None if they say nothing."""
+        return self._choice.seconds
 
     @contextlib.contextmanager
     def patience_chosen(self, seconds: float | None) -> Iterator[None]:
         """Have this patience for the length of a block, or None: that of MANYHANDS_HANG_TIMEOUT, if it is set."""
-        before, self._chosen = self._chosen, chosen_patience() if seconds is None else seconds
+        choice, before = self._choice, self.chosen
+        choice.seconds = chosen_patience() if seconds is None else seconds
         self._beat_sent = float("-inf")  # the neighbour is to know at once
         try:
             yield
         finally:
-            self._chosen = before
+            choice.seconds = before
 
     def unfollow(self) -> None:
         """Look at no steps any more: the worker has done its work."""
@@ -184,8 +200,8 @@ class Watch:
         What the run or MANYHANDS_HANG_TIMEOUT says; else, from its second step on, 100 mean steps or 20 times the
         longest pause so far, but at least 4 s; else a minute.
         """
-        if self._chosen is not None:
-            return self._chosen
+        if self.chosen is not None:
+            return self.chosen
         pace = self._pace
         measured = None if pace is None else pace.patience()
         return _CALM_SECONDS if measured is None else measured
@@ -196,31 +212,79 @@ class Watch:
 
         While its worker trains, nothing keeps the watch's thread from its beats for long; before, reading a file may.
         """
-        if self._chosen is not None:
-            return self._chosen
+        if self.chosen is not None:
+            return self.chosen
         pace = self._pace
-        return self._unless_chosen if pace is None else max(_SHORTEST_SECONDS, pace.patience() or 0.0)
+        return self._unless_chosen if pace is None else max(SHORTEST_SECONDS, pace.patience() or 0.0)
 
-    def call_off(self, rank: int, reason: str) -> bool:
-        """Notify all that worker ``rank`` will not come any more; return whether this was the first call."""
-        if self.lost is not None:
+    @property
+    def regroup_seconds(self) -> float:
+        """Seconds within which all survivors must have come, to go on without the lost ones."""
+        return max(_REGROUP_SECONDS, self.patience)
+
+    def call_off(self, rank: int, reason: str, *, final: bool = True) -> bool:
+        """Notify all that worker ``rank`` will not come any more; return whether this was the first call.
+
+        If it is not ``final``, a job that goes on without lost workers does so.
+        """
+        if self.final or (rank in self.reasons and not final) or (self.lost is not None and self.goes_on is None):
             return False
         self.mine = True
-        self._take_over(rank, reason)
-        self._messages.notify(rank, reason[:LONGEST_NOTICE])
+        sent = _final(rank) if final and self.goes_on is not None else rank
+        self._take_over(sent, reason)
+        self._messages.notify(sent, reason[:LONGEST_NOTICE])
         return True
+
+    def leave(self, reason: str, words: str | None = None) -> NoReturn:
+        """End this process, which is lost, in a job that goes on without it; ``words`` are for the user.
+
+        It ends by a signal, because MPI does not notice other ends.
+        """
+        os.write(2, f"manyhands: worker {self.rank} {words or reason}\n".encode())
+        self._halt()  # two threads must not receive at the same time
+        with contextlib.suppress(RuntimeError):
+            self._messages.notify(self.rank, reason[:LONGEST_NOTICE])
+            self._flush()
+        os.kill(os.getpid(), signal.SIGKILL)
+        raise AssertionError("unreachable")
+
+    def retire(self) -> None:
+        """End the watch of a process that waits until all survivors have come; it shows no signs of life then."""
+        self._halt()
+        with contextlib.suppress(RuntimeError):
+            self._beat(2 * self.regroup_seconds)
+            self._flush()
+
+    def hear(self) -> None:
+        """Receive what those who are lost have said last, though this has retired."""
+        self._note_failed()
+        with contextlib.suppress(RuntimeError):
+            self._receive_notices()
+
+    def release(self) -> None:
+        """Let the worker go on, if only a loss that has been overcome has stopped it."""
+        if self._control is not None and self._control.stop[0] == _REGROUP:
+            self._control.stop[0] = 0
 
     def close(self) -> None:
         """End the watch, and notify the process that watches this one that it leaves in good order."""
-        self._closing.set()
-        if self._thread.is_alive():
-            self._thread.join()
+        self._halt()
         if self.lost is None:
             self._beat(0.0)
-            deadline = time.monotonic() + 1
-            while not self._messages.flushed() and time.monotonic() < deadline:
-                self._receive()
-                time.sleep(0.001)
+            self._flush()
+
+    def _halt(self) -> None:
+        """Look no more."""
+        self._closing.set()
+        if self._thread.is_alive() and self._thread is not threading.current_thread():
+            self._thread.join()
+
+    def _flush(self) -> None:
+        """Wait until all messages are on their way, but not for long."""
+        deadline = time.monotonic() + _FLUSH_SECONDS
+        while not self._messages.flushed() and time.monotonic() < deadline:
+            self._receive()
+            time.sleep(0.001)
 
     def _run(self) -> None:
         while not self._closing.wait(_LOOK_SECONDS):
@@ -233,14 +297,34 @@ class Watch:
                 self._beat(self.silence)
             self._receive()
         except RuntimeError as error:  # of mpi4py or PyTorch, where this process survives lost ones
-            if self.lost is None:
+            if self.lost is None and self.goes_on is None:
                 self.mine = True
                 self._take_over(self._next, f"or another one cannot be reached ({error})")
+        self._note_failed()
         now = self._clock()
-        if self.lost is None:
+        if self.lost is None or self._regroups:
             self._check_workers(now)
-        elif now - self._called_off > _GRACE_SECONDS:
+        if self.lost is not None and now - self._called_off > self.grace:
             self._end()
+
+    @property
+    def _regroups(self) -> bool:
+        """Whether the job goes on after a loss."""
+        return self.goes_on is not None and not self.final
+
+    @property
+    def grace(self) -> float:
+        """Seconds after a loss until which the worker must have ended, or regrouped with the others."""
+        return 2 * self.regroup_seconds if self._regroups else _GRACE_SECONDS
+
+    def _note_failed(self) -> None:
+        """Note which workers are gone, as far as the system says it."""
+        if self.goes_on is None:
+            return
+        with contextlib.suppress(RuntimeError):
+            for rank in self.goes_on.failed():
+                if rank not in self.reasons:
+                    self._take_over(rank, GONE)
 
     def _check_workers(self, now: float) -> None:
         """Call off for a worker that stands still, or a neighbour that is silent."""
@@ -248,11 +332,12 @@ class Watch:
             self._pace.look(now)
         pace, patience = self._pace, self.patience
         if pace is not None and pace.still(now) > patience:
-            self.call_off(
-                self.rank,
+            self._report_hang(
                 f"(process {os.getpid()} on {socket.gethostname()}) hangs: no step for {pace.still(now):.1f} s after "
-                f"step {pace.steps}{_hint(patience)}",
+                f"step {pace.steps}{_hint(patience)}"
             )
+        elif self._next in self.reasons:
+            return  # it is known to be lost
         elif self._next_left and self.depends and now - self._heard > _LEAVING_SECONDS:
             self.call_off(self._next, "has left the job, though the others still wait for it")
         elif not self._next_left and now - self._heard > (allowed := self._allowance(now)):
@@ -260,12 +345,19 @@ class Watch:
                 self._next,
                 f"has shown no sign of life for {now - self._heard:.1f} s: it is stopped or stuck, or its machine "
                 f"is gone{_hint(allowed)}",
+                final=False,
             )
+
+    def _report_hang(self, reason: str) -> None:
+        """Call this process's own worker off; where the others go on, it must be gone."""
+        if self._regroups:
+            self.leave(reason)
+        self.call_off(self.rank, reason)
 
     def _allowance(self, now: float) -> float:
         """Return the seconds that the neighbour may be silent: not so many if it can be seen to be stopped."""
         silent = now - self._heard
-        if silent <= STOPPED_SECONDS or self._chosen is not None or now - self._looked < _STOPPED_LOOK_SECONDS:
+        if silent <= STOPPED_SECONDS or self.chosen is not None or now - self._looked < _STOPPED_LOOK_SECONDS:
             return self._allowed
         self._looked = now
         return min(self._allowed, STOPPED_SECONDS) if self._messages.next_is_stopped() else self._allowed
@@ -277,20 +369,48 @@ class Watch:
 
     def _receive(self) -> None:
         """Receive all beats and notices that have come."""
+        if self.goes_on is not None:
+            self._receive_notices()  # the neighbour, whose beats cannot be received any more, may be the one to go
         beat = self._messages.last_beat()
         if beat is not None:
             self._heard, self._next_left = self._clock(), beat == 0
             self._allowed = max(beat, 2 * _BEAT_SECONDS)
+        self._receive_notices()
+
+    def _receive_notices(self) -> None:
+        """Receive all notices that have come."""
         while (notice := self._messages.notice()) is not None:
             self._take_over(*notice)
 
     def _take_over(self, rank: int, reason: str) -> None:
         """Note that a worker is lost, and let this process's worker stop."""
+        if rank < 0 or self.goes_on is None:
+            rank = rank if rank >= 0 else _final(rank)
+            if not self.final and self.lost is not None and self.goes_on is not None:
+                self.lost = None  # the end of the job is the greater news
+            self.final = True
+        elif not self.final:
+            self._let_go(rank, reason)
         if self.lost is None:
             self.lost, self._called_off = (rank, reason), self._clock()
-        control = self._control
-        if control is not None:
-            control.stop[0] = 1
+        if self._control is not None:
+            self._stop(self._control)
+
+    def _let_go(self, rank: int, reason: str) -> None:
+        """Note that the job goes on without a worker, and see that it is gone: all others wait for its end."""
+        assert self.goes_on is not None
+        if rank == self.rank:
+            self.leave(f"{reason}: the others go on without it")
+        if self.reasons.get(rank, GONE) == GONE:
+            self.reasons[rank] = reason
+        self.goes_on.end(rank)
+
+    def _stop(self, control: Control) -> None:
+        """Let a worker stop, for good or until it has regrouped with the others."""
+        if not self._regroups:
+            control.stop[0] = _END
+        elif control.stop[0] == 0:
+            control.stop[0] = _REGROUP
 
     def _end(self) -> None:
         """End the whole job: the time for ending in good order is over."""
@@ -298,6 +418,14 @@ class Watch:
         if self.mine:
             os.write(2, f"manyhands: worker {self.lost[0]} {self.lost[1]}\n".encode())
         self._messages.abort(1)
+
+
+def _final(rank: int) -> int:
+    """Return how a notice names a worker whose loss ends the job, where others do not; and the worker of such a name.
+
+    Where every loss ends the job, the notice names the worker itself.
+    """
+    return -1 - rank
 
 
 def _hint(patience: float) -> str:

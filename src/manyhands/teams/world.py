@@ -45,6 +45,10 @@ class World(ABC):
         What messages call such a job, such as "an MPI job".
     watch : Watch or None
         Watches the other processes; None in a job of one.
+    can_regroup : bool
+        Whether it can go on without processes that are lost.
+    survives : bool
+        Whether it does so now; else every loss ends the job.
     """
 
     rank: int
@@ -52,6 +56,8 @@ class World(ABC):
     library: str
     place: int
     job: str
+    can_regroup: bool = False
+    survives: bool = False
 
     def __init__(self) -> None:
         self.watch: Watch | None = None
@@ -105,6 +111,23 @@ class World(ABC):
     def blamed(self, error: RuntimeError) -> tuple[int, str]:
         """Return which worker an error of a transfer is about, and what has happened to it."""
 
+    def lost_by(self, error: RuntimeError) -> WorkerLost:
+        """Return the loss that an error of a transfer means, in a job that goes on after it."""
+        return WorkerLost(*self.blamed(error))
+
+    def regroup(self) -> list[tuple[int, str]]:
+        """Go on without the processes that are lost; see `manyhands.core.team.Team.regroup`."""
+        raise WorkerLost(self.rank, f"cannot go on without the lost ones: {self.job} ends with any of its processes")
+
+    def agree(self, well: bool) -> bool:
+        """Return whether all say that they are well; see `manyhands.core.team.Team.agree`."""
+        raise WorkerLost(self.rank, f"cannot agree with the others: {self.job} ends with any of its processes")
+
+    def let_go(self, reason: str, words: str) -> None:
+        """End this process, and let the others go on without it, if the job does that; ``words`` are for the user."""
+        if self.survives and self.watch is not None and not self.watch.final:
+            self.watch.leave(reason, words)
+
     @abstractmethod
     def abort(self, status: int) -> None:
         """End all processes of the job now."""
@@ -130,6 +153,9 @@ class World(ABC):
             self._abandoned.append(transfers)  # their memory must stay: the messages may still come
             raise
         except RuntimeError as error:  # of mpi4py or PyTorch, where the others survive lost processes
+            self._abandoned.append(transfers)
+            if self.survives:
+                raise self.lost_by(error) from error
             self.call_off(*self.blamed(error))
             self.check()
             raise

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import logging
 import time
@@ -60,6 +61,7 @@ class Loop(Stepping):
                 try:
                     self._train(state)
                     self.worker.end()
+                    self._check_all_there()
                     return self.worker.tally
                 except (WorkerLost, StoppedError) as error:
                     state = self._recovered(error)
@@ -138,11 +140,11 @@ class Loop(Stepping):
         began, step, lost = time.perf_counter(), self.worker.step, []
         while True:
             lost += self.team.regroup()
-            try:
-                state = self._commits.agreed(self.team)
-                break
-            except WorkerLost:  # one more, meanwhile
-                continue
+            with contextlib.suppress(WorkerLost):  # one more, meanwhile
+                number = self._commits.common(self.team)
+                if self.team.agree():  # else some may know the number, and others not
+                    break
+        state = self._commits.back_to(number)
         back_to, seconds = int(state.facts["tally"]["steps"]), time.perf_counter() - began
         self.incidents.append(incident(lost, step=step, back_to=back_to, workers=self.team.size, seconds=seconds))
         if self.team.rank == 0:
@@ -150,6 +152,11 @@ class Loop(Stepping):
         self._divided = False
         self._keeper.look_at(back_to)  # some may have agreed on another step, and some not
         return state
+
+    def _check_all_there(self) -> None:
+        """Raise WorkerLost if a worker was lost at the very end: others may still need this one then."""
+        if self._commits is not None and not self.team.agree():
+            raise WorkerLost(self.team.rank, "was not the only one at the end of the training")
 
     def _commit(self, epoch: int, step: int) -> None:
         """Note where all workers are, if they may have to come back to it."""

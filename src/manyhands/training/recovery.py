@@ -30,15 +30,18 @@ class Commits:
         self._kept.append(state)
         self._number += 1
 
-    def agreed(self, team: Team) -> State:
-        """Return this worker's state at the last point that all workers of the team have passed: a collective."""
+    def common(self, team: Team) -> int:
+        """Return the number of the last point that all workers of the team have passed: a collective."""
         numbers = np.zeros(team.size)
         numbers[team.rank] = self._number
         team.sum_(numbers)
-        back = self._number - int(numbers.min())
-        for _ in range(back):
+        return int(numbers.min())
+
+    def back_to(self, number: int) -> State:
+        """Forget what came after a point, and return the state there."""
+        while self._number > number:
             self._kept.pop()
-        self._number -= back
+            self._number -= 1
         return self._kept[-1]
 
 

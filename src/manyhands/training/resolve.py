@@ -18,7 +18,7 @@ from manyhands.data.sampler import check_batch
 from manyhands.learners.mlp.settings import check_room
 from manyhands.learners.torch.settings import TorchSettings, check_network
 from manyhands.runtime.affinity import usable_cores
-from manyhands.teams.job import check_size, check_started_once, is_member, job_size
+from manyhands.teams.job import check_can_continue, check_size, check_started_once, is_member, job_size
 from manyhands.teams.registry import SOLO, check_team, kind_of
 from manyhands.training.auto import Asked, choose, choose_for_torch
 from manyhands.training.given import check_targets
@@ -243,6 +243,8 @@ def _check_reliability(plan: Plan) -> None:
             f"{parameter('on_loss', 'continue')}, or let whoever starts it go on from its checkpoints "
             f"({parameter('resume')})"
         )
+    if asked.continues:
+        check_can_continue(plan.team, plan.workers)
     if asked.continues and plan.strategy.needs.shared_memory:
         raise SettingsError(
             f"the workers of {plan.strategy.name} share one vector, to which a lost one may have written: use "

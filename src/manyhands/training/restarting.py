@@ -44,8 +44,11 @@ def restarted(plan: Plan, attempt: Callable[[Plan], TrainingResult]) -> Training
 
 def is_passing(error: BaseException) -> bool:
     """Return whether an error may not come again: a worker lost, or an error that is none of ours."""
-    if isinstance(error, WorkerLost | CorruptedError):
-        return True
+    return isinstance(error, WorkerLost | CorruptedError) or is_own(error)
+
+
+def is_own(error: BaseException) -> bool:
+    """Return whether an error is one worker's own: none of ours, which others would meet, too."""
     return isinstance(error, Exception) and not isinstance(error, ManyhandsError | MemoryError)
 
 

@@ -28,7 +28,7 @@ from manyhands.data.sampler import BatchSampler, Sampler
 from manyhands.runtime.memory import memory_errors_explained
 from manyhands.teams.agreement import calling_off
 from manyhands.teams.exit_hooks import report_uncaught_errors
-from manyhands.teams.job import all_gather_texts, hang_timeout, leads, needs_job
+from manyhands.teams.job import all_gather_texts, among_survivors, hang_timeout, leads, needs_job, surviving
 from manyhands.teams.launch import launch, prepare
 from manyhands.teams.registry import kind_of
 from manyhands.training import faults
@@ -42,7 +42,7 @@ from manyhands.training.making import learner_of
 from manyhands.training.model import model_of
 from manyhands.training.outcome import judged
 from manyhands.training.plan import Plan, PlannedStage
-from manyhands.training.restarting import restarted
+from manyhands.training.restarting import is_own, restarted
 from manyhands.training.result import Progress, TrainingResult
 from manyhands.training.shards import Shards, is_sharded
 from manyhands.training.stragglers import StragglerWatch, stragglers_in, watch_over
@@ -133,7 +133,12 @@ def _run_here(
     clocks = [PhaseClock() for _ in range(plan.workers)]
     _prepare(plan, dataset, adds=plan.stop is not None or any(isinstance(each, WorkerCallback) for each in called))
     # The thread pools of NumPy, SciPy and the kernels' own BLAS would compete with the workers.
-    with blas_limited(plan.blas_threads), hang_timeout(plan.team, plan.hang_timeout):
+    survives = plan.reliability.continues and plan.workers > 1
+    with (
+        blas_limited(plan.blas_threads),
+        hang_timeout(plan.team, plan.hang_timeout),
+        surviving(plan.team, survives),
+    ):
         launched = time.perf_counter()
 
         def work(team: Team) -> _Outcome:
@@ -142,15 +147,29 @@ def _run_here(
             )
 
         tick = _tick(plan, controls, progress, watch)
-        outcomes = launch(plan.team, clocks, controls, work, tick, pinned=plan.pin)
+        outcomes = launch(
+            plan.team,
+            clocks,
+            controls,
+            work,
+            tick,
+            pinned=plan.pin,
+            survives=is_own if survives else None,
+            asks=checkpoints is not None,
+        )
         if not np.isfinite(outcomes[0].learner.parameters).all():  # on every process alike: they are merged
             raise DivergedError(plan.total_steps, outcomes[0].rank, float("nan"))
-        with calling_off(plan.team):  # the others wait for this
-            dataset.check_unchanged()  # before the test rows are looked at, and after
-            score = outcomes[0].evaluated(dataset) if outcomes[0].rank == 0 else 0.0
-            dataset.check_unchanged()
-            texts = all_gather_texts(plan.team, [json.dumps(outcome.report(score)) for outcome in outcomes])
+        texts = among_survivors(plan.team, lambda: _reports(plan, dataset, outcomes))
     return judged(_result(plan, dataset, outcomes[0].learner, [json.loads(text) for text in texts]), dataset)
+
+
+def _reports(plan: Plan, dataset: Dataset, outcomes: Sequence[_Outcome]) -> list[str]:
+    """Return what all workers report, as text, with the accuracy that rank 0 has measured."""
+    with calling_off(plan.team):  # the others wait for this
+        dataset.check_unchanged()  # before the test rows are looked at, and after
+        score = outcomes[0].evaluated(dataset) if leads(plan.team) else 0.0
+        dataset.check_unchanged()
+        return all_gather_texts(plan.team, [json.dumps(outcome.report(score)) for outcome in outcomes])
 
 
 def _tick(
@@ -204,7 +223,7 @@ class Runner:
     def _job_for(self, plan: Plan) -> Job | DatasetJob:
         """Return the job for a plan, started if there is none that can do it."""
         key = plan.team, plan.workers, plan.reliability.continues
-        if key in self._jobs and self._jobs[key].over:
+        if key in self._jobs and self._jobs[key].is_over:
             del self._jobs[key]
         if key not in self._jobs:
             deferred.close_others()
@@ -221,7 +240,7 @@ def _job(plan: Plan, dataset: Dataset) -> AbstractContextManager[Job | DatasetJo
         return DatasetJob(dataset)
     from manyhands.training.jobs.client import Job
 
-    return Job(plan.workers, dataset, plan.team)
+    return Job(plan.workers, dataset, plan.team, survives=plan.reliability.continues)
 
 
 @contextmanager

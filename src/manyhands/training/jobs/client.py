@@ -12,6 +12,7 @@ import contextlib
 import json
 import os
 import select
+import signal
 import sys
 import tempfile
 import time
@@ -24,7 +25,7 @@ from typing import IO, Any
 import numpy as np
 
 from manyhands.core.callbacks import Callback, finest
-from manyhands.core.errors import ManyhandsError, OutputError, WorkerLost
+from manyhands.core.errors import ManyhandsError, OutputError, Suspended, WorkerLost
 from manyhands.core.samples import Control
 from manyhands.core.words import count
 from manyhands.data.catalog import DataRequest
@@ -32,6 +33,7 @@ from manyhands.data.dataset import Dataset
 from manyhands.runtime.atomic_files import write_whole
 from manyhands.runtime.signals import at_once, check, uninterrupted
 from manyhands.teams import startup_watchdog
+from manyhands.teams.launch import ASKED_SECONDS
 from manyhands.teams.watchdog import chosen_patience
 from manyhands.training.jobs.dataset_files import write_dataset
 from manyhands.training.jobs.exchange import EventTail, events_file, refuse_worker_callbacks, revive
@@ -59,10 +61,13 @@ _MEMORY = MEMORY
 BELL = "bell"
 GRANULARITY = "granularity"
 """In an order: how finely the owner wants to have rank 0's events."""
+SURVIVES = "survives"
+"""In an order: whether the run goes on without workers that are lost."""
 _LOOK_SECONDS = 0.2
 _STOPPED_LOOK_SECONDS = 2.0
 _START_SECONDS = 120.0
 _END_SECONDS = 4.0
+_ENDING = 3
 _CELLS_APART = 8  # int64: a cache line
 
 
@@ -80,11 +85,8 @@ class Job:
     request
         If given, rank 0 reads the data set itself and sends every worker its share, as published in 2021; else the
         workers map the files in which this process hands it over.
-
-    Attributes
-    ----------
-    over : bool
-        Whether it can carry out no more plans.
+    survives
+        Whether a run goes on without workers that are lost. The job then has no other run.
 
     Raises
     ------
@@ -96,10 +98,19 @@ class Job:
         If the job does not start.
     """
 
-    def __init__(self, workers: int, dataset: Dataset, team: str = "mpi", request: DataRequest | None = None) -> None:
-        self.launcher = LAUNCHERS[team](workers)
+    def __init__(
+        self,
+        workers: int,
+        dataset: Dataset,
+        team: str = "mpi",
+        request: DataRequest | None = None,
+        *,
+        survives: bool = False,
+    ) -> None:
+        self.launcher = LAUNCHERS[team](workers, survives=survives)
+        self.survives = survives
         self.workers, self.dataset = workers, dataset
-        self._runs, self.over = 0, False
+        self._runs, self._ended = 0, False
         self._locks: dict[Path, IO[bytes]] = {}
         self._bell: int | None = None
         remove_abandoned(_MEMORY, tempfile.gettempdir())
@@ -170,14 +181,15 @@ class Job:
         Callbacks receive rank 0's events. One that works inside the workers, which are other processes, is a
         SettingsError. After any other error, and after Ctrl-C, the job is over.
         """
-        if plan.workers != self.workers:
-            raise ValueError(f"a plan for {plan.workers} workers in a job of {self.workers}")
+        if plan.workers != self.workers or self.lost:
+            raise ValueError(f"a plan for {plan.workers} workers in a job of {self.workers - self.lost}")
         refuse_worker_callbacks(callbacks)
         events = EventTail(events_file(self.folder, self._runs), callbacks)
         try:
             self._cells[:] = 0
             patience = chosen_patience() if plan.hang_timeout is None else plan.hang_timeout
             order = {**plan.portable().to_json(), "hang_timeout": patience, GRANULARITY: finest(callbacks)}
+            order[SURVIVES] = self.survives
             self._put(f"order-{self._runs}.json", order)
             watch = watch_over(controls_in(self._cells), plan)
 
@@ -185,15 +197,19 @@ class Job:
                 events.pass_on()
                 watch.look()
                 if progress is not None:
-                    progress(int(self._cells[:, 0].min()))
+                    progress(int(self._cells[self._there(), 0].min()))
 
             with lost_folder_explained(self.folder, f"the job of {count(self.workers, 'process')}"):
                 record = self._wait_for(f"result-{self._runs}.json", None, tick, patience)
                 events.pass_on()
-        except BaseException:
+        except BaseException as error:
+            asked = isinstance(error, KeyboardInterrupt) and plan.reliability.folder is not None
+            suspended = self._own_end() if asked else None
             self.kill()
             with contextlib.suppress(Exception):
                 events.pass_on()  # what happened before the end
+            if suspended is not None:
+                raise type(error)(suspended) from None
             raise
         finally:
             events.close()
@@ -205,6 +221,32 @@ class Job:
         self.dataset.note_changes()  # the job has copies, which were checked when it began
         return TrainingResult(plan=plan, model=model, **record)
 
+    def _own_end(self) -> str | None:
+        """Ask the workers to write down where they are, and to end; return what they say, or None if they have not."""
+        deadline = time.monotonic() + ASKED_SECONDS
+        self._cells[:, _ENDING] = 1
+        while time.monotonic() < deadline and not self.launcher.is_over():
+            for path in self.folder.glob("error-*.json"):
+                if isinstance(error := revive(json.loads(path.read_text())), Suspended):
+                    return str(error)
+            self._listen()
+        return None
+
+    @property
+    def is_over(self) -> bool:
+        """Whether it can carry out no more plans."""
+        return self._ended or self.lost > 0
+
+    @property
+    def lost(self) -> int:
+        """The number of workers that are lost, in a job that goes on without them; then it has no other run."""
+        return self.workers - sum(self._there()) if self.survives else 0
+
+    def _there(self) -> list[bool]:
+        """Return of each worker whether it is there; all are where a loss would end the job."""
+        gone = [self.survives and startup_watchdog.is_gone(pid) for pid in self.launcher.pids]
+        return [True] * self.workers if all(gone) else [not each for each in gone]
+
     def close(self) -> None:
         """End the job in good order."""
         with uninterrupted():
@@ -215,7 +257,7 @@ class Job:
 
     def kill(self) -> None:
         """End the job at once, and leave no process and no file of it."""
-        self.over = True
+        self._ended = True
         with uninterrupted():
             self.launcher.terminate()
             self.launcher.await_end(_END_SECONDS)
@@ -243,7 +285,7 @@ class Job:
         ``patience`` is that with stopped processes.
         """
         path, began, failed = self.folder / name, time.monotonic(), 0.0
-        stopped = _Stopped(self.folder, self.launcher, patience)
+        stopped = _Stopped(self.folder, self.launcher, patience, ends=self.survives and bool(self.launcher.pids))
         while not path.exists():
             now = time.monotonic()
             check()
@@ -280,9 +322,13 @@ class Job:
 
 
 class _Stopped:
-    """Looks every few seconds whether a process of a job is stopped, which nothing else may notice."""
+    """Looks every few seconds whether a process of a job is stopped, which nothing else may notice.
 
-    def __init__(self, folder: Path, launcher: Launcher, patience: float | None) -> None:
+    ``ends`` says whether such a worker is killed, so that the job goes on without it.
+    """
+
+    def __init__(self, folder: Path, launcher: Launcher, patience: float | None, *, ends: bool) -> None:
+        self._ends = ends
         self._folder, self._launcher = folder, launcher
         self._patience = patience or startup_watchdog.STOPPED_SECONDS
         self._looked = time.monotonic()
@@ -296,8 +342,12 @@ class _Stopped:
         pids = self._launcher.pids or processes(self._folder)
         self._seen = {pid: self._seen.get(pid, now) for pid in pids if startup_watchdog.is_stopped(pid)}
         for pid, since in self._seen.items():
-            if now - since >= self._patience:
+            if now - since < self._patience:
+                continue
+            if not (self._ends and pid in self._launcher.pids):
                 raise self._lost(pid, now - since)
+            with contextlib.suppress(OSError):
+                os.kill(pid, signal.SIGKILL)
 
     def _lost(self, pid: int, seconds: float) -> ManyhandsError:
         words = (
@@ -334,5 +384,5 @@ def open_cells(folder: Path, workers: int) -> Any:
 
 
 def controls_in(cells: Any) -> list[Control]:
-    """Return every worker's control: progress and pace are in the shared cells, to stop or not is its own affair."""
-    return [Control(np.zeros(1, np.int64), line[:1], line[1:3]) for line in cells]
+    """Return every worker's control: all but whether to stop is in the shared cells."""
+    return [Control(np.zeros(1, np.int64), line[:1], line[1:3], line[3:4]) for line in cells]

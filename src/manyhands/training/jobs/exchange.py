@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import fields
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
@@ -12,7 +12,7 @@ from typing import IO, TYPE_CHECKING, Any
 from manyhands.core import errors
 from manyhands.core.callbacks import Callback, EventFunction, WorkerCallback, finest, send
 from manyhands.core.errors import ManyhandsError, OutOfMemoryError, RankError, SettingsError
-from manyhands.core.events import as_record, from_record
+from manyhands.core.events import Event, as_record, from_record
 from manyhands.core.parameters import rendered
 from manyhands.runtime.memory import out_of_memory
 
@@ -29,13 +29,27 @@ def refuse_worker_callbacks(callbacks: Sequence[Callback]) -> None:
 
 
 @contextlib.contextmanager
-def event_writer(path: Path, granularity: Any, *, leads: bool) -> Iterator[list[Callback]]:
-    """Yield what writes rank 0's events into a file for the owner, if it asks for any."""
-    if granularity == "end" or not leads:
+def event_writer(
+    path: Path, granularity: Any, leads: Callable[[], bool], *, survives: bool = False
+) -> Iterator[list[Callback]]:
+    """Yield what writes rank 0's events into a file for the owner, if it asks for any.
+
+    ``leads`` says whether this process is rank 0; in a run that ``survives`` lost workers, it may become that.
+    """
+    if granularity == "end" or not (survives or leads()):
         yield []
         return
-    with open(path, "a", encoding="ascii", buffering=1) as file:
-        yield [EventFunction(lambda event: print(json.dumps(as_record(event)), file=file), granularity)]
+    with contextlib.ExitStack() as opened:
+        files: list[IO[str]] = []
+
+        def write(event: Event) -> None:
+            if not leads():
+                return
+            if not files:
+                files.append(opened.enter_context(open(path, "a", encoding="ascii", buffering=1)))
+            files[0].write(json.dumps(as_record(event)) + "\n")  # in one piece, if this process is killed now
+
+        yield [EventFunction(write, granularity)]
 
 
 def result_record(result: TrainingResult) -> dict[str, Any]:

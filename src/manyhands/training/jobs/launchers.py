@@ -39,6 +39,8 @@ class Launcher(ABC):
     ----------
     size
         Number of processes.
+    survives
+        Whether the job goes on without lost workers.
 
     Attributes
     ----------
@@ -46,8 +48,8 @@ class Launcher(ABC):
         The workers by rank, once they are known.
     """
 
-    def __init__(self, size: int) -> None:
-        self.size = size
+    def __init__(self, size: int, *, survives: bool = False) -> None:
+        self.size, self.survives = size, survives
         self.pids: list[int] = []
         self.started: list[subprocess.Popen[bytes]] = []
         self._oom_kills = oom_kills()
@@ -149,15 +151,15 @@ class Launcher(ABC):
 class Mpiexec(Launcher):
     """One mpiexec, which starts the processes and ends all when one fails."""
 
-    def __init__(self, size: int) -> None:
+    def __init__(self, size: int, *, survives: bool = False) -> None:
         from manyhands.teams.mpi_world import library
 
-        super().__init__(size)
+        super().__init__(size, survives=survives)
         self._mpiexec, self._kind = mpi_environment.find_mpiexec(library())
 
     def start(self, program: Sequence[str], folder: Path, memory: Callable[[], Path | None]) -> None:
         """Start mpiexec."""
-        command = mpi_environment.job_command(self._mpiexec, self._kind, self.size)
+        command = mpi_environment.job_command(self._mpiexec, self._kind, self.size, survives=self.survives)
         environment = mpi_environment.job_environment(self._kind, folder, memory=memory())
         with open(folder / _OUTPUT, "wb", opener=private) as output:
             self._begin([*command, *program], environment, output)
@@ -203,8 +205,8 @@ class Mpiexec(Launcher):
 class OneByOne(Launcher):
     """Processes that find each other through a file, for torch.distributed; each is started here."""
 
-    def __init__(self, size: int) -> None:
-        super().__init__(size)
+    def __init__(self, size: int, *, survives: bool = False) -> None:
+        super().__init__(size, survives=survives)
         require("torch")
 
     def start(self, program: Sequence[str], folder: Path, memory: Callable[[], Path | None]) -> None:

@@ -12,6 +12,7 @@ import threading
 import time
 from pathlib import Path
 
+from manyhands.teams.mpi_environment import outlives_processes
 from manyhands.training.jobs.folder import owner_is_alive
 
 _LOOK_SECONDS = 0.3
@@ -21,7 +22,8 @@ def main(folder: Path) -> None:
     """Serve the job whose folder it is, until its owner has no more orders."""
     os.umask(0o077)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the owner decides when the job ends
-    signal.signal(signal.SIGTERM, lambda *_: os._exit(128 + signal.SIGTERM))  # nothing here outlives the folder
+    if not outlives_processes():  # else the others see only a process that a signal has ended
+        signal.signal(signal.SIGTERM, lambda *_: os._exit(128 + signal.SIGTERM))  # nothing here outlives the folder
     threading.Thread(target=_end_with_owner, args=(folder,), name="manyhands-owner", daemon=True).start()
     from manyhands.core.parameters import as_mark, parameters_named
     from manyhands.training.jobs.server import serve_job

@@ -17,7 +17,7 @@ from manyhands.data.dataset import Dataset
 from manyhands.runtime.atomic_files import write_whole
 from manyhands.teams.membership import join
 from manyhands.teams.world import World
-from manyhands.training.jobs.client import BELL, GRANULARITY, REQUEST, controls_in, open_cells
+from manyhands.training.jobs.client import BELL, GRANULARITY, REQUEST, SURVIVES, controls_in, open_cells
 from manyhands.training.jobs.dataset_files import map_dataset
 from manyhands.training.jobs.distributed_read import scatter
 from manyhands.training.jobs.exchange import describe, event_writer, events_file, result_record
@@ -58,7 +58,9 @@ def serve(folder: Path, world: World) -> None:
     controls[world.rank] = controls_in(shared)[world.rank]
     number = 0
     while (order := _next(folder, number, world)) is not None:
-        with event_writer(events_file(folder, number), order[GRANULARITY], leads=world.rank == 0) as callbacks:
+        with event_writer(
+            events_file(folder, number), order[GRANULARITY], lambda: world.rank == 0, survives=order[SURVIVES]
+        ) as callbacks:
             result = run(Plan.from_json(order), dataset, controls=controls, callbacks=callbacks)
         if world.rank == 0:
             _write(folder, number, result)

@@ -49,7 +49,7 @@ class DatasetJob:
         If there is no room for the rows.
     """
 
-    over = False
+    is_over = False
     """Whether it can carry out no more plans: every run has a stage of its own."""
 
     def __init__(self, dataset: Dataset) -> None:

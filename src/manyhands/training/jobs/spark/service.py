@@ -48,7 +48,7 @@ def _train(folder: Path, job: Mapping[str, Any], world: World) -> None:
     with together(spec.team):
         plan = resolve(spec, dataset)
         check_shards(plan, dataset)
-    with event_writer(folder / EVENTS, job["granularity"], leads=world.rank == 0) as callbacks:
+    with event_writer(folder / EVENTS, job["granularity"], lambda: world.rank == 0) as callbacks:
         result = run(plan, dataset, callbacks=callbacks)
     if world.rank == 0:
         _write(folder, result, dataset.describe())
