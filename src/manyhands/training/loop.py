@@ -159,8 +159,8 @@ class Loop(Stepping):
             raise WorkerLost(self.team.rank, "was not the only one at the end of the training")
 
     def _commit(self, epoch: int, step: int) -> None:
-        """Note where all workers are, if they may have to come back to it."""
-        if self._commits is not None:
+        """Note where all workers are, if they may have to come back to it: what lost ones did since a round is lost."""
+        if self._commits is not None and self.worker.synchronized:
             self._commits.note(self.state(epoch, step))
 
     def _begin(self, stage: PlannedStage) -> None:

@@ -72,6 +72,6 @@ def incident(lost: list[tuple[int, str]], *, step: int, back_to: int, workers: i
         "back_to": back_to,
         "workers": workers,
         "seconds": seconds,
-        "text": f"{who} lost after step {step:,} ({reasons}); "
+        "text": f"{who} lost, as seen after step {step:,} ({reasons}); "
         f"{workers} went on from step {back_to:,}" + (f": {repeated}" if again else ""),
     }
