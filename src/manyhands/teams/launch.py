@@ -123,25 +123,29 @@ def launch(
                 if len(errors) == 1:  # the cause; what follows are the failures it causes
                     _set(stops)
                     crew.call_off(team.rank, error)
+        finally:
+            ended[number].set()
 
+    # Not Thread.join: after a Ctrl-C in it, Python takes a running thread for one that has ended.
+    ended = [threading.Event() for _ in crew.teams]
     threads = [
         threading.Thread(target=worker, args=(number, team), name=f"manyhands-worker-{team.rank}", daemon=True)
         for number, team in enumerate(crew.teams)
     ]
     try:
         begin(threads)
-        _wait(threads, tick, crew.check)
+        _wait(ended, tick, crew.check)
     except BaseException as error:
         if asks and isinstance(error, KeyboardInterrupt):
             _set([control.ending for control in controls])
-            if suspended := _own_end(threads, errors):
+            if suspended := _own_end(ended, errors):
                 crew.dismiss()
                 raise type(error)(str(suspended)) from None
         _set(stops)
         crew.call_off(crew.teams[0].rank, error)
-        for thread in threads:
+        for thread, end in zip(threads, ended, strict=True):
             if thread.ident is not None:
-                thread.join(crew.join_seconds)
+                end.wait(crew.join_seconds)
         raise
     crew.dismiss()
     if errors or not results:
@@ -161,11 +165,11 @@ def begin(threads: Sequence[threading.Thread]) -> None:
             ) from error
 
 
-def _own_end(threads: Sequence[threading.Thread], errors: Sequence[BaseException]) -> Suspended | None:
+def _own_end(ended: Sequence[threading.Event], errors: Sequence[BaseException]) -> Suspended | None:
     """Wait until workers that were asked to end have done so; return what they say, or None if they have not."""
     deadline = time.monotonic() + ASKED_SECONDS
-    for thread in threads:
-        thread.join(max(deadline - time.monotonic(), 0.0))
+    for each in ended:
+        each.wait(max(deadline - time.monotonic(), 0.0))
     return next((error for error in errors if isinstance(error, Suspended)), None)
 
 
@@ -174,11 +178,10 @@ def _set(cells: Sequence[NDArray[np.int64]]) -> None:
         cell[0] = 1
 
 
-def _wait(threads: Sequence[threading.Thread], tick: Tick | None, check: Callable[[], None]) -> None:
-    """Wait for all threads, ticking meanwhile."""
-    for thread in threads:
-        while thread.is_alive():
-            thread.join(_TICK_SECONDS)
+def _wait(ended: Sequence[threading.Event], tick: Tick | None, check: Callable[[], None]) -> None:
+    """Wait for the ends of all workers, ticking meanwhile."""
+    for each in ended:
+        while not each.wait(_TICK_SECONDS):
             signals.check()
             check()
             if tick is not None:

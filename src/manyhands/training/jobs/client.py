@@ -225,7 +225,9 @@ class Job:
         """Ask the workers to write down where they are, and to end; return what they say, or None if they have not."""
         deadline = time.monotonic() + ASKED_SECONDS
         self._cells[:, _ENDING] = 1
-        while time.monotonic() < deadline and not self.launcher.is_over():
+        over = False
+        while time.monotonic() < deadline and not over:
+            over = self.launcher.is_over()  # before the last look at what they have written
             for path in self.folder.glob("error-*.json"):
                 if isinstance(error := revive(json.loads(path.read_text())), Suspended):
                     return str(error)
