@@ -126,7 +126,7 @@ def _run_here(
     if controls is None:
         stop, ending = np.zeros(1, np.int64), np.zeros(1, np.int64)
         controls = [Control(stop, np.zeros(1, np.int64), ending) for _ in range(plan.workers)]
-    checkpoints = checkpoints_of(plan, dataset)
+    checkpoints = checkpoints_of(plan, dataset, start, called)
     clocks = [PhaseClock() for _ in range(plan.workers)]
     _prepare(plan, dataset, adds=plan.stop is not None or any(isinstance(each, WorkerCallback) for each in called))
     # The thread pools of NumPy, SciPy and the kernels' own BLAS would compete with the workers.
