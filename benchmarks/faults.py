@@ -225,7 +225,8 @@ def report(found: dict[str, Any]) -> str:
             low, high = each["interval"]
             lines.append(
                 f"| {each['workers']} {each['team']}, {each['rows']:,} images "
-                f"| {1000 * each['train_s'] / each['epochs']:.1f} ms | {each['ratio']:.3f} [{low:.3f}, {high:.3f}] | {each['written']:.0f} of {each['epochs']} |"
+                f"| {1000 * each['train_s'] / each['epochs']:.1f} ms | {each['ratio']:.3f} [{low:.3f}, {high:.3f}] "
+                f"| {each['written']:.0f} of {each['epochs']} |"
             )
     return "\n".join(lines) + "\n"
 
@@ -233,7 +234,7 @@ def report(found: dict[str, Any]) -> str:
 def _losses_table(name: str, runs: list[dict[str, Any]]) -> list[str]:
     title = {"continue": "going on without the lost worker", "restart": "started again from the last checkpoint"}[name]
     lines = [
-        f"| {title} | runs | ended by themselves | fault happened | nothing left behind | same bits | accuracy - whole |",
+        f"| {title} | runs | ended by themselves | fault happened | nothing left | same bits | accuracy - whole |",
         "| --- | --- | --- | --- | --- | --- | --- |",
     ]
     groups = [(strategy, [each for each in runs if each["case"]["strategy"] == strategy]) for strategy in STRATEGIES]

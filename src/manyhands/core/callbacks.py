@@ -43,6 +43,10 @@ class Callback:
     def end(self, result: Any) -> None:
         """Receive the run's result (`manyhands.TrainingResult`), in the thread that has called for the run."""
 
+    def identity(self) -> dict[str, Any]:
+        """Return all that the course of the run depends on, as plain data: only the same goes on from a checkpoint."""
+        return {}
+
     def state(self) -> dict[str, Any]:
         """Return all that is needed to go on later, as arrays and numbers."""
         return {}

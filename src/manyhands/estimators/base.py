@@ -18,7 +18,7 @@ from manyhands.core.checks import shortened, whole
 from manyhands.core.choices import ACTIVATIONS, DTYPES, OPTIMIZERS
 from manyhands.core.errors import SettingsError
 from manyhands.core.strategy import Strategy
-from manyhands.estimators import lbfgs, sklearn_attributes
+from manyhands.estimators import checkpointing, lbfgs, sklearn_attributes
 from manyhands.estimators.consistency import Given, check_shard, facts_of, gather
 from manyhands.estimators.constraints import COUNT, FRACTION, NOT_NEGATIVE, OF_FITS, POSITIVE, Number
 from manyhands.estimators.fitting import Call, carry_out
@@ -100,6 +100,7 @@ class BaseMLP(SavedMLP, BaseEstimator):  # type: ignore[misc]  # scikit-learn ha
         bias_init: str = "auto",
         weight_decay: float | None = None,
         rho: float | None = None,
+        checkpoint: Any = None,
     ) -> None:
         self.hidden_layer_sizes = hidden_layer_sizes
         self.activation = activation
@@ -135,6 +136,7 @@ class BaseMLP(SavedMLP, BaseEstimator):  # type: ignore[misc]  # scikit-learn ha
         self.bias_init = bias_init
         self.weight_decay = weight_decay
         self.rho = rho
+        self.checkpoint = checkpoint
 
     def _check_targets(self, y: Any) -> None:
         """Refuse targets that cannot be, whatever the solver."""
@@ -206,7 +208,9 @@ class BaseMLP(SavedMLP, BaseEstimator):  # type: ignore[misc]  # scikit-learn ha
             As scikit-learn's estimator; if training diverges, too.
         SettingsError
             If the settings cannot work together: a ValueError that says what to change. Of an MPI job, also if the
-            processes have different ones.
+            processes have different ones. If there are checkpoints of another fit in the folder ``checkpoint``.
+        OutputError
+            If nothing can be written into the folder ``checkpoint``.
         OutOfMemoryError
             If there is not enough memory for the network, or for the rows as they are trained on.
         DataError
@@ -222,6 +226,7 @@ class BaseMLP(SavedMLP, BaseEstimator):  # type: ignore[misc]  # scikit-learn ha
         check_place(self.team)
         with together(self.team) as step:
             self._validate_params()
+            checkpointing.check(self, incremental=incremental)
             hidden = self._hidden()
             self._check_targets(y)
             _, team = workers_and_team(self.n_workers, self.team)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+from collections.abc import Mapping
 from numbers import Integral, Real
 from typing import Any
 
@@ -47,5 +49,6 @@ OF_FITS: dict[str, Any] = {
     "strategy": [str, Strategy],
     "team": [StrOptions(set(CHOICES))],
     "weight_decay": [NOT_NEGATIVE, None],
+    "checkpoint": [str, os.PathLike, Mapping, None],
 }
 """Of the parameters that `manyhands.estimators.fitting` reads, which all estimators have."""

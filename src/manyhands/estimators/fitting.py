@@ -19,6 +19,7 @@ from manyhands.core.learner import Model
 from manyhands.core.randomness import generator
 from manyhands.core.strategy import Strategy
 from manyhands.data.dataset import Dataset
+from manyhands.estimators.checkpointing import FitCheckpoints
 from manyhands.estimators.history import History, HistoryCallback, network_of
 from manyhands.estimators.layers import State, same_shapes
 from manyhands.estimators.rows import Rows
@@ -96,6 +97,7 @@ def carry_out(kind: Callable[[Call, int, int, str], Fit], call: Call) -> None:
     with together(team):
         one.train()
         one.store()
+    one.remove_checkpoints()
 
 
 def _seed(estimator: Any, team: str, first: bool) -> int:
@@ -162,6 +164,9 @@ class Fit(ABC):
         self.history = self._history_before()
         self.finished = False
         """Whether training has ended before the last epoch that was planned, or just then, for a reason."""
+        self.interrupted = False
+        """Whether the user has ended it."""
+        self._checkpoints, self._runs = FitCheckpoints(None if self.incremental else self.estimator.checkpoint), 0
 
     @abstractmethod
     def _stratified(self, targets: NDArray[Any]) -> bool:
@@ -185,6 +190,10 @@ class Fit(ABC):
     @abstractmethod
     def _store_network(self) -> None:
         """Set the estimator's attributes about the network, which is the learner's."""
+
+    def _identity(self) -> dict[str, Any]:
+        """Return what the next run depends on that neither its plan nor its history says, as plain data."""
+        return {"n_workers": self.workers.number}
 
     def _after_run(self, epochs: int) -> None:  # noqa: B027 - most have nothing to do then
         """Get ready for another run after one of so many epochs."""
@@ -246,6 +255,7 @@ class Fit(ABC):
             seed=self.seed,
             first_epoch=self.epochs_before + len(self.history.losses),
             shuffle=bool(self.estimator.shuffle),
+            reliability=self._checkpoints.of_run(self._runs),
             **self._spec(),
         )
         plan = resolve(spec, self.dataset)
@@ -256,8 +266,9 @@ class Fit(ABC):
     def _run(self, epochs: int) -> None:
         """Train for so many epochs at most, from the present state."""
         workers, before = self.workers, len(self.history.losses)
-        follower = self._follower()
         plan = self.plan(epochs)
+        follower = self._follower()
+        self._runs += 1
         own_starts = plan.strategy.needs.independent_init and self.first and not before
         say = compilations_said(print) if self._verbose else contextlib.nullcontext()
         try:
@@ -286,6 +297,7 @@ class Fit(ABC):
             score=self.score,
             verbose=self._verbose,
             processes=kind_of(team).processes is not None,
+            identity=self._identity(),
         )
 
     @property
@@ -326,7 +338,7 @@ class Fit(ABC):
         elif self.history.synchronized is not None:  # of the optimizer's vectors each worker may know a part only
             self.learner.initialize(generator(self.seed, "init"))
             self.state = {**self.learner.state(), **self.history.synchronized}
-        self.finished = True
+        self.finished = self.interrupted = True
         warnings.warn("Training interrupted by user.", stacklevel=6)
 
     def store(self) -> None:
@@ -343,6 +355,11 @@ class Fit(ABC):
         estimator._optimizer = Optimizer(self.settings.optimizer, self.rate, self.state, self.doubles)
         estimator._seed, estimator.n_workers_ = self.seed, self.workers.number
         self._store_history()
+
+    def remove_checkpoints(self) -> None:
+        """Remove the checkpoints, if the fit has ended by itself: there is nothing to go on with any more."""
+        if not self.interrupted:
+            self._checkpoints.remove(self._runs, self.workers.team)
 
     def _store_history(self) -> None:
         """Set the attributes about the course of the training."""

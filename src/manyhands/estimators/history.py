@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -14,18 +14,20 @@ from manyhands.core.learner import Model
 from manyhands.core.samples import Samples
 from manyhands.core.team import Team
 from manyhands.core.types import Vector
+from manyhands.training.checkpoints.identity import fingerprint
 from manyhands.training.stopping import mean_loss
 
 Score = Callable[[NDArray[Any]], float]
 """From the outputs for all validation rows, shape (rows, outputs), to their score."""
 
+_VECTORS = ("parameters", "buffers")
 Network = dict[str, Vector]
 """What a learner predicts with, by the names that its state has: ``parameters``, and ``buffers`` if there are any."""
 
 
 def network_of(learner: Model) -> Network:
     """Return copies of a learner's parameters and buffers."""
-    vectors = {"parameters": learner.parameters, "buffers": learner.buffers}
+    vectors = {name: getattr(learner, name) for name in _VECTORS}
     return {name: vector.copy() for name, vector in vectors.items() if len(vector)}
 
 
@@ -59,6 +61,16 @@ class History:
     best: Network | None = None
     synchronized: Network | None = None
     learner: Model | None = None
+
+    def counts(self) -> dict[str, Any]:
+        """Return everything but networks, as plain data."""
+        best = {"best_loss": float(self.best_loss), "best_score": float(self.best_score)}
+        return {**best, "failures": self.failures, "losses": list(self.losses), "scores": list(self.scores)}
+
+    def fingerprint(self, early_stopping: bool) -> str:
+        """Return what tells this history from others, as text; the best network counts with early stopping only."""
+        counts = np.frombuffer(repr(self.counts()).encode(), np.uint8)
+        return fingerprint({"counts": counts, **((self.best or {}) if early_stopping else {})})
 
     def copy(self) -> History:
         """Return one that goes on alone."""
@@ -94,6 +106,8 @@ class HistoryCallback(WorkerCallback):
         Whether this process prints about epochs.
     processes
         Whether every worker is a process of its own, which keeps its own history.
+    identity
+        What else the course of the run depends on, as plain data; see `Callback.identity`.
     """
 
     def __init__(
@@ -105,16 +119,24 @@ class HistoryCallback(WorkerCallback):
         score: Score | None = None,
         verbose: bool = False,
         processes: bool = False,
+        identity: Mapping[str, Any] | None = None,
     ) -> None:
         self.before, self.tol, self.patience = history, tol, patience
         self.score, self.verbose, self.processes = score, verbose, processes
-        self._workers: list[_WorkerHistory] = []
+        self._identity, self._workers = identity or {}, list[_WorkerHistory]()
 
     def for_worker(self, run: RunView) -> WorkerCallback:
         """Return what follows one worker's run."""
         worker = _WorkerHistory(self, run)
         self._workers.append(worker)
         return worker
+
+    def identity(self) -> dict[str, Any]:
+        """Return when the run ends, and what was before."""
+        patience = self.patience if self.patience == np.inf else int(self.patience)
+        early = self.score is not None
+        ends = {"tol": float(self.tol), "n_iter_no_change": patience, "early_stopping": early}
+        return {**self._identity, **ends, "history": self.before.fingerprint(early)}
 
     @property
     def history(self) -> History:
@@ -133,12 +155,36 @@ class _WorkerHistory(WorkerCallback):
     def __init__(self, shared: HistoryCallback, run: RunView) -> None:
         self._shared = shared
         self.learner, self.rank = run.learner, run.team.rank
+        self._alone, self._keeps = run.team.size == 1, self.rank == 0 or shared.processes
         self.history = shared.before.copy()
+
+    def state(self) -> dict[str, Any]:
+        """Return the history as data; all workers the same names, and those that keep no networks empty vectors."""
+        return {**self.history.counts(), **self._packed("best"), **self._packed("synchronized")}
+
+    def load_state(self, state: Mapping[str, Any]) -> None:
+        """Go on from such a history; the learner has its own state already."""
+        history = self.history
+        for name in history.counts():
+            setattr(history, name, state[name])
+        for name in ("best", "synchronized"):
+            if network := {
+                each: np.array(state[f"{name}.{each}"]) for each in _VECTORS if len(state[f"{name}.{each}"])
+            }:
+                setattr(history, name, network)
+        if self._alone and history.losses:
+            history.learner = self.learner
+
+    def _packed(self, name: str) -> dict[str, Vector]:
+        """Return one of the networks by names of its own; empty vectors in the place of what is not kept."""
+        network: Network | None = getattr(self.history, name)
+        wanted = self._keeps and (name != "best" or self._shared.score is not None)
+        empty = np.zeros(0, self.learner.parameters.dtype)
+        return {f"{name}.{each}": (network or {}).get(each, empty) if wanted else empty for each in _VECTORS}
 
     def after_epoch(self, run: RunView, epoch: EpochSummary) -> bool:
         """Note loss and score; return whether neither improves any more."""
         shared, history = self._shared, self.history
-        keeps = self.rank == 0 or shared.processes
         loss, score = mean_loss(run.team, epoch), self._score(run)  # both first: an interrupt leaves whole epochs
         history.losses.append(loss)
         self._print(f"Iteration {len(history.losses)}, loss = {loss:.8f}")
@@ -146,11 +192,11 @@ class _WorkerHistory(WorkerCallback):
             history.note_loss(loss, shared.tol)
         elif score is not None:
             self._print(f"Validation score: {score:f}")
-            if history.note_score(score, shared.tol) and keeps:
+            if history.note_score(score, shared.tol) and self._keeps:
                 history.best = network_of(run.learner)
-        if run.team.size == 1:
+        if self._alone:
             history.learner = run.learner
-        elif run.synchronized and keeps:
+        elif run.synchronized and self._keeps:
             history.synchronized = network_of(run.learner)
         return history.failures > shared.patience
 

@@ -24,6 +24,10 @@ Estimator = TypeVar("Estimator")
 def check(estimator: Any) -> None:
     """Check that scikit-learn's estimator has all that is asked for."""
     check_activation(estimator.activation, "solver='lbfgs' is scikit-learn's and")
+    if estimator.checkpoint is not None:
+        raise SettingsError(
+            "solver='lbfgs' is scikit-learn's: there is no moment for a checkpoint to go on from; leave checkpoint out"
+        )
     if (estimator.dropout, estimator.weight_init, estimator.bias_init) != (0, "auto", "auto"):
         raise SettingsError(
             "solver='lbfgs' is scikit-learn's: it has no dropout, and starts as weight_init='auto' does"

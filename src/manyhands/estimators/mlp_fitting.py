@@ -105,6 +105,12 @@ class MLPFit(Fit):
             initial=float(estimator.learning_rate_init),
         )
 
+    def _identity(self) -> dict[str, Any]:
+        """Return what the schedule depends on, too, if there is one."""
+        planned = self._planned
+        changes = {} if planned is None else {"power_t": planned.power, "t_": planned.seen}
+        return {**super()._identity(), **changes}
+
     def _after_run(self, epochs: int) -> None:
         """Begin the next run with the rate to which the schedule has come."""
         if self._planned is not None:

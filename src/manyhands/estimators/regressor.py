@@ -103,6 +103,7 @@ class MLPRegressor(RegressorMixin, BaseMLP):  # type: ignore[misc]  # scikit-lea
         bias_init: str = "auto",
         weight_decay: float | None = None,
         rho: float | None = None,
+        checkpoint: Any = None,
     ) -> None:
         shared = {name: value for name, value in locals().items() if name not in ("self", "loss", "__class__")}
         super().__init__(**shared)

@@ -32,11 +32,15 @@ Tensors = dict[str, NDArray[Any]]
 class SavedEstimator:
     """What estimators have to live in files."""
 
+    _places: ClassVar[tuple[str, ...]] = ("checkpoint",)
+    """Parameters that belong to a place, and not to the network: no file names folders that a fit would empty."""
     _functions: ClassVar[tuple[str, ...]] = ()
     """Parameters that are code, and so in no file."""
 
     def save(self, path: str | Path) -> None:
         """Write the fitted estimator as a safetensors file: parameters, network and history, no code.
+
+        The parameter ``checkpoint``, which names a place of this machine, is left out.
 
         Parameters
         ----------
@@ -106,7 +110,8 @@ class SavedEstimator:
         if (kind := str(description.get("estimator"))[:40]) != _kind_of(cls):
             raise ModelFileError(f"{path}: it has a fitted {kind}, not a {_kind_of(cls)}; use {kind}.load")
         try:
-            saved = {name: _unpacked(value) for name, value in json.loads(description["parameters"]).items()}
+            read = json.loads(description["parameters"]).items()
+            saved = {name: _unpacked(value) for name, value in read if name not in cls._places}
             missing = [name for name in cls._functions if name in saved and name not in parameters]
             if missing:
                 raise SettingsError(f"{missing[0]} is code, and in no file; give it: load(path, {missing[0]}=...)")
@@ -124,7 +129,7 @@ class SavedEstimator:
         """Return the parameters; those that are code as True, if they are given."""
         estimator: Any = self
         given = estimator.get_params(deep=False)
-        kept = {name: value for name, value in given.items() if name not in self._functions}
+        kept = {name: value for name, value in given.items() if name not in (*self._functions, *self._places)}
         return {**kept, **{name: True for name in self._functions if given[name] is not None}}
 
     def _restore(self, description: Mapping[str, str], tensors: Tensors) -> None:

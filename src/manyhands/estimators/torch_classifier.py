@@ -26,6 +26,7 @@ from manyhands.core.errors import DataError, SettingsError
 from manyhands.core.extras import require
 from manyhands.core.strategy import Strategy
 from manyhands.data.checksum import checksum_of
+from manyhands.estimators.checkpointing import check as check_checkpoint
 from manyhands.estimators.consistency import Given, facts_of
 from manyhands.estimators.constraints import FRACTION, OF_FITS, POSITIVE
 from manyhands.estimators.documentation import with_shared_sections
@@ -89,7 +90,7 @@ class TorchClassifier(SavedTorch, ClassifierMixin, BaseEstimator):  # type: igno
         Where the module is trained.
     sample_shape : tuple of int, default=None
         Shape of one sample, such as (1, 28, 28), if the rows of X are flat.
-    {parameters: n_workers, strategy, team}
+    {parameters: n_workers, strategy, team, checkpoint}
 
     Attributes
     ----------
@@ -177,6 +178,7 @@ class TorchClassifier(SavedTorch, ClassifierMixin, BaseEstimator):  # type: igno
         n_workers: int | Literal["all"] | None = None,
         strategy: str | Strategy = "auto",
         team: str = "threads",
+        checkpoint: Any = None,
     ) -> None:
         self.module = module
         self.optimizer = optimizer
@@ -204,6 +206,7 @@ class TorchClassifier(SavedTorch, ClassifierMixin, BaseEstimator):  # type: igno
         self.n_workers = n_workers
         self.strategy = strategy
         self.team = team
+        self.checkpoint = checkpoint
 
     def fit(self, X: Any, y: Any, sample_weight: Any = None) -> Self:
         """Fit the module to samples and labels.
@@ -262,6 +265,7 @@ class TorchClassifier(SavedTorch, ClassifierMixin, BaseEstimator):  # type: igno
         with together(self.team) as step:
             require("torch")
             self._validate_params()
+            check_checkpoint(self, incremental=incremental)
             _, team = workers_and_team(self.n_workers, self.team)
             strategy_for(self.strategy, team)
             self._check_call(sample_weight, incremental)

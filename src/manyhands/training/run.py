@@ -129,7 +129,7 @@ def _run_here(
         stop, ending = np.zeros(1, np.int64), np.zeros(1, np.int64)
         controls = [Control(stop, np.zeros(1, np.int64), ending=ending) for _ in range(plan.workers)]
         watch = watch_over(controls, plan) if plan.workers > 1 and leads(plan.team) else None
-    checkpoints = checkpoints_of(plan, dataset)
+    checkpoints = checkpoints_of(plan, dataset, start, called)
     clocks = [PhaseClock() for _ in range(plan.workers)]
     _prepare(plan, dataset, adds=plan.stop is not None or any(isinstance(each, WorkerCallback) for each in called))
     # The thread pools of NumPy, SciPy and the kernels' own BLAS would compete with the workers.

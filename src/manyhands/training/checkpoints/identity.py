@@ -4,9 +4,14 @@ from __future__ import annotations
 
 import contextlib
 import json
-from collections.abc import Mapping
+import zlib
+from collections.abc import Mapping, Sequence
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
+from manyhands.core.callbacks import Callback
 from manyhands.core.errors import SettingsError, shown
 from manyhands.core.parameters import parameter
 from manyhands.core.version import __version__
@@ -24,12 +29,20 @@ _SOURCE = ("data", "train_csv", "test_csv", "label_column", "csv", "delimiter")
 _MOST_SHOWN = 3
 
 
-def identity_of(plan: Plan, dataset: Dataset) -> dict[str, Any]:
-    """Return the settings and the data of a run as plain data."""
+def identity_of(
+    plan: Plan,
+    dataset: Dataset,
+    start: Mapping[str, NDArray[Any]] | None = None,
+    callbacks: Sequence[Callback] = (),
+) -> dict[str, Any]:
+    """Return the settings and the data of a run as plain data.
+
+    ``start`` is what it begins with, if that is not random, and ``callbacks`` are those that it calls.
+    """
     origin = dataset.origin
     request = None if origin is None or origin.request is None else origin.request
     described = {
-        "settings": settings_of(plan),
+        "settings": {**_facts_of(callbacks), **settings_of(plan), **_start_of(start)},
         "rows": plan.rows,
         "workers": plan.workers,
         "data": data_of(plan.team, dataset),
@@ -46,6 +59,24 @@ def settings_of(plan: Any) -> dict[str, Any]:
     found = {name: value for name, value in plan.to_json().items() if name not in FREE}
     inner = {name: value for nested in _NESTED for name, value in found.pop(nested).items()}
     return dict(json.loads(json.dumps({**found, **inner}, default=str)))
+
+
+def _facts_of(callbacks: Sequence[Callback]) -> dict[str, Any]:
+    """Return what the callbacks say that the run depends on."""
+    return {name: value for callback in callbacks for name, value in callback.identity().items()}
+
+
+def _start_of(start: Mapping[str, NDArray[Any]] | None) -> dict[str, str]:
+    """Return what tells the state with which a run begins from others; nothing if it begins at random."""
+    return {} if start is None else {"start": fingerprint(start)}
+
+
+def fingerprint(arrays: Mapping[str, NDArray[Any]]) -> str:
+    """Return what tells arrays with names from others, as text."""
+    total = 0
+    for name in sorted(arrays):
+        total = checksum_of(np.asarray(arrays[name]), zlib.crc32(name.encode(), total))
+    return f"checksum {total:08x}"
 
 
 def data_of(team: str, dataset: Dataset) -> dict[str, Any]:

@@ -10,14 +10,16 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
+from numpy.typing import NDArray
 
 from manyhands.core.cadence import Cadence
+from manyhands.core.callbacks import Callback
 from manyhands.core.errors import Suspended, shown
 from manyhands.core.learner import Model
 from manyhands.core.parameters import parameter
@@ -71,8 +73,15 @@ class Checkpoints:
     verify: bool = False
 
 
-def checkpoints_of(plan: Plan, dataset: Dataset) -> Checkpoints | None:
+def checkpoints_of(
+    plan: Plan,
+    dataset: Dataset,
+    start: Mapping[str, NDArray[Any]] | None = None,
+    callbacks: Sequence[Callback] = (),
+) -> Checkpoints | None:
     """Return where and how often a run writes checkpoints; None if it does not. Called by all workers' processes.
+
+    For ``start`` and ``callbacks`` see `manyhands.training.checkpoints.identity.identity_of`.
 
     Raises
     ------
@@ -93,7 +102,7 @@ def checkpoints_of(plan: Plan, dataset: Dataset) -> Checkpoints | None:
             folder.make()
             if source is None or source.path.resolve() != folder.path.resolve():
                 folder.check_new()
-    identity = identity_of(plan, dataset)
+    identity = identity_of(plan, dataset, start, callbacks)
     return Checkpoints(folder, identity, asked.cadence, asked.keep, asked.checkpoint_cost, source, asked.verify)
 
 
