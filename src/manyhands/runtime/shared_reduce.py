@@ -126,19 +126,23 @@ def _wait(cells: Any, size: int) -> int:
     """Wait until all ``size`` workers are here; return 0, or 1 + the rank whose loss called the team off."""
     generation = _load(cells, GENERATION)
     if _fetch_add(cells, ARRIVED, 1) == size - 1:
+        lost = _load(cells, LOST)
+        if lost != 0:  # those who have given up here were counted, too
+            return int(lost)
         _store(cells, ARRIVED, 0)
         _fetch_add(cells, GENERATION, 1)
         _wake_all(cells, GENERATION)
-        return int(_load(cells, LOST))
+        return 0
     looks = 0
     while _load(cells, GENERATION) == generation:
         lost = _load(cells, LOST)
-        if lost != 0:
+        # Whoever is lost may have left this meeting after all had come to it: then it is complete, for all alike.
+        if lost != 0 and _load(cells, GENERATION) == generation:
             return int(lost)
         looks += 1
         if looks > cells[_PATIENCE]:
             _sleep_until_changed(cells, GENERATION, generation & 0xFFFFFFFF)
-    return int(_load(cells, LOST))
+    return 0
 
 
 @compiled
