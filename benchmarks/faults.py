@@ -14,11 +14,11 @@ Writes FAULTS.md, and FAULTS.json with every single run.
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import os
 import random
 import statistics
-import subprocess
 import sys
 import tempfile
 import time
@@ -96,14 +96,32 @@ def digest(result: TrainingResult) -> int:
     return zlib.crc32(np.ascontiguousarray(result.model.learner.parameters).view(np.uint8).data)
 
 
-def left_behind() -> list[str]:
-    """Return processes, files in memory and temporary folders of jobs."""
-    pids = subprocess.run(
-        ["pgrep", "-f", "manyhands.training.jobs.process"], capture_output=True, text=True, check=False
-    )
-    places = {Path("/dev/shm"), Path(tempfile.gettempdir())}
-    folders = [str(path) for place in places for path in place.glob("manyhands-*") if path.is_dir()]
-    return pids.stdout.split() + folders
+class Traces:
+    """The processes and folders of this program's jobs, whatever other programs do on the machine.
+
+    Processes inherit a mark in their environment; folders, those in memory among them, are noted when they are made.
+    """
+
+    def __init__(self) -> None:
+        self._mark, self._made = f"run-{os.getpid()}-{random.random()}", list[str]()
+        os.environ["MANYHANDS_FAULTS_MARK"] = self._mark
+        usual = tempfile.mkdtemp
+
+        def noted(*given: Any, **named: Any) -> str:
+            self._made.append(usual(*given, **named))
+            return self._made[-1]
+
+        tempfile.mkdtemp = noted
+
+    def left(self) -> list[str]:
+        """Return what is still there."""
+        found = [path for path in self._made if Path(path).exists()]
+        for process in Path("/proc").glob("[0-9]*"):
+            with contextlib.suppress(OSError):
+                marked = self._mark.encode() in (process / "environ").read_bytes()
+                if marked and int(process.name) != os.getpid():
+                    found.append(f"process {process.name}")
+        return found
 
 
 def with_fault(dataset: Dataset, spec: RunSpec, fault: str) -> tuple[TrainingResult, float, bool]:
@@ -121,7 +139,7 @@ def with_fault(dataset: Dataset, spec: RunSpec, fault: str) -> tuple[TrainingRes
 
 def losses(dataset: Dataset, on_loss: str, number: int, epochs: int) -> list[dict[str, Any]]:
     """Let every case happen, and compare it with its uninterrupted run."""
-    steps = -(-dataset.rows // 200)
+    steps, traces = -(-dataset.rows // 200), Traces()
     whole: dict[tuple[str, int, int], TrainingResult] = {}
     found = []
     for each, case in enumerate(cases(number, epochs, steps)):
@@ -145,7 +163,7 @@ def losses(dataset: Dataset, on_loss: str, number: int, epochs: int) -> list[dic
             }
         except Exception as error:
             record |= {"ended": False, "error": f"{type(error).__name__}: {error}"}
-        record["left"] = left_behind()
+        record["left"] = traces.left()
         found.append(record)
         print(
             f"{on_loss} {each + 1}/{number} {case.strategy} n={case.workers} {case.fault}: {summary_of(record)}",

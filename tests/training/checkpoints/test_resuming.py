@@ -109,8 +109,8 @@ class TestOtherNumbersOfWorkers:
     @pytest.mark.parametrize("workers", [1, 2, 4])
     def test_they_go_on_where_all_had_the_same(self, digits, folder, workers):
         found = manyhands.train(digits, strategy="periodic:1epoch", resume=folder, **{**RUN, "workers": workers})
-        assert f"going on with {workers} worker" in found.incidents[0]["text"]
-        assert "not bit for bit" in found.incidents[0]["text"]
+        assert f"with {workers} worker" in found.incidents[0]["text"]
+        assert "instead of 3, so not bit for bit" in found.incidents[0]["text"]
         assert (found.plan.workers, len(found.losses), found.incidents[0]["exact"]) == (workers, 5, False)
         assert found.accuracy > 0.3
 

@@ -121,8 +121,7 @@ def check_workers(found: Found, workers: int) -> str | None:
             f"between two rounds, so only as many can go on: {parameter('workers', then)}"
         )
     return (
-        f"going on with {count(workers, 'worker')} instead of {then}: not bit for bit; optimizer states begin at their "
-        "mean"
+        f"with {count(workers, 'worker')} instead of {then}, so not bit for bit: optimizer states begin at their mean"
     )
 
 

@@ -197,7 +197,8 @@ class Keeper:
     def _note(self, found: Found, note: str | None) -> None:
         """Note, and say, from where the run goes on."""
         first = found.states[0]
-        said = f"going on from {shown(found.path)}: {count(first.epoch, 'epoch')} and {count(first.step, 'step')} done"
+        steps = f" and {count(first.step, 'step')}" if first.step else ""
+        said = f"going on from {shown(found.path)}: {count(first.epoch, 'epoch')}{steps} done"
         text = said + (f"; {note}" if note else "")
         self.incidents = [{"kind": "resumed", "checkpoint": found.path.name, "exact": note is None, "text": text}]
         logging.getLogger("manyhands").info("%s", text)
