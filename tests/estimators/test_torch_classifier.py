@@ -213,8 +213,9 @@ class TestTraining:
         words = {"early_stopping": True, "learning_rate": 0.2, "n_iter_no_change": 2, "max_iter": 30}
         model = fitted(everything, n_workers=n_workers, **words)
         assert len(model.validation_scores_) == model.n_iter_ < 30
-        assert model.validation_scores_[-1] < model.best_validation_score_ == max(model.validation_scores_)
+        assert model.best_validation_score_ == max(model.validation_scores_)
         until = int(np.argmax(model.validation_scores_)) + 1
+        assert until < model.n_iter_  # on some processors the last score is as good as the first best one
         again = fitted(everything, n_workers=n_workers, **{**words, "max_iter": until, "n_iter_no_change": np.inf})
         assert blocks_but_counters(again) == blocks_but_counters(model)
 
