@@ -102,7 +102,7 @@ def describe(error: BaseException, rank: int) -> dict[str, Any]:
         return {"type": next(iter(RankError.kinds_of(error)), ""), "arguments": [error.problem]}
     name = type(error).__name__
     if not isinstance(error, ManyhandsError):
-        return {"type": "ManyhandsError", "arguments": [f"worker {rank} failed: {name}: {error}"]}
+        return {"type": "WorkerFailed", "arguments": [rank, f"{name}: {error}"]}
     arguments = error.__reduce__()[1]
     plain = isinstance(arguments, tuple) and all(isinstance(value, str | int | float) for value in arguments)
     return {"type": name, "arguments": list(arguments) if plain else [str(error)]}

@@ -13,7 +13,7 @@ from typing import Any
 
 from manyhands.core.callbacks import Callback, CallbackLike, as_callbacks, finest, finish, send
 from manyhands.core.checks import whole
-from manyhands.core.errors import ManyhandsError, SettingsError, WorkerLost
+from manyhands.core.errors import ManyhandsError, SettingsError, WorkerFailed, WorkerLost
 from manyhands.core.events import Event, Granularity, from_record
 from manyhands.core.extras import require
 from manyhands.core.parameters import parameter
@@ -152,7 +152,7 @@ class SparkJob:
             try:
                 return self._stage({**job, "spec": replace(spec, reliability=again).portable().to_json()}, workers)
             except WorkerLost as error:
-                if attempt == restarts:
+                if attempt == restarts or (isinstance(error, WorkerFailed) and not spec.reliability.restarts):
                     raise
                 logging.getLogger("manyhands").warning(
                     "%s; starting the stage again (%d of %d)", error, attempt + 1, restarts
