@@ -74,6 +74,15 @@ class Cluster:
         """Submit a script, which works in a folder, and wait for its end."""
         return self._run(["sbatch", "--wait", *_ONE_EACH, "--chdir", str(folder), str(script)], cwd=folder, **how)
 
+    def submit(self, script: Path, folder: Path) -> str:
+        """Submit a script, which works in a folder; return its job's number."""
+        words = ["sbatch", "--parsable", *_ONE_EACH, "--chdir", str(folder), str(script)]
+        return self._run(words, cwd=folder).stdout.strip()
+
+    def command(self, *words: str) -> str:
+        """Return what one of Slurm's commands says."""
+        return self._run(words).stdout.strip()
+
     def _run(self, words: Sequence[str], **how: Any) -> subprocess.CompletedProcess[str]:
         programs = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
         variables = {"SLURM_CONF": str(self._folder / "slurm.conf"), "PMIX_MCA_psec": "native", "PATH": programs}

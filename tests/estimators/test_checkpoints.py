@@ -326,7 +326,7 @@ WRONG = [
 ]
 
 
-@pytest.mark.parametrize(("words", "said"), WRONG, ids=str)
+@pytest.mark.parametrize(("words", "said"), WRONG, ids=range(len(WRONG)))
 def test_what_cannot_be_is_refused_in_fit(words, said, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     with pytest.raises(ValueError, match=said):

@@ -4,6 +4,7 @@ import importlib
 import json
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import numpy as np
@@ -87,3 +88,31 @@ def test_the_example_for_slurm(cluster, tmp_path):
     (said,) = tmp_path.glob("manyhands-*.txt")
     assert "accuracy" in said.read_text()
     assert load_model(tmp_path / "model.safetensors").classes.tolist() == list(range(10))
+
+
+def test_the_example_for_slurm_that_goes_on_after_the_end_of_its_time(cluster, tmp_path, monkeypatch):
+    """Slurm's signal before the end, the script's requeue, and the bits of a run that nobody has ended."""
+    example = Path(__file__).parents[2] / "examples" / "slurm_requeue.sh"
+    monkeypatch.setenv("EPOCHS", "6000")
+    monkeypatch.setenv("EVERY", "1s")
+    job = cluster.submit(example, tmp_path)
+    wait_until(lambda: list(tmp_path.glob("run-*/checkpoint-*")))
+    cluster.command("scancel", "--signal=TERM", job)  # what --signal=TERM@60 does, a minute before the end
+    wait_until(lambda: "PENDING" in cluster.command("squeue", "--noheader", "-o", "%T"))
+    time.sleep(12)  # Slurm itself waits for two minutes: its nodes need some seconds until a step may begin again
+    cluster.command("scontrol", "update", f"JobId={job}", "StartTime=now")
+    wait_until(lambda: not cluster.command("squeue", "--noheader"), seconds=150)
+    said = (tmp_path / f"manyhands-{job}.txt").read_text()
+    assert "as asked; --resume run-" in " ".join(said.split())
+    assert said.count("going on from") >= 1
+    words = ["--data", "digits", "--strategy", "periodic:1epoch", "--epochs", "6000", "--workers", "2"]
+    threads = [sys.executable, "-m", "manyhands", "train", *words, "--out", str(tmp_path / "threads")]
+    subprocess.run(threads, check=True, capture_output=True)
+    same_weights(tmp_path / "model.safetensors", tmp_path / "threads")
+
+
+def wait_until(what, seconds=90):
+    end = time.monotonic() + seconds
+    while not what():
+        assert time.monotonic() < end
+        time.sleep(0.3)
