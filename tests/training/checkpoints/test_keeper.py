@@ -77,6 +77,16 @@ def test_seconds(digits, tmp_path):
     assert all(later - earlier > 100 for earlier, later in itertools.pairwise(found))
 
 
+def test_after_going_on_they_are_written_as_before(digits, tmp_path):
+    run = {**RUN, "epochs": 3000}
+    manyhands.train(digits, **run, checkpoint=tmp_path / "first", every="1000epochs", checkpoint_cost=1, keep=9)
+    assert steps_in(tmp_path / "first") == [15_000, 30_000]
+    CheckpointFolder(tmp_path / "first").files()[0].unlink()
+    more = {"resume": tmp_path / "first", "checkpoint": tmp_path / "second", "every": "0.2s", "checkpoint_cost": 1}
+    manyhands.train(digits, **more, keep=100)
+    assert len(steps_in(tmp_path / "second")) >= 2
+
+
 def test_what_would_cost_too_much_waits(digits, tmp_path):
     """And the more it may cost, the more are written."""
     written = []

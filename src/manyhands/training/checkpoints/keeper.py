@@ -192,6 +192,7 @@ class Keeper:
         rounds = state.facts["tally"]["rounds"] if team.size > 1 else state.facts["tally"]["steps"]
         self._marks = self._marks_at(state.epoch, int(rounds))
         self.until = int(state.facts["tally"]["steps"])
+        self._looked = (time.monotonic(), self.until)  # what was done before says nothing about the pace of now
         return state
 
     def _note(self, found: Found, note: str | None) -> None:
