@@ -9,16 +9,14 @@
 #SBATCH --open-mode=append
 #SBATCH --output=manyhands-%j.txt
 export OMP_NUM_THREADS=1
-export PMIX_MCA_psec=native
-run=run-$SLURM_JOB_ID   # a job keeps its number when it is started again
+export PMIX_MCA_psec=native   # Open MPI's wheel has no munge, and would complain about it
 
-if compgen -G "$run/checkpoint-*" > /dev/null; then
-    what=(--resume "$run")   # with the settings and data of the checkpoint
-else
-    what=(--checkpoint "$run" --every "${EVERY:-60s}" --data "${1:-digits}" --strategy periodic:1epoch --epochs "${EPOCHS:-75}")
-fi
-srun --mpi=pmix --kill-on-bad-exit=1 manyhands train --team mpi --out model.safetensors "${what[@]}"
+# Started again by Slurm (SLURM_RESTART_COUNT), the same command goes on from the newest checkpoint.
+srun --mpi=pmix --kill-on-bad-exit=1 \
+    manyhands train --data "${1:-digits}" --team mpi --strategy periodic:1epoch --epochs "${EPOCHS:-75}" \
+    --checkpoint "run-$SLURM_JOB_ID" --every "${EVERY:-60s}" --out model.safetensors
 status=$?
+
 # 143: ended by the signal, a minute before the time is over, with a checkpoint of that very step.
 [ $status -eq 143 ] && scontrol requeue "$SLURM_JOB_ID"
 exit $status

@@ -252,3 +252,35 @@ class TestRestart:
         whole = manyhands.train(digits, **run)
         assert (bits(found), found.losses) == (bits(whole), whole.losses)
         assert [each["kind"] for each in found.incidents] == ["restart", "resumed"]
+
+    @pytest.mark.parametrize("variable", ["TORCHELASTIC_RESTART_COUNT", "SLURM_RESTART_COUNT"])
+    def test_a_job_that_its_launcher_starts_again_goes_on(self, digits, tmp_path, monkeypatch, variable):
+        run = {**RUN, "strategy": "periodic:4", "checkpoint": tmp_path, "every": "2epochs", "checkpoint_cost": 1}
+        whole = manyhands.train(digits, **run)
+        with pytest.raises(SettingsError, match="of an earlier run"):
+            manyhands.train(digits, **run)
+        monkeypatch.setenv(variable, "1")
+        found = manyhands.train(digits, **run)
+        assert (bits(found), [each["kind"] for each in found.incidents]) == (bits(whole), ["resumed"])
+        with pytest.raises(SettingsError, match=r"a run with epochs=4"):
+            manyhands.train(digits, **{**run, "epochs": 5})
+
+    @pytest.mark.slow
+    def test_torchrun_starts_it_again(self, tmp_path, happens):
+        pytest.importorskip("torch")
+        happens("kill(1,150)")
+        words = ["--data", "digits", "--strategy", "periodic:4", "--epochs", "60", "--out", str(tmp_path / "model")]
+        often = ["--checkpoint", str(tmp_path / "run"), "--every", "5epochs", "--checkpoint-cost", "100%"]
+        torchrun = [Path(sys.prefix, "bin", "torchrun"), "--nproc-per-node", "2", "--max-restarts", "2", "-m"]
+        done = subprocess.run(
+            [*torchrun, "manyhands", "train", "--team", "torch", *words, *often],
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=150,
+        )
+        assert done.returncode == 0, done.stderr
+        assert "resumed" in done.stdout
+        whole = manyhands.train("digits", strategy="periodic:4", epochs=60, workers=2)
+        found = manyhands.load_model(tmp_path / "model")
+        np.testing.assert_array_equal(found.learner.parameters, whole.model.learner.parameters)

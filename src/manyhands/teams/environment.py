@@ -5,8 +5,12 @@ Nothing here imports MPI or PyTorch.
 
 from __future__ import annotations
 
+import os
+
 from manyhands.teams import mpi_environment, spark_environment, torch_environment
 from manyhands.teams.mpi_environment import Announcement
+
+_RESTART_COUNTS = ("TORCHELASTIC_RESTART_COUNT", "SLURM_RESTART_COUNT")
 
 
 def announced() -> Announcement | None:
@@ -29,3 +33,9 @@ def team_of_job() -> str | None:
 def in_job() -> bool:
     """Return whether this process is a member of a job."""
     return team_of_job() is not None
+
+
+def restarts() -> int:
+    """Return how often its launcher has started this job again: torchrun after a failure, Slurm after a requeue."""
+    counts = [os.environ.get(name, "") for name in _RESTART_COUNTS]
+    return max((int(count) for count in counts if count.isdecimal()), default=0)

@@ -35,6 +35,11 @@ def node() -> str:
     return os.environ.get("GROUP_RANK", "")
 
 
+def attempt() -> str:
+    """Return how often torchrun has started the job again; its store keeps what earlier processes have left in it."""
+    return os.environ.get("TORCHELASTIC_RESTART_COUNT", "0")
+
+
 def has_owner() -> bool:
     """Return whether the job is one of our own, whose owner watches its processes."""
     return STORE in os.environ

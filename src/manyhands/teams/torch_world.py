@@ -269,7 +269,7 @@ def _come_up(calm: float | None) -> TorchWorld:
     job = torch_environment.announced()
     assert job is not None
     patience = chosen_patience() or _COMING_SECONDS
-    store = dist.PrefixStore("manyhands", _store(dist, job.size, patience))  # type: ignore[attr-defined]
+    store = dist.PrefixStore(f"manyhands{torch_environment.attempt()}", _store(dist, job.size, patience))  # type: ignore[attr-defined]
     _meet(store, job.rank, job.size, patience)
     options = dist.ProcessGroupGloo._Options()  # type: ignore[attr-defined]
     options._devices, options._timeout = _devices(dist.ProcessGroupGloo), _NEVER

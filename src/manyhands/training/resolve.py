@@ -239,9 +239,9 @@ def _check_reliability(plan: Plan) -> None:
         )
     if asked.restarts and is_member(plan.team):
         raise SettingsError(
-            "this process was started by others, so it cannot start the job again: use "
-            f"{parameter('on_loss', 'continue')}, or let whoever starts it go on from its checkpoints "
-            f"({parameter('resume')})"
+            "this process was started by others, so it cannot start the job again: let whoever has started it do that, "
+            f"and it goes on from its checkpoints ({parameter('checkpoint')} or {parameter('resume')}), or use "
+            f"{parameter('on_loss', 'continue')} where that is possible"
         )
     if asked.continues:
         check_can_continue(plan.team, plan.workers)

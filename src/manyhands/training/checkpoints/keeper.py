@@ -28,6 +28,7 @@ from manyhands.core.team import Team
 from manyhands.core.words import count
 from manyhands.data.dataset import Dataset
 from manyhands.teams.agreement import together
+from manyhands.teams.environment import restarts
 from manyhands.teams.job import leads
 from manyhands.training.checkpoints.folder import CheckpointFolder, Found
 from manyhands.training.checkpoints.identity import check_same_run, check_workers, identity_of
@@ -95,7 +96,7 @@ def checkpoints_of(
         return None
     folder = CheckpointFolder(asked.folder)
     source = None if asked.resume is None else CheckpointFolder(asked.resume)
-    if asked.attempt and folder.files():
+    if (asked.attempt or restarts()) and folder.files():
         source = folder
     with together(plan.team):
         if leads(plan.team):
