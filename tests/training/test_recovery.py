@@ -4,12 +4,14 @@ import os
 import re
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 import manyhands
+from manyhands.core.callbacks import WorkerCallback
 from manyhands.core.errors import DivergedError, SettingsError
 from manyhands.teams.job import check_can_continue
 from manyhands.training import faults
@@ -191,6 +193,32 @@ def under_mpiexec(*words, out):
     return subprocess.run(
         [*job, *program], capture_output=True, text=True, check=False, timeout=120, env=environment, cwd=out.parent
     )
+
+
+class LostAtTheEnd(WorkerCallback):
+    """Worker 1 fails when all training is done; worker 2 still needs the others then, and worker 0 does not."""
+
+    def after_training(self, run):
+        if run.team.size == 3 and run.team.rank:
+            if run.team.rank == 1:
+                raise faults.RehearsedError("at the very end")
+            run.team.barrier()
+
+
+@pytest.mark.parametrize("more", [{}, {"stop": "loss:5,patience=2", "epochs": 20}])
+def test_a_worker_that_is_lost_at_the_very_end(digits, more):
+    """Nobody leaves whom another still needs, and a training that had come to its end does not go on."""
+    run, found = {**RUN, "strategy": "periodic:4", **more}, []
+    train = threading.Thread(
+        target=lambda: found.append(manyhands.train(digits, **run, on_loss="continue", callbacks=[LostAtTheEnd()])),
+        daemon=True,
+    )
+    train.start()
+    train.join(30)
+    (result,) = found
+    whole = manyhands.train(digits, **run)
+    assert (bits(result), len(result.losses), result.steps) == (bits(whole), len(whole.losses), whole.steps)
+    assert result.incidents[0]["ranks"] == [1]
 
 
 class TestRefused:

@@ -134,7 +134,10 @@ class TestAskedToEnd:
         )
 
     def test_on_a_full_disk_they_say_so(self, digits, tmp_path, monkeypatch):
+        """All of them, and not before it is known."""
+
         def full(*_given):
+            time.sleep(0.3)
             raise OutputError("cannot write: No space left on device")
 
         monkeypatch.setattr("manyhands.training.checkpoints.folder.write_file", full)

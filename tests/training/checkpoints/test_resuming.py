@@ -19,7 +19,7 @@ EACH = {"checkpoint_cost": 1, "keep": 1000}
 STRATEGIES = [
     "gradient", "gradient:send=int8", "periodic:1epoch", "periodic:4", "periodic:5,send=float16,merge=mean",
     "periodic:3,state=mean", "slowmo:6,beta=0.5", "diloco:7", "minibatch:2epochs", "post-local:5", "swap:40%",
-    "gradient@40% then periodic:4", "one-shot", "one-shot:merge=ensemble",
+    "gradient@40% then periodic:4", "periodic:4@60% then gradient", "one-shot", "one-shot:merge=ensemble",
 ]  # fmt: skip
 
 
