@@ -171,12 +171,21 @@ def accuracy(text: str) -> float:
     SettingsError
         If it is none. Without the sign, 90 is none: whether it stands for 90 % is not guessed.
     """
+    return _up_to_one(text, "an accuracy")
+
+
+def share(text: str) -> float:
+    """Read a share above 0 and up to 1, ``0.02`` or ``2%``; anything else is a SettingsError."""
+    return _up_to_one(text, "a share")
+
+
+def _up_to_one(text: str, what: str) -> float:
     plain = text.strip()
     value = _number(plain.removesuffix("%").rstrip())
     value = value / 100 if plain.endswith("%") else value
     if not 0 < value <= 1:
         hint = f"; write {value:g}% or {value / 100:g}" if 1 < value <= 100 and "%" not in plain else ""
-        raise SettingsError(f"{text!r} is not an accuracy above 0 and up to 1 (100%){hint}")
+        raise SettingsError(f"{text!r} is not {what} above 0 and up to 1 (100%){hint}")
     return value
 
 

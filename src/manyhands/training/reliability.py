@@ -11,7 +11,7 @@ from manyhands.core.cadence import Cadence
 from manyhands.core.checks import positive_real, shortened, truth, whole
 from manyhands.core.errors import SettingsError
 from manyhands.core.parameters import parameter
-from manyhands.core.settings import accuracy, check_settings, positive, setting, setting_fields, whole_number
+from manyhands.core.settings import check_settings, positive, setting, setting_fields, share, whole_number
 
 END, CONTINUE, RESTART = ON_LOSS = "end", "continue", "restart"
 
@@ -65,7 +65,7 @@ class ReliabilitySettings:
         "the largest part of the training time that checkpoints may cost: where one would cost more, it waits",
         "reliability",
         metavar="C",
-        read=accuracy,
+        read=share,
         check=positive_real,
     )
     resume: str | None = setting(
