@@ -163,3 +163,9 @@ def test_on_a_full_disk_the_older_one_stays(small_disk):
         folder.write(10, IDENTITY, [large], keep=3)
     assert names_in(small_disk) == ["checkpoint-000000000005.safetensors"]
     assert_same(folder.newest().states, [large])
+
+
+def test_a_file_is_no_folder(folder):
+    path = folder.write(1, IDENTITY, [state()], keep=3)
+    with pytest.raises(SettingsError, match=r"is a file: name the folder of the checkpoints"):
+        CheckpointFolder(path).newest()

@@ -133,6 +133,8 @@ class CheckpointFolder:
             return f"none of the checkpoints in {shown(self.path)} can be read: {problems[0]}"
         if problem := unusable(self.path):
             return f"there are no checkpoints: this path cannot be used: {problem}"
+        if os.path.isfile(self.path):  # noqa: PTH113 - Path.is_file may raise
+            return f"{shown(self.path)} is a file: name the folder of the checkpoints"
         if not os.path.isdir(self.path):  # noqa: PTH112 - Path.is_dir may raise
             return f"there is no folder {shown(self.path)} with checkpoints{home_hint(self.path)}"
         if not os.access(self.path, os.R_OK | os.X_OK):
