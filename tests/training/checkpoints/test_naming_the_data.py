@@ -84,3 +84,20 @@ def test_a_module_in_a_file(home, monkeypatch):
         monkeypatch.delitem(sys.modules, name)
     found = manyhands.train(resume=home / "run")
     assert found.model.learner.parameters.tobytes() == whole.model.learner.parameters.tobytes()
+
+
+def net(width, layer="Tanh", **settings):
+    torch = pytest.importorskip("torch")
+    return torch.nn.Sequential(
+        torch.nn.Linear(3, width), getattr(torch.nn, layer)(**settings), torch.nn.Linear(width, 2)
+    )
+
+
+def test_a_module_that_has_changed(home):
+    source = {"train_csv": "train.csv", "test_csv": "test.csv"}
+    made = [net(4, "LeakyReLU", negative_slope=0.1)]
+    manyhands.train(**source, **RUN, module=made[0], checkpoint="run", **EACH)
+    for other in (net(5, "LeakyReLU", negative_slope=0.1), net(4, "ReLU"), net(4, "LeakyReLU", negative_slope=0.2)):
+        with pytest.raises(SettingsError, match="a run with another module: its layers, or what they are set to"):
+            manyhands.train(resume="run", module=other)
+    assert manyhands.train(resume="run", module=net(4, "LeakyReLU", negative_slope=0.1)).incidents

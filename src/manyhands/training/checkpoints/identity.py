@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import re
 import zlib
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -21,6 +22,7 @@ from manyhands.data.checksum import checksum_of
 from manyhands.data.dataset import Dataset
 from manyhands.teams.job import all_gather_texts
 from manyhands.training.checkpoints.folder import Found
+from manyhands.training.making import learner_of
 from manyhands.training.plan import Plan
 
 FREE = ("team", "workers", "hang_timeout", "pin", "reliability", "rows", "chosen_by_auto")
@@ -47,8 +49,22 @@ def identity_of(
         "source": dataset.source,
         "label": plan.label,
         "module": plan.module if isinstance(plan.module, str) else None,
+        "network": _network_of(plan, dataset),
     }
     return dict(json.loads(json.dumps(described, default=str)))
+
+
+def _network_of(plan: Plan, dataset: Dataset) -> str | None:
+    """Return what tells a module of the user's own from what the same function makes after it was changed.
+
+    That is what the module prints, and its parameters' names and shapes; what its methods do, nobody can compare.
+    """
+    if plan.learner != "torch":
+        return None
+    module = learner_of(plan, dataset).module  # type: ignore[union-attr]
+    shapes = [(name, list(block.shape)) for name, block in module.state_dict().items()]
+    text = re.sub(r" at 0x[0-9a-f]+", "", f"{module!r} {shapes}")
+    return f"checksum {zlib.crc32(text.encode()):08x}"
 
 
 def settings_of(plan: Any) -> dict[str, Any]:
@@ -95,6 +111,11 @@ def check_same_run(found: Found, present: Mapping[str, Any]) -> None:
     here = f"{shown(found.path)}: the checkpoint is of a run"
     if problems:
         raise SettingsError(f"{here} with {_listed(problems)}; go on with the same settings, or begin a new run")
+    if found.identity.get("network") != present["network"]:
+        raise SettingsError(
+            f"{here} with another module: its layers, or what they are set to, were different then; go on with "
+            "that one, or begin a new run"
+        )
     data, now = found.identity["data"], present["data"]
     changed = [name for name in data if data[name] != now.get(name)]
     if changed:
