@@ -11,14 +11,16 @@ import numpy as np
 import pytest
 
 import manyhands
+from manyhands import RunSpec
 from manyhands.core.callbacks import WorkerCallback
-from manyhands.core.errors import DivergedError, SettingsError
+from manyhands.core.errors import DivergedError, SettingsError, Suspended
 from manyhands.teams.job import check_can_continue
 from manyhands.training import faults
 from manyhands.training import run as runs
 from manyhands.training.checkpoints.state import State
 from manyhands.training.recovery import Commits, incident
-from manyhands.training.restarting import is_passing
+from manyhands.training.resolve import resolve
+from manyhands.training.restarting import is_passing, restarted
 
 RUN = {"workers": 3, "epochs": 4, "hidden": (12,), "batch": 100}
 PLAIN = {"optimizer": "sgd", "momentum": 0.0, "learning_rate": 0.05}
@@ -312,3 +314,21 @@ class TestRestart:
         whole = manyhands.train("digits", strategy="periodic:4", epochs=60, workers=2)
         found = manyhands.load_model(tmp_path / "model")
         np.testing.assert_array_equal(found.learner.parameters, whole.model.learner.parameters)
+
+
+@pytest.mark.parametrize("kind", [KeyboardInterrupt, Suspended])
+def test_a_temporary_folder_is_nothing_to_go_on_from(digits, kind):
+    plan = resolve(RunSpec(workers=2).changed(on_loss="restart"), digits)
+
+    def asked_to_end(given):
+        raise kind(f"ended after step 7, as asked; resume={given.reliability.checkpoint!r} goes on from there")
+
+    with pytest.raises(kind) as found:
+        restarted(plan, asked_to_end)
+    assert "resume" not in str(found.value)
+
+
+def test_rehearsals_need_a_folder(digits, monkeypatch, tmp_path):
+    monkeypatch.setenv(faults.VARIABLE, str(tmp_path / "none"))
+    with pytest.raises(SettingsError, match=r"MANYHANDS_FAULTS: the folder .* cannot be read: No such file"):
+        manyhands.train(digits, **RUN, on_loss="restart")

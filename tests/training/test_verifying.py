@@ -127,3 +127,8 @@ class TestFaults:
         happens("slow(1,1,0.04)")
         found = manyhands.train(digits, **{**RUN, "epochs": 2}, strategy="periodic:4")
         assert [each["rank"] for each in found.slow] == [1]
+
+
+def test_where_nothing_can_be_compared_it_is_refused(digits):
+    with pytest.raises(SettingsError, match="verify has no effect: the workers of hogwild share one vector"):
+        manyhands.train(digits, strategy="hogwild", workers=2, verify=True, epochs=1)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from manyhands.cli import jobs, train_spark
 from manyhands.cli import options as shared
 from manyhands.cli.output import detail_of, files_text, write_json_results
-from manyhands.core.errors import OutputError
+from manyhands.core.errors import OutputError, SettingsError
 from manyhands.core.events import EpochEnded, Event, Measured
 from manyhands.core.words import count, size
 from manyhands.runtime.terminal import YELLOW, Group, labelled, progress_bar, styled, text_table
@@ -69,6 +69,8 @@ def run(options: argparse.Namespace) -> int:
         given = [name for name in options.settings if name in options]
         with together(spec.team):
             spec, source = taken_up(spec, given, source)
+            if options.target is not None and not spec.convergence:
+                raise SettingsError("--target has no effect: the run that is resumed was begun without --convergence")
     with together(spec.team):
         if leads:  # results are written, and said, by one process
             shared.check_output(options.out, options.json, options.log)

@@ -50,6 +50,12 @@ def check_reference(text: str) -> None:
         )
 
 
+def anchored(text: str) -> str:
+    """Return a reference that stays the same when the process goes to another folder."""
+    place, _, name = text.rpartition(":")
+    return f"{Path(place).resolve()}:{name}" if place.endswith(".py") else text
+
+
 def follow(text: str) -> Any:
     """Return what a reference names; its module is imported, or its file is executed as a module.
 

@@ -29,7 +29,7 @@ from manyhands.data.digits import read_digits
 from manyhands.data.download import Published
 from manyhands.data.folder import has_idx_files, has_idx_names, idx_files, read_pair, visible
 from manyhands.data.found import DEFAULT_TEST_SIZE, Found, divided, read_timed
-from manyhands.data.origin import Origin, checksum, kept_request, pixels_of, request_to_keep
+from manyhands.data.origin import Origin, checksum, kept_request, pixels_of, request_to_keep, source_of
 from manyhands.data.parquet import read_parquet
 from manyhands.data.pictures import holds_pictures, read_pictures
 from manyhands.data.scaling import check_binarize
@@ -185,7 +185,9 @@ def load(request: DataRequest, joiner: Joiner | None = None, *, shared: bool = F
         validation=request.validation,
         binarize=request.binarize,
     )
-    return replace(dataset, distributed=exchanging, origin=_origin(request, found.train, test, found.name))
+    source = None if isinstance(request.data, Arrays) else source_of(request, found.name, NAMES)
+    origin = _origin(request, found.train, test, found.name)
+    return replace(dataset, distributed=exchanging, origin=origin, source=source)
 
 
 def _origin(request: DataRequest, train: Examples, test: Examples, name: str) -> Origin:

@@ -185,6 +185,8 @@ class Dataset:
         The files as they were when they were read; see `check_unchanged`.
     origin : Origin or None
         Where it came from, if that is known.
+    source : dict or None
+        The arguments of `manyhands.train` that name it, with absolute paths; None if it was in memory.
 
     Raises
     ------
@@ -208,6 +210,7 @@ class Dataset:
     label_name: str | None = None
     files: tuple[FileState, ...] = ()
     origin: Origin | None = None
+    source: dict[str, Any] | None = None
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "classes", check_labels(self.classes))
@@ -286,6 +289,7 @@ class Dataset:
             "scaling": self.scaling.name,
             "threshold": self.scaling.threshold,
             "vectors": list(self.scaling.vectors()),
+            "source": self.source,
         }
 
     @property

@@ -20,6 +20,8 @@ _OF_TRAINING = {"train_csv", "train_size", "scale", "validation", "binarize"}
 """Fields of a request that test samples do not depend on."""
 _PATHS = {"data", "csv", "test_csv"}
 """Those that name data."""
+SOURCE = ("data", "train_csv", "test_csv", "label_column", "csv", "delimiter")
+"""All that name data, in the order of the arguments of `manyhands.train`."""
 
 
 @dataclass(frozen=True)
@@ -121,6 +123,21 @@ def request_to_keep(request: Any, found: str, names: Collection[str]) -> dict[st
         if kept[name] not in names:
             kept[name] = os.path.abspath(kept[name])  # noqa: PTH100 - Path.resolve would follow links
     return kept if _PATHS & set(kept) else {**kept, "data": found}
+
+
+def source_of(request: Any, found: str, names: Collection[str]) -> dict[str, Any]:
+    """Return the fields of a request that name its data, training samples included, wherever this process goes later.
+
+    For the parameters see `request_to_keep`.
+    """
+    source = {name: getattr(request, name) for name in SOURCE}
+    for name in (*_PATHS, "train_csv"):
+        if source[name] is not None and source[name] not in names:
+            source[name] = os.path.abspath(source[name])  # noqa: PTH100 - Path.resolve would follow links
+    if request.data == "auto":
+        tables = request.csv is not None or request.train_csv is not None
+        source["data"] = "auto" if tables else found
+    return source
 
 
 def kept_request(kept: Mapping[str, Any], kind: Any) -> dict[str, Any]:

@@ -28,7 +28,7 @@ from typing import cast
 import numpy as np
 
 from manyhands.core.callbacks import RunView, WorkerCallback
-from manyhands.core.errors import SettingsError
+from manyhands.core.errors import SettingsError, shown
 from manyhands.core.events import Event, Granularity, StepTaken
 from manyhands.training.worker_run import WorkerRun
 
@@ -72,7 +72,10 @@ def planned() -> list[WorkerCallback]:
     folder = os.environ.get(VARIABLE)
     if not folder:
         return []
-    names = sorted(path.name for path in Path(folder).iterdir() if not path.name.startswith(_HAPPENED))
+    try:
+        names = sorted(path.name for path in Path(folder).iterdir() if not path.name.startswith(_HAPPENED))
+    except OSError as error:
+        raise SettingsError(f"{VARIABLE}: the folder {shown(folder)} cannot be read: {error.strerror}") from error
     return [_Faults(Path(folder), [Fault.parse(name) for name in names])] if names else []
 
 

@@ -147,5 +147,7 @@ class ReliabilitySettings:
         return replace(self, **settings)
 
 
+KEPT = ("every", "keep", "checkpoint_cost", "on_loss", "max_restarts", "verify")
+"""What a run that is resumed takes over, if it is not given again."""
 NAMES = tuple(each.name for each, _ in setting_fields(ReliabilitySettings))
 """Studies, which have journals instead, take none of these."""

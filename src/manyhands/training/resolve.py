@@ -243,6 +243,11 @@ def _check_reliability(plan: Plan) -> None:
             f"and it goes on from its checkpoints ({parameter('checkpoint')} or {parameter('resume')}), or use "
             f"{parameter('on_loss', 'continue')} where that is possible"
         )
+    if asked.verify and plan.workers > 1 and all(rule.needs.shared_memory for rule in plan.strategy.rules):
+        raise SettingsError(
+            f"{parameter('verify')} has no effect: the workers of {plan.strategy.name} share one vector, so there are "
+            "no copies to compare"
+        )
     if asked.continues:
         check_can_continue(plan.team, plan.workers)
     if asked.continues and plan.strategy.needs.shared_memory:

@@ -10,7 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from manyhands.core.errors import CorruptedError, ManyhandsError, OutputError, WorkerLost
+from manyhands.core.errors import CorruptedError, ManyhandsError, OutputError, Suspended, WorkerLost
 from manyhands.teams.job import is_member
 from manyhands.teams.registry import kind_of
 from manyhands.training.checkpoints.folder import CheckpointFolder
@@ -75,5 +75,9 @@ def _folder(plan: Plan) -> Iterator[CheckpointFolder]:
     try:
         with tempfile.TemporaryDirectory(prefix="manyhands-checkpoints-") as place:
             yield CheckpointFolder(Path(place))
+    except KeyboardInterrupt as error:  # its text, if any, says that the run can go on from this folder
+        raise type(error)() from None
+    except Suspended:
+        raise Suspended("ended, as asked; without a folder for checkpoints it cannot go on") from None
     except OSError as error:
         raise OutputError(f"there is no place for checkpoints ({error.strerror or error}); name a folder") from error

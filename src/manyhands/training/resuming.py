@@ -8,17 +8,20 @@ from typing import Any, NamedTuple
 
 from manyhands.core.errors import SettingsError, shown
 from manyhands.core.parameters import parameter
+from manyhands.core.references import anchored
 from manyhands.core.settings import setting_fields
 from manyhands.data.partitioning import Partition
 from manyhands.teams.job import is_member, leads
 from manyhands.teams.membership import join
 from manyhands.training.checkpoints.folder import CheckpointFolder
-from manyhands.training.checkpoints.identity import FREE, settings_of
+from manyhands.training.checkpoints.identity import FREE, difference, settings_of
 from manyhands.training.reliability import NAMES
 from manyhands.training.spec import RunSpec
 
 Source = tuple[Any, ...]
 """What names a data set: the arguments of `RunSpec.request`."""
+_TAKEN = ("threads", "mpi", "torch")
+"""Teams that are taken over, if no other is given; data in a cluster need its own."""
 NO_SOURCE: Source = ("auto", None, None, None, None, None)
 
 
@@ -30,6 +33,9 @@ class _Stored(NamedTuple):
     workers: int
     source: list[Any] | None
     label: str
+    module: str | None
+    team: str
+    reliability: dict[str, Any]
 
 
 def names_given(spec: RunSpec, settings: Collection[str]) -> set[str]:
@@ -65,16 +71,20 @@ def taken_up(asked: RunSpec, given: Collection[str], source: Source) -> tuple[Ru
         then, now = stored.settings.get(name), present.get(name)
         if then != now:
             raise SettingsError(
-                f"{stored.name}: the checkpoint is of a run with {parameter(name, then)}, not {now}: leave "
+                f"{stored.name}: the checkpoint is of a run with {difference(name, then, now)}: leave "
                 f"{parameter(name)} out, or begin a new run"
             )
     names = {each.name for each, _ in setting_fields(RunSpec)}
     settings = {name: _as_given(value) for name, value in stored.settings.items() if name in names}
     if settings["partition"] == Partition().name:  # which is no choice, where shards are not fixed
         settings["partition"] = None
+    if stored.module is not None and anchored(stored.module) == settings["module"]:
+        settings["module"] = stored.module  # in the words of its run, which the model file has, too
     settings |= {name: value for name, value in _objects(asked).items() if value is not None}
     settings["workers"] = stored.workers if asked.workers is None else asked.workers
-    settings |= {name: getattr(asked, name) for name in ("team", "hang_timeout", "pin")}
+    settings |= {name: getattr(asked, name) for name in ("hang_timeout", "pin")}
+    settings["team"] = asked.team if "team" in given or stored.team not in _TAKEN else stored.team
+    settings |= {name: value for name, value in stored.reliability.items() if name not in given}
     again = {name: stored.settings[name] for name in ("first_epoch", "shuffle")}
     return RunSpec(reliability=asked.reliability, **again).changed(**settings), _source_of(stored, source)
 
@@ -92,11 +102,13 @@ def _as_given(value: Any) -> Any:
 
 def _source_of(stored: _Stored, source: Source) -> Source:
     """Return what names the data: what was given, or what the checkpoint says."""
-    if not (isinstance(source[0], str) and source == NO_SOURCE):
+    data, train_csv, test_csv, _, csv, _ = source
+    if not isinstance(data, str) or (data, train_csv, test_csv, csv) != ("auto", None, None, None):
         return source
     if stored.source is None:
         raise SettingsError(f"{stored.name}: its run was trained on data in memory: give the same again")
-    return tuple(stored.source)
+    # How a table is read may be said again without its name; that its rows are the same is checked later.
+    return tuple(then if now is None else now for then, now in zip(stored.source, (None, *source[1:]), strict=True))
 
 
 def _stored(asked: RunSpec) -> _Stored:
@@ -113,6 +125,9 @@ def _stored(asked: RunSpec) -> _Stored:
                 identity["workers"],
                 None if source is None else list(source.values()),
                 identity["label"],
+                identity.get("module"),
+                identity["team"],
+                identity["reliability"],
             ]
         except (KeyError, TypeError, AttributeError) as error:
             raise SettingsError(f"{shown(found.path)}: its description lacks {error}") from error

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from manyhands.core.errors import OutputError, SettingsError
+from manyhands.training.checkpoints import folder as checkpoint_folders
 from manyhands.training.checkpoints.folder import CheckpointFolder
 from manyhands.training.checkpoints.state import PARAMETERS, State
 
@@ -163,3 +164,26 @@ def test_on_a_full_disk_the_older_one_stays(small_disk):
         folder.write(10, IDENTITY, [large], keep=3)
     assert names_in(small_disk) == ["checkpoint-000000000005.safetensors"]
     assert_same(folder.newest().states, [large])
+
+
+def test_a_file_is_no_folder(folder):
+    path = folder.write(1, IDENTITY, [state()], keep=3)
+    with pytest.raises(SettingsError, match=r"is a file: name the folder of the checkpoints"):
+        CheckpointFolder(path).newest()
+
+
+def test_one_run_at_a_time(folder, monkeypatch):
+    monkeypatch.setattr(checkpoint_folders, "_PATIENCE", 0.2)
+    folder.reserve()
+    other = CheckpointFolder(folder.path)
+    with pytest.raises(SettingsError, match=r"another run is writing checkpoints into .*: wait for its end, or name"):
+        other.reserve()
+    folder.release()
+    other.reserve()
+    other.release()
+
+
+def test_a_folder_that_is_gone_is_nothing_to_reserve(folder):
+    folder.path.rmdir()
+    folder.reserve()
+    folder.release()

@@ -214,6 +214,30 @@ class TestAskedToEnd:
         assert "as asked; --resume" in said
 
 
+class TestTwoRunsAtTheSameTime:
+    def test_the_second_is_refused(self, digits, tmp_path, monkeypatch):
+        monkeypatch.setattr("manyhands.training.checkpoints.folder._PATIENCE", 0.1)
+        first = CheckpointFolder(tmp_path)
+        first.reserve()
+        with pytest.raises(SettingsError, match="another run is writing checkpoints into"):
+            manyhands.train(digits, **RUN, checkpoint=tmp_path)
+        first.release()
+        assert manyhands.train(digits, **RUN, checkpoint=tmp_path).steps
+        first.reserve()  # which that run has released
+        first.release()
+
+    def test_one_that_has_begun_in_the_meantime_is_seen(self, digits, tmp_path, monkeypatch):
+        usual = CheckpointFolder.reserve
+
+        def late(self):
+            usual(self)
+            (tmp_path / "checkpoint-000000000007.safetensors").touch()
+
+        monkeypatch.setattr(CheckpointFolder, "reserve", late)
+        with pytest.raises(SettingsError, match="has 1 checkpoint of an earlier run"):
+            manyhands.train(digits, **RUN, checkpoint=tmp_path)
+
+
 def wait_for(folder, started):
     """Wait until the first checkpoint is there."""
     end = time.monotonic() + 60

@@ -123,6 +123,17 @@ class TestOtherNumbersOfWorkers:
         assert check_workers(CheckpointFolder(folder).newest(), 3) is None
 
 
+def test_a_target_needs_a_run_that_measures(tmp_path, capsys):
+    from manyhands import cli
+
+    folder = str(tmp_path / "run")
+    words = ["train", "--data", "digits", "--epochs", "4", "--quiet"]
+    assert cli.main([*words, "--checkpoint", folder, "--every", "1epochs", "--checkpoint-cost", "100%"]) == 0
+    assert cli.main(["train", "--quiet", "--resume", folder, "--target", "10%"]) == 2
+    said = " ".join(capsys.readouterr().err.split())
+    assert "--target has no effect: the run that is resumed was begun without --convergence" in said
+
+
 class TestRefused:
     @pytest.fixture
     def folder(self, digits, tmp_path):
@@ -137,6 +148,8 @@ class TestRefused:
             ({"learning_rate": 0.5}, r"learning_rate=0\.001, not 0\.5"),
             ({"seed": 1}, r"seed=0, not 1"),
             ({"strategy": "gradient"}, r"strategy=.*periodic:1epoch.*, not gradient"),
+            ({"train_size": "all"}, r"a run with no train_size, not all: leave train_size out"),
+            ({"convergence": True}, r"a run with no convergence, not convergence=True: leave"),
         ],
     )
     def test_other_settings(self, digits, folder, changes, words):

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import logging
 import os
 import re
+import time
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -20,6 +22,8 @@ from manyhands.runtime.atomic_files import home_hint, make_output_folder, unusab
 from manyhands.training.checkpoints.state import State, joined, parted
 from manyhands.training.model_file import CHECKPOINT, read_file, write_file
 
+_PATIENCE = 2.0
+"""Seconds in which a run that has just ended, or was killed, lets go of its folder."""
 _NAME = re.compile(r"checkpoint-(\d{12,})\.safetensors")
 
 
@@ -56,6 +60,7 @@ class CheckpointFolder:
 
     def __init__(self, path: str | Path) -> None:
         self.path = Path(path)
+        self._lock: int | None = None
 
     def make(self) -> None:
         """Make the folder if it is not there; raise OutputError if nothing can be written into it."""
@@ -71,6 +76,31 @@ class CheckpointFolder:
                 f"{parameter('resume', str(self.path))} "
                 "goes on from the newest; name another folder for a new run, or remove them"
             )
+
+    def reserve(self) -> None:
+        """Keep other runs from writing here, until `release` or the end of this process.
+
+        Raises
+        ------
+        SettingsError
+            If another run is doing so: its checkpoints and those of this one would be taken for each other.
+        """
+        try:
+            self._lock = os.open(self.path, os.O_RDONLY)
+            _lock(self._lock)
+        except BlockingIOError as error:
+            self.release()
+            raise SettingsError(
+                f"another run is writing checkpoints into {shown(self.path)}: wait for its end, or name another folder"
+            ) from error
+        except OSError:  # it is gone, which writing will say; or a file system without locks
+            self.release()
+
+    def release(self) -> None:
+        """Let other runs write here."""
+        if self._lock is not None:
+            os.close(self._lock)
+            self._lock = None
 
     def files(self) -> list[Path]:
         """Return the checkpoints, the newest first: the one with the most steps."""
@@ -133,11 +163,25 @@ class CheckpointFolder:
             return f"none of the checkpoints in {shown(self.path)} can be read: {problems[0]}"
         if problem := unusable(self.path):
             return f"there are no checkpoints: this path cannot be used: {problem}"
+        if os.path.isfile(self.path):  # noqa: PTH113 - Path.is_file may raise
+            return f"{shown(self.path)} is a file: name the folder of the checkpoints"
         if not os.path.isdir(self.path):  # noqa: PTH112 - Path.is_dir may raise
             return f"there is no folder {shown(self.path)} with checkpoints{home_hint(self.path)}"
         if not os.access(self.path, os.R_OK | os.X_OK):
             return f"the folder {shown(self.path)} cannot be read"
         return f"there is no checkpoint in {shown(self.path)} (checkpoint-*.safetensors)"
+
+
+def _lock(descriptor: int) -> None:
+    """Lock an open folder, or raise BlockingIOError if another has locked it for a while."""
+    end = time.monotonic() + _PATIENCE
+    while True:
+        try:
+            return fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            if time.monotonic() > end:
+                raise
+        time.sleep(_PATIENCE / 20)
 
 
 def _read(path: Path) -> Found:

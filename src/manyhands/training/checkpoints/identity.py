@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import re
 import zlib
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -14,18 +15,20 @@ from numpy.typing import NDArray
 from manyhands.core.callbacks import Callback
 from manyhands.core.errors import SettingsError, shown
 from manyhands.core.parameters import parameter
+from manyhands.core.references import anchored
 from manyhands.core.version import __version__
 from manyhands.core.words import count
 from manyhands.data.checksum import checksum_of
 from manyhands.data.dataset import Dataset
 from manyhands.teams.job import all_gather_texts
 from manyhands.training.checkpoints.folder import Found
+from manyhands.training.making import learner_of
 from manyhands.training.plan import Plan
+from manyhands.training.reliability import KEPT
 
 FREE = ("team", "workers", "hang_timeout", "pin", "reliability", "rows", "chosen_by_auto")
 """What changes no bit of the result, or is compared by itself."""
 _NESTED = ("network", "torch")
-_SOURCE = ("data", "train_csv", "test_csv", "label_column", "csv", "delimiter")
 _MOST_SHOWN = 3
 
 
@@ -39,17 +42,32 @@ def identity_of(
 
     ``start`` is what it begins with, if that is not random, and ``callbacks`` are those that it calls.
     """
-    origin = dataset.origin
-    request = None if origin is None or origin.request is None else origin.request
     described = {
         "settings": {**_facts_of(callbacks), **settings_of(plan), **_start_of(start)},
         "rows": plan.rows,
         "workers": plan.workers,
         "data": data_of(plan.team, dataset),
-        "source": None if request is None else {name: request.get(name) for name in _SOURCE},
+        "source": dataset.source,
         "label": plan.label,
+        "team": plan.team,
+        "reliability": {name: getattr(plan.reliability, name) for name in KEPT},
+        "module": plan.module if isinstance(plan.module, str) else None,
+        "network": _network_of(plan, dataset),
     }
     return dict(json.loads(json.dumps(described, default=str)))
+
+
+def _network_of(plan: Plan, dataset: Dataset) -> str | None:
+    """Return what tells a module of the user's own from what the same function makes after it was changed.
+
+    That is what the module prints, and its parameters' names and shapes; what its methods do, nobody can compare.
+    """
+    if plan.learner != "torch":
+        return None
+    module = learner_of(plan, dataset).module  # type: ignore[union-attr]
+    shapes = [(name, list(block.shape)) for name, block in module.state_dict().items()]
+    text = re.sub(r" at 0x[0-9a-f]+", "", f"{module!r} {shapes}")
+    return f"checksum {zlib.crc32(text.encode()):08x}"
 
 
 def settings_of(plan: Any) -> dict[str, Any]:
@@ -57,6 +75,8 @@ def settings_of(plan: Any) -> dict[str, Any]:
     with contextlib.suppress(SettingsError):  # what has no name outside of this process keeps its own
         plan = plan.portable()
     found = {name: value for name, value in plan.to_json().items() if name not in FREE}
+    if isinstance(plan.module, str):
+        found["module"] = anchored(plan.module)
     inner = {name: value for nested in _NESTED for name, value in found.pop(nested).items()}
     return dict(json.loads(json.dumps({**found, **inner}, default=str)))
 
@@ -94,6 +114,11 @@ def check_same_run(found: Found, present: Mapping[str, Any]) -> None:
     here = f"{shown(found.path)}: the checkpoint is of a run"
     if problems:
         raise SettingsError(f"{here} with {_listed(problems)}; go on with the same settings, or begin a new run")
+    if found.identity.get("network") != present["network"]:
+        raise SettingsError(
+            f"{here} with another module: its layers, or what they are set to, were different then; go on with "
+            "that one, or begin a new run"
+        )
     data, now = found.identity["data"], present["data"]
     changed = [name for name in data if data[name] != now.get(name)]
     if changed:
@@ -101,10 +126,27 @@ def check_same_run(found: Found, present: Mapping[str, Any]) -> None:
         raise SettingsError(f"{here} on other data: {', '.join(facts[:_MOST_SHOWN])}; give it the same data")
 
 
+def difference(name: str, then: Any, now: Any) -> str:
+    """Return the value that a setting had and the one that it has now, as a half-sentence."""
+    return f"{_valued(name, then)}, not {_shortly(name, now)}"
+
+
+def _valued(name: str, value: Any) -> str:
+    """Return a setting with its value; one that is not given, or off, has none."""
+    return f"no {parameter(name)}" if value is None or value is False else parameter(name, value)
+
+
+def _shortly(name: str, value: Any) -> str:
+    """Return the value of a setting whose name has just been said."""
+    if value is None or value is False:
+        return "none"
+    return parameter(name, value) if value is True or isinstance(value, list) else str(value)
+
+
 def differences(then: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
     """Return the settings that differ, each with both values, as half-sentences."""
     return [
-        f"{parameter(name, then.get(name))} (now {now.get(name)})"
+        f"{_valued(name, then.get(name))} (now {_shortly(name, now.get(name))})"
         for name in dict.fromkeys([*then, *now])
         if then.get(name) != now.get(name)
     ]

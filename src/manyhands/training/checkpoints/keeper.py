@@ -101,10 +101,15 @@ def checkpoints_of(
     with together(plan.team):
         if leads(plan.team):
             folder.make()
-            if source is None or source.path.resolve() != folder.path.resolve():
+            if _is_new(folder, source):
                 folder.check_new()
     identity = identity_of(plan, dataset, start, callbacks)
     return Checkpoints(folder, identity, asked.cadence, asked.keep, asked.checkpoint_cost, source, asked.verify)
+
+
+def _is_new(folder: CheckpointFolder, source: CheckpointFolder | None) -> bool:
+    """Return whether a run does not go on from the folder into which it writes."""
+    return source is None or source.path.resolve() != folder.path.resolve()
 
 
 class Course(Protocol):
@@ -163,6 +168,7 @@ class Keeper:
         self.until = 0 if checkpoints is not None else np.iinfo(np.int64).max
         self.incidents: list[dict[str, Any]] = []
         self._writer = Writer(self._write)
+        self._reserved: CheckpointFolder | None = None
         self._began = self._written = time.monotonic()
         self._looked = (time.monotonic(), 0)
         self._marks = (0.0, 0)
@@ -181,6 +187,8 @@ class Keeper:
         self._looked, sent = (time.monotonic(), 0), team.bytes_sent
         states = None
         with together(self._team_name):
+            if team.rank == 0:
+                self._reserve(self._checkpoints)
             if team.rank == 0 and self._checkpoints.source is not None:
                 found = self._checkpoints.source.newest()
                 states, note = self._fitting(found, team.size)
@@ -195,6 +203,13 @@ class Keeper:
         self.until = int(state.facts["tally"]["steps"])
         self._looked = (time.monotonic(), self.until)  # what was done before says nothing about the pace of now
         return state
+
+    def _reserve(self, checkpoints: Checkpoints) -> None:
+        """Keep other runs out of the folder; one may have begun, and even ended, since this one has looked into it."""
+        checkpoints.folder.reserve()
+        self._reserved = checkpoints.folder
+        if _is_new(checkpoints.folder, checkpoints.source):
+            checkpoints.folder.check_new()
 
     def _note(self, found: Found, note: str | None) -> None:
         """Note, and say, from where the run goes on."""
@@ -244,6 +259,9 @@ class Keeper:
     def close(self) -> None:
         """Wait for what is being written."""
         self._writer.finish()
+        if self._reserved is not None:
+            self._reserved.release()
+            self._reserved = None
 
     def _hand_over(self, course: Course, state: State) -> None:
         """Bring the states of all workers to rank 0, where they are written beside the training."""

@@ -71,6 +71,7 @@ def map_dataset(folder: Path) -> Dataset:
         seconds=facts["seconds"],
         distributed=facts["distributed"] + time.perf_counter() - began,
         origin=None if facts["origin"] is None else Origin.from_json(facts["origin"]),
+        source=facts["source"],
         **tables,
     )
 

@@ -178,6 +178,7 @@ def scatter(dataset: Dataset | None, world: World, sharding: Sharding) -> Datase
         feature_names=None if facts["feature_names"] is None else tuple(facts["feature_names"]),
         label_name=facts["label_name"],
         origin=None if facts["origin"] is None else Origin.from_json(facts["origin"]),
+        source=facts["source"],
         **scaled,
     )
 
