@@ -11,6 +11,7 @@ from manyhands.core.parameters import parameter
 from manyhands.core.references import anchored
 from manyhands.core.settings import setting_fields
 from manyhands.data.partitioning import Partition
+from manyhands.teams.agreement import together
 from manyhands.teams.job import is_member, leads
 from manyhands.teams.membership import join
 from manyhands.training.checkpoints.folder import CheckpointFolder
@@ -114,24 +115,25 @@ def _source_of(stored: _Stored, source: Source) -> Source:
 def _stored(asked: RunSpec) -> _Stored:
     """Return what the newest checkpoint says, read once for all processes of a job."""
     folder, text = CheckpointFolder(str(asked.reliability.resume)), ""
-    if leads(asked.team):
-        found = folder.newest()
-        identity: Mapping[str, Any] = found.identity
-        try:
-            source = identity["source"]
-            kept = [
-                shown(found.path),
-                identity["settings"],
-                identity["workers"],
-                None if source is None else list(source.values()),
-                identity["label"],
-                identity.get("module"),
-                identity["team"],
-                identity["reliability"],
-            ]
-        except (KeyError, TypeError, AttributeError) as error:
-            raise SettingsError(f"{shown(found.path)}: its description lacks {error}") from error
-        text = json.dumps(kept)
+    with together(asked.team):  # before the others wait for what it says
+        if leads(asked.team):
+            found = folder.newest()
+            identity: Mapping[str, Any] = found.identity
+            try:
+                source = identity["source"]
+                kept = [
+                    shown(found.path),
+                    identity["settings"],
+                    identity["workers"],
+                    None if source is None else list(source.values()),
+                    identity["label"],
+                    identity.get("module"),
+                    identity["team"],
+                    identity["reliability"],
+                ]
+            except (KeyError, TypeError, AttributeError) as error:
+                raise SettingsError(f"{shown(found.path)}: its description lacks {error}") from error
+            text = json.dumps(kept)
     if is_member(asked.team):
         text = join().broadcast_text(text)
     return _Stored(*json.loads(text))

@@ -101,3 +101,11 @@ def test_a_module_that_has_changed(home):
         with pytest.raises(SettingsError, match="a run with another module: its layers, or what they are set to"):
             manyhands.train(resume="run", module=other)
     assert manyhands.train(resume="run", module=net(4, "LeakyReLU", negative_slope=0.1)).incidents
+
+
+def test_classes_of_other_names_are_other_data(home):
+    manyhands.train(train_csv="train.csv", test_csv="test.csv", **RUN, checkpoint="run", **EACH)
+    for name in ("train.csv", "test.csv"):
+        (home / name).write_text((home / name).read_text().replace("Gas", "Gin"))
+    with pytest.raises(SettingsError, match=r"on other data: classes Gas, Öl \(now Gin, Öl\)"):
+        manyhands.train(resume="run")

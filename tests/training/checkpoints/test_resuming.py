@@ -1,7 +1,11 @@
 """A run that goes on from a checkpoint ends as if nothing had happened, to the last bit."""
 
 import json
+import os
 import shutil
+import subprocess
+import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -257,3 +261,20 @@ def test_what_is_written_says_what_it_is(digits, tmp_path):
         arrays
     ) > 3
     assert all(np.isfinite(array).all() for array in arrays.values())
+
+
+@pytest.mark.slow
+def test_all_processes_of_a_job_hear_that_there_is_nothing_to_go_on_from(tmp_path):
+    job = [Path(sys.prefix, "bin", "mpiexec"), "-n", "2", "--host", "localhost:2", "--bind-to", "none"]
+    program = [sys.executable, "-m", "manyhands", "train", "--team", "mpi", "--resume", str(tmp_path / "none")]
+    environment = {**os.environ, "OMPI_MCA_pml": "ob1", "OMPI_MCA_btl": "self,sm"}
+    found = subprocess.run(
+        [*job, "--allow-run-as-root", *program],
+        capture_output=True,
+        text=True,
+        env=environment,
+        timeout=60,
+        check=False,
+    )
+    assert found.returncode == 2
+    assert "with checkpoints" in found.stderr
