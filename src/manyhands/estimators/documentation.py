@@ -95,7 +95,7 @@ checkpoint : str, path or mapping, default=None
     A folder into which ``fit`` writes checkpoints now and then. If the same fit, with an int as ``random_state``, finds
     some there, it goes on from the newest, bit for bit; those of another fit are refused. They are removed when the fit
     has ended, and stay after Ctrl-C or an error. A mapping says more: ``{"folder": "here", "every": "5epochs", "keep":
-    3, "checkpoint_cost": 0.02}``; ``every`` (``"30s"``) may also be ``"100rounds"``, and ``checkpoint_cost`` is the
+    3, "checkpoint_cost": 0.01}``; ``every`` (``"30s"``) may also be ``"100rounds"``, and ``checkpoint_cost`` is the
     largest part of the training time that checkpoints may cost. ``partial_fit``, which is one epoch, has none.
 """,
     "attributes": """

@@ -61,7 +61,7 @@ class ReliabilitySettings:
         check=partial(whole, least=1),
     )
     checkpoint_cost: float = setting(
-        0.02,
+        0.01,
         "the largest part of the training time that checkpoints may cost: where one would cost more, it waits",
         "reliability",
         metavar="C",
