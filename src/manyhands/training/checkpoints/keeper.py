@@ -58,7 +58,6 @@ class Checkpoints:
         How often, and how many remain.
     share
         The largest part of the training time that they may cost.
-    resumes
     source
         Where to go on from; None: at the beginning.
     verify
@@ -172,7 +171,7 @@ class Keeper:
         self._began = self._written = time.monotonic()
         self._looked = (time.monotonic(), 0)
         self._marks = (0.0, 0)
-        self._handing_over, self._last_cost, self._count = 0.0, 0.0, 0
+        self._handing_over, self._count = 0.0, 0
 
     def load(self, team: Team) -> State | None:
         """Return this worker's state from the newest checkpoint, if the run goes on from one; called by all workers.
@@ -365,8 +364,3 @@ class Keeper:
 def _rounds(course: Course) -> int:
     """Return how many rounds have been held; a single worker holds none, and its steps count."""
     return course.rounds if course.team.size > 1 else course.step
-
-
-def described(checkpoints: Checkpoints) -> str:
-    """Return where checkpoints are written and how often, in words."""
-    return f"{shown(checkpoints.folder.path)}, every {checkpoints.cadence}"
