@@ -236,7 +236,7 @@ OTHERS = {
     "alpha": (1.0, "l2="),
     "tol": (0.5, r"tol=0\.0001 \(now 0\.5\)"),
     "n_iter_no_change": (3, "n_iter_no_change=inf"),
-    "early_stopping": (True, "early_stopping=False"),
+    "early_stopping": (True, "no early_stopping"),
     "power_t": (0.2, r"power_t=0\.5 \(now 0\.2\)"),
     "learning_rate": ("constant", "schedule="),
     "learning_rate_init": (0.1, "learning_rate=0.2"),

@@ -217,7 +217,7 @@ def test_a_job_has_the_hang_timeout_of_its_plan(monkeypatch, blobs):
     seen = []
 
     class Job:
-        def __init__(self, *_):
+        def __init__(self, *_given, **_named):
             seen.append(os.environ["MANYHANDS_HANG_TIMEOUT"])
 
         def __enter__(self):

@@ -897,7 +897,7 @@ def test_an_error_in_a_file_keeps_its_place():
 @pytest.mark.parametrize("error", [ZeroDivisionError("division by zero"), errors.Terminated(), OSError(28, "full")])
 def test_errors_of_others_are_named_with_the_worker(error):
     again = revive(json.loads(json.dumps(describe(error, 2))))
-    assert type(again) is ManyhandsError
+    assert (type(again), again.rank) == (errors.WorkerFailed, 2)
     assert str(again).startswith(f"worker 2 failed: {type(error).__name__}: {error}")
 
 
