@@ -85,7 +85,7 @@ def run(options: argparse.Namespace) -> int:
     files = (options.log, options.tensorboard) if leads else ()
     with Logs(*files, rounds=options.log_rounds and leads) as logs, logs(plan) as logger:
         result = _run_with_progress(plan, dataset, logger, quiet=options.quiet or not leads)
-        if leads:
+        if job.leads(plan.team):  # another one than before, if the first has been lost
             _deliver(result, dataset.describe(), options)
     return 0
 

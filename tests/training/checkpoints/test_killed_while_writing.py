@@ -98,8 +98,8 @@ def test_at_fifty_moments(tmp_path, caplog):
 @pytest.mark.parametrize("team", ["threads", "mpi"])
 def test_a_run_that_is_killed_again_and_again_comes_to_its_end(tmp_path, team):
     """And to the same bits as one that is left alone."""
-    run = {"strategy": "periodic:4", "workers": 2, "epochs": 2000, "hidden": (16,)}
-    words = ["--data", "digits", "--strategy", "periodic:4", "--workers", "2", "--epochs", "2000", "--hidden", "16"]
+    run = {"strategy": "periodic:4", "workers": 2, "epochs": 800, "hidden": (16,)}
+    words = ["--data", "digits", "--strategy", "periodic:4", "--workers", "2", "--epochs", "800", "--hidden", "16"]
     program = [sys.executable, "-m", "manyhands", "train", "--team", team, "--out", str(tmp_path / "model.safetensors")]
     often = ["--every", "1epoch", "--checkpoint-cost", "100%", "--quiet"]
     command = [*program, *words, "--checkpoint", str(tmp_path / "run"), *often]
@@ -109,7 +109,7 @@ def test_a_run_that_is_killed_again_and_again_comes_to_its_end(tmp_path, team):
         before = CheckpointFolder(tmp_path / "run").files()[:1]
         while CheckpointFolder(tmp_path / "run").files()[:1] == before and started.poll() is None:
             time.sleep(0.01)
-        time.sleep(rng.uniform(0, 0.5))
+        time.sleep(rng.uniform(0, 0.2))
         if killed < 5 and started.poll() is None:
             os.killpg(started.pid, signal.SIGKILL)
         _, said = started.communicate()
