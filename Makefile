@@ -7,7 +7,7 @@ SPARK := .venv/.ready-for-spark
 PEERS := .venv-peers/.ready
 DOCS := .venv-docs/.ready
 
-.PHONY: help env demo compare study study-strategies study-networks study-speculative lint test test-all mutation bench bench-network docs spark-up spark-down clean
+.PHONY: help env demo compare study study-strategies study-networks study-speculative lint test test-all mutation bench bench-network bench-faults docs spark-up spark-down clean
 
 help:
 	@echo "make demo      set up, then a first look: is it faster, and as accurate, on this machine? (under a minute)"
@@ -23,6 +23,7 @@ help:
 	@echo "make spark-up      set up, with PySpark and, if it may, Java; start a Spark cluster of two Workers on loopback"
 	@echo "make spark-down    end exactly that cluster"
 	@echo "make bench-network   as root: time by strategy and bandwidth, on two network namespaces; docs/figures/bandwidth.png"
+	@echo "make bench-faults    random losses of workers, and what checkpoints cost (about 40 minutes); benchmarks/FAULTS.md"
 	@echo "make docs      set up, then the documentation as a site: site/index.html"
 	@echo "make clean     remove .venv and caches"
 
@@ -98,6 +99,9 @@ bench: $(TESTS) $(PEERS)
 
 bench-network: $(STAMP)
 	OMP_NUM_THREADS=1 .venv/bin/python benchmarks/network.py
+
+bench-faults: $(STAMP)
+	OMP_NUM_THREADS=1 .venv/bin/python benchmarks/faults.py
 
 # The site's environment is its own, too: Sphinx and its theme are nobody's dependency.
 $(DOCS): pyproject.toml constraints.txt
