@@ -63,7 +63,6 @@ def run(options: argparse.Namespace) -> int:
     if train_spark.reads(options, spec):
         return _run_in_spark(options, spec)
     train_spark.check_unused(options, spec)
-    leads = job.leads(spec.team)
     source = shared.data_of(options)
     if spec.reliability.resume is not None:
         given = [name for name in options.settings if name in options]
@@ -71,6 +70,7 @@ def run(options: argparse.Namespace) -> int:
             spec, source = taken_up(spec, given, source)
             if options.target is not None and not spec.convergence:
                 raise SettingsError("--target has no effect: the run that is resumed was begun without --convergence")
+    leads = job.leads(spec.team)  # of the team that the run has, which a checkpoint may say
     with together(spec.team):
         if leads:  # results are written, and said, by one process
             shared.check_output(options.out, options.json, options.log)

@@ -115,10 +115,9 @@ def train(
     with together(team):
         check_names("train", settings, inspect.signature(train).parameters)
         asked = base_of(spec).changed(**settings)
-    if asked.reliability.resume is not None:
-        with together(team):
-            asked, source = taken_up(asked, names_given(asked, settings), source)
     with together(team):
+        if asked.reliability.resume is not None:
+            asked, source = taken_up(asked, names_given(asked, settings), source)
         request = data if isinstance(data, Dataset) else asked.request(*source)
     plan, dataset = load_and_resolve("manyhands.train", asked, request)
     warn_if_oversubscribed_here(plan.threads, plan.team)

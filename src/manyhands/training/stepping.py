@@ -140,7 +140,7 @@ class Stepping:
         self._part.losses[start:stop] = outcome.losses
         self.worker.count(order, outcome.losses)
         self.worker.tally.rounds += outcome.rounds
-        held = order.steps if self._divided else 0 if rounds is None else int(rounds.due.max(initial=0))
+        held = 0 if rounds is None else int(rounds.due.max(initial=0))
         if held:
             self._note_held(held, order, outcome.losses)
         return stop

@@ -124,7 +124,7 @@ class CheckpointFolder:
         texts = {
             "version": __version__,
             "identity": json.dumps(identity),
-            "workers": json.dumps(described["workers"]),
+            "workers": json.dumps(described),
         }
         write_file(path, texts, arrays, CHECKPOINT)
         for old in self.files()[keep:]:
@@ -189,7 +189,7 @@ def _read(path: Path) -> Found:
     texts, arrays = read_file(path, CHECKPOINT)
     try:
         identity, workers = json.loads(texts["identity"]), json.loads(texts["workers"])
-        states = parted({"workers": workers}, arrays)
+        states = parted(workers, arrays)
         if not states or not isinstance(identity, dict):
             raise ValueError("it has no workers")
         return Found(path, texts["version"], identity, states)

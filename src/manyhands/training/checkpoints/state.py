@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from manyhands.core.team import Team
 
 RULE, CALLBACK = "rule.", "callback."
-"""Before the names of arrays that belong to the stage's rule, and to a callback by its number."""
+"""Before the names of arrays that belong to the stage's rule, and to a callback, by its name."""
 LOSSES = "losses"
 """The losses of the steps so far of an epoch that has not ended."""
 PARAMETERS = "parameters"
@@ -132,21 +132,21 @@ def scatter(team: Team, states: Sequence[State] | None) -> State:
     return State.of(described[team.rank], mine)
 
 
-def joined(states: Sequence[State]) -> tuple[dict[str, Any], dict[str, NDArray[Any]]]:
+def joined(states: Sequence[State]) -> tuple[list[dict[str, Any]], dict[str, NDArray[Any]]]:
     """Return the states of all workers as plain data, and all arrays by one name each."""
     arrays = {
         f"{'all' if name in state.common else rank} {name}": array
         for rank, state in enumerate(states)
         for name, array in state.arrays.items()
     }
-    return {"workers": [state.described() for state in states]}, arrays
+    return [state.described() for state in states], arrays
 
 
-def parted(described: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]]) -> list[State]:
+def parted(described: Sequence[Mapping[str, Any]], arrays: Mapping[str, NDArray[Any]]) -> list[State]:
     """Return the states that :func:`joined` has put together."""
     return [
         State.of(each, {name: arrays[f"{'all' if name in each['common'] else rank} {name}"] for name in each["arrays"]})
-        for rank, each in enumerate(described["workers"])
+        for rank, each in enumerate(described)
     ]
 
 
