@@ -3,7 +3,7 @@
 import importlib.util
 import logging
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
@@ -185,3 +185,18 @@ def blobs_runner(blobs: Dataset) -> Iterator[Runner]:
     """
     with Runner(replace(blobs, validation=blobs.test)) as runner:
         yield runner
+
+
+@pytest.fixture
+def happens(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Path]:
+    """Let faults happen in what follows; returns the folder in which they are."""
+    from manyhands.training import faults
+
+    def put(*given: str) -> Path:
+        folder = tmp_path / "faults"
+        folder.mkdir()
+        for name, value in faults.put(folder, *given).items():
+            monkeypatch.setenv(name, value)
+        return folder
+
+    return put

@@ -29,20 +29,6 @@ EACH = {"every": "1round", "checkpoint_cost": 1, "keep": 10_000}
 pytestmark = pytest.mark.filterwarnings("ignore::manyhands.core.errors.TrainingWarning")
 
 
-@pytest.fixture
-def happens(tmp_path, monkeypatch):
-    """Let faults happen in what follows; returns the folder in which they are."""
-
-    def put(*given):
-        folder = tmp_path / "faults"
-        folder.mkdir()
-        for name, value in faults.put(folder, *given).items():
-            monkeypatch.setenv(name, value)
-        return folder
-
-    return put
-
-
 def bits(result):
     return result.model.learner.parameters.tobytes()
 

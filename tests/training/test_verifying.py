@@ -16,17 +16,6 @@ VECTORS = st.sampled_from(["f4", "f8"]).flatmap(lambda dtype: arrays(np.dtype(dt
 pytestmark = pytest.mark.filterwarnings("ignore::manyhands.core.errors.TrainingWarning")
 
 
-@pytest.fixture
-def happens(tmp_path, monkeypatch):
-    def put(*given):
-        folder = tmp_path / "faults"
-        folder.mkdir()
-        for name, value in faults.put(folder, *given).items():
-            monkeypatch.setenv(name, value)
-
-    return put
-
-
 @given(vector=VECTORS, data=st.data())
 def test_every_flipped_bit_changes_the_fingerprint(vector, data):
     before = fingerprint(vector)
