@@ -26,6 +26,18 @@ def test_every_flipped_bit_changes_the_fingerprint(vector, data):
     assert fingerprint(vector) == before
 
 
+@given(vector=VECTORS.filter(lambda vector: len(vector) > 1), data=st.data())
+def test_any_two_flipped_bits_change_the_fingerprint(vector, data):
+    # The highest bit of a word is the sign of a number, and changes by 2**63: two of these are 0 modulo 2**64.
+    bits = st.one_of(
+        st.integers(0, 8 * vector.nbytes - 1), st.integers(1, vector.nbytes // 8).map(lambda n: 64 * n - 1)
+    )
+    before = fingerprint(vector)
+    for bit in data.draw(st.lists(bits, min_size=2, max_size=2, unique=True)):
+        vector.view(np.uint8)[bit // 8] ^= 1 << bit % 8
+    assert fingerprint(vector) != before
+
+
 @given(vector=arrays(np.float32, st.integers(2, 40), unique=True))
 def test_the_order_counts(vector):
     assert fingerprint(vector[::-1].copy()) != fingerprint(vector)

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import inspect
 import math
-import re
-import zlib
 from collections.abc import Callable
 from functools import partial
 from typing import Any
@@ -96,9 +94,8 @@ class TorchFit(Fit):
 
     def _identity(self) -> dict[str, Any]:
         """Return what the module is made of, too: its layers, and what they take."""
-        layers = re.sub(r" at 0x[0-9a-f]+", "", repr(self.learner.module))  # type: ignore[attr-defined]
-        checksum = f"checksum {zlib.crc32(layers.encode()):08x}"
-        return {**super()._identity(), "layers": checksum, "sample_shape": list(self.dataset.train.sample_shape)}
+        layers = self.learner.fingerprint()  # type: ignore[attr-defined]  # of a TorchLearner
+        return {**super()._identity(), "layers": layers, "sample_shape": list(self.dataset.train.sample_shape)}
 
     @property
     def _may_converge(self) -> bool:

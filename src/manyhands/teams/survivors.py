@@ -5,16 +5,9 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any
 
 from manyhands.core.errors import WorkerLost
-
-
-class Group(Protocol):
-    """What the workers of one team share."""
-
-    def call_off(self, rank: int) -> None:
-        """Show all workers that worker ``rank`` will not come."""
 
 
 @dataclass(frozen=True)

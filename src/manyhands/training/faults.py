@@ -58,6 +58,9 @@ class Fault:
             raise SettingsError(f"{VARIABLE}: {text!r} is no fault; one is written as kill(2,130)")
         return cls(match[1], int(match[2]), int(match[3]), float(match[4] or 0))
 
+    def __str__(self) -> str:
+        return f"{self.kind}({self.rank},{self.step}{f',{self.amount:.12g}' if self.amount else ''})"
+
 
 def put(folder: Path, *faults: str) -> dict[str, str]:
     """Write faults into a folder; return the environment in which they happen."""
@@ -86,7 +89,6 @@ class _Faults(WorkerCallback):
 
     def __init__(self, folder: Path, faults: Sequence[Fault], run: WorkerRun | None = None) -> None:
         self._folder, self._faults, self._run = folder, faults, run
-        self._rank = -1 if run is None else run.team.rank  # that of the beginning: survivors get new ones
 
     def for_worker(self, run: RunView) -> WorkerCallback:
         """Return what belongs to one worker."""
@@ -106,9 +108,8 @@ class _Faults(WorkerCallback):
 
     def _is_new(self, fault: Fault) -> bool:
         """Return whether a fault has not happened yet, and note that it does now."""
-        name = f"{fault.kind}({fault.rank},{fault.step}{f',{fault.amount:g}' if fault.amount else ''})"
         try:
-            (self._folder / name).rename(self._folder / f"{_HAPPENED}{name}")
+            (self._folder / str(fault)).rename(self._folder / f"{_HAPPENED}{fault}")
         except FileNotFoundError:
             return False
         return True
@@ -117,7 +118,7 @@ class _Faults(WorkerCallback):
         assert self._run is not None
         parameters = self._run.learner.parameters
         if fault.kind == "fail":
-            raise RehearsedError(f"a fault on purpose: fail({fault.rank},{fault.step})")
+            raise RehearsedError(f"a fault on purpose: {fault}")
         if fault.kind == "nan":
             parameters[len(parameters) // 2] = np.nan
         elif fault.kind == "flip":

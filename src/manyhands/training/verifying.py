@@ -20,12 +20,15 @@ _LOW = np.uint64(0xFFFFFFFF)
 def fingerprint(vector: Vector) -> int:
     """Return a 64-bit hash of a vector's bits: a sum of its words times odd numbers, modulo 2**64.
 
-    A single changed word always changes it (an odd number has an inverse), several do so but for a chance of about
-    2**-64 (multilinear hashing: Carter & Wegman 1979; Lemire & Kaser 2014, arXiv 1202.4961).
+    A single changed word always changes it, as an odd number has an inverse. Changes of several words do not cancel out
+    but by a rare chance (multilinear hashing: Carter & Wegman 1979; Lemire & Kaser 2014, arXiv 1202.4961). Each word's
+    upper half is mixed into its lower one before: twice the highest bit times an odd number is 0 modulo 2**64, so any
+    two changed signs would cancel out.
     """
     content = vector.reshape(-1).view(np.uint8)
     words = np.zeros(-(-len(content) // 8), np.uint64)
     words.view(np.uint8)[: len(content)] = content
+    words ^= words >> _HALF
     words *= _factors(len(words))
     return int(words.sum(dtype=np.uint64))
 
