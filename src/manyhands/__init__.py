@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from manyhands.estimators import MLPClassifier, MLPRegressor, TorchClassifier, from_sklearn
     from manyhands.exporting.onnx_file import export_onnx
     from manyhands.learners.mlp.settings import MLPSettings
+    from manyhands.recognition.api import recognize, recognize_pages
+    from manyhands.recognition.page import Page
     from manyhands.studies.compare.results import Comparison
     from manyhands.studies.compare.run import compare
     from manyhands.studies.sweep.results import Sweep
@@ -42,6 +44,7 @@ _HOMES = {
     "TorchClassifier": "manyhands.estimators",
     "TrainedModel": "manyhands.training.model",
     "TrainingResult": "manyhands.training.result",
+    "Page": "manyhands.recognition.page",
     "RunSpec": "manyhands.training.spec",
     "Sweep": "manyhands.studies.sweep.results",
     "compare": "manyhands.studies.compare.run",
@@ -49,6 +52,8 @@ _HOMES = {
     "from_sklearn": "manyhands.estimators",
     "load_model": "manyhands.training.loading",
     "make_dataset": "manyhands.data.dataset",
+    "recognize": "manyhands.recognition.api",
+    "recognize_pages": "manyhands.recognition.api",
     "sweep": "manyhands.studies.sweep.run",
     "train": "manyhands.training.api",
 }
@@ -61,6 +66,7 @@ __all__ = [
     "MLPRegressor",
     "MLPSettings",
     "ManyhandsError",
+    "Page",
     "RunSpec",
     "Sweep",
     "TorchClassifier",
@@ -72,6 +78,8 @@ __all__ = [
     "from_sklearn",
     "load_model",
     "make_dataset",
+    "recognize",
+    "recognize_pages",
     "sweep",
     "train",
 ]

@@ -31,4 +31,11 @@ DEVICES = ("cpu", "cuda", "auto")
 LANE_PLANS = ("balanced", "plain")
 GATES = ("sample", "batch", "layer")
 """Of speculative back-propagation: how lanes share the work, and of what distances are taken."""
-AUGMENTATIONS = ("shift", "rotate", "scale", "elastic", "flip", "crop")
+AUGMENTATIONS = ("shift", "rotate", "scale", "shear", "elastic", "thickness", "flip", "crop", "handwriting")
+
+JOINABLE = ("mnist", "letters", "glyphs", "fragments")
+"""Data sets of characters that ``a+b`` joins; see `manyhands.data.joined`."""
+NO_CHARACTER = "\N{WHITE SQUARE}"
+"""The label of what is no character, and the mark of what could not be read."""
+ALPHABETS = ("digits", "letters", "all")
+"""Which characters are read on a page."""

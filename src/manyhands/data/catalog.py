@@ -6,7 +6,7 @@ import os
 import re
 import stat
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
@@ -29,6 +29,8 @@ from manyhands.data.digits import read_digits
 from manyhands.data.download import Published
 from manyhands.data.folder import has_idx_files, has_idx_names, idx_files, read_pair, visible
 from manyhands.data.found import DEFAULT_TEST_SIZE, Found, divided, read_timed
+from manyhands.data.glyphs import read_glyphs
+from manyhands.data.joined import parts_of, read_joined
 from manyhands.data.origin import Origin, checksum, kept_request, pixels_of, request_to_keep, source_of
 from manyhands.data.parquet import read_parquet
 from manyhands.data.pictures import holds_pictures, read_pictures
@@ -36,7 +38,7 @@ from manyhands.data.scaling import check_binarize
 from manyhands.data.shapes import shaped
 from manyhands.runtime.atomic_files import cache_folder, home_hint, unusable
 
-NAMES = ("auto", "mnist", "digits", "letters", "cifar10", "cifar100")
+NAMES = ("auto", "mnist", "digits", "letters", "glyphs", "cifar10", "cifar100")
 MNIST_FILES = {
     "train-images-idx3-ubyte.gz": Published(
         "440fcabf73cc546fa21475e81ea370265605f56be210a4024d2ca8f203523609", 9912422
@@ -185,7 +187,7 @@ def load(request: DataRequest, joiner: Joiner | None = None, *, shared: bool = F
         validation=request.validation,
         binarize=request.binarize,
     )
-    source = None if isinstance(request.data, Arrays) else source_of(request, found.name, NAMES)
+    source = None if isinstance(request.data, Arrays) else source_of(request, found.name, _known_names(request))
     origin = _origin(request, found.train, test, found.name)
     return replace(dataset, distributed=exchanging, origin=origin, source=source)
 
@@ -193,8 +195,14 @@ def load(request: DataRequest, joiner: Joiner | None = None, *, shared: bool = F
 def _origin(request: DataRequest, train: Examples, test: Examples, name: str) -> Origin:
     """Return where samples came from."""
     pixels = pixels_of(train.features, train.sample_shape, transposed=train.is_transposed)
-    asked = None if isinstance(request.data, Arrays) else request_to_keep(request, name, NAMES)
+    asked = None if isinstance(request.data, Arrays) else request_to_keep(request, name, _known_names(request))
     return Origin(asked, len(test), checksum(test.features, test.labels), pixels)
+
+
+def _known_names(request: DataRequest) -> Collection[str]:
+    """Return the names that are no paths, that of joined data among them."""
+    data = str(request.data)
+    return (*NAMES, data) if parts_of(data) else NAMES
 
 
 def test_request(origin: Origin) -> DataRequest | None:
@@ -267,6 +275,9 @@ def _read_any(request: DataRequest, joiner: Joiner | None, *, shared: bool) -> F
         return _from_csv(request, joiner)
     if isinstance(request.data, Arrays):
         return Found("arrays", request.data.train, request.data.test, "arrays in memory", 0.0)
+    if (names := parts_of(request.data)) is not None:
+        check_no_kind(request.labels)
+        return read_joined(names, lambda name: _read_any(DataRequest(name, train_size="all"), None, shared=shared))
     if request.data in LAYOUTS or (request.data not in NAMES and not unusable(request.data)):
         where = _known_folder(request.data, cifar_files) if request.data in LAYOUTS else Path(request.data)
         if request.data in LAYOUTS or is_cifar(where):
@@ -277,6 +288,8 @@ def _read_any(request: DataRequest, joiner: Joiner | None, *, shared: bool) -> F
         return _auto(request, shared=shared)
     if request.data == "digits":
         return read_timed("digits", "scikit-learn's embedded digits, split 80/20", read_digits)
+    if request.data == "glyphs":
+        return read_glyphs()
     if request.data == "mnist":
         return _mnist(_PATIENT_SECONDS, request, shared=shared)
     if request.data == "letters":

@@ -124,3 +124,36 @@ def _highest(probabilities: NDArray[Any]) -> NDArray[np.float64]:
         raise DataError("probabilities lie between 0 and 1, and these do not all")
     highest: NDArray[np.float64] = probabilities.max(axis=1).astype(np.float64).clip(0, 1)
     return highest
+
+
+def best_temperature(logits: NDArray[Any], labels: NDArray[Any]) -> float:
+    """Return the temperature T that makes softmax(logits / T) most probable: section 4.2 of Guo et al. 2017.
+
+    Parameters
+    ----------
+    logits : ndarray of shape (rows, K), floating
+        Outputs of a network before softmax, for samples that it was not trained with, nor will be tested with.
+    labels : ndarray of shape (rows,), integer
+        The number of each row's true class, 0..K-1.
+
+    Raises
+    ------
+    DataError
+        If there are no rows, or labels do not fit them.
+    """
+    from scipy.optimize import minimize_scalar
+    from scipy.special import logsumexp
+
+    values, numbers = np.asarray(logits, np.float64), np.asarray(labels)
+    if values.ndim != 2 or len(values) == 0 or numbers.shape != values.shape[:1] or numbers.dtype.kind not in "iu":
+        raise DataError(f"there are logits of shape {values.shape} and labels of shape {numbers.shape}")
+    if numbers.min() < 0 or numbers.max() >= values.shape[1]:
+        raise DataError(f"class numbers go from 0 to {values.shape[1] - 1}")
+    true = values[np.arange(len(values)), numbers]
+
+    def loss(log_temperature: float) -> float:
+        scale = np.exp(-log_temperature)
+        return float(np.mean(logsumexp(values * scale, axis=1) - true * scale))
+
+    found = minimize_scalar(loss, bounds=(-3.0, 3.0), method="bounded", options={"xatol": 1e-4})
+    return float(np.exp(found.x))

@@ -1,7 +1,8 @@
 """Random changes of whole batches of images: what a hand or a camera might have done otherwise.
 
-Shift, rotate, scale and elastic move where each pixel is taken from, all in one bilinear resampling; flip and crop copy
-pixels as they are.
+Shift, rotate, scale, shear and elastic move where each pixel is taken from, all in one bilinear resampling; flip and
+crop copy pixels as they are; thickness makes bright strokes thicker or thinner, as another pen would. Handwriting is
+all that changes hand and pen, and leaves flip and crop out.
 """
 
 from __future__ import annotations
@@ -20,10 +21,15 @@ from manyhands.core.randomness import generator
 SHIFT_PIXELS = 2.0
 ROTATION_DEGREES = 12.0
 SCALE_FACTOR = 1.12
+SHEAR = 0.3
+"""Columns that a row may move for each row of distance from the middle."""
 ELASTIC_PIXELS, ELASTIC_CELLS = 1.2, 4
 """How far points of a coarse grid move, and into how many cells it divides each side (after Simard et al. 2003)."""
 CROP_PIXELS = 4
-_RESAMPLING = {"shift", "rotate", "scale", "elastic"}
+THICKENED, THINNED = 0.35, 0.2
+"""Shares of the images whose strokes become thicker, and thinner."""
+_RESAMPLING = {"shift", "rotate", "scale", "shear", "elastic"}
+_HANDWRITING = {*_RESAMPLING, "thickness"}
 
 
 class Augmentation:
@@ -40,7 +46,8 @@ class Augmentation:
     """
 
     def __init__(self, names: Sequence[str], seed: int, rank: int, device: torch.device) -> None:
-        self._names = frozenset(names)
+        more = _HANDWRITING if "handwriting" in names else ()
+        self._names = frozenset({*names, *more} - {"handwriting"})
         self._first = int(generator(seed, f"augmentation of worker {rank}").integers(2**62))
         self._generator, self._device = torch.Generator(device), device
 
@@ -68,6 +75,8 @@ class Augmentation:
         self._generator.manual_seed(self._first + step)
         if self._names & _RESAMPLING:
             images = F.grid_sample(images, self._sources(images), align_corners=False)
+        if "thickness" in self._names:
+            images = self._of_other_pens(images)
         if "crop" in self._names:
             images = self._cropped(images)
         if "flip" in self._names:
@@ -93,12 +102,26 @@ class Augmentation:
             moved = self._uniform(rows, 2) * SHIFT_PIXELS * 2 / sides
         cosine, sine = torch.cos(angle) / factor, torch.sin(angle) / factor
         turned = torch.stack([cosine, -sine * height / width, sine * width / height, cosine], dim=1).view(rows, 2, 2)
+        if "shear" in self._names:
+            turned[:, :, 1] += turned[:, :, 0] * (self._uniform(rows, 1) * SHEAR * height / width)
         grid = F.affine_grid(torch.cat([turned, moved[:, :, None]], dim=2), list(images.shape), align_corners=False)
         if "elastic" in self._names:
             coarse = self._uniform(rows, 2, ELASTIC_CELLS, ELASTIC_CELLS)
             field = F.interpolate(coarse, (height, width), mode="bicubic", align_corners=True)
             grid = grid + field.permute(0, 2, 3, 1) * ELASTIC_PIXELS * 2 / sides
         return grid
+
+    def _of_other_pens(self, images: Tensor) -> Tensor:
+        """Return images some of whose bright strokes are up to a pixel thicker or half of one thinner on each side."""
+        drawn = self._uniform(len(images), 2, 1, 1, 1)
+        chosen, much = (drawn[:, 0] + 1) / 2, (drawn[:, 1] + 1) / 2
+        wider = F.max_pool2d(images, 3, stride=1, padding=1)
+        narrower = -F.max_pool2d(-images, 3, stride=1, padding=1)
+        thicker = images + much * (wider - images)
+        # A stroke of one or two pixels would vanish: it loses half of its edges at most.
+        thinner = images + 0.5 * much * (narrower - images)
+        changed = torch.where(chosen < THICKENED, thicker, images)
+        return torch.where(chosen > 1 - THINNED, thinner, changed)
 
     def _cropped(self, images: Tensor) -> Tensor:
         """Return images moved by whole pixels, up to :data:`CROP_PIXELS` on each axis."""

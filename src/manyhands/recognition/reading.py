@@ -1,0 +1,227 @@
+"""A sheet's ink as marks, which are what a character was written with, and marks as text."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from manyhands.recognition.cells import Cell, Table
+from manyhands.recognition.components import Piece, pieces_of, usual_height, without_strangers
+from manyhands.recognition.contents import content_of
+from manyhands.recognition.context import Pattern, fits, literals_before, nearest_word, slots_for
+from manyhands.recognition.glyph import glyph_of
+from manyhands.recognition.lines import lines_of, spaces_before
+from manyhands.recognition.page import REJECTED, Candidate, Character, Line, Word
+from manyhands.recognition.preparation import Sheet
+from manyhands.recognition.reader import Reader
+from manyhands.recognition.segmentation import characters_of
+
+_WIDE_CELL = 1.7
+"""A cell so many times as wide as high has room for several characters."""
+_CANDIDATES = 5
+"""Candidates that are kept of each character."""
+_SURELY = 4
+"""Cells side by side, from which on single ones elsewhere are none."""
+_FEW = 2
+"""Cells that are filled, from which on a picture is a table or a form."""
+
+
+@dataclass(frozen=True, eq=False)
+class Mark:
+    """What one character was written with.
+
+    Attributes
+    ----------
+    piece : Piece
+        Its ink.
+    spaces : int
+        Spaces before it.
+    cell : tuple of int or None
+        Row and column of its cell.
+    """
+
+    piece: Piece
+    spaces: int = 0
+    cell: tuple[int, int] | None = None
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What is read, and how.
+
+    Attributes
+    ----------
+    reader : Reader
+        What reads single characters.
+    characters : str
+        What they can be.
+    pattern : Pattern or None
+        Of every line.
+    words : tuple of str
+        A list of words, or nothing.
+    reject : float
+        Characters less probable than this are not read.
+    """
+
+    reader: Reader
+    characters: str
+    pattern: Pattern | None = None
+    words: tuple[str, ...] = ()
+    reject: float = 0.5
+
+    def score(self, sheet: Sheet, pieces: Sequence[Piece]) -> NDArray[np.float64]:
+        """Return the logarithm of the probability of the best character, for each piece."""
+        best = self.reader.probabilities(glyphs_of(sheet, pieces), self.characters).max(axis=1)
+        out: NDArray[np.float64] = np.log(np.maximum(best.astype(np.float64), 1e-6))
+        return out
+
+
+def glyphs_of(sheet: Sheet, pieces: Sequence[Piece]) -> NDArray[np.uint8]:
+    """Return pieces as the network takes them, shape (pieces, 28, 28)."""
+    images = [_glyph(sheet, piece) for piece in pieces]
+    return np.stack(images) if images else np.zeros((0, 28, 28), np.uint8)
+
+
+def _glyph(sheet: Sheet, piece: Piece) -> NDArray[np.uint8]:
+    left, top, right, bottom = piece.box
+    height, width = sheet.shape
+    around = [min(1, left), min(1, top), min(1, width - right), min(1, height - bottom)]
+    flat = sheet.flat[top - around[1] : bottom + around[3], left - around[0] : right + around[2]]
+    return glyph_of(flat, np.pad(piece.mask, ((around[1], around[3]), (around[0], around[2]))))
+
+
+def marks_in_tables(sheet: Sheet, tables: Sequence[Table], asked: Asked) -> list[list[Mark]]:
+    """Return the marks in the cells of tables, by rows; rows of empty cells between others are empty lists.
+
+    Empty when fewer than two cells are filled: then these are no tables.
+    """
+    lines, filled = [], 0
+    tables = _believed(tables)
+    for table in tables:
+        contents = [(cell, content_of(sheet.ink, cell)) for cell in table]
+        own = sum(bool(pieces) for _, pieces in contents)
+        if own == 0:
+            continue
+        filled += own
+        lines += _rows_of(sheet, contents, asked)
+    return lines if filled >= _FEW else []
+
+
+def _believed(tables: Sequence[Table]) -> list[Table]:
+    """Return tables without what lines of a table, and the picture's edge, enclose by chance beside it."""
+    several = [table for table in tables if len(table) > 1]
+    if any(len(table) >= _SURELY for table in several):
+        return several
+    return list(tables)
+
+
+def _rows_of(sheet: Sheet, contents: Sequence[tuple[Cell, list[Piece]]], asked: Asked) -> list[list[Mark]]:
+    """Return the marks of one table, row by row, without empty rows at its beginning and end."""
+    rows = []
+    for number in range(max(cell.row for cell, _ in contents) + 1):
+        row, last = [], -1
+        for cell, pieces in contents:
+            if cell.row == number and pieces:
+                own = _in_cell(sheet, cell, pieces, asked)
+                row.append(replace(own[0], spaces=cell.column - last - 1))
+                row += own[1:]
+                last = cell.column
+        rows.append(row)
+    filled = [at for at, row in enumerate(rows) if row]
+    return rows[filled[0] : filled[-1] + 1]
+
+
+def _in_cell(sheet: Sheet, cell: Cell, pieces: Sequence[Piece], asked: Asked) -> list[Mark]:
+    """Return what is written in one cell: a character, or several where there is room for them."""
+    place = (cell.row, cell.column)
+    width, height = cell.sides
+    if width < _WIDE_CELL * height:
+        return [Mark(Piece.of(pieces), 0, place)]
+    found = [mark for line in _written(sheet, pieces, asked) for mark in line]
+    return [replace(mark, cell=place) for mark in found] or [Mark(Piece.of(pieces), 0, place)]
+
+
+def marks_on_paper(sheet: Sheet, asked: Asked) -> list[list[Mark]]:
+    """Return the marks of free writing, line by line."""
+    return _written(sheet, without_strangers(pieces_of(sheet.ink), sheet.shape), asked)
+
+
+def _written(sheet: Sheet, pieces: Sequence[Piece], asked: Asked) -> list[list[Mark]]:
+    lines = []
+    for line in lines_of(pieces):
+        characters = characters_of(line, usual_height(line), lambda parts: asked.score(sheet, parts))
+        spaces = spaces_before(characters)
+        lines.append([Mark(piece, number) for piece, number in zip(characters, spaces, strict=True)])
+    return lines
+
+
+def text_of(sheet: Sheet, lines: Sequence[Sequence[Mark]], asked: Asked) -> tuple[list[Line], list[str]]:
+    """Return marks as lines of text, and notes about what is doubtful."""
+    found, notes = [], []
+    images = glyphs_of(sheet, [mark.piece for line in lines for mark in line])
+    at = 0
+    for number, line in enumerate(lines, start=1):
+        own = images[at : at + len(line)]
+        at += len(line)
+        allowed, before = [asked.characters] * len(line), [""] * len(line)
+        if asked.pattern is not None and line:
+            if fits(asked.pattern, len(line)):
+                allowed, before = slots_for(asked.pattern, len(line)), literals_before(asked.pattern, len(line))
+            else:
+                notes.append(f"line {number} has {len(line)} characters and does not fit the pattern")
+        characters = [
+            _character(asked, mark, image, allowed[place])
+            for place, (mark, image) in enumerate(zip(line, own, strict=True))
+        ]
+        found.append(_as_line(line, characters, before, asked, own))
+    return found, notes
+
+
+def _character(asked: Asked, mark: Mark, image: NDArray[np.uint8], allowed: str) -> Character:
+    """Return a mark as a character."""
+    if len(allowed) == 1 and allowed not in asked.reader.characters:
+        return Character(allowed, mark.piece.box, (Candidate(allowed, 1.0),), mark.cell)
+    found = asked.reader.probabilities(image[None], allowed)[0]
+    order = np.argsort(-found, kind="stable")[:_CANDIDATES]
+    candidates = tuple(Candidate(allowed[place], float(found[place])) for place in order)
+    text = candidates[0].text if candidates[0].probability >= asked.reject else REJECTED
+    return Character(text, mark.piece.box, candidates, mark.cell)
+
+
+def _as_line(
+    marks: Sequence[Mark],
+    characters: Sequence[Character],
+    before: Sequence[str],
+    asked: Asked,
+    images: NDArray[np.uint8],
+) -> Line:
+    """Return characters as a line of words; what a pattern says stands between them is put there."""
+    groups: list[tuple[int, list[int]]] = []
+    for at, mark in enumerate(marks):
+        if at == 0 or (mark.spaces and not before[at]):
+            groups.append((mark.spaces, []))
+        groups[-1][1].append(at)
+    words = []
+    for spaces, members in groups:
+        own = [characters[at] for at in members]
+        if asked.words:
+            own = _corrected(asked, own, images[members])
+        for place in range(len(members) - 1, -1, -1):
+            literal = before[members[place]]
+            if literal:
+                box = own[place].box
+                own[place:place] = [Character(each, box, (Candidate(each, 1.0),)) for each in literal]
+        words.append(Word(tuple(own), spaces))
+    return Line(tuple(words))
+
+
+def _corrected(asked: Asked, characters: list[Character], images: NDArray[np.uint8]) -> list[Character]:
+    """Return a word of the list in the place of what was read, if one is probable enough."""
+    found = asked.reader.probabilities(images, asked.characters).astype(np.float64)
+    word = nearest_word(np.log(np.maximum(found, 1e-6)), asked.characters, asked.words)
+    if word is None:
+        return characters
+    return [replace(each, text=text) for each, text in zip(characters, word, strict=True)]
