@@ -31,7 +31,9 @@ PACKAGE = Path(manyhands.__file__).parent
 PROJECT = Path(__file__).parents[1]
 HEAVY = ("numba", "scipy", "sklearn", "torch", "numpy", "matplotlib", "tensorboard", "onnx", "hashlib", "socket")
 STUDIES = ("exemplar", "minibatch", "strategies", "speculative")
-COMMANDS = ("train", "evaluate", "predict", "export", "compare", "sweep", "study", "report", "doctor")
+COMMANDS = (
+    "train", "evaluate", "predict", "read", "reader", "export", "compare", "sweep", "study", "report", "serve", "doctor"
+)  # fmt: skip
 HELP = "from manyhands.cli import main\ntry: main({!r})\nexcept SystemExit: pass"
 
 
@@ -187,7 +189,8 @@ FLOORS = [
     {"evaluation", "exporting"},
     {"reports"},
     {"studies", "doctor", "recognition", "planning"},
-    {"cli", "estimators", "spark", "web"},
+    {"web"},
+    {"cli", "estimators", "spark"},
     {"__main__"},
 ]
 """From the ground up; the rooms of one floor do not import each other."""

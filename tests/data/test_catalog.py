@@ -16,7 +16,8 @@ from sklearn.datasets import load_digits
 
 from manyhands.core.errors import ChecksumError, DataError, DownloadError, MissingDataError, SettingsError
 from manyhands.data import folder as folder_module
-from manyhands.data.catalog import MNIST_FILES, DataRequest, load, load_test
+from manyhands.data.catalog import DataRequest, load, load_test
+from manyhands.data.mnist import MNIST_FILES
 
 PLAIN = ("train-images-idx3-ubyte", "train-labels-idx1-ubyte", "t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte")
 LETTERS = tuple("letters-" + name.replace("t10k", "test") for name in PLAIN)

@@ -11,7 +11,22 @@ import traceback
 from collections.abc import Sequence
 from typing import Any
 
-from manyhands.cli import compare, doctor, evaluate, export, help_pages, jobs, predict, report, study, sweep, train
+from manyhands.cli import (
+    compare,
+    doctor,
+    evaluate,
+    export,
+    help_pages,
+    jobs,
+    predict,
+    read,
+    reader,
+    report,
+    serve,
+    study,
+    sweep,
+    train,
+)
 from manyhands.cli.options import group_of, option
 from manyhands.cli.output import explained, forget_output, json_apart, watched_output
 from manyhands.core.errors import ManyhandsError, SettingsError, Suspended
@@ -25,7 +40,7 @@ from manyhands.teams.job import is_first_process
 from manyhands.teams.mpi_environment import check_reachable
 from manyhands.training.jobs.deferred import closing_deferred
 
-_COMMANDS = (train, compare, sweep, study, evaluate, predict, export, report, doctor)
+_COMMANDS = (train, compare, sweep, study, evaluate, predict, read, reader, export, report, serve, doctor)
 EXAMPLES = (
     "manyhands train --data digits --workers 2 --out model.safetensors",
     "manyhands compare --data digits --workers 1,2",

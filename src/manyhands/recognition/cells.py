@@ -18,6 +18,7 @@ from scipy import ndimage
 
 from manyhands.recognition.binarization import Mask
 from manyhands.recognition.geometry import Points, area_of, corners_of, homography, hull_of, mapped
+from manyhands.recognition.light import Grey
 
 _LEAST_SIDE, _LEAST_PART = 14, 1 / 110
 """A cell's sides have at least so many pixels, and this part of the picture's longer side."""
@@ -31,7 +32,13 @@ _OFFSET = 0.35
 """So far a cell's middle is from the axis of its neighbour, in parts of that one."""
 _ALIKE = 0.55
 """Neighbours' sides across their common axis: the smaller is at least this part of the larger."""
-_CLOSE = 9
+_MANY = 16
+_LARGEST, _FRAME, _SPARSE = 4, 0.25, 0.35
+"""One of the largest pieces of ink is the lines of a table if it spans this part of the picture, and fills less than
+this part of its box."""
+_BESIDE, _FAINT, _CLEARLY = 7, 0.02, 4.0
+"""Faint lines are darker than what lies so many pixels beside them, by this part of the paper and by so much noise."""
+_CLOSE = 5
 """Pixels that a line may be broken for."""
 _RESIDUAL = 0.12
 """How far middles of cells are from a regular lattice at the median, in cells, such that its missing ones are added."""
@@ -83,33 +90,95 @@ Table = tuple[Cell, ...]
 """Cells that lie side by side, by rows and columns from 0."""
 
 
-def find_tables(ink: Mask) -> list[Table]:
+def find_tables(ink: Mask, flat: Grey | None = None) -> list[Table]:
     """Return the tables in a picture, and its single boxes as tables of one cell, from top to bottom.
 
     Parameters
     ----------
     ink : ndarray of shape (height, width), bool
         See `manyhands.recognition.binarization.binarized`.
+    flat : ndarray of the same shape, float32
+        The picture with even light: lines that are too faint to be ink are sought in it, where there is a frame but no
+        table. None: they are not.
     """
-    tables = [_completed(table) for table in _side_by_side(find_cells(ink))]
+    lines = _mended(ink)
+    tables = _tables_in(lines)
+    if flat is None or _is_complete(tables) or not _has_frame(ink):
+        return tables
+    # One line that is missing makes two cells one, and a column of them a strip.
+    more = _tables_in(lines | faint_lines(flat))
+    return more if _alike(more) > _alike(tables) else tables
+
+
+def _is_complete(tables: Sequence[Table]) -> bool:
+    """Return whether the largest table has all cells of its rows and columns, and many."""
+    table = max(tables, key=len, default=())
+    rows, columns = (max((getattr(cell, name) for cell in table), default=0) + 1 for name in ("row", "column"))
+    return len(table) == rows * columns >= _MANY and min(rows, columns) > 1
+
+
+def _alike(tables: Sequence[Table]) -> int:
+    """Return how many cells of the largest table are of the usual size: lines that are missing, or none, change it."""
+    return int(_usual(max(tables, key=len)).sum()) if tables else 0
+
+
+def _usual(table: Table) -> NDArray[np.bool_]:
+    """Return which cells of a table have an area like most of them."""
+    areas = np.array([np.prod(cell.sides) for cell in table])
+    out: NDArray[np.bool_] = np.abs(areas / np.median(areas) - 1) < _UNUSUAL
+    return out
+
+
+def _tables_in(lines: Mask) -> list[Table]:
+    """Return what lines enclose, by tables."""
+    tables = [_completed(table) for table in _side_by_side(find_cells(lines))]
     return sorted(tables, key=lambda table: min(float(cell.middle[1]) for cell in table))
 
 
-def find_cells(ink: Mask) -> list[Cell]:
+def _has_frame(ink: Mask) -> bool:
+    """Return whether a piece of ink is as large as a table's lines, and as sparse."""
+    labels, count = ndimage.label(ink, np.ones((3, 3)))
+    sizes = np.bincount(labels.ravel(), minlength=count + 1)[1:]
+    places = ndimage.find_objects(labels)
+    for number in np.argsort(-sizes)[:_LARGEST]:
+        high, wide = (axis.stop - axis.start for axis in places[number])
+        if min(high, wide) > _FRAME * min(ink.shape) and sizes[number] < _SPARSE * high * wide:
+            return True
+    return False
+
+
+def faint_lines(flat: Grey) -> Mask:
+    """Return level and upright lines that are darker than what lies beside them, all along, if only by little."""
+    return _level_lines(flat) | _level_lines(flat.T).T
+
+
+def _level_lines(flat: Grey) -> Mask:
+    length = max(15, max(flat.shape) // 40)
+    along = ndimage.uniform_filter1d(1 - flat, length, axis=1, mode="nearest")
+    beside = ndimage.uniform_filter1d(along, 2 * _BESIDE + 1, axis=0, mode="nearest")
+    darker = along - beside
+    noise = float(np.median(np.abs(darker))) / 0.6745
+    found = darker > max(_FAINT, _CLEARLY * noise)
+    # What is darker for more than its own smoothing is no stroke.
+    whole = ndimage.uniform_filter1d(found.astype(np.float32), 2 * length, axis=1, mode="nearest") > 0.9
+    out: Mask = found & (ndimage.maximum_filter1d(whole.astype(np.uint8), 2 * length, axis=1) > 0)
+    return out
+
+
+def find_cells(lines: Mask) -> list[Cell]:
     """Return places that lines, or the edge of the picture, enclose, and that are quadrangles nearly."""
-    lines = _mended(ink)
     framed = np.pad(lines, 1, constant_values=True)  # a table that the camera has cut has cells at the edge
     labels, count = ndimage.label(~framed)
     if count == 0:
         return []
     sizes = np.bincount(labels.ravel(), minlength=count + 1)
-    least = max(_LEAST_SIDE, round(max(ink.shape) * _LEAST_PART))
+    least = max(_LEAST_SIDE, round(max(lines.shape) * _LEAST_PART))
     found = []
     for number, place in enumerate(ndimage.find_objects(labels), start=1):
         high, wide = (axis.stop - axis.start for axis in place)
         if min(high, wide) < least or max(high, wide) > _MOST_ASPECT * min(high, wide):
             continue
-        if not least**2 * _SOLID / 2 < sizes[number] < _MOST_AREA * ink.size or _open(place, framed.shape):
+        if not least**2 * _SOLID / 2 < sizes[number] < _MOST_AREA * lines.size or _open(place, framed.shape):
             continue
         cell = _cell_of(labels[place] == number, place[1].start - 1, place[0].start - 1)
         if cell is not None:
@@ -220,8 +289,7 @@ def _completed(table: Table) -> Table:
 
     Cells of another size than most, such as two whose common line is too faint, are not believed then.
     """
-    areas = np.array([np.prod(cell.sides) for cell in table])
-    usual = np.abs(areas / np.median(areas) - 1) < _UNUSUAL
+    usual = _usual(table)
     if len(table) < 6 or usual.mean() < _REGULAR:
         return table
     regular = max(_side_by_side([cell for cell, kept in zip(table, usual, strict=True) if kept]), key=len)

@@ -22,7 +22,7 @@ _SLIM = 0.09
 """Thickness of a line's rest, in heights of the cell."""
 
 
-def content_of(ink: Mask, cell: Cell) -> list[Piece]:
+def content_of(ink: Mask, cell: Cell, *, alone: bool = False) -> list[Piece]:
     """Return the pieces of ink of what is written in a cell; none if it is empty.
 
     Parameters
@@ -31,6 +31,8 @@ def content_of(ink: Mask, cell: Cell) -> list[Piece]:
         Of the picture.
     cell
         One of `manyhands.recognition.cells.find_tables`.
+    alone
+        Whether no other cell lies beside it: it may be the hole of a 0, so what touches its outline is not in it.
     """
     box = _box_of(cell.outline, ink.shape)
     if box.width < 3 or box.height < 3:
@@ -38,7 +40,9 @@ def content_of(ink: Mask, cell: Cell) -> list[Piece]:
     inside = _within(cell.outline, box)
     own = ink[box.top : box.bottom, box.left : box.right] & inside
     width, height = cell.sides
-    pieces = [piece for piece in pieces_of(own) if not _is_rest_of_line(piece, inside, min(width, height))]
+    edge = inside & ~ndimage.binary_erosion(inside, np.ones((3, 3)))
+    pieces = [piece for piece in pieces_of(own) if not (alone and _touches(piece, edge))]
+    pieces = [piece for piece in pieces if not _is_rest_of_line(piece, inside, edge, min(width, height))]
     pieces = [piece for piece in pieces if max(piece.box.width, piece.box.height) >= _SPECK * min(width, height)]
     if not pieces or max(piece.box.height for piece in pieces) < _LEAST_HEIGHT * height:
         return []
@@ -71,15 +75,21 @@ def _within(outline: Points, box: Box) -> Mask:
     return inside
 
 
-def _is_rest_of_line(piece: Piece, inside: Mask, side: float) -> bool:
+def _touches(piece: Piece, edge: Mask) -> bool:
+    """Return whether a piece lies on the edge of its cell."""
+    return bool((edge[_place(piece)] & piece.mask).any())
+
+
+def _place(piece: Piece) -> tuple[slice, slice]:
+    return np.s_[piece.box.top : piece.box.bottom, piece.box.left : piece.box.right]
+
+
+def _is_rest_of_line(piece: Piece, inside: Mask, edge: Mask, side: float) -> bool:
     """Return whether a piece is what is left of a line: slim, at the rim of its cell, and touching its outline."""
-    edge = inside & ~ndimage.binary_erosion(inside, np.ones((3, 3)))
-    where = np.s_[piece.box.top : piece.box.bottom, piece.box.left : piece.box.right]
-    touching = edge[where] & piece.mask
-    if not touching.any():
+    if not _touches(piece, edge):
         return False
     rim = max(2.0, _RIM * side)
-    deep = ndimage.distance_transform_edt(inside)[where]
+    deep = ndimage.distance_transform_edt(inside)[_place(piece)]
     slim = min(piece.box.width, piece.box.height) <= max(2.0, _SLIM * side)
     return bool(deep[piece.mask].max() < rim and (slim or deep[piece.mask].mean() < rim / 2))
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import io
+import math
 import struct
 import warnings
 import zlib
@@ -28,8 +29,8 @@ MOST_PIXELS = 60_000_000
 """Of a picture; five times those of a large photo."""
 _WORKED_WITH = 2_400_000
 """Pixels: larger pictures are made smaller, as more show no more of handwriting and cost more time."""
-_LEAST_SIDE, _ENLARGED = 240, 8
-"""Pictures whose longer side is shorter are enlarged, so many times at most: MNIST's own, say."""
+_LEAST_SIDE, _ENLARGED = 1000, 8
+"""Pictures whose longer side is shorter are enlarged, so many times at most."""
 _MOST_PAGES = 50
 _MOST_ASPECT = 40
 _PDF_DOTS = 200 / 72
@@ -191,7 +192,8 @@ def _of_working_size(picture: Any) -> Picture:
     width, height = picture.size
     factor = min(1.0, (_WORKED_WITH / (width * height)) ** 0.5)
     if max(width, height) < _LEAST_SIDE:
-        factor = float(min(_ENLARGED, max(1, round(_LEAST_SIDE / max(width, height)))))
+        factor = float(min(_ENLARGED, math.ceil(_LEAST_SIDE / max(width, height))))
+        factor = min(factor, max(1.0, (_WORKED_WITH / (width * height)) ** 0.5))
     if factor != 1.0:
         size = max(1, round(width * factor)), max(1, round(height * factor))
         picture = picture.resize(size, Image.Resampling.BICUBIC if factor > 1 else Image.Resampling.BOX)

@@ -15,6 +15,11 @@ _CLEARLY, _ON_THE_WHOLE = 0.06, 4.0
 """So much more probable another orientation must be to be believed, in natural logarithms, for each and for all."""
 
 
+_READABLE = -0.5
+"""The mean logarithm of the probability of characters that stand upright: what cannot be read in any way tells nothing.
+"""
+
+
 def quarters_of(images: NDArray[np.uint8], reader: Reader, characters: str) -> int:
     """Return by how many quarters, counter-clockwise, a picture must be turned to be upright: 0 to 3.
 
@@ -37,4 +42,5 @@ def quarters_of(images: NDArray[np.uint8], reader: Reader, characters: str) -> i
         scores.append(float(np.log(np.maximum(best, 1e-3)).mean()))
     found = int(np.argmax(scores))
     gain = scores[found] - scores[0]
-    return found if gain > _CLEARLY and gain * len(some) > _ON_THE_WHOLE else 0
+    clear = gain > _CLEARLY and gain * len(some) > _ON_THE_WHOLE and scores[found] > _READABLE
+    return found if clear else 0

@@ -101,7 +101,7 @@ def marks_in_tables(sheet: Sheet, tables: Sequence[Table], asked: Asked) -> list
     lines, filled = [], 0
     tables = _believed(tables)
     for table in tables:
-        contents = [(cell, content_of(sheet.ink, cell)) for cell in table]
+        contents = [(cell, content_of(sheet.ink, cell, alone=len(table) == 1)) for cell in table]
         own = sum(bool(pieces) for _, pieces in contents)
         if own == 0:
             continue

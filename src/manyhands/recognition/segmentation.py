@@ -7,30 +7,36 @@ them is chosen, by dynamic programming, whose characters the network finds most 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Container, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
+from manyhands.recognition.binarization import Mask
 from manyhands.recognition.components import Piece
 from manyhands.recognition.page import Box
 
 Scorer = Callable[[Sequence[Piece]], NDArray[np.float64]]
 """Returns the logarithm of the probability of the best character, for each piece."""
 
-_JOINED = 4
+_JOINED = 9
 """So many parts at most are one character."""
-_CUT_FROM, _MOST_CUTS = 0.78, 9
-"""Pieces wider than this part of the usual height may be several characters; they are cut in so many places at most."""
-_APART = 0.22
+_CERTAIN, _CUT_CERTAIN = 0.9, 1.1
+"""A piece that is a character with this probability is cut only if it is wider than this, in usual heights."""
+_CUT_FROM, _CUTS, _MOST_CUTS = 0.7, 7.0, 24
+"""Pieces wider than this part of the usual height may be several characters; they are cut in so many places for each
+usual height of their width, and at most."""
+_SLIVER = 0.2
+"""What is smaller than this part of the largest of what a cut leaves on one side may belong to the other."""
+_APART = 0.09
 """Between cuts, and to the ends of a piece: this part of the usual height."""
 _WIDEST = 1.55
 """Characters are at most so wide, in usual heights."""
 _OVERLAP = 0.5
 """Parts that lie above each other for so much of the narrower one's width are one character."""
-_OF_A_CUT, _OF_CUT_INK = 0.4, 3.0
+_OF_A_CUT, _OF_CUT_INK = 0.9, 1.0
 """What a cut costs, in natural logarithms of probability, and for each usual height of ink that it goes through."""
 _OF_A_GAP, _OF_WIDTH, _OF_LOWNESS = 9.0, 6.0, 4.0
 """What it costs to join over a gap of a usual height; a width above a usual one, in heights; a height of nothing."""
@@ -60,11 +66,16 @@ def characters_of(pieces: Sequence[Piece], height: float, score: Scorer) -> list
     score
         Says how probable it is that a piece is a character.
     """
-    return [
-        character
-        for group in _groups(_overlapping(sorted(pieces, key=_middle), height), height)
-        for character in _best_way(group, height, score)
-    ]
+    joined = _overlapping(sorted(pieces, key=_middle), height)
+    if not joined:
+        return []
+    certain = np.exp(score(joined)) > _CERTAIN
+    doubtful = {
+        piece
+        for piece, sure in zip(joined, certain, strict=True)
+        if piece.box.width >= (_CUT_CERTAIN if sure else _CUT_FROM) * height
+    }
+    return [character for group in _groups(joined, height, doubtful) for character in _best_way(group, height, score)]
 
 
 def _middle(piece: Piece) -> float:
@@ -91,14 +102,17 @@ def _is_above(one: Box, other: Box, height: float) -> bool:
     return common >= (_OVERLAP if low else 0.8) * narrower and fits
 
 
-def _groups(pieces: Sequence[Piece], height: float) -> list[list[_Part]]:
-    """Return parts in groups that no character reaches over: behind gaps that are too wide."""
+def _groups(pieces: Sequence[Piece], height: float, doubtful: Container[Piece]) -> list[list[_Part]]:
+    """Return parts in groups that no character reaches over: behind gaps that are too wide.
+
+    Doubtful pieces may be several characters, and are cut.
+    """
     groups: list[list[_Part]] = []
     reach = -math.inf
     for piece in sorted(pieces, key=lambda piece: piece.box.left):
         if piece.box.left - reach > 0.3 * height or not groups:
             groups.append([])
-        groups[-1].extend(_cut(piece, height))
+        groups[-1].extend(_cut(piece, height) if piece in doubtful else [_Part(piece)])
         reach = max(reach, piece.box.right)
     return groups
 
@@ -143,16 +157,36 @@ def _cost(parts: Sequence[_Part], start: int, stop: int, box: Box, height: float
 
 
 def _cut(piece: Piece, height: float) -> list[_Part]:
-    """Return a piece in parts, cut where little ink is in the way; a narrow one is whole."""
-    seams = _seams(piece, height) if piece.box.width >= _CUT_FROM * height else []
+    """Return a piece in parts, cut where little ink is in the way."""
+    seams = _seams(piece, height)
+    if not seams:
+        return [_Part(piece)]
     columns = np.arange(piece.box.width)[None, :]
     side = np.zeros(piece.mask.shape, np.int32)
     for seam in seams:
         side += columns >= seam[:, None]
     rows = np.arange(piece.box.height)
     cuts = [None, *(int(piece.mask[rows, seam].sum()) for seam in seams)]
+    side = _without_slivers(piece.mask, side)
     found = [(_part(piece, side == number), cut) for number, cut in enumerate(cuts)]
     return [_Part(part, cut) for part, cut in found if part is not None]
+
+
+def _without_slivers(mask: Mask, side: NDArray[np.int32]) -> NDArray[np.int32]:
+    """Return sides of cuts such that what a cut has left of a stroke on its wrong side belongs to the stroke."""
+    out = side.copy()
+    for number in range(int(side.max()) + 1):
+        own = mask & (side == number)
+        labels, count = ndimage.label(own, np.ones((3, 3)))
+        if count < 2:
+            continue
+        sizes = np.bincount(labels.ravel())[1:]
+        for small in np.flatnonzero(sizes < _SLIVER * sizes.max()) + 1:
+            sliver = labels == small
+            around = ndimage.binary_dilation(sliver, np.ones((3, 3))) & mask & (side != number)
+            if around.any():
+                out[sliver] = int(np.median(side[around]))
+    return out
 
 
 def _part(piece: Piece, where: NDArray[np.bool_]) -> Piece | None:
@@ -174,22 +208,22 @@ def _part(piece: Piece, where: NDArray[np.bool_]) -> Piece | None:
 def _seams(piece: Piece, height: float) -> list[NDArray[np.int64]]:
     """Return cuts from top to bottom, from left to right, each a column for every row.
 
-    A cut may move one column aside in each row, and avoids ink (the seams of Avidan & Shamir 2007). Of all that end in
-    different columns, the cheapest are taken that keep apart from each other.
+    A cut may move one column aside in each row, and avoids ink (the seams of Avidan & Shamir 2007). For every column,
+    there is a cheapest cut through it at half height; of these, the cheapest are taken that keep apart from each other.
     """
     cost = piece.mask.astype(float) * _INK
-    total, back = _cheapest(cost)
+    down, back = _cheapest(cost)
+    up, ahead = _cheapest(cost[::-1])
+    middle = len(cost) // 2
+    ends = down[middle] + up[len(cost) - 1 - middle] - cost[middle]
     apart = max(2, round(_APART * height))
-    ends = total[-1].copy()
     ends[:apart] = ends[-apart:] = math.inf
-    middle = ndimage.uniform_filter1d(piece.mask.sum(axis=0).astype(float), 3)
-    ends += 0.01 * middle  # of equal ones, the one with less ink around
-    wanted = min(_MOST_CUTS, round(2.5 * piece.box.width / height))
+    wanted = min(_MOST_CUTS, round(_CUTS * piece.box.width / height))
     seams: list[NDArray[np.int64]] = []
     while len(seams) < wanted and np.isfinite(ends.min()):
         at = int(np.argmin(ends))
-        seam = _followed(back, at)
-        seams.append(seam)
+        below = _followed(ahead[: len(cost) - middle], at)[::-1]
+        seams.append(np.concatenate([_followed(back[: middle + 1], at), below[1:]]))
         ends[max(0, at - apart) : at + apart + 1] = math.inf
     return _ordered(seams)
 
@@ -219,9 +253,8 @@ def _followed(back: NDArray[np.int8], at: int) -> NDArray[np.int64]:
 
 
 def _ordered(seams: Sequence[NDArray[np.int64]]) -> list[NDArray[np.int64]]:
-    """Return cuts from left to right; of two that meet, the first found."""
-    kept: list[NDArray[np.int64]] = []
-    for seam in seams:
-        if all((seam > other + 1).all() or (seam < other - 1).all() for other in kept):
-            kept.append(seam)
-    return sorted(kept, key=lambda seam: float(seam.mean()))
+    """Return cuts from left to right; two that come together go on side by side."""
+    ordered = sorted(seams, key=lambda seam: float(seam[len(seam) // 2]))
+    for at in range(1, len(ordered)):
+        ordered[at] = np.maximum(ordered[at], ordered[at - 1])
+    return ordered

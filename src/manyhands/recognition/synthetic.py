@@ -46,6 +46,8 @@ class PageSettings:
         Whether there are ruled lines.
     shade
         How much darker one side of the page is, 0..1.
+    light
+        How bright the room is, 0..1; noise stays the same, as a camera's does.
     noise
         Standard deviation of the noise of each pixel, 0..1.
     """
@@ -59,6 +61,7 @@ class PageSettings:
     perspective: float = 0.0
     ruled: bool = False
     shade: float = 0.0
+    light: float = 1.0
     noise: float = 0.0
 
 
@@ -215,5 +218,5 @@ def _lit(brightness: NDArray[np.float32], settings: PageSettings, rng: np.random
     """Return a page in uneven light, and with the noise of a camera."""
     height, width = brightness.shape
     across = np.linspace(0, 1, width)[None, :] * 0.7 + np.linspace(0, 1, height)[:, None] * 0.3
-    lit = brightness * (1 - settings.shade * across)
+    lit = settings.light * brightness * (1 - settings.shade * across)
     return (lit + rng.normal(0, 1, lit.shape) * settings.noise if settings.noise else lit).astype(np.float32)
