@@ -56,7 +56,11 @@ def register(commands: Any) -> None:
     group.add_argument("--words", metavar="F", help="file of the words that the text consists of, one on each line")
     group.add_argument("--model", metavar="F", help="reader to use (manyhands reader --out)")
     group.add_argument(
-        "--reject", type=amount, default=0.5, metavar="R", help="mark characters less probable than this (default: 0.5)"
+        "--reject",
+        type=amount,
+        default=0.35,
+        metavar="R",
+        help="mark characters less probable than this (default: 0.35)",
     )
     group = shared.group_of(parser, "evaluation")
     group.add_argument(

@@ -23,7 +23,7 @@ from manyhands.recognition.skew import skew_of
 from manyhands.recognition.steps import Steps
 from manyhands.runtime.memory import memory_errors_explained
 
-REJECT = 0.5
+REJECT = 0.35
 """Characters less probable than this are marked as not read."""
 _LONG = 1.8
 """What is so many times as long as wide may be several characters that touch, and does not tell which way is up."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -16,11 +16,17 @@ from manyhands.recognition.glyph import glyph_of
 from manyhands.recognition.lines import lines_of, spaces_before
 from manyhands.recognition.page import REJECTED, Candidate, Character, Line, Word
 from manyhands.recognition.preparation import Sheet
-from manyhands.recognition.reader import Reader
-from manyhands.recognition.segmentation import characters_of
+from manyhands.recognition.reader import DIGITS, LETTERS, Reader
+from manyhands.recognition.segmentation import Usual, characters_of
 
 _WIDE_CELL = 1.7
 """A cell so many times as wide as high has room for several characters."""
+_DIGIT, _LETTER = 0.85, 1.15
+"""Usual widths, in heights: an M or a W is wider than any digit."""
+_MIXED = 2.5
+"""A word of digits and letters is believed if it is so much more probable, in natural logarithms, than of one kind."""
+_ALIKE, _OF_ALIKE = ("0OQD", "1ILJ", "2Z", "4Y", "5S", "6G", "7T", "8B", "9QG"), 1.0
+"""Digits and letters of one shape, and what it costs to take one for the other."""
 _CANDIDATES = 5
 """Candidates that are kept of each character."""
 _SURELY = 4
@@ -70,13 +76,25 @@ class Asked:
     characters: str
     pattern: Pattern | None = None
     words: tuple[str, ...] = ()
-    reject: float = 0.5
+    reject: float = 0.35
 
     def score(self, sheet: Sheet, pieces: Sequence[Piece]) -> NDArray[np.float64]:
         """Return the logarithm of the probability of the best character, for each piece."""
-        best = self.reader.probabilities(glyphs_of(sheet, pieces), self.characters).max(axis=1)
-        out: NDArray[np.float64] = np.log(np.maximum(best.astype(np.float64), 1e-6))
+        found = np.sort(self.reader.probabilities(glyphs_of(sheet, pieces), self.characters).astype(np.float64), axis=1)
+        # O and 0, I and L: which of them it is matters nothing for where it ends.
+        best = found[:, -2:].sum(axis=1) if self.has_letters else found[:, -1]
+        out: NDArray[np.float64] = np.log(np.maximum(best, 1e-6))
         return out
+
+    @property
+    def is_mixed(self) -> bool:
+        """Whether both digits and letters are among the characters."""
+        return set(DIGITS + LETTERS) <= set(self.characters)
+
+    @property
+    def has_letters(self) -> bool:
+        """Whether letters are among the characters."""
+        return len(self.characters) > len(DIGITS)
 
 
 def glyphs_of(sheet: Sheet, pieces: Sequence[Piece]) -> NDArray[np.uint8]:
@@ -152,7 +170,8 @@ def marks_on_paper(sheet: Sheet, asked: Asked) -> list[list[Mark]]:
 def _written(sheet: Sheet, pieces: Sequence[Piece], asked: Asked) -> list[list[Mark]]:
     lines = []
     for line in lines_of(pieces):
-        characters = characters_of(line, usual_height(line), lambda parts: asked.score(sheet, parts))
+        usual = Usual(usual_height(line), _LETTER if asked.has_letters else _DIGIT)
+        characters = characters_of(line, usual, lambda parts: asked.score(sheet, parts))
         spaces = spaces_before(characters)
         lines.append([Mark(piece, number) for piece, number in zip(characters, spaces, strict=True)])
     return lines
@@ -162,6 +181,7 @@ def text_of(sheet: Sheet, lines: Sequence[Sequence[Mark]], asked: Asked) -> tupl
     """Return marks as lines of text, and notes about what is doubtful."""
     found, notes = [], []
     images = glyphs_of(sheet, [mark.piece for line in lines for mark in line])
+    favoured = _favoured(asked, images) if asked.is_mixed else None
     at = 0
     for number, line in enumerate(lines, start=1):
         own = images[at : at + len(line)]
@@ -176,7 +196,7 @@ def text_of(sheet: Sheet, lines: Sequence[Sequence[Mark]], asked: Asked) -> tupl
             _character(asked, mark, image, allowed[place])
             for place, (mark, image) in enumerate(zip(line, own, strict=True))
         ]
-        found.append(_as_line(line, characters, before, asked, own))
+        found.append(_as_line(line, characters, before, asked, own, favoured))
     return found, notes
 
 
@@ -197,6 +217,7 @@ def _as_line(
     before: Sequence[str],
     asked: Asked,
     images: NDArray[np.uint8],
+    favoured: str | None,
 ) -> Line:
     """Return characters as a line of words; what a pattern says stands between them is put there."""
     groups: list[tuple[int, list[int]]] = []
@@ -207,6 +228,8 @@ def _as_line(
     words = []
     for spaces, members in groups:
         own = [characters[at] for at in members]
+        if asked.pattern is None and asked.is_mixed:
+            own = _of_one_kind(asked, own, images[members], favoured)
         if asked.words:
             own = _corrected(asked, own, images[members])
         for place in range(len(members) - 1, -1, -1):
@@ -216,6 +239,44 @@ def _as_line(
                 own[place:place] = [Character(each, box, (Candidate(each, 1.0),)) for each in literal]
         words.append(Word(tuple(own), spaces))
     return Line(tuple(words))
+
+
+def _by_kind(asked: Asked, images: NDArray[np.uint8]) -> dict[str, NDArray[np.float64]]:
+    """Return logarithms of the probabilities of digits, and of letters, shape (rows, characters) each."""
+    found = np.log(np.maximum(asked.reader.probabilities(images, asked.characters).astype(np.float64), 1e-6))
+    return {kind: found[:, [asked.characters.index(each) for each in kind]] for kind in (DIGITS, LETTERS)}
+
+
+def _favoured(asked: Asked, images: NDArray[np.uint8]) -> str:
+    """Return which of digits and letters most of a page is."""
+    digits, letters = (logs.max(axis=1) for logs in _by_kind(asked, images).values())
+    return DIGITS if (digits > letters).sum() * 2 > len(images) else LETTERS
+
+
+def _of_one_kind(
+    asked: Asked, characters: list[Character], images: NDArray[np.uint8], favoured: str | None
+) -> list[Character]:
+    """Return a word as digits only, or letters only, unless both are much less probable than what was read."""
+    kinds = _by_kind(asked, images)
+    lost = {kind: _lost(kinds, kind) - _MIXED * (kind == favoured) for kind in kinds}
+    kind = min(lost, key=lost.__getitem__)
+    if lost[kind] > _MIXED + len(characters) - 1:
+        return characters
+    return [
+        replace(each, text=kind[int(logs.argmax())]) if not each.rejected and each.text not in kind else each
+        for each, logs in zip(characters, kinds[kind], strict=True)
+    ]
+
+
+def _lost(kinds: Mapping[str, NDArray[np.float64]], kind: str) -> float:
+    """Return how much less probable a word is if it is of one kind; a 0 in the place of an O costs little."""
+    (other,) = (each for each in kinds if each != kind)
+    lost = 0.0
+    for mine, theirs in zip(kinds[kind], kinds[other], strict=True):
+        one, second = kind[int(mine.argmax())], other[int(theirs.argmax())]
+        alike = any({one, second} <= set(group) for group in _ALIKE)
+        lost += min(max(0.0, float(theirs.max() - mine.max())), _OF_ALIKE if alike else np.inf)
+    return lost
 
 
 def _corrected(asked: Asked, characters: list[Character], images: NDArray[np.uint8]) -> list[Character]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Container, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,27 +24,38 @@ Scorer = Callable[[Sequence[Piece]], NDArray[np.float64]]
 
 _JOINED = 9
 """So many parts at most are one character."""
-_CERTAIN, _CUT_CERTAIN = 0.9, 1.1
-"""A piece that is a character with this probability is cut only if it is wider than this, in usual heights."""
-_CUT_FROM, _CUTS, _MOST_CUTS = 0.7, 7.0, 24
-"""Pieces wider than this part of the usual height may be several characters; they are cut in so many places for each
+_CERTAIN, _CUT_CERTAIN = 0.9, 1.3
+"""A piece that is a character with this probability is cut only if it is wider than this, in usual widths."""
+_CUT_FROM, _CUTS, _MOST_CUTS = 0.82, 7.0, 24
+"""Pieces wider than this part of the usual width may be several characters; they are cut in so many places for each
 usual height of their width, and at most."""
 _SLIVER = 0.2
 """What is smaller than this part of the largest of what a cut leaves on one side may belong to the other."""
 _APART = 0.09
 """Between cuts, and to the ends of a piece: this part of the usual height."""
-_WIDEST = 1.55
-"""Characters are at most so wide, in usual heights."""
+_WIDEST = 1.8
+"""Characters are at most so wide, in usual widths."""
 _OVERLAP = 0.5
 """Parts that lie above each other for so much of the narrower one's width are one character."""
 _OF_A_CUT, _OF_CUT_INK = 0.9, 1.0
 """What a cut costs, in natural logarithms of probability, and for each usual height of ink that it goes through."""
 _OF_A_GAP, _OF_WIDTH, _OF_LOWNESS = 9.0, 6.0, 4.0
 """What it costs to join over a gap of a usual height; a width above a usual one, in heights; a height of nothing."""
-_USUAL_WIDTH = 0.85
 _LOW = 0.5
 _INK = 6.0
 """What a pixel of ink costs a cut, beside one step to the side."""
+
+
+class Usual(NamedTuple):
+    """The usual size of characters: the height in pixels, and the width that few exceed, in heights."""
+
+    height: float
+    breadth: float
+
+    @property
+    def width(self) -> float:
+        """The width that few exceed, in pixels."""
+        return self.height * self.breadth
 
 
 @dataclass(frozen=True, eq=False)
@@ -54,18 +66,19 @@ class _Part:
     cut: int | None = None
 
 
-def characters_of(pieces: Sequence[Piece], height: float, score: Scorer) -> list[Piece]:
+def characters_of(pieces: Sequence[Piece], usual: Usual, score: Scorer) -> list[Piece]:
     """Return the characters of one line, from left to right, each as one piece.
 
     Parameters
     ----------
     pieces
         Of the line.
-    height
-        The usual height of a character of it, in pixels.
+    usual
+        The usual size of a character of it.
     score
         Says how probable it is that a piece is a character.
     """
+    height = usual.height
     joined = _overlapping(sorted(pieces, key=_middle), height)
     if not joined:
         return []
@@ -73,9 +86,9 @@ def characters_of(pieces: Sequence[Piece], height: float, score: Scorer) -> list
     doubtful = {
         piece
         for piece, sure in zip(joined, certain, strict=True)
-        if piece.box.width >= (_CUT_CERTAIN if sure else _CUT_FROM) * height
+        if piece.box.width >= (_CUT_CERTAIN if sure else _CUT_FROM) * usual.width
     }
-    return [character for group in _groups(joined, height, doubtful) for character in _best_way(group, height, score)]
+    return [character for group in _groups(joined, height, doubtful) for character in _best_way(group, usual, score)]
 
 
 def _middle(piece: Piece) -> float:
@@ -117,7 +130,7 @@ def _groups(pieces: Sequence[Piece], height: float, doubtful: Container[Piece]) 
     return groups
 
 
-def _best_way(parts: Sequence[_Part], height: float, score: Scorer) -> list[Piece]:
+def _best_way(parts: Sequence[_Part], usual: Usual, score: Scorer) -> list[Piece]:
     """Return the characters of the best way through parts (Viterbi over the graph of candidates)."""
     if len(parts) == 1:
         return [parts[0].piece]
@@ -125,7 +138,7 @@ def _best_way(parts: Sequence[_Part], height: float, score: Scorer) -> list[Piec
     for start in range(len(parts)):
         for stop in range(start + 1, min(len(parts), start + _JOINED) + 1):
             piece = Piece.of([part.piece for part in parts[start:stop]])
-            if stop - start == 1 or piece.box.width <= _WIDEST * height:
+            if stop - start == 1 or piece.box.width <= _WIDEST * usual.width:
                 spans.append((start, stop))
                 joined.append(piece)
     gains = score(joined)
@@ -133,7 +146,7 @@ def _best_way(parts: Sequence[_Part], height: float, score: Scorer) -> list[Piec
     through: list[int] = [0] * (len(parts) + 1)
     for number in sorted(range(len(spans)), key=lambda number: spans[number]):
         start, stop = spans[number]
-        value = best[start] + float(gains[number]) - _cost(parts, start, stop, joined[number].box, height)
+        value = best[start] + float(gains[number]) - _cost(parts, start, stop, joined[number].box, usual)
         if value > best[stop]:
             best[stop], through[stop] = value, number
     chosen, at = [], len(parts)
@@ -143,14 +156,15 @@ def _best_way(parts: Sequence[_Part], height: float, score: Scorer) -> list[Piec
     return chosen[::-1]
 
 
-def _cost(parts: Sequence[_Part], start: int, stop: int, box: Box, height: float) -> float:
+def _cost(parts: Sequence[_Part], start: int, stop: int, box: Box, usual: Usual) -> float:
     """Return how unlikely the shape of a character is."""
     gaps = sum(
         max(0, parts[at].piece.box.left - parts[at - 1].piece.box.right)
         for at in range(start + 1, stop)
         if parts[at].cut is None
     )
-    cost = _OF_A_GAP * gaps / height + _OF_WIDTH * max(0.0, box.width / height - _USUAL_WIDTH)
+    height = usual.height
+    cost = _OF_A_GAP * gaps / height + _OF_WIDTH * max(0.0, box.width / height - usual.breadth)
     cost += _OF_LOWNESS * max(0.0, _LOW - box.height / height)
     cut = parts[start].cut
     return cost if cut is None else cost + _OF_A_CUT + _OF_CUT_INK * cut / height
