@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 EXAMPLES = (
     "manyhands read photo.jpg",
-    "manyhands read form.png --pattern dddd-dd --json form.json --annotated form-read.png",
+    "manyhands read form.png --pattern dddd-dd --annotated read.png",
     "manyhands read photos/ --truth",
 )
 _SUFFIXES = (".jpg", ".jpeg", ".png", ".tif", ".tiff", ".webp", ".bmp", ".gif", ".pdf")

@@ -13,7 +13,7 @@ from manyhands.recognition.cells import find_tables
 from manyhands.recognition.components import pieces_of, without_strangers
 from manyhands.recognition.context import check_words, parse_pattern
 from manyhands.recognition.loading import Picture, pages_of
-from manyhands.recognition.orientation import quarters_of
+from manyhands.recognition.orientation import MOST, quarters_of
 from manyhands.recognition.page import Page
 from manyhands.recognition.preparation import Sheet, prepared
 from manyhands.recognition.reader import CHARACTERS, reader_for
@@ -150,7 +150,8 @@ def _upright(sheet: Sheet, asked: Asked) -> tuple[Sheet, list[list[Mark]]]:
     lines = marks_in_tables(sheet, find_tables(sheet.ink, sheet.flat), asked)
     pieces = [mark.piece for line in lines for mark in line] or without_strangers(pieces_of(sheet.ink), sheet.shape)
     pieces = [piece for piece in pieces if max(piece.mask.shape) < _LONG * min(piece.mask.shape)]
-    quarters = quarters_of(glyphs_of(sheet, pieces), asked.reader, asked.characters)
+    some = pieces[:: max(1, len(pieces) // MOST)]
+    quarters = quarters_of(glyphs_of(sheet, some), asked.reader, asked.characters)
     if quarters == 0:
         return sheet, lines
     sheet = sheet.turned(quarters).noted(f"the picture was turned {_TURNED[quarters]}, as its writing lay on its side")

@@ -14,6 +14,8 @@ from manyhands.recognition.page import Box
 _SPECK = 0.16
 """Pieces smaller than this part of the usual height, on both sides, are specks."""
 _LEAST_PIXELS = 6
+_MOST = 1200
+"""Pieces of a page: of more, which are a pattern or noise, only the largest are looked at."""
 _TALLEST, _WIDEST = 4.0, 12.0
 """In usual heights: what is larger is a line, a frame, a shadow or a picture."""
 
@@ -87,6 +89,7 @@ def without_strangers(pieces: Sequence[Piece], shape: tuple[int, ...]) -> list[P
         Height and width of the picture.
     """
     kept = [piece for piece in pieces if not _cut_off(piece, shape) and not _is_line(piece, shape)]
+    kept = sorted(kept, key=lambda piece: piece.area, reverse=True)[:_MOST]
     height = usual_height(kept)
     return [
         piece

@@ -51,7 +51,7 @@ def _line_for(piece: Piece, lines: Sequence[list[Piece]], height: float) -> list
         last = line[-3:]
         if piece.box.left - max(each.box.right for each in last) > 25 * height:
             continue
-        top, bottom = (float(np.mean([each.box[at] for each in last])) for at in (1, 3))
+        top, bottom = (sum(each.box[at] for each in last) / len(last) for at in (1, 3))
         common = min(bottom, piece.box.bottom) - max(top, piece.box.top)
         share = common / max(1.0, min(bottom - top, piece.box.height))
         if share > most:

@@ -29,7 +29,7 @@ MOST_PIXELS = 60_000_000
 """Of a picture; five times those of a large photo."""
 _WORKED_WITH = 2_400_000
 """Pixels: larger pictures are made smaller, as more show no more of handwriting and cost more time."""
-_LEAST_SIDE, _ENLARGED = 1000, 8
+_LEAST_SIDE, _ENLARGED = 1000, 5
 """Pictures whose longer side is shorter are enlarged, so many times at most."""
 _MOST_PAGES = 50
 _MOST_ASPECT = 40

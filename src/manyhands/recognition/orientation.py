@@ -9,8 +9,8 @@ from manyhands.recognition.reader import Reader
 
 _LEAST = 4
 """Characters that are needed to tell."""
-_MOST = 120
-"""Characters that are looked at."""
+MOST = 120
+"""Characters that are enough to look at."""
 _CLEARLY, _ON_THE_WHOLE = 0.06, 4.0
 """So much more probable another orientation must be to be believed, in natural logarithms, for each and for all."""
 
@@ -34,13 +34,12 @@ def quarters_of(images: NDArray[np.uint8], reader: Reader, characters: str) -> i
     """
     if len(images) < _LEAST:
         return 0
-    some = images[:: max(1, len(images) // _MOST)]
     scores = []
     for quarters in range(4):
-        turned = np.ascontiguousarray(np.rot90(some, quarters, axes=(1, 2)))
+        turned = np.ascontiguousarray(np.rot90(images, quarters, axes=(1, 2)))
         best = reader.probabilities(turned, characters).max(axis=1)
         scores.append(float(np.log(np.maximum(best, 1e-3)).mean()))
     found = int(np.argmax(scores))
     gain = scores[found] - scores[0]
-    clear = gain > _CLEARLY and gain * len(some) > _ON_THE_WHOLE and scores[found] > _READABLE
+    clear = gain > _CLEARLY and gain * len(images) > _ON_THE_WHOLE and scores[found] > _READABLE
     return found if clear else 0

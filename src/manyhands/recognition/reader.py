@@ -57,21 +57,29 @@ class Reader:
     kind: str = "cnn-fast"
     made: Mapping[str, Any] | None = None
 
+    def logits(self, images: NDArray[np.uint8]) -> NDArray[np.float32]:
+        """Return what the network says of images of shape (rows, 28, 28), for `likely`."""
+        return self.network.logits(images)
+
     def probabilities(self, images: NDArray[np.uint8], characters: str) -> NDArray[np.float32]:
+        """Return the probabilities of images; see `likely`."""
+        return self.likely(self.logits(images), characters)
+
+    def likely(self, logits: NDArray[np.float32], characters: str) -> NDArray[np.float32]:
         """Return the probability of each of some characters, shape (rows, characters).
 
         Rows sum to 1, less the probability that it is none of them, if the network knows that.
 
         Parameters
         ----------
-        images : ndarray of shape (rows, 28, 28), uint8
-            In MNIST's form, see `manyhands.data.normalized.normalized`.
+        logits : ndarray of shape (rows, outputs), float32
+            Of images in MNIST's form, see `manyhands.data.normalized.normalized`.
         characters
             Those that it can be; the network knows all of them.
         """
         wanted = [*characters, *(each for each in self.characters if each == NO_CHARACTER)]
         at = [self.characters.index(each) for each in wanted]
-        found = softmax(self.network.logits(images)[:, at] / np.float32(self.temperature))
+        found = softmax(logits[:, at] / np.float32(self.temperature))
         return found[:, : len(characters)]
 
     def save(self, path: str | Path) -> None:

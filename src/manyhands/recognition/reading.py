@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
@@ -19,6 +20,9 @@ from manyhands.recognition.preparation import Sheet
 from manyhands.recognition.reader import DIGITS, LETTERS, Reader
 from manyhands.recognition.segmentation import Usual, characters_of
 
+Logits = NDArray[np.float32]
+"""Shape (rows, outputs): what the network says of marks, see `manyhands.recognition.reader.Reader.logits`."""
+
 _WIDE_CELL = 1.7
 """A cell so many times as wide as high has room for several characters."""
 _DIGIT, _LETTER = 0.85, 1.15
@@ -27,6 +31,8 @@ _MIXED = 2.5
 """A word of digits and letters is believed if it is so much more probable, in natural logarithms, than of one kind."""
 _ALIKE, _OF_ALIKE = ("0OQD", "1ILJ", "2Z", "4Y", "5S", "6G", "7T", "8B", "9QG"), 1.0
 """Digits and letters of one shape, and what it costs to take one for the other."""
+_MOST_CUT = 800
+"""Pieces of a page up to which doubtful ones are cut: what has more is hardly writing, and takes long."""
 _CANDIDATES = 5
 """Candidates that are kept of each character."""
 _SURELY = 4
@@ -169,8 +175,9 @@ def marks_on_paper(sheet: Sheet, asked: Asked) -> list[list[Mark]]:
 
 def _written(sheet: Sheet, pieces: Sequence[Piece], asked: Asked) -> list[list[Mark]]:
     lines = []
+    breadth = _LETTER if asked.has_letters else _DIGIT
     for line in lines_of(pieces):
-        usual = Usual(usual_height(line), _LETTER if asked.has_letters else _DIGIT)
+        usual = Usual(usual_height(line), breadth if len(pieces) <= _MOST_CUT else math.inf)
         characters = characters_of(line, usual, lambda parts: asked.score(sheet, parts))
         spaces = spaces_before(characters)
         lines.append([Mark(piece, number) for piece, number in zip(characters, spaces, strict=True)])
@@ -180,11 +187,11 @@ def _written(sheet: Sheet, pieces: Sequence[Piece], asked: Asked) -> list[list[M
 def text_of(sheet: Sheet, lines: Sequence[Sequence[Mark]], asked: Asked) -> tuple[list[Line], list[str]]:
     """Return marks as lines of text, and notes about what is doubtful."""
     found, notes = [], []
-    images = glyphs_of(sheet, [mark.piece for line in lines for mark in line])
-    favoured = _favoured(asked, images) if asked.is_mixed else None
+    logits = asked.reader.logits(glyphs_of(sheet, [mark.piece for line in lines for mark in line]))
+    favoured = _favoured(asked, logits) if asked.is_mixed else None
     at = 0
     for number, line in enumerate(lines, start=1):
-        own = images[at : at + len(line)]
+        own = logits[at : at + len(line)]
         at += len(line)
         allowed, before = [asked.characters] * len(line), [""] * len(line)
         if asked.pattern is not None and line:
@@ -193,18 +200,17 @@ def text_of(sheet: Sheet, lines: Sequence[Sequence[Mark]], asked: Asked) -> tupl
             else:
                 notes.append(f"line {number} has {len(line)} characters and does not fit the pattern")
         characters = [
-            _character(asked, mark, image, allowed[place])
-            for place, (mark, image) in enumerate(zip(line, own, strict=True))
+            _character(asked, mark, own[place : place + 1], allowed[place]) for place, mark in enumerate(line)
         ]
         found.append(_as_line(line, characters, before, asked, own, favoured))
     return found, notes
 
 
-def _character(asked: Asked, mark: Mark, image: NDArray[np.uint8], allowed: str) -> Character:
+def _character(asked: Asked, mark: Mark, logits: Logits, allowed: str) -> Character:
     """Return a mark as a character."""
     if len(allowed) == 1 and allowed not in asked.reader.characters:
         return Character(allowed, mark.piece.box, (Candidate(allowed, 1.0),), mark.cell)
-    found = asked.reader.probabilities(image[None], allowed)[0]
+    found = asked.reader.likely(logits, allowed)[0]
     order = np.argsort(-found, kind="stable")[:_CANDIDATES]
     candidates = tuple(Candidate(allowed[place], float(found[place])) for place in order)
     text = candidates[0].text if candidates[0].probability >= asked.reject else REJECTED
@@ -216,7 +222,7 @@ def _as_line(
     characters: Sequence[Character],
     before: Sequence[str],
     asked: Asked,
-    images: NDArray[np.uint8],
+    logits: Logits,
     favoured: str | None,
 ) -> Line:
     """Return characters as a line of words; what a pattern says stands between them is put there."""
@@ -229,9 +235,9 @@ def _as_line(
     for spaces, members in groups:
         own = [characters[at] for at in members]
         if asked.pattern is None and asked.is_mixed:
-            own = _of_one_kind(asked, own, images[members], favoured)
+            own = _of_one_kind(asked, own, logits[members], favoured)
         if asked.words:
-            own = _corrected(asked, own, images[members])
+            own = _corrected(asked, own, logits[members])
         for place in range(len(members) - 1, -1, -1):
             literal = before[members[place]]
             if literal:
@@ -241,23 +247,21 @@ def _as_line(
     return Line(tuple(words))
 
 
-def _by_kind(asked: Asked, images: NDArray[np.uint8]) -> dict[str, NDArray[np.float64]]:
+def _by_kind(asked: Asked, logits: Logits) -> dict[str, NDArray[np.float64]]:
     """Return logarithms of the probabilities of digits, and of letters, shape (rows, characters) each."""
-    found = np.log(np.maximum(asked.reader.probabilities(images, asked.characters).astype(np.float64), 1e-6))
+    found = np.log(np.maximum(asked.reader.likely(logits, asked.characters).astype(np.float64), 1e-6))
     return {kind: found[:, [asked.characters.index(each) for each in kind]] for kind in (DIGITS, LETTERS)}
 
 
-def _favoured(asked: Asked, images: NDArray[np.uint8]) -> str:
+def _favoured(asked: Asked, logits: Logits) -> str:
     """Return which of digits and letters most of a page is."""
-    digits, letters = (logs.max(axis=1) for logs in _by_kind(asked, images).values())
-    return DIGITS if (digits > letters).sum() * 2 > len(images) else LETTERS
+    digits, letters = (logs.max(axis=1) for logs in _by_kind(asked, logits).values())
+    return DIGITS if (digits > letters).sum() * 2 > len(logits) else LETTERS
 
 
-def _of_one_kind(
-    asked: Asked, characters: list[Character], images: NDArray[np.uint8], favoured: str | None
-) -> list[Character]:
+def _of_one_kind(asked: Asked, characters: list[Character], logits: Logits, favoured: str | None) -> list[Character]:
     """Return a word as digits only, or letters only, unless both are much less probable than what was read."""
-    kinds = _by_kind(asked, images)
+    kinds = _by_kind(asked, logits)
     lost = {kind: _lost(kinds, kind) - _MIXED * (kind == favoured) for kind in kinds}
     kind = min(lost, key=lost.__getitem__)
     if lost[kind] > _MIXED + len(characters) - 1:
@@ -279,9 +283,9 @@ def _lost(kinds: Mapping[str, NDArray[np.float64]], kind: str) -> float:
     return lost
 
 
-def _corrected(asked: Asked, characters: list[Character], images: NDArray[np.uint8]) -> list[Character]:
+def _corrected(asked: Asked, characters: list[Character], logits: Logits) -> list[Character]:
     """Return a word of the list in the place of what was read, if one is probable enough."""
-    found = asked.reader.probabilities(images, asked.characters).astype(np.float64)
+    found = asked.reader.likely(logits, asked.characters).astype(np.float64)
     word = nearest_word(np.log(np.maximum(found, 1e-6)), asked.characters, asked.words)
     if word is None:
         return characters

@@ -24,11 +24,10 @@ Scorer = Callable[[Sequence[Piece]], NDArray[np.float64]]
 
 _JOINED = 9
 """So many parts at most are one character."""
-_CERTAIN, _CUT_CERTAIN = 0.9, 1.3
-"""A piece that is a character with this probability is cut only if it is wider than this, in usual widths."""
-_CUT_FROM, _CUTS, _MOST_CUTS = 0.82, 7.0, 24
-"""Pieces wider than this part of the usual width may be several characters; they are cut in so many places for each
-usual height of their width, and at most."""
+_CUT_FROM = (0.1, 0.5, 0.9), (0.82, 1.05, 1.3)
+"""A piece that is a character with this probability is cut if it is as wide as this, in usual widths."""
+_CUTS, _MOST_CUTS = 7.0, 24
+"""A piece is cut in so many places for each usual height of its width, and at most."""
 _SLIVER = 0.2
 """What is smaller than this part of the largest of what a cut leaves on one side may belong to the other."""
 _APART = 0.09
@@ -39,10 +38,10 @@ _OVERLAP = 0.5
 """Parts that lie above each other for so much of the narrower one's width are one character."""
 _OF_A_CUT, _OF_CUT_INK = 0.9, 1.0
 """What a cut costs, in natural logarithms of probability, and for each usual height of ink that it goes through."""
-_OF_A_GAP, _OF_WIDTH, _OF_LOWNESS = 9.0, 6.0, 4.0
+_OF_A_GAP, _OF_WIDTH, _OF_LOWNESS = 9.0, 4.0, 4.0
 """What it costs to join over a gap of a usual height; a width above a usual one, in heights; a height of nothing."""
 _LOW = 0.5
-_INK = 6.0
+_INK = 4.0
 """What a pixel of ink costs a cut, beside one step to the side."""
 
 
@@ -82,13 +81,16 @@ def characters_of(pieces: Sequence[Piece], usual: Usual, score: Scorer) -> list[
     joined = _overlapping(sorted(pieces, key=_middle), height)
     if not joined:
         return []
-    certain = np.exp(score(joined)) > _CERTAIN
-    doubtful = {
-        piece
-        for piece, sure in zip(joined, certain, strict=True)
-        if piece.box.width >= (_CUT_CERTAIN if sure else _CUT_FROM) * usual.width
-    }
-    return [character for group in _groups(joined, height, doubtful) for character in _best_way(group, usual, score)]
+    least = np.interp(np.exp(score(joined)), *_CUT_FROM) * usual.width
+    doubtful = {piece for piece, width in zip(joined, least, strict=True) if piece.box.width >= width}
+    groups = [(parts, _candidates(parts, usual)) for parts in _groups(joined, height, doubtful)]
+    # One call for the line: the network takes many pieces in hardly more time than one.
+    gains = iter(score([piece for _, candidates in groups for _, piece in candidates]))
+    return [
+        character
+        for parts, candidates in groups
+        for character in _best_way(parts, candidates, [float(next(gains)) for _ in candidates], usual)
+    ]
 
 
 def _middle(piece: Piece) -> float:
@@ -130,29 +132,38 @@ def _groups(pieces: Sequence[Piece], height: float, doubtful: Container[Piece]) 
     return groups
 
 
-def _best_way(parts: Sequence[_Part], usual: Usual, score: Scorer) -> list[Piece]:
-    """Return the characters of the best way through parts (Viterbi over the graph of candidates)."""
+def _candidates(parts: Sequence[_Part], usual: Usual) -> list[tuple[tuple[int, int], Piece]]:
+    """Return parts beside each other that may be one character, with their first number and the one behind them.
+
+    None where there is no choice.
+    """
     if len(parts) == 1:
-        return [parts[0].piece]
-    spans, joined = [], []
+        return []
+    found = []
     for start in range(len(parts)):
         for stop in range(start + 1, min(len(parts), start + _JOINED) + 1):
             piece = Piece.of([part.piece for part in parts[start:stop]])
             if stop - start == 1 or piece.box.width <= _WIDEST * usual.width:
-                spans.append((start, stop))
-                joined.append(piece)
-    gains = score(joined)
+                found.append(((start, stop), piece))
+    return found
+
+
+def _best_way(
+    parts: Sequence[_Part], candidates: Sequence[tuple[tuple[int, int], Piece]], gains: Sequence[float], usual: Usual
+) -> list[Piece]:
+    """Return the characters of the best way through parts (Viterbi over the graph of candidates)."""
+    if len(parts) == 1:
+        return [parts[0].piece]
     best = [0.0, *([-math.inf] * len(parts))]
     through: list[int] = [0] * (len(parts) + 1)
-    for number in sorted(range(len(spans)), key=lambda number: spans[number]):
-        start, stop = spans[number]
-        value = best[start] + float(gains[number]) - _cost(parts, start, stop, joined[number].box, usual)
+    for number, ((start, stop), piece) in enumerate(candidates):
+        value = best[start] + gains[number] - _cost(parts, start, stop, piece.box, usual)
         if value > best[stop]:
             best[stop], through[stop] = value, number
     chosen, at = [], len(parts)
     while at > 0:
-        chosen.append(joined[through[at]])
-        at = spans[through[at]][0]
+        (at, _), piece = candidates[through[at]]
+        chosen.append(piece)
     return chosen[::-1]
 
 
