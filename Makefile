@@ -7,7 +7,7 @@ SPARK := .venv/.ready-for-spark
 PEERS := .venv-peers/.ready
 DOCS := .venv-docs/.ready
 
-.PHONY: help env demo compare study study-strategies study-networks study-speculative lint test test-all mutation bench bench-network bench-faults docs spark-up spark-down clean
+.PHONY: help env demo compare study study-strategies study-networks study-speculative lint test test-all mutation bench bench-network bench-faults bench-recognition docs spark-up spark-down clean
 
 help:
 	@echo "make demo      set up, then a first look: is it faster, and as accurate, on this machine? (under a minute)"
@@ -24,6 +24,7 @@ help:
 	@echo "make spark-down    end exactly that cluster"
 	@echo "make bench-network   as root: time by strategy and bandwidth, on two network namespaces; docs/figures/bandwidth.png"
 	@echo "make bench-faults    random losses of workers, and what checkpoints cost (about 40 minutes); benchmarks/FAULTS.md"
+	@echo "make bench-recognition   how well photos are read, beside other programs (10 minutes); benchmarks/RECOGNITION.md"
 	@echo "make docs      set up, then the documentation as a site: site/index.html"
 	@echo "make clean     remove .venv and caches"
 
@@ -99,6 +100,9 @@ bench: $(TESTS) $(PEERS)
 
 bench-network: $(STAMP)
 	OMP_NUM_THREADS=1 .venv/bin/python benchmarks/network.py
+
+bench-recognition: $(TESTS)
+	OMP_NUM_THREADS=1 .venv/bin/python benchmarks/recognition.py
 
 bench-faults: $(STAMP)
 	OMP_NUM_THREADS=1 .venv/bin/python benchmarks/faults.py

@@ -87,3 +87,22 @@ def test_a_crop_moves_by_whole_pixels():
 def test_rows_are_refused():
     with pytest.raises(SettingsError, match="augment"):
         Augmentation(["shift"], 0, 0, CPU)(torch.zeros(3, 7), 0)
+
+
+def test_a_shear_moves_rows_aside_and_keeps_them():
+    sheared = Augmentation(["shear"], 0, 0, CPU)(images(), 3)
+    assert (sheared != images()).any()
+    assert abs(float(middle(sheared)[:, 1].mean()) - float(middle(images())[:, 1].mean())) < 1.0
+
+
+def test_thickness_changes_how_much_light_there_is():
+    before, after = (batch.sum(dim=(1, 2, 3)) for batch in (images(), Augmentation(["thickness"], 0, 0, CPU)(images(), 3)))
+    assert (after > 1.02 * before).any()
+    assert (after < 0.98 * before).any()
+    assert (after == before).any()
+
+
+def test_handwriting_is_all_of_hand_and_pen():
+    one = Augmentation(["handwriting"], 0, 0, CPU)(images(), 3)
+    other = Augmentation(["shift", "rotate", "scale", "shear", "elastic", "thickness"], 0, 0, CPU)(images(), 3)
+    assert (one == other).all()
