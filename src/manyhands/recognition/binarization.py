@@ -12,11 +12,13 @@ Mask = NDArray[np.bool_]
 
 _K = 0.25
 """How far below the local mean ink is, where the contrast is full: lower finds fainter ink."""
-_WINDOWS = 14
+_WINDOWS = 10
 """The window is this part of the longer side."""
 _LEAST_WINDOW = 25
 _LEAST_CONTRAST = 0.06
 """Standard deviations below this are noise of paper and no ink, however even the rest is."""
+_DARK = 0.3
+"""What is darker than this, from the darkest ink to paper, is ink whatever lies around it."""
 _SURE, _LEAST_SURE = 0.55, 0.12
 """A patch of ink has a pixel that is so dark: a share of the darkest ink's, and at least so much of the paper's."""
 
@@ -38,9 +40,14 @@ def binarized(flat: Grey) -> Mask:
     mean = ndimage.uniform_filter(flat, window, mode="nearest")
     square = ndimage.uniform_filter(flat * flat, window, mode="nearest")
     deviation = np.sqrt(np.maximum(square - mean * mean, 0))
-    most, darkest = max(float(np.percentile(deviation, 99.5)), _LEAST_CONTRAST), float(np.percentile(flat, 0.1))
+    most, darkest = (
+        max(float(np.percentile(deviation, 99.5)), _LEAST_CONTRAST),
+        float(ndimage.uniform_filter(flat, 3).min()),
+    )
     threshold = mean - _K * (1 - deviation / most) * (mean - darkest)
     ink = (flat < threshold) & (deviation > _LEAST_CONTRAST * most) & (flat < 1 - _LEAST_SURE / 2)
+    # Inside of a stroke that is wider than the window, there is no contrast.
+    ink |= flat < darkest + _DARK * (1 - darkest)
     return _sure_patches(ink, flat, darkest)
 
 

@@ -13,7 +13,7 @@ Grey = NDArray[np.float32]
 
 _COARSE = 128
 """Pixels of the longer side at which the paper's light is estimated: ink is thin there, and shadows are not."""
-_REACH = 9
+_REACH = 23
 """Pixels of that coarse picture: what is narrower than this is ink, what is wider is light and shadow."""
 _DARKEST = 0.02
 """A ground that is darker is taken for this bright, so that noise in black corners stays noise."""

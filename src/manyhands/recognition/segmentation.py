@@ -24,7 +24,7 @@ Scorer = Callable[[Sequence[Piece]], NDArray[np.float64]]
 
 _JOINED = 9
 """So many parts at most are one character."""
-_CUT_FROM = (0.1, 0.5, 0.9), (0.82, 1.05, 1.3)
+_CUT_FROM = (0.1, 0.5, 0.9, 0.99), (0.82, 1.05, 1.3, 2.3)
 """A piece that is a character with this probability is cut if it is as wide as this, in usual widths."""
 _CUTS, _MOST_CUTS = 7.0, 24
 """A piece is cut in so many places for each usual height of its width, and at most."""

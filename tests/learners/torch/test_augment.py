@@ -96,7 +96,9 @@ def test_a_shear_moves_rows_aside_and_keeps_them():
 
 
 def test_thickness_changes_how_much_light_there_is():
-    before, after = (batch.sum(dim=(1, 2, 3)) for batch in (images(), Augmentation(["thickness"], 0, 0, CPU)(images(), 3)))
+    before, after = (
+        batch.sum(dim=(1, 2, 3)) for batch in (images(), Augmentation(["thickness"], 0, 0, CPU)(images(), 3))
+    )
     assert (after > 1.02 * before).any()
     assert (after < 0.98 * before).any()
     assert (after == before).any()
