@@ -134,7 +134,7 @@ def _pages(options: argparse.Namespace, path: Path, asked: Any) -> list[Page]:
     from manyhands.recognition.steps import Steps
     from manyhands.runtime.atomic_files import atomic_writer
 
-    pages = [read_page(picture, asked, Steps(options.steps)) for picture in pages_of(path)]
+    pages = [read_page(photo, asked, Steps(options.steps)) for photo in pages_of(path)]
     if options.annotated:
         with atomic_writer(options.annotated) as file:
             annotated(pages[0]).save(file, "PNG")

@@ -6,15 +6,17 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from manyhands.core.checks import real
 from manyhands.core.errors import SettingsError
 from manyhands.core.parameters import parameter
 from manyhands.recognition.cells import find_tables
 from manyhands.recognition.components import pieces_of, without_strangers
 from manyhands.recognition.context import check_words, parse_pattern
-from manyhands.recognition.loading import Picture, pages_of
+from manyhands.recognition.loading import Photo, pages_of
 from manyhands.recognition.orientation import MOST, quarters_of
-from manyhands.recognition.page import Page
+from manyhands.recognition.page import Line, Page
 from manyhands.recognition.preparation import Sheet, prepared
 from manyhands.recognition.reader import CHARACTERS, reader_for
 from manyhands.recognition.reading import Asked, Mark, glyphs_of, marks_in_tables, marks_on_paper, text_of
@@ -82,7 +84,7 @@ def recognize(
     >>> print(page)  # doctest: +SKIP
     """
     given = (alphabet, pattern, words, model, reject)
-    return read_page(_first(pages_of(image)), asked_for(*given), Steps(steps))
+    return read_page(pages_of(image)[0], asked_for(*given), Steps(steps))
 
 
 def recognize_pages(
@@ -97,11 +99,7 @@ def recognize_pages(
 ) -> tuple[Page, ...]:
     """Read all pages of a file, a PDF or a TIFF; for everything else see :func:`recognize`."""
     asked = asked_for(alphabet, pattern, words, model, reject)
-    return tuple(read_page(picture, asked, Steps(steps)) for picture in pages_of(image))
-
-
-def _first(pages: Sequence[Picture]) -> Picture:
-    return pages[0]
+    return tuple(read_page(photo, asked, Steps(steps)) for photo in pages_of(image))
 
 
 def asked_for(
@@ -128,9 +126,9 @@ def asked_for(
 
 
 @memory_errors_explained("the picture")
-def read_page(picture: Picture, asked: Asked, steps: Steps) -> Page:
+def read_page(photo: Photo, asked: Asked, steps: Steps) -> Page:
     """Return what is written on one picture."""
-    sheet = prepared(picture, steps)
+    sheet = prepared(photo.picture, steps)
     sheet, lines = _upright(sheet, asked)
     if lines:
         sheet = sheet.noted("cells of a table or form were read; writing outside of them was not")
@@ -139,10 +137,20 @@ def read_page(picture: Picture, asked: Asked, steps: Steps) -> Page:
     steps.boxes("characters", sheet.picture, [mark.piece.box for line in lines for mark in line])
     steps.sheet("network", glyphs_of(sheet, [mark.piece for line in lines for mark in line]))
     text, notes = text_of(sheet, lines, asked)
-    height, width = sheet.shape
     if not any(line.words for line in text):
         notes.append("no writing was found")
-    return Page(tuple(text), (width, height), (*sheet.notes, *notes), sheet.picture)
+    return _in_the_size_of(photo, sheet, text, (*sheet.notes, *notes))
+
+
+def _in_the_size_of(photo: Photo, sheet: Sheet, lines: Sequence[Line], notes: tuple[str, ...]) -> Page:
+    """Return a page whose picture and boxes have the size of the file's, not that which was worked with."""
+    from PIL import Image
+
+    height, width = (max(1, round(side / photo.scale)) for side in sheet.shape)
+    picture = sheet.picture
+    if (height, width) != sheet.shape:
+        picture = np.array(Image.fromarray(picture).resize((width, height), Image.Resampling.BILINEAR))
+    return Page(tuple(line.scaled(1 / photo.scale) for line in lines), (width, height), notes, picture)
 
 
 def _upright(sheet: Sheet, asked: Asked) -> tuple[Sheet, list[list[Mark]]]:

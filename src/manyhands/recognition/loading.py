@@ -10,7 +10,7 @@ import warnings
 import zlib
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -39,7 +39,22 @@ _FORMATS = ("JPEG", "PNG", "TIFF", "WEBP", "BMP", "GIF", "PPM")
 """Readers of Pillow's that are let near a stranger's file; others (PostScript, icons, scientific formats) are not."""
 
 
-def pages_of(image: Any) -> list[Picture]:
+class Photo(NamedTuple):
+    """A picture in a size to work with.
+
+    Attributes
+    ----------
+    picture : ndarray of shape (height, width, 3), uint8
+        Red, green and blue.
+    scale : float
+        How many of its pixels are one of the file's, along an axis.
+    """
+
+    picture: Picture
+    scale: float = 1.0
+
+
+def pages_of(image: Any) -> list[Photo]:
     """Return the pictures in a file, one for each page, or one picture that is in memory.
 
     Parameters
@@ -92,7 +107,7 @@ def _bytes_of(path: str | Path) -> bytes:
     return data
 
 
-def _decoded(data: bytes, path: Path | None) -> list[Picture]:
+def _decoded(data: bytes, path: Path | None) -> list[Photo]:
     """Return the pages in the bytes of a file."""
     if not data:
         raise FormatError("the file is empty", path=path)
@@ -132,17 +147,18 @@ def _explained(path: Path | None) -> Iterator[None]:
         raise FormatError(f"no picture, or a damaged or truncated one ({text[:120]})", path=path) from error
 
 
-def _upright(file: Any) -> Picture:
+def _upright(file: Any) -> Photo:
     """Return an opened picture as bytes of red, green and blue, turned as its camera says."""
     from PIL import ImageOps
 
     _check_size(*file.size)
+    longest = max(file.size)  # a JPEG may be decoded in half of its size
     file.draft("RGB", (2 * round(_WORKED_WITH**0.5),) * 2) if hasattr(file, "draft") else None
     picture = _flat(file)
     exif = _oriented(file)
     picture = picture.transpose(exif) if exif is not None else picture
     picture = ImageOps.autocontrast(picture, cutoff=0) if file.mode.startswith(("I", "F")) else picture
-    return _of_working_size(picture.convert("RGB"))
+    return _of_working_size(picture.convert("RGB"), longest)
 
 
 def _oriented(file: Any) -> Any:
@@ -185,8 +201,8 @@ def _flat(picture: Any) -> Any:
     return picture.convert("RGB")
 
 
-def _of_working_size(picture: Any) -> Picture:
-    """Return a picture of Pillow's in a size to work with."""
+def _of_working_size(picture: Any, longest: int) -> Photo:
+    """Return a picture of Pillow's, whose longer side has so many pixels in its file, in a size to work with."""
     from PIL import Image
 
     width, height = picture.size
@@ -197,10 +213,10 @@ def _of_working_size(picture: Any) -> Picture:
     if factor != 1.0:
         size = max(1, round(width * factor)), max(1, round(height * factor))
         picture = picture.resize(size, Image.Resampling.BICUBIC if factor > 1 else Image.Resampling.BOX)
-    return np.array(picture, np.uint8)
+    return Photo(np.array(picture, np.uint8), max(picture.size) / longest)
 
 
-def _of_array(image: NDArray[Any]) -> Picture:
+def _of_array(image: NDArray[Any]) -> Photo:
     """Return an array as a picture."""
     from PIL import Image
 
@@ -217,10 +233,11 @@ def _of_array(image: NDArray[Any]) -> Picture:
     if image.dtype != np.uint8:
         raise DataError(f"a picture is an array of bytes (uint8) or of floats from 0 to 1, not of {image.dtype}")
     _check_size(image.shape[1], image.shape[0])
-    return _of_working_size(_flat(Image.fromarray(image[..., 0] if image.shape[2:] == (1,) else image)))
+    picture = _flat(Image.fromarray(image[..., 0] if image.shape[2:] == (1,) else image))
+    return _of_working_size(picture, max(picture.size))
 
 
-def _pages_of_pdf(data: bytes, path: Path | None) -> list[Picture]:
+def _pages_of_pdf(data: bytes, path: Path | None) -> list[Photo]:
     """Return the pages of a PDF as pictures."""
     require("pypdfium2")
     import pypdfium2
@@ -231,7 +248,8 @@ def _pages_of_pdf(data: bytes, path: Path | None) -> list[Picture]:
         for number in range(min(len(document), _MOST_PAGES)):
             page = document[number]
             _check_size(*(max(1, round(side * _PDF_DOTS)) for side in page.get_size()))
-            pages.append(_of_working_size(page.render(scale=_PDF_DOTS).to_pil().convert("RGB")))
+            picture = page.render(scale=_PDF_DOTS).to_pil().convert("RGB")
+            pages.append(_of_working_size(picture, max(picture.size)))
     except DataError:
         raise
     except (pypdfium2.PdfiumError, ValueError, OSError, MemoryError) as error:

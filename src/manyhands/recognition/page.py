@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -32,6 +33,11 @@ class Box(NamedTuple):
     def height(self) -> int:
         """Rows."""
         return self.bottom - self.top
+
+    def scaled(self, factor: float) -> Box:
+        """Return the box in a picture of another size, such that it still has all that it had."""
+        low = (math.floor(self.left * factor), math.floor(self.top * factor))
+        return Box(*low, math.ceil(self.right * factor), math.ceil(self.bottom * factor))
 
     @staticmethod
     def around(boxes: Sequence[Box]) -> Box:
@@ -125,6 +131,17 @@ class Line:
         # Empty cells at the beginning of a row of a table keep the columns in line; other lines begin at once.
         first = " " * self.words[0].spaces if self.words[0].characters[0].cell else ""
         return first + self.words[0].text + "".join(" " * word.spaces + word.text for word in self.words[1:])
+
+    def scaled(self, factor: float) -> Line:
+        """Return the line in a picture of another size."""
+        if factor == 1:
+            return self
+        return Line(
+            tuple(
+                replace(word, characters=tuple(replace(each, box=each.box.scaled(factor)) for each in word.characters))
+                for word in self.words
+            )
+        )
 
     @property
     def characters(self) -> tuple[Character, ...]:

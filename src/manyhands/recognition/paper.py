@@ -17,6 +17,9 @@ _SOLID, _SQUARE = 0.92, 0.94
 _CONTRAST = 0.18
 """How much brighter a sheet is than what lies around it, in parts of its own brightness."""
 
+_ACROSS = 4
+"""Pixels of the coarse picture to both sides of an edge, between which the brightness falls."""
+
 
 def corners_of_paper(brightness: Grey) -> Points | None:
     """Return the corners of a sheet of paper, top left first and clockwise; None if no edges show.
@@ -52,6 +55,8 @@ def corners_of_paper(brightness: Grey) -> Points | None:
     corners = corners_of(hull)
     if area_of(corners) < _SQUARE * area_of(hull) or _touches_most_edges(corners, small.shape):
         return None
+    if not _has_sharp_edges(closed, corners):
+        return None
     out: Points = corners * step
     return out
 
@@ -72,6 +77,24 @@ def _between(values: Grey) -> float:
     with np.errstate(divide="ignore", invalid="ignore"):
         apart = below * above * (sums / below - (sums[-1] - sums) / above) ** 2
     return float(edges[1 + int(np.nanargmax(np.where(above > 0, apart, 0)))])
+
+
+def _has_sharp_edges(brightness: Grey, corners: Points) -> bool:
+    """Return whether it is at once darker beyond the sides: a shadow on the paper has no such edge."""
+    middle = corners.mean(axis=0)
+    steps = []
+    for one, other in zip(corners, np.roll(corners, -1, axis=0), strict=True):
+        along = one + (other - one) * np.linspace(0.1, 0.9, 15)[:, None]
+        normal = np.array([other[1] - one[1], one[0] - other[0]]) / max(float(np.hypot(*(other - one))), 1e-9)
+        normal = normal if (along.mean(axis=0) - middle) @ normal > 0 else -normal
+        inside, outside = ((along + way * _ACROSS * normal).round().astype(int) for way in (-1, 1))
+        height, width = brightness.shape
+        seen = ((outside >= 0) & (outside < [width, height])).all(axis=1)
+        if seen.mean() < 0.5:  # the side lies at the edge of the picture
+            continue
+        bright = brightness[inside[seen, 1].clip(0, height - 1), inside[seen, 0].clip(0, width - 1)]
+        steps.append(float(np.median(1 - brightness[outside[seen, 1], outside[seen, 0]] / np.maximum(bright, 1e-3))))
+    return bool(steps) and min(steps) > _CONTRAST / 2
 
 
 def _touches_most_edges(corners: Points, shape: tuple[int, ...]) -> bool:
