@@ -49,10 +49,10 @@ def train(
     Parameters
     ----------
     data : str, Path, tuple or Dataset
-        ``"auto"``, ``"mnist"``, ``"digits"``, ``"letters"``, ``"cifar10"``, ``"cifar100"``, a folder of IDX or CIFAR
-        files or of pictures by class, CIFAR's archive, a .csv, .npz or .parquet file. Or arrays, lists or DataFrames as
-        one tuple: ``(X_train, y_train, X_test, y_test)``, or ``(X, y)``, of which ``test_size`` (0.2 by default) is
-        drawn for the test; columns of DataFrames are found by their names. Or a `Dataset` made by
+        ``"auto"``, ``"mnist"``, ``"digits"``, ``"letters"``, ``"cifar10"``, ``"cifar100"``, several sets of characters
+        as one (``"mnist+letters"``), a folder of IDX or CIFAR files or of pictures by class, CIFAR's archive, a .csv,
+        .npz or .parquet file. Or arrays, lists or DataFrames as one tuple: ``(X_train, y_train, X_test, y_test)``,
+        or ``(X, y)``, of which ``test_size`` (0.2 by default) is drawn for the test; columns of DataFrames are found by their names. Or a `Dataset` made by
         `manyhands.make_dataset`, which is taken as it is: settings about data (``train_size``, ``test_size``,
         ``scale``, ``binarize``, ``validation``, ``labels``, ``shape``) are for others.
     module : torch.nn.Module or callable
