@@ -23,8 +23,8 @@ def add_data_options(parser: argparse.ArgumentParser, *, training: bool = True) 
         "--data",
         default="auto" if training else None,
         metavar="NAME|PATH",
-        help="auto, mnist, digits, letters, mnist+letters, cifar10, cifar100; a folder with four IDX files, those of CIFAR, or "
-        "pictures by class; CIFAR's .tar.gz; a .csv, .npz or .parquet file "
+        help="auto, mnist, digits, letters, mnist+letters, cifar10, cifar100; a folder with four IDX files, those of "
+        "CIFAR, or pictures by class; CIFAR's .tar.gz; a .csv, .npz or .parquet file "
         f"(default: {'auto' if training else 'what the model was trained with'})",
     )
     group.add_argument(

@@ -52,9 +52,9 @@ def train(
         ``"auto"``, ``"mnist"``, ``"digits"``, ``"letters"``, ``"cifar10"``, ``"cifar100"``, several sets of characters
         as one (``"mnist+letters"``), a folder of IDX or CIFAR files or of pictures by class, CIFAR's archive, a .csv,
         .npz or .parquet file. Or arrays, lists or DataFrames as one tuple: ``(X_train, y_train, X_test, y_test)``,
-        or ``(X, y)``, of which ``test_size`` (0.2 by default) is drawn for the test; columns of DataFrames are found by their names. Or a `Dataset` made by
-        `manyhands.make_dataset`, which is taken as it is: settings about data (``train_size``, ``test_size``,
-        ``scale``, ``binarize``, ``validation``, ``labels``, ``shape``) are for others.
+        or ``(X, y)``, of which ``test_size`` (0.2 by default) is drawn for the test; columns of DataFrames are found
+        by their names. Or a `Dataset` made by `manyhands.make_dataset`, which is taken as it is: settings about data
+        (``train_size``, ``test_size``, ``scale``, ``binarize``, ``validation``, ``labels``, ``shape``) are for others.
     module : torch.nn.Module or callable
         Instead of ``data``, which is then the second argument: a module, or a function that makes one. See
         `manyhands.learners.torch.learner.TorchLearner` for what it must be; the user's own stays as it is, and
