@@ -46,6 +46,7 @@ CASES = {
     "perspective": replace(CLEAN, perspective=0.06),
     "noise 0.1": replace(CLEAN, noise=0.1),
     "dim light, noise": replace(CLEAN, light=0.15, noise=0.02),
+    "characters touch: boxes meet": replace(CLEAN, gap=0.0),
     "characters touch: boxes overlap by 0.05 of their height": replace(CLEAN, gap=-0.05),
     "pushed together until ink meets ink": replace(CLEAN, gap=None),
 }
