@@ -103,7 +103,7 @@ class TorchClassifier(SavedTorch, ClassifierMixin, BaseEstimator):  # type: igno
     {attributes: loss_, loss_curve_, best_loss_, validation_scores_, best_validation_score_, n_iter_, t_, n_workers_}
     n_features_in_ : int
         Number of values of a sample.
-    feature_names_in_ : ndarray of shape (n_features_in_,)
+    feature_names_in_ : ndarray of shape (features,)
         Names of the columns of X, if all are strings.
 
     See Also
