@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from manyhands.cli import options as shared
-from manyhands.core.choices import ALPHABETS
+from manyhands.core.choices import ALPHABETS, REJECT
 from manyhands.core.errors import DataError, SettingsError, shown
 from manyhands.core.parameters import parameter
 from manyhands.core.settings import amount
@@ -58,9 +58,9 @@ def register(commands: Any) -> None:
     group.add_argument(
         "--reject",
         type=amount,
-        default=0.35,
+        default=REJECT,
         metavar="R",
-        help="mark characters less probable than this (default: 0.35)",
+        help=f"mark characters less probable than this (default: {REJECT:g})",
     )
     group = shared.group_of(parser, "evaluation")
     group.add_argument(
@@ -94,9 +94,10 @@ def run(options: argparse.Namespace) -> int:
         raise SettingsError(f"{parameter('annotated')} and {parameter('steps')} are of one picture; give one")
     asked = asked_for(options.alphabet, options.pattern, _words(options.words), options.model, options.reject)
     found, failed = _read_all(options, files, asked)
-    if options.truth is not None:
-        _evaluate(options, found)
-    write_json_results(options, lambda: _record(options, found))
+    scores = [] if options.truth is None else [_score(options, path, pages) for path, pages in found]
+    if scores:
+        _print_scores([path for path, _ in found], scores)
+    write_json_results(options, lambda: _record(options, found, scores))
     return 1 if failed else 0
 
 
@@ -175,16 +176,20 @@ def _files(pictures: Sequence[str]) -> list[Path]:
 def _words(path: str | None) -> list[str] | None:
     if path is None:
         return None
-    return _lines_in(Path(path))
+    return _lines_in(_text_in(Path(path)))
 
 
-def _lines_in(path: Path) -> list[str]:
-    """Return the lines of a text file without empty ones, from its beginning to a comment below them."""
+def _text_in(path: Path) -> str:
+    """Return what is in a text file."""
     try:
-        text = path.read_text("utf-8")
+        return path.read_text("utf-8")
     except (OSError, UnicodeDecodeError, ValueError) as error:
         reason = getattr(error, "strerror", None) or "no text in UTF-8"
         raise DataError(f"cannot be read as text ({reason})", path=path) from error
+
+
+def _lines_in(text: str) -> list[str]:
+    """Return the lines of a text without empty ones, from its beginning to a comment below them."""
     lines: list[str] = []
     for line in text.splitlines():
         if line.startswith("#"):
@@ -195,14 +200,13 @@ def _lines_in(path: Path) -> list[str]:
     return lines
 
 
-def _evaluate(options: argparse.Namespace, found: Sequence[tuple[Path, list[Page]]]) -> None:
+def _print_scores(paths: Sequence[Path], scores: Sequence[Score]) -> None:
     """Print how well pictures were read."""
     from manyhands.recognition.scoring import NOTHING
 
-    scores = [(path, _score(options, path, pages)) for path, pages in found]
-    total = sum((score for _, score in scores), NOTHING)
+    total = sum(scores, NOTHING)
     print()
-    for path, score in scores if len(scores) > 1 else []:
+    for path, score in zip(paths, scores, strict=True) if len(scores) > 1 else []:
         print(labelled("errors", f"{score.errors} of {score.characters} characters: {shown(path)}"))
     print(labelled("errors", f"{total.errors} of {total.characters} characters: rate {total.error_rate:.4f}"))
     print(labelled("detection", f"precision {total.precision:.4f}, recall {total.recall:.4f}"))
@@ -217,19 +221,21 @@ def _evaluate(options: argparse.Namespace, found: Sequence[tuple[Path, list[Page
 def _score(options: argparse.Namespace, path: Path, pages: Sequence[Page]) -> Score:
     from manyhands.recognition.scoring import score_lines
 
-    truth = path.with_suffix(".txt") if options.truth == _BESIDE else Path(options.truth)
-    said = _EMPTY.search(truth.read_text("utf-8")) if truth.is_file() else None
+    truth = _text_in(path.with_suffix(".txt") if options.truth == _BESIDE else Path(options.truth))
+    said = _EMPTY.search(truth)
     written = [line.replace(said["mark"], "") if said else line for line in _lines_in(truth)]
     read = [line for page in pages for line in str(page).split("\n") if line.strip()]
     return score_lines(written, read)
 
 
-def _record(options: argparse.Namespace, found: Sequence[tuple[Path, list[Page]]]) -> dict[str, Any]:
+def _record(
+    options: argparse.Namespace, found: Sequence[tuple[Path, list[Page]]], scores: Sequence[Score]
+) -> dict[str, Any]:
     """Return everything as plain data."""
     record: dict[str, Any] = {
         "alphabet": options.alphabet,
         "pictures": [{"file": str(path), "pages": [page.to_json() for page in pages]} for path, pages in found],
     }
-    if options.truth is not None:
-        record["scores"] = [_score(options, path, pages).to_json() for path, pages in found]
+    if scores:
+        record["scores"] = [score.to_json() for score in scores]
     return record

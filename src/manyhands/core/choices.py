@@ -39,3 +39,5 @@ NO_CHARACTER = "\N{WHITE SQUARE}"
 """The label of what is no character, and the mark of what could not be read."""
 ALPHABETS = ("digits", "letters", "all")
 """Which characters are read on a page."""
+REJECT = 0.35
+"""Characters of a page that are less probable than this are marked as not read."""

@@ -79,7 +79,7 @@ def usable_fonts() -> list[Path]:
     found = importlib.util.find_spec("matplotlib")
     if found is not None and found.origin is not None:
         folders.append(Path(found.origin).parent / "mpl-data" / "fonts" / "ttf")
-    files = (path for folder in folders if folder.is_dir() for path in folder.rglob("*"))
+    files = (path for folder in folders if folder.is_dir() for path in sorted(folder.rglob("*")))
     named = {path.name.lower(): path for path in files if path.suffix.lower() in _SUFFIXES}
     kept = [path for name, path in sorted(named.items()) if not any(part in name for part in _STRANGE)]
     step = max(1.0, len(kept) / _MOST_FONTS)
@@ -98,7 +98,7 @@ def _add_printed(
             continue
         for character in characters:
             again = _DIGITS_OF_A_FONT if character.isdigit() else _LETTERS_OF_A_FONT
-            for shape in {character, character.lower()}:
+            for shape in dict.fromkeys((character, character.lower())):  # a set has another order in each process
                 for _ in range(again):
                     image = _printed(font, shape, rng)
                     if image is not None:

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from manyhands.core.checks import real
+from manyhands.core.choices import REJECT
 from manyhands.core.errors import SettingsError
 from manyhands.core.parameters import parameter
 from manyhands.recognition.cells import find_tables
@@ -25,8 +26,6 @@ from manyhands.recognition.skew import skew_of
 from manyhands.recognition.steps import Steps
 from manyhands.runtime.memory import memory_errors_explained
 
-REJECT = 0.35
-"""Characters less probable than this are marked as not read."""
 _LONG = 1.8
 """What is so many times as long as wide may be several characters that touch, and does not tell which way is up."""
 _TURNED = {1: "a quarter to the left", 2: "upside down", 3: "a quarter to the right"}
@@ -134,9 +133,11 @@ def read_page(photo: Photo, asked: Asked, steps: Steps) -> Page:
         sheet = sheet.noted("cells of a table or form were read; writing outside of them was not")
     else:
         sheet, lines = _free_writing(sheet, asked, steps)
-    steps.boxes("characters", sheet.picture, [mark.piece.box for line in lines for mark in line])
-    steps.sheet("network", glyphs_of(sheet, [mark.piece for line in lines for mark in line]))
-    text, notes = text_of(sheet, lines, asked)
+    pieces = [mark.piece for line in lines for mark in line]
+    images = glyphs_of(sheet, pieces)
+    steps.boxes("characters", sheet.picture, [piece.box for piece in pieces])
+    steps.sheet("network", images)
+    text, notes = text_of(lines, images, asked)
     if not any(line.words for line in text):
         notes.append("no writing was found")
     return _in_the_size_of(photo, sheet, text, (*sheet.notes, *notes))

@@ -90,6 +90,11 @@ Table = tuple[Cell, ...]
 """Cells that lie side by side, by rows and columns from 0."""
 
 
+def size_of(table: Sequence[Cell]) -> tuple[int, int]:
+    """Return how many rows and columns a table has; one of each without any cell."""
+    return max((cell.row for cell in table), default=0) + 1, max((cell.column for cell in table), default=0) + 1
+
+
 def find_tables(ink: Mask, flat: Grey | None = None) -> list[Table]:
     """Return the tables in a picture, and its single boxes as tables of one cell, from top to bottom.
 
@@ -113,7 +118,7 @@ def find_tables(ink: Mask, flat: Grey | None = None) -> list[Table]:
 def _is_complete(tables: Sequence[Table]) -> bool:
     """Return whether the largest table has all cells of its rows and columns, and many."""
     table = max(tables, key=len, default=())
-    rows, columns = (max((getattr(cell, name) for cell in table), default=0) + 1 for name in ("row", "column"))
+    rows, columns = size_of(table)
     return len(table) == rows * columns >= _MANY and min(rows, columns) > 1
 
 
@@ -293,7 +298,7 @@ def _completed(table: Table) -> Table:
     if len(table) < 6 or usual.mean() < _REGULAR:
         return table
     regular = max(_side_by_side([cell for cell, kept in zip(table, usual, strict=True) if kept]), key=len)
-    rows, columns = max(cell.row for cell in regular) + 1, max(cell.column for cell in regular) + 1
+    rows, columns = size_of(regular)
     known = {(cell.row, cell.column) for cell in regular}
     if min(rows, columns) < 2 or len(known) != len(regular) or len(known) < _REGULAR * rows * columns:
         return table

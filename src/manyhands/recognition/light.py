@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
@@ -80,20 +78,9 @@ def _shrunk(image: Grey, longest: int) -> Grey:
     factor = max(image.shape) // longest
     if factor < 2:
         return image
-    height, width = (side // factor * factor for side in image.shape)
-    if height == 0 or width == 0:  # a strip: blocks along its length only
-        return _strip(image, factor)
-    blocks = image[:height, :width].reshape(height // factor, factor, width // factor, factor)
-    out: Grey = blocks.mean(axis=(1, 3))
-    return out
-
-
-def _strip(image: Grey, factor: int) -> Grey:
-    axis = int(np.argmax(image.shape))
-    side = image.shape[axis] // factor * factor
-    kept: Any = image[:side] if axis == 0 else image[:, :side]
-    shape = (side // factor, factor, image.shape[1]) if axis == 0 else (image.shape[0], side // factor, factor)
-    out: Grey = kept.reshape(shape).mean(axis=axis + (axis == 0) if axis == 0 else 2)
+    down, across = (min(factor, side) for side in image.shape)  # a strip is narrower than a block
+    height, width = image.shape[0] // down, image.shape[1] // across
+    out: Grey = image[: height * down, : width * across].reshape(height, down, width, across).mean(axis=(1, 3))
     return out
 
 

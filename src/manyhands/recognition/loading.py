@@ -79,7 +79,8 @@ def pages_of(image: Any) -> list[Photo]:
         return _decoded(_bytes_of(image), Path(image))
     if hasattr(image, "convert") and hasattr(image, "size"):
         with _explained(None):
-            return [_upright(image)]
+            _check_size(*image.size)
+            return [_upright(image, max(image.size))]
     raise SettingsError(
         f"{parameter('image')} is a {type(image).__name__}; give a path, the bytes of a file, a picture of Pillow's or "
         "an array"
@@ -120,7 +121,10 @@ def _decoded(data: bytes, path: Path | None) -> list[Photo]:
         pages = []
         for number in range(count):  # an animation's first picture is what one sees of it
             file.seek(number)
-            pages.append(_upright(file))
+            _check_size(*file.size)
+            longest = max(file.size)
+            file.draft("RGB", (2 * round(_WORKED_WITH**0.5),) * 2)  # a JPEG may be decoded in half of its size
+            pages.append(_upright(file, longest))
         return pages
 
 
@@ -147,17 +151,11 @@ def _explained(path: Path | None) -> Iterator[None]:
         raise FormatError(f"no picture, or a damaged or truncated one ({text[:120]})", path=path) from error
 
 
-def _upright(file: Any) -> Photo:
-    """Return an opened picture as bytes of red, green and blue, turned as its camera says."""
-    from PIL import ImageOps
-
-    _check_size(*file.size)
-    longest = max(file.size)  # a JPEG may be decoded in half of its size
-    file.draft("RGB", (2 * round(_WORKED_WITH**0.5),) * 2) if hasattr(file, "draft") else None
+def _upright(file: Any, longest: int) -> Photo:
+    """Return a picture turned as its camera says; for ``longest`` see :func:`_of_working_size`."""
     picture = _flat(file)
     exif = _oriented(file)
     picture = picture.transpose(exif) if exif is not None else picture
-    picture = ImageOps.autocontrast(picture, cutoff=0) if file.mode.startswith(("I", "F")) else picture
     return _of_working_size(picture.convert("RGB"), longest)
 
 

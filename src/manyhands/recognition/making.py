@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import platform
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -96,11 +95,3 @@ def _calibrated(result: TrainingResult, dataset: Dataset, command: str, epochs: 
     }
     assert NO_CHARACTER in classes
     return Reader(network, "".join(classes), temperature, KIND, made)
-
-
-def log_of(reader: Reader, path: Path) -> str:
-    """Return, as lines of text, how a reader was made."""
-    made = reader.made or {}
-    return "\n".join(
-        [f"{path.name}: {reader.kind}, reads {reader.characters}", *(f"{k}: {v}" for k, v in made.items())]
-    )

@@ -9,7 +9,8 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from manyhands.recognition.cells import Cell, Table
+from manyhands.core.choices import REJECT
+from manyhands.recognition.cells import Cell, Table, size_of
 from manyhands.recognition.components import Piece, pieces_of, usual_height, without_strangers
 from manyhands.recognition.contents import content_of
 from manyhands.recognition.context import Pattern, fits, literals_before, nearest_word, slots_for
@@ -82,7 +83,7 @@ class Asked:
     characters: str
     pattern: Pattern | None = None
     words: tuple[str, ...] = ()
-    reject: float = 0.35
+    reject: float = REJECT
 
     def score(self, sheet: Sheet, pieces: Sequence[Piece]) -> NDArray[np.float64]:
         """Return the logarithm of the probability of the best character, for each piece."""
@@ -145,7 +146,7 @@ def _believed(tables: Sequence[Table]) -> list[Table]:
 def _rows_of(sheet: Sheet, contents: Sequence[tuple[Cell, list[Piece]]], asked: Asked) -> list[list[Mark]]:
     """Return the marks of one table, row by row, without empty rows at its beginning and end."""
     rows = []
-    for number in range(max(cell.row for cell, _ in contents) + 1):
+    for number in range(size_of([cell for cell, _ in contents])[0]):
         row, last = [], -1
         for cell, pieces in contents:
             if cell.row == number and pieces:
@@ -184,10 +185,10 @@ def _written(sheet: Sheet, pieces: Sequence[Piece], asked: Asked) -> list[list[M
     return lines
 
 
-def text_of(sheet: Sheet, lines: Sequence[Sequence[Mark]], asked: Asked) -> tuple[list[Line], list[str]]:
-    """Return marks as lines of text, and notes about what is doubtful."""
+def text_of(lines: Sequence[Sequence[Mark]], images: NDArray[np.uint8], asked: Asked) -> tuple[list[Line], list[str]]:
+    """Return marks, and the images of all of them (`glyphs_of`), as lines of text, and notes about what is doubtful."""
     found, notes = [], []
-    logits = asked.reader.logits(glyphs_of(sheet, [mark.piece for line in lines for mark in line]))
+    logits = asked.reader.logits(images)
     favoured = _favoured(asked, logits) if asked.is_mixed else None
     at = 0
     for number, line in enumerate(lines, start=1):
