@@ -135,7 +135,8 @@ def _pages(options: argparse.Namespace, path: Path, asked: Any) -> list[Page]:
     from manyhands.recognition.steps import Steps
     from manyhands.runtime.atomic_files import atomic_writer
 
-    pages = [read_page(photo, asked, Steps(options.steps)) for photo in pages_of(path)]
+    steps = Steps(options.steps)  # one for all pages: it numbers its pictures
+    pages = [read_page(photo, asked, steps) for photo in pages_of(path)]
     if options.annotated:
         with atomic_writer(options.annotated) as file:
             annotated(pages[0]).save(file, "PNG")

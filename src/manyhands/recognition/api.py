@@ -98,7 +98,8 @@ def recognize_pages(
 ) -> tuple[Page, ...]:
     """Read all pages of a file, a PDF or a TIFF; for everything else see :func:`recognize`."""
     asked = asked_for(alphabet, pattern, words, model, reject)
-    return tuple(read_page(photo, asked, Steps(steps)) for photo in pages_of(image))
+    shown = Steps(steps)  # one for all pages: it numbers its pictures
+    return tuple(read_page(photo, asked, shown) for photo in pages_of(image))
 
 
 def asked_for(
