@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from numpy.typing import NDArray
 
-from manyhands.core.errors import WorkerLost
+from manyhands.core.errors import SettingsError, WorkerLost
 from manyhands.core.types import Phase, Vector
+
+if TYPE_CHECKING:
+    import numpy as np
 
 
 class Clock(Protocol):
@@ -81,6 +85,31 @@ class Team(Protocol):
 
     def gather(self, vector: Vector) -> NDArray[Any] | None:
         """Return all workers' vectors, shape (n, size), on rank 0; None elsewhere."""
+
+    def all_gather_pieces_(self, content: NDArray[np.uint8], counts: Sequence[int]) -> None:
+        """Give every worker's own piece of ``content`` to all: consecutive pieces of ``counts[r]`` bytes."""
+
+    def all_to_all(
+        self, sent: NDArray[np.uint8], counts: Sequence[int], received: NDArray[np.uint8], expected: Sequence[int]
+    ) -> None:
+        """Send ``counts[r]`` consecutive bytes to each rank r, and receive ``expected[r]`` from it.
+
+        This one and :meth:`all_gather_pieces_` are for learners that compute together and have no memory in common;
+        those that have some use :meth:`shared_reduction`.
+        """
+
+    def part(self, ranks: Sequence[int]) -> Team:
+        """Return the team of some of the workers, this one among them, in the order of ``ranks``.
+
+        All workers call it at the same time, each for its own part; parts do not overlap. What is sent in a part counts
+        as sent in the whole. A part is lost with the whole, and cannot go on without lost workers.
+
+        Raises
+        ------
+        SettingsError
+            If this kind of team cannot be divided.
+        """
+        raise SettingsError("workers of this kind of team cannot divide a network")
 
     def barrier(self) -> None:
         """Wait for all workers."""

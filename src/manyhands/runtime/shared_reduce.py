@@ -91,7 +91,7 @@ def _store(_typing: Any, array: Any, index: Any, value: Any) -> Any:
 
 
 @intrinsic
-def _pointer(_typing: Any, address: Any, like: Any) -> Any:
+def pointer_to(_typing: Any, address: Any, like: Any) -> Any:
     """Turn an address into a pointer to elements of the dtype of ``like``."""
 
     def generate(_context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
@@ -187,7 +187,7 @@ def combine(addresses: Any, weights: Any, total: float, like: Any, start: int, s
         for rank in range(len(addresses)):
             weight = weights[rank] / total
             if weight != 0.0:
-                part = _pointer(addresses[rank] + np.uintp(begin * like.itemsize), like)
+                part = pointer_to(addresses[rank] + np.uintp(begin * like.itemsize), like)
                 for i in range(len(block)):
                     block[i] += weight * part[i]
         part = like[begin:end]
@@ -274,7 +274,7 @@ def spread_range(meeting: SharedReduction, mine: Any, start: int, stop: int) -> 
     part = mine[start:stop]
     for rank in range(len(meeting.targets)):
         if rank != meeting.rank:
-            other = _pointer(meeting.targets[rank] + np.uintp(start * mine.itemsize), mine)
+            other = pointer_to(meeting.targets[rank] + np.uintp(start * mine.itemsize), mine)
             for i in range(len(part)):
                 other[i] = part[i]
     meeting.nanoseconds[1] += now(meeting.scratch) - began

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import copy
 import os
 import time
 import warnings
@@ -57,6 +58,7 @@ class MPIWorld(World):
         self.rank, self.size = int(comm.Get_rank()), int(comm.Get_size())
         self.library = library
         self._survives = self._lost_some = False
+        self._parts: dict[tuple[int, ...], MPIWorld] = {}
         self._met = False
         """Whether all know already that they must regroup."""
         self._messages: MPIMessages | None = None
@@ -65,6 +67,16 @@ class MPIWorld(World):
             self._messages = MPIMessages(comm.Dup())
             self.begin_watch(self._messages, calm)
         self._settle(*_place_here(comm))
+
+    def part(self, ranks: Sequence[int]) -> World:
+        """Return the place of this process among some of the job's, with a communicator of theirs."""
+        known = self._parts.get(tuple(ranks))
+        if known is None:
+            # A shallow copy: it watches the same job, and is lost with it.
+            known = self._parts[tuple(ranks)] = copy.copy(self)
+            known.comm = self.comm.Split(min(ranks), list(ranks).index(self.rank))
+            known.rank, known.size, known._parts = int(known.comm.Get_rank()), len(ranks), {}
+        return known
 
     def _settle(self, place: int, workers_here: int) -> None:
         """Note which of how many workers on this machine this is."""

@@ -24,6 +24,7 @@ from manyhands.runtime.partition import part_of
 from manyhands.teams.crew import Crew
 from manyhands.teams.job import check_size
 from manyhands.teams.membership import join
+from manyhands.teams.sent import Sent
 from manyhands.teams.solo import Solo
 from manyhands.teams.world import Bytes, World, as_bytes
 
@@ -34,11 +35,11 @@ _JOIN_SECONDS = 1.5
 class ProcessTeam(Team):
     """One worker's view of a team of processes; see `manyhands.core.team.Team`."""
 
-    def __init__(self, world: World, clock: Clock, pace: NDArray[np.int64]) -> None:
-        self.world = world
+    def __init__(self, world: World, clock: Clock, pace: NDArray[np.int64], whole: ProcessTeam | None = None) -> None:
+        self.world, self._whole = world, whole
         self.rank, self.size = world.rank, world.size
         self.clock = clock
-        self.bytes_sent = 0
+        self._sent = Sent() if whole is None else whole._sent
         self.waiting = False
         """Whether it is waiting for the others right now."""
         self.elsewhere = False
@@ -48,14 +49,35 @@ class ProcessTeam(Team):
         self._reduction = shared_reduce.no_peers()
         self._brought: Vector | None = None
 
+    @property
+    def bytes_sent(self) -> int:  # type: ignore[override]
+        """Bytes that this worker has offered to others, those of parts and of the whole alike."""
+        return self._sent.bytes
+
+    @bytes_sent.setter
+    def bytes_sent(self, count: int) -> None:
+        self._sent.bytes = count
+
+    def part(self, ranks: Sequence[int]) -> Team:
+        """Return the team of some of these processes."""
+        world = self.world.part(ranks)
+        return Solo(self.clock) if world.size == 1 else ProcessTeam(world, self.clock, self._pace, self)
+
+    def all_gather_pieces_(self, content: Bytes, counts: Sequence[int]) -> None:
+        """Send the own piece where it lies."""
+        with self._talking():
+            self.world.wait(self.world.start_all_gather(content, counts))
+        self.bytes_sent += counts[self.rank]
+
     @contextlib.contextmanager
     def watchdog_paused(self) -> Iterator[None]:
         """Let the watch know that this worker takes no steps meanwhile."""
-        before, self.elsewhere = self.elsewhere, True
+        team = self if self._whole is None else self._whole
+        before, team.elsewhere = team.elsewhere, True
         try:
             yield
         finally:
-            self.elsewhere = before
+            team.elsewhere = before
 
     @property
     def paces(self) -> NDArray[Any]:
@@ -170,12 +192,13 @@ class ProcessTeam(Team):
     @contextlib.contextmanager
     def _talking(self) -> Iterator[None]:
         """Charge communication, and let the watch know that this worker depends on others now."""
-        self.waiting = True
+        team = self if self._whole is None else self._whole  # the watch looks at the whole one
+        team.waiting = True
         try:
             with self.clock.phase("communicate"):
                 yield
         finally:
-            self.waiting = False
+            team.waiting = False
 
 
 def warm_up(dtype: np.dtype[Any]) -> None:

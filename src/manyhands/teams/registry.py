@@ -69,6 +69,8 @@ class TeamKind:
         The largest number of workers; None for any.
     survives
         Whether the workers can go on without those that are lost.
+    divides
+        Whether some workers can be a team of their own, as those that hold one network together.
     reads
         Who brings the rows to the workers, if not this package; None: this one.
     """
@@ -79,6 +81,7 @@ class TeamKind:
     shared_memory: bool
     most_workers: int | None = None
     survives: bool = False
+    divides: bool = False
     reads: str | None = None
 
     def load(self) -> TeamModule:
@@ -90,9 +93,9 @@ _MPI = Launching("MPI job", "mpiexec or srun", "mpiexec -n {}")
 _TORCH = Launching("torch job", "torchrun", "torchrun --nproc-per-node {}")
 _SPARK = Launching("Spark job", "Spark", "manyhands train --team spark --workers {}")
 KINDS = (
-    TeamKind("solo", "manyhands.teams.solo", processes=None, shared_memory=True, most_workers=1),
-    TeamKind("threads", "manyhands.teams.threads", processes=None, shared_memory=True, survives=True),
-    TeamKind("mpi", "manyhands.teams.processes", processes=_MPI, shared_memory=False, survives=True),
+    TeamKind("solo", "manyhands.teams.solo", processes=None, shared_memory=True, most_workers=1, divides=True),
+    TeamKind("threads", "manyhands.teams.threads", processes=None, shared_memory=True, survives=True, divides=True),
+    TeamKind("mpi", "manyhands.teams.processes", processes=_MPI, shared_memory=False, survives=True, divides=True),
     TeamKind("torch", "manyhands.teams.processes", processes=_TORCH, shared_memory=False),
     TeamKind("spark", "manyhands.teams.processes", processes=_SPARK, shared_memory=False, reads="Spark"),
 )

@@ -48,6 +48,10 @@ class Solo(Team):
         """Return the vector as the only row."""
         return vector[None, :].copy()
 
+    def part(self, ranks: Sequence[int]) -> Team:
+        """Return this team."""
+        return self
+
     def barrier(self) -> None:
         """Go on."""
 

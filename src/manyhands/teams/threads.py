@@ -6,6 +6,7 @@ vector and writes it back into all of them, so that the mean is computed in para
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any
@@ -21,6 +22,8 @@ from manyhands.runtime import shared_reduce
 from manyhands.runtime.partition import bounds_of, part_of
 from manyhands.teams.crew import Crew
 from manyhands.teams.failures import describe
+from manyhands.teams.sent import Sent
+from manyhands.teams.solo import Solo
 from manyhands.teams.survivors import Survivors
 
 
@@ -44,18 +47,38 @@ class ThreadGroup:
         self.vectors: list[Vector] = [np.zeros(0)] * size
         self.addresses, self.targets = np.zeros(size, np.uintp), np.zeros(size, np.uintp)
         self.weights, self.partials = np.zeros(size), np.zeros(size)
+        self._parts: dict[tuple[int, ...], ThreadGroup] = {}
+        self._dividing = threading.Lock()
 
     def call_off(self, rank: int) -> None:
         """Show all workers that wait, now or later, that worker ``rank`` will not come."""
-        self.cells[shared_reduce.LOST] = rank + 1
+        with self._dividing:
+            self.cells[shared_reduce.LOST] = rank + 1
+            for part in self._parts.values():
+                part.call_off(rank)
+
+    def part(self, ranks: Sequence[int]) -> ThreadGroup:
+        """Return what some of these threads share, the same for all of them."""
+        with self._dividing:
+            found = self._parts.setdefault(tuple(ranks), ThreadGroup(len(ranks)))
+            if self.cells[shared_reduce.LOST]:
+                found.call_off(int(self.cells[shared_reduce.LOST]) - 1)
+            return found
 
 
 class ThreadTeam(Team):
     """The view that worker ``rank`` has of a team of threads; the ``survivors`` are those that go on after losses."""
 
-    def __init__(self, group: ThreadGroup, rank: int, clock: Clock, survivors: Survivors | None = None) -> None:
+    def __init__(
+        self,
+        group: ThreadGroup,
+        rank: int,
+        clock: Clock,
+        survivors: Survivors | None = None,
+        sent: Sent | None = None,
+    ) -> None:
         self.clock = clock
-        self.bytes_sent = 0
+        self._sent = Sent() if sent is None else sent
         self._survivors = survivors
         self.enter(group, rank)
 
@@ -71,6 +94,21 @@ class ThreadTeam(Team):
             partials=group.partials,
             rank=rank,
         )
+
+    @property
+    def bytes_sent(self) -> int:  # type: ignore[override]
+        """Bytes that this worker has offered to others, those of parts and of the whole alike."""
+        return self._sent.bytes
+
+    @bytes_sent.setter
+    def bytes_sent(self, count: int) -> None:
+        self._sent.bytes = count
+
+    def part(self, ranks: Sequence[int]) -> Team:
+        """Return the team of some of these threads."""
+        if len(ranks) == 1:
+            return Solo(self.clock)
+        return ThreadTeam(self.group.part(ranks), list(ranks).index(self.rank), self.clock, sent=self._sent)
 
     def regroup(self) -> list[tuple[int, str]]:
         """Meet all survivors in a new group."""

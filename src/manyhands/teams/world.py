@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from manyhands.core.errors import WorkerLost
+from manyhands.core.errors import SettingsError, WorkerLost
 from manyhands.teams.watchdog import Messages, Watch
 
 _LARGEST_MESSAGE = 1 << 30
@@ -68,6 +68,10 @@ class World(ABC):
         """Watch the other processes from now on; ``calm`` is the patience with those that are not training."""
         self.watch = Watch(messages) if calm is None else Watch(messages, calm)
         self.watch.start()
+
+    def part(self, ranks: Sequence[int]) -> World:
+        """Return the place of this process among some of the job's; see `manyhands.core.team.Team.part`."""
+        raise SettingsError(f"the workers of {self.job} cannot divide a network")
 
     @abstractmethod
     def start_all_to_all(

@@ -201,7 +201,7 @@ def drop_out(
         a = work.values[at + i * width : at + (i + 1) * width]
         s = work.slopes[at + i * width : at + (i + 1) * width]
         for j in range(width):
-            factor = network.drop_scale if bits_of(key, j) >= below else zero
+            factor = network.drop_scale if bits_of(key, network.first_unit[layer] + j) >= below else zero
             a[j] *= factor
             s[j] *= factor
 

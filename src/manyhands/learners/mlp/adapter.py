@@ -59,6 +59,7 @@ class KernelAdapter:
             layout.real_widths,
             layout.weight_at,
             layout.bias_at,
+            layout.first_unit,
             tiles.available() and self._dtype == np.float32,
             ACTIVATIONS.index(settings.activation),
             settings.activation == "relu" and not full,
@@ -87,7 +88,7 @@ class KernelAdapter:
             np.zeros(self._features, np.uint8),
             np.zeros(self._features, np.int64),
             np.zeros(1, np.int64),
-            np.arange(max(rows, int(self._layout.widths.max()))),
+            np.arange(max(rows, self._layout.longest)),
             np.zeros(1),
             aligned_zeros(starts[-1], self._dtype) if self._full else None,
         )
@@ -159,12 +160,6 @@ def _make_rule(settings: MLPSettings, dtype: np.dtype[Any]) -> kernel_args.Rule:
         settings.l2, momentum, settings.beta_1, settings.beta_2, settings.epsilon, settings.rho, settings.weight_decay,
     )  # fmt: skip
     return kernel_args.Rule(OPTIMIZERS.index(settings.optimizer), *(dtype.type(value) for value in constants))
-
-
-def scratch_size(layout: Layout) -> int:
-    """Return the room for one piece of the gradient: some rows of a layer, or a whole layer for BLAS."""
-    inputs, outputs = layout.widths[:-1], layout.widths[1:]
-    return int(((inputs + 1) * outputs).max())
 
 
 def _needs_full_variant(settings: MLPSettings) -> bool:

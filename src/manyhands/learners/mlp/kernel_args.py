@@ -32,6 +32,8 @@ class Network(NamedTuple):
     """int64 (L,)."""
     bias_at: Any
     """int64 (L,)."""
+    first_unit: Any
+    """int64 (L + 1,): number of the first neuron of each layer that is here; 0, unless it is a slice of one."""
     tiled: bool
     """Whether `tiles` may be used: float32, on a CPU that has the registers."""
     activation: int

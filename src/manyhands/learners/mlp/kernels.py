@@ -44,7 +44,8 @@ from manyhands.learners.mlp.kernel_args import (
 )
 from manyhands.learners.mlp.losses import loss_or_outputs, mass_of
 from manyhands.learners.mlp.optimizers import step_constants, update_range
-from manyhands.learners.mlp.tiles import HEIGHTS, WIDEST, backward_product, forward_product
+from manyhands.learners.mlp.products import bias_gradient, layer_product, weight_gradient
+from manyhands.learners.mlp.tiles import HEIGHTS
 from manyhands.runtime.fp_mode import flush_denormals, restore_denormals
 from manyhands.runtime.jit import compiled, inline_ir, inlined
 from manyhands.runtime.shared_reduce import SharedReduction, arrive_and_wait, combine_range, now, spread_range, total_of
@@ -59,13 +60,10 @@ def forward(
     for layer in range(layers):
         before, width = network.widths[layer], network.widths[layer + 1]
         at, source, weight_at = work.starts[layer + 1], work.starts[layer], network.weight_at[layer]
-        if network.tiled and width <= WIDEST:
-            inputs, count = (work.active, work.actives[0]) if layer == 0 else (work.every, before)
-            forward_product(rows, inputs, count, width, work.values, source, before, params, weight_at, work.values, at)
-        else:
-            matrix_product(
-                False, False, rows, width, before, work.values, source, before, params, weight_at, work.values, at
-            )
+        layer_product(
+            network.tiled, layer == 0, 0, work, rows, before, width,
+            work.values, source, before, params, weight_at, work.values, at,
+        )  # fmt: skip
         if layer < layers - 1 and network.relu_at_once:
             add_bias_relu(work.values, at, rows, width, params, network.bias_at[layer])
             continue
@@ -74,65 +72,6 @@ def forward(
             apply_activation(
                 work.slopes, network, work, layer + 1, batches.rows, batches.first_row, begin, rows, step, learns
             )
-
-
-@inlined
-def place_of(value: int, numbers: Any, count: int) -> int:
-    """Return how many of the first ``count`` ascending numbers are less than ``value``."""
-    low, high = 0, count
-    while low < high:
-        middle = (low + high) // 2
-        if numbers[middle] < value:
-            low = middle + 1
-        else:
-            high = middle
-    return low
-
-
-@inline_ir
-def weight_gradient(
-    network: Network, work: Work, layer: int, begin: int, end: int, count: int, out: Any, out_at: int
-) -> None:
-    """Write rows ``begin`` to ``end - 1`` of dW = A^T D."""
-    before, width = network.widths[layer], network.widths[layer + 1]
-    source, delta_at = work.starts[layer], work.starts[layer + 1]
-    if not network.tiled:
-        matrix_product(
-            True, False, end - begin, width, count, work.values, source + begin, before, work.deltas, delta_at,
-            out, out_at,
-        )  # fmt: skip
-        return
-    rows, first, last = work.every, begin, end
-    if layer == 0:
-        rows, first = work.active, place_of(begin, work.active, work.actives[0])
-        last = place_of(end, work.active, work.actives[0])
-        written = begin
-        for i in range(first, last):  # inputs that are zero have no gradient
-            out[out_at + (written - begin) * width : out_at + (work.active[i] - begin) * width] = 0
-            written = work.active[i] + 1
-        out[out_at + (written - begin) * width : out_at + (end - begin) * width] = 0
-    backward_product(
-        count, rows, first, last, width, work.values, source, before, work.deltas, delta_at, out, out_at - begin * width
-    )
-
-
-@inlined
-def bias_gradient(network: Network, work: Work, layer: int, count: int, out: Any, out_at: int) -> None:
-    """Write db, the column sums of D."""
-    width, delta_at = network.widths[layer + 1], work.starts[layer + 1]
-    sums = out[out_at : out_at + width]
-    sums[:] = 0
-    fours = count - count % 4
-    for i in range(0, fours, 4):  # four rows a pass: the sums go through memory once for all of them
-        at = delta_at + i * width
-        one, two = work.deltas[at : at + width], work.deltas[at + width : at + 2 * width]
-        three, four = work.deltas[at + 2 * width : at + 3 * width], work.deltas[at + 3 * width : at + 4 * width]
-        for j in range(width):
-            sums[j] += (one[j] + two[j]) + (three[j] + four[j])
-    for i in range(fours, count):
-        line = work.deltas[delta_at + i * width : delta_at + (i + 1) * width]
-        for j in range(width):
-            sums[j] += line[j]
 
 
 @inline_ir
@@ -228,9 +167,14 @@ def backward_and_update(
             at, behind = network.weight_at[layer] + top * width, network.weight_at[layer] + end * width
             out_at = 0 if fused and computes else at
             if computes:
-                weight_gradient(network, work, layer, top, min(end, lines - 1), count, vectors.gradient, out_at)
+                weight_gradient(
+                    network.tiled, layer == 0, 0, work, top, min(end, lines - 1), width, count,
+                    work.values, work.starts[layer], lines - 1, work.deltas, work.starts[layer + 1],
+                    vectors.gradient, out_at,
+                )  # fmt: skip
                 if end == lines:
-                    bias_gradient(network, work, layer, count, vectors.gradient, out_at + (lines - 1 - top) * width)
+                    biases_at = out_at + (lines - 1 - top) * width
+                    bias_gradient(width, count, work.deltas, work.starts[layer + 1], vectors.gradient, biases_at)
             first, behind = max(at, start), min(behind, stop)
             if meets:
                 combine_range(meeting, True, shared, first, behind)

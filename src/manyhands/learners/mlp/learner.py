@@ -13,7 +13,7 @@ from manyhands.core.learner import Learner, Rounds, RunOutcome, Snapshots
 from manyhands.core.samples import Control, Order, Samples
 from manyhands.core.types import Vector
 from manyhands.learners.mlp import kernel_args, kernels
-from manyhands.learners.mlp.adapter import KernelAdapter, scratch_size
+from manyhands.learners.mlp.adapter import KernelAdapter
 from manyhands.learners.mlp.layout import Layout, initialize
 from manyhands.learners.mlp.optimizers import MOMENTUM_DECAY
 from manyhands.learners.mlp.settings import MLPSettings, check_room, wider
@@ -22,7 +22,8 @@ from manyhands.runtime.memory import aligned_zeros
 from manyhands.runtime.partition import bounds_of
 from manyhands.runtime.shared_reduce import SharedReduction, no_peers
 
-_PREDICTION_ROWS = 256
+PREDICTION_ROWS = 256
+"""Samples whose outputs are computed at once."""
 _NOTHING = 1e-30
 """What changes no bit of 1 when it is taken away."""
 _VELOCITY, _SQUARES = {"first": "velocity"}, {"second": "squares"}
@@ -57,6 +58,8 @@ class MLP(Learner):
         The worker it belongs to, for messages.
     seed
         Of the dropout.
+    layout
+        Where the layers lie in the vectors, if not one after the other as a whole.
 
     Raises
     ------
@@ -68,23 +71,33 @@ class MLP(Learner):
 
     holds_rounds = keeps_snapshots = layered = True
 
-    def __init__(self, settings: MLPSettings, features: int, classes: int, *, rank: int = 0, seed: int = 0) -> None:
+    def __init__(
+        self,
+        settings: MLPSettings,
+        features: int,
+        classes: int,
+        *,
+        rank: int = 0,
+        seed: int = 0,
+        layout: Layout | None = None,
+    ) -> None:
         if features < 1 or classes < (2 if settings.loss == "cross_entropy" else 1):
             raise SettingsError(
                 f"a classifier needs at least 1 feature and 2 classes; the data have {features} and {classes}"
             )
-        check_room(settings, features, classes)
+        if layout is None:
+            check_room(settings, features, classes)
         self.settings = settings
         self.rank, self.seed = rank, seed
         self.classes = classes
         self.features = features
         self.dtype: np.dtype[Any] = np.dtype(settings.dtype)
-        self.layout = Layout(features, settings.hidden, classes)
+        self.layout = Layout(features, settings.hidden, classes) if layout is None else layout
         self.size = self.layout.size
         self.buffers: Vector = np.zeros(0, self.dtype)
         self.steps_taken = 0
         self._adapter = KernelAdapter(settings, self.layout, seed)
-        self._scratch = aligned_zeros(scratch_size(self.layout), self.dtype)
+        self._scratch = aligned_zeros(self.layout.largest, self.dtype)
         self._first = aligned_zeros(self.size, self.dtype)
         # Most optimizers have one vector or two; the kernel never reads the others.
         self._second = aligned_zeros(self.size if "second" in _STATE[settings.optimizer] else 0, self.dtype)
@@ -192,16 +205,20 @@ class MLP(Learner):
 
     def outputs(self, samples: Samples) -> NDArray[Any]:
         """Return the outputs, shape (rows, K): after softmax, or what else belongs to the loss."""
-        capacity = min(_PREDICTION_ROWS, max(samples.rows, 1))
-        rows, bounds = np.arange(samples.rows, dtype=np.int32), np.arange(0, samples.rows + capacity, capacity)
-        bounds = np.minimum(bounds, samples.rows)
-        order = Order(rows, bounds, np.diff(bounds).astype(np.int32))
+        capacity = min(PREDICTION_ROWS, max(samples.rows, 1))
+        order = self._in_pieces(samples.rows, capacity)
         batches = self._adapter.batches(samples, order)
         out = np.empty((samples.rows, self.classes), self.dtype)
         course = self._course(kernel_args.PREDICTION, order.steps, np.zeros(0))
         # In memory of its own: several threads may ask one model.
         self._go(self._scratch, batches, course, self._no_peers, out, self._adapter.new_work(capacity))
         return out
+
+    @staticmethod
+    def _in_pieces(rows: int, capacity: int) -> Order:
+        """Return the order that has all rows once, so many at a time."""
+        bounds = np.minimum(np.arange(0, rows + capacity, capacity), rows)
+        return Order(np.arange(rows, dtype=np.int32), bounds, np.diff(bounds).astype(np.int32))
 
     def _course(self, parts: int, steps: int, rates: NDArray[np.float64]) -> kernel_args.Course:
         """Return a course that nobody stops and that holds no rounds."""

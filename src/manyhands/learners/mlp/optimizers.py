@@ -119,8 +119,13 @@ def by_moments(
 
 
 @inlined
-def trust_ratio(vectors: Vectors, gradient_from: int, start: int, stop: int, rule: Rule, constants: Any) -> float:
-    """Return by what the step of a layer's weights ``start`` to ``stop - 1`` is multiplied; LAMB's moments change."""
+def trust_sums(
+    vectors: Vectors, gradient_from: int, start: int, stop: int, rule: Rule, constants: Any
+) -> tuple[float, float]:
+    """Return the sums of the squares of a layer's weights ``start`` to ``stop - 1``, and of their steps.
+
+    LAMB's moments change.
+    """
     p, g = vectors.params[start:stop], vectors.gradient[start - gradient_from : stop - gradient_from]
     m, v = vectors.first[start:stop], vectors.second[start : stop if rule.kind == LAMB else start]
     one = p.dtype.type(1)
@@ -135,6 +140,12 @@ def trust_ratio(vectors: Vectors, gradient_from: int, start: int, stop: int, rul
             step += rule.weight_decay * p[i]
         weights += float(p[i]) * float(p[i])
         steps += float(step) * float(step)
+    return weights, steps
+
+
+@inlined
+def trust_ratio(rule: Rule, weights: float, steps: float) -> float:
+    """Return by what the step of a layer's weights is multiplied, from their `trust_sums`."""
     weights, steps = math.sqrt(weights), math.sqrt(steps)
     if rule.kind != LAMB:
         steps = (steps + float(rule.weight_decay) * weights) / TRUST
@@ -238,7 +249,8 @@ def _full_update(
         by_moments(vectors, at, start, stop, rule, constants, decay, decoupled)
     else:
         if biases == 0:
-            constants[RATIO] = trust_ratio(vectors, start - at, start, stop, rule, constants)
+            weights, steps = trust_sums(vectors, start - at, start, stop, rule, constants)
+            constants[RATIO] = trust_ratio(rule, weights, steps)
         by_layer(vectors, at, start, stop, rule, constants, biases)
     return squares
 
@@ -265,3 +277,58 @@ def update_range(
         squares += 0.0 if biases else found
         at = end
     return squares
+
+
+def _basic_layer_sums(
+    slopes: Any, vectors: Vectors, start: int, stop: int, rule: Rule, constants: Any, sums: Any, layer: int
+) -> None:
+    pass
+
+
+def _full_layer_sums(
+    slopes: Any, vectors: Vectors, start: int, stop: int, rule: Rule, constants: Any, sums: Any, layer: int
+) -> None:
+    weights, steps = trust_sums(vectors, 0, start, stop, rule, constants)
+    sums[2 * layer], sums[2 * layer + 1] = weights, steps
+
+
+layer_sums = variants(_basic_layer_sums, _full_layer_sums)
+"""Write the `trust_sums` of a part of a layer's weights, whose gradient is whole, into places of ``sums``."""
+
+
+def _basic_update_scaled(
+    slopes: Any,
+    vectors: Vectors,
+    start: int,
+    bias_at: int,
+    stop: int,
+    rule: Rule,
+    constants: Any,
+    sums: Any,
+    layer: int,
+) -> float:
+    return update_range(slopes, vectors, 0, bias_at, rule, start, stop, constants)
+
+
+def _full_update_scaled(
+    slopes: Any,
+    vectors: Vectors,
+    start: int,
+    bias_at: int,
+    stop: int,
+    rule: Rule,
+    constants: Any,
+    sums: Any,
+    layer: int,
+) -> float:
+    if rule.kind < LAMB:
+        return update_range(slopes, vectors, 0, bias_at, rule, start, stop, constants)
+    squares = sum_of_squares(vectors.params, start, bias_at)
+    constants[RATIO] = trust_ratio(rule, sums[2 * layer], sums[2 * layer + 1])
+    by_layer(vectors, start, start, bias_at, rule, constants, 0)
+    by_layer(vectors, bias_at, bias_at, stop, rule, constants, 1)
+    return squares
+
+
+update_scaled = variants(_basic_update_scaled, _full_update_scaled)
+"""Update a layer from its whole gradient; of LAMB and LARS, the layer's `trust_sums` are in ``sums``."""

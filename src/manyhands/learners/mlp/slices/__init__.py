@@ -1,0 +1,1 @@
+"""A network that several workers hold together: each has slices of the layers (node and weight parallelism)."""
