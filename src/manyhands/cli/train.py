@@ -139,7 +139,7 @@ def _deliver(result: TrainingResult, data: Mapping[str, Any], options: argparse.
 def _introduce(plan: Plan, dataset: Dataset) -> None:
     """Print the data and the plan."""
     facts = f"{dataset.text}, {shared.inputs(dataset.scaling.name)}\n({dataset.note})"
-    for word, text in (("data", facts), ("plan", str(plan))):
+    for word, text in (("data", facts), ("plan", str(plan)), *([("grid", plan.why)] if plan.why else [])):
         jobs.speak(labelled(word, text))
 
 

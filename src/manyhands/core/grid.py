@@ -8,7 +8,7 @@ help is made of it.
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from manyhands.core.errors import SettingsError
 from manyhands.core.parameters import parameter
@@ -26,22 +26,22 @@ class Grid:
 
     Attributes
     ----------
-    data : int
-        How many groups of workers have samples of their own.
+    data : int or None
+        How many groups of workers have samples of their own; None in what a user has given without it: see `filled`.
     level : {"node", "weight", "pairs"}
         At which level the workers of a group divide the network.
     parts : int
         How many workers a group has; 1 if every worker has a whole network.
     """
 
-    data: int = 1
+    data: int | None = 1
     level: str = NODE
     parts: int = 1
 
     @property
     def size(self) -> int:
         """Number of workers n."""
-        return self.data * self.parts
+        return (self.data or 1) * self.parts
 
     @property
     def divides(self) -> bool:
@@ -51,7 +51,21 @@ class Grid:
     @property
     def name(self) -> str:
         """Canonical text, e.g. ``"data=2,node=2"``."""
-        return f"{DATA}={self.data}" + (f",{self.level}={self.parts}" if self.divides else "")
+        groups = [] if self.data is None else [f"{DATA}={self.data}"]
+        return ",".join([*groups, *([f"{self.level}={self.parts}"] if self.divides or not groups else [])])
+
+    def filled(self, workers: int | None) -> Grid:
+        """Return the grid for a number of workers, or the smallest there is; a SettingsError if it does not fit."""
+        groups = self.data
+        if groups is None:
+            groups = 1 if workers is None else max(workers // self.parts, 1)
+        found = replace(self, data=groups)
+        if workers is not None and found.size != workers:
+            raise SettingsError(
+                f"{parameter('grid', self.name)} has places for {found.size} workers, and there are {workers}: the "
+                "numbers of a grid multiply to the number of workers"
+            )
+        return found
 
     def place_of(self, rank: int) -> tuple[int, int]:
         """Return a worker's group, and its number in it: groups are consecutive ranks, which are near each other."""
@@ -73,9 +87,9 @@ class Grid:
 def parse_grid(text: str) -> Grid:
     """Return the grid that a text names; a SettingsError says what is wrong."""
     found: dict[str, int] = {}
+    where = parameter("grid", str(text))
     for piece in str(text).split(","):
         key, equals, value = (part.strip() for part in piece.partition("="))
-        where = parameter("grid", str(text))
         if key not in (DATA, *LEVELS):
             raise SettingsError(f"{where}: unknown level {key!r}{choice_of(key, (DATA, *LEVELS))}; such as {EXAMPLES}")
         if not equals or not re.fullmatch(r"[1-9][0-9]{0,5}", value):
@@ -86,8 +100,8 @@ def parse_grid(text: str) -> Grid:
     divided = [level for level in LEVELS if found.get(level, 1) > 1]
     if len(divided) > 1:
         raise SettingsError(
-            f"{parameter('grid', str(text))}: a network is divided at one level, not at {' and '.join(divided)}; choose "
-            "one of them, beside data"
+            f"{where}: a network is divided at one level, not at {' and '.join(divided)}; choose one of them, beside "
+            "data"
         )
     level = divided[0] if divided else NODE
-    return Grid(found.get(DATA, 1), level, found.get(level, 1))
+    return Grid(found.get(DATA), level, found.get(level, 1))

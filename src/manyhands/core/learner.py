@@ -123,6 +123,22 @@ class Model(Protocol):
         """How many samples a worker's part of a batch must have at least, unless it has none: 2 for BatchNorm."""
         return 1
 
+    def whole(self, into: Any = None) -> Any:
+        """Return a learner that has the whole network, with its present parameters and optimizer state.
+
+        This one, unless workers hold a network together: then it is a collective of theirs, and they bring it back with
+        :meth:`take_over` if it has changed. ``into`` is one that was returned before, to be used again.
+        """
+        return self
+
+    def take_over(self, whole: Any) -> None:
+        """Go on with what the learner from :meth:`whole` has now."""
+        assert whole is self  # unless a class says otherwise
+
+    def finished(self) -> Any:
+        """Return the whole network, when nothing is trained any more: its optimizer's state may be given up."""
+        return self
+
     def bind(self, vector: Vector) -> None:
         """Use ``vector``, shape (size,), as parameters from now on; its owner is the caller."""
 

@@ -87,16 +87,18 @@ class Team(Protocol):
         """Return all workers' vectors, shape (n, size), on rank 0; None elsewhere."""
 
     def all_gather_pieces_(self, content: NDArray[np.uint8], counts: Sequence[int]) -> None:
-        """Give every worker's own piece of ``content`` to all: consecutive pieces of ``counts[r]`` bytes."""
+        """Give every worker's own piece of ``content`` to all: consecutive pieces of ``counts[r]`` bytes.
+
+        This one and :meth:`all_to_all` are for learners that compute together and have no memory in common; those that
+        have some use :meth:`shared_reduction`.
+        """
+        raise SettingsError("workers that share memory exchange nothing by messages")
 
     def all_to_all(
         self, sent: NDArray[np.uint8], counts: Sequence[int], received: NDArray[np.uint8], expected: Sequence[int]
     ) -> None:
-        """Send ``counts[r]`` consecutive bytes to each rank r, and receive ``expected[r]`` from it.
-
-        This one and :meth:`all_gather_pieces_` are for learners that compute together and have no memory in common;
-        those that have some use :meth:`shared_reduction`.
-        """
+        """Send ``counts[r]`` consecutive bytes to each rank r, and receive ``expected[r]`` from it."""
+        raise SettingsError("workers that share memory exchange nothing by messages")
 
     def part(self, ranks: Sequence[int]) -> Team:
         """Return the team of some of the workers, this one among them, in the order of ``ranks``.

@@ -39,7 +39,7 @@ class ProcessTeam(Team):
         self.world, self._whole = world, whole
         self.rank, self.size = world.rank, world.size
         self.clock = clock
-        self._sent = Sent() if whole is None else whole._sent
+        self._sent: Sent = Sent() if whole is None else whole._sent
         self.waiting = False
         """Whether it is waiting for the others right now."""
         self.elsewhere = False
@@ -50,7 +50,7 @@ class ProcessTeam(Team):
         self._brought: Vector | None = None
 
     @property
-    def bytes_sent(self) -> int:  # type: ignore[override]
+    def bytes_sent(self) -> int:
         """Bytes that this worker has offered to others, those of parts and of the whole alike."""
         return self._sent.bytes
 

@@ -96,7 +96,7 @@ class ThreadTeam(Team):
         )
 
     @property
-    def bytes_sent(self) -> int:  # type: ignore[override]
+    def bytes_sent(self) -> int:
         """Bytes that this worker has offered to others, those of parts and of the whole alike."""
         return self._sent.bytes
 

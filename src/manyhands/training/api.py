@@ -148,7 +148,8 @@ def load_and_resolve(call: str, spec: RunSpec, request: DataRequest | Dataset) -
 
     ``call`` is the name of the function that the user has called, for messages.
     """
-    alone = not spec.reliability.needs_all_rows  # whether a worker needs no rows but its own
+    # Whether a worker needs no rows but its own.
+    alone = not spec.reliability.needs_all_rows and spec.grid is None
     needed: Any = "fixed" if spec.needs.fixed_shards and alone else "global"
     with together(spec.team) as step:
         step.bring(lambda: facts_of_request(call, request, needed))

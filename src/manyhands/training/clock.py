@@ -13,7 +13,11 @@ PHASES: tuple[Phase, ...] = get_args(Phase)
 
 
 class PhaseClock:
-    """One worker's clock; phases may be entered many times but not nested."""
+    """One worker's clock; phases may be entered many times but not nested.
+
+    Only computing may have communication and merges in it, which are not counted as computing then: those of workers
+    that hold one network together.
+    """
 
     def __init__(self) -> None:
         self.seconds: dict[str, float] = dict.fromkeys(PHASES, 0.0)
@@ -21,6 +25,7 @@ class PhaseClock:
         """From the moment every worker has its data to the merged parameters being ready."""
         self._train_began = 0.0
         self._contexts = {name: _Context(self.seconds, name) for name in PHASES}
+        self._contexts["compute"] = _Net(self.seconds, "compute", ("communicate", "merge"))
 
     def phase(self, name: Phase) -> _Context:
         """Return the context whose duration counts as ``name``."""
@@ -80,6 +85,24 @@ class _Context:
 
     def __exit__(self, *_error: object) -> None:
         self._seconds[self._name] += time.perf_counter() - self._start
+
+
+class _Net(_Context):
+    """Adds its duration without that of other phases in it."""
+
+    __slots__ = ("_others", "_talked")
+
+    def __init__(self, seconds: dict[str, float], name: str, others: tuple[str, ...]) -> None:
+        super().__init__(seconds, name)
+        self._others, self._talked = others, 0.0
+
+    def __enter__(self) -> None:
+        self._talked = sum(self._seconds[name] for name in self._others)
+        super().__enter__()
+
+    def __exit__(self, *_error: object) -> None:
+        super().__exit__()
+        self._seconds[self._name] -= sum(self._seconds[name] for name in self._others) - self._talked
 
 
 def slowest(reports: Sequence[Mapping[str, float]]) -> dict[str, float]:

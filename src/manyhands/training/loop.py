@@ -55,7 +55,7 @@ class Loop(Stepping):
         """
         self.worker.begin()
         try:
-            state = self._keeper.load(self.team)
+            state = self._keeper.load(self.worker)
             self.pacer.begin()
             while True:
                 try:

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from manyhands.core.choices import PYTORCH
+from manyhands.core.grid import Grid
 from manyhands.core.strategy import LocalRule, Rule, Strategy
 from manyhands.core.types import Sharding
 from manyhands.core.words import count
@@ -67,6 +68,8 @@ class Plan(RunSpec):
         Training rows N.
     chosen_by_auto
         Whether `manyhands.training.auto` has chosen strategy, batch, learning rate and schedule.
+    why
+        Why it has chosen this grid, in words; empty where there was no choice.
     """
 
     strategy: Strategy
@@ -76,13 +79,20 @@ class Plan(RunSpec):
     schedule: RateSchedule
     stop: Stop | None
     partition: Partition
+    grid: Grid
     rows: int
     chosen_by_auto: bool = False
+    why: str = ""
 
     def __post_init__(self) -> None:
         super().__post_init__()
         for name, value in self.parsed._asdict().items():
             object.__setattr__(self, name, value)
+
+    @property
+    def shares(self) -> int:
+        """How many workers, or groups of workers that hold one network together, have samples of their own."""
+        return self.grid.data or 1
 
     @cached_property
     def stages(self) -> tuple[PlannedStage, ...]:
@@ -90,7 +100,7 @@ class Plan(RunSpec):
         planned: list[PlannedStage] = []
         epoch = step = 0
         for stage in self.strategy.stages(self.epochs, self.schedule.first_decay(self.epochs)):
-            batch = min(self.batch * stage.rule.batch_factor(self.workers), self.rows)
+            batch = min(self.batch * stage.rule.batch_factor(self.shares), self.rows)
             steps_per_epoch = -(-self.rows // batch)
             planned.append(PlannedStage(stage.rule, epoch, stage.epochs, batch, steps_per_epoch, step))
             epoch += stage.epochs
@@ -102,15 +112,15 @@ class Plan(RunSpec):
         steps = np.arange(start, stage.steps if stop is None else stop)
         at = stage.first_epoch + steps / stage.steps_per_epoch
         growth = stage.batch / self.batch
-        place = self.workers, growth, stage.steps_per_epoch, stage.steps
+        place = self.shares, growth, stage.steps_per_epoch, stage.steps
         factors = stage.rule.rate_factors(steps, *place)
         return self.network.learning_rate * self.schedule.factors(at, self.epochs) * factors
 
     @property
     def model_settings(self) -> MLPSettings:
         """The network that the run results in."""
-        joined = self.strategy.needs.builds_ensemble and self.workers > 1
-        return wider(self.network, self.workers) if joined else self.network
+        joined = self.strategy.needs.builds_ensemble and self.shares > 1
+        return wider(self.network, self.shares) if joined else self.network
 
     @property
     def threads(self) -> int:
@@ -140,6 +150,7 @@ class Plan(RunSpec):
         parts = [
             f"{self.strategy.name}{' (chosen by auto)' if self.chosen_by_auto else ''}",
             f"{count(self.workers, 'worker')} ({self.team})",
+            *([f"grid {self.grid.name}"] if self.grid.divides else []),
             *(["pinned to cores"] if self.pin else []),
             *([f"{self.blas_threads} BLAS threads"] if self.blas_threads > 1 else []),
             self.architecture,

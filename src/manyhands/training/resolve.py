@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import fields, replace
-from typing import Literal
 
 from manyhands.core.checks import LARGEST
 from manyhands.core.choices import OPTIMIZERS, PYTORCH
 from manyhands.core.errors import SettingsError
 from manyhands.core.extras import require
+from manyhands.core.grid import Grid
 from manyhands.core.parameters import parameter
 from manyhands.core.strategy import GradientRule, Strategy
 from manyhands.core.types import Sharding
@@ -23,6 +23,7 @@ from manyhands.teams.registry import SOLO, check_team, kind_of
 from manyhands.training.auto import Asked, choose, choose_for_torch
 from manyhands.training.given import check_targets
 from manyhands.training.inputs import check_inputs
+from manyhands.training.levels import can_divide, check_grid, chosen_grid, reason
 from manyhands.training.plan import Plan, PlannedStage
 from manyhands.training.schedules import RateSchedule
 from manyhands.training.spec import AUTO, DEFAULT_BATCH, RunSpec
@@ -35,20 +36,23 @@ def resolve(spec: RunSpec, dataset: Dataset) -> Plan:
 
     If it is not, a SettingsError says what to change; if inputs or targets do not fit the network, a DataError does.
     """
-    workers = _number_of_workers(spec.team, spec.workers)
+    workers = _number_of_workers(spec)
     check_team(spec.team, workers)
-    spec = spec.settled(workers)
-    strategy, asked = _strategy_of(spec, dataset.rows, workers)
+    grid = _grid_of(spec, dataset, workers)
+    shares = grid.data or 1
+    spec = spec.settled(shares if spec.parsed.grid is not None else workers)
+    strategy, asked = _strategy_of(spec, dataset.rows, shares)
     if strategy.needs.one_worker_only:
-        if workers != 1:
+        if shares != 1:
             raise SettingsError(
-                f"the sequential strategy has one worker, not {workers}; choose another, such as "
+                f"the sequential strategy has one worker, not {shares}; choose another, such as "
                 f"{parameter('strategy', AUTO)}"
             )
-        spec = replace(spec, team=SOLO)
+        spec = replace(spec, team=spec.team if grid.divides else SOLO)
     _check_fit(spec, strategy, dataset)
-    sharding, batch = _division_of(spec, strategy, asked.batch, dataset.rows, workers)
-    check_batch(dataset.rows, batch, workers)
+    check_grid(spec, grid, strategy, dataset)
+    sharding, batch = _division_of(spec, strategy, asked.batch, dataset.rows, shares)
+    check_batch(dataset.rows, batch, shares)
     _check_learner(spec, dataset)
     _check_order(spec, strategy)
     check_inputs(dataset, asked.settings.dtype)
@@ -62,24 +66,39 @@ def resolve(spec: RunSpec, dataset: Dataset) -> Plan:
         "schedule": asked.schedule or RateSchedule(),
         "stop": spec.parsed.stop,
         "partition": spec.parsed.partition or Partition(),
+        "grid": grid,
         "torch": torch_settings(spec),
     }
     given = {each.name: getattr(spec, each.name) for each in fields(RunSpec)}
-    plan = Plan(**{**given, **decided}, rows=dataset.rows, chosen_by_auto=spec.automatic)
+    chose = spec.automatic and spec.parsed.grid is None and can_divide(spec, dataset)
+    why = reason(spec, dataset, grid) if chose else ""
+    plan = Plan(**{**given, **decided}, rows=dataset.rows, chosen_by_auto=spec.automatic, why=why)
     _check_course(plan)
     _check_reliability(plan)
     _check_room(plan, dataset)
     return plan
 
 
-def _number_of_workers(team: str, workers: int | Literal["all"] | None) -> int:
+def _number_of_workers(spec: RunSpec) -> int:
     """Return the number of workers, which in a job is the number of its processes."""
+    team, workers = spec.team, spec.workers
     check_started_once(team)
     size = job_size() if is_member(team) else None
     if size is not None:
         check_size(size, None if isinstance(workers, str) else workers)
         return size
+    if workers is None and spec.parsed.grid is not None:
+        return spec.parsed.grid.filled(None).size
     return usable_cores() if isinstance(workers, str) else workers or 1
+
+
+def _grid_of(spec: RunSpec, dataset: Dataset, workers: int) -> Grid:
+    """Return how the workers share the work: as the user says, or as `auto` finds it fastest."""
+    if spec.parsed.grid is not None:
+        return spec.parsed.grid.filled(workers)
+    if workers > 1 and spec.settled(workers).automatic and can_divide(spec, dataset):
+        return chosen_grid(spec, dataset, workers)
+    return Grid(workers)
 
 
 def _strategy_of(spec: RunSpec, rows: int, workers: int) -> tuple[Strategy, Asked]:
@@ -243,7 +262,7 @@ def _check_reliability(plan: Plan) -> None:
             f"and it goes on from its checkpoints ({parameter('checkpoint')} or {parameter('resume')}), or use "
             f"{parameter('on_loss', 'continue')} where that is possible"
         )
-    if asked.verify and plan.workers > 1 and all(rule.needs.shared_memory for rule in plan.strategy.rules):
+    if asked.verify and plan.shares > 1 and all(rule.needs.shared_memory for rule in plan.strategy.rules):
         raise SettingsError(
             f"{parameter('verify')} has no effect: the workers of {plan.strategy.name} share one vector, so there are "
             "no copies to compare"
@@ -272,7 +291,7 @@ def check_synchronized(plan: Plan, what: str) -> None:
 
     If not, ``what`` has no network to evaluate, and a SettingsError says so.
     """
-    if plan.workers > 1 and not any(map(_synchronized_before_its_end, plan.stages)):
+    if plan.shares > 1 and not any(map(_synchronized_before_its_end, plan.stages)):
         raise SettingsError(
             f"{what} evaluates synchronized parameters after an epoch, but the workers of {plan.strategy.name} "
             "synchronize at the end only; use another strategy, or loss:..."
@@ -299,7 +318,7 @@ def _check_room(plan: Plan, dataset: Dataset) -> None:
         return
     outputs = len(dataset.classes) if dataset.train.targets is None else dataset.train.targets.shape[1]
     here = 1 if is_member(plan.team) else plan.workers
-    rows = -(-max(stage.batch for stage in plan.stages) // plan.workers)
-    check_room(plan.network, dataset.features, outputs, here, rows)
+    rows = -(-max(stage.batch for stage in plan.stages) // plan.shares)
+    check_room(plan.network, dataset.features, outputs, here / plan.grid.parts, rows)
     if plan.model_settings is not plan.network:
         check_room(plan.model_settings, dataset.features, outputs)

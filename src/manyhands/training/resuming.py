@@ -7,6 +7,7 @@ from collections.abc import Collection, Mapping
 from typing import Any, NamedTuple
 
 from manyhands.core.errors import SettingsError, shown
+from manyhands.core.grid import parse_grid
 from manyhands.core.parameters import parameter
 from manyhands.core.references import anchored
 from manyhands.core.settings import setting_fields
@@ -37,6 +38,7 @@ class _Stored(NamedTuple):
     module: str | None
     team: str
     reliability: dict[str, Any]
+    grid: str
 
 
 def names_given(spec: RunSpec, settings: Collection[str]) -> set[str]:
@@ -82,12 +84,20 @@ def taken_up(asked: RunSpec, given: Collection[str], source: Source) -> tuple[Ru
     if stored.module is not None and anchored(stored.module) == settings["module"]:
         settings["module"] = stored.module  # in the words of its run, which the model file has, too
     settings |= {name: value for name, value in _objects(asked).items() if value is not None}
-    settings["workers"] = stored.workers if asked.workers is None else asked.workers
+    settings["workers"], settings["grid"] = _places(stored, asked)
     settings |= {name: getattr(asked, name) for name in ("hang_timeout", "pin")}
     settings["team"] = asked.team if "team" in given or stored.team not in _TAKEN else stored.team
     settings |= {name: value for name, value in stored.reliability.items() if name not in given}
     again = {name: stored.settings[name] for name in ("first_epoch", "shuffle")}
     return RunSpec(reliability=asked.reliability, **again).changed(**settings), _source_of(stored, source)
+
+
+def _places(stored: _Stored, asked: RunSpec) -> tuple[Any, Any]:
+    """Return the number of workers and their grid: those asked for, or those of the run."""
+    then = parse_grid(stored.grid)
+    if asked.workers is None and asked.grid is None:
+        return then.size, then if then.divides else None
+    return asked.workers, asked.grid
 
 
 def _objects(spec: RunSpec) -> dict[str, Any]:
@@ -130,6 +140,7 @@ def _stored(asked: RunSpec) -> _Stored:
                     identity.get("module"),
                     identity["team"],
                     identity["reliability"],
+                    identity.get("grid", f"data={identity['workers']}"),
                 ]
             except (KeyError, TypeError, AttributeError) as error:
                 raise SettingsError(f"{shown(found.path)}: its description lacks {error}") from error

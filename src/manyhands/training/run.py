@@ -8,7 +8,7 @@ import os
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
@@ -31,6 +31,7 @@ from manyhands.teams.exit_hooks import report_uncaught_errors
 from manyhands.teams.job import all_gather_texts, among_survivors, hang_timeout, leads, needs_job, surviving
 from manyhands.teams.launch import launch, prepare
 from manyhands.teams.registry import kind_of
+from manyhands.teams.solo import Solo
 from manyhands.training import faults
 from manyhands.training.checkpoints.keeper import Checkpoints, Keeper, checkpoints_of
 from manyhands.training.clock import PhaseClock, slowest
@@ -316,9 +317,24 @@ def _prepare(plan: Plan, dataset: Dataset, *, adds: bool) -> None:
     """Compile everything before any clock starts; callbacks that add something up do it in double precision."""
     learner = learner_of(plan, dataset)
     check_learner(plan, learner)
+    divided = _narrow_slice(plan, dataset) if plan.grid.divides else None
     plain = not adds and all(rule.fusable for rule in plan.strategy.rules)
-    others = [] if plain else [np.dtype(np.float64)]  # scores, weights and losses are added in double precision
-    prepare(plan.team, plan.workers, [learner.dtype, *others], lambda: learner.prepare(dataset.train))
+    others = (
+        [] if plain and divided is None else [np.dtype(np.float64)]
+    )  # scores, weights and losses are added in double precision
+
+    def compile_learners() -> None:
+        learner.prepare(dataset.train)
+        if divided is not None:
+            divided.prepare(dataset.train)
+
+    prepare(plan.team, plan.workers, [learner.dtype, *others], compile_learners)
+
+
+def _narrow_slice(plan: Plan, dataset: Dataset) -> Model:
+    """Return a learner for whose sake the kernel of slices is compiled: its size does not matter."""
+    narrow = replace(plan, network=replace(plan.network, hidden=(1,) * len(plan.network.hidden)))
+    return learner_of(narrow, dataset, group=Solo(PhaseClock()))
 
 
 def check_learner(plan: Plan, learner: Model) -> None:
@@ -336,7 +352,7 @@ def check_learner(plan: Plan, learner: Model) -> None:
     for stage in plan.stages:
         last = plan.rows - (stage.steps_per_epoch - 1) * stage.batch
         for batch in dict.fromkeys((stage.batch, last)):
-            least = min(part for part in _parts(batch, plan.workers) if part)
+            least = min(part for part in _parts(batch, plan.shares) if part)
             if least < learner.least_batch:
                 place = " (the last of an epoch)" if batch != stage.batch else ""
                 raise SettingsError(
@@ -395,29 +411,31 @@ def _work(
     checkpoints: Checkpoints | None,
 ) -> _Outcome:
     """Do what each worker does: get ready, take over the common start, train."""
-    learner = learner_of(plan, dataset, team.rank)
+    group, peers = _places(team, plan)
+    learner = learner_of(plan, dataset, team.rank, group)
     if start is not None:
         learner.load_state(start)
-    elif team.rank == 0:
+    elif peers.rank == 0:
         learner.initialize(generator(plan.seed, "init"))
     convergence = Convergence(dataset.test)
     called = [*callbacks, *([plan.stop] if plan.stop else []), *([convergence] if plan.convergence else [])]
     called += faults.planned()
-    table, sampler = _rows_of(team, plan, dataset)
-    worker = WorkerRun(team, learner, plan, table, clock, called, dataset.validation)
+    table, sampler = _rows_of(peers, plan, dataset)
+    worker = WorkerRun(peers, learner, plan, table, clock, called, dataset.validation, whole=team)
     keeper = Keeper(checkpoints, plan.team, control)
     loop = Loop(worker, sampler, control, keeper)
-    team.mean_(learner.parameters.copy())  # a first round makes connections and touches memory; it belongs to no clock
+    if peers.size > 1:  # a first round makes connections and touches memory; it belongs to no clock
+        peers.mean_(learner.parameters.copy())
     clock.seconds["startup"] = time.perf_counter() - launched
     team.barrier()
     clock.add("distribute", dataset.distributed)
     clock.add("read", dataset.seconds)
     with clock.phase("distribute"):
-        team.broadcast_(learner.parameters)
+        peers.broadcast_(learner.parameters)
         if len(learner.buffers):
-            team.broadcast_(learner.buffers)
-    if plan.strategy.needs.independent_init and team.rank and start is None:
-        learner.initialize(generator(plan.seed, f"init of worker {team.rank}"))
+            peers.broadcast_(learner.buffers)
+    if plan.strategy.needs.independent_init and peers.rank and start is None:
+        learner.initialize(generator(plan.seed, f"init of worker {peers.rank}"))
     team.barrier()
     clock.forget("communicate", "merge")
     sent = team.bytes_sent
@@ -427,7 +445,7 @@ def _work(
     incidents = [*keeper.incidents, *loop.incidents]
     return _Outcome(
         rank=team.rank,
-        learner=worker.model,
+        learner=worker.model.finished(),
         tally=tally,
         bytes_sent=team.bytes_sent - sent,
         clock=clock,
@@ -435,6 +453,13 @@ def _work(
         pace=loop.pacer.report(),
         incidents=incidents,
     )
+
+
+def _places(team: Team, plan: Plan) -> tuple[Team | None, Team]:
+    """Return those that hold one network together with this worker, if any do, and those that average with it."""
+    if not plan.grid.divides:
+        return None, team
+    return team.part(plan.grid.group_of(team.rank)), team.part(plan.grid.peers_of(team.rank))
 
 
 report_uncaught_errors()

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Self
 from manyhands.core.checks import positive_real, share_or_count, truth, whole
 from manyhands.core.choices import LABELS, LEARNERS, OTHER_LEARNERS, PYTORCH, SCALINGS, SHARDINGS
 from manyhands.core.errors import SettingsError
+from manyhands.core.grid import Grid, parse_grid
 from manyhands.core.parameters import parameter
 from manyhands.core.references import reference_of
 from manyhands.core.settings import (
@@ -66,6 +67,7 @@ class Parsed(NamedTuple):
     schedule: RateSchedule | None
     stop: Stop | None
     partition: Partition | None
+    grid: Grid | None
 
 
 class RunNeeds(NamedTuple):
@@ -160,6 +162,14 @@ class RunSpec:
         "docs/strategies.md (default: auto with several workers, else sequential)",
         "strategy",
         metavar="S",
+    )
+    grid: str | Grid | None = setting(
+        None,
+        "how they share the work: data=2,node=2 are two groups of two that hold one network together, each a slice of "
+        "every layer's neurons; weight=2 and pairs=2 divide it in other ways, see docs/levels-of-parallelism.md "
+        "(default: every worker has samples of its own, unless auto finds the other way faster)",
+        "strategy",
+        metavar="G",
     )
     batch: int | None = setting(
         None,
@@ -318,6 +328,7 @@ class RunSpec:
             given("schedule", parse_schedule, "factors"),
             given("stop", parse_stop, "for_worker"),
             given("partition", parse_partition, "divide"),
+            given("grid", parse_grid, "place_of"),
         )
 
     @property
@@ -335,7 +346,7 @@ class RunSpec:
     @cached_property
     def needs(self) -> RunNeeds:
         """What the run needs, as its strategy, stopping rule and learner say."""
-        strategy, _, stop, partition = self.parsed
+        strategy, stop, partition = self.parsed.strategy, self.parsed.stop, self.parsed.partition
         one_call = self.learner == "published"
         own = strategy is not None and strategy.needs.fixed_shards
         fixed = one_call or (own if self.sharding is None else self.sharding == "fixed")

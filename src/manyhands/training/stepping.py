@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import time
 from collections.abc import Callable
 from contextlib import nullcontext
 from dataclasses import dataclass, field
@@ -55,6 +54,8 @@ class Now:
     schedule: Sampler
     state: Any
     services: RunServices
+    merged: Any
+    """The learner that rounds merge: a whole one, where several workers hold a network together."""
 
 
 @dataclass
@@ -98,9 +99,11 @@ class Stepping:
     def _enter(self, stage: PlannedStage) -> None:
         """Make what belongs to a stage."""
         schedule, validation = self._schedule_for(stage), self.worker.validation
-        services = RunServices(self.plan, self.team, self.learner, self.table, schedule, self.control, validation)
-        state = stage.rule.begin_(self.team, self.learner)
-        self._now = Now(stage, schedule, state, services)
+        # Merges other than the mean look at whole networks.
+        merged = self.learner if isinstance(stage.rule, GradientRule) or stage.rule.fusable else self.learner.whole()
+        services = RunServices(self.plan, self.team, merged, self.table, schedule, self.control, validation)
+        state = stage.rule.begin_(self.team, merged)
+        self._now = Now(stage, schedule, state, services, merged)
         self._part = Part(-1)
         self._rates_from, self._known_rates = 0, np.zeros(0)
         self.worker.begin_stage(stage, services)
@@ -244,7 +247,7 @@ class Stepping:
 
     def _call(self, order: Order, meeting: Any, kept: Snapshots | None = None) -> tuple[Rounds | None, RunOutcome]:
         """Let the learner take these steps, and hold the rounds in them itself; return these, and what it has done."""
-        began, at = time.perf_counter(), self.worker.step_in_stage
+        at = self.worker.step_in_stage
         rounds, due = None, 0
         if meeting is not None and self.worker.syncs_gradients:
             rounds, due = Rounds(meeting, np.zeros(0, np.int64), gradient=self._gradient), order.steps
@@ -254,12 +257,13 @@ class Stepping:
             due = len(rounds.due)
         given: dict[str, Any] = {"rounds": rounds, "snapshots": kept}
         given = {name: value for name, value in given.items() if value is not None}  # some learners know neither
-        outcome = self._stepper.run(self.table, order, self._rates(at, at + order.steps), self.control, **given)
+        rates = self._rates(at, at + order.steps)
+        with self.clock.phase("compute"):
+            outcome = self._stepper.run(self.table, order, rates, self.control, **given)
+            self.team.record_fused_rounds(outcome.rounds, self.learner.parameters)
         if len(outcome.losses) < order.steps:
             raise StoppedError
         self._check_held(outcome.rounds, due)
-        seconds = self.team.record_fused_rounds(outcome.rounds, self.learner.parameters)
-        self.clock.add("compute", time.perf_counter() - began - seconds)
         self.pacer.note(order.examples)
         return rounds, outcome
 
@@ -404,7 +408,10 @@ class Stepping:
         rate, examples = float(self._rates(at - steps, at).mean()), worker.since.examples
         if self._verifies:
             verifying.check_finite(self.team, self.learner.parameters, worker.rounds + 1, "parameters")
-        rule.hold_round_(RoundContext(self.team, self.learner, examples, rate, last, self._now.state, services))
+        merged = self.learner if self._now.merged is self.learner else self.learner.whole(self._now.merged)
+        rule.hold_round_(RoundContext(self.team, merged, examples, rate, last, self._now.state, services))
+        if merged is not self.learner:
+            self.learner.take_over(merged)
         if self.control.stop[0]:  # a merge that trains was stopped
             raise StoppedError
         worker.tally.examples += services.pop_examples()

@@ -64,6 +64,10 @@ class WorkerRun:
 
     Attributes
     ----------
+    team : Team
+        Those that have samples of their own, and average with this worker.
+    whole : Team
+        All workers: where the network is divided, ``team`` is a part of them.
     tally : Tally
         What has been done so far.
     since : SinceRound
@@ -88,8 +92,11 @@ class WorkerRun:
         clock: PhaseClock,
         callbacks: Iterable[Callback] = (),
         validation: Samples | None = None,
+        whole: Team | None = None,
     ) -> None:
         self.team, self.learner, self.plan = team, learner, plan
+        self.whole = team if whole is None else whole
+        self._speaks = self.plan.grid.place_of(self.whole.rank)[1] == 0
         self.table, self.validation, self.clock = table, validation, clock
         self.tally, self.since = Tally(), SinceRound()
         self.stopped = False
@@ -169,8 +176,9 @@ class WorkerRun:
         return self._last_round < self.tally.steps
 
     def emit(self, event: Event) -> None:
-        """Report an event to the callbacks that ask for such."""
-        send(self._callbacks, event)
+        """Report an event to the callbacks that ask for such; those that hold one network have one voice."""
+        if self._speaks:
+            send(self._callbacks, event)
 
     @property
     def train_s(self) -> float:

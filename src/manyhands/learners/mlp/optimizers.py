@@ -307,7 +307,7 @@ def _basic_update_scaled(
     sums: Any,
     layer: int,
 ) -> float:
-    return update_range(slopes, vectors, 0, bias_at, rule, start, stop, constants)
+    return 0.0
 
 
 def _full_update_scaled(
@@ -321,14 +321,13 @@ def _full_update_scaled(
     sums: Any,
     layer: int,
 ) -> float:
-    if rule.kind < LAMB:
-        return update_range(slopes, vectors, 0, bias_at, rule, start, stop, constants)
     squares = sum_of_squares(vectors.params, start, bias_at)
     constants[RATIO] = trust_ratio(rule, sums[2 * layer], sums[2 * layer + 1])
-    by_layer(vectors, start, start, bias_at, rule, constants, 0)
-    by_layer(vectors, bias_at, bias_at, stop, rule, constants, 1)
+    for biases in range(2):
+        begin, end = (bias_at, stop) if biases else (start, bias_at)
+        by_layer(vectors, begin, begin, end, rule, constants, biases)
     return squares
 
 
 update_scaled = variants(_basic_update_scaled, _full_update_scaled)
-"""Update a layer from its whole gradient; of LAMB and LARS, the layer's `trust_sums` are in ``sums``."""
+"""Update a layer as LAMB or LARS from its whole gradient; the layer's `trust_sums` are in ``sums``."""

@@ -178,11 +178,11 @@ def _widths(given: Any) -> tuple[int, ...]:
     return widths
 
 
-def check_room(settings: MLPSettings, features: int, outputs: int, workers: int = 1, rows: int = 1) -> None:
+def check_room(settings: MLPSettings, features: int, outputs: int, workers: float = 1, rows: int = 1) -> None:
     """Check that networks fit into memory before any is made: parameters, optimizers, gradients and batches.
 
-    There will be ``workers`` such networks in this machine's memory, each with a batch of ``rows`` samples. If they do
-    not fit, an OutOfMemoryError says what to make smaller.
+    There will be ``workers`` such networks in this machine's memory, or a part of one, each with a batch of ``rows``
+    samples. If they do not fit, an OutOfMemoryError says what to make smaller.
     """
     widths = [features, *map(padded, [*settings.hidden, outputs])]
     layers = [(inputs + 1) * width for inputs, width in itertools.pairwise(widths)]
@@ -190,8 +190,8 @@ def check_room(settings: MLPSettings, features: int, outputs: int, workers: int 
     # Parameters and the optimizer's; the gradient of the largest layer; values and deltas of the batch.
     numbers = (2 + (settings.optimizer not in _ONE_VECTOR)) * sum(layers) + max(layers) + 2 * rows * sum(widths)
     check_memory(
-        workers * numbers * (4 if settings.dtype == "float32" else 8),
-        f"{f'{workers} workers, each with ' if workers > 1 else ''}a network of {_count(parameters)} parameters, its "
+        int(workers * numbers) * (4 if settings.dtype == "float32" else 8),
+        f"{f'{workers:g} workers, each with ' if workers > 1 else ''}a network of {_count(parameters)} parameters, its "
         f"optimizer and a batch of {rows} row{'s' if rows > 1 else ''}",
         f"make the hidden layers smaller{', the workers fewer' if workers > 1 else ''} or the batch smaller",
     )

@@ -25,7 +25,7 @@ from manyhands.training.making import learner_of
 from manyhands.training.plan import Plan
 from manyhands.training.reliability import KEPT
 
-FREE = ("team", "workers", "hang_timeout", "pin", "reliability", "rows", "chosen_by_auto")
+FREE = ("team", "workers", "grid", "hang_timeout", "pin", "reliability", "rows", "chosen_by_auto", "why")
 """What changes no bit of the result, or is compared by itself."""
 _NESTED = ("network", "torch")
 _MOST_SHOWN = 3
@@ -44,7 +44,8 @@ def identity_of(
     described = {
         "settings": {**_facts_of(callbacks), **settings_of(plan), **_start_of(start)},
         "rows": plan.rows,
-        "workers": plan.workers,
+        "workers": plan.shares,
+        "grid": plan.grid.name,
         "data": data_of(plan.team, dataset),
         "source": dataset.source,
         "label": plan.label,

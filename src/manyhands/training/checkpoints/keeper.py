@@ -115,6 +115,8 @@ class Course(Protocol):
     """How far a worker has come, as far as the time of a checkpoint depends on it."""
 
     team: Team
+    whole: Team
+    plan: Plan
     stage: PlannedStage
 
     @property
@@ -173,7 +175,7 @@ class Keeper:
         self._marks = (0.0, 0)
         self._handing_over, self._count = 0.0, 0
 
-    def load(self, team: Team) -> State | None:
+    def load(self, course: Course) -> State | None:
         """Return this worker's state from the newest checkpoint, if the run goes on from one; called by all workers.
 
         Raises
@@ -183,6 +185,7 @@ class Keeper:
         """
         if self._checkpoints is None:
             return None
+        team, shares = course.whole, course.team
         self._looked, sent = (time.monotonic(), 0), team.bytes_sent
         states = None
         with together(self._team_name):
@@ -190,14 +193,14 @@ class Keeper:
                 self._reserve(self._checkpoints)
             if team.rank == 0 and self._checkpoints.source is not None:
                 found = self._checkpoints.source.newest()
-                states, note = self._fitting(found, team.size)
+                states, note = self._fitting(found, shares.size)
                 self._note(found, note)
         there = broadcast_text(team, "yes" if states else "no") == "yes"
-        state = scatter(team, states) if there else None
+        state = scatter(team, states, shares.rank) if there else None
         self._written, team.bytes_sent = time.monotonic(), sent
         if state is None:
             return None
-        rounds = state.facts["tally"]["rounds"] if team.size > 1 else state.facts["tally"]["steps"]
+        rounds = state.facts["tally"]["rounds"] if shares.size > 1 else state.facts["tally"]["steps"]
         self._marks = self._marks_at(state.epoch, int(rounds))
         self.until = int(state.facts["tally"]["steps"])
         self._looked = (time.monotonic(), self.until)  # what was done before says nothing about the pace of now
@@ -236,7 +239,7 @@ class Keeper:
         Suspended
             If the run was asked to end; its state is written then, unless that is impossible.
         """
-        team = course.team
+        team = course.whole
         said, sent = np.zeros(3), team.bytes_sent
         said[0] = self._control.ending[0] != 0
         if team.rank == 0:
@@ -268,7 +271,9 @@ class Keeper:
         assert self._checkpoints is not None
         if self._checkpoints.verify and state.synchronized:  # what is kept once must be what all have
             check_same(course.team, state.arrays[PARAMETERS], course.rounds)
-        states = gather(course.team, state)
+        # Those that hold a network together have put it together, and one of them hands it over.
+        speaks = course.plan.grid.place_of(course.whole.rank)[1] == 0
+        states = gather(course.team, state) if speaks else None
         if states is not None:
             self._writer.begin(course.step, states)
         self._written = time.monotonic()

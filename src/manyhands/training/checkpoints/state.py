@@ -116,8 +116,8 @@ def gather(team: Team, state: State) -> list[State] | None:
     return [State.of(each, arrays) for each, arrays in zip(described, found, strict=True)]
 
 
-def scatter(team: Team, states: Sequence[State] | None) -> State:
-    """Give every worker its state of those that rank 0 has."""
+def scatter(team: Team, states: Sequence[State] | None, place: int) -> State:
+    """Give every worker its state of those that rank 0 has: the one of number ``place``."""
     described = json.loads(broadcast_text(team, json.dumps([each.described() for each in states or ()])))
     mine: dict[str, NDArray[Any]] = {}
     for rank, each in enumerate(described):
@@ -127,9 +127,9 @@ def scatter(team: Team, states: Sequence[State] | None) -> State:
             array = np.ascontiguousarray(states[rank].arrays[name]) if states else np.empty(shape, np.dtype(dtype))
             if array.size:
                 team.broadcast_(array.reshape(-1).view(np.uint8))
-            if rank == team.rank or name in each["common"]:
+            if rank == place or name in each["common"]:
                 mine[name] = array.reshape(shape)
-    return State.of(described[team.rank], mine)
+    return State.of(described[place], mine)
 
 
 def joined(states: Sequence[State]) -> tuple[list[dict[str, Any]], dict[str, NDArray[Any]]]:

@@ -6,6 +6,7 @@ processes the same kernel reads messages that have been received before.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import partial
 from typing import Any
 
@@ -64,7 +65,8 @@ class Room:
             own_norms=np.zeros(2 * layers),
             squares=np.zeros(0),
         )
-        self._count, self._messages = -1, {}  # type: ignore[var-annotated]
+        self._count = -1
+        self._messages: dict[int, Callable[[], None]] = {}
         for number, each in enumerate(programs.transfers):
             self._describe(number, each)
         if not self.by_messages:
@@ -100,7 +102,7 @@ class Room:
 
     def _memory(self, which: int) -> NDArray[Any]:
         work = self.work
-        return (work.values, work.deltas, self.mail)[which]  # type: ignore[no-any-return]
+        return (work.values, work.deltas, self.mail)[which]
 
     def _address(self, transfer: Transfer) -> int:
         """Return where this worker's contribution begins."""
@@ -117,7 +119,9 @@ class Room:
         """Return how many bytes this worker offers to the others in one run of a program."""
         if self.team.size == 1:
             return 0
-        return sum(self._bytes(self.programs.transfers[row[-1]], count) for row in program.tolist() if row[0] in EXCHANGES)
+        return sum(
+            self._bytes(self.programs.transfers[row[-1]], count) for row in program.tolist() if row[0] in EXCHANGES
+        )
 
     def _bytes(self, transfer: Transfer, count: int) -> int:
         if transfer.kind == SUM_NORMS:
@@ -137,7 +141,7 @@ class Room:
         send()
         self.team.bytes_sent = sent  # `bytes_of` counts them, the same for every kind of team
 
-    def _message(self, number: int, transfer: Transfer, count: int) -> Any:
+    def _message(self, number: int, transfer: Transfer, count: int) -> Callable[[], None]:
         """Return what carries out an exchange, with its memory found once."""
         if transfer.kind == GATHER:
             return self._gathering(number, transfer, count)
@@ -158,7 +162,7 @@ class Room:
         self.team.sum_(self.exchange.own_norms)
         self._found(number, self.exchange.own_norms)
 
-    def _gathering(self, number: int, transfer: Transfer, count: int) -> Any:
+    def _gathering(self, number: int, transfer: Transfer, count: int) -> Callable[[], None]:
         """Return what receives all workers' neurons of a layer, one block of rows after the other."""
         widths = [self._layout.own_width(transfer.unit, rank) for rank in range(self.team.size)]
         begins = np.concatenate([[0], np.cumsum(widths)]) * count + transfer.inbox
@@ -174,7 +178,7 @@ class Room:
 
         return send
 
-    def _scattering(self, number: int, transfer: Transfer, count: int) -> Any:
+    def _scattering(self, number: int, transfer: Transfer, count: int) -> Callable[[], None]:
         """Return what sends everyone's columns of what this worker has computed, and receives its own."""
         layout, unit, size = self._layout, transfer.unit, self.mail.itemsize
         widths = [layout.own_width(unit, rank) for rank in range(self.team.size)]
@@ -193,4 +197,3 @@ class Room:
             self.team.all_to_all(outbox.view(np.uint8), counts, inbox.view(np.uint8), expected)
 
         return send
-

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
-LOAD, FORWARD, ACTIVATE, LOSS, BACK, SLOPES, GRADIENT, BEGIN, FUSED, APPLY, NORMS, GATHER, SUM, SUM_NORMS, MEET = range(15)
+LOAD, FORWARD, ACTIVATE, LOSS, BACK, SLOPES, GRADIENT, BEGIN, FUSED, APPLY, NORMS, GATHER, SUM, SUM_NORMS, MEET = range(
+    15
+)
 """What an operation of a program does; see `manyhands.learners.mlp.slices.kernels`."""
 EXCHANGES = (GATHER, SUM, SUM_NORMS, MEET)
 VALUES, DELTAS, MAIL = range(3)

@@ -16,7 +16,7 @@ import numpy as np
 from manyhands.learners.mlp.activations import apply_activation, times_slopes
 from manyhands.learners.mlp.blas import matrix_product
 from manyhands.learners.mlp.elementwise import add_bias, add_bias_relu, gather
-from manyhands.learners.mlp.kernel_args import PIECE, Batches, Course, Network, Rule, Vectors, Work
+from manyhands.learners.mlp.kernel_args import LAMB, PIECE, Batches, Course, Network, Rule, Vectors, Work
 from manyhands.learners.mlp.losses import loss_or_outputs
 from manyhands.learners.mlp.optimizers import layer_sums, step_constants, update_range, update_scaled
 from manyhands.learners.mlp.products import bias_gradient, layer_product, weight_gradient
@@ -53,7 +53,7 @@ from manyhands.learners.mlp.slices.kernel_args import (
 from manyhands.learners.mlp.tiles import HEIGHTS
 from manyhands.runtime.fp_mode import flush_denormals, restore_denormals
 from manyhands.runtime.jit import compiled, inline_ir, inlined
-from manyhands.runtime.shared_reduce import BLOCK, SharedReduction, arrive_and_wait, now, pointer_to
+from manyhands.runtime.shared_reduce import BLOCK, arrive_and_wait, now, pointer_to
 
 
 @inline_ir
@@ -68,7 +68,11 @@ def put_side_by_side(exchange: Exchange, number: int, rows: int, out: Any, out_a
     began = now(exchange.meeting.scratch)
     joint = exchange.joint[number]
     for rank in range(exchange.sources[number]):
-        width, pitch, offset = exchange.widths[number, rank], exchange.pitches[number, rank], exchange.offsets[number, rank]
+        width, pitch, offset = (
+            exchange.widths[number, rank],
+            exchange.pitches[number, rank],
+            exchange.offsets[number, rank],
+        )
         source = pointer_to(exchange.addresses[number, rank], out)
         for i in range(rows):
             line = out[out_at + i * joint + offset : out_at + i * joint + offset + width]
@@ -111,6 +115,14 @@ def add_norms(exchange: Exchange, number: int) -> None:
         exchange.norms[j] = total
 
 
+@inlined
+def update_part(
+    slopes: Any, vectors: Vectors, gradient_from: int, bias_at: int, rule: Rule, start: int, stop: int, constants: Any
+) -> float:
+    """Update parameters as `update_range`, which must stand in one place only."""
+    return float(update_range(slopes, vectors, gradient_from, bias_at, rule, start, stop, constants))
+
+
 @inline_ir
 def update_layer(
     vectors: Vectors,
@@ -144,11 +156,11 @@ def update_layer(
             source, source_at, pitch, deltas, delta_at, vectors.gradient, out_at,
         )  # fmt: skip
         if fused:
-            squares += update_range(work.slopes, vectors, first, biases_at, rule, first, behind, constants)
+            squares += update_part(work.slopes, vectors, first, biases_at, rule, first, behind, constants)
     out_at = 0 if fused else biases_at
     bias_gradient(width, count, work.deltas, work.starts[layer + 1], vectors.gradient, out_at)
     if fused:
-        update_range(work.slopes, vectors, biases_at, biases_at, rule, biases_at, biases_at + width, constants)
+        update_part(work.slopes, vectors, biases_at, biases_at, rule, biases_at, biases_at + width, constants)
     return squares
 
 
@@ -227,7 +239,7 @@ def run(
                 step_constants(
                     work.slopes, rule, course.rates[step], course.steps_taken[0], batches.global_rows[step], course
                 )
-            elif code == FUSED or code == GRADIENT:
+            elif code in (FUSED, GRADIENT):
                 found = update_layer(
                     vectors, network, slices, rule, work, course.constants, layer, count, source, source_at, pitch,
                     deltas, delta_at, code == FUSED,
@@ -240,10 +252,13 @@ def run(
                 exchange.own_norms[2 * layer + 1] *= slices.counted[layer]
             elif code == APPLY:
                 start, bias_at = network.weight_at[layer], network.bias_at[layer]
-                found = update_scaled(
-                    work.slopes, vectors, start, bias_at, bias_at + network.widths[layer + 1], rule, course.constants,
-                    exchange.norms, layer,
-                )  # fmt: skip
+                stop = bias_at + network.widths[layer + 1]
+                if rule.kind < LAMB:
+                    found = update_part(work.slopes, vectors, 0, bias_at, rule, start, stop, course.constants)
+                else:
+                    found = update_scaled(
+                        work.slopes, vectors, start, bias_at, stop, rule, course.constants, exchange.norms, layer
+                    )
                 exchange.squares[step] += slices.counted[layer] * found
             else:
                 if exchange.meets:

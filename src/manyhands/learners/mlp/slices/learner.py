@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -15,13 +16,14 @@ from manyhands.core.team import Team
 from manyhands.core.types import Vector
 from manyhands.learners.mlp import kernel_args
 from manyhands.learners.mlp.layout import Layout, drawn_pieces
-from manyhands.learners.mlp.learner import PREDICTION_ROWS, MLP
+from manyhands.learners.mlp.learner import MLP, PREDICTION_ROWS
 from manyhands.learners.mlp.settings import MLPSettings
 from manyhands.learners.mlp.slices import kernels
 from manyhands.learners.mlp.slices.exchanges import Room
 from manyhands.learners.mlp.slices.kernel_args import Slices
 from manyhands.learners.mlp.slices.layout import SliceLayout
 from manyhands.learners.mlp.slices.program import Programs
+from manyhands.runtime.memory import aligned_zeros
 
 _AT_ONCE = 1 << 22
 """Numbers of a layer's weights that are put together at once."""
@@ -61,14 +63,14 @@ class SlicedMLP(MLP):
         rank: int = 0,
         seed: int = 0,
     ) -> None:
-        self.slices = SliceLayout(
-            features, settings.hidden, classes, level=level, rank=team.rank, parts=team.size
-        )
+        self.slices = SliceLayout(features, settings.hidden, classes, level=level, rank=team.rank, parts=team.size)
         self.group = team
         super().__init__(settings, features, classes, rank=rank, seed=seed, layout=self.slices)
         self._whole_layout = Layout(features, settings.hidden, classes)
         counted = [float(self.slices.is_counted(layer)) for layer in range(self.slices.layers)]
         self._shape = Slices(self.slices.inner, self.slices.outer, self.slices.first_input, np.array(counted))
+        if not self.divisible:  # the step of a layer depends on all of its gradient
+            self._scratch = aligned_zeros(self.size, self.dtype)
         self._room: Room | None = None
         self._prediction_room: Room | None = None
 
@@ -133,9 +135,9 @@ class SlicedMLP(MLP):
     def _undivided(self) -> MLP:
         return MLP(self.settings, self.features, self.classes, rank=self.rank, seed=self.seed)
 
-    def whole(self) -> MLP:
+    def whole(self, into: Any = None) -> MLP:
         """Return the whole network with its optimizer's state: a collective of those that hold it."""
-        found = self._undivided()
+        found: MLP = self._undivided() if into is None else into
         self._joined(self.parameters, found.parameters)
         for name, vector in self.optimizer_state.items():
             self._joined(vector, found.optimizer_state[name])
@@ -261,15 +263,15 @@ class SlicedMLP(MLP):
         steps = len(course.losses)
         squares = np.zeros(steps)
         vectors = kernel_args.Vectors(self.parameters, gradient, self._first, self._second)
-        given = (
-            vectors, self._adapter.network, self._shape, self._adapter.rule, room.work,
+        work = partial(
+            kernels.run, vectors, self._adapter.network, self._shape, self._adapter.rule, room.work,
             room.exchange._replace(squares=squares), batches, course, out, program,
         )  # fmt: skip
         counts = np.diff(batches.bounds)
         if room.by_messages:
-            done = self._by_messages(room, program, given, course, counts)
+            done = self._by_messages(room, program, work, course, counts)
         else:
-            done = int(kernels.run(*given, 0, len(program), 0, steps))
+            done = int(work(0, len(program), 0, steps))
             if done < 0:
                 raise WorkerLost(-done - 1)
             self.group.record_fused_rounds(0, self.parameters)
@@ -277,7 +279,12 @@ class SlicedMLP(MLP):
         return done, squares
 
     def _by_messages(
-        self, room: Room, program: NDArray[np.int64], given: Any, course: kernel_args.Course, counts: NDArray[np.int64]
+        self,
+        room: Room,
+        program: NDArray[np.int64],
+        work: Callable[..., int],
+        course: kernel_args.Course,
+        counts: NDArray[np.int64],
     ) -> int:
         """Take steps whose exchanges are messages: the kernel computes what is between them."""
         stops = [*room.segments(program), len(program)]
@@ -286,7 +293,7 @@ class SlicedMLP(MLP):
             if program is not room.programs.apply and count == 0:
                 continue
             for stop in stops:
-                if kernels.run(*given, begin, stop, step, step + 1) == 0:  # it was stopped
+                if work(begin, stop, step, step + 1) == 0:  # it was stopped
                     return step
                 if not np.isfinite(course.losses[step]):
                     return step + 1

@@ -17,7 +17,6 @@ from manyhands.learners.mlp.slices.kernel_args import (
     APPLY,
     BACK,
     BEGIN,
-    COLUMNS as FIELDS,
     DELTAS,
     FORWARD,
     FUSED,
@@ -32,6 +31,9 @@ from manyhands.learners.mlp.slices.kernel_args import (
     SUM,
     SUM_NORMS,
     VALUES,
+)
+from manyhands.learners.mlp.slices.kernel_args import (
+    COLUMNS as FIELDS,
 )
 from manyhands.learners.mlp.slices.layout import COLUMNS, ROWS, SliceLayout
 
