@@ -142,10 +142,6 @@ class Plan(RunSpec):
         """Optimizer steps of every worker in the run."""
         return self.stages[-1].first_step + self.stages[-1].steps
 
-    def to_json(self) -> dict[str, Any]:
-        """Return all fields as plain data, but for the words that explain a choice."""
-        return {name: value for name, value in super().to_json().items() if name != "why"}
-
     def describe(self) -> dict[str, Any]:
         """Return the plan as plain data for records and logs."""
         return {**self.to_json(), "steps_per_epoch": self.steps_per_epoch}

@@ -210,10 +210,11 @@ def test_settings_and_data_are_those_of_the_checkpoint(tmp_path):
     whole = manyhands.train("digits", **run, checkpoint=tmp_path, every="3epochs", **EACH)
     found = manyhands.train(resume=tmp_path)
     assert result_of(found) == result_of(whole)
-    assert {**found.plan.to_json(), "reliability": 0, "chosen_by_auto": 0} == {
+    assert {**found.plan.to_json(), "reliability": 0, "chosen_by_auto": 0, "why": ""} == {
         **whole.plan.to_json(),
         "reliability": 0,
         "chosen_by_auto": 0,
+        "why": "",
     }
     assert result_of(manyhands.train("digits", RunSpec(**run_spec(run)), resume=tmp_path)) == result_of(whole)
 
