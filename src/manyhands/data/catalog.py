@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import os
 import re
-import stat
 import time
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Collection
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
@@ -30,9 +29,12 @@ from manyhands.data.folder import has_idx_files, has_idx_names, idx_files, read_
 from manyhands.data.found import DEFAULT_TEST_SIZE, Found, divided, read_timed
 from manyhands.data.glyphs import read_glyphs
 from manyhands.data.joined import parts_of, read_joined
+from manyhands.data.known_folders import data_folder, known_folder
 from manyhands.data.mnist import MNIST_FILES, MNIST_MIRRORS
 from manyhands.data.origin import Origin, checksum, kept_request, pixels_of, request_to_keep, source_of
 from manyhands.data.parquet import read_parquet
+from manyhands.data.parts.loading import PartsRequest, TestRows, load_parts, parts_at
+from manyhands.data.parts.scan import Options
 from manyhands.data.pictures import holds_pictures, read_pictures
 from manyhands.data.scaling import check_binarize
 from manyhands.data.shapes import shaped
@@ -159,6 +161,8 @@ def load(request: DataRequest, joiner: Joiner | None = None, *, shared: bool = F
     SettingsError
         If the request contradicts itself.
     """
+    if (parted := _in_parts(request)) is not None:
+        return _load_parts(request, parted)
     found = _find(request, joiner, shared=shared)
     test = found.test
     assert test is not None
@@ -177,6 +181,37 @@ def load(request: DataRequest, joiner: Joiner | None = None, *, shared: bool = F
     source = None if isinstance(request.data, Arrays) else source_of(request, found.name, _known_names(request))
     origin = _origin(request, found.train, test, found.name)
     return replace(dataset, distributed=exchanging, origin=origin, source=source)
+
+
+def _in_parts(request: DataRequest) -> Path | None:
+    """Return the folder of parts, or the large file, that a request names; None if it names something else."""
+    if request.csv is not None and request.train_csv is None and request.test_csv is None:
+        return parts_at(Path(request.csv))
+    if isinstance(request.data, Arrays) or request.data in NAMES or unusable(request.data):
+        return None
+    return parts_at(Path(request.data))
+
+
+def _load_parts(request: DataRequest, path: Path) -> Dataset:
+    """Return the data set in parts that a request names."""
+    check_no_kind(request.labels)
+    parts = PartsRequest(
+        path,
+        Options(request.label_column, request.delimiter),
+        *(request.train_size, request.test_size, request.scale, request.binarize, request.shape),
+        *(request.validation, request.seed),
+    )
+    dataset = load_parts(parts)
+    assert dataset.origin is not None
+    names = _known_names(request)
+    origin = replace(dataset.origin, request=request_to_keep(request, dataset.name, names))
+    return replace(dataset, origin=origin, source=source_of(request, dataset.name, names))
+
+
+def test_in_parts(request: DataRequest) -> TestRows | None:
+    """Return the test rows that a request names, if they are in parts and stay there; errors as `load`."""
+    path = _in_parts(request) if request.test_csv is None else None
+    return None if path is None else TestRows(_load_parts(replace(request, train_size=None, validation=None), path))
 
 
 def _origin(request: DataRequest, train: Examples, test: Examples, name: str) -> Origin:
@@ -202,18 +237,20 @@ def _number(train_size: int | Literal["all"]) -> int | None:
     return None if isinstance(train_size, str) else train_size
 
 
-def way_of_reading(request: DataRequest) -> Literal["csv", "mapped", "whole"]:
+def way_of_reading(request: DataRequest) -> Literal["csv", "mapped", "whole", "parts"]:
     """Return how several processes can share the reading of what ``request`` asks for.
 
     ``csv``: each process parses a piece, see :class:`Joiner`. ``mapped``: each reads the rows that it needs.
-    ``whole``: one process has to read everything.
+    ``parts``: each reads its own while it trains. ``whole``: one process has to read everything.
     """
+    if _in_parts(request) is not None:
+        return "parts"
     table = request.train_csv if request.csv is None else request.csv
     if isinstance(request.data, Arrays):
         return "whole"
     if table is not None:
         return "csv" if Path(table).suffix != ".gz" else "whole"
-    own = _data_folder(request.data if request.data != "auto" else "mnist")
+    own = data_folder(request.data if request.data != "auto" else "mnist")
     folder = Path(request.data) if request.data not in NAMES else own
     if folder is None or not os.path.isdir(folder):  # noqa: PTH112 - Path.is_dir raises for a name too long
         return "whole"
@@ -237,6 +274,8 @@ def load_test(request: DataRequest, *, kept: bool = False) -> Examples:
     if request.test_csv is not None and request.train_csv is None and request.csv is None:
         _check_one_source(request)
         return shaped(read_table(request.test_csv, request.csv_format), request.shape)
+    if (parted := test_in_parts(request)) is not None:
+        return parted.together()
     read = _read_any(replace(request, train_size=1, validation=None), None, shared=False)
     if read.test is None and not kept:
         size = DEFAULT_TEST_SIZE if request.test_size is None else request.test_size
@@ -266,7 +305,7 @@ def _read_any(request: DataRequest, joiner: Joiner | None, *, shared: bool) -> F
         check_no_kind(request.labels)
         return read_joined(names, lambda name: _read_any(DataRequest(name, train_size="all"), None, shared=shared))
     if request.data in LAYOUTS or (request.data not in NAMES and not unusable(request.data)):
-        where = _known_folder(request.data, cifar_files) if request.data in LAYOUTS else Path(request.data)
+        where = known_folder(request.data, cifar_files) if request.data in LAYOUTS else Path(request.data)
         if request.data in LAYOUTS or is_cifar(where):
             return _from_cifar(where, request.data, request)
     check_no_kind(request.labels)
@@ -280,7 +319,7 @@ def _read_any(request: DataRequest, joiner: Joiner | None, *, shared: bool) -> F
     if request.data == "mnist":
         return _mnist(_PATIENT_SECONDS, request, shared=shared)
     if request.data == "letters":
-        folder = _known_folder("letters", lambda folder: idx_files(folder).values())
+        folder = known_folder("letters", lambda folder: idx_files(folder).values())
         return read_timed("letters", f"letters from {shown(folder)}", lambda: _from_folder(folder, rows, shared=shared))
     return _from_path(request.data, request, rows, shared=shared)
 
@@ -349,7 +388,7 @@ def _mnist(seconds: float, request: DataRequest, *, shared: bool) -> Found:
     rows = request.first_rows
     if request.train_size is None and request.validation is None:
         rows = _MNIST_DEFAULT_ROWS
-    own = _data_folder("mnist")
+    own = data_folder("mnist")
     if own is not None and own.is_dir():
         for name, published in MNIST_FILES.items():
             if os.path.isfile(own / name):  # noqa: PTH113 - it never raises
@@ -372,39 +411,6 @@ def _from_cache(folder: Path, rows: int | None) -> tuple[Examples, Examples]:
         for what, dimensions in (("images", 3), ("labels", 1))
     }
     return read_pair(found, "train", rows, published=MNIST_FILES), read_pair(found, "test", published=MNIST_FILES)
-
-
-def _known_folder(name: str, files: Callable[[Path], Iterable[Path]]) -> Path:
-    """Return the folder of a data set that cannot be downloaded; ``files`` are those that would be read in it."""
-    own, cached = _data_folder(name), cache_folder() / name
-    if own is not None and own.is_dir():
-        return own
-    if os.path.isdir(cached):  # noqa: PTH112 - Path.is_dir raises where the folder may not be entered
-        _check_mine(cached, files)
-        return cached
-    kind = LAYOUTS[name].title if name in LAYOUTS else "your own IDX"
-    raise MissingDataError(
-        f"the data set {name!r} is not in {' nor in '.join(shown(each) for each in (own, cached) if each)}; it cannot "
-        f"be downloaded: set MANYHANDS_DATA to the folder that has {name}/, or give a folder with {kind} files "
-        f"to {parameter('data')}"
-    )
-
-
-def _check_mine(folder: Path, files: Callable[[Path], Iterable[Path]]) -> None:
-    """Refuse a folder of the cache, which the user has not chosen, if other users can write into it."""
-    for path in (folder, *files(folder)):
-        found = path.stat()
-        if found.st_mode & stat.S_IWOTH or found.st_uid not in (0, os.geteuid()):
-            raise DataError(
-                "other users can write here, and no checksum of these files is known: change its owner or its mode "
-                f"(chmod o-w), or name the folder yourself ({parameter('data')})",
-                path=path,
-            )
-
-
-def _data_folder(name: str) -> Path | None:
-    base = os.environ.get("MANYHANDS_DATA")
-    return Path(base) / name if base else None
 
 
 def _from_folder(folder: Path, rows: int | None, *, shared: bool) -> tuple[Examples, Examples]:

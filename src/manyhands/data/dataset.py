@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import zlib
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,6 +28,9 @@ from manyhands.data.precision import check_whole, coarse, say_what_is_lost, stor
 from manyhands.data.scaling import Scaling, check_binarize, make_binary, make_scaling
 from manyhands.data.split import for_validation
 from manyhands.data.values import values_in
+
+if TYPE_CHECKING:
+    from manyhands.data.parts.reading import PartedData
 
 _TRANSPOSED = ("emnist", "letters-")
 _CLASSES_SHOWN = 5
@@ -187,6 +191,9 @@ class Dataset:
         Where it came from, if that is known.
     source : dict or None
         The arguments of `manyhands.train` that name it, with absolute paths; None if it was in memory.
+    parts : PartedData or None
+        Where the rows lie, if they are read while a run trains: ``train`` are then only the first of them, and so may
+        ``test`` be.
 
     Raises
     ------
@@ -211,13 +218,14 @@ class Dataset:
     files: tuple[FileState, ...] = ()
     origin: Origin | None = None
     source: dict[str, Any] | None = None
+    parts: PartedData | None = None
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "classes", check_labels(self.classes))
 
     def __repr__(self) -> str:
         return (
-            f"Dataset({self.name}: {self.rows:,} training and {self.test.rows:,} test "
+            f"Dataset({self.name}: {self.rows:,} training and {self.test_rows:,} test "
             f"{samples_text(self.train.sample_shape)}, classes {named(self.classes)}, inputs {self.scaling.name})"
         )
 
@@ -234,6 +242,8 @@ class Dataset:
             If one was.
         """
         check_unchanged(self.files)
+        if self.parts is not None:
+            self.parts.check_unchanged()
 
     def note_changes(self) -> None:
         """Warn if a file was written to since it was read; for processes that use a copy of all files."""
@@ -243,6 +253,19 @@ class Dataset:
     def rows(self) -> int:
         """Number of training rows, those in other processes included."""
         return self.train.rows if self.all_rows is None else self.all_rows
+
+    @property
+    def test_rows(self) -> int:
+        """Number of test rows, those that are not in memory included."""
+        return self.test.rows if self.parts is None else self.parts.test.rows
+
+    def test_tables(self) -> Iterator[Samples]:
+        """Yield all test rows: in one table or, if they are in parts, block by block."""
+        if self.parts is None or self.test.rows == self.test_rows:
+            yield self.test
+            return
+        for features, labels in self.parts.blocks(self.parts.test):
+            yield self.test.with_arrays({"features": features, "labels": labels})
 
     @property
     def features(self) -> int:
@@ -263,6 +286,8 @@ class Dataset:
             arrays = {"labels": table.labels, **table.arrays()}  # labels first, as in all checkpoints so far
             for array in arrays.values():
                 checksum = zlib.crc32(np.ascontiguousarray(array).data, checksum)
+        if self.parts is not None:  # what is not in memory
+            checksum = zlib.crc32(f"{self.parts.checksum} {self.parts.rows}".encode(), checksum)
         facts = self.describe()
         names = ("name", "train_rows", "test_rows", "features", "scaling")
         return {**{name: facts[name] for name in names}, "checksum": checksum}
@@ -272,6 +297,8 @@ class Dataset:
         """The largest absolute value of an input; infinite or NaN if one cannot be computed, 0 for bytes."""
         floats = [table.features for table in self.tables.values() if table.features.dtype != np.uint8]
         found = [self.scaling.largest_input(features) for features in floats]
+        if self.parts is not None and floats:
+            found.append(self.scaling.largest_input(np.stack([self.parts.low, self.parts.high])))
         return float(np.max(found, initial=0))
 
     @cached_property
@@ -304,7 +331,7 @@ class Dataset:
         classes = ", ".join(str(label)[:40] for label in self.classes[:_CLASSES_SHOWN].tolist())
         more = ", ..." if len(self.classes) > _CLASSES_SHOWN else ""
         return (
-            f"{self.name}: {rows}{held} and {self.test.rows:,} test {samples}, {self.features:,} "
+            f"{self.name}: {rows}{held} and {self.test_rows:,} test {samples}, {self.features:,} "
             f"{'feature' if self.features == 1 else 'features'}, {len(self.classes)} classes ({classes}{more})"
         )
 
@@ -313,7 +340,7 @@ class Dataset:
         return {
             "name": self.name,
             "train_rows": self.rows,
-            "test_rows": self.test.rows,
+            "test_rows": self.test_rows,
             "features": self.features,
             "classes": len(self.classes),
             "scaling": self.scaling.name,

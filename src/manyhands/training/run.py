@@ -31,7 +31,7 @@ from manyhands.teams.exit_hooks import report_uncaught_errors
 from manyhands.teams.job import all_gather_texts, among_survivors, hang_timeout, leads, needs_job, surviving
 from manyhands.teams.launch import launch, prepare
 from manyhands.teams.registry import kind_of
-from manyhands.training import faults
+from manyhands.training import faults, streaming
 from manyhands.training.checkpoints.keeper import Checkpoints, Keeper, checkpoints_of
 from manyhands.training.clock import PhaseClock, slowest
 from manyhands.training.convergence import Convergence
@@ -142,9 +142,9 @@ def _run_here(
         launched = time.perf_counter()
 
         def work(team: Team) -> _Outcome:
-            return _work(
-                team, plan, dataset, controls[team.rank], clocks[team.rank], launched, called, start, checkpoints
-            )
+            own = controls[team.rank], clocks[team.rank]
+            with ExitStack() as opened:  # what a worker has begun beside its training ends with it
+                return _work(team, plan, dataset, *own, launched, called, start, checkpoints, opened)
 
         tick = _tick(plan, controls, progress, watch)
         outcomes = launch(
@@ -374,8 +374,14 @@ def _samplers(plan: Plan, dataset: Dataset, size: int) -> Callable[[PlannedStage
     )
 
 
-def _rows_of(team: Team, plan: Plan, dataset: Dataset) -> tuple[Samples, Callable[[PlannedStage], Sampler]]:
+def _rows_of(
+    team: Team, plan: Plan, dataset: Dataset, opened: ExitStack
+) -> tuple[Samples, Callable[[PlannedStage], Sampler]]:
     """Return the samples that a worker trains on, and what makes its batch sampler for each stage."""
+    if dataset.parts is not None:
+        stream = streaming.open_stream(plan, dataset, team.rank, team.size)
+        opened.enter_context(stream)
+        return stream.table, lambda stage: streaming.sampler(stream, plan, stage, team.rank, team.size)
     if is_sharded(plan, dataset):
         shards = Shards(cast("ProcessTeam", team), plan, dataset, _samplers(plan, dataset, team.size))
         return shards.table, shards.sampler
@@ -393,6 +399,7 @@ def _work(
     callbacks: Sequence[Callback],
     start: Mapping[str, NDArray[Any]] | None,
     checkpoints: Checkpoints | None,
+    opened: ExitStack,
 ) -> _Outcome:
     """Do what each worker does: get ready, take over the common start, train."""
     learner = learner_of(plan, dataset, team.rank)
@@ -400,10 +407,10 @@ def _work(
         learner.load_state(start)
     elif team.rank == 0:
         learner.initialize(generator(plan.seed, "init"))
-    convergence = Convergence(dataset.test)
+    convergence = Convergence(dataset.test_tables)
     called = [*callbacks, *([plan.stop] if plan.stop else []), *([convergence] if plan.convergence else [])]
     called += faults.planned()
-    table, sampler = _rows_of(team, plan, dataset)
+    table, sampler = _rows_of(team, plan, dataset, opened)
     worker = WorkerRun(team, learner, plan, table, clock, called, dataset.validation)
     keeper = Keeper(checkpoints, plan.team, control)
     loop = Loop(worker, sampler, control, keeper)
