@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 import os
-import re
 import time
 from collections.abc import Collection
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Literal
 
-from manyhands.core.choices import LABELS
 from manyhands.core.errors import DataError, DownloadError, MissingDataError, OutputError, SettingsError, shown
 from manyhands.core.parameters import parameter
-from manyhands.core.shapes import check_shape
 from manyhands.core.suggestions import did_you_mean
 from manyhands.data import download
 from manyhands.data.array_files import read_npz, refuse_npy
@@ -21,8 +18,7 @@ from manyhands.data.arrays import Arrays
 from manyhands.data.cifar import CIFAR100
 from manyhands.data.cifar_files import LAYOUTS, check_no_kind, cifar_files, is_cifar, read_cifar
 from manyhands.data.columns import notice
-from manyhands.data.csv.delimiters import parse_delimiter
-from manyhands.data.csv.tables import CSVFormat, Joiner, read_table, read_tables
+from manyhands.data.csv.tables import Joiner, read_table, read_tables
 from manyhands.data.dataset import Dataset, Examples, make_dataset
 from manyhands.data.digits import read_digits
 from manyhands.data.folder import has_idx_files, has_idx_names, idx_files, read_pair, visible
@@ -36,12 +32,12 @@ from manyhands.data.parquet import read_parquet
 from manyhands.data.parts.loading import PartsRequest, TestRows, load_parts, parts_at
 from manyhands.data.parts.scan import Options
 from manyhands.data.pictures import holds_pictures, read_pictures
-from manyhands.data.scaling import check_binarize
+from manyhands.data.request import DataRequest as DataRequest
+from manyhands.data.request import csv_of as csv_of
 from manyhands.data.shapes import shaped
 from manyhands.runtime.atomic_files import cache_folder, home_hint, unusable
 
 NAMES = ("auto", "mnist", "digits", "letters", "glyphs", "cifar10", "cifar100")
-_URL = re.compile(r"[a-zA-Z][a-zA-Z0-9+.-]+://?")
 _TABLES = (".csv", ".tsv", ".npz", ".npy", ".parquet")
 _PICKLES = (".pkl", ".pickle", ".joblib", ".pt", ".pth")
 _IN_FOLDERS = (
@@ -52,94 +48,6 @@ _IN_FOLDERS = (
 _PATHS = "a folder of IDX files, CIFAR's files or pictures by class, a .csv, .npz or .parquet file, or CIFAR's .tar.gz"
 _MNIST_DEFAULT_ROWS = 6000  # as Todorov et al. 2021
 _PATIENT_SECONDS, _AUTO_SECONDS = 600.0, 12.0
-
-
-def csv_of(data: str) -> str | None:
-    """Return the path that ``data`` is, if it is a CSV file's by its suffix."""
-    name = data.lower().removesuffix(".gz")
-    return data if name.endswith((".csv", ".tsv")) else None
-
-
-@dataclass(frozen=True)
-class DataRequest:
-    """A request for a data set.
-
-    Attributes
-    ----------
-    data
-        ``"auto"``, a known name, a folder with four IDX files, those of CIFAR or pictures by class, CIFAR's archive, a
-        .csv, .npz or .parquet file, or arrays in memory.
-    train_csv, test_csv
-        Instead of ``data``: two CSV files.
-    label_column
-        Of tables: number, from 0 (negative ones count from the end), or name; None for the first.
-    train_size
-        First training rows to use; ``"all"``; None for the default (6,000 for MNIST, all otherwise).
-    scale
-        See `manyhands.data.scaling.make_scaling`.
-    validation
-        Number of training rows to keep for validation, or ``"auto"``; see `manyhands.data.split.for_validation`.
-    binarize
-        The threshold that makes inputs binary, or ``"auto"``; see `manyhands.data.scaling.make_binary`.
-    labels
-        Of CIFAR-100: ``"fine"`` (as None) or ``"coarse"``.
-    shape
-        Channels, height and width of one sample, where rows are flat; None for what the data say.
-    csv
-        Instead of ``data``: one CSV file, whatever its name, for training and testing.
-    delimiter
-        Of CSV files, see `manyhands.data.csv.delimiters.parse_delimiter`; None: found in the first lines.
-    test_size
-        Share or number of the rows of one table that are for testing; None for a fifth.
-    seed
-        Of the division of one table.
-
-    Raises
-    ------
-    SettingsError
-        If the threshold is no finite number, or a scaling is asked for beside it; if the labels are of an unknown kind
-        or the shape is none.
-    """
-
-    data: str | Arrays = "auto"
-    train_csv: str | Path | None = None
-    test_csv: str | Path | None = None
-    label_column: str | int | None = None
-    train_size: int | Literal["all"] | None = None
-    scale: str = "auto"
-    validation: int | Literal["auto"] | None = None
-    binarize: float | Literal["auto"] | None = None
-    labels: str | None = None
-    shape: tuple[int, int, int] | None = None
-    csv: str | Path | None = None
-    delimiter: str | None = None
-    test_size: float | int | None = None
-    seed: int = 0
-
-    def __post_init__(self) -> None:
-        check_binarize(self.binarize, self.scale)
-        if self.labels not in (None, *LABELS):
-            raise SettingsError(f"unknown labels {self.labels!r}; choose one of {', '.join(LABELS)}")
-        if self.shape is not None:  # a list, where it comes from JSON
-            object.__setattr__(self, "shape", check_shape(parameter("shape"), self.shape))
-        parse_delimiter(self.delimiter)
-        if isinstance(self.data, str) and (path := csv_of(self.data)) is not None and self.csv is None:
-            object.__setattr__(self, "csv", path)
-            object.__setattr__(self, "data", "auto")
-        for each in (self.data, self.csv, self.train_csv, self.test_csv):
-            if not isinstance(each, Arrays) and _URL.match(str(each)):
-                raise SettingsError(f"{shown(str(each))} is an address; download the file first, and give its path")
-
-    @property
-    def csv_format(self) -> CSVFormat:
-        """What is said about CSV files."""
-        return CSVFormat(self.label_column, self.delimiter)
-
-    @property
-    def first_rows(self) -> int | None:
-        """How many first training rows are enough, whatever there are; None if all may be needed."""
-        one_table = self.train_size in (None, "all") or self.validation is not None  # rows for validation may be any
-        return None if one_table or isinstance(self.train_size, str) else self.train_size
 
 
 def load(request: DataRequest, joiner: Joiner | None = None, *, shared: bool = False) -> Dataset:
@@ -208,10 +116,15 @@ def _load_parts(request: DataRequest, path: Path) -> Dataset:
     return replace(dataset, origin=origin, source=source_of(request, dataset.name, names))
 
 
-def test_in_parts(request: DataRequest) -> TestRows | None:
-    """Return the test rows that a request names, if they are in parts and stay there; errors as `load`."""
+def parted_test(request: DataRequest, *, kept: bool = False) -> TestRows | None:
+    """Return the test rows that a request names, if they are in parts and stay there; else None. See `load_test`."""
     path = _in_parts(request) if request.test_csv is None else None
-    return None if path is None else TestRows(_load_parts(replace(request, train_size=None, validation=None), path))
+    if path is None:
+        return None
+    found = TestRows(_load_parts(replace(request, train_size=None, validation=None), path))
+    if found.drawn and not kept:
+        _say_drawn(request)
+    return found
 
 
 def _origin(request: DataRequest, train: Examples, test: Examples, name: str) -> Origin:
@@ -274,18 +187,23 @@ def load_test(request: DataRequest, *, kept: bool = False) -> Examples:
     if request.test_csv is not None and request.train_csv is None and request.csv is None:
         _check_one_source(request)
         return shaped(read_table(request.test_csv, request.csv_format), request.shape)
-    if (parted := test_in_parts(request)) is not None:
+    if (parted := parted_test(request, kept=kept)) is not None:
         return parted.together()
     read = _read_any(replace(request, train_size=1, validation=None), None, shared=False)
     if read.test is None and not kept:
-        size = DEFAULT_TEST_SIZE if request.test_size is None else request.test_size
-        notice(
-            f"the test rows are those that {parameter('seed', request.seed)} and {parameter('test_size', size)} draw: "
-            "a model that was trained with other values has seen some of them"
-        )
+        _say_drawn(request)
     test = divided(read, request.test_size, request.seed).test
     assert test is not None
     return shaped(test, request.shape)
+
+
+def _say_drawn(request: DataRequest) -> None:
+    """Say that test rows are drawn from all rows, by numbers which the training must have had, too."""
+    size = DEFAULT_TEST_SIZE if request.test_size is None else request.test_size
+    notice(
+        f"the test rows are those that {parameter('seed', request.seed)} and {parameter('test_size', size)} draw: "
+        "a model that was trained with other values has seen some of them"
+    )
 
 
 def _find(request: DataRequest, joiner: Joiner | None = None, *, shared: bool = False) -> Found:

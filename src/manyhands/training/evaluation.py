@@ -51,5 +51,6 @@ def _not_finite(rows: NDArray[np.int64], before: int, table: Samples, dataset: D
         return DivergedError(steps, 0, float("nan"))
     return DataError(
         f"test row {before + rows[0] + 1}: the probabilities are not finite numbers ({len(rows)} such rows); its "
-        f"values are too large beside those of the training rows; use {parameter('dtype', 'float64')}, or leave such rows out"
+        f"values are too large beside those of the training rows; use {parameter('dtype', 'float64')}, or leave "
+        "such rows out"
     )

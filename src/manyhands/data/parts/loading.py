@@ -253,12 +253,18 @@ class TestRows:
     ----------
     rows : int
         How many there are.
+    drawn : bool
+        Whether they were drawn from all rows, and are no parts of their own.
+    checksum : int
+        Of the data set.
     """
 
     def __init__(self, dataset: Dataset) -> None:
         assert dataset.parts is not None
         self._dataset, self._data = dataset, dataset.parts
         self.rows = dataset.test_rows
+        self.drawn = self._data.test.drawn is not None
+        self.checksum = 0 if dataset.origin is None else dataset.origin.checksum
 
     @property
     def size(self) -> int:
