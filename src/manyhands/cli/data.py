@@ -15,7 +15,6 @@ EXAMPLES = (
     "manyhands data shard mnist mnist-parts --parts 8",
     "manyhands data shard table.csv parts --label-column digit --test-size 10%",
     "manyhands data show mnist-parts",
-    "manyhands train --data mnist-parts --workers 2",
 )
 
 
@@ -35,7 +34,7 @@ def register(commands: Any) -> None:
 def _register_shard(names: Any) -> None:
     parser = names.add_parser(
         "shard",
-        examples=EXAMPLES[:2],
+        examples=(*EXAMPLES[:2], "manyhands data shard parts other-parts --parts 256 --seed 1"),
         help="write a data set as a folder of parts",
         description="Deal the rows of a data set out to parts at random, and write these as NumPy arrays into a new "
         "folder, with a manifest of their rows, classes and checksums.",
@@ -60,7 +59,11 @@ def _register_shard(names: Any) -> None:
 def _register_show(names: Any) -> None:
     parser = names.add_parser(
         "show",
-        examples=EXAMPLES[2:3],
+        examples=(
+            EXAMPLES[2],
+            "manyhands data show ./parts",
+            "manyhands data show mnist-parts > facts.txt",
+        ),
         help="show what a folder of parts holds",
         description="Print what the manifest of a folder of parts says; the parts themselves are not read.",
     )

@@ -13,7 +13,7 @@ from manyhands.core.extras import require
 from manyhands.core.parameters import parameter
 from manyhands.data.columns import notice, row_names
 from manyhands.data.csv.header import Layout
-from manyhands.data.dataset import Examples
+from manyhands.data.examples import Examples
 from manyhands.data.found import Found, read_timed
 from manyhands.data.likely_labels import PIPELINE, is_label_name
 from manyhands.runtime.atomic_files import home_hint, readable

@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 from manyhands.core.errors import DataError, shown
-from manyhands.data.folder import visible
+from manyhands.data.folder import has_idx_files, visible
 
 _TOKENS = re.compile(r"[-_. ]+")
 _FEATURES, _LABELS = {"images", "features", "x", "data", "inputs"}, {"labels", "y", "target", "targets"}
 _ROLES = {"train": "train", "training": "train", "test": "test", "testing": "test", "t10k": "test"}
 _SUFFIXES = {".csv": "csv", ".tsv": "csv", ".parquet": "parquet", ".pq": "parquet", ".npy": "npy"}
 _IDX = re.compile(r"idx\d")
+_NUMBER = re.compile(r"\d+")
 _TITLES = {"csv": "CSV", "parquet": "Parquet", "npy": ".npy", "idx": "IDX"}
 
 Files = tuple[Path, ...]
@@ -42,6 +44,19 @@ def form_of(path: Path) -> str | None:
     if (form := _SUFFIXES.get(Path(name).suffix)) is not None:
         return form
     return "idx" if any(_IDX.fullmatch(token) for token in _TOKENS.split(name)) else None
+
+
+def holds_parts(folder: Path) -> bool:
+    """Return whether a folder has parts; IDX files are such if they are numbered, or in folders train and test."""
+    files = [path for path, _ in _candidates(folder)]
+    of_idx = [path for path in files if form_of(path) == "idx"]
+    if of_idx or not files:
+        alike = Counter(_NUMBER.sub("#", path.name.lower()) for path in of_idx if path.suffix.lower() != ".gz")
+        return any(path.parent != folder for path in of_idx) or max(alike.values(), default=0) > 1
+    try:
+        return not has_idx_files(folder)
+    except DataError:  # reading them will raise it
+        return False
 
 
 def find_parts(folder: Path) -> FoundParts | None:

@@ -22,7 +22,7 @@ from manyhands.data.dataset import Dataset, Examples
 from manyhands.data.found import DEFAULT_TEST_SIZE
 from manyhands.data.origin import Origin, Pixels, pixels_of
 from manyhands.data.parts.description import Drawn, Table
-from manyhands.data.parts.folder import FoundParts, find_parts, form_of
+from manyhands.data.parts.folder import FoundParts, find_parts, form_of, holds_parts
 from manyhands.data.parts.manifest import MANIFEST, Manifest, open_tables, read_manifest
 from manyhands.data.parts.reading import PartedData
 from manyhands.data.parts.scan import Options, scan
@@ -82,9 +82,7 @@ def parts_at(path: Path) -> Path | None:
         return path
     if is_cifar(path) or holds_pictures(path):
         return None
-    found = find_parts(path)
-    # Four IDX files are a data set as it has always been read.
-    return None if found is None or (found.form == "idx" and len(found.train) + len(found.test) <= 2) else path
+    return path if holds_parts(path) else None
 
 
 def _is_too_large(path: Path) -> bool:

@@ -15,7 +15,7 @@ import zlib
 from collections.abc import Callable, Iterator
 from dataclasses import asdict
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,14 +28,10 @@ from manyhands.data.parts.manifest import MANIFEST, Manifest, PartFiles
 from manyhands.data.parts.statistics import Statistics
 from manyhands.runtime.atomic_files import make_output_folder, unusable
 
-_ROWS_BYTES = 8 << 20
-"""Of rows that are distributed at once."""
 _SHUFFLED_BYTES = 64 << 20
 """Of rows of a part that are shuffled at once."""
 _MOST_PARTS = 10_000
 _PREFIX, _SUFFIX = ".manyhands.", ".parts"
-
-Rows = Iterator[tuple[NDArray[Any], NDArray[np.int32]]]
 
 
 def shard(
@@ -95,25 +91,15 @@ def check_destination(destination: str | Path) -> Path:
     return Path(os.path.realpath(destination))
 
 
-def rows_of(dataset: Dataset, role: str) -> Rows:
-    """Yield the training or the test rows of a data set as they are stored, and their class numbers, in blocks."""
-    if dataset.parts is not None:
-        table = getattr(dataset.parts, role)
-        yield from dataset.parts.blocks(table, dataset.parts.rows if role == "train" else None)
-        return
-    samples = getattr(dataset, role)
-    at_once = max(1, _ROWS_BYTES // max(samples.features[:1].nbytes, 1))
-    for begin in range(0, samples.rows, at_once):
-        yield samples.features[begin : begin + at_once], samples.labels[begin : begin + at_once]
-
-
 def _write(dataset: Dataset, folder: Path, parts: int, seed: int, progress: Callable[[int], None]) -> Manifest:
     statistics = Statistics(dataset.features)
     of_test = min(parts, max(1, dataset.test_rows * parts // dataset.rows)) if dataset.test_rows else 0
     written = {}
-    for role, rows, count in (("train", dataset.rows, parts), ("test", dataset.test_rows, of_test)):
+    roles: list[tuple[Literal["train", "test"], int, int]]
+    roles = [("train", dataset.rows, parts), ("test", dataset.test_rows, of_test)]
+    for role, rows, count in roles:
         dealt = _Dealer(dataset, folder, role, rows, count, seed)
-        for features, codes in rows_of(dataset, role):
+        for features, codes in dataset.stored_rows(role):
             if role == "train":
                 statistics.add(features)
             dealt.deal(features, codes)
