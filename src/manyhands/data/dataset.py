@@ -127,6 +127,14 @@ class Dataset:
         if self.parts is not None:
             self.parts.check_unchanged()
 
+    def check_in_memory(self, what: str) -> None:
+        """Raise SettingsError if rows are read while a run trains; ``what`` needs all of them, says the message."""
+        if self.parts is not None:
+            raise SettingsError(
+                f"{what} needs all rows at once, but {self.name} is read in parts: take data that fit into memory, or "
+                f"fewer of them ({parameter('train_size')} of a file)"
+            )
+
     def note_changes(self) -> None:
         """Warn if a file was written to since it was read; for processes that use a copy of all files."""
         check_unchanged(self.files, copied=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from manyhands.core.choices import PYTORCH
 from manyhands.core.errors import SettingsError
 from manyhands.core.parameters import parameter
 from manyhands.data.dataset import Dataset
@@ -30,6 +31,8 @@ def check_streamed(spec: RunSpec, plan: Plan, dataset: Dataset) -> None:
         what = "speculation orders all samples by their labels"
     elif plan.reliability.continues:
         what = f"{parameter('on_loss', 'continue')} gives the rows of a lost worker to the others"
+    elif plan.learner in PYTORCH and plan.torch.device != "cpu":
+        what = f"{parameter('device', plan.torch.device)} is given all samples at once"
     elif kind_of(plan.team).reads == "Spark":
         what = "Spark's executors read tables of their own"
     if what is not None:

@@ -16,6 +16,7 @@ _FEATURES, _LABELS = {"images", "features", "x", "data", "inputs"}, {"labels", "
 _ROLES = {"train": "train", "training": "train", "test": "test", "testing": "test", "t10k": "test"}
 _SUFFIXES = {".csv": "csv", ".tsv": "csv", ".parquet": "parquet", ".pq": "parquet", ".npy": "npy"}
 _IDX = re.compile(r"idx\d")
+_OURS = re.compile(r"(train|test)-\d{5}-(features|labels)\.npy")
 _NUMBER = re.compile(r"\d+")
 _TITLES = {"csv": "CSV", "parquet": "Parquet", "npy": ".npy", "idx": "IDX"}
 
@@ -59,6 +60,11 @@ def holds_parts(folder: Path) -> bool:
         return False
 
 
+def idx_in(folder: Path) -> list[Path]:
+    """Return the plain files of a folder that are IDX files by their names."""
+    return [path for path, _ in _candidates(folder) if form_of(path) == "idx" and not path.name.lower().endswith(".gz")]
+
+
 def find_parts(folder: Path) -> FoundParts | None:
     """Return the parts in a folder, or in its folders train and test; None if it has none.
 
@@ -73,6 +79,12 @@ def find_parts(folder: Path) -> FoundParts | None:
     files = [path for paths in by_role.values() for path in paths]
     if not files:
         return None
+    if any(_OURS.fullmatch(path.name) for path in files):
+        raise DataError(
+            "these are parts that manyhands data shard has written, or was writing when it was ended, and their manifest "
+            "is missing or damaged: make them again",
+            path=folder,
+        )
     forms = sorted({str(form_of(path)) for path in files})
     if len(forms) > 1:
         names = ", ".join(_TITLES[form] for form in forms)

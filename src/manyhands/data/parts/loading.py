@@ -22,8 +22,8 @@ from manyhands.data.dataset import Dataset, Examples
 from manyhands.data.found import DEFAULT_TEST_SIZE
 from manyhands.data.origin import Origin, Pixels, pixels_of
 from manyhands.data.parts.description import Drawn, Table
-from manyhands.data.parts.folder import FoundParts, find_parts, form_of, holds_parts
-from manyhands.data.parts.manifest import MANIFEST, Manifest, open_tables, read_manifest
+from manyhands.data.parts.folder import FoundParts, find_parts, form_of, holds_parts, idx_in
+from manyhands.data.parts.manifest import Manifest, is_sharded, open_tables, read_manifest
 from manyhands.data.parts.reading import PartedData
 from manyhands.data.parts.scan import Options, scan
 from manyhands.data.pictures import holds_pictures
@@ -69,11 +69,6 @@ class PartsRequest(NamedTuple):
     seed: int
 
 
-def is_sharded(path: Path) -> bool:
-    """Return whether a folder has a manifest of ours; what is wrong with it, reading says."""
-    return os.path.isfile(path / MANIFEST)  # noqa: PTH113 - it never raises
-
-
 def parts_at(path: Path) -> Path | None:
     """Return a path if it is a folder of parts, or a table so large that it is read in parts; else None."""
     if not os.path.isdir(path):  # noqa: PTH112 - Path.is_dir raises for a name too long
@@ -82,7 +77,7 @@ def parts_at(path: Path) -> Path | None:
         return path
     if is_cifar(path) or holds_pictures(path):
         return None
-    return path if holds_parts(path) else None
+    return path if holds_parts(path) or any(map(_is_too_large, idx_in(path))) else None
 
 
 def _is_too_large(path: Path) -> bool:
@@ -92,7 +87,7 @@ def _is_too_large(path: Path) -> bool:
     except (OSError, ValueError):
         return False
     room = memory_room()
-    return form_of(path) in ("csv", "parquet") and room is not None and size > room[0] // _OF_MEMORY
+    return form_of(path) in ("csv", "parquet", "idx") and room is not None and size > room[0] // _OF_MEMORY
 
 
 def load_parts(request: PartsRequest) -> Dataset:

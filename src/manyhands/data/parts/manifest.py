@@ -23,6 +23,7 @@ from manyhands.data.scaling import Summary
 
 MANIFEST = "manifest.json"
 FORMAT = "manyhands.parts/1"
+_MARK, _BEGIN = b'"format": "manyhands.parts/', 100
 _BLOCK = 1 << 22
 _LARGEST = 1 << 28
 _AT_ONCE = 4
@@ -177,6 +178,15 @@ def _part_from_json(known: Mapping[str, Any]) -> PartFiles:
     )
 
 
+def is_sharded(folder: Path) -> bool:
+    """Return whether a folder has a manifest of ours, by its first bytes; what is wrong with it, reading says."""
+    try:
+        with open(folder / MANIFEST, "rb") as file:
+            return _MARK in file.read(_BEGIN)
+    except OSError:
+        return False
+
+
 def read_manifest(folder: Path) -> Manifest:
     """Return the manifest of a folder.
 
@@ -191,7 +201,10 @@ def read_manifest(folder: Path) -> Manifest:
     try:
         if path.stat().st_size > _LARGEST:
             raise FormatError("no manifest is so large", path=path)
-        return Manifest.from_json(json.loads(path.read_text(encoding="utf-8")))
+        known = json.loads(path.read_text(encoding="utf-8"))
+        if not isinstance(known, dict):
+            raise ValueError("it has no names")
+        return Manifest.from_json(known)
     except FileNotFoundError as error:
         raise MissingDataError("there is no such manifest", path=path) from error
     except OSError as error:
