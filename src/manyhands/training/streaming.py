@@ -6,6 +6,7 @@ from manyhands.core.choices import PYTORCH
 from manyhands.core.errors import SettingsError
 from manyhands.core.parameters import parameter
 from manyhands.data.dataset import Dataset
+from manyhands.data.parts import epochs
 from manyhands.data.parts.stream import Stream, StreamSampler
 from manyhands.teams.registry import kind_of
 from manyhands.training.plan import Plan, PlannedStage
@@ -54,6 +55,7 @@ def open_stream(plan: Plan, dataset: Dataset, rank: int, size: int) -> Stream:
         seed=plan.seed,
         epochs=plan.first_epoch + plan.epochs,
         shuffle=plan.shuffle,
+        window_bytes=epochs.WINDOW_BYTES,
     )
 
 

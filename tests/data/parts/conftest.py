@@ -38,16 +38,18 @@ def dataset(rows) -> Dataset:
     return make_dataset("blobs", Examples(x[kept], y[kept]), Examples(x[test], y[test]), scale="none")
 
 
-def write_parts(folder: Path, form: str, x: np.ndarray, y: np.ndarray, count: int, prefix: str = "part") -> Path:
+def write_parts(
+    folder: Path, form: str, x: np.ndarray, y: np.ndarray, count: int, prefix: str = "part", groups: int = 70
+) -> Path:
     """Write rows as parts of others, in their order."""
     folder.mkdir(exist_ok=True)
     for number in range(count):
         rows = slice(number * len(x) // count, (number + 1) * len(x) // count)
-        write_part(folder, form, x[rows], y[rows], f"{prefix}-{number:03d}")
+        write_part(folder, form, x[rows], y[rows], f"{prefix}-{number:03d}", groups)
     return folder
 
 
-def write_part(folder: Path, form: str, x: np.ndarray, y: np.ndarray, name: str) -> None:
+def write_part(folder: Path, form: str, x: np.ndarray, y: np.ndarray, name: str, groups: int = 70) -> None:
     """Write one part."""
     if form == "npy":
         np.save(folder / f"{name}-features.npy", x)
@@ -66,4 +68,4 @@ def write_part(folder: Path, form: str, x: np.ndarray, y: np.ndarray, name: str)
     else:
         pa, pq = pytest.importorskip("pyarrow"), pytest.importorskip("pyarrow.parquet")
         columns = {"label": y, **{f"c{place}": x[:, place] for place in range(x.shape[1])}}
-        pq.write_table(pa.table(columns), folder / f"{name}.parquet", row_group_size=70)
+        pq.write_table(pa.table(columns), folder / f"{name}.parquet", row_group_size=groups)

@@ -15,7 +15,7 @@ FORMS = ["npy", "idx", "csv", "parquet"]
 
 def rows_of(dataset):
     """All rows of a data set, training and test, with their labels."""
-    blocks = [(f, l) for role in ("train", "test") for f, l in dataset.stored_rows(role)]
+    blocks = [(values, labels) for role in ("train", "test") for values, labels in dataset.stored_rows(role)]
     return [np.concatenate(each) for each in zip(*blocks, strict=True)]
 
 

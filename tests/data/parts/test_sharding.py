@@ -13,6 +13,7 @@ import pytest
 
 from manyhands.core.errors import DataError, OutputError, SettingsError
 from manyhands.data.catalog import DataRequest, load
+from manyhands.data.dataset import Examples, make_dataset
 from manyhands.data.parts.manifest import read_manifest
 from manyhands.data.parts.sharding import shard
 from manyhands.data.scaling import make_scaling
@@ -55,8 +56,6 @@ def test_parts_are_made_of_parts(dataset, tmp_path):
 @pytest.mark.parametrize("scale", ["auto", "standard", "255", "none"])
 @pytest.mark.parametrize("dtype", [np.uint8, np.float32, np.float64])
 def test_inputs_are_scaled_as_those_in_memory(rows, tmp_path, scale, dtype):
-    from manyhands.data.dataset import Examples, make_dataset
-
     x = rows[0].astype(dtype) * (1 if dtype == np.uint8 else dtype(1 / 3)) + (0 if dtype == np.uint8 else dtype(1e4))
     x[:, 5] = 3  # constant
     whole = make_dataset("far", Examples(x, rows[1]), Examples(x[:50], rows[1][:50]), scale="none")
@@ -105,8 +104,6 @@ def small_disk(tmp_path):
 
 
 def test_a_real_disk_that_is_full_is_one_error_and_leaves_nothing(small_disk):
-    from manyhands.data.dataset import Examples, make_dataset
-
     x = np.random.default_rng(0).integers(0, 256, (4000, 400)).astype(np.uint8)
     whole = make_dataset("large", Examples(x, np.arange(4000) % 2), Examples(x[:9], np.arange(9) % 2), scale="none")
     with pytest.raises(OutputError, match="No space left on device"):
@@ -147,3 +144,8 @@ def test_killed_at_any_moment_it_leaves_nothing_that_is_taken_for_data(tmp_path,
         for left in tmp_path.glob(".manyhands.*"):
             with pytest.raises(DataError):
                 load(DataRequest(str(left)))
+    for left in tmp_path.glob(".manyhands.*"):
+        os.utime(left, (0, 0))
+    small = make_dataset("few", Examples(np.eye(4), [0, 0, 1, 1]), Examples(np.eye(4), [0, 0, 1, 1]), scale="none")
+    shard(small, tmp_path / "next", 1)
+    assert list(tmp_path.glob(".manyhands.*")) == []  # what the dead have left is removed

@@ -81,7 +81,7 @@ def find_parts(folder: Path) -> FoundParts | None:
         return None
     if any(_OURS.fullmatch(path.name) for path in files):
         raise DataError(
-            "these are parts that manyhands data shard has written, or was writing when it was ended, and their manifest "
+            "these are parts that manyhands data shard has written, or was writing when it was ended; their manifest "
             "is missing or damaged: make them again",
             path=folder,
         )

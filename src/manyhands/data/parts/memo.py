@@ -15,7 +15,7 @@ from manyhands.runtime.atomic_files import cache_folder
 from manyhands.runtime.trusted_files import TrustedFolder, UnusableFileError, UnusableFolderError
 
 States = Mapping[Path, State]
-_FORMAT = 1
+_FORMAT, _MOST_KEPT = 1, 100
 
 
 def recall(key: str, states: States) -> Any:
@@ -34,9 +34,18 @@ def remember(key: str, states: States, facts: Any) -> None:
     """Remember facts (plain data) about files that have these states."""
     record = {"format": _FORMAT, "key": key, "states": _plain(states), "facts": facts}
     try:
-        _folder().write(_name(key), json.dumps(record).encode())
+        folder = _folder()
+        folder.write(_name(key), json.dumps(record).encode())
+        _forget_old(folder.path)
     except (UnusableFileError, UnusableFolderError, OSError):
         return
+
+
+def _forget_old(folder: Path) -> None:
+    """Keep the newest memos."""
+    memos = sorted(folder.glob("*.json"), key=lambda path: path.stat().st_mtime_ns)
+    for path in memos[:-_MOST_KEPT]:
+        path.unlink(missing_ok=True)
 
 
 def _folder() -> TrustedFolder:

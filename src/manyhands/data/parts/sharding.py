@@ -8,9 +8,11 @@ of a process that was killed is never taken for data.
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import json
 import os
 import shutil
+import time
 import zlib
 from collections.abc import Callable, Iterator
 from dataclasses import asdict
@@ -30,7 +32,8 @@ from manyhands.runtime.atomic_files import make_output_folder, unusable
 
 _SHUFFLED_BYTES = 64 << 20
 """Of rows of a part that are shuffled at once."""
-_MOST_PARTS = 10_000
+_MOST_PARTS, _MOST_ROWS = 10_000, 10**9
+_OLD_SECONDS = 60.0
 _PREFIX, _SUFFIX = ".manyhands.", ".parts"
 
 
@@ -60,17 +63,21 @@ def shard(
     OutputError
         If the folder is there, or cannot be written; nothing is left behind then.
     """
+    if dataset.rows >= _MOST_ROWS:
+        raise SettingsError(f"{dataset.name} has {dataset.rows:,} rows; at most {_MOST_ROWS:,} can be dealt out")
     if not 1 <= parts <= min(dataset.rows, _MOST_PARTS):
         raise SettingsError(
             f"{parameter('parts', parts)}: {dataset.rows} rows can be in 1 to {min(dataset.rows, _MOST_PARTS)} parts"
         )
     target = check_destination(destination)
     make_output_folder(target.parent)
+    _remove_abandoned(target.parent)
     folder = target.parent / f"{_PREFIX}{os.urandom(8).hex()}{_SUFFIX}"
     try:
         folder.mkdir(0o700)
-        manifest = _write(dataset, folder, parts, seed, progress or (lambda _: None))
-        _finish(folder, target)
+        with _locked(folder):
+            manifest = _write(dataset, folder, parts, seed, progress or (lambda _: None))
+            _finish(folder, target)
     except OSError as error:
         shutil.rmtree(folder, ignore_errors=True)
         if isinstance(error, OutputError):
@@ -80,6 +87,32 @@ def shard(
         shutil.rmtree(folder, ignore_errors=True)
         raise
     return manifest
+
+
+@contextlib.contextmanager
+def _locked(folder: Path) -> Iterator[None]:
+    """Hold a lock on a folder that ends with the process: by it the folders of dead ones are known."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        with contextlib.suppress(OSError):  # a file system without locks
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def _remove_abandoned(parent: Path) -> None:
+    """Remove what processes that were killed have left of such folders."""
+    for folder in parent.glob(f"{_PREFIX}*{_SUFFIX}"):
+        with contextlib.suppress(OSError):
+            if time.time() - folder.stat().st_mtime < _OLD_SECONDS:  # its owner may be about to lock it
+                continue
+            descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                shutil.rmtree(folder, ignore_errors=True)
+            finally:
+                os.close(descriptor)
 
 
 def check_destination(destination: str | Path) -> Path:

@@ -16,7 +16,7 @@ from manyhands.data.parts.epochs import WINDOW_BYTES, Epoch, WindowPlan
 from manyhands.data.parts.reading import PartedData
 from manyhands.data.sampler import BatchSampler
 
-_WAIT_SECONDS = 0.2
+_WAIT_SECONDS, _END_SECONDS = 0.2, 5.0
 
 
 class Stream:
@@ -123,7 +123,7 @@ class Stream:
             self._state.notify_all()
             thread = self._thread
         if thread is not None and thread is not threading.current_thread():
-            thread.join()
+            thread.join(_END_SECONDS)  # one that waits for a dead disk ends with the process
 
     def __enter__(self) -> Stream:
         return self
