@@ -50,8 +50,8 @@ class Manifest:
 
     Attributes
     ----------
-    name, note : str
-        Of the data set, and where it came from.
+    name : str
+        Of the data set.
     dtype : str
         Of the features.
     sample_shape : tuple of int
@@ -71,7 +71,6 @@ class Manifest:
     """
 
     name: str
-    note: str
     dtype: str
     sample_shape: tuple[int, ...]
     classes: NDArray[Any]
@@ -93,7 +92,6 @@ class Manifest:
         described = {
             "format": FORMAT,
             "name": self.name,
-            "note": self.note,
             "rows": _rows(self.train),
             "test_rows": _rows(self.test),
             "features": self.features,
@@ -114,6 +112,17 @@ class Manifest:
         """The checksum of all that it says: the same for the same parts."""
         return str(self.to_json()["checksum"])
 
+    def text(self) -> str:
+        """Return it as a JSON file with a line for each fact and each part."""
+        lines = []
+        for name, value in self.to_json().items():
+            if isinstance(value, list) and value and isinstance(value[0], dict):
+                inner = ",\n".join(f"  {json.dumps(each)}" for each in value)
+                lines.append(f' "{name}": [\n{inner}\n ]')
+            else:
+                lines.append(f' "{name}": {json.dumps(value)}')
+        return "{\n" + ",\n".join(lines) + "\n}\n"
+
     @classmethod
     def from_json(cls, known: Mapping[str, Any]) -> Manifest:
         """Return what :meth:`to_json` has described; anything else is a ValueError, TypeError or KeyError."""
@@ -124,7 +133,6 @@ class Manifest:
             raise ValueError("it does not have the checksum that it states")
         found = cls(
             name=str(known["name"]),
-            note=str(known["note"]),
             dtype=_dtype(known["dtype"]),
             sample_shape=tuple(map(int, known["sample_shape"])),
             classes=read_labels(known["classes"]),

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
-import json
 import os
 import shutil
 import time
@@ -141,7 +140,6 @@ def _write(dataset: Dataset, folder: Path, parts: int, seed: int, progress: Call
     pixels = None if dataset.origin is None or dataset.origin.pixels is None else asdict(dataset.origin.pixels)
     manifest = Manifest(
         name=dataset.name,
-        note=dataset.note,
         dtype=dataset.train.features.dtype.name,
         sample_shape=dataset.train.sample_shape,
         classes=dataset.classes,
@@ -154,7 +152,7 @@ def _write(dataset: Dataset, folder: Path, parts: int, seed: int, progress: Call
         pixels=pixels,
     )
     with _durable(folder / MANIFEST) as file:
-        file.write(f"{json.dumps(manifest.to_json(), indent=1)}\n".encode())
+        file.write(manifest.text().encode())
     return manifest
 
 
