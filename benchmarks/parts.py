@@ -245,8 +245,8 @@ def text(kind: str, found: dict[str, Any]) -> str:
 def beside(kind: str, found: dict[str, Any]) -> str:
     """Return what a training on parts has come to beside the rows in memory, and beside reading alone.
 
-    No first epoch is faster than training itself, however fast the disk; so the second share is of whatever
-    is slower, reading alone or training in memory.
+    No first epoch is faster than training itself, however fast the disk: the second share is of whatever is
+    slower, reading alone or training in memory.
     """
     own, memory, alone = found[kind], found["memory"]["rate"], found["reading"]["rate"]
     return (

@@ -20,6 +20,8 @@ def evaluate(learner: Model, dataset: Dataset, steps: int) -> float:
 
     Probabilities that are not finite are a DataError if the values of the test row are too large, else a DivergedError.
     """
+    if not dataset.test_rows:
+        return float("nan")
     right = rows = 0
     for table in dataset.test_tables():
         found = learner.predict_proba(table)
@@ -28,7 +30,7 @@ def evaluate(learner: Model, dataset: Dataset, steps: int) -> float:
             raise _not_finite(np.flatnonzero(wrong), rows, table, dataset, steps)
         right += int((found.argmax(axis=1) == table.labels).sum())
         rows += table.rows
-    return right / rows if rows else float("nan")
+    return right / rows
 
 
 def scores_of(model: Model, tables: Iterable[Samples]) -> tuple[float, float]:
