@@ -249,9 +249,10 @@ def beside(kind: str, found: dict[str, Any]) -> str:
     slower, reading alone or training in memory.
     """
     own, memory, alone = found[kind], found["memory"]["rate"], found["reading"]["rate"]
+    first = own["first_rate"]
     return (
-        f"{kind:11} {own['rate'] / memory:.2f} of memory (bar {SPEED_BAR}); first epoch {own['first_rate'] / alone:.2f} "
-        f"of reading alone, {own['first_rate'] / min(alone, memory):.2f} of the slower of both (bar {COLD_BAR}); "
+        f"{kind:11} {own['rate'] / memory:.2f} of memory (bar {SPEED_BAR}); first epoch {first / alone:.2f} of reading "
+        f"alone, {first / min(alone, memory):.2f} of the slower of both (bar {COLD_BAR}); "
         f"{own['peak_mb'][0]} MB (bar {MEMORY_BAR})"
     )
 

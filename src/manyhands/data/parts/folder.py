@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections import Counter
 from collections.abc import Sequence
@@ -106,9 +107,9 @@ def _candidates(folder: Path) -> list[tuple[Path, str | None]]:
     found: list[tuple[Path, str | None]] = []
     for path in visible(folder):
         role = _ROLES.get(path.name.lower())
-        if path.is_dir():
-            found += [(each, role) for each in visible(path) if role and form_of(each) and each.is_file()]
-        elif form_of(path) and path.is_file():
+        if role and os.path.isdir(path):  # noqa: PTH112 - Path.is_dir may raise
+            found += [(each, role) for each in visible(path) if form_of(each) and os.path.isfile(each)]  # noqa: PTH113
+        elif form_of(path) and os.path.isfile(path):  # noqa: PTH113 - Path.is_file may raise
             roles = {_ROLES[token] for token in _TOKENS.split(path.name.lower()) if token in _ROLES}
             found.append((path, roles.pop() if len(roles) == 1 else None))
     return found
