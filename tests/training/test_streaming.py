@@ -260,10 +260,11 @@ def test_processes_have_the_bits_of_threads(folder, tmp_path):
     assert json.loads((tmp_path / "run.json").read_text())["losses"] == threads.losses
 
 
+@pytest.mark.timeout(900)
 @pytest.mark.parametrize("moments", [2, pytest.param(20, marks=pytest.mark.slow)])
 def test_killed_at_any_moment_it_goes_on_from_what_is_whole(folder, tmp_path, moments):
     """On the disk is a checkpoint that is whole, or none: a run that goes on ends as one that was never killed."""
-    words = f"--epochs 150 --hidden 8 --batch 50 --workers 2 --strategy periodic:1epoch --data {folder} --quiet".split()
+    words = f"--epochs 60 --hidden 8 --batch 50 --workers 2 --strategy periodic:1epoch --data {folder} --quiet".split()
     command = [sys.executable, "-m", "manyhands", "train", *words]
     draws = random.Random(moments)
     whole = tmp_path / "whole.json"
