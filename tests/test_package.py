@@ -32,7 +32,8 @@ PROJECT = Path(__file__).parents[1]
 HEAVY = ("numba", "scipy", "sklearn", "torch", "numpy", "matplotlib", "tensorboard", "onnx", "hashlib", "socket")
 STUDIES = ("exemplar", "minibatch", "strategies", "speculative")
 COMMANDS = (
-    "train", "evaluate", "predict", "read", "reader", "export", "compare", "sweep", "study", "report", "serve", "doctor"
+    "train", "evaluate", "predict", "read", "reader", "export", "data", "compare", "sweep", "study", "report", "serve",
+    "doctor",
 )  # fmt: skip
 HELP = "from manyhands.cli import main\ntry: main({!r})\nexcept SystemExit: pass"
 

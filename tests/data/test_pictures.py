@@ -106,6 +106,6 @@ def test_a_missing_package_says_what_to_install(folder, monkeypatch):
 
 
 def test_a_folder_of_neither_says_what_is_expected_and_names_its_tables(tmp_path):
-    (tmp_path / "train.csv").write_text("1,2\n")
-    with pytest.raises(DataError, match=r"pictures by class .*; it has train\.csv: give the path of a file"):
+    (tmp_path / "train.npz").write_text("1,2\n")
+    with pytest.raises(DataError, match=r"pictures by class .*; it has train\.npz: give the path of a file"):
         load(DataRequest(str(tmp_path)))

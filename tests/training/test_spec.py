@@ -33,6 +33,7 @@ TEXTS = {
     "schedule": ["cosine:warmup=5%", "step:30epochs,factor=0.1"],
     "stop": ["loss:0.0001,patience=10", "accuracy:98.2%"],
     "partition": ["stored", "dirichlet:0.3"],
+    "grid": ["node=2", "data=3,pairs=2"],
     "weight_init": ["uniform:0.05", "zeros"],
     "bias_init": ["constant:0.01", "ones"],
     "module": ["models.py:make"],

@@ -266,7 +266,7 @@ def sluggish(*seconds):
         patch.setattr(
             running,
             "learner_of",
-            lambda plan, dataset, rank=0: Sluggish(learner_of(plan, dataset, rank), seconds[rank]),
+            lambda plan, dataset, rank=0, group=None: Sluggish(learner_of(plan, dataset, rank), seconds[rank]),
         )
         patch.setattr(stragglers, "LEAST_SECONDS", 0.25)
         patch.setattr(stepping, "_ROWS_AT_ONCE", 1)  # a call for each epoch, after which its pace is known

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from manyhands.cli import options as shared
 from manyhands.cli import study_runner
 from manyhands.cli.output import write_json_results
-from manyhands.core.errors import DataError
+from manyhands.core.errors import DataError, SettingsError
 from manyhands.runtime.terminal import labelled
 
 if TYPE_CHECKING:
@@ -17,10 +17,13 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from manyhands.data.dataset import Examples
+    from manyhands.data.parts.loading import TestRows
     from manyhands.evaluation.diagnostics import Diagnosis
     from manyhands.training.model import TrainedModel
 
 Result = TypeVar("Result")
+_MOST_BYTES = 1 << 28
+"""Bytes of test samples in parts that are read at once, for a report."""
 
 EXAMPLES = (
     "manyhands evaluate model.safetensors",
@@ -81,10 +84,10 @@ def run(options: argparse.Namespace) -> int:
     examples.check_unchanged()
     against = None
     if other is not None:
-        right = _fitting(options.against, lambda: other.correct(examples))
+        right = _fitting(options.against, lambda: diagnose(other, examples).correct)
         against = {"model": str(options.against), **_against(found.correct, right)}
     record = evaluation(found, str(options.model), against)
-    lines = [labelled("accuracy", f"{100 * found.accuracy:.2f} % of {len(examples.labels):,} test samples")]
+    lines = [labelled("accuracy", f"{100 * found.accuracy:.2f} % of {len(found.truth):,} test samples")]
     if not options.quiet:
         facts = f"{options.model}, trained on {model.name}, {len(model.classes)} classes"
         lines[:0] = [labelled("model", facts), *([labelled("data", source)] if source else [])]
@@ -93,9 +96,23 @@ def run(options: argparse.Namespace) -> int:
     study_runner.in_order(
         lambda: write_json_results(options, lambda: sealed(record)),
         lambda: print("\n".join(lines), flush=True),
-        *(_report(options, found, model, examples, record) if options.report else ()),
+        *(_report(options, found, model, _pictured(examples), record) if options.report else ()),
     )
     return 0
+
+
+def _pictured(examples: Examples | TestRows) -> Examples:
+    """Return test samples in memory, for a report that shows some of them; too many in parts are a SettingsError."""
+    from manyhands.data.dataset import Examples
+
+    if isinstance(examples, Examples):
+        return examples
+    if examples.size > _MOST_BYTES:
+        raise SettingsError(
+            f"--report shows samples, and those of {examples.size / 1e9:.1f} GB in parts are not kept in memory; leave "
+            "it out, or give it fewer test samples"
+        )
+    return examples.together()
 
 
 def _fitting(path: str, work: Callable[[], Result]) -> Result:

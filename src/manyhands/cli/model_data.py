@@ -15,14 +15,16 @@ from manyhands.core.parameters import parameter
 if TYPE_CHECKING:
     from manyhands.data.catalog import DataRequest
     from manyhands.data.dataset import Examples
+    from manyhands.data.origin import Origin
+    from manyhands.data.parts.loading import TestRows
     from manyhands.training.model import TrainedModel
 
 _EARLIER = ("mnist", "digits", "letters", "cifar10", "cifar100")
 """Data sets that files of earlier versions may name as what the model was trained on."""
 
 
-def test_samples(options: argparse.Namespace, model: TrainedModel) -> tuple[Examples, str]:
-    """Return the test samples, and what they are if they were found by the model alone.
+def test_samples(options: argparse.Namespace, model: TrainedModel) -> tuple[Examples | TestRows, str]:
+    """Return the test samples, and what they are if they were found by the model alone; those in parts stay there.
 
     If they have changed since the training, that is said.
 
@@ -33,20 +35,31 @@ def test_samples(options: argparse.Namespace, model: TrainedModel) -> tuple[Exam
     DataError
         If they are not there, or cannot be used.
     """
-    from manyhands.data.catalog import load_test
+    from manyhands.data.catalog import load_test, parted_test
 
     if (options.data, options.csv, options.test_csv) != (None, None, None):
         options.label_column = _label_column(options, model)
-        return load_test(shared.spec_of(options).request(*shared.data_of(options))), ""
+        asked = shared.spec_of(options).request(*shared.data_of(options))
+        return parted_test(asked) or load_test(asked), ""
     request = _own_request(options, model)
     name = shown(request.test_csv or request.csv or str(request.data))
     try:
-        examples = load_test(request, kept=True)
+        parted = parted_test(request, kept=True)
+        examples = parted or load_test(request, kept=True)
     except MissingDataError as error:
         raise MissingDataError(f"the test samples of the model's training are not there: {error}; {_give()}") from error
-    if model.origin is not None and (change := model.origin.change(examples.features, examples.labels)):
+    if model.origin is not None and (change := _change(model.origin, examples)):
         logging.getLogger("manyhands").warning("%s was changed since the model was trained: %s", name, change)
     return examples, f"{name}, the test samples of the model's training"
+
+
+def _change(origin: Origin, examples: Examples | TestRows) -> str | None:
+    """Return, in words, how test samples differ from those of the training; None if they do not."""
+    from manyhands.data.dataset import Examples
+
+    if isinstance(examples, Examples):
+        return origin.change(examples.features, examples.labels)
+    return None if origin.checksum == examples.checksum else "its parts have other checksums now than then"
 
 
 def _own_request(options: argparse.Namespace, model: TrainedModel) -> DataRequest:

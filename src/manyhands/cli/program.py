@@ -13,6 +13,7 @@ from typing import Any
 
 from manyhands.cli import (
     compare,
+    data,
     doctor,
     evaluate,
     export,
@@ -40,7 +41,7 @@ from manyhands.teams.job import is_first_process
 from manyhands.teams.mpi_environment import check_reachable
 from manyhands.training.jobs.deferred import closing_deferred
 
-_COMMANDS = (train, compare, sweep, study, evaluate, predict, read, reader, export, report, serve, doctor)
+_COMMANDS = (train, compare, sweep, study, evaluate, predict, read, reader, export, data, report, serve, doctor)
 EXAMPLES = (
     "manyhands train --data digits --workers 2 --out model.safetensors",
     "manyhands compare --data digits --workers 1,2",

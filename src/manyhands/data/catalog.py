@@ -3,18 +3,14 @@
 from __future__ import annotations
 
 import os
-import re
-import stat
 import time
-from collections.abc import Callable, Collection, Iterable
-from dataclasses import dataclass, replace
+from collections.abc import Collection
+from dataclasses import replace
 from pathlib import Path
 from typing import Literal
 
-from manyhands.core.choices import LABELS
 from manyhands.core.errors import DataError, DownloadError, MissingDataError, OutputError, SettingsError, shown
 from manyhands.core.parameters import parameter
-from manyhands.core.shapes import check_shape
 from manyhands.core.suggestions import did_you_mean
 from manyhands.data import download
 from manyhands.data.array_files import read_npz, refuse_npy
@@ -22,24 +18,26 @@ from manyhands.data.arrays import Arrays
 from manyhands.data.cifar import CIFAR100
 from manyhands.data.cifar_files import LAYOUTS, check_no_kind, cifar_files, is_cifar, read_cifar
 from manyhands.data.columns import notice
-from manyhands.data.csv.delimiters import parse_delimiter
-from manyhands.data.csv.tables import CSVFormat, Joiner, read_table, read_tables
+from manyhands.data.csv.tables import Joiner, read_table, read_tables
 from manyhands.data.dataset import Dataset, Examples, make_dataset
 from manyhands.data.digits import read_digits
 from manyhands.data.folder import has_idx_files, has_idx_names, idx_files, read_pair, visible
 from manyhands.data.found import DEFAULT_TEST_SIZE, Found, divided, read_timed
 from manyhands.data.glyphs import read_glyphs
 from manyhands.data.joined import parts_of, read_joined
+from manyhands.data.known_folders import data_folder, known_folder
 from manyhands.data.mnist import MNIST_FILES, MNIST_MIRRORS
 from manyhands.data.origin import Origin, checksum, kept_request, pixels_of, request_to_keep, source_of
 from manyhands.data.parquet import read_parquet
+from manyhands.data.parts.loading import PartsRequest, TestRows, load_parts, parts_at
+from manyhands.data.parts.scan import Options
 from manyhands.data.pictures import holds_pictures, read_pictures
-from manyhands.data.scaling import check_binarize
+from manyhands.data.request import DataRequest as DataRequest
+from manyhands.data.request import csv_of as csv_of
 from manyhands.data.shapes import shaped
 from manyhands.runtime.atomic_files import cache_folder, home_hint, unusable
 
 NAMES = ("auto", "mnist", "digits", "letters", "glyphs", "cifar10", "cifar100")
-_URL = re.compile(r"[a-zA-Z][a-zA-Z0-9+.-]+://?")
 _TABLES = (".csv", ".tsv", ".npz", ".npy", ".parquet")
 _PICKLES = (".pkl", ".pickle", ".joblib", ".pt", ".pth")
 _IN_FOLDERS = (
@@ -50,94 +48,6 @@ _IN_FOLDERS = (
 _PATHS = "a folder of IDX files, CIFAR's files or pictures by class, a .csv, .npz or .parquet file, or CIFAR's .tar.gz"
 _MNIST_DEFAULT_ROWS = 6000  # as Todorov et al. 2021
 _PATIENT_SECONDS, _AUTO_SECONDS = 600.0, 12.0
-
-
-def csv_of(data: str) -> str | None:
-    """Return the path that ``data`` is, if it is a CSV file's by its suffix."""
-    name = data.lower().removesuffix(".gz")
-    return data if name.endswith((".csv", ".tsv")) else None
-
-
-@dataclass(frozen=True)
-class DataRequest:
-    """A request for a data set.
-
-    Attributes
-    ----------
-    data
-        ``"auto"``, a known name, a folder with four IDX files, those of CIFAR or pictures by class, CIFAR's archive, a
-        .csv, .npz or .parquet file, or arrays in memory.
-    train_csv, test_csv
-        Instead of ``data``: two CSV files.
-    label_column
-        Of tables: number, from 0 (negative ones count from the end), or name; None for the first.
-    train_size
-        First training rows to use; ``"all"``; None for the default (6,000 for MNIST, all otherwise).
-    scale
-        See `manyhands.data.scaling.make_scaling`.
-    validation
-        Number of training rows to keep for validation, or ``"auto"``; see `manyhands.data.split.for_validation`.
-    binarize
-        The threshold that makes inputs binary, or ``"auto"``; see `manyhands.data.scaling.make_binary`.
-    labels
-        Of CIFAR-100: ``"fine"`` (as None) or ``"coarse"``.
-    shape
-        Channels, height and width of one sample, where rows are flat; None for what the data say.
-    csv
-        Instead of ``data``: one CSV file, whatever its name, for training and testing.
-    delimiter
-        Of CSV files, see `manyhands.data.csv.delimiters.parse_delimiter`; None: found in the first lines.
-    test_size
-        Share or number of the rows of one table that are for testing; None for a fifth.
-    seed
-        Of the division of one table.
-
-    Raises
-    ------
-    SettingsError
-        If the threshold is no finite number, or a scaling is asked for beside it; if the labels are of an unknown kind
-        or the shape is none.
-    """
-
-    data: str | Arrays = "auto"
-    train_csv: str | Path | None = None
-    test_csv: str | Path | None = None
-    label_column: str | int | None = None
-    train_size: int | Literal["all"] | None = None
-    scale: str = "auto"
-    validation: int | Literal["auto"] | None = None
-    binarize: float | Literal["auto"] | None = None
-    labels: str | None = None
-    shape: tuple[int, int, int] | None = None
-    csv: str | Path | None = None
-    delimiter: str | None = None
-    test_size: float | int | None = None
-    seed: int = 0
-
-    def __post_init__(self) -> None:
-        check_binarize(self.binarize, self.scale)
-        if self.labels not in (None, *LABELS):
-            raise SettingsError(f"unknown labels {self.labels!r}; choose one of {', '.join(LABELS)}")
-        if self.shape is not None:  # a list, where it comes from JSON
-            object.__setattr__(self, "shape", check_shape(parameter("shape"), self.shape))
-        parse_delimiter(self.delimiter)
-        if isinstance(self.data, str) and (path := csv_of(self.data)) is not None and self.csv is None:
-            object.__setattr__(self, "csv", path)
-            object.__setattr__(self, "data", "auto")
-        for each in (self.data, self.csv, self.train_csv, self.test_csv):
-            if not isinstance(each, Arrays) and _URL.match(str(each)):
-                raise SettingsError(f"{shown(str(each))} is an address; download the file first, and give its path")
-
-    @property
-    def csv_format(self) -> CSVFormat:
-        """What is said about CSV files."""
-        return CSVFormat(self.label_column, self.delimiter)
-
-    @property
-    def first_rows(self) -> int | None:
-        """How many first training rows are enough, whatever there are; None if all may be needed."""
-        one_table = self.train_size in (None, "all") or self.validation is not None  # rows for validation may be any
-        return None if one_table or isinstance(self.train_size, str) else self.train_size
 
 
 def load(request: DataRequest, joiner: Joiner | None = None, *, shared: bool = False) -> Dataset:
@@ -159,6 +69,8 @@ def load(request: DataRequest, joiner: Joiner | None = None, *, shared: bool = F
     SettingsError
         If the request contradicts itself.
     """
+    if (parted := _in_parts(request)) is not None:
+        return _load_parts(request, parted)
     found = _find(request, joiner, shared=shared)
     test = found.test
     assert test is not None
@@ -177,6 +89,42 @@ def load(request: DataRequest, joiner: Joiner | None = None, *, shared: bool = F
     source = None if isinstance(request.data, Arrays) else source_of(request, found.name, _known_names(request))
     origin = _origin(request, found.train, test, found.name)
     return replace(dataset, distributed=exchanging, origin=origin, source=source)
+
+
+def _in_parts(request: DataRequest) -> Path | None:
+    """Return the folder of parts, or the large file, that a request names; None if it names something else."""
+    if request.csv is not None and request.train_csv is None and request.test_csv is None:
+        return parts_at(Path(request.csv))
+    if isinstance(request.data, Arrays) or request.data in NAMES or unusable(request.data):
+        return None
+    return parts_at(Path(request.data))
+
+
+def _load_parts(request: DataRequest, path: Path) -> Dataset:
+    """Return the data set in parts that a request names."""
+    check_no_kind(request.labels)
+    parts = PartsRequest(
+        path,
+        Options(request.label_column, request.delimiter),
+        *(request.train_size, request.test_size, request.scale, request.binarize, request.shape),
+        *(request.validation, request.seed),
+    )
+    dataset = load_parts(parts)
+    assert dataset.origin is not None
+    names = _known_names(request)
+    origin = replace(dataset.origin, request=request_to_keep(request, dataset.name, names))
+    return replace(dataset, origin=origin, source=source_of(request, dataset.name, names))
+
+
+def parted_test(request: DataRequest, *, kept: bool = False) -> TestRows | None:
+    """Return the test rows that a request names, if they are in parts and stay there; else None. See `load_test`."""
+    path = _in_parts(request) if request.test_csv is None else None
+    if path is None:
+        return None
+    found = TestRows(_load_parts(replace(request, train_size=None, validation=None), path))
+    if found.drawn and not kept:
+        _say_drawn(request)
+    return found
 
 
 def _origin(request: DataRequest, train: Examples, test: Examples, name: str) -> Origin:
@@ -202,18 +150,20 @@ def _number(train_size: int | Literal["all"]) -> int | None:
     return None if isinstance(train_size, str) else train_size
 
 
-def way_of_reading(request: DataRequest) -> Literal["csv", "mapped", "whole"]:
+def way_of_reading(request: DataRequest) -> Literal["csv", "mapped", "whole", "parts"]:
     """Return how several processes can share the reading of what ``request`` asks for.
 
     ``csv``: each process parses a piece, see :class:`Joiner`. ``mapped``: each reads the rows that it needs.
-    ``whole``: one process has to read everything.
+    ``parts``: each reads its own while it trains. ``whole``: one process has to read everything.
     """
+    if _in_parts(request) is not None:
+        return "parts"
     table = request.train_csv if request.csv is None else request.csv
     if isinstance(request.data, Arrays):
         return "whole"
     if table is not None:
         return "csv" if Path(table).suffix != ".gz" else "whole"
-    own = _data_folder(request.data if request.data != "auto" else "mnist")
+    own = data_folder(request.data if request.data != "auto" else "mnist")
     folder = Path(request.data) if request.data not in NAMES else own
     if folder is None or not os.path.isdir(folder):  # noqa: PTH112 - Path.is_dir raises for a name too long
         return "whole"
@@ -237,16 +187,23 @@ def load_test(request: DataRequest, *, kept: bool = False) -> Examples:
     if request.test_csv is not None and request.train_csv is None and request.csv is None:
         _check_one_source(request)
         return shaped(read_table(request.test_csv, request.csv_format), request.shape)
+    if (parted := parted_test(request, kept=kept)) is not None:
+        return parted.together()
     read = _read_any(replace(request, train_size=1, validation=None), None, shared=False)
     if read.test is None and not kept:
-        size = DEFAULT_TEST_SIZE if request.test_size is None else request.test_size
-        notice(
-            f"the test rows are those that {parameter('seed', request.seed)} and {parameter('test_size', size)} draw: "
-            "a model that was trained with other values has seen some of them"
-        )
+        _say_drawn(request)
     test = divided(read, request.test_size, request.seed).test
     assert test is not None
     return shaped(test, request.shape)
+
+
+def _say_drawn(request: DataRequest) -> None:
+    """Say that test rows are drawn from all rows, by numbers which the training must have had, too."""
+    size = DEFAULT_TEST_SIZE if request.test_size is None else request.test_size
+    notice(
+        f"the test rows are those that {parameter('seed', request.seed)} and {parameter('test_size', size)} draw: "
+        "a model that was trained with other values has seen some of them"
+    )
 
 
 def _find(request: DataRequest, joiner: Joiner | None = None, *, shared: bool = False) -> Found:
@@ -266,7 +223,7 @@ def _read_any(request: DataRequest, joiner: Joiner | None, *, shared: bool) -> F
         check_no_kind(request.labels)
         return read_joined(names, lambda name: _read_any(DataRequest(name, train_size="all"), None, shared=shared))
     if request.data in LAYOUTS or (request.data not in NAMES and not unusable(request.data)):
-        where = _known_folder(request.data, cifar_files) if request.data in LAYOUTS else Path(request.data)
+        where = known_folder(request.data, cifar_files) if request.data in LAYOUTS else Path(request.data)
         if request.data in LAYOUTS or is_cifar(where):
             return _from_cifar(where, request.data, request)
     check_no_kind(request.labels)
@@ -280,7 +237,7 @@ def _read_any(request: DataRequest, joiner: Joiner | None, *, shared: bool) -> F
     if request.data == "mnist":
         return _mnist(_PATIENT_SECONDS, request, shared=shared)
     if request.data == "letters":
-        folder = _known_folder("letters", lambda folder: idx_files(folder).values())
+        folder = known_folder("letters", lambda folder: idx_files(folder).values())
         return read_timed("letters", f"letters from {shown(folder)}", lambda: _from_folder(folder, rows, shared=shared))
     return _from_path(request.data, request, rows, shared=shared)
 
@@ -349,7 +306,7 @@ def _mnist(seconds: float, request: DataRequest, *, shared: bool) -> Found:
     rows = request.first_rows
     if request.train_size is None and request.validation is None:
         rows = _MNIST_DEFAULT_ROWS
-    own = _data_folder("mnist")
+    own = data_folder("mnist")
     if own is not None and own.is_dir():
         for name, published in MNIST_FILES.items():
             if os.path.isfile(own / name):  # noqa: PTH113 - it never raises
@@ -372,39 +329,6 @@ def _from_cache(folder: Path, rows: int | None) -> tuple[Examples, Examples]:
         for what, dimensions in (("images", 3), ("labels", 1))
     }
     return read_pair(found, "train", rows, published=MNIST_FILES), read_pair(found, "test", published=MNIST_FILES)
-
-
-def _known_folder(name: str, files: Callable[[Path], Iterable[Path]]) -> Path:
-    """Return the folder of a data set that cannot be downloaded; ``files`` are those that would be read in it."""
-    own, cached = _data_folder(name), cache_folder() / name
-    if own is not None and own.is_dir():
-        return own
-    if os.path.isdir(cached):  # noqa: PTH112 - Path.is_dir raises where the folder may not be entered
-        _check_mine(cached, files)
-        return cached
-    kind = LAYOUTS[name].title if name in LAYOUTS else "your own IDX"
-    raise MissingDataError(
-        f"the data set {name!r} is not in {' nor in '.join(shown(each) for each in (own, cached) if each)}; it cannot "
-        f"be downloaded: set MANYHANDS_DATA to the folder that has {name}/, or give a folder with {kind} files "
-        f"to {parameter('data')}"
-    )
-
-
-def _check_mine(folder: Path, files: Callable[[Path], Iterable[Path]]) -> None:
-    """Refuse a folder of the cache, which the user has not chosen, if other users can write into it."""
-    for path in (folder, *files(folder)):
-        found = path.stat()
-        if found.st_mode & stat.S_IWOTH or found.st_uid not in (0, os.geteuid()):
-            raise DataError(
-                "other users can write here, and no checksum of these files is known: change its owner or its mode "
-                f"(chmod o-w), or name the folder yourself ({parameter('data')})",
-                path=path,
-            )
-
-
-def _data_folder(name: str) -> Path | None:
-    base = os.environ.get("MANYHANDS_DATA")
-    return Path(base) / name if base else None
 
 
 def _from_folder(folder: Path, rows: int | None, *, shared: bool) -> tuple[Examples, Examples]:

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import zlib
-from dataclasses import dataclass, replace
+from collections.abc import Iterator
+from dataclasses import dataclass
 from functools import cached_property
-from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,135 +18,21 @@ from manyhands.core.parameters import parameter
 from manyhands.core.samples import Samples
 from manyhands.core.shapes import samples_text, shape_text
 from manyhands.data.checks import check_finite, check_sizes
-from manyhands.data.columns import Names, names_of, notice, reordered, say_positions
+from manyhands.data.columns import Names, notice, reordered, say_positions
+from manyhands.data.examples import Examples as Examples
 from manyhands.data.filestate import FileState, check_unchanged
-from manyhands.data.label_checks import LabelSource, check_classes, doubt_about
+from manyhands.data.label_checks import check_classes, doubt_about
 from manyhands.data.labels import check_labels, encode, named
 from manyhands.data.origin import Origin
-from manyhands.data.precision import check_whole, coarse, say_what_is_lost, storable
+from manyhands.data.precision import check_whole, coarse, say_what_is_lost
 from manyhands.data.scaling import Scaling, check_binarize, make_binary, make_scaling
 from manyhands.data.split import for_validation
-from manyhands.data.values import values_in
 
-_TRANSPOSED = ("emnist", "letters-")
+if TYPE_CHECKING:
+    from manyhands.data.parts.reading import PartedData
+
 _CLASSES_SHOWN = 5
-
-
-@dataclass(frozen=True)
-class Examples:
-    """Rows and their labels as a file gave them.
-
-    Attributes
-    ----------
-    features : ndarray of shape (rows, ...), or what NumPy makes one of
-        Numbers of any dtype. Further axes (an image's height and width) count as features. Given a table with named
-        columns, such as a pandas DataFrame, this becomes its values.
-    labels : ndarray of shape (rows,), bool, integer, floating or str
-        Given anything that `manyhands.data.labels.check_labels` takes, this becomes what it returns.
-    source : Path or None
-        The file of the labels, or the name of the argument they came in, for messages.
-    feature_names : tuple of str or None
-        Names of the columns of ``features``, by which those of other rows are found; None: by position. A table has
-        names of its own.
-    label_name : str or None
-        Name of the column of the labels; a Series has a name of its own.
-    features_source : Path or None
-        That of the features, if it is another one.
-    files : tuple of FileState
-        The files as they were when they were read; see `Dataset.check_unchanged`.
-    columns : tuple of int or None
-        The numbers of the features' columns in the file of a table, from 0.
-    label_asked : bool
-        Whether somebody said which column the labels are in, or it is beyond doubt.
-    available : int or None
-        Number of rows of the file, if these are only its first; after construction never None.
-
-    Raises
-    ------
-    DataError
-        If there is no row, the numbers of rows or names disagree, a feature is masked, or labels cannot be classes.
-    """
-
-    features: NDArray[Any]
-    labels: NDArray[Any]
-    source: Path | None = None
-    feature_names: Names | None = None
-    label_name: str | None = None
-    features_source: Path | None = None
-    files: tuple[FileState, ...] = ()
-    columns: tuple[int, ...] | None = None
-    label_asked: bool = True
-    available: int | None = None
-
-    @property
-    def place(self) -> Path | None:
-        """The file at fault, for messages, if something is wrong with the features."""
-        return self.source if self.features_source is None else self.features_source
-
-    def check_unchanged(self) -> None:
-        """Check the files, as `Dataset.check_unchanged`."""
-        check_unchanged(self.files)
-
-    def __post_init__(self) -> None:
-        names = names_of(self.features) if self.feature_names is None else tuple(self.feature_names)
-        features = values_in(self.features, self.place)
-        if features.ndim < 2 or features[:1].size == 0:
-            raise DataError(f"there are no examples: features have shape {features.shape}", path=self.place)
-        labels = check_labels(self.labels, self.source)
-        if len(labels) != len(features):
-            raise DataError(
-                f"there are {len(features)} rows of features, but labels of shape {labels.shape}", path=self.source
-            )
-        if names is not None and len(names) != features[0].size:
-            raise DataError(f"there are {len(names)} names for {features[0].size} features", path=self.source)
-        label_name = getattr(self.labels, "name", None) if self.label_name is None else self.label_name
-        available = len(labels) if self.available is None else self.available
-        found = {"features": features, "labels": labels, "feature_names": names, "available": available}
-        for name, value in {**found, "label_name": label_name if isinstance(label_name, str) else None}.items():
-            object.__setattr__(self, name, value)
-
-    def __len__(self) -> int:
-        return len(self.labels)
-
-    def __repr__(self) -> str:
-        return f"Examples({len(self):,} {samples_text(self.sample_shape)}, classes {named(np.unique(self.labels))})"
-
-    @property
-    def sample_shape(self) -> tuple[int, ...]:
-        """Shape of one sample: channels, height and width of an image, of which a file without channels has one."""
-        shape = self.features.shape[1:]
-        return (1, *shape) if len(shape) == 2 else shape
-
-    @property
-    def is_transposed(self) -> bool:
-        """Whether images lie on their side, by the name of their file: those of EMNIST do."""
-        return self.source is not None and self.source.name.lower().startswith(_TRANSPOSED)
-
-    @property
-    def label_source(self) -> LabelSource:
-        """Where the labels come from, for messages about them."""
-        return LabelSource(self.source, self.label_name, self.label_asked, self.feature_names, self.columns)
-
-    def take(self, rows: NDArray[np.int64]) -> Examples:
-        """Return the examples with these row numbers, as if they were all."""
-        return replace(self, features=self.features[rows], labels=self.labels[rows], available=len(rows))
-
-    def flat(self) -> NDArray[Any]:
-        """Return the features with shape (rows, features): bytes as bytes, anything else as floats that keep it.
-
-        Raises
-        ------
-        DataError
-            If they are not numbers.
-        """
-        if self.features.dtype.kind not in "buif":
-            raise DataError(f"features must be numbers, not {self.features.dtype}", path=self.place)
-        return np.ascontiguousarray(storable(self.table))
-
-    @property
-    def table(self) -> NDArray[Any]:
-        """The features as they are, with shape (rows, features)."""
-        return self.features.reshape(len(self.features), -1)
+_BYTES_AT_ONCE = 8 << 20
 
 
 @dataclass(frozen=True)
@@ -187,6 +73,9 @@ class Dataset:
         Where it came from, if that is known.
     source : dict or None
         The arguments of `manyhands.train` that name it, with absolute paths; None if it was in memory.
+    parts : PartedData or None
+        Where the rows lie, if they are read while a run trains: ``train`` are then only the first of them, and so may
+        ``test`` be.
 
     Raises
     ------
@@ -211,13 +100,14 @@ class Dataset:
     files: tuple[FileState, ...] = ()
     origin: Origin | None = None
     source: dict[str, Any] | None = None
+    parts: PartedData | None = None
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "classes", check_labels(self.classes))
 
     def __repr__(self) -> str:
         return (
-            f"Dataset({self.name}: {self.rows:,} training and {self.test.rows:,} test "
+            f"Dataset({self.name}: {self.rows:,} training and {self.test_rows:,} test "
             f"{samples_text(self.train.sample_shape)}, classes {named(self.classes)}, inputs {self.scaling.name})"
         )
 
@@ -234,6 +124,16 @@ class Dataset:
             If one was.
         """
         check_unchanged(self.files)
+        if self.parts is not None:
+            self.parts.check_unchanged()
+
+    def check_in_memory(self, what: str) -> None:
+        """Raise SettingsError if rows are read while a run trains; ``what`` needs all of them, says the message."""
+        if self.parts is not None:
+            raise SettingsError(
+                f"{what} needs all rows at once, but {self.name} is read in parts: take data that fit into memory, or "
+                f"fewer of them ({parameter('train_size')} of a file)"
+            )
 
     def note_changes(self) -> None:
         """Warn if a file was written to since it was read; for processes that use a copy of all files."""
@@ -243,6 +143,30 @@ class Dataset:
     def rows(self) -> int:
         """Number of training rows, those in other processes included."""
         return self.train.rows if self.all_rows is None else self.all_rows
+
+    @property
+    def test_rows(self) -> int:
+        """Number of test rows, those that are not in memory included."""
+        return self.test.rows if self.parts is None else self.parts.test.rows
+
+    def test_tables(self) -> Iterator[Samples]:
+        """Yield all test rows: in one table or, if they are in parts, block by block."""
+        if self.parts is None or self.test.rows == self.test_rows:
+            yield self.test
+            return
+        for features, labels in self.parts.blocks(self.parts.test):
+            yield self.test.with_arrays({"features": features, "labels": labels})
+
+    def stored_rows(self, role: Literal["train", "test"]) -> Iterator[tuple[NDArray[Any], NDArray[np.int32]]]:
+        """Yield all training or test rows as they are stored, and their class numbers, some megabytes at a time."""
+        if self.parts is not None:
+            is_train = role == "train"
+            yield from self.parts.blocks(getattr(self.parts, role), self.parts.rows if is_train else None)
+            return
+        samples = self.tables[role]
+        at_once = max(1, _BYTES_AT_ONCE // max(samples.features[:1].nbytes, 1))
+        for begin in range(0, samples.rows, at_once):
+            yield samples.features[begin : begin + at_once], samples.labels[begin : begin + at_once]
 
     @property
     def features(self) -> int:
@@ -263,6 +187,8 @@ class Dataset:
             arrays = {"labels": table.labels, **table.arrays()}  # labels first, as in all checkpoints so far
             for array in arrays.values():
                 checksum = zlib.crc32(np.ascontiguousarray(array).data, checksum)
+        if self.parts is not None:  # what is not in memory
+            checksum = zlib.crc32(f"{self.parts.checksum} {self.parts.rows}".encode(), checksum)
         facts = self.describe()
         names = ("name", "train_rows", "test_rows", "features", "scaling")
         return {**{name: facts[name] for name in names}, "checksum": checksum}
@@ -272,6 +198,8 @@ class Dataset:
         """The largest absolute value of an input; infinite or NaN if one cannot be computed, 0 for bytes."""
         floats = [table.features for table in self.tables.values() if table.features.dtype != np.uint8]
         found = [self.scaling.largest_input(features) for features in floats]
+        if self.parts is not None and floats:
+            found.append(self.scaling.largest_input(np.stack([self.parts.low, self.parts.high])))
         return float(np.max(found, initial=0))
 
     @cached_property
@@ -304,7 +232,7 @@ class Dataset:
         classes = ", ".join(str(label)[:40] for label in self.classes[:_CLASSES_SHOWN].tolist())
         more = ", ..." if len(self.classes) > _CLASSES_SHOWN else ""
         return (
-            f"{self.name}: {rows}{held} and {self.test.rows:,} test {samples}, {self.features:,} "
+            f"{self.name}: {rows}{held} and {self.test_rows:,} test {samples}, {self.features:,} "
             f"{'feature' if self.features == 1 else 'features'}, {len(self.classes)} classes ({classes}{more})"
         )
 
@@ -313,7 +241,7 @@ class Dataset:
         return {
             "name": self.name,
             "train_rows": self.rows,
-            "test_rows": self.test.rows,
+            "test_rows": self.test_rows,
             "features": self.features,
             "classes": len(self.classes),
             "scaling": self.scaling.name,

@@ -13,7 +13,7 @@ from manyhands.core.errors import DataError, SettingsError
 from manyhands.core.parameters import parameter
 from manyhands.core.randomness import generator
 from manyhands.data.checks import check_finite
-from manyhands.data.dataset import Examples
+from manyhands.data.examples import Examples
 from manyhands.data.label_checks import doubt_about
 from manyhands.data.split import divide
 

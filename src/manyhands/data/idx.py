@@ -101,6 +101,24 @@ def read_idx_shape(path: str | Path) -> tuple[tuple[int, ...], bool]:
         return _parse_header(file, path)[1], plain
 
 
+def read_idx_header(path: Path) -> tuple[np.dtype[Any], tuple[int, ...], int]:
+    """Return type and shape of a plain IDX file, and where its values begin; errors as :func:`load_idx`.
+
+    Raises
+    ------
+    FormatError
+        Also if it is a compressed file, or has another length than its header says.
+    """
+    path = readable(path)
+    with opened(path) as (file, plain):
+        if not plain:
+            raise FormatError("a part must be plain, so that it can be read from any row on; unpack it", path=path)
+        dtype, shape = _parse_header(file, path)
+        begin = 4 + 4 * len(shape)
+        _check_length(path, shape, begin + math.prod(shape) * dtype.itemsize, os.fstat(file.fileno()).st_size)
+        return dtype, shape, begin
+
+
 def same_content(path: Path, other: Path) -> bool:
     """Return whether two files, plain or gzip, hold the same bytes; errors as :func:`load_idx`."""
     with opened(path) as (file, _), opened(other) as (second, _):

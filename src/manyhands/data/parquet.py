@@ -13,11 +13,12 @@ from manyhands.core.extras import require
 from manyhands.core.parameters import parameter
 from manyhands.data.columns import notice, row_names
 from manyhands.data.csv.header import Layout
-from manyhands.data.dataset import Examples
+from manyhands.data.examples import Examples
 from manyhands.data.found import Found, read_timed
 from manyhands.data.likely_labels import PIPELINE, is_label_name
 from manyhands.runtime.atomic_files import home_hint, readable
 
+_NEEDED = "a table needs rows, a label and at least one feature"
 _INDEX = "__index_level_"  # pandas' name of an index without one
 
 
@@ -43,17 +44,18 @@ def read_parquet(path: Path, label_column: str | int | None = None) -> Found:
 
 
 def _read(path: Path, label_column: str | int | None) -> Examples:
-    table = _table(path)
+    return examples_of(path, _table(path), label_column)
+
+
+def examples_of(path: Path, table: Any, label_column: str | int | None, *, quiet: bool = False) -> Examples:
+    """Return the samples of a pyarrow Table, as `read_parquet`; of several of one file, all but one are ``quiet``."""
     names = tuple(map(str, table.column_names))
-    kept = [place for place, name in enumerate(names) if not name.startswith(_INDEX)]
-    first = row_names([names[place] for place in kept])
-    kept = kept[first:]
-    if len(kept) < len(names):
+    kept, layout = columns_of(path, names, label_column)
+    if len(kept) < len(names) and not quiet:
         left = [repr(name) for place, name in enumerate(names) if place not in kept]
         notice(f"{path}: {', '.join(left)} only names the rows (pandas writes its index so): it is left out")
-    if not table.num_rows or len(kept) < 2:
-        raise DataError("a table needs rows, a label and at least one feature", path=path)
-    layout = _layout(path, names, kept, label_column)
+    if not table.num_rows:
+        raise DataError(_NEEDED, path=path)
     places = tuple(place for place in kept if place != layout.label_at)
     features = np.column_stack([_numbers(table, place, layout, kept) for place in places])
     return Examples(
@@ -61,6 +63,15 @@ def _read(path: Path, label_column: str | int | None) -> Examples:
         columns=places,
         label_asked=layout.label_asked,
     )
+
+
+def columns_of(path: Path, names: tuple[str, ...], label_column: str | int | None) -> tuple[list[int], Layout]:
+    """Return the numbers of the columns that do not only name rows, and the label's; errors as `read_parquet`."""
+    kept = [place for place, name in enumerate(names) if not name.startswith(_INDEX)]
+    kept = kept[row_names([names[place] for place in kept]) :]
+    if len(kept) < 2:
+        raise DataError(_NEEDED, path=path)
+    return kept, _layout(path, names, kept, label_column)
 
 
 def _table(path: Path) -> Any:

@@ -30,6 +30,7 @@ def resplit(dataset: Dataset, number: int) -> Dataset:
     DataError
         If a class has too few rows to be in both parts.
     """
+    dataset.check_in_memory("another split")
     other = dataset.test if dataset.validation is None else dataset.validation
     further = other.arrays()
     joined = {name: np.concatenate([array, further[name]]) for name, array in dataset.train.arrays().items()}
@@ -56,4 +57,5 @@ def resplit(dataset: Dataset, number: int) -> Dataset:
 
 def head(dataset: Dataset, rows: int) -> Dataset:
     """Return the data set with its first ``rows`` training rows only, scaled as the whole."""
+    dataset.check_in_memory("a part of the rows")
     return replace(dataset, train=dataset.train.take(slice(rows)))

@@ -21,10 +21,25 @@ from manyhands.core.types import Sharding
 
 
 class Sampler(Protocol):
-    """What the training loop asks for the rows of its epochs."""
+    """What the training loop asks for the rows of its epochs.
+
+    Attributes
+    ----------
+    streamed : bool
+        Whether the rows of an epoch come one after the other, and go; then :meth:`reach` says which are here.
+    """
+
+    streamed: bool
 
     def fetch(self, number: int) -> None:
         """Bring the rows of an epoch here, if other processes hold them; the loop calls it before the epoch begins."""
+
+    def reach(self, number: int, step: int) -> int:
+        """Return up to which step of an epoch the rows are here, all steps before ``step`` being over.
+
+        It is ``step`` itself if none has come within a moment. A sampler for which this is the epoch's end always has
+        all rows of an epoch that was fetched.
+        """
 
     def epoch(self, number: int) -> Order:
         """Return the order of an epoch."""
@@ -71,6 +86,8 @@ class BatchSampler(Sampler):
         If B or n cannot be.
     """
 
+    streamed = False
+
     def __init__(
         self,
         rows: int,
@@ -104,6 +121,10 @@ class BatchSampler(Sampler):
 
     def fetch(self, number: int) -> None:
         """Do nothing: all rows are here."""
+
+    def reach(self, number: int, step: int) -> int:
+        """Return the end of the epoch: all rows are here."""
+        return self.steps_per_epoch
 
     def epoch(self, number: int) -> Order:
         """Return the order of epoch ``number`` (0-based, of the run): a function of seed and number alone."""

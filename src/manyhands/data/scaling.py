@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from numbers import Real
-from typing import Any, Literal, Protocol
+from typing import Any, Literal, NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -138,6 +138,38 @@ def make_scaling(kind: str, features: NDArray[Any], across: Across = ALONE) -> S
     if kind == "none":
         return Scaling("none", np.ones(count), np.zeros(count))
     raise SettingsError(f"unknown scaling {kind!r}{choice_of(kind, SCALINGS)}")
+
+
+class Summary(NamedTuple):
+    """What a scaling depends on, of training rows that are not in memory; vectors of shape (features,), float64.
+
+    ``whole_bytes`` says whether they are stored as bytes.
+    """
+
+    low: NDArray[np.float64]
+    high: NDArray[np.float64]
+    mean: NDArray[np.float64]
+    deviation: NDArray[np.float64]
+    whole_bytes: bool
+
+
+def scaling_from(kind: str, found: Summary) -> Scaling:
+    """Return the scaling ``kind``, as :func:`make_scaling` does, for rows of which a summary is known."""
+    count = len(found.low)
+    if kind in ("auto", "standard") and not (kind == "auto" and found.whole_bytes):
+        scale = _inverse(found.mean, found.deviation, found.high > found.low)
+        if found.whole_bytes:
+            return Scaling("standard", scale, -found.mean * scale)
+        return Scaling("standard", scale, np.zeros(count), center=np.where(scale > 0, found.mean, 0))
+    if kind == "auto":
+        return _divide(max(int(found.high.max(initial=0)), 1), count)
+    return make_scaling(kind, np.zeros((1, count), np.uint8))
+
+
+def binary_from(wanted: float | Literal["auto"], found: Summary) -> Scaling:
+    """Return the scaling that makes inputs binary, as :func:`make_binary` does, for rows that a summary is known of."""
+    ends = np.stack([found.low, found.high])
+    return make_binary(wanted, ends.astype(np.uint8) if found.whole_bytes else ends)
 
 
 def check_binarize(wanted: float | Literal["auto"] | None, scale: str = "auto") -> None:

@@ -146,7 +146,21 @@ def _dense(features: Any, dtype: str) -> NDArray[Any]:
         # Twice: rows that were stored by columns are dense in the wrong order first.
         check_memory(2 * size, f"making {features.shape[0]:,} sparse rows dense for training", _FEWER)
         return np.ascontiguousarray(features.astype(dtype).toarray())
-    return _writable(features, "uint8" if features.dtype == np.uint8 else dtype)
+    fits = np.ascontiguousarray(features, "uint8" if features.dtype == np.uint8 else dtype)
+    return fits if fits.flags.writeable else _lent(fits)
+
+
+class _Lent:
+    """Lends the memory of a read-only array, such as a mapped file, as if it could be written."""
+
+    def __init__(self, array: NDArray[Any]) -> None:
+        self.array = array
+        self.__array_interface__ = {**array.__array_interface__, "data": (array.ctypes.data, False)}
+
+
+def _lent(array: NDArray[Any]) -> NDArray[Any]:
+    """Return a read-only array as one that kernels are compiled for, without a copy: none writes samples."""
+    return np.asarray(_Lent(array))
 
 
 def _writable(array: NDArray[Any], dtype: str) -> NDArray[Any]:

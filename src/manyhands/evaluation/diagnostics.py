@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from manyhands.data.dataset import Examples
 from manyhands.data.labels import Label, encode
+from manyhands.data.parts.loading import TestRows
 from manyhands.evaluation.calibration import Bin, calibration_error, confidence, reliability
 from manyhands.training.model import TrainedModel, scores
 
@@ -167,7 +168,7 @@ class Diagnosis:
         }
 
 
-def diagnose(model: TrainedModel, examples: Examples) -> Diagnosis:
+def diagnose(model: TrainedModel, examples: Examples | TestRows) -> Diagnosis:
     """Return the mistakes and the calibration of a model on some samples.
 
     Parameters
@@ -175,7 +176,8 @@ def diagnose(model: TrainedModel, examples: Examples) -> Diagnosis:
     model
         Any trained one.
     examples
-        Rows as they are stored, e.g. from `manyhands.data.catalog.load_test`; some classes may be missing.
+        Rows as they are stored, e.g. from `manyhands.data.catalog.load_test`; some classes may be missing. Those in
+        parts are read block by block.
 
     Raises
     ------
@@ -193,8 +195,9 @@ def diagnose(model: TrainedModel, examples: Examples) -> Diagnosis:
     >>> found.classes[8].recall > 0.5, found.confusion.sum()
     (True, np.int64(360))
     """
-    probabilities = model.predict_proba(examples)  # first: it checks that the features fit at all
-    truth = encode(examples.labels, model.classes, examples.source)
+    tables = [examples] if isinstance(examples, Examples) else examples.blocks()
+    found = [_predicted(model, table) for table in tables]
+    probabilities, truth = (np.concatenate(each) if len(each) > 1 else each[0] for each in zip(*found, strict=True))
     predicted = probabilities.argmax(axis=1).astype(np.int32)
     count = len(model.classes)
     pairs = np.bincount(truth.astype(np.int64) * count + predicted, minlength=count * count)
@@ -218,6 +221,12 @@ def diagnose(model: TrainedModel, examples: Examples) -> Diagnosis:
             )
         ),
     )
+
+
+def _predicted(model: TrainedModel, examples: Examples) -> tuple[NDArray[Any], NDArray[np.int32]]:
+    """Return the probabilities of all classes for some rows, and the classes that they have."""
+    probabilities = model.predict_proba(examples)  # first: it checks that the features fit at all
+    return probabilities, encode(examples.labels, model.classes, examples.source)
 
 
 def evaluation(found: Diagnosis, model: str, against: dict[str, Any] | None = None) -> dict[str, Any]:

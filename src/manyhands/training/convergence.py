@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict
 from typing import Any
 
@@ -11,7 +11,7 @@ from manyhands.core.callbacks import EpochSummary, RunView, WorkerCallback
 from manyhands.core.errors import DivergedError
 from manyhands.core.events import Granularity, Measured
 from manyhands.core.samples import Samples
-from manyhands.training.model import scores
+from manyhands.training.evaluation import scores_of
 
 
 class Convergence(WorkerCallback):
@@ -20,7 +20,7 @@ class Convergence(WorkerCallback):
     Parameters
     ----------
     held_out
-        Rows to measure on.
+        Returns the rows to measure on, in tables: one, or blocks that are read for it.
 
     Attributes
     ----------
@@ -30,7 +30,7 @@ class Convergence(WorkerCallback):
 
     looks_back = True
 
-    def __init__(self, held_out: Samples) -> None:
+    def __init__(self, held_out: Callable[[], Iterable[Samples]]) -> None:
         self.curve: list[dict[str, float]] = []
         self._held_out = held_out
         self._run: RunView | None = None
@@ -81,7 +81,7 @@ class Convergence(WorkerCallback):
         with run.pause():
             if run.team.rank == 0:
                 with run.team.watchdog_paused():
-                    loss, score = scores(run.model.predict_proba(self._held_out), self._held_out.labels)
+                    loss, score = scores_of(run.model, self._held_out())
                 if not math.isfinite(loss):
                     raise DivergedError(run.step, 0, loss)
                 found = Measured(0, run.step, run.epoch, run.rounds, run.train_s, loss, score)

@@ -145,7 +145,7 @@ def can_divide(spec: RunSpec, dataset: Dataset) -> bool:
         and not spec.reliability.continues
         and spec.parsed.partition is None
         and spec.sharding != "fixed"
-        and dataset.train.rows == dataset.rows
+        and (dataset.train.rows == dataset.rows or dataset.parts is not None)
         and bool(spec.network.hidden)
     )
 

@@ -183,10 +183,10 @@ class Loop(Stepping):
             if worker.step >= keeper.until:
                 keeper.look(worker, functools.partial(self.state, epoch, step))
             ahead = keeper.until - worker.step
-            if step == 0 and ahead >= per_epoch:
+            if step == 0 and ahead >= per_epoch and not self._now.schedule.streamed:
                 epoch += self._whole_epochs(epoch, min(at_once, end - epoch, ahead // per_epoch))
             else:
-                step = self._part_of_epoch(epoch, step, min(step + ahead, per_epoch))
+                step = self._part_of_epoch(epoch, step, min(step + ahead, self._reach(epoch, step)))
                 if step == per_epoch:
                     self._close_epoch(epoch, self._order_of(epoch), self._part.losses)
                     epoch, step = epoch + 1, 0

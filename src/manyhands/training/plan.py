@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
@@ -82,7 +82,7 @@ class Plan(RunSpec):
     grid: Grid
     rows: int
     chosen_by_auto: bool = False
-    why: str = ""
+    why: str = field(default="", compare=False)
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -27,6 +27,7 @@ from manyhands.training.levels import can_divide, check_grid, chosen_grid, reaso
 from manyhands.training.plan import Plan, PlannedStage
 from manyhands.training.schedules import RateSchedule
 from manyhands.training.spec import AUTO, DEFAULT_BATCH, RunSpec
+from manyhands.training.streaming import check_streamed
 
 _RANDOM_STATES = 2**32  # of scikit-learn
 
@@ -51,7 +52,7 @@ def resolve(spec: RunSpec, dataset: Dataset) -> Plan:
         spec = replace(spec, team=spec.team if grid.divides else SOLO)
     _check_fit(spec, strategy, dataset)
     check_grid(spec, grid, strategy, dataset)
-    sharding, batch = _division_of(spec, strategy, asked.batch, dataset.rows, shares)
+    sharding, batch = _division_of(spec, strategy, asked.batch, dataset, shares)
     check_batch(dataset.rows, batch, shares)
     _check_learner(spec, dataset)
     _check_order(spec, strategy)
@@ -73,6 +74,7 @@ def resolve(spec: RunSpec, dataset: Dataset) -> Plan:
     chose = spec.automatic and spec.parsed.grid is None and can_divide(spec, dataset)
     why = reason(spec, dataset, grid) if chose else ""
     plan = Plan(**{**given, **decided}, rows=dataset.rows, chosen_by_auto=spec.automatic, why=why)
+    check_streamed(spec, plan, dataset)
     _check_course(plan)
     _check_reliability(plan)
     _check_room(plan, dataset)
@@ -136,16 +138,20 @@ def _check_fit(spec: RunSpec, strategy: Strategy, dataset: Dataset) -> None:
         )
     if spec.partition is not None and spec.sharding == "global":
         raise SettingsError(f"{parameter('partition')} is of fixed shards: leave {parameter('sharding', 'global')} out")
-    if spec.partition is not None and dataset.train.rows != dataset.rows:
+    if spec.partition is not None and dataset.parts is None and dataset.train.rows != dataset.rows:
         raise SettingsError(f"{parameter('partition')} needs all training rows in every process")
 
 
-def _division_of(spec: RunSpec, strategy: Strategy, batch: int | None, rows: int, workers: int) -> tuple[Sharding, int]:
+def _division_of(
+    spec: RunSpec, strategy: Strategy, batch: int | None, dataset: Dataset, workers: int
+) -> tuple[Sharding, int]:
     """Return which rows a worker sees, and the global batch."""
+    rows = dataset.rows
     if spec.needs.one_call:
         _check_published(spec, strategy, rows, workers)
         return "fixed", min(DEFAULT_BATCH, rows // workers) * workers
-    own: Sharding = "fixed" if strategy.needs.fixed_shards or spec.partition is not None else "global"
+    fixed = strategy.needs.fixed_shards or spec.partition is not None or dataset.parts is not None
+    own: Sharding = "fixed" if fixed else "global"
     return spec.sharding or own, min(DEFAULT_BATCH, rows) if batch is None else batch
 
 

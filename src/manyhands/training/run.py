@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import functools
 import json
 import os
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import asdict, dataclass, replace
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,12 +18,9 @@ from manyhands.core.errors import DivergedError, SettingsError
 from manyhands.core.learner import Model
 from manyhands.core.parameters import parameter
 from manyhands.core.randomness import generator
-from manyhands.core.samples import Control, Samples
+from manyhands.core.samples import Control
 from manyhands.core.team import Team
-from manyhands.data.aligned import AlignedSampler
 from manyhands.data.dataset import Dataset
-from manyhands.data.partitioning import Partition
-from manyhands.data.sampler import BatchSampler, Sampler
 from manyhands.runtime.memory import memory_errors_explained
 from manyhands.teams.agreement import calling_off
 from manyhands.teams.exit_hooks import report_uncaught_errors
@@ -42,17 +38,16 @@ from manyhands.training.loop import Loop
 from manyhands.training.making import learner_of
 from manyhands.training.model import model_of
 from manyhands.training.outcome import judged
-from manyhands.training.plan import Plan, PlannedStage
+from manyhands.training.plan import Plan
 from manyhands.training.restarting import is_own, restarted
 from manyhands.training.result import Progress, TrainingResult
-from manyhands.training.shards import Shards, is_sharded
+from manyhands.training.rows import rows_of
 from manyhands.training.stragglers import StragglerWatch, stragglers_in, watch_over
 from manyhands.training.tally import Tally, joint_losses
 from manyhands.training.thread_pools import blas_limited
 from manyhands.training.worker_run import WorkerRun
 
 if TYPE_CHECKING:
-    from manyhands.teams.processes import ProcessTeam
     from manyhands.training.jobs.client import Job
     from manyhands.training.jobs.spark.dataset_job import DatasetJob
 
@@ -143,9 +138,9 @@ def _run_here(
         launched = time.perf_counter()
 
         def work(team: Team) -> _Outcome:
-            return _work(
-                team, plan, dataset, controls[team.rank], clocks[team.rank], launched, called, start, checkpoints
-            )
+            own = controls[team.rank], clocks[team.rank]
+            with ExitStack() as opened:  # what a worker has begun beside its training ends with it
+                return _work(team, plan, dataset, *own, launched, called, start, checkpoints, opened)
 
         tick = _tick(plan, controls, progress, watch)
         outcomes = launch(
@@ -367,38 +362,6 @@ def _parts(batch: int, workers: int) -> list[int]:
     return [(rank + 1) * batch // workers - rank * batch // workers for rank in range(workers)]
 
 
-def _samplers(plan: Plan, dataset: Dataset, size: int) -> Callable[[PlannedStage, int], BatchSampler]:
-    """Return what makes the batch sampler of a stage for a rank."""
-    if plan.torch.speculative is not None:
-        labels = dataset.train.labels
-        return lambda stage, rank: AlignedSampler(labels, stage.batch, rank, size, plan.seed, plan.first_epoch)
-    shards: Sequence[NDArray[np.int64] | None] = [None] * size
-    if plan.partition != Partition():
-        shards = plan.partition.divide(dataset.train.labels, size, plan.seed)
-    return lambda stage, rank: BatchSampler(
-        rows=plan.rows,
-        batch=stage.batch,
-        rank=rank,
-        size=size,
-        sharding=plan.sharding,
-        seed=plan.seed,
-        first_row=dataset.first_row,
-        passes=stage.rule.needs.passes,
-        share=shards[rank],
-        first_epoch=plan.first_epoch,
-        shuffle=plan.shuffle,
-    )
-
-
-def _rows_of(team: Team, plan: Plan, dataset: Dataset) -> tuple[Samples, Callable[[PlannedStage], Sampler]]:
-    """Return the samples that a worker trains on, and what makes its batch sampler for each stage."""
-    if is_sharded(plan, dataset):
-        shards = Shards(cast("ProcessTeam", team), plan, dataset, _samplers(plan, dataset, team.size))
-        return shards.table, shards.sampler
-    by_size = functools.cache(functools.partial(_samplers, plan, dataset))  # a team may lose workers
-    return dataset.train, lambda stage: by_size(team.size)(stage, team.rank)
-
-
 def _work(
     team: Team,
     plan: Plan,
@@ -409,6 +372,7 @@ def _work(
     callbacks: Sequence[Callback],
     start: Mapping[str, NDArray[Any]] | None,
     checkpoints: Checkpoints | None,
+    opened: ExitStack,
 ) -> _Outcome:
     """Do what each worker does: get ready, take over the common start, train."""
     group, peers = _places(team, plan)
@@ -417,10 +381,10 @@ def _work(
         learner.load_state(start)
     elif peers.rank == 0:
         learner.initialize(generator(plan.seed, "init"))
-    convergence = Convergence(dataset.test)
+    convergence = Convergence(dataset.test_tables)
     called = [*callbacks, *([plan.stop] if plan.stop else []), *([convergence] if plan.convergence else [])]
     called += faults.planned()
-    table, sampler = _rows_of(peers, plan, dataset)
+    table, sampler = rows_of(peers, plan, dataset, opened)
     worker = WorkerRun(peers, learner, plan, table, clock, called, dataset.validation, whole=team)
     keeper = Keeper(checkpoints, plan.team, control)
     loop = Loop(worker, sampler, control, keeper)

@@ -32,7 +32,7 @@ def shard_bounds(rows: int, size: int) -> NDArray[np.int64]:
 
 def is_sharded(plan: Plan, dataset: Dataset) -> bool:
     """Return whether workers need rows that other processes hold."""
-    return plan.sharding == "global" and dataset.train.rows < dataset.rows
+    return plan.sharding == "global" and dataset.parts is None and dataset.train.rows < dataset.rows
 
 
 def check_shards(plan: Plan, dataset: Dataset) -> None:
@@ -141,6 +141,8 @@ class ShardedSampler(Sampler):
         This one.
     """
 
+    streamed = False
+
     def __init__(self, samplers: Sequence[BatchSampler], exchange: ShardExchange, rank: int) -> None:
         self._samplers, self._exchange, self._rank = samplers, exchange, rank
         self._here: tuple[int, Order] | None = None
@@ -153,6 +155,10 @@ class ShardedSampler(Sampler):
         mine = orders[self._rank]
         places = np.searchsorted(needed[self._rank], mine.rows).astype(np.int32)
         self._here = number, Order(places, mine.bounds, mine.global_rows)
+
+    def reach(self, number: int, step: int) -> int:
+        """Return the end of the epoch, all of which was fetched."""
+        return self._samplers[self._rank].steps_per_epoch
 
     def epoch(self, number: int) -> Order:
         """Return the order of the epoch that was fetched last, by the places of its rows in the exchange's table."""

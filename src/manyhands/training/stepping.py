@@ -131,6 +131,17 @@ class Stepping:
                 part.order = schedule.epoch(epoch)
         return part.order
 
+    def _reach(self, epoch: int, step: int) -> int:
+        """Return up to which step of an epoch the rows are here; if the next one's are not, wait for them."""
+        schedule = self._now.schedule
+        if (until := schedule.reach(epoch, step)) > step:
+            return until
+        with self.team.watchdog_paused():  # a slow disk is no worker that hangs
+            while (until := schedule.reach(epoch, step)) == step:
+                if self.control.stop[0]:
+                    raise StoppedError
+        return until
+
     def _part_of_epoch(self, epoch: int, start: int, stop: int) -> int:
         """Take the steps start..stop-1 of an epoch, with the rounds in them; return ``stop``."""
         order = self._order_of(epoch).part(start, stop)

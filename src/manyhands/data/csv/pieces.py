@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import gzip
 import io
+import itertools
 import os
 import re
 import zlib
@@ -58,6 +59,20 @@ def cut_piece(whole: Piece, part: int, parts: int) -> Piece:
             return whole
         begin, end = (max(rows_at, _line_at(file, k * size // parts)) for k in (part, part + 1))
     return Piece(whole.path, begin, end)
+
+
+def cut_lines(whole: Piece, size: int) -> list[Piece] | None:
+    """Return consecutive pieces of about ``size`` bytes, as `cut_piece`; None if the file is indivisible."""
+    if whole.path.suffix == ".gz":
+        return None
+    with _explained(whole.path), open(whole.path, "rb") as file:
+        length = file.seek(0, os.SEEK_END)
+        rows_at = _line_at(file, 1) if whole.skip else 0
+        if not _is_divisible(file, rows_at):
+            return None
+        cuts = [max(rows_at, _line_at(file, byte)) for byte in range(0, length, size)]
+    ends = sorted({*cuts, length})
+    return [Piece(whole.path, begin, end) for begin, end in itertools.pairwise(ends)]
 
 
 def _line_at(file: io.BufferedReader, byte: int) -> int:

@@ -87,6 +87,11 @@ def read_csv(
     return features, labels
 
 
+def read_piece(layout: Layout, piece: Piece) -> tuple[NDArray[Any], NDArray[Any]]:
+    """Return features and labels of one of several pieces of a file, as `read_csv` does; `join_labels` joins labels."""
+    return _read(layout, piece, alone=False)
+
+
 def join_parts(features: Sequence[NDArray[Any]], labels: Sequence[NDArray[Any]]) -> tuple[NDArray[Any], NDArray[Any]]:
     """Return the features and labels of a whole file, given those of its parts in their order."""
     return np.concatenate(features), join_labels(labels)

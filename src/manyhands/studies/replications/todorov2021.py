@@ -156,6 +156,7 @@ def _as_csv(request: DataRequest, dataset: Dataset, folder: Path) -> DataRequest
     if request.train_csv is not None and request.test_csv is not None:
         train, test = Path(request.train_csv).resolve(), Path(request.test_csv).resolve()
         return replace(request, train_csv=train, test_csv=test, scale="none")
+    dataset.check_in_memory("the published program")
     train, test = folder / "train.csv", folder / "test.csv"
     for path, table in ((train, dataset.train), (test, dataset.test)):
         write_csv(path, table.features, dataset.classes[table.labels])

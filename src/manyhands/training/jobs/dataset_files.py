@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from manyhands.core.errors import OutputError
 from manyhands.data.dataset import Dataset
 from manyhands.data.origin import Origin
+from manyhands.data.parts.reading import PartedData
 from manyhands.data.scaling import Scaling
 from manyhands.training.jobs.distributed_read import arrays_of
 from manyhands.training.jobs.folder import private
@@ -41,6 +42,7 @@ def write_dataset(dataset: Dataset, folder: Path) -> None:
             "tables": {part: [table.facts(), list(table.arrays())] for part, table in dataset.tables.items()},
             "distributed": time.perf_counter() - began,
             "origin": None if dataset.origin is None else dataset.origin.to_json(),
+            "parts": None if dataset.parts is None else dataset.parts.to_json(),
         }
         with open(folder / _FACTS, "w", encoding="ascii", opener=private) as file:
             json.dump(facts, file)
@@ -63,6 +65,7 @@ def map_dataset(folder: Path) -> Dataset:
     tables: dict[str, Any] = {
         part: scaling.table(**arrays[part], **other) for part, (other, _) in facts["tables"].items()
     }
+    parts = None if facts["parts"] is None else PartedData.from_json(facts["parts"])
     return Dataset(
         name=facts["name"],
         classes=classes,
@@ -72,6 +75,8 @@ def map_dataset(folder: Path) -> Dataset:
         distributed=facts["distributed"] + time.perf_counter() - began,
         origin=None if facts["origin"] is None else Origin.from_json(facts["origin"]),
         source=facts["source"],
+        parts=parts,
+        all_rows=None if parts is None else parts.rows,
         **tables,
     )
 

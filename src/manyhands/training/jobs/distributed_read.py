@@ -63,6 +63,8 @@ def load_together(request: DataRequest, world: World, sharding: Sharding) -> Dat
     with together():
         own: str = way_of_reading(request) if world.rank == 0 else ""
     way = world.broadcast_text(own)
+    if way == "parts":
+        return _load_parts(request, world)
     with together():
         joiner = _Joiner(world) if way == "csv" else None
         dataset = load(request, joiner, shared=way == "mapped") if way != "whole" or world.rank == 0 else None
@@ -71,6 +73,16 @@ def load_together(request: DataRequest, world: World, sharding: Sharding) -> Dat
         return dataset
     with calling_off():
         return scatter(dataset, world, sharding)
+
+
+def _load_parts(request: DataRequest, world: World) -> Dataset:
+    """Let rank 0 scan and verify the parts, and remember it; then the others find that it was done, or do it, too."""
+    from manyhands.teams.agreement import together
+
+    with together():
+        first = load(request) if world.rank == 0 else None
+    with together():
+        return load(request) if first is None else first
 
 
 def facts_of_request(call: str, request: DataRequest | Dataset, needed: Sharding) -> Facts:
@@ -103,12 +115,14 @@ def _facts_of_data(dataset: Dataset) -> dict[str, str]:
     facts = {
         "the data set": dataset.name,
         "the number of training rows": str(dataset.rows),
-        "the number of test rows": str(dataset.test.rows),
+        "the number of test rows": str(dataset.test_rows),
         "the shape of a sample": str(dataset.train.sample_shape),
         "the list of classes": ", ".join(map(str, dataset.classes.tolist())),
         "the scaling": dataset.scaling.name,
     }
-    if dataset.train.rows == dataset.rows:
+    if dataset.parts is not None:
+        facts["the checksum of the parts"] = dataset.parts.checksum
+    elif dataset.train.rows == dataset.rows:
         facts |= {f"the checksum of {what}": f"{checksum:08x}" for what, checksum in _checksums(dataset).items()}
     return facts
 
