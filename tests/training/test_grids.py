@@ -13,7 +13,8 @@ from manyhands.training.resolve import resolve
 from manyhands.training.run import Runner, run
 from manyhands.training.spec import RunSpec
 
-NETWORK = {"hidden": (18, 11), "epochs": 4, "batch": 25, "seed": 3}
+NETWORK_ALONE = {"hidden": (18, 11), "epochs": 4, "batch": 25}
+NETWORK = {**NETWORK_ALONE, "seed": 3}
 
 
 def spec(**settings):
@@ -135,3 +136,10 @@ def test_a_model_file_holds_the_whole_network(digits, tmp_path):
 def test_what_cannot_be_divided_is_refused(blobs, settings, words):
     with pytest.raises(SettingsError, match=words):
         resolve(spec(**settings), blobs)
+
+
+def test_a_comparison_divides_where_there_are_workers(blobs):
+    found = manyhands.compare(blobs, strategies=("gradient",), workers=(1, 2), seeds=1, grid="node=2", **NETWORK_ALONE)
+    plans = {(run["strategy"], run["workers"]): run for run in found.runs}
+    assert set(plans) == {("sequential", 1), ("gradient", 1), ("gradient", 2)}
+    assert plans["gradient", 1]["bytes_sent"] == 0 < plans["gradient", 2]["bytes_sent"]

@@ -103,10 +103,11 @@ def plans_of(dataset: Dataset, request: CompareRequest) -> Iterator[Plan]:
     for seed in range(spec.seed, spec.seed + (request.splits or request.seeds)):
         for strategy, workers in cases:
             case = replace(spec if strategy == "auto" else tuned, strategy=strategy, workers=workers, seed=seed)
+            case = replace(case, grid=None) if workers == 1 else case  # there is nothing to divide
             yield resolve(replace(case, partition=None) if strategy == "sequential" else case, parts[workers])
 
 
 def tuned_by_auto(dataset: Dataset, spec: RunSpec) -> RunSpec:
     """Return a spec with what `auto` chooses for one worker."""
-    plan = resolve(replace(spec, strategy="auto", workers=1, stop=None, partition=None), dataset)
+    plan = resolve(replace(spec, strategy="auto", workers=1, stop=None, partition=None, grid=None), dataset)
     return replace(spec, network=plan.network, batch=plan.batch, schedule=plan.schedule)
