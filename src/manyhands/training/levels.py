@@ -4,10 +4,11 @@ The levels are those of Pethick et al. 2003 below the training session: every wo
 a slice of every layer's neurons (node), or of every layer's inputs (weight); `Grid` mixes the first with one of the
 others. The choice is by a cost model of one step of one worker,
 
-    T = F / R  +  W / M  +  X L  +  S / C,
+    T = (F / R  +  W / M) (1 + U X)  +  X L  +  S / C,
 
 F floating-point operations, W bytes of parameters and of the optimizer's state that pass through memory, X exchanges,
-S bytes that a worker exchanges. R, M, L and C were measured (docs/levels-of-parallelism.md, `manyhands study levels`
+S bytes that a worker exchanges. Workers are never equally fast: each time that they meet, U of what they compute is
+spent on waiting. R, M, U, L and C were measured (docs/levels-of-parallelism.md, `manyhands study levels`
 compares them with any machine); they are constants here, so that the same run has the same grid everywhere.
 """
 
@@ -34,6 +35,8 @@ RATE = 150e9
 """R: operations per second of one core in matrix products of batches, in float32; half of it in float64."""
 MEMORY = 7.5e9
 """M: bytes per second of one core that pass through memory in products and updates of wide layers."""
+WAITING = 0.02
+"""U: part of a step's computing for which workers wait for the slowest one whenever they meet."""
 LATENCY = {True: 20e-6, False: 250e-6}
 """L: seconds of an exchange without its bytes, for workers that share memory, and for those that send messages."""
 TRAFFIC = {True: 8e9, False: 2e9}
@@ -112,8 +115,7 @@ def _cost(network: MLPSettings, widths: Sequence[int], batch: int, grid: Grid, s
     exchanges, numbers = _exchanges(grid, widths, rows)
     rate = RATE * (1 if size == 4 else 0.5)
     seconds = (
-        operations / rate
-        + passes * weights / MEMORY
+        (operations / rate + passes * weights / MEMORY) * (1 + WAITING * exchanges)
         + exchanges * LATENCY[shared_memory]
         + numbers * size / TRAFFIC[shared_memory]
     )

@@ -49,13 +49,13 @@ def layer_product(
     If ``sparse``, A is the batch as it came, of which only inputs listed in ``work.active`` are not zero; the layer has
     its inputs from ``first_input`` on.
     """
-    if tiled and width <= WIDEST:
-        terms, k, begin = work.every[0:], inputs, weight_at
-        if sparse:
-            first = place_of(first_input, work.active, work.actives[0])
-            terms = work.active[first:]
-            k = place_of(first_input + inputs, work.active, work.actives[0]) - first
-            begin = weight_at - first_input * width
+    terms, k, begin = work.every[0:], inputs, weight_at
+    if sparse:
+        first = place_of(first_input, work.active, work.actives[0])
+        terms = work.active[first:]
+        k = place_of(first_input + inputs, work.active, work.actives[0]) - first
+        begin = weight_at - first_input * width
+    if tiled and width * k <= WIDEST * inputs:  # BLAS can leave no input out
         forward_product(rows, terms, k, width, a, at, pitch, params, begin, c, ct)
     else:
         matrix_product(
