@@ -20,6 +20,7 @@ CSV_ROWS, TEST_ROWS = 60_000, 10_000
 SCIKIT_LEARN, EAGER, JAX = "scikit-learn", "PyTorch eager", "JAX scan"
 SEQUENTIAL = "ours, sequential"
 PERIODIC, GRADIENT = "ours, 2 threads, periodic:1epoch", "ours, 2 threads, gradient"
+DIVIDED = "ours, 2 threads, auto, which divides the network"
 DDP = "PyTorch DDP, 2 processes"
 LIMITS, LIMITS_2 = "limits of one core", "limits of both cores"
 PUBLISHED_1, PUBLISHED_2 = "published program, 1 process", "published program, 2 processes"
@@ -199,6 +200,7 @@ def _workload_e() -> Workload:
         _ours(SEQUENTIAL, options),
         _ours(PERIODIC, options, "periodic:1epoch", 2),
         _ours(GRADIENT, options, "gradient", 2),
+        _ours(DIVIDED, options, "auto", 2),
     ]
     contestants = (*_peers(options, scikit_learn=(2,)), *ours, *_limits(1, 2))
     title = "a wide network: 6,000 images, 784-2048-2048-10, batch 200, 2 epochs"
