@@ -87,7 +87,7 @@ def _mark_crossover(axes: Axes, study: Record) -> None:
         return
     axes.axvline(width, color=INK, linewidth=0.9)
     low, _ = axes.get_ylim()
-    annotate(axes, f"dividing pays from {width:.0f} on", (width, low), (-4, 6), ha="right")
+    annotate(axes, f"dividing the network is faster from {width:.0f} on", (width, low), (-4, 6), ha="right")
 
 
 def bars(study: Record) -> Picture | None:

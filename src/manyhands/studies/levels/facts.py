@@ -27,6 +27,11 @@ from manyhands.studies.levels.request import (
 from manyhands.teams.registry import kind_of
 from manyhands.training.levels import Cost, can_divide, chosen_grid, costs
 
+_ONE_VECTOR = (*OPTIMIZERS[:3], "lars")
+"""Optimizers for which a learner has one vector; it has two for all others."""
+_SCALED = ("lamb", "lars")
+"""Optimizers that look at whole layers, whose gradient is therefore kept whole."""
+
 
 def case_facts(case: Case, request: LevelsRequest, dataset: Dataset) -> dict[str, Any]:
     """Return what is known of a case, as the JSON file has it."""
@@ -57,16 +62,18 @@ def _worker(case: Case, network: MLPSettings, dataset: Dataset, batch: int) -> t
         return Layout(features, case.hidden, outputs), int(case.level == EXEMPLAR), 0
     layout = SliceLayout(features, case.hidden, outputs, level=case.level, rank=0, parts=case.workers)
     starts = np.concatenate([[0], np.cumsum(batch * layout.widths)])[:-1].astype(np.int64)
-    programs = Programs(layout, batch, starts, scaled=network.optimizer in ("lamb", "lars"))
+    programs = Programs(layout, batch, starts, scaled=network.optimizer in _SCALED)
     return layout, sum(row[0] in EXCHANGES for row in programs.train.tolist()), programs.mail
 
 
 def _bytes(case: Case, network: MLPSettings, layout: Layout, mail: int, rows: int) -> int:
     """Return the bytes of a worker's arrays: parameters, optimizer, gradient, work for one batch, and its mail."""
-    vectors = 1 if network.optimizer in OPTIMIZERS[:3] else 2
+    vectors = 1 if network.optimizer in _ONE_VECTOR else 2
+    divided = case.level in LEVELS and case.grid.divides
+    scratch = layout.size if divided and network.optimizer in _SCALED else layout.largest
     sums = layout.size if case.level == EXEMPLAR else 0  # the gradient that is averaged
     work = 2 * rows * int(layout.widths.sum())
-    numbers = (1 + vectors) * layout.size + layout.largest + sums + work + mail
+    numbers = (1 + vectors) * layout.size + scratch + sums + work + mail
     return numbers * (4 if network.dtype == "float32" else 8)
 
 

@@ -63,7 +63,7 @@ def _as_reports_see_it(found: Levels) -> Record:
 
 def _heading(study: Record, hidden: tuple[int, ...]) -> str:
     data = study["settings"]["data"]
-    shape = shape_of((data["features"], *hidden, data["classes"]))
+    shape = "-".join(filter(None, [str(data["features"]), shape_of(hidden), str(data["classes"])]))
     return f"{levels.network_names(study)[hidden]}: {shape}"
 
 
