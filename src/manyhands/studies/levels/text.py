@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 from collections.abc import Sequence
 
@@ -45,12 +46,19 @@ def levels_markdown(found: Levels) -> str:
     """Return the tables as Markdown, for the documentation."""
     study = _as_reports_see_it(found)
     heads = [head.replace("-\n", "").replace("\n", " ").strip() for head in (*_KEYS, *_heads())]
-    blocks = []
-    for hidden in levels.network_names(study):
-        lines = [heads, ("---", *("---:" for _ in heads[1:])), *_cells_of(study, hidden)]
-        blocks.append(f"{_heading(study, hidden)}:\n\n" + "\n".join(f"| {' | '.join(line)} |" for line in lines))
+    blocks = [
+        f"{_heading(study, hidden)}:\n\n{_markdown_table(heads, _cells_of(study, hidden))}"
+        for hidden in levels.network_names(study)
+    ]
     notes = [*_notes(study), *_limits(study), levels.answer(study)]
     return "\n\n".join([*blocks, *notes, ""])
+
+
+def _markdown_table(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """Return a table without the columns that no row fills."""
+    filled = [any(cells) for cells in zip(*rows, strict=True)]
+    rule = ("---", *("---:" for _ in heads[1:]))
+    return "\n".join(f"| {' | '.join(itertools.compress(line, filled))} |" for line in (heads, rule, *rows))
 
 
 def _heads() -> list[str]:
