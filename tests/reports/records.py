@@ -596,6 +596,11 @@ def levels(times=((64, 1.0, 3.0), (256, 2.0, 4.0), (1024, 16.0, 8.0)), repeats=3
             {"hidden": [64, 64], "workers": 2, "grid": "data=1,node=2", "level": "node"},
             {"hidden": [75], "workers": 4, "grid": "data=2,node=2", "level": None},
         ],
+        "model": [
+            {"width": width, "level": level, "predicted_ms": ms}
+            for width, exemplar in ((64, 1.0), (128, 2.0), (256, 4.0))
+            for level, ms in (("one", 9.0), ("exemplar", exemplar), ("node", 2.0), ("pairs", 2.5))
+        ],
         "runs": runs,
         "peaks": [],
         "summary": rows,

@@ -28,6 +28,11 @@ class TestCrossover:
         assert levels.crossover(record) == pytest.approx(512)
         assert "from a width of about 512 on" in levels.crossover_text(record)
 
+    def test_by_the_model(self, record):
+        assert levels.crossover(record, by_model=True) == pytest.approx(128)
+        assert "leaves the round of each gradient out, from a width of about 128 on)" in levels.crossover_text(record)
+        assert "model" not in levels.crossover_text({**record, "model": []})
+
     @pytest.mark.parametrize(
         ("times", "width", "words"),
         [
@@ -102,7 +107,7 @@ def test_figures(record):
 
 def test_raw_data_and_page(records, record, tmp_path):
     files = {name: list(csv.DictReader(content.decode().splitlines())) for name, content in csv_files(record).items()}
-    assert set(files) == {"runs.csv", "summary.csv", "model.csv", "auto.csv"}
+    assert set(files) == {"runs.csv", "summary.csv", "cases.csv", "model.csv", "auto.csv"}
     assert (files["summary.csv"][0]["hidden"], files["summary.csv"][0]["level"]) == ("75", "one")
     assert len(files["runs.csv"]) == len(record["runs"])
     page = write_report(json.loads(json.dumps(records.levels())), tmp_path).read_text()

@@ -138,7 +138,8 @@ def _of_levels(study: Record) -> dict[str, bytes]:
     return {
         "runs.csv": _written(_LEVEL_RUN, runs),
         "summary.csv": _written(_LEVEL_ROW, study["summary"]),
-        "model.csv": _written(_LEVEL_CASE, study["cases"]),
+        "cases.csv": _written(_LEVEL_CASE, study["cases"]),
+        "model.csv": _written(("width", "level", "predicted_ms"), study["model"]),
         "auto.csv": _written(("hidden", "workers", "grid", "level"), study["chosen"]),
     }
 

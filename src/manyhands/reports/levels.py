@@ -63,27 +63,33 @@ def chosen_well(study: Record, hidden: Sequence[int], workers: int) -> bool | No
     return None if own is None or best is None else bool(own["step_ms"] <= NEAR * best["step_ms"])
 
 
-def points(study: Record, level: str, field: str = "step_ms") -> list[tuple[int, Record]]:
+def points(study: Record, level: str) -> list[tuple[int, Record]]:
     """Return the rows of a level over the width of two equal hidden layers, ascending."""
     workers = study["settings"]["crossing_workers"]
     return [
         (width, row)
         for width in sorted(study["settings"]["widths"])
         for row in rows_of(study, (width, width), 1 if level == ONE else workers)
-        if row["level"] == level and row[field] > 0
+        if row["level"] == level and row["step_ms"] > 0
     ]
 
 
-def crossover(study: Record, field: str = "step_ms") -> float | None:
+def model_line(study: Record, level: str) -> list[tuple[int, float]]:
+    """Return the cost model's milliseconds of a level over the width of two equal hidden layers, ascending."""
+    found = [(each["width"], each["predicted_ms"]) for each in study["model"] if each["level"] == level]
+    return sorted((width, ms) for width, ms in found if ms > 0)
+
+
+def crossover(study: Record, *, by_model: bool = False) -> float | None:
     """Return the width from which on dividing the network takes less time than dividing the samples; None if none.
 
-    Between two measured widths it is where the ratio of the times is 1 if its logarithm is linear in that of the width.
+    Between two widths it is where the ratio of the times is 1 if its logarithm is linear in that of the width.
     """
-    own = {width: row[field] for width, row in points(study, EXEMPLAR, field)}
+    own = dict(_times(study, EXEMPLAR, by_model))
     divided: dict[int, float] = {}
     for level in ("node", "pairs"):
-        for width, row in points(study, level, field):
-            divided[width] = min(row[field], divided.get(width, math.inf))
+        for width, ms in _times(study, level, by_model):
+            divided[width] = min(ms, divided.get(width, math.inf))
     ratios = [(width, math.log(divided[width] / own[width])) for width in sorted(own.keys() & divided.keys())]
     if not ratios or ratios[-1][1] >= 0:
         return None
@@ -94,21 +100,28 @@ def crossover(study: Record, field: str = "step_ms") -> float | None:
     return float(ratios[0][0])
 
 
+def _times(study: Record, level: str, by_model: bool) -> list[tuple[int, float]]:
+    if by_model:
+        return model_line(study, level)
+    return [(width, row["step_ms"]) for width, row in points(study, level)]
+
+
 def crossover_text(study: Record) -> str:
     """Return where dividing begins to pay, measured and by the model; nothing if widths were not compared."""
     widths = [width for width, _ in points(study, EXEMPLAR)]
     if not widths or not any(points(study, level) for level in ("node", "pairs")):
         return ""
     workers = count(study["settings"]["crossing_workers"], "worker")
-    found, model = (_width_text(study, field, widths) for field in ("step_ms", "predicted_ms"))
+    found = _width_text(crossover(study), widths)
+    said = _width_text(crossover(study, by_model=True), widths)
+    model = f" (by the cost model, which leaves the round of each gradient out, {said})" if study["model"] else ""
     return (
         f"Of two equal hidden layers, with {workers}, dividing the network takes less time than dividing the samples "
-        f"{found} (by the cost model, which leaves the round of each gradient out, {model})."
+        f"{found}{model}."
     )
 
 
-def _width_text(study: Record, field: str, widths: Sequence[int]) -> str:
-    width = crossover(study, field)
+def _width_text(width: float | None, widths: Sequence[int]) -> str:
     if width is None:
         return f"at no width up to {max(widths)}"
     return f"from a width of about {width:.0f} on" if width > min(widths) else f"at all widths from {min(widths)} on"

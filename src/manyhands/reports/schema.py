@@ -311,9 +311,10 @@ _LEVELS = object_of(
             {**_EMPTY_SETTINGS, "networks": [], "widths": [], "crossing_workers": 2, "team": "threads"},
         ),
         "chosen": list_of(object_of({"hidden": _LAYERS, "workers": whole_number(1), "grid": TEXT}, {"level": TEXT})),
+        "model": list_of(object_of({"width": whole_number(1), "level": TEXT, "predicted_ms": AMOUNT}, {})),
         "peaks": list_of(ANY_OBJECT),
     },
-    {**_EMPTY_HEAD, "chosen": [], "peaks": []},
+    {**_EMPTY_HEAD, "chosen": [], "model": [], "peaks": []},
 )
 
 

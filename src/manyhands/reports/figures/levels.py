@@ -56,7 +56,7 @@ def crossover(study: Record) -> Picture | None:
     figure, (axes,) = new_figure(height=4.4)
     styles = _looks()
     for level, found in series.items():
-        _draw_width(axes, found, styles[level], _NAMES.get(level, level))
+        _draw_width(axes, found, levels.model_line(study, level), styles[level], _NAMES.get(level, level))
     axes.plot([], [], color=INK, linestyle=(0, (1, 2)), linewidth=1.2, label="cost model")
     widths = [width for width, _ in series[EXEMPLAR]]
     axes.set_xscale("log")
@@ -72,12 +72,14 @@ def crossover(study: Record) -> Picture | None:
     return Picture("crossover", caption, f"Times of a step over the width of two hidden layers. {text}", figure)
 
 
-def _draw_width(axes: Axes, found: Sequence[tuple[int, Record]], look: Look, name: str) -> None:
+def _draw_width(
+    axes: Axes, found: Sequence[tuple[int, Record]], model: Sequence[tuple[int, float]], look: Look, name: str
+) -> None:
     """Draw a level's measured points, and the model's line."""
     marks = [Mark(width, row["step_ms"], row["step_ms_ci95"], row["oversubscribed"]) for width, row in found]
     draw_series(axes, marks, look, name)
-    model = [row["predicted_ms"] for _, row in found]
-    axes.plot([width for width, _ in found], model, color=look.colour, linestyle=(0, (1, 2)), linewidth=1.2)
+    widths, said = [width for width, _ in model], [ms for _, ms in model]
+    axes.plot(widths, said, color=look.colour, linestyle=(0, (1, 2)), linewidth=1.2)
 
 
 def _mark_crossover(axes: Axes, study: Record) -> None:

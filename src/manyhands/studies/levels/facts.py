@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -15,7 +16,9 @@ from manyhands.learners.mlp.slices.kernel_args import EXCHANGES
 from manyhands.learners.mlp.slices.layout import SliceLayout
 from manyhands.learners.mlp.slices.program import Programs
 from manyhands.studies.levels.request import (
+    CROSSING,
     EXEMPLAR,
+    ONE,
     SESSION,
     Case,
     LevelsRequest,
@@ -29,6 +32,8 @@ from manyhands.training.levels import Cost, can_divide, chosen_grid, costs
 
 _ONE_VECTOR = (*OPTIMIZERS[:3], "lars")
 """Optimizers for which a learner has one vector; it has two for all others."""
+_POINTS = 16
+"""Points of the model's lines for each doubling of the width."""
 _SCALED = ("lamb", "lars")
 """Optimizers that look at whole layers, whose gradient is therefore kept whole."""
 
@@ -86,6 +91,24 @@ def _cost(case: Case, request: LevelsRequest, dataset: Dataset) -> Cost:
     if case.level not in LEVELS:
         return found[0]
     return next(cost for cost in found if (cost.grid.level, cost.grid.parts) == (case.level, case.workers))
+
+
+def model_lines(request: LevelsRequest, dataset: Dataset) -> list[dict[str, Any]]:
+    """Return what the model says of two equal hidden layers at many widths between the smallest and the largest."""
+    if not request.widths:
+        return []
+    low, high = math.log2(min(request.widths)), math.log2(max(request.widths))
+    steps = max(round(_POINTS * (high - low)), 1)
+    widths = dict.fromkeys(round(2 ** (low + (high - low) * step / steps)) for step in range(steps + 1))
+    cases = [
+        Case((width, width), level, 1 if level == ONE else request.crossing_workers)
+        for width in widths
+        for level in (ONE, *CROSSING)
+    ]
+    return [
+        {"width": case.hidden[0], "level": case.level, "predicted_ms": 1000 * _cost(case, request, dataset).seconds}
+        for case in cases
+    ]
 
 
 def chosen(case: Case, request: LevelsRequest, dataset: Dataset) -> dict[str, Any]:

@@ -84,6 +84,8 @@ class Levels(Outcome):
         What is known of each case, in their order.
     chosen
         Which grid `auto` would choose for each network and number of workers.
+    model
+        What the cost model says at many widths of two equal hidden layers.
     runs
         One record per timed run.
     peaks
@@ -92,6 +94,7 @@ class Levels(Outcome):
 
     cases: list[dict[str, Any]] = field(default_factory=list)
     chosen: list[dict[str, Any]] = field(default_factory=list)
+    model: list[dict[str, Any]] = field(default_factory=list)
     runs: list[dict[str, Any]] = field(default_factory=list)
     peaks: list[dict[str, Any]] = field(default_factory=list)
 
@@ -142,6 +145,7 @@ class Levels(Outcome):
             **self.head(),
             "cases": self.cases,
             "chosen": self.chosen,
+            "model": self.model,
             "runs": self.runs,
             "peaks": self.peaks,
             "summary": [row.record() for row in self.summary],

@@ -30,7 +30,7 @@ from manyhands.studies.base.learners import learner_facts
 from manyhands.studies.base.ledger import Key, Record
 from manyhands.studies.base.study import Study, Task, TaskRunner, Tick
 from manyhands.studies.base.workers import numbers_of_workers
-from manyhands.studies.levels.facts import case_facts, chosen
+from manyhands.studies.levels.facts import case_facts, chosen, model_lines
 from manyhands.studies.levels.request import (
     DEFAULT_NETWORKS,
     DEFAULT_REPEATS,
@@ -90,6 +90,7 @@ class LevelsStudy(Study[Levels]):
                 for workers in request.workers
                 if workers > 1 and any(case.hidden == hidden and case.workers == workers for case in self.plans)
             ],
+            model=model_lines(request, self.dataset),
         )
         super().__init__(outcome, checkpoint)
 
