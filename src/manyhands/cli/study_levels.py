@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 from manyhands.cli import options as shared
 from manyhands.cli import study_runner
 from manyhands.cli.output import add_detail_options
-from manyhands.core import settings
 from manyhands.core.words import count
 from manyhands.training.spec import RunSpec
 
@@ -46,8 +45,7 @@ def register(names: Any) -> None:
         type=shared.networks,
         default=NETWORKS,
         metavar="H[,H...]",
-        help="networks, separated by commas: their hidden layers, as in 128-64 "
-        f"(default: {','.join(map(settings.widths_text, NETWORKS))})",
+        help="networks, separated by commas: their hidden layers, as in 128-64 (default: 75; 2048-2048; eight of 256)",
     )
     group.add_argument(
         "--levels",
