@@ -31,7 +31,7 @@ def register(names: Any) -> None:
         examples=(
             "manyhands study levels --data mnist --report report-levels",
             "manyhands study levels --hidden 75,512-512 --workers 1,2 --repeats 3",
-            "manyhands study levels --data digits --hidden 32 --levels exemplar,node --widths none",
+            "manyhands study levels --data digits --hidden 32 --levels node --widths none",
         ),
         help="Pethick et al. 2003: dividing trainings, samples, neurons or weights",
         description="Time a step of several networks at every level of parallelism: trainings side by side, samples, "
