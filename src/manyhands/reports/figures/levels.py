@@ -31,6 +31,8 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 _LEVELS = (SESSION, EXEMPLAR, *DIVIDING)
+_HIGHEST = 1.6
+"""The end of an axis, in heights of its highest bar, at most."""
 _NAMES = {ONE: "one worker"}
 
 
@@ -106,6 +108,9 @@ def bars(study: Record) -> Picture | None:
         axes.grid(False, axis="x")
         facts += _fact(names[hidden], rows)
     from_zero(panels)
+    for axes, hidden in zip(panels, names, strict=True):  # an interval that reaches far beyond all bars is cut off
+        highest = max(row["step_ms"] for row in levels.rows_of(study, hidden))
+        axes.set_ylim(0, min(axes.get_ylim()[1], _HIGHEST * highest))
     legend_above(figure, panels, columns=6)
     found = f"The shortest step of one training: {listed(facts)}." if facts else ""
     starred = " Pale: more workers than cores." if any(row["oversubscribed"] for row in study["summary"]) else ""
