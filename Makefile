@@ -7,7 +7,7 @@ SPARK := .venv/.ready-for-spark
 PEERS := .venv-peers/.ready
 DOCS := .venv-docs/.ready
 
-.PHONY: help env demo compare study study-strategies study-networks study-speculative lint test test-all mutation bench bench-network bench-faults bench-recognition docs spark-up spark-down clean
+.PHONY: help env demo compare study study-strategies study-networks study-speculative study-levels lint test test-all mutation bench bench-network bench-faults bench-recognition docs spark-up spark-down clean
 
 help:
 	@echo "make demo      set up, then a first look: is it faster, and as accurate, on this machine? (under a minute)"
@@ -16,6 +16,7 @@ help:
 	@echo "make study-strategies   set up, then every strategy and merge; docs/strategies-table.md (resumable)"
 	@echo "make study-networks     set up, then what every setting of a network changes (resumable)"
 	@echo "make study-speculative  set up, then what lanes and speculation save (resumable)"
+	@echo "make study-levels       set up, then what each level of parallelism costs (resumable)"
 	@echo "make test      set up, then lint, types and tests (10 minutes)"
 	@echo "make test-all  the same with the slow tests"
 	@echo "make mutation  set up, then change the source in 70 places: tests should notice (hours)"
@@ -64,6 +65,9 @@ study-networks: $(STAMP)
 
 study-speculative: $(STAMP)
 	.venv/bin/manyhands study speculative --data mnist --epochs 10 --checkpoint speculative.checkpoint --report report-speculative
+
+study-levels: $(STAMP)
+	.venv/bin/manyhands study levels --data mnist --checkpoint levels.checkpoint --report report-levels
 
 lint: $(TESTS)
 	.venv/bin/ruff format --check .

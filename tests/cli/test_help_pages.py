@@ -117,7 +117,14 @@ class TestWords:
             assert shared.option("hidden", layers) == f"--hidden {text}"
 
     def test_all_workers_everywhere(self):
-        for command in ("compare", "study exemplar", "study networks", "study minibatch", "study strategies"):
+        for command in (
+            "compare",
+            "study exemplar",
+            "study networks",
+            "study minibatch",
+            "study strategies",
+            "study levels",
+        ):
             assert _parser().parse_args([*command.split(), "--workers", "1,all"]).workers == (1, "all")
         for command in ("sweep", "study speculative"):
             assert _parser().parse_args([*command.split(), "--workers", "all"]).workers == "all"

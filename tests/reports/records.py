@@ -512,3 +512,96 @@ def _case_row(row, lanes, threshold):
         "oversubscribed": lanes > 2,
         **dict.fromkeys(("hit_rate", "saved", "ceiling", "ideal"), part),
     }
+
+
+LEVELS = ("session", "exemplar", "node", "weight", "pairs")
+
+
+def level_case(hidden, level, workers, name=None):
+    return {
+        "hidden": list(hidden),
+        "level": level,
+        "workers": workers,
+        "name": name or "-".join(map(str, hidden)),
+        "parameters": 1000,
+        "exchanges": 0 if level in ("one", "session") else 2,
+        "array_bytes": 4_000_000 // workers,
+        "operations": 1e6,
+        "memory_bytes": 1e6,
+        "predicted_ms": 8.0 / workers,
+    }
+
+
+def levels(times=((64, 1.0, 3.0), (256, 2.0, 4.0), (1024, 16.0, 8.0)), repeats=3):
+    """A study of the levels: two networks; of each width, ms of exemplar and of node (pairs take a half more)."""
+    cases = [level_case((75,), "one", 1, "narrow")]
+    found = {0: 10.0}
+    for workers in (2, 4):
+        for place, level in enumerate(LEVELS):
+            cases.append(level_case((75,), level, workers, "narrow"))
+            found[len(cases) - 1] = 10 / workers + place
+    for width, exemplar, node in times:
+        for level, ms in (("one", 12.0), ("exemplar", exemplar), ("node", node), ("pairs", 1.5 * node)):
+            cases.append(level_case((width, width), level, 1 if level == "one" else 2))
+            found[len(cases) - 1] = ms
+    keys = ("hidden", "level", "workers")
+    runs = [
+        {
+            **{key: case[key] for key in keys},
+            "repeat": repeat,
+            "steps": 20,
+            "step_ms": found[place] * (1 + 0.02 * (repeat - 1)),
+            "communicate_ms": 0.1,
+            "sent_bytes": 0.0 if case["level"] == "session" else 250_000.0,
+            "seconds": seconds(0.02 * found[place]),
+        }
+        for repeat in range(repeats)
+        for place, case in enumerate(cases)
+    ]
+    facts = ("name", *keys, "exchanges", "array_bytes", "predicted_ms")
+    rows = [
+        {
+            **{key: case[key] for key in facts},
+            "repeats": repeats,
+            "step_ms": found[place],
+            "step_ms_ci95": [0.98 * found[place], 1.02 * found[place]],
+            "speedup": 10 / found[place],
+            "speedup_ci95": None if case["level"] == "one" else [9.5 / found[place], 10.5 / found[place]],
+            "efficiency": 10 / found[place] / case["workers"],
+            "communicate_ms": 0.1,
+            "sent_bytes": 250_000.0,
+            "peak_bytes": None,
+            "oversubscribed": case["workers"] > 2,
+        }
+        for place, case in enumerate(cases)
+    ]
+    return {
+        "schema": "manyhands.levels/1",
+        "environment": environment("manyhands study levels"),
+        "settings": {
+            "data": data(),
+            "networks": [[75], [64, 64]],
+            "widths": [width for width, _, _ in times],
+            "workers": [1, 2, 4],
+            "crossing_workers": 2,
+            "team": "threads",
+            "repeats": repeats,
+            "batch": 200,
+            "network": {"optimizer": "adam", "dtype": "float32"},
+        },
+        "interrupted": False,
+        "cases": cases,
+        "chosen": [
+            {"hidden": [75], "workers": 2, "grid": "data=2", "level": "exemplar"},
+            {"hidden": [64, 64], "workers": 2, "grid": "data=1,node=2", "level": "node"},
+            {"hidden": [75], "workers": 4, "grid": "data=2,node=2", "level": None},
+        ],
+        "model": [
+            {"width": width, "level": level, "predicted_ms": ms}
+            for width, exemplar in ((64, 1.0), (128, 2.0), (256, 4.0))
+            for level, ms in (("one", 9.0), ("exemplar", exemplar), ("node", 2.0), ("pairs", 2.5))
+        ],
+        "runs": runs,
+        "peaks": [],
+        "summary": rows,
+    }

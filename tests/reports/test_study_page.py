@@ -175,7 +175,9 @@ class TestOrder:
         assert len(inside) == len(set(inside))
         assert {"result", "figures", "speedup", "tables", "table-2", "words", "files"} <= ids
 
-    @pytest.mark.parametrize("make", ["nothing_finished", "published", "sweep", "compare", "networks", "speculative"])
+    @pytest.mark.parametrize(
+        "make", ["nothing_finished", "published", "sweep", "compare", "networks", "speculative", "levels"]
+    )
     def test_links_lead_somewhere_on_any_page(self, records, make):
         outline = Outline(page(getattr(records, make)()))
         assert (outline.open, outline.faults) == ([], [])

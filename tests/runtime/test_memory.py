@@ -3,7 +3,7 @@ import pytest
 
 from manyhands.core.errors import OutOfMemoryError
 from manyhands.runtime import memory
-from manyhands.runtime.memory import aligned_zeros, check_memory, in_words, memory_errors_explained
+from manyhands.runtime.memory import aligned_zeros, check_memory, in_words, memory_errors_explained, peak_resident
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
@@ -32,6 +32,15 @@ def test_what_fits_is_let_pass_and_what_does_not_is_named(monkeypatch):
 def test_what_is_small_or_where_nothing_is_known_is_let_pass(monkeypatch, room):
     monkeypatch.setattr(memory, "memory_room", lambda: room)
     check_memory(1 if room else 1 << 50, "it", "use less")
+
+
+def test_the_peak_counts_what_is_gone_again():
+    before = peak_resident()
+    np.ones(32 << 17)  # 32 MiB
+    after = peak_resident()
+    assert after >= before > 1 << 20
+    np.ones((after + (64 << 20)) // 8)
+    assert peak_resident() >= after + (32 << 20)
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,15 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
-from manyhands.cli import compare, study_networks, study_runner, study_speculative, study_strategies, sweep
+from manyhands.cli import (
+    compare,
+    study_levels,
+    study_networks,
+    study_runner,
+    study_speculative,
+    study_strategies,
+    sweep,
+)
 from manyhands.cli import options as shared
 from manyhands.cli.output import add_detail_options
 from manyhands.core.words import count
@@ -28,7 +36,7 @@ def register(commands: Any) -> None:
         "study",
         examples=EXAMPLES,
         help="run a study: exemplar (Todorov et al. 2021), networks (Kalwarowskyj & Schikuta 2023), minibatch "
-        "(Alowaisheq & Dhami), strategies (all of them), speculative (Park & Suh 2020)",
+        "(Alowaisheq & Dhami), strategies (all of them), speculative (Park & Suh 2020), levels (Pethick et al. 2003)",
         description="Run a complete study on any data, with statistics.",
     )
     names = parser.add_subparsers(dest="study", title="commands", metavar="STUDY")
@@ -37,6 +45,7 @@ def register(commands: Any) -> None:
     _register_minibatch(names)
     study_strategies.register(names)
     study_speculative.register(names)
+    study_levels.register(names)
 
 
 def _register_exemplar(names: Any) -> None:

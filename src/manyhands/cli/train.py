@@ -277,6 +277,7 @@ def _record(result: TrainingResult, data: Mapping[str, Any], target: float | Non
         "target_s": None if target is None else result.seconds_to(target),
         "seconds": result.seconds,
         "worker_seconds": result.worker_seconds,
+        "worker_peaks": result.worker_peaks,
         "slow": result.slow,
         "learner": result.reports if any(result.reports) else None,
         "incidents": result.incidents,

@@ -76,6 +76,22 @@ SPECULATION = object_of(
 SPECULATED = object_of({"case": TEXT}, {"speculation": SPECULATION})
 """The check of the further fields of a run in the study of speculative back-propagation."""
 
+_LEVEL_CASE = {"hidden": list_of(whole_number(1)), "level": TEXT, "workers": whole_number(1)}
+LEVEL_RUN = object_of(
+    {
+        **_LEVEL_CASE,
+        "repeat": whole_number(),
+        "steps": whole_number(1),
+        "step_ms": TIME,
+        **dict.fromkeys(("communicate_ms", "sent_bytes"), AMOUNT),
+        "seconds": SECONDS_OF_RUN,
+    },
+    {},
+)
+"""The check of a run in the study of the levels of parallelism."""
+LEVEL_PEAK = object_of({**_LEVEL_CASE, "peak_bytes": whole_number()}, {})
+"""The check of a run whose memory was measured there."""
+
 
 def with_communication(seconds: Mapping[str, float]) -> float:
     """Return the seconds of a run with communication: distributing the data, computing, waiting, exchanging, averaging.

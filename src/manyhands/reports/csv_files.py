@@ -46,6 +46,13 @@ _CASE_ROW = (
     *("hit_rate", "saved", "ceiling", "ideal", "accuracy_mean", "accuracy_ci95", "delta_pp", "delta_ci95", "verdict"),
     "more_seeds",
 )
+_LEVEL = ("name", "hidden", "level", "workers")
+_LEVEL_RUN = (*_LEVEL, "repeat", "steps", "step_ms", "communicate_ms", "sent_bytes", "seconds")
+_LEVEL_ROW = (
+    *(*_LEVEL, "repeats", "step_ms", "step_ms_ci95", "predicted_ms", "speedup", "speedup_ci95", "efficiency"),
+    *("communicate_ms", "sent_bytes", "exchanges", "array_bytes", "peak_bytes", "oversubscribed"),
+)
+_LEVEL_CASE = (*_LEVEL, "parameters", "exchanges", "array_bytes", "operations", "memory_bytes", "predicted_ms")
 _CURVE = ("step", "epoch", "round", "train_s", "loss", "accuracy")
 _WHOSE = ("strategy", "workers", "seed")
 _LINE = ("processes", "time_s", "accuracy_pct", "impact")
@@ -77,6 +84,8 @@ def csv_files(record: Record) -> dict[str, bytes]:
         found |= _of_networks(inside.networks)
     if inside.speculative is not None:
         found |= _of_speculation(inside.speculative)
+    if inside.levels is not None:
+        found |= _of_levels(inside.levels)
     return {name: content for name, content in found.items() if content.count(b"\n") > 1}
 
 
@@ -119,6 +128,19 @@ def _of_speculation(study: Record) -> dict[str, bytes]:
         "curves.csv": _written((*whose, *_CURVE), _curves(runs, whose)),
         "hit_rates.csv": _written((*whose, "epoch", "hit_rate"), rates),
         "timelines.csv": _written((*whose, "lane", "what", "layer", "begin", "end"), spans),
+    }
+
+
+def _of_levels(study: Record) -> dict[str, bytes]:
+    """Return runs, rows, what the model says of each case, and what auto would choose."""
+    names = {tuple(row["hidden"]): row["name"] for row in study["summary"]}
+    runs = ({**run, "name": names.get(tuple(run["hidden"]))} for run in study["runs"])
+    return {
+        "runs.csv": _written(_LEVEL_RUN, runs),
+        "summary.csv": _written(_LEVEL_ROW, study["summary"]),
+        "cases.csv": _written(_LEVEL_CASE, study["cases"]),
+        "model.csv": _written(("width", "level", "predicted_ms"), study["model"]),
+        "auto.csv": _written(("hidden", "workers", "grid", "level"), study["chosen"]),
     }
 
 

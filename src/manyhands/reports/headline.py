@@ -6,7 +6,7 @@ from typing import Any
 
 from manyhands.core.words import count
 from manyhands.records.statistics import DEFAULT_MARGIN
-from manyhands.reports import alowaisheq, networks, queries, sentences, speculative
+from manyhands.reports import alowaisheq, levels, networks, queries, sentences, speculative
 from manyhands.reports.format import classifier, decimal, first_capital, impact, signed, span
 from manyhands.reports.schema import Record, complete, parts
 
@@ -38,6 +38,8 @@ def answers(record: Record) -> list[tuple[str, str]]:
         found.append((networks.QUESTION, networks.answer(inside.networks)))
     if inside.speculative is not None:
         found.append((speculative.QUESTION, speculative.answer(inside.speculative)))
+    if inside.levels is not None:
+        found.append((levels.QUESTION, levels.answer(inside.levels)))
     return found or [(QUESTION, _NOTHING)]
 
 

@@ -40,6 +40,7 @@ class Parts:
     published: Record | None = None
     networks: Record | None = None
     speculative: Record | None = None
+    levels: Record | None = None
 
 
 def complete(record: Any) -> Record:
@@ -272,6 +273,50 @@ _SPECULATIVE = object_of(
     {**_EMPTY_HEAD, "diverged": []},
 )
 
+_LEVEL_CASE: dict[str, Check] = {"hidden": _LAYERS, "level": TEXT, "workers": whole_number(1)}
+_LEVELS = object_of(
+    {
+        "cases": list_of(object_of({**_LEVEL_CASE, "predicted_ms": AMOUNT}, {})),
+        "runs": list_of(object_of({**_LEVEL_CASE, "step_ms": AMOUNT}, {"seconds": _SECONDS}, {"seconds": {}})),
+        "summary": list_of(
+            object_of(
+                {
+                    **_LEVEL_CASE,
+                    "name": TEXT,
+                    **dict.fromkeys(("step_ms", "speedup", "efficiency", "communicate_ms", "sent_bytes"), AMOUNT),
+                    "predicted_ms": AMOUNT,
+                    **dict.fromkeys(("exchanges", "array_bytes"), whole_number()),
+                },
+                {
+                    **dict.fromkeys(("step_ms_ci95", "speedup_ci95"), interval_within(0, LARGEST)),
+                    **dict.fromkeys(("peak_bytes", "repeats"), whole_number()),
+                    "oversubscribed": FLAG,
+                },
+                {"oversubscribed": False},
+            )
+        ),
+    },
+    {
+        **_HEAD,
+        "settings": object_of(
+            {},
+            {
+                **_SETTINGS_FIELDS,
+                "networks": list_of(_LAYERS),
+                "widths": list_of(whole_number(1)),
+                "crossing_workers": whole_number(2),
+                "team": TEXT,
+                "repeats": whole_number(1),
+            },
+            {**_EMPTY_SETTINGS, "networks": [], "widths": [], "crossing_workers": 2, "team": "threads"},
+        ),
+        "chosen": list_of(object_of({"hidden": _LAYERS, "workers": whole_number(1), "grid": TEXT}, {"level": TEXT})),
+        "model": list_of(object_of({"width": whole_number(1), "level": TEXT, "predicted_ms": AMOUNT}, {})),
+        "peaks": list_of(ANY_OBJECT),
+    },
+    {**_EMPTY_HEAD, "chosen": [], "model": [], "peaks": []},
+)
+
 
 def _speculative(value: Any, where: str) -> Record:
     """Check a study of speculation; every run and row is one of its cases', and rows have what answers need."""
@@ -329,6 +374,7 @@ _SCHEMAS: dict[str, Check] = {
     "manyhands.published/1": _PUBLISHED,
     "manyhands.networks/1": _networks,
     "manyhands.speculative/1": _speculative,
+    "manyhands.levels/1": _LEVELS,
     "manyhands.study/1": _study,
     "manyhands.study/2": _study,
 }

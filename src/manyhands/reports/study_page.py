@@ -53,10 +53,12 @@ def make_page(
     ).html()
 
 
-def _kind(inside: Mapping[str, Record]) -> Literal["study", "networks", "speculative"]:
+def _kind(inside: Mapping[str, Record]) -> Literal["study", "networks", "speculative", "levels"]:
     """Return the kind of page that the parts of a record have; most are studies."""
     if "networks" in inside:
         return "networks"
+    if "levels" in inside:
+        return "levels"
     return "speculative" if "speculative" in inside else "study"
 
 

@@ -7,7 +7,9 @@ arrays is compared with the free memory before they are made.
 from __future__ import annotations
 
 import contextlib
+import sys
 from collections.abc import Iterator
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from manyhands.core.errors import ManyhandsError, OutOfMemoryError
@@ -53,6 +55,22 @@ def in_words(size: int) -> str:
         return f"{float(size):.1e} bytes" if size < 10**300 else "more bytes than can be counted"
     power = max((size.bit_length() - 1) // 10, 0)
     return f"{size} bytes" if not power else f"{size / (1 << 10 * power):.1f} {'KMGTPEZ'[power - 1]}iB"
+
+
+def peak_resident() -> int:
+    """Return the peak of this process's resident memory in bytes, as the operating system measures it; 0 if unknown.
+
+    On Linux it is that of this program: what the process was before it became this one does not count.
+    """
+    with contextlib.suppress(OSError, ValueError):
+        for line in Path("/proc/self/status").read_text().splitlines():
+            if line.startswith("VmHWM:"):
+                return 1024 * int(line.split()[1])
+    with contextlib.suppress(ImportError):
+        import resource
+
+        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
+    return 0
 
 
 @contextlib.contextmanager

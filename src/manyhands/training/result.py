@@ -41,6 +41,8 @@ class TrainingResult:
         speculative back-propagation.
     worker_seconds : list of float
         Seconds that each worker has computed, without waiting for others.
+    worker_peaks : list of int
+        Peak of the resident memory of each worker's process so far, in bytes, as the operating system measures it.
     slow : list of dict
         The workers that were far slower than the others, in the whole run or a part of it, each with the fields of
         `manyhands.training.stragglers.Straggler`.
@@ -63,6 +65,7 @@ class TrainingResult:
     curve: list[dict[str, float]] = field(default_factory=list)
     reports: list[dict[str, Any]] = field(default_factory=list)
     worker_seconds: list[float] = field(default_factory=list)
+    worker_peaks: list[int] = field(default_factory=list)
     slow: list[dict[str, Any]] = field(default_factory=list)
     incidents: list[dict[str, Any]] = field(default_factory=list)
     problem: str | None = None

@@ -21,7 +21,7 @@ from manyhands.core.randomness import generator
 from manyhands.core.samples import Control
 from manyhands.core.team import Team
 from manyhands.data.dataset import Dataset
-from manyhands.runtime.memory import memory_errors_explained
+from manyhands.runtime.memory import memory_errors_explained, peak_resident
 from manyhands.teams.agreement import calling_off
 from manyhands.teams.exit_hooks import report_uncaught_errors
 from manyhands.teams.job import all_gather_texts, among_survivors, hang_timeout, leads, needs_job, surviving
@@ -271,6 +271,7 @@ def _result(plan: Plan, dataset: Dataset, learner: Model, reports: Sequence[dict
         curve=reports[0]["curve"],
         reports=[report["learner"] for report in reports],
         worker_seconds=[report["seconds"]["compute"] for report in reports],
+        worker_peaks=[report["peak"] for report in reports],
         slow=stragglers_in([report["pace"] for report in reports]),
         incidents=reports[0]["incidents"],
     )
@@ -304,6 +305,7 @@ class _Outcome:
             "curve": self.curve,
             "learner": dict(self.learner.report()),
             "pace": self.pace,
+            "peak": peak_resident(),
             "incidents": self.incidents,
         }
 

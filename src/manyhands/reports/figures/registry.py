@@ -6,6 +6,7 @@ from functools import partial
 from typing import Any
 
 from manyhands.reports.figures import accuracy, convergence, speed, todorov2021
+from manyhands.reports.figures.levels import level_figures
 from manyhands.reports.figures.networks import network_figures
 from manyhands.reports.figures.speculative import speculative_figures
 from manyhands.reports.figures.style import Draft, Picture, plain_style, require_matplotlib
@@ -54,6 +55,8 @@ def drafts(record: Record) -> list[Draft]:
         found += network_figures(inside.networks)
     if inside.speculative is not None:
         found += speculative_figures(inside.speculative)
+    if inside.levels is not None:
+        found += level_figures(inside.levels)
     return found
 
 
