@@ -11,8 +11,13 @@ def forward(rows, terms, n, a, at, pitch, b, bt, c, ct):
 
 
 @compiled
-def backward(k, numbers, first, last, n, a, at, pitch, b, bt, c, ct):
-    tiles.backward_product(k, numbers, first, last, n, a, at, pitch, b, bt, c, ct)
+def backward_with(k, numbers, first, last, n, a, at, pitch, b, bt, c, ct, listed, packed):
+    tiles.backward_product(k, numbers, first, last, n, a, at, pitch, b, bt, c, ct, listed, True, packed)
+
+
+def backward(k, numbers, first, last, n, a, at, pitch, b, bt, c, ct, listed=True):
+    packed = np.zeros(k * (n + tiles.HEIGHTS), np.float32)
+    backward_with(k, numbers, first, last, n, a, at, pitch, b, bt, c, ct, listed, packed)
 
 
 def multiply(transpose, m, n, k, a, at, pitch, b, bt, c, ct):
@@ -90,3 +95,15 @@ def test_only_listed_rows_are_written(n):
     c = c.reshape(20, n)
     np.testing.assert_allclose(c[numbers[1:9]], a[:, numbers[1:9]].T @ b, rtol=1e-5, atol=1e-5)
     assert (np.delete(c, numbers[1:9], axis=0) == 9).all()
+
+
+@pytest.mark.parametrize("listed", [False, True])
+def test_matrices_that_are_copied_to_where_they_lie_together(listed):
+    rng, k, m, n = np.random.default_rng(2), 7, 130, tiles.WIDEST + 48
+    a, b = rng.normal(size=(k, m)).astype(np.float32), rng.normal(size=(k, n)).astype(np.float32)
+    c = np.zeros(m * n, np.float32)
+    numbers = np.flatnonzero(rng.random(m) < 0.5) if listed else np.arange(m)
+    backward(k, numbers, 0, len(numbers), n, a.ravel(), 0, m, b.ravel(), 0, c, 0, listed)
+    found, wanted = c.reshape(m, n), a.T @ b
+    np.testing.assert_allclose(found[numbers], wanted[numbers], rtol=1e-5, atol=1e-5)
+    assert not np.delete(found, numbers, axis=0).any()

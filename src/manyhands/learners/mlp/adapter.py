@@ -90,8 +90,14 @@ class KernelAdapter:
             np.zeros(1, np.int64),
             np.arange(max(rows, self._layout.longest)),
             np.zeros(1),
+            aligned_zeros(rows * self._packed_width(), self._dtype),
             aligned_zeros(starts[-1], self._dtype) if self._full else None,
         )
+
+    def _packed_width(self) -> int:
+        """Return how many numbers of each sample are copied for weight gradients."""
+        widest = self._layout.widest
+        return widest + tiles.HEIGHTS if widest > tiles.WIDEST else 0
 
     def make_room(self, rows: int) -> None:
         """Let the memory for a batch grow to ``rows`` samples, once, before the first step of a run."""

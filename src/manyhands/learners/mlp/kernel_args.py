@@ -94,6 +94,8 @@ class Work(NamedTuple):
     """int64 (any,): 0, 1, 2, ...: for products that leave nothing out."""
     mass: Any
     """float64 (1,): in the full variant, the sum of the batch's weights."""
+    packed: Any
+    """Flat: room for a batch of the widest layer's deltas, if `tiles.backward_product` copies them."""
     slopes: Any
     """Flat, laid out like `values`: f'(Z), with the dropout in it; None in the basic variant."""
 

@@ -47,6 +47,11 @@ class Layout:
         return int(((self.widths[:-1] + 1) * self.widths[1:]).max())
 
     @property
+    def widest(self) -> int:
+        """The largest number of columns of a layer's weights."""
+        return int(self.widths[1:].max())
+
+    @property
     def longest(self) -> int:
         """The largest number of inputs or neurons of a layer."""
         return int(self.widths.max())

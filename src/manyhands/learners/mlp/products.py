@@ -81,7 +81,10 @@ def weight_gradient(
     out: Any,
     out_at: int,
 ) -> None:
-    """Write rows ``begin`` to ``end - 1`` of dW = A^T D, of ``count`` samples; ``sparse`` as for `layer_product`."""
+    """Write rows ``begin`` to ``end - 1`` of dW = A^T D, of ``count`` samples; ``sparse`` as for `layer_product`.
+
+    Of a layer, the rows from 0 on are written first.
+    """
     shift = first_input if sparse else 0
     if not tiled:
         matrix_product(
@@ -98,8 +101,9 @@ def weight_gradient(
             written = work.active[i] + 1
         out[out_at + (written - shift - begin) * width : out_at + (end - begin) * width] = 0
     backward_product(
-        count, rows, first, last, width, a, at, pitch, deltas, delta_at, out, out_at - (shift + begin) * width
-    )
+        count, rows, first, last, width, a, at, pitch, deltas, delta_at, out, out_at - (shift + begin) * width,
+        sparse, begin == 0, work.packed,
+    )  # fmt: skip
 
 
 @inlined

@@ -42,14 +42,14 @@ def available() -> bool:
 def _make_tile(height: int, vectors: int, transposed: bool) -> Callable[..., Any]:
     """Return compiled code for one tile of C of ``height`` rows and ``vectors`` registers.
 
-    Its arguments: address of A and the bytes from one of its stored rows to the next; address of B and the same;
-    address of C; address of a list of int64; k > 0, how many terms are summed. If not ``transposed``, rows of C are
-    consecutive rows of A, and the list says over which columns of A to sum; C has B's bytes per row. If it is, the
-    list says which columns of A, and rows of C, are meant, and the sum goes over all rows of A.
+    Its arguments: address of A and the bytes from one of its stored rows to the next; the same of B and of C; address
+    of a list of int64; k > 0, how many terms are summed. If not ``transposed``, rows of C are consecutive rows of A,
+    and the list says over which columns of A to sum. If it is, the list says which columns of A, and rows of C, are
+    meant, and the sum goes over all rows of A.
     """
 
     def generate(context: Any, builder: Any, _signature: Any, arguments: Any) -> Any:
-        a, a_pitch, b, b_pitch, c, numbers, k = arguments
+        a, a_pitch, b, b_pitch, c, c_pitch, numbers, k = arguments
         rows = [_number_at(builder, numbers, ir.Constant(_INT, i)) for i in range(height)] if transposed else []
         if transposed:
             a_rows = [builder.add(a, _times(builder, row, 4)) for row in rows]
@@ -88,14 +88,16 @@ def _make_tile(height: int, vectors: int, transposed: bool) -> Callable[..., Any
         builder.cbranch(builder.icmp_signed("<", following, k), loop, after)
         builder.position_at_end(after)
         for number, result in zip(rows, results, strict=True):
-            row_of_c = builder.inttoptr(builder.add(c, builder.mul(b_pitch, number)), _VECTOR.as_pointer())
+            row_of_c = builder.inttoptr(builder.add(c, builder.mul(c_pitch, number)), _VECTOR.as_pointer())
             for j in range(vectors):
                 builder.store(result[j], builder.gep(row_of_c, [ir.Constant(_INT, j)])).align = 4
         return context.get_dummy_value()
 
-    def tile(_typing: Any, a: Any, a_pitch: Any, b: Any, b_pitch: Any, c: Any, numbers: Any, k: Any) -> tuple[Any, Any]:
+    def tile(
+        _typing: Any, a: Any, a_pitch: Any, b: Any, b_pitch: Any, c: Any, c_pitch: Any, numbers: Any, k: Any
+    ) -> tuple[Any, Any]:
         address, size = types.uintp, types.intp
-        return types.void(address, size, address, size, address, address, size), generate
+        return types.void(address, size, address, size, address, size, address, size), generate
 
     return intrinsic(tile)
 
@@ -162,31 +164,40 @@ def _make_columns(transposed: bool) -> Callable[..., None]:
 
     @inlined
     def columns(
-        wide: int, a: Any, a_pitch: int, b: Any, b_pitch: int, c: Any, numbers: Any, count: int, k: int
+        wide: int,
+        a: Any,
+        a_pitch: int,
+        b: Any,
+        b_pitch: int,
+        c: Any,
+        c_pitch: int,
+        numbers: Any,
+        count: int,
+        k: int,
     ) -> None:
         # Per row: how far A and C go on, and the list. Where the list is of terms, it is the same for all rows.
-        a_step, c_step, n_step = (0, 0, 8) if transposed else (a_pitch, b_pitch, 0)
+        a_step, c_step, n_step = (0, 0, 8) if transposed else (a_pitch, c_pitch, 0)
         i = 0
         # The last tile begins earlier, if rows are left over: what is computed twice comes to the same.
         if wide == 5:
             while i < count >= 5:
-                tile_5x5(a + i * a_step, a_pitch, b, b_pitch, c + i * c_step, numbers + i * n_step, k)
+                tile_5x5(a + i * a_step, a_pitch, b, b_pitch, c + i * c_step, c_pitch, numbers + i * n_step, k)
                 i = min(i + 5, count - 5) if i + 5 < count else count
         elif wide == 4:
             while i < count >= 6:
-                tile_6x4(a + i * a_step, a_pitch, b, b_pitch, c + i * c_step, numbers + i * n_step, k)
+                tile_6x4(a + i * a_step, a_pitch, b, b_pitch, c + i * c_step, c_pitch, numbers + i * n_step, k)
                 i = min(i + 6, count - 6) if i + 6 < count else count
         elif wide == 3:
             while i < count >= 8:
-                tile_8x3(a + i * a_step, a_pitch, b, b_pitch, c + i * c_step, numbers + i * n_step, k)
+                tile_8x3(a + i * a_step, a_pitch, b, b_pitch, c + i * c_step, c_pitch, numbers + i * n_step, k)
                 i = min(i + 8, count - 8) if i + 8 < count else count
         elif wide == 2:
             while i < count >= 12:
-                tile_12x2(a + i * a_step, a_pitch, b, b_pitch, c + i * c_step, numbers + i * n_step, k)
+                tile_12x2(a + i * a_step, a_pitch, b, b_pitch, c + i * c_step, c_pitch, numbers + i * n_step, k)
                 i = min(i + 12, count - 12) if i + 12 < count else count
         elif wide == 1:
             while i < count >= 12:
-                tile_12x1(a + i * a_step, a_pitch, b, b_pitch, c + i * c_step, numbers + i * n_step, k)
+                tile_12x1(a + i * a_step, a_pitch, b, b_pitch, c + i * c_step, c_pitch, numbers + i * n_step, k)
                 i = min(i + 12, count - 12) if i + 12 < count else count
         for row in range(i, count):  # fewer rows than a tile has
             for vector in range(wide):
@@ -197,6 +208,7 @@ def _make_columns(transposed: bool) -> Callable[..., None]:
                     b + shift,
                     b_pitch,
                     c + row * c_step + shift,
+                    c_pitch,
                     numbers + row * n_step,
                     k,
                 )
@@ -243,17 +255,82 @@ def forward_product(
             b.ctypes.data + 4 * bt + shift,
             4 * n,
             c.ctypes.data + 4 * ct + shift,
+            4 * n,
             terms.ctypes.data,
             rows,
             k,
         )
 
 
+@inlined
+def pack_stripes(b: Any, bt: int, n: int, k: int, packed: Any) -> None:
+    """Copy B, shape (k, n), stripe by stripe, those of `backward_product`, each contiguous."""
+    vectors = n // LANES
+    blocks = (vectors + _WIDEST_TILE - 1) // _WIDEST_TILE
+    for block in range(blocks):
+        begin, end = LANES * (block * vectors // blocks), LANES * ((block + 1) * vectors // blocks)
+        for row in range(k):
+            source = b[bt + row * n + begin : bt + row * n + end]
+            target = packed[begin * k + row * (end - begin) : begin * k + (row + 1) * (end - begin)]
+            for j in range(len(source)):
+                target[j] = source[j]
+
+
+@inlined
+def pack_columns(a: Any, at: int, pitch: int, count: int, k: int, packed: Any, begin: int) -> None:
+    """Copy ``count`` columns of A, from element ``at`` of its first row on, into contiguous rows."""
+    for row in range(k):
+        source = a[at + row * pitch : at + row * pitch + count]
+        target = packed[begin + row * count : begin + (row + 1) * count]
+        for j in range(len(source)):
+            target[j] = source[j]
+
+
+@inlined
+def stripes_product(
+    k: int,
+    numbers: Any,
+    count: int,
+    n: int,
+    a: Any,
+    a_pitch: int,
+    b: Any,
+    packed: bool,
+    c: Any,
+) -> None:
+    """Compute listed rows of C, stripe by stripe of columns; a, b, c are addresses, and so is the list."""
+    vectors = n // LANES
+    blocks = (vectors + _WIDEST_TILE - 1) // _WIDEST_TILE
+    for block in range(blocks):
+        begin = block * vectors // blocks
+        wide = (block + 1) * vectors // blocks - begin
+        shift = 4 * LANES * begin
+        stripe, pitch = (b + shift * k, 4 * LANES * wide) if packed else (b + shift, 4 * n)
+        _backward_columns(wide, a, a_pitch, stripe, pitch, c + shift, 4 * n, numbers, count, k)
+
+
 @inline_ir
 def backward_product(
-    k: int, numbers: Any, first: int, last: int, n: int, a: Any, at: int, pitch: int, b: Any, bt: int, c: Any, ct: int
+    k: int,
+    numbers: Any,
+    first: int,
+    last: int,
+    n: int,
+    a: Any,
+    at: int,
+    pitch: int,
+    b: Any,
+    bt: int,
+    c: Any,
+    ct: int,
+    listed: bool,
+    fresh: bool,
+    packed: Any,
 ) -> None:
     """C = A^T B for float32, listed rows of C only; n a multiple of `LANES`.
+
+    Rows of wide matrices lie on other pages of memory each, and looking these up would take as long as multiplying. So
+    B, and of A what a few tiles need, are copied to where they lie together; the sums are the same.
 
     Parameters
     ----------
@@ -263,20 +340,27 @@ def backward_product(
         Elements ``first`` to ``last - 1`` of this list, int64, are the columns of A, and rows of C, to compute.
     n, a, at, pitch, b, bt, c, ct
         As for `forward_product`.
+    listed
+        Whether the list leaves some out; else it is 0, 1, 2, ...
+    fresh
+        Whether B is another one than in the last call.
+    packed
+        Room for k (n + `HEIGHTS`) numbers, if n is larger than `WIDEST`.
     """
-    vectors = n // LANES
-    blocks = (vectors + _WIDEST_TILE - 1) // _WIDEST_TILE
-    for block in range(blocks):
-        begin = block * vectors // blocks
-        shift = 4 * LANES * begin
-        _backward_columns(
-            (block + 1) * vectors // blocks - begin,
-            a.ctypes.data + 4 * at,
-            4 * pitch,
-            b.ctypes.data + 4 * bt + shift,
-            4 * n,
-            c.ctypes.data + 4 * ct + shift,
-            numbers.ctypes.data + 8 * first,
-            last - first,
-            k,
-        )
+    packs = n > WIDEST
+    if packs and fresh:
+        pack_stripes(b, bt, n, k, packed)
+    source = packed.ctypes.data if packs else b.ctypes.data + 4 * bt
+    if packs and not listed:
+        for top in range(first, last, HEIGHTS):
+            count = min(HEIGHTS, last - top)
+            pack_columns(a, at + top, pitch, count, k, packed, k * n)
+            stripes_product(
+                k, numbers.ctypes.data, count, n, packed.ctypes.data + 4 * k * n, 4 * count, source, packs,
+                c.ctypes.data + 4 * (ct + top * n),
+            )  # fmt: skip
+    else:
+        stripes_product(
+            k, numbers.ctypes.data + 8 * first, last - first, n, a.ctypes.data + 4 * at, 4 * pitch, source, packs,
+            c.ctypes.data + 4 * ct,
+        )  # fmt: skip

@@ -133,6 +133,11 @@ class SliceLayout(Layout):
         return int((self.inner * self.outer).max() + self.widths[1:].max())
 
     @property
+    def widest(self) -> int:
+        """The largest number of columns of this worker's weights."""
+        return int(self.outer.max())
+
+    @property
     def longest(self) -> int:
         """The largest number of rows of this worker's weights, or of neurons that it has."""
         return int(max(self.inner.max(), self.widths.max()))
