@@ -30,7 +30,7 @@ class TestCrossover:
 
     def test_by_the_model(self, record):
         assert levels.crossover(record, by_model=True) == pytest.approx(128)
-        assert "leaves the round of each gradient out, from a width of about 128 on)" in levels.crossover_text(record)
+        assert "(by the cost model from a width of about 128 on)" in levels.crossover_text(record)
         assert "model" not in levels.crossover_text({**record, "model": []})
 
     @pytest.mark.parametrize(

@@ -114,7 +114,7 @@ def crossover_text(study: Record) -> str:
     workers = count(study["settings"]["crossing_workers"], "worker")
     found = _width_text(crossover(study), widths)
     said = _width_text(crossover(study, by_model=True), widths)
-    model = f" (by the cost model, which leaves the round of each gradient out, {said})" if study["model"] else ""
+    model = f" (by the cost model {said})" if study["model"] else ""
     return (
         f"Of two equal hidden layers, with {workers}, dividing the network takes less time than dividing the samples "
         f"{found}{model}."

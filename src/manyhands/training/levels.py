@@ -15,10 +15,9 @@ compares them with any machine); they are constants here, so that the same run h
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
-from manyhands.core.choices import OPTIMIZERS
 from manyhands.core.errors import SettingsError
 from manyhands.core.grid import LEVELS, Grid
 from manyhands.core.parameters import parameter
@@ -29,6 +28,7 @@ from manyhands.learners.mlp.settings import MLPSettings
 from manyhands.learners.mlp.slices.layout import COLUMNS, ROWS, WHOLE, check_cut, cut_of
 from manyhands.runtime.affinity import usable_cores
 from manyhands.teams.registry import kind_of
+from manyhands.training.auto import Asked, choose
 from manyhands.training.spec import DEFAULT_BATCH, RunSpec
 
 RATE = 150e9
@@ -37,16 +37,19 @@ MEMORY = 7.5e9
 """M: bytes per second of one core that pass through memory in products and updates of wide layers."""
 WAITING = 0.02
 """U: part of a step's computing for which workers wait for the slowest one whenever they meet."""
-LATENCY = {True: 20e-6, False: 250e-6}
+LATENCY = {True: 80e-6, False: 250e-6}
 """L: seconds of an exchange without its bytes, for workers that share memory, and for those that send messages."""
 TRAFFIC = {True: 8e9, False: 2e9}
 """C: bytes per second of one worker in exchanges, likewise."""
 _PASSES = 4
 """How often a step reads or writes all weights, but for the update: products there and back pack them."""
 _UPDATE_PASSES = {1: 5, 2: 7}
-"""What an update adds, by how many vectors the optimizer has: it reads and writes them, and the parameters."""
+"""What an update adds, by how many vectors the optimizer uses: it reads and writes them, and the parameters."""
+_ONE_VECTOR = ("sgd", "momentum", "nesterov", "lars", "adagrad", "rmsprop")
 _CACHE = 1 << 20
-"""Bytes of a worker's weights up to which they stay in its cache."""
+"""Bytes of a worker's weights that stay in its cache: only what is beyond them passes through memory."""
+_ROUND_PASSES = 2
+"""How often a round of gradients reads or writes all of them: the sum, and what is given to everyone."""
 _WORTH = 0.85
 """A network is divided if a step takes at most so much of its time without: the model is not exact."""
 
@@ -79,12 +82,41 @@ class Cost:
     seconds: float
 
 
-def costs(network: MLPSettings, widths: Sequence[int], batch: int, workers: int, shared_memory: bool) -> list[Cost]:
-    """Return what a step of ``batch`` samples costs on every grid of so many workers that is possible.
+def costs(
+    network: MLPSettings,
+    widths: Sequence[int],
+    batch: int,
+    workers: int,
+    shared_memory: bool,
+    averages: Callable[[Grid], bool] = lambda grid: False,
+) -> list[Cost]:
+    """Return what a step costs on every grid of so many workers that is possible.
 
-    ``widths`` are those of inputs, hidden layers and outputs. The first is the grid without a divided network.
+    Parameters
+    ----------
+    network
+        The network; of its settings, optimizer and dtype matter.
+    widths
+        Those of inputs, hidden layers and outputs.
+    batch
+        Samples of the step, of all workers together.
+    workers
+        How many.
+    shared_memory
+        Whether they share memory, or send messages.
+    averages
+        Whether workers with samples of their own average gradients in every step on a grid; if not, rounds are rare,
+        and cost nothing here.
+
+    Returns
+    -------
+    list of Cost
+        The first is that of the grid without a divided network.
     """
-    return [_cost(network, widths, batch, grid, shared_memory) for grid in possible_grids(widths, batch, workers)]
+    return [
+        _cost(network, widths, batch, grid, shared_memory, averages(grid))
+        for grid in possible_grids(widths, batch, workers)
+    ]
 
 
 def possible_grids(widths: Sequence[int], batch: int, workers: int) -> Iterator[Grid]:
@@ -101,7 +133,9 @@ def possible_grids(widths: Sequence[int], batch: int, workers: int) -> Iterator[
             yield Grid(workers // parts, level, parts)
 
 
-def _cost(network: MLPSettings, widths: Sequence[int], batch: int, grid: Grid, shared_memory: bool) -> Cost:
+def _cost(
+    network: MLPSettings, widths: Sequence[int], batch: int, grid: Grid, shared_memory: bool, averages: bool
+) -> Cost:
     """Return what a step costs each worker."""
     rows, size = -(-batch // (grid.data or 1)), 4 if network.dtype == "float32" else 8
     operations, weights = 0.0, 0.0
@@ -110,16 +144,19 @@ def _cost(network: MLPSettings, widths: Sequence[int], batch: int, grid: Grid, s
         own = inputs * outputs / (1 if kinds[layer] == WHOLE else grid.parts)
         operations += (2 if layer == 0 else 3) * 2 * rows * own
         weights += own * size
-    vectors = 1 if network.optimizer in OPTIMIZERS[:3] else 2
-    passes = _PASSES + _UPDATE_PASSES[vectors] if weights > _CACHE else 0
+    passes = _PASSES + _UPDATE_PASSES[1 if network.optimizer in _ONE_VECTOR else 2]
+    memory = passes * max(weights - _CACHE, 0.0)
     exchanges, numbers = _exchanges(grid, widths, rows)
+    sent = float(numbers * size)
+    if averages and (grid.data or 1) > 1:
+        exchanges, sent = exchanges + 2, sent + _ROUND_PASSES * weights  # all meet before a round and after it
     rate = RATE * (1 if size == 4 else 0.5)
     seconds = (
-        (operations / rate + passes * weights / MEMORY) * (1 + WAITING * exchanges)
+        (operations / rate + memory / MEMORY) * (1 + WAITING * exchanges)
         + exchanges * LATENCY[shared_memory]
-        + numbers * size / TRAFFIC[shared_memory]
+        + sent / TRAFFIC[shared_memory]
     )
-    return Cost(grid, operations, passes * weights, exchanges, numbers * size, seconds)
+    return Cost(grid, operations, memory, exchanges, sent, seconds)
 
 
 def _exchanges(grid: Grid, widths: Sequence[int], rows: int) -> tuple[int, int]:
@@ -136,7 +173,7 @@ def _exchanges(grid: Grid, widths: Sequence[int], rows: int) -> tuple[int, int]:
             found.append(grid.parts * widths[layer + 1] // (grid.parts if cut.sliced[layer + 1] else 1))
         if kind == ROWS and cut.sliced[layer + 1]:
             found.append(widths[layer + 1])
-    return len(found), rows * sum(found)
+    return max(len(found), 2), rows * sum(found)  # after a single one they meet once more
 
 
 def can_divide(spec: RunSpec, dataset: Dataset) -> bool:
@@ -185,7 +222,12 @@ def _costs_of(spec: RunSpec, dataset: Dataset, workers: int) -> list[Cost]:
     outputs = len(dataset.classes) if targets is None else targets.shape[1]
     widths = (dataset.features, *spec.network.hidden, outputs)
     batch = min(DEFAULT_BATCH, dataset.rows) if spec.batch is None else spec.batch
-    found = costs(spec.network, widths, batch, workers, kind_of(spec.team).shared_memory)
+
+    def averages(grid: Grid) -> bool:
+        asked = Asked(spec.network, spec.batch, spec.parsed.schedule)
+        return choose(asked, grid.data or 1, dataset.rows, spec.epochs)[0].needs.syncs_gradients
+
+    found = costs(spec.network, widths, batch, workers, kind_of(spec.team).shared_memory, averages)
     if workers <= usable_cores() or not kind_of(spec.team).shared_memory:
         return found
     return found[:1]  # workers that wait for each other in every layer need a core each

@@ -165,10 +165,9 @@ class RunSpec:
     )
     grid: str | Grid | None = setting(
         None,
-        "how they share the work: data=2,node=2 are two groups of two that hold one network together, each a slice of "
-        "every layer's neurons; weight=2 and pairs=2 divide it in other ways, see docs/levels-of-parallelism.md "
-        "(default: every worker has samples of its own, unless auto finds the other way faster)",
-        "strategy",
+        "divide the network between workers: node=2, weight=2, pairs=2, or in groups: data=2,node=2; see "
+        "docs/levels-of-parallelism.md (default: what auto finds fastest)",
+        "training",
         metavar="G",
     )
     batch: int | None = setting(

@@ -115,7 +115,7 @@ class TestFacts:
         network = SMALL.spec.network.changed(hidden=(16,))
         said = {
             cost.grid.level if cost.grid.divides else "exemplar": cost
-            for cost in costs(network, (64, 16, 10), 100, 2, True)
+            for cost in costs(network, (64, 16, 10), 100, 2, True, lambda grid: True)
         }
         for level in ("exemplar", "node", "weight", "pairs"):
             assert found[level]["predicted_ms"] == 1000 * said[level].seconds

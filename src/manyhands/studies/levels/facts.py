@@ -83,11 +83,11 @@ def _bytes(case: Case, network: MLPSettings, layout: Layout, mail: int, rows: in
 
 
 def _cost(case: Case, request: LevelsRequest, dataset: Dataset) -> Cost:
-    """Return the cost of a worker's step by the model, which leaves the rounds of exemplar parallelism out."""
+    """Return the cost of a worker's step by the model."""
     network, widths = request.spec.network.changed(hidden=case.hidden), widths_of(case.hidden, dataset)
     workers = 1 if case.level == SESSION else case.workers
     shared = kind_of(request.spec.team).shared_memory
-    found = costs(network, widths, batch_of(request, dataset), workers, shared)
+    found = costs(network, widths, batch_of(request, dataset), workers, shared, lambda grid: True)
     if case.level not in LEVELS:
         return found[0]
     return next(cost for cost in found if (cost.grid.level, cost.grid.parts) == (case.level, case.workers))

@@ -110,7 +110,7 @@ def _notes(study: Record) -> list[str]:
         "samples and averages gradients, node, weight and pairs divide the network (docs/levels-of-parallelism.md).",
         "sent: by each worker in a step; communicate: it exchanges, or waits. memory: a worker's arrays (parameters, "
         "optimizer, gradient, one batch), computed from their sizes; peak: its process's resident memory, measured in "
-        "a new process (of threads there is none). The model leaves exemplar's rounds out.",
+        "a new process (of threads there is none).",
     ]
 
 
