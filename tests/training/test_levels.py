@@ -24,7 +24,7 @@ def test_a_step_of_one_worker_by_hand():
     (alone,) = costs(MLPSettings((2048, 2048)), WIDE, 200, 1, True)
     first, others = 784 * 2048, 2048 * 2048 + 2048 * 10
     assert alone.operations == 200 * (4 * first + 6 * others)
-    assert alone.memory == 11 * (4 * (first + others) - 2**20)
+    assert alone.memory == 11 * (4 * (first + others) - 2**21)
     assert (alone.exchanges, alone.sent) == (0, 0)
     assert alone.seconds == pytest.approx(alone.operations / RATE + alone.memory / MEMORY)
 
@@ -33,7 +33,7 @@ def test_pairs_by_hand():
     pairs = of(MLPSettings((2048, 2048)), WIDE, 200, 2, False)["data=1,pairs=2"]
     halves, last = (784 * 2048 + 2048 * 2048) / 2, 2048 * 10
     assert pairs.operations == 200 * (4 * 784 * 1024 + 6 * (2048 * 1024 + last))
-    assert pairs.memory == pytest.approx(11 * (4 * (halves + last) - 2**20))
+    assert pairs.memory == pytest.approx(11 * (4 * (halves + last) - 2**21))
     assert pairs.exchanges == 2  # one sum, and another meeting, so that nobody is a step ahead
     assert pairs.sent == 4 * 200 * 2 * 2048  # what both have of the sums of the second layer
     computing = (pairs.operations / RATE + pairs.memory / MEMORY) * (1 + 2 * WAITING)

@@ -23,7 +23,8 @@ ALIASES = {
 _EXPERT = (
     "--scale", "--binarize", "--validation", "--labels", "--shape", "--l2", "--momentum", "--beta-1", "--beta-2",
     "--epsilon", "--rho", "--weight-decay", "--loss", "--weight-init", "--bias-init", "--dropout", "--dtype",
-    "--delimiter", "--grid", "--sharding", "--partition", "--hang-timeout", "--log", "--tensorboard", "--log-rounds", "--debug",
+    "--delimiter", "--grid", "--sharding", "--partition", "--hang-timeout", "--log", "--tensorboard", "--log-rounds",
+    "--debug",
 )  # fmt: skip
 """Options of several commands that the short help of a long one leaves out."""
 _EXPERT_GROUPS = ("pytorch", "speculation", "placement", "live logs of the comparison", "spark (with --team spark)")

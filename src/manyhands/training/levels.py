@@ -37,8 +37,8 @@ MEMORY = 7.5e9
 """M: bytes per second of one core that pass through memory in products and updates of wide layers."""
 WAITING = 0.02
 """U: part of a step's computing for which workers wait for the slowest one whenever they meet."""
-LATENCY = {True: 80e-6, False: 250e-6}
-"""L: seconds of an exchange without its bytes, for workers that share memory, and for those that send messages."""
+LATENCY = {True: 200e-6, False: 250e-6}
+"""L: seconds of an exchange without its bytes and with the usual delays, for workers that share memory, and others."""
 TRAFFIC = {True: 8e9, False: 2e9}
 """C: bytes per second of one worker in exchanges, likewise."""
 _PASSES = 4
@@ -46,7 +46,7 @@ _PASSES = 4
 _UPDATE_PASSES = {1: 5, 2: 7}
 """What an update adds, by how many vectors the optimizer uses: it reads and writes them, and the parameters."""
 _ONE_VECTOR = ("sgd", "momentum", "nesterov", "lars", "adagrad", "rmsprop")
-_CACHE = 1 << 20
+_CACHE = 1 << 21
 """Bytes of a worker's weights that stay in its cache: only what is beyond them passes through memory."""
 _ROUND_PASSES = 2
 """How often a round of gradients reads or writes all of them: the sum, and what is given to everyone."""

@@ -153,6 +153,7 @@ class SlicedMLP(MLP):
 
     def finished(self) -> MLP:
         """Return the whole network; what only training needs is given up first."""
+        self.group.barrier()  # the others may still read what this worker has made in the last step
         self._room = self._prediction_room = None
         nothing = np.zeros(0, self.dtype)
         self._first = self._second = self._scratch = nothing
