@@ -199,7 +199,7 @@ def _chosen(plans: Sequence[Plan]) -> list[str]:
     """Return what `auto` has chosen for each number of workers."""
     chosen = {plan.workers: plan for plan in plans if plan.chosen_by_auto}
     return [
-        f"auto n={workers}: {plan.strategy.name}, {plan.network.optimizer} {plan.network.learning_rate:g} "
-        f"{plan.schedule.name}, global batch {plan.batch}"
+        f"auto n={workers}: {plan.strategy.name}, {f'grid {plan.grid.name}, ' if plan.grid.divides else ''}"
+        f"{plan.network.optimizer} {plan.network.learning_rate:g} {plan.schedule.name}, global batch {plan.batch}"
         for workers, plan in chosen.items()
     ]

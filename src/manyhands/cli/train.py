@@ -139,7 +139,10 @@ def _deliver(result: TrainingResult, data: Mapping[str, Any], options: argparse.
 def _introduce(plan: Plan, dataset: Dataset) -> None:
     """Print the data and the plan."""
     facts = f"{dataset.text}, {shared.inputs(dataset.scaling.name)}\n({dataset.note})"
-    for word, text in (("data", facts), ("plan", str(plan)), *([("grid", plan.why)] if plan.why else [])):
+    lines = [("data", facts), ("plan", str(plan))]
+    if plan.grid.divides and plan.why:
+        lines.append(("grid", plan.why))
+    for word, text in lines:
         jobs.speak(labelled(word, text))
 
 

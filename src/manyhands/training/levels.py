@@ -205,7 +205,8 @@ def reason(spec: RunSpec, dataset: Dataset, grid: Grid) -> str:
     best = min(found[1:], key=lambda cost: cost.seconds)
     alone = f"with samples of its own a worker takes {_milliseconds(own.seconds)} for a step by the cost model"
     if not grid.divides:
-        return f"the network is not divided: {alone}, and {best.grid.name} {_milliseconds(best.seconds)}"
+        little = ", which would gain too little" if best.seconds < own.seconds else ""
+        return f"the network is not divided{little}: {alone}, and {best.grid.name} {_milliseconds(best.seconds)}"
     return (
         f"the network is divided ({grid.name}): {alone} ({own.memory / 1e6:.0f} MB of parameters pass through memory), "
         f"and so divided {_milliseconds(best.seconds)} ({best.memory / 1e6:.0f} MB, and {best.sent / 1e6:.2g} MB in "
