@@ -24,7 +24,7 @@ from manyhands.core.parameters import parameter
 from manyhands.core.strategy import GradientRule, Strategy
 from manyhands.data.dataset import Dataset
 from manyhands.data.partitioning import Partition
-from manyhands.learners.mlp.settings import MLPSettings
+from manyhands.learners.mlp.settings import ONE_VECTOR, MLPSettings
 from manyhands.learners.mlp.slices.layout import COLUMNS, ROWS, WHOLE, check_cut, cut_of
 from manyhands.runtime.affinity import usable_cores
 from manyhands.teams.registry import kind_of
@@ -45,7 +45,8 @@ _PASSES = 4
 """How often a step reads or writes all weights, but for the update: products there and back pack them."""
 _UPDATE_PASSES = {1: 5, 2: 7}
 """What an update adds, by how many vectors the optimizer uses: it reads and writes them, and the parameters."""
-_ONE_VECTOR = ("sgd", "momentum", "nesterov", "lars", "adagrad", "rmsprop")
+_ONE_USED = (*ONE_VECTOR, "adagrad", "rmsprop")
+"""Optimizers of which an update reads and writes one vector, whether there is another or not."""
 _CACHE = 1 << 21
 """Bytes of a worker's weights that stay in its cache: only what is beyond them passes through memory."""
 _ROUND_PASSES = 2
@@ -144,7 +145,7 @@ def _cost(
         own = inputs * outputs / (1 if kinds[layer] == WHOLE else grid.parts)
         operations += (2 if layer == 0 else 3) * 2 * rows * own
         weights += own * size
-    passes = _PASSES + _UPDATE_PASSES[1 if network.optimizer in _ONE_VECTOR else 2]
+    passes = _PASSES + _UPDATE_PASSES[1 if network.optimizer in _ONE_USED else 2]
     memory = passes * max(weights - _CACHE, 0.0)
     exchanges, numbers = _exchanges(grid, widths, rows)
     sent = float(numbers * size)

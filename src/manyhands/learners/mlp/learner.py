@@ -16,7 +16,7 @@ from manyhands.learners.mlp import kernel_args, kernels
 from manyhands.learners.mlp.adapter import KernelAdapter
 from manyhands.learners.mlp.layout import Layout, initialize
 from manyhands.learners.mlp.optimizers import MOMENTUM_DECAY
-from manyhands.learners.mlp.settings import MLPSettings, check_room, wider
+from manyhands.learners.mlp.settings import LAYERWISE, MLPSettings, check_room, wider
 from manyhands.runtime.jit import gc_paused
 from manyhands.runtime.memory import aligned_zeros
 from manyhands.runtime.partition import bounds_of
@@ -115,7 +115,7 @@ class MLP(Learner):
     @property
     def divisible(self) -> bool:
         """Whether the optimizer may take its step part by part; LAMB and LARS look at whole layers."""
-        return self.settings.optimizer not in ("lamb", "lars")
+        return self.settings.optimizer not in LAYERWISE
 
     def bind(self, vector: Vector) -> None:
         """Use ``vector`` as parameters from now on."""

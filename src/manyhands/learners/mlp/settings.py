@@ -41,8 +41,10 @@ DEFAULTS = {
     "lars": Defaults(0.5, weight_decay=1e-4),
     "muon": Defaults(0.002, weight_decay=0.01),
 }
-_ONE_VECTOR = ("sgd", "momentum", "nesterov", "lars")
+ONE_VECTOR = ("sgd", "momentum", "nesterov", "lars")
 """Optimizers for which a network keeps one vector beside its parameters; for the others it keeps two."""
+LAYERWISE = ("lamb", "lars")
+"""Optimizers whose step of a parameter depends on all of its layer."""
 _LIMITS = {
     "float32": (2.0**-126, (2 - 2.0**-23) * 2.0**127),
     "float64": (sys.float_info.min, sys.float_info.max),
@@ -188,7 +190,7 @@ def check_room(settings: MLPSettings, features: int, outputs: int, workers: floa
     layers = [(inputs + 1) * width for inputs, width in itertools.pairwise(widths)]
     parameters = sum((a + 1) * b for a, b in itertools.pairwise([features, *settings.hidden, outputs]))
     # Parameters and the optimizer's; the gradient of the largest layer; values and deltas of the batch.
-    numbers = (2 + (settings.optimizer not in _ONE_VECTOR)) * sum(layers) + max(layers) + 2 * rows * sum(widths)
+    numbers = (2 + (settings.optimizer not in ONE_VECTOR)) * sum(layers) + max(layers) + 2 * rows * sum(widths)
     check_memory(
         int(workers * numbers) * (4 if settings.dtype == "float32" else 8),
         f"{f'{workers:g} workers, each with ' if workers > 1 else ''}a network of {_count(parameters)} parameters, its "

@@ -7,11 +7,10 @@ from typing import Any
 
 import numpy as np
 
-from manyhands.core.choices import OPTIMIZERS
 from manyhands.core.grid import LEVELS
 from manyhands.data.dataset import Dataset
 from manyhands.learners.mlp.layout import Layout
-from manyhands.learners.mlp.settings import MLPSettings
+from manyhands.learners.mlp.settings import LAYERWISE, ONE_VECTOR, MLPSettings
 from manyhands.learners.mlp.slices.kernel_args import EXCHANGES
 from manyhands.learners.mlp.slices.layout import SliceLayout
 from manyhands.learners.mlp.slices.program import Programs
@@ -30,12 +29,8 @@ from manyhands.studies.levels.request import (
 from manyhands.teams.registry import kind_of
 from manyhands.training.levels import Cost, can_divide, chosen_grid, costs
 
-_ONE_VECTOR = (*OPTIMIZERS[:3], "lars")
-"""Optimizers for which a learner has one vector; it has two for all others."""
 _POINTS = 16
 """Points of the model's lines for each doubling of the width."""
-_SCALED = ("lamb", "lars")
-"""Optimizers that look at whole layers, whose gradient is therefore kept whole."""
 
 
 def case_facts(case: Case, request: LevelsRequest, dataset: Dataset) -> dict[str, Any]:
@@ -67,15 +62,15 @@ def _worker(case: Case, network: MLPSettings, dataset: Dataset, batch: int) -> t
         return Layout(features, case.hidden, outputs), int(case.level == EXEMPLAR), 0
     layout = SliceLayout(features, case.hidden, outputs, level=case.level, rank=0, parts=case.workers)
     starts = np.concatenate([[0], np.cumsum(batch * layout.widths)])[:-1].astype(np.int64)
-    programs = Programs(layout, batch, starts, scaled=network.optimizer in _SCALED)
+    programs = Programs(layout, batch, starts, scaled=network.optimizer in LAYERWISE)
     return layout, sum(row[0] in EXCHANGES for row in programs.train.tolist()), programs.mail
 
 
 def _bytes(case: Case, network: MLPSettings, layout: Layout, mail: int, rows: int) -> int:
     """Return the bytes of a worker's arrays: parameters, optimizer, gradient, work for one batch, and its mail."""
-    vectors = 1 if network.optimizer in _ONE_VECTOR else 2
+    vectors = 1 if network.optimizer in ONE_VECTOR else 2
     divided = case.level in LEVELS and case.grid.divides
-    scratch = layout.size if divided and network.optimizer in _SCALED else layout.largest
+    scratch = layout.size if divided and network.optimizer in LAYERWISE else layout.largest
     sums = layout.size if case.level == EXEMPLAR else 0  # the gradient that is averaged
     work = 2 * rows * int(layout.widths.sum())
     numbers = (1 + vectors) * layout.size + scratch + sums + work + mail

@@ -11,8 +11,8 @@ LOAD, FORWARD, ACTIVATE, LOSS, BACK, SLOPES, GRADIENT, BEGIN, FUSED, APPLY, NORM
 EXCHANGES = (GATHER, SUM, SUM_NORMS, MEET)
 VALUES, DELTAS, MAIL = range(3)
 """Which memory an operation reads or writes: A or D of this worker's neurons, or what workers exchange."""
-CODE, LAYER, SOURCE, SOURCE_AT, PITCH, TARGET, TARGET_AT, DELTA, DELTA_AT, NUMBER, COLUMNS = range(11)
-"""Columns of a program, an int64 array with a row for each operation, and how many there are.
+CODE, LAYER, SOURCE, SOURCE_AT, PITCH, TARGET, TARGET_AT, DELTA, DELTA_AT, NUMBER, FIELDS = range(11)
+"""Fields of an operation, and how many there are: a program is an int64 array with a row for each operation.
 
 SOURCE, TARGET and DELTA are memories, with where a matrix begins in each; PITCH is the source's; NUMBER is that of an
 exchange.

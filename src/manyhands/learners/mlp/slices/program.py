@@ -18,6 +18,7 @@ from manyhands.learners.mlp.slices.kernel_args import (
     BACK,
     BEGIN,
     DELTAS,
+    FIELDS,
     FORWARD,
     FUSED,
     GATHER,
@@ -31,9 +32,6 @@ from manyhands.learners.mlp.slices.kernel_args import (
     SUM,
     SUM_NORMS,
     VALUES,
-)
-from manyhands.learners.mlp.slices.kernel_args import (
-    COLUMNS as FIELDS,
 )
 from manyhands.learners.mlp.slices.layout import COLUMNS, ROWS, SliceLayout
 
@@ -90,7 +88,6 @@ class Programs:
 
     def __post_init__(self) -> None:
         self._inputs: dict[int, tuple[int, int, int]] = {}
-        self._gathered: dict[int, int] = {}
         forward = self._forward()
         backward = self._backward()
         updates = [_row(APPLY, layer) for layer in range(self.layout.layers)]
