@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from manyhands.cli import options as shared
 from manyhands.cli import study_runner
 from manyhands.cli.output import add_detail_options
+from manyhands.core.grid import LEVELS as DIVIDING
 from manyhands.core.words import count
 from manyhands.training.spec import RunSpec
 
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
     from manyhands.studies.levels.run import LevelsStudy
 
 NETWORKS = ((75,), (2048, 2048), (256,) * 8)
-LEVELS = ("session", "exemplar", "node", "weight", "pairs")
+LEVELS = ("session", "exemplar", *DIVIDING)
 WIDTHS = (64, 128, 256, 512, 1024, 2048)
 WORKERS = (1, 2, 4)
 REPEATS, STEPS = 5, 20

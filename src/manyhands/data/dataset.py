@@ -174,6 +174,11 @@ class Dataset:
         return int(self.train.features.shape[1])
 
     @property
+    def outputs(self) -> int:
+        """Number of outputs of a network that learns it."""
+        return len(self.classes) if self.train.targets is None else int(self.train.targets.shape[1])
+
+    @property
     def tables(self) -> dict[str, Samples]:
         """The tables there are, by the names of their fields."""
         found = {"train": self.train, "test": self.test}

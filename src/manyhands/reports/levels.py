@@ -6,6 +6,7 @@ import itertools
 import math
 from collections.abc import Sequence
 
+from manyhands.core.grid import LEVELS
 from manyhands.core.words import count
 from manyhands.reports import queries, sentences
 from manyhands.reports.format import decimal, layers, listed, span
@@ -14,7 +15,7 @@ from manyhands.reports.schema import Record
 
 QUESTION = "At which level of parallelism should workers share a network?"
 ONE, SESSION, EXEMPLAR = "one", "session", "exemplar"
-DIVIDING = ("node", "weight", "pairs")
+DIVIDING = LEVELS
 NEAR = 1.1
 """A level that takes up to so many times the time of the fastest is as good a choice."""
 

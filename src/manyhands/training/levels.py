@@ -68,9 +68,9 @@ class Cost:
     memory
         W: bytes that pass through memory.
     exchanges
-        X: how often the workers that hold one network together exchange something.
+        X: how often workers meet, to exchange something or to average gradients.
     sent
-        S: bytes that a worker takes part with in these exchanges.
+        S: bytes that a worker takes part with when they do.
     seconds
         T.
     """
@@ -220,9 +220,7 @@ def _milliseconds(seconds: float) -> str:
 
 
 def _costs_of(spec: RunSpec, dataset: Dataset, workers: int) -> list[Cost]:
-    targets = dataset.train.targets
-    outputs = len(dataset.classes) if targets is None else targets.shape[1]
-    widths = (dataset.features, *spec.network.hidden, outputs)
+    widths = (dataset.features, *spec.network.hidden, dataset.outputs)
     batch = min(DEFAULT_BATCH, dataset.rows) if spec.batch is None else spec.batch
 
     def averages(grid: Grid) -> bool:
@@ -259,5 +257,4 @@ def check_grid(spec: RunSpec, grid: Grid, strategy: Strategy, dataset: Dataset) 
     for rule in strategy.rules:
         if isinstance(rule, GradientRule) and not rule.fusable:
             raise SettingsError(f"{rule.name} compresses the gradient of a whole network: leave send or {what} out")
-    outputs = len(dataset.classes) if dataset.train.targets is None else dataset.train.targets.shape[1]
-    check_cut(grid.level, grid.parts, (dataset.features, *spec.network.hidden, outputs))
+    check_cut(grid.level, grid.parts, (dataset.features, *spec.network.hidden, dataset.outputs))

@@ -19,18 +19,18 @@ def learner_of(plan: Plan, dataset: Dataset, rank: int = 0, group: Team | None =
 
     Without the group it is the whole network.
     """
-    targets = dataset.train.targets
-    outputs = len(dataset.classes) if targets is None else targets.shape[1]
     others: dict[str, Any] = {}
     if plan.learner in PYTORCH:
         others = {"sample_shape": dataset.train.sample_shape, "torch": plan.torch, "module": plan.module}
     if group is not None:
         from manyhands.learners.mlp.slices.learner import SlicedMLP
 
+        level = plan.grid.level
         return SlicedMLP(
-            plan.network, dataset.features, outputs, team=group, level=plan.grid.level, rank=rank, seed=plan.seed
+            plan.network, dataset.features, dataset.outputs, team=group, level=level, rank=rank, seed=plan.seed
         )
-    return make_learner(plan.learner, plan.network, dataset.features, outputs, rank=rank, seed=plan.seed, **others)
+    shape = dataset.features, dataset.outputs
+    return make_learner(plan.learner, plan.network, *shape, rank=rank, seed=plan.seed, **others)
 
 
 def result_of(plan: Plan, dataset: Dataset) -> Model:

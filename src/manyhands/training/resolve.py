@@ -322,9 +322,8 @@ def _check_room(plan: Plan, dataset: Dataset) -> None:
     """Check that the networks of all workers of this process, or of a job that it starts, fit into memory."""
     if plan.learner in PYTORCH:  # its size is known when it is made
         return
-    outputs = len(dataset.classes) if dataset.train.targets is None else dataset.train.targets.shape[1]
     here = 1 if is_member(plan.team) else plan.workers
     rows = -(-max(stage.batch for stage in plan.stages) // plan.shares)
-    check_room(plan.network, dataset.features, outputs, here / plan.grid.parts, rows)
+    check_room(plan.network, dataset.features, dataset.outputs, here / plan.grid.parts, rows)
     if plan.model_settings is not plan.network:
-        check_room(plan.model_settings, dataset.features, outputs)
+        check_room(plan.model_settings, dataset.features, dataset.outputs)

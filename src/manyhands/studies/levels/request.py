@@ -182,8 +182,7 @@ def batch_of(request: LevelsRequest, dataset: Dataset) -> int:
 
 def widths_of(hidden: tuple[int, ...], dataset: Dataset) -> tuple[int, ...]:
     """Return the widths of all layers of a network on a data set."""
-    targets = dataset.train.targets
-    return (dataset.features, *hidden, len(dataset.classes) if targets is None else targets.shape[1])
+    return (dataset.features, *hidden, dataset.outputs)
 
 
 def measured_part(request: LevelsRequest, dataset: Dataset) -> Dataset:

@@ -110,7 +110,7 @@ class SliceLayout(Layout):
     def __init__(
         self, features: int, hidden: Sequence[int], classes: int, *, level: str, rank: int, parts: int
     ) -> None:
-        self.rank, self.parts, self.level = rank, parts, level
+        self.rank, self.parts = rank, parts
         self.whole_widths = np.array([features, *hidden, classes], np.int64)
         check_cut(level, parts, self.whole_widths.tolist())
         self.cut = cut_of(level, len(self.whole_widths) - 1)
@@ -189,11 +189,6 @@ class SliceLayout(Layout):
         """Return this worker's weights of a layer as a view, shape (inner, outer), with padding."""
         begin, rows, columns = self.weight_at[layer], self.inner[layer], self.outer[layer]
         return vector[begin : begin + rows * columns].reshape(rows, columns)
-
-    def biases(self, vector: Vector, layer: int) -> NDArray[Any]:
-        """Return this worker's biases of a layer as a view, without padding."""
-        begin = self.bias_at[layer]
-        return vector[begin : begin + self.real_widths[layer + 1]]
 
     def bias_slice(self, layer: int) -> slice:
         """Return which of the whole layer's biases these are."""

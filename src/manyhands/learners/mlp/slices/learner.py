@@ -199,7 +199,7 @@ class SlicedMLP(MLP):
         snapshots: Snapshots | None = None,
     ) -> RunOutcome:
         """Take ``order.steps`` steps together; see the protocol."""
-        batches, room = self._adapter.batches(samples, order), self._room_for(samples, order)
+        batches, room = self._adapter.batches(samples, order), self._room_for(order)
         before = int(control.progress[0])
         course = self._course(kernel_args.LOCAL, order.steps, rates)._replace(
             stop=control.stop, progress=control.progress
@@ -213,7 +213,7 @@ class SlicedMLP(MLP):
 
     def gradient(self, samples: Samples, order: Order, out: Vector) -> float:
         """Write this worker's part of the mean gradient over one step's rows into ``out``; see the protocol."""
-        batches, room = self._adapter.batches(samples, order), self._room_for(samples, order)
+        batches, room = self._adapter.batches(samples, order), self._room_for(order)
         course = self._course(kernel_args.GRADIENT, 1, np.zeros(1))
         if order.examples == 0:
             out[:] = 0
@@ -276,7 +276,9 @@ class SlicedMLP(MLP):
             if done < 0:
                 raise WorkerLost(-done - 1)
             self.group.record_fused_rounds(0, self.parameters)
-        self.group.bytes_sent += sum(room.bytes_of(program, int(count)) for count in counts[:done] if count)
+        for count, times in zip(*np.unique(counts[:done], return_counts=True), strict=True):
+            if count:
+                self.group.bytes_sent += int(times) * room.bytes_of(program, int(count))
         return done, squares
 
     def _by_messages(
@@ -303,7 +305,7 @@ class SlicedMLP(MLP):
                 begin = stop
         return len(course.losses)
 
-    def _room_for(self, samples: Samples, order: Order) -> Room:
+    def _room_for(self, order: Order) -> Room:
         """Return room for the largest batch of an order."""
         rows = int(np.diff(order.bounds).max(initial=1))
         if self._room is None or self._is_stale(self._room, rows):
