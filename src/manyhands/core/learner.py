@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, Literal, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -73,9 +73,9 @@ class RunOutcome:
 
 
 class Model(Protocol):
-    """What all learners have: parameters in one flat vector, and predictions. A learner trains in one of two ways.
+    """What all learners have: parameters in one flat vector, and predictions. A learner trains in one of three ways.
 
-    `Learner` takes steps, `FitLearner` trains from beginning to end in one call.
+    `Learner` takes steps, `FitLearner` trains from beginning to end in one call, `SumLearner` is made of sums.
 
     Attributes
     ----------
@@ -264,3 +264,79 @@ class FitLearner(Model, Protocol):
         DivergedError
             If a loss is not finite.
         """
+
+
+@dataclass(frozen=True)
+class Statistic:
+    """One named array of a pass over the samples, and how those of all workers become one.
+
+    Attributes
+    ----------
+    shape : tuple of int
+        Its shape.
+    how : {"sum", "gather", "parts"}
+        ``sum``: float64, added in rank order. ``gather``: each worker has its own, and all get all of them, shape
+        (n, ...), in rank order. ``parts``: one array for all; each worker writes its part of the first axis
+        (:attr:`Share.part`), and all get the whole. Workers with common memory have it once, so it is only read later.
+    dtype : numpy.dtype
+        Of its elements; of sums, float64.
+    """
+
+    shape: tuple[int, ...]
+    how: Literal["sum", "gather", "parts"] = "sum"
+    dtype: Any = np.float64
+
+
+@dataclass(frozen=True)
+class Share:
+    """A worker's share of a pass.
+
+    Attributes
+    ----------
+    order : Order
+        Its rows, in blocks ("steps"). Blocks do not depend on the number of workers, and every one is in one share.
+    rank, size : int
+        The worker, and how many there are: for work that is divided by something else than rows.
+    """
+
+    order: Order
+    rank: int
+    size: int
+
+    def part(self, count: int) -> slice:
+        """Return which of ``count`` things are this worker's: consecutive ones, as equal as can be."""
+        return slice(self.rank * count // self.size, (self.rank + 1) * count // self.size)
+
+
+@runtime_checkable
+class SumLearner(Model, Protocol):
+    """A model that is made of sums over all samples, in one or several passes; so n workers have the model of one.
+
+    A pass: :meth:`asks` says which arrays it needs, the caller makes them, zeros, and every worker fills them from its
+    share (:meth:`collect`, several times if its rows come in pieces); then those of all workers become one, and every
+    worker goes on from the same (:meth:`conclude`). Its parameters are no flat vector of known size: :meth:`weights`
+    has them.
+    """
+
+    @property
+    def by_class(self) -> bool:
+        """Whether all rows of a block are to be of one class."""
+        return False
+
+    def begin(self, table: Samples, rows: int) -> None:
+        """Get ready for the passes: of a new model, over ``rows`` samples in all; ``table`` has their form."""
+
+    def asks(self) -> Mapping[str, Statistic] | None:
+        """Return what the next pass needs, by name; None when the model is complete."""
+
+    def collect(self, table: Samples, share: Share, into: Mapping[str, NDArray[Any]], control: Control) -> None:
+        """Add what the share's rows have to the arrays of the pass; if ``control.stop`` is set, return soon.
+
+        Raises
+        ------
+        DataError
+            If such values cannot be, with the first row that has one.
+        """
+
+    def conclude(self, found: Mapping[str, NDArray[Any]]) -> None:
+        """Take what all workers have found in the pass."""

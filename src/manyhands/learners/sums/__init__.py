@@ -1,0 +1,1 @@
+"""Learners that are made of sums over samples: Naive Bayes, discriminant analysis, trees and forests."""
