@@ -72,7 +72,7 @@ def add_settings(
         known = replace(known, **changes.get(each.name, {}))
         default = next(
             getattr(owner, each.name)
-            for owner in (base, base.network, base.torch, base.reliability)
+            for owner in (base, base.network, base.sums, base.torch, base.reliability)
             if hasattr(owner, each.name)
         )
         text, reading = _help(known, None if each.default is None else default), _reading(known, default)

@@ -4,7 +4,11 @@ from __future__ import annotations
 
 NETWORKS = ("cnn-small", "cnn-fast", "cnn-deep", "resnet-small")
 """Convolutional networks that come along; see `manyhands.learners.torch.networks`."""
-LEARNERS = ("mlp", "published", *NETWORKS, "torch")
+SUMS = ("gaussian-nb", "multinomial-nb", "bernoulli-nb", "categorical-nb", "lda", "qda", "tree", "forest")
+"""Learners that are made of sums over samples; see `manyhands.learners.sums`."""
+UNSCALED = ("multinomial-nb", "bernoulli-nb", "categorical-nb", "tree", "forest")
+"""Those of them that take values as they are stored, unless a scaling is asked for: counts, and thresholds to read."""
+LEARNERS = ("mlp", "published", *SUMS, *NETWORKS, "torch")
 OTHER_LEARNERS: list[str] = []
 """Learners that a program has added; see `manyhands.learners.register`."""
 PYTORCH = (*NETWORKS, "torch")

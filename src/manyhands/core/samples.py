@@ -12,6 +12,8 @@ from numpy.typing import NDArray
 
 from manyhands.core.errors import DataError
 
+BLOCK_ROWS = 1024
+"""Rows at most whose sums are made at once: so many products of bytes less 128 add up exactly in float32."""
 _PER_SAMPLE, _PER_FEATURE = {"per": "sample"}, {"per": "feature"}
 """What the first axis of a field of :class:`Samples` counts."""
 

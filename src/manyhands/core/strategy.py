@@ -51,6 +51,8 @@ class Needs:
     passes
         How many times a worker passes over the samples that it draws for an epoch. 1: all its samples, once. If it is
         larger, the worker draws a part of its samples that is so many times smaller.
+    adds_statistics
+        It is for learners that are made of sums (`manyhands.core.learner.SumLearner`), and these know no other.
     """
 
     one_worker_only: bool = False
@@ -64,6 +66,7 @@ class Needs:
     builds_ensemble: bool = False
     independent_init: bool = False
     passes: int = 1
+    adds_statistics: bool = False
 
     @classmethod
     def union(cls, parts: Sequence[Needs]) -> Needs:

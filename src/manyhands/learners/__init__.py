@@ -6,12 +6,15 @@ import functools
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from manyhands.core.choices import OTHER_LEARNERS, PYTORCH
+from manyhands.core.choices import OTHER_LEARNERS, PYTORCH, SUMS
 from manyhands.core.extras import require
 
 if TYPE_CHECKING:
-    from manyhands.core.learner import FitLearner, Learner
+    from manyhands.core.learner import FitLearner, Learner, SumLearner
     from manyhands.learners.mlp.settings import MLPSettings
+    from manyhands.learners.sums.settings import SumsSettings
+
+    AnyLearner = Learner | FitLearner | SumLearner
 
 
 def _mlp(*network: Any, **others: Any) -> Learner:
@@ -37,15 +40,25 @@ def _pytorch(
     return make(name, settings, sample_shape or (features,), classes, **others)
 
 
-LEARNERS: dict[str, Callable[..., Learner | FitLearner]] = {
+def _of_sums(
+    name: str, network: MLPSettings, features: int, classes: int, *, sums: SumsSettings | None = None, **others: Any
+) -> SumLearner:
+    from manyhands.learners.sums.making import make
+    from manyhands.learners.sums.settings import SumsSettings
+
+    return make(name, SumsSettings() if sums is None else sums, features, classes, **others)
+
+
+LEARNERS: dict[str, Callable[..., AnyLearner]] = {
     "mlp": _mlp,
     "published": _published,
+    **{name: functools.partial(_of_sums, name) for name in SUMS},
     **{name: functools.partial(_pytorch, name) for name in PYTORCH},
 }
 """The makers of all learners by name; their parameters are those of :func:`make_learner` behind the name."""
 
 
-def register(name: str, maker: Callable[..., Learner | FitLearner]) -> None:
+def register(name: str, maker: Callable[..., AnyLearner]) -> None:
     """Add a learner, which ``learner=name`` then chooses in this process; its maker works like :func:`make_learner`."""
     LEARNERS[name] = maker
     if name not in OTHER_LEARNERS:
@@ -61,11 +74,12 @@ def make_learner(
     rank: int = 0,
     seed: int = 0,
     **others: Any,
-) -> Learner | FitLearner:
+) -> AnyLearner:
     """Return a new learner of one of :data:`LEARNERS`, for worker ``rank``.
 
     ``seed`` is for what it draws by itself: ``published`` everything, others what dropout and augmentation need.
     ``others`` are for PyTorch's learners: ``sample_shape``, ``torch`` and ``module``, see
-    `manyhands.learners.torch.making.make`. A network that is not possible is a SettingsError.
+    `manyhands.learners.torch.making.make`; and for those that are made of sums: ``sums``, their settings. A network
+    that is not possible is a SettingsError.
     """
     return LEARNERS[name](settings, features, classes, rank=rank, seed=seed, **others)

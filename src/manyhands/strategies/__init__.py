@@ -32,6 +32,7 @@ from manyhands.strategies.periodic import Periodic
 from manyhands.strategies.sequential import Sequential
 from manyhands.strategies.slowmo import SlowMo
 from manyhands.strategies.stages import compose, post_local, swap
+from manyhands.strategies.sums import Sums
 
 STRATEGIES: dict[str, Callable[..., Rule[Any] | Strategy]] = {
     "sequential": Sequential.parse,
@@ -45,6 +46,7 @@ STRATEGIES: dict[str, Callable[..., Rule[Any] | Strategy]] = {
     "swap": swap,
     "easgd": EASGD.parse,
     "hogwild": Hogwild.parse,
+    "sums": Sums.parse,
 }
 """The makers of all strategies by name. They take the text after the colon: one value by position, others by name."""
 

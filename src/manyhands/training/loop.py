@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from manyhands.core.errors import WorkerLost
-from manyhands.core.learner import FitLearner
+from manyhands.core.learner import FitLearner, SumLearner
 from manyhands.core.samples import Control
 from manyhands.core.strategy import GradientRule
 from manyhands.data.sampler import Sampler
@@ -86,6 +86,8 @@ class Loop(Stepping):
             state = None
             if isinstance(self.learner, FitLearner):
                 self._fit(self.learner)
+            elif isinstance(self.learner, SumLearner):
+                self._pass_through(self.learner)
             else:
                 self._go_through_stage(max(stage.first_epoch, epoch), step)
             step = 0

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from manyhands.core.errors import DivergedError
-from manyhands.core.learner import FitLearner, Learner
+from manyhands.core.learner import FitLearner, Learner, SumLearner
 from manyhands.core.randomness import generator
 from manyhands.core.samples import Control, Order, Samples
 from manyhands.core.team import Team
@@ -35,7 +35,7 @@ class RunServices:
         self,
         plan: Plan,
         team: Team,
-        learner: Learner | FitLearner,
+        learner: Learner | FitLearner | SumLearner,
         table: Samples,
         schedule: Sampler,
         control: Control,
@@ -56,7 +56,7 @@ class RunServices:
     @property
     def _stepper(self) -> Learner:
         """The learner, for merges that train: plans have no others for learners that fit in one call."""
-        assert not isinstance(self._learner, FitLearner)
+        assert not isinstance(self._learner, FitLearner | SumLearner)
         return self._learner
 
     def keep_ensemble(self, members: NDArray[Any]) -> None:

@@ -67,8 +67,10 @@ def _largest_share(labels: NDArray[np.int32]) -> float:
 
 
 def _rose(result: TrainingResult) -> bool:
+    if len(result.losses) < 2:
+        return False
     first, last = result.losses[0], result.losses[-1]
-    return len(result.losses) > 1 and last > first + _TINY * abs(first)
+    return last > first + _TINY * abs(first)
 
 
 def _limit(result: TrainingResult, classes: int) -> float:
@@ -83,6 +85,8 @@ def _limit(result: TrainingResult, classes: int) -> float:
 def _cause(result: TrainingResult, dataset: Dataset) -> str:
     """Return the likely cause, and what to try."""
     plan, rate = result.plan, result.plan.network.learning_rate
+    if not result.losses:
+        return f"check the labels, the inputs and the settings of the learner {plan.learner}"
     first, last = result.losses[0], result.losses[-1]
     if _rose(result):
         fact = f"the training loss rose from {first:.3g} to {last:.3g}"

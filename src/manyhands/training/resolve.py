@@ -5,11 +5,12 @@ from __future__ import annotations
 from dataclasses import fields, replace
 
 from manyhands.core.checks import LARGEST
-from manyhands.core.choices import OPTIMIZERS, PYTORCH
+from manyhands.core.choices import OPTIMIZERS, PYTORCH, SUMS
 from manyhands.core.errors import SettingsError
 from manyhands.core.extras import require
 from manyhands.core.grid import Grid
 from manyhands.core.parameters import parameter
+from manyhands.core.samples import BLOCK_ROWS
 from manyhands.core.strategy import GradientRule, Strategy
 from manyhands.core.types import Sharding
 from manyhands.data.dataset import Dataset
@@ -28,6 +29,7 @@ from manyhands.training.plan import Plan, PlannedStage
 from manyhands.training.schedules import RateSchedule
 from manyhands.training.spec import AUTO, DEFAULT_BATCH, RunSpec
 from manyhands.training.streaming import check_streamed
+from manyhands.training.sums import MOST_PASSES, check_data_of, check_settings_of
 
 _RANDOM_STATES = 2**32  # of scikit-learn
 
@@ -50,12 +52,16 @@ def resolve(spec: RunSpec, dataset: Dataset) -> Plan:
                 f"{parameter('strategy', AUTO)}"
             )
         spec = replace(spec, team=spec.team if grid.divides else SOLO)
+    check_settings_of(spec, strategy)
+    check_data_of(spec, dataset)
     _check_fit(spec, strategy, dataset)
     check_grid(spec, grid, strategy, dataset)
     sharding, batch = _division_of(spec, strategy, asked.batch, dataset, shares)
     check_batch(dataset.rows, batch, shares)
     _check_learner(spec, dataset)
     _check_order(spec, strategy)
+    if spec.needs.sums:  # sums are made in double precision
+        asked = replace(asked, settings=replace(asked.settings, dtype="float64"))
     check_inputs(dataset, asked.settings.dtype)
     check_targets(dataset, asked.settings.loss)
     decided = {
@@ -69,6 +75,7 @@ def resolve(spec: RunSpec, dataset: Dataset) -> Plan:
         "partition": spec.parsed.partition or Partition(),
         "grid": grid,
         "torch": torch_settings(spec),
+        **({"epochs": 1 if dataset.parts is None else MOST_PASSES} if spec.needs.sums else {}),
     }
     given = {each.name: getattr(spec, each.name) for each in fields(RunSpec)}
     chose = spec.automatic and spec.parsed.grid is None and can_divide(spec, dataset)
@@ -150,6 +157,8 @@ def _division_of(
     if spec.needs.one_call:
         _check_published(spec, strategy, rows, workers)
         return "fixed", min(DEFAULT_BATCH, rows // workers) * workers
+    if spec.needs.sums:
+        return "fixed", min(BLOCK_ROWS * workers, rows)
     fixed = strategy.needs.fixed_shards or spec.partition is not None or dataset.parts is not None
     own: Sharding = "fixed" if fixed else "global"
     return spec.sharding or own, min(DEFAULT_BATCH, rows) if batch is None else batch
@@ -320,7 +329,7 @@ def _synchronized_before_its_end(stage: PlannedStage) -> bool:
 
 def _check_room(plan: Plan, dataset: Dataset) -> None:
     """Check that the networks of all workers of this process, or of a job that it starts, fit into memory."""
-    if plan.learner in PYTORCH:  # its size is known when it is made
+    if plan.learner in PYTORCH or plan.learner in SUMS:  # its size is known when it is made
         return
     here = 1 if is_member(plan.team) else plan.workers
     rows = -(-max(stage.batch for stage in plan.stages) // plan.shares)

@@ -391,13 +391,14 @@ def _work(
     keeper = Keeper(checkpoints, plan.team, control)
     loop = Loop(worker, sampler, control, keeper)
     if peers.size > 1:  # a first round makes connections and touches memory; it belongs to no clock
-        peers.mean_(learner.parameters.copy())
+        peers.mean_(learner.parameters.copy() if learner.size else np.zeros(peers.size, learner.dtype))
     clock.seconds["startup"] = time.perf_counter() - launched
     team.barrier()
     clock.add("distribute", dataset.distributed)
     clock.add("read", dataset.seconds)
     with clock.phase("distribute"):
-        peers.broadcast_(learner.parameters)
+        if learner.size:
+            peers.broadcast_(learner.parameters)
         if len(learner.buffers):
             peers.broadcast_(learner.buffers)
     if plan.strategy.needs.independent_init and peers.rank and start is None:

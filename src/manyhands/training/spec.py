@@ -11,7 +11,7 @@ from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Self
 
 from manyhands.core.checks import positive_real, share_or_count, truth, whole
-from manyhands.core.choices import LABELS, LEARNERS, OTHER_LEARNERS, PYTORCH, SCALINGS, SHARDINGS
+from manyhands.core.choices import LABELS, LEARNERS, OTHER_LEARNERS, PYTORCH, SCALINGS, SHARDINGS, SUMS, UNSCALED
 from manyhands.core.errors import SettingsError
 from manyhands.core.grid import Grid, parse_grid
 from manyhands.core.parameters import parameter
@@ -31,6 +31,7 @@ from manyhands.core.settings import (
 )
 from manyhands.core.shapes import check_shape, read_shape
 from manyhands.learners.mlp.settings import MLPSettings
+from manyhands.learners.sums.settings import SumsSettings
 from manyhands.learners.torch.settings import TorchSettings
 from manyhands.teams.registry import CHOICES, SOLO
 from manyhands.training.reliability import ReliabilitySettings
@@ -49,7 +50,12 @@ if TYPE_CHECKING:
 
 AUTO = "auto"
 DEFAULT_BATCH = 200
-_NESTED = {"network": MLPSettings, "torch": TorchSettings, "reliability": ReliabilitySettings}
+_NESTED = {
+    "network": MLPSettings,
+    "sums": SumsSettings,
+    "torch": TorchSettings,
+    "reliability": ReliabilitySettings,
+}
 """Fields that have settings of their own."""
 
 
@@ -81,11 +87,14 @@ class RunNeeds(NamedTuple):
         Whether every worker trains on one fixed shard, so that a process needs no other samples.
     one_call
         Whether the learner is trained in one call, so that nothing can happen in between.
+    sums
+        Whether the learner is made of sums over samples: it has neither steps nor epochs.
     """
 
     validation: bool
     fixed_shards: bool
     one_call: bool
+    sums: bool
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -197,7 +206,8 @@ class RunSpec:
     learner: str = setting(
         "mlp",
         "what is trained; mlp is our own network, published is scikit-learn's MLPClassifier as in Todorov et al. 2021, "
-        "the others need PyTorch, and torch is a module of your own (--module)",
+        "those from gaussian-nb to forest are made of sums (docs/classifiers.md), the others need PyTorch, and torch "
+        "is a module of your own (--module)",
         "training",
         metavar="L",
         choices=LEARNERS,
@@ -210,6 +220,7 @@ class RunSpec:
         metavar="F",
         check=check_module,
     )
+    sums: SumsSettings = field(default=SumsSettings(), metadata={"nested": True})
     torch: TorchSettings = field(default=TorchSettings(), metadata={"nested": True})
     sharding: Sharding | None = setting(
         None,
@@ -339,7 +350,7 @@ class RunSpec:
         """Return this spec for a known number of workers: with the strategy that it has if none is given."""
         if self.strategy is not None:
             return self
-        several = "one-shot" if self.needs.one_call else AUTO
+        several = "one-shot" if self.needs.one_call else "sums" if self.needs.sums else AUTO
         return replace(self, strategy="sequential" if workers == 1 else several)
 
     @cached_property
@@ -354,6 +365,7 @@ class RunSpec:
             or (stop is not None and stop.validates),
             fixed_shards=fixed and partition is None and strategy is not None,
             one_call=one_call,
+            sums=self.learner in SUMS,
         )
 
     def request(
@@ -375,7 +387,7 @@ class RunSpec:
             test_csv=test_csv,
             label_column=label_column,
             train_size=self.train_size,
-            scale=self.scale,
+            scale="none" if self.learner in UNSCALED and self.scale == AUTO else self.scale,
             validation=validation,
             binarize=self.binarize,
             labels=self.labels,
@@ -391,7 +403,7 @@ class RunSpec:
         """The network in a few words."""
         if self.learner == "torch":
             return str(_plain(self.module))
-        if self.learner in PYTORCH:
+        if self.learner in PYTORCH or self.learner in SUMS:
             return self.learner
         return f"hidden {'-'.join(map(str, self.network.hidden)) or 'none'} {self.network.activation}"
 
@@ -433,7 +445,7 @@ class RunSpec:
 
 
 def _plain(value: Any) -> Any:
-    if isinstance(value, MLPSettings | TorchSettings | ReliabilitySettings):
+    if isinstance(value, MLPSettings | SumsSettings | TorchSettings | ReliabilitySettings):
         return {each.name: _plain(getattr(value, each.name)) for each in fields(value)}
     if callable(value):
         return getattr(value, "__qualname__", type(value).__qualname__)

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from manyhands.core.callbacks import reaches
 from manyhands.core.errors import DivergedError, ManyhandsError
-from manyhands.core.learner import FitLearner, Rounds, RunOutcome, Snapshots
+from manyhands.core.learner import FitLearner, Rounds, RunOutcome, Snapshots, SumLearner
 from manyhands.core.samples import Control, Order
 from manyhands.core.strategy import GradientRule, LocalRule, RoundContext
 from manyhands.core.types import Vector
@@ -21,6 +21,7 @@ from manyhands.data.sampler import Sampler
 from manyhands.runtime.memory import aligned_zeros
 from manyhands.training import verifying
 from manyhands.training.merge_services import RunServices
+from manyhands.training.passes import Passes
 from manyhands.training.plan import PlannedStage
 from manyhands.training.stragglers import Pacer
 from manyhands.training.tally import weights_of
@@ -83,7 +84,7 @@ class Stepping:
     def __init__(self, worker: WorkerRun, schedule_for: Callable[[PlannedStage], Sampler], control: Control) -> None:
         self.worker, self.control, self._schedule_for = worker, control, schedule_for
         self.team, self.learner, self.plan = worker.team, worker.learner, worker.plan
-        if not isinstance(worker.learner, FitLearner):
+        if not isinstance(worker.learner, FitLearner | SumLearner):
             self._stepper = worker.learner
         self.table, self.clock = worker.table, worker.clock
         self.pacer = Pacer(worker.clock, control, worker.plan)
@@ -218,6 +219,14 @@ class Stepping:
         # Who stops earlier counts no less: the mean is over the workers, in proportion to their shares.
         self.worker.since.examples = order.examples
         self._round(last=True)
+
+    def _pass_through(self, learner: SumLearner) -> None:
+        """Let the learner go through its passes; afterwards all workers have the same model."""
+        passes = Passes(self.worker, learner, self._now.schedule, self.control, self._reach)
+        if not passes.run():
+            raise StoppedError
+        self.pacer.note(self.worker.tally.examples)
+        self.worker.note_synchronized()
 
     def _meeting(self) -> Any:
         """Return a way for the learner to hold the rounds itself, if learner, team and strategy allow it."""

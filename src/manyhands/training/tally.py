@@ -44,7 +44,7 @@ def weights_of(weights: NDArray[Any], order: Order) -> NDArray[np.float64]:
 def joint_losses(tallies: Sequence[Tally]) -> list[float]:
     """Return the mean loss of each epoch over all workers' examples."""
     together = []
-    for epoch in range(max(len(tally.losses) for tally in tallies)):
+    for epoch in range(max(len(tally.losses) for tally in tallies)):  # what is made of sums has none
         there = [tally for tally in tallies if epoch < len(tally.losses)]  # a learner may have stopped early
         losses = np.array([tally.losses[epoch] for tally in there])
         weights = np.array([tally.examples_by_epoch[epoch] for tally in there], np.float64)

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from manyhands.core.callbacks import Callback, EpochSummary, WorkerCallback, finest, reaches, send
 from manyhands.core.events import EpochEnded, Event, Granularity, RoundHeld, StepTaken
-from manyhands.core.learner import FitLearner, Learner
+from manyhands.core.learner import FitLearner, Learner, SumLearner
 from manyhands.core.samples import Order, Samples
 from manyhands.core.strategy import GradientRule
 from manyhands.core.team import Team
@@ -86,7 +86,7 @@ class WorkerRun:
     def __init__(
         self,
         team: Team,
-        learner: Learner | FitLearner,
+        learner: Learner | FitLearner | SumLearner,
         plan: Plan,
         table: Samples,
         clock: PhaseClock,
@@ -133,10 +133,10 @@ class WorkerRun:
         return any(each.looks_back for each in self._worker_callbacks)
 
     @property
-    def model(self) -> Learner | FitLearner:
+    def model(self) -> Learner | FitLearner | SumLearner:
         """What has been learned: the learner itself, or the ensemble of all workers' networks."""
         members = self._services.ensemble
-        if members is None or isinstance(self.learner, FitLearner):
+        if members is None or isinstance(self.learner, FitLearner | SumLearner):
             return self.learner
         return self.learner.side_by_side(members)
 

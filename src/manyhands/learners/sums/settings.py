@@ -13,6 +13,7 @@ from manyhands.core.errors import SettingsError
 from manyhands.core.settings import amount, check_settings, positive, setting
 
 LDA_SOLVERS = ("svd", "lsqr", "eigen")
+QDA_SOLVERS = ("svd", "eigen")
 CRITERIA = ("gini", "entropy", "log_loss", "squared_error", "friedman_mse", "poisson")
 """Of impurity, as scikit-learn calls them: the first three for classes, the others for numbers."""
 SPLITTERS = ("best", "random")
@@ -132,7 +133,8 @@ class SumsSettings:
     )
     binarize_at: float = setting(0.0, "bernoulli-nb: larger inputs count as 1", "", check=real)
     tol: float = setting(1e-4, "lda, qda: singular values that are smaller count as 0", "", check=_not_negative)
-    n_components: int | None = setting(None, "lda: dimensions of transform", "", check=_COUNT)
+    qda_solver: str = setting("svd", "qda: how it is solved, as in scikit-learn", "", choices=QDA_SOLVERS)
+    priors: tuple[float, ...] | None = setting(None, "probability of each class (default: as in the samples)", "")
     splitter: str = setting("best", "tree: the best threshold of each feature, or one at random", "", choices=SPLITTERS)
     min_samples_split: int = setting(
         2, "tree, forest: fewest samples that are split", "", check=partial(whole, least=2)
@@ -149,8 +151,32 @@ class SumsSettings:
     max_samples: int | None = setting(None, "forest: how many rows are drawn for a tree", "", check=_COUNT)
 
     def __post_init__(self) -> None:
+        if self.priors is not None:
+            object.__setattr__(self, "priors", tuple(map(float, self.priors)))
         check_settings(self)
 
     def changed(self, **settings: Any) -> SumsSettings:
         """Return other settings."""
         return replace(self, **settings)
+
+
+_TREES = ("tree", "forest")
+_GRAMS = ("lda", "qda")
+OF: dict[str, tuple[str, ...]] = {
+    "var_smoothing": ("gaussian-nb",),
+    "alpha": ("multinomial-nb", "bernoulli-nb", "categorical-nb"),
+    "binarize_at": ("bernoulli-nb",),
+    "lda_solver": ("lda",),
+    "qda_solver": ("qda",),
+    "shrinkage": _GRAMS,
+    "reg_param": ("qda",),
+    "tol": _GRAMS,
+    "priors": ("gaussian-nb", *_GRAMS),
+    "n_estimators": ("forest",),
+    "bootstrap": ("forest",),
+    "max_samples": ("forest",),
+    "splitter": ("tree",),
+    **dict.fromkeys(("max_depth", "min_samples_leaf", "criterion", "max_features", "min_samples_split"), _TREES),
+    **dict.fromkeys(("min_weight_leaf", "min_impurity_decrease", "max_leaf_nodes", "ccp_alpha"), _TREES),
+}
+"""The learners that know each setting."""

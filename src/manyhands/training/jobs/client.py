@@ -26,6 +26,7 @@ import numpy as np
 
 from manyhands.core.callbacks import Callback, finest
 from manyhands.core.errors import ManyhandsError, OutputError, Suspended, WorkerLost
+from manyhands.core.learner import SumLearner
 from manyhands.core.samples import Control
 from manyhands.core.words import count
 from manyhands.data.catalog import DataRequest
@@ -215,7 +216,10 @@ class Job:
             events.close()
         learner = result_of(plan, self.dataset)
         with np.load(self.folder / f"model-{self._runs}.npz", allow_pickle=False) as vectors:
-            learner.parameters[:], learner.buffers[:] = vectors["parameters"], vectors["buffers"]
+            if isinstance(learner, SumLearner):
+                learner.load_weights(vectors)
+            else:
+                learner.parameters[:], learner.buffers[:] = vectors["parameters"], vectors["buffers"]
         model = model_of(learner, plan.learner, plan.model_settings, self.dataset)
         self._runs += 1
         self.dataset.note_changes()  # the job has copies, which were checked when it began

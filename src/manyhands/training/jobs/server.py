@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from manyhands.core.errors import WorkerLost
+from manyhands.core.learner import SumLearner
 from manyhands.data.catalog import DataRequest, load
 from manyhands.data.dataset import Dataset
 from manyhands.runtime.atomic_files import write_whole
@@ -92,7 +93,9 @@ def _next_order(folder: Path, number: int) -> str:
 def _write(folder: Path, number: int, result: TrainingResult) -> None:
     """Write the learner's vectors first: a process that sees the result may read them."""
     learner = result.model.learner
-    np.savez(folder / f"model-{number}.npz", parameters=learner.parameters, buffers=learner.buffers)
+    vectors = {"parameters": learner.parameters, "buffers": learner.buffers}
+    arrays: dict[str, Any] = learner.weights() if isinstance(learner, SumLearner) else vectors
+    np.savez(folder / f"model-{number}.npz", **arrays)
     write_whole(folder / f"result-{number}.json", json.dumps(result_record(result)).encode())
     _ring(folder)
 

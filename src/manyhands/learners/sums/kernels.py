@@ -1,0 +1,146 @@
+"""Compiled passes over rows: sums by class, extreme values, and blocks of rows as a matrix product takes them.
+
+Bytes are added as whole numbers, which is exact in any order; everything else in double precision, block by block.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from manyhands.runtime.jit import compiled
+
+MOST_ROWS = 65_536
+"""Of bytes, whose squares then add up in 32 bits."""
+SHIFT = 128
+"""Subtracted from bytes whose products are added up in float32."""
+
+
+@compiled
+def add_bytes(
+    features: NDArray[Any],
+    labels: NDArray[np.int32],
+    rows: NDArray[np.int32],
+    counts: NDArray[np.int64],
+    sums: NDArray[np.uint32],
+    squares: NDArray[np.uint32],
+) -> None:
+    """Add rows of bytes, at most `MOST_ROWS`, to their classes' sums, shapes (K,), (K, F), (K, F) or (0, 0)."""
+    width = features.shape[1]
+    squared = len(squares) > 0
+    for place in range(len(rows)):
+        row = rows[place]
+        label = labels[row]
+        counts[label] += 1
+        if squared:
+            for each in range(width):
+                value = np.uint32(features[row, each])
+                sums[label, each] += value
+                squares[label, each] += value * value
+        else:
+            for each in range(width):
+                sums[label, each] += np.uint32(features[row, each])
+
+
+@compiled
+def count_above(
+    features: NDArray[Any],
+    labels: NDArray[np.int32],
+    rows: NDArray[np.int32],
+    threshold: int,
+    counts: NDArray[np.int64],
+    found: NDArray[np.uint32],
+) -> None:
+    """Count, by class, the rows of bytes, and those in which a feature is larger than a threshold."""
+    for place in range(len(rows)):
+        row = rows[place]
+        label = labels[row]
+        counts[label] += 1
+        for each in range(features.shape[1]):
+            found[label, each] += np.uint32(1) if features[row, each] > threshold else np.uint32(0)
+
+
+@compiled
+def to_inputs(
+    features: NDArray[Any],
+    rows: NDArray[np.int32],
+    center: NDArray[np.float64],
+    scale: NDArray[np.float64],
+    shift: NDArray[np.float64],
+    out: NDArray[np.float64],
+) -> None:
+    """Write the inputs of rows: (stored - center) * scale + shift, in double precision."""
+    for place in range(len(rows)):
+        for each in range(features.shape[1]):
+            out[place, each] = (features[rows[place], each] - center[each]) * scale[each] + shift[each]
+
+
+@compiled
+def shifted_bytes(features: NDArray[Any], rows: NDArray[np.int32], out: NDArray[np.float32]) -> None:
+    """Write rows of bytes less `SHIFT` as float32."""
+    for place in range(len(rows)):
+        for each in range(features.shape[1]):
+            out[place, each] = np.float32(np.int32(features[rows[place], each]) - SHIFT)
+
+
+@compiled
+def add_inputs(
+    inputs: NDArray[np.float64],
+    labels: NDArray[np.int32],
+    rows: NDArray[np.int32],
+    weights: NDArray[np.float64],
+    center: NDArray[np.float64],
+    squared: bool,
+    counts: NDArray[np.float64],
+    sums: NDArray[np.float64],
+) -> None:
+    """Add a block of inputs less their classes' centers, or the squares of that, to the sums of their classes.
+
+    ``inputs`` has the rows of the block, ``weights`` is empty for weights of 1, ``center`` has the shape (K, F).
+    """
+    for place in range(len(rows)):
+        label = labels[rows[place]]
+        weight = weights[rows[place]] if len(weights) else 1.0
+        counts[label] += weight
+        if weight == 0.0:
+            continue
+        for each in range(inputs.shape[1]):
+            value = inputs[place, each] - center[label, each]
+            sums[label, each] += weight * value * value if squared else weight * value
+
+
+@compiled
+def extend_ranges(
+    inputs: NDArray[np.float64],
+    labels: NDArray[np.int32],
+    rows: NDArray[np.int32],
+    low: NDArray[np.float64],
+    high: NDArray[np.float64],
+) -> None:
+    """Extend the least and largest inputs of each class, shape (K, F), by those of a block."""
+    for place in range(len(rows)):
+        label = labels[rows[place]]
+        for each in range(inputs.shape[1]):
+            value = inputs[place, each]
+            low[label, each] = min(low[label, each], value)
+            high[label, each] = max(high[label, each], value)
+
+
+@compiled
+def gaussian_scores(
+    inputs: NDArray[np.float64],
+    theta: NDArray[np.float64],
+    inverse: NDArray[np.float64],
+    constant: NDArray[np.float64],
+    out: NDArray[np.float64],
+) -> None:
+    """Write log(prior * density) of independent normal distributions: constant - sum((x - theta)^2 * inverse) / 2."""
+    for row in range(inputs.shape[0]):
+        for label in range(theta.shape[0]):
+            distance = 0.0
+            for each in range(inputs.shape[1]):
+                apart = inputs[row, each] - theta[label, each]
+                distance += apart * apart * inverse[label, each]
+            out[row, label] = constant[label] - 0.5 * distance
