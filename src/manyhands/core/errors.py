@@ -140,6 +140,33 @@ DIVERGED = "training diverged"
 """Part of every message about divergence: of an error in another process, only the message is known."""
 
 
+class SingularError(ManyhandsError, ValueError):
+    """A class has a covariance matrix that cannot be inverted.
+
+    Parameters
+    ----------
+    label
+        Number of the class, from 0.
+    rank, features
+        Of its matrix.
+    rows
+        Samples of the class.
+    remedy
+        The parameter that helps.
+    """
+
+    def __init__(self, label: int, rank: int, features: int, rows: int, remedy: str) -> None:
+        self.label, self.rank, self.features, self.rows, self.remedy = label, rank, features, rows, remedy
+        super().__init__(
+            f"the covariance matrix of class number {label} (from 0) cannot be inverted: its {rows:,} samples vary in "
+            f"{rank} directions only, and there are {features} features, such as pixels that never change; add "
+            f"{parameter(remedy, 0.1)}"
+        )
+
+    def __reduce__(self) -> tuple[type[SingularError], tuple[int, int, int, int, str]]:
+        return type(self), (self.label, self.rank, self.features, self.rows, self.remedy)
+
+
 class DivergedError(ManyhandsError, ArithmeticError):
     """The training loss stopped being a finite number.
 

@@ -323,6 +323,11 @@ class SumLearner(Model, Protocol):
         """Whether all rows of a block are to be of one class."""
         return False
 
+    @property
+    def reads(self) -> bool:
+        """Whether the next pass looks at samples; one that does not is called once, with a share without rows."""
+        return True
+
     def begin(self, table: Samples, rows: int) -> None:
         """Get ready for the passes: of a new model, over ``rows`` samples in all; ``table`` has their form."""
 

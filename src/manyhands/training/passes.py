@@ -66,15 +66,18 @@ class Passes:
                 worker.tally.steps += share.order.steps
                 worker.tally.examples += share.order.examples
                 self._control.progress[0] = worker.tally.steps
+            number += learner.reads
             self._join(asked, arrays, sums)
             with worker.clock.phase("compute"):
                 learner.conclude(arrays)
-            number += 1
         return True
 
     def _shares(self, number: int) -> Iterator[Share]:
         """Yield the worker's rows, all at once, or in the pieces in which they come."""
         team, table = self._team, self._worker.table
+        if not self._learner.reads:
+            yield Share(_NOTHING, team.rank, team.size)
+            return
         if not self._sampler.streamed:
             if self._blocks is None:
                 with self._worker.clock.phase("compute"):

@@ -17,11 +17,13 @@ from typing import Any
 
 import llvmlite.binding as llvm
 import numpy as np
+from numpy.typing import NDArray
 
 from manyhands.runtime.jit import overload, types
 
 _AVX512 = ("avx512f", "avx512cd", "avx512bw", "avx512dq", "avx512vl")
-_ROW_MAJOR, _NO_TRANSPOSE, _TRANSPOSE = 101, 111, 112
+_ROW_MAJOR, _NO_TRANSPOSE, _TRANSPOSE, _UPPER = 101, 111, 112, 121
+_FLOAT, _DOUBLE = ctypes.c_float, ctypes.c_double
 
 
 def best_core_type() -> str | None:
@@ -108,6 +110,21 @@ def matrix_product_rate(m: int, n: int, k: int, seconds: float = 0.1) -> float:
         )
         best = min(best, time.perf_counter() - began)
     return 2 * m * n * k / best
+
+
+def gram(block: NDArray[Any], out: NDArray[Any]) -> None:
+    """Write the upper triangle of block.T @ block, shapes (rows, k) and (k, k); both float32, or both float64.
+
+    What is below the diagonal stays as it is. The interpreter's lock is free meanwhile.
+    """
+    single = block.dtype == np.float32
+    syrk = _library.scipy_cblas_ssyrk if single else _library.scipy_cblas_dsyrk
+    rows, width = block.shape
+    syrk(
+        *(_ROW_MAJOR, _UPPER, _TRANSPOSE, width, rows),
+        *((_FLOAT if single else _DOUBLE)(1.0), ctypes.c_void_p(block.ctypes.data), block.strides[0] // block.itemsize),
+        *((_FLOAT if single else _DOUBLE)(0.0), ctypes.c_void_p(out.ctypes.data), width),
+    )
 
 
 def _external(name: str, real: Any) -> Any:

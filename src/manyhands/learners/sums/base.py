@@ -20,6 +20,9 @@ Arrays = Mapping[str, NDArray[Any]]
 class Pass(ABC):
     """One pass over the samples; see `manyhands.core.learner.SumLearner`, whose methods these are."""
 
+    reads = True
+    """Whether it looks at samples; others divide work on what is known already."""
+
     @abstractmethod
     def asks(self) -> dict[str, Statistic]:
         """Return the arrays that it needs."""
@@ -68,6 +71,11 @@ class MadeOfSums(SumLearner, ABC):
         """Make the first pass."""
         self._pass = self._first(table, rows)
 
+    @property
+    def reads(self) -> bool:
+        """Whether the next pass looks at samples."""
+        return self._pass is None or self._pass.reads
+
     def asks(self) -> Mapping[str, Statistic] | None:
         """Return what the next pass needs."""
         return None if self._pass is None else self._pass.asks()
@@ -85,9 +93,10 @@ class MadeOfSums(SumLearner, ABC):
             self._complete()
 
     def prepare(self, table: Samples) -> None:
-        """Compile everything by training another such learner on a few samples of zeros, and predicting them."""
+        """Compile everything by training another such learner on a few samples, and predicting them."""
         labels = np.arange(2 * self.classes, dtype=np.int32) % self.classes
-        made = {name: np.zeros((len(labels), *array.shape[1:]), array.dtype) for name, array in table.arrays().items()}
+        made = {name: np.ones((len(labels), *array.shape[1:]), array.dtype) for name, array in table.arrays().items()}
+        made["features"][::3] = 0  # not the same in all rows
         few = table.with_arrays({**made, "labels": labels})
         with np.errstate(all="ignore"):
             self._rehearse(few)
@@ -99,6 +108,8 @@ class MadeOfSums(SumLearner, ABC):
         control = Control(np.zeros(1, np.int64), np.zeros(1, np.int64))
         other.begin(few, few.rows)
         while (asked := other.asks()) is not None:
+            if not other.reads:  # a few samples need not have a solution
+                return
             shapes = {name: each.shape if each.how != "gather" else (1, *each.shape) for name, each in asked.items()}
             arrays = {name: np.zeros(shape, asked[name].dtype) for name, shape in shapes.items()}
             mine = {name: array[0] if asked[name].how == "gather" else array for name, array in arrays.items()}

@@ -78,11 +78,23 @@ def to_inputs(
 
 
 @compiled
-def shifted_bytes(features: NDArray[Any], rows: NDArray[np.int32], out: NDArray[np.float32]) -> None:
-    """Write rows of bytes less `SHIFT` as float32."""
+def shifted_bytes(
+    features: NDArray[Any], rows: NDArray[np.int32], used: NDArray[np.int32], out: NDArray[np.float32]
+) -> None:
+    """Write some features of rows of bytes, less `SHIFT`, as float32."""
     for place in range(len(rows)):
-        for each in range(features.shape[1]):
-            out[place, each] = np.float32(np.int32(features[rows[place], each]) - SHIFT)
+        for each in range(len(used)):
+            out[place, each] = np.float32(np.int32(features[rows[place], used[each]]) - SHIFT)
+
+
+@compiled
+def add_triangle(product: NDArray[Any], into: NDArray[np.float64]) -> None:
+    """Add the upper triangle of a matrix to one that is stored row by row, without what is below the diagonal."""
+    width, at = product.shape[0], 0
+    for row in range(width):
+        for column in range(row, width):
+            into[at + column - row] += product[row, column]
+        at += width - row
 
 
 @compiled

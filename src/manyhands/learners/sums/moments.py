@@ -7,6 +7,7 @@ and the squares of the distances from the means, which do not cancel however lar
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -30,6 +31,8 @@ class Moments:
         How many there are.
     squared
         Whether squares are asked for.
+    after
+        Returns the pass that follows, if any does.
     counts : ndarray of shape (K,)
         The weight of each class.
     means : ndarray of shape (K, F)
@@ -38,6 +41,8 @@ class Moments:
         Sums of squared distances from the means.
     constant : ndarray of shape (K, F), bool
         Whether all inputs of a class are one number.
+    stored_sums : ndarray of shape (K, F)
+        Sums of bytes as they are stored; of other numbers, nothing.
     largest : ndarray of shape (F,)
         The largest distance of an input from the middle of its feature's range; of bytes, not known.
     """
@@ -45,10 +50,12 @@ class Moments:
     classes: int
     features: int
     squared: bool = True
+    after: Callable[[], Pass | None] = lambda: None
     counts: NDArray[np.float64] = field(default_factory=lambda: np.zeros(0))
     means: NDArray[np.float64] = field(default_factory=lambda: np.zeros(0))
     squares: NDArray[np.float64] = field(default_factory=lambda: np.zeros(0))
     constant: NDArray[np.bool_] = field(default_factory=lambda: np.zeros(0, np.bool_))
+    stored_sums: NDArray[np.float64] = field(default_factory=lambda: np.zeros(0))
     largest: NDArray[np.float64] = field(default_factory=lambda: np.zeros(0))
 
     @property
@@ -102,16 +109,18 @@ class BytePass(Pass):
                 into["squares"][...] += squares
         into["counts"][...] += counts
 
-    def conclude(self, found: Arrays) -> None:
+    def conclude(self, found: Arrays) -> Pass | None:
         """Make moments of inputs; what is 0 is exactly 0."""
         moments, counts, sums = self.moments, found["counts"], found["sums"]
-        moments.counts = counts.copy()
+        moments.counts, moments.stored_sums = counts.copy(), sums.copy()
         rows = np.maximum(counts, 1)[:, None]
         moments.means = np.where(counts[:, None] > 0, sums / rows * self._scale + self._shift, 0.0)
         if moments.squared:
-            apart = rows * found["squares"] - sums * sums  # exact up to 2^53: 370,000 rows of a class; then to rounding
-            moments.constant = apart <= 0
-            moments.squares = np.maximum(apart, 0.0) / rows * (self._scale * self._scale)
+            # Exact up to 2**53, then to rounding; of values that are not all the same, it is at least the rows less 1.
+            apart = rows * found["squares"] - sums * sums
+            moments.constant = apart < rows / 2
+            moments.squares = np.where(moments.constant, 0.0, apart) / rows * (self._scale * self._scale)
+        return moments.after()
 
 
 class RangePass(Pass):
@@ -170,7 +179,7 @@ class SumPass(Pass):
         weights = moments.counts[:, None]
         apart = exact.total(found["sums"]) / np.where(weights > 0, weights, 1.0)
         moments.means = np.where(weights > 0, self._middle + apart, 0.0)
-        return SquarePass(moments, self._terms) if moments.squared else None
+        return SquarePass(moments, self._terms) if moments.squared else moments.after()
 
 
 class SquarePass(Pass):
@@ -189,9 +198,10 @@ class SquarePass(Pass):
         means = self.moments.means
         add_blocks(table, share, control, means, self.moments, self._terms, into, squared=True)
 
-    def conclude(self, found: Arrays) -> None:
+    def conclude(self, found: Arrays) -> Pass | None:
         """Keep the sums."""
         self.moments.squares = np.where(self.moments.constant, 0.0, np.maximum(exact.total(found["sums"]), 0.0))
+        return self.moments.after()
 
 
 def add_blocks(

@@ -134,6 +134,9 @@ class SumsSettings:
     binarize_at: float = setting(0.0, "bernoulli-nb: larger inputs count as 1", "", check=real)
     tol: float = setting(1e-4, "lda, qda: singular values that are smaller count as 0", "", check=_not_negative)
     qda_solver: str = setting("svd", "qda: how it is solved, as in scikit-learn", "", choices=QDA_SOLVERS)
+    class_covariances: bool = setting(
+        False, "lda: find one covariance for each class, whatever the solver", "", check=truth
+    )
     priors: tuple[float, ...] | None = setting(None, "probability of each class (default: as in the samples)", "")
     splitter: str = setting("best", "tree: the best threshold of each feature, or one at random", "", choices=SPLITTERS)
     min_samples_split: int = setting(
@@ -170,6 +173,7 @@ OF: dict[str, tuple[str, ...]] = {
     "qda_solver": ("qda",),
     "shrinkage": _GRAMS,
     "reg_param": ("qda",),
+    "class_covariances": ("lda",),
     "tol": _GRAMS,
     "priors": ("gaussian-nb", *_GRAMS),
     "n_estimators": ("forest",),

@@ -1,0 +1,127 @@
+"""Linear discriminants from covariances: what scikit-learn's three solvers compute from the samples themselves."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+import scipy.linalg
+from numpy.typing import NDArray
+from scipy.linalg import lapack
+
+Matrix = NDArray[np.float64]
+_CLEAR = 100.0
+"""A rank counts as clear if the smallest eigenvalue that is none of rounding is so many times what counts as none."""
+_ROUNDING = 1e-12
+"""Of what is left of a correlation matrix; its variances are 1."""
+
+
+class Solution(NamedTuple):
+    """Linear discriminants.
+
+    Attributes
+    ----------
+    coef, intercept : ndarray of shape (K, F) and (K,)
+        Logarithms of unnormalized probabilities are ``inputs @ coef.T + intercept``.
+    scalings : ndarray of shape (F, any)
+        Directions of `transform`, the best first.
+    ratio : ndarray of shape (any,)
+        What share of the variance between classes each explains.
+    """
+
+    coef: Matrix
+    intercept: NDArray[np.float64]
+    scalings: Matrix
+    ratio: NDArray[np.float64]
+
+
+def svd(within: Matrix, means: Matrix, priors: NDArray[np.float64], rows: float, tol: float) -> Solution:
+    """Return what scikit-learn's solver svd finds, from the covariance within classes.
+
+    It takes the singular values of all standardized samples; their squares are the eigenvalues of the correlations.
+    """
+    center = priors @ means
+    variances = np.diag(within)
+    std = np.where(variances > 0, np.sqrt(np.maximum(variances, 0.0)), 1.0)
+    correlations = within / std[:, None] / std
+    classes = len(means)
+    weights = np.sqrt(rows * priors * (1.0 if classes == 1 else 1.0 / (classes - 1)))
+    between = (weights[:, None] * (means - center)) / std
+    whitening = _whitening(correlations, tol)
+    _, values, directions = scipy.linalg.svd(between @ whitening, full_matrices=False)
+    rank = int((values > tol * values[0]).sum()) if len(values) else 0
+    total = float((values * values).sum())
+    scalings = (whitening @ directions[:rank].T) / std[:, None]
+    projected = (means - center) @ scalings
+    with np.errstate(divide="ignore", invalid="ignore"):
+        intercept = -0.5 * (projected * projected).sum(axis=1) + np.log(priors)
+        ratio = values * values / total
+    coef = projected @ scalings.T
+    return Solution(coef, intercept - center @ coef.T, scalings, ratio)
+
+
+def _whitening(correlations: Matrix, tol: float) -> Matrix:
+    """Return T of shape (F, rank) with T T' = the pseudo-inverse of correlations, without singular values up to tol.
+
+    The eigenvectors do it, at a price that would be a fifth of the whole training. Where the rank is clear, a pivoted
+    Cholesky factor C = F F' does, too: the pseudo-inverse is F H^-2 F' with H = F' F, whose eigenvalues are those of C
+    that are not 0. T is turned otherwise then, which changes no discriminant.
+    """
+    varying = np.flatnonzero(np.diag(correlations) > 0)
+    inner = correlations[np.ix_(varying, varying)]
+    found = np.zeros((len(correlations), 0))
+    if len(varying):
+        factored = _by_factor(inner, tol)
+        part = _by_eigenvectors(inner, tol) if factored is None else factored
+        found = np.zeros((len(correlations), part.shape[1]))
+        found[varying] = part
+    return found
+
+
+def _by_factor(matrix: Matrix, tol: float) -> Matrix | None:
+    """Return the whitening from a pivoted Cholesky factor, or None if the rank is not clear."""
+    factor, pivots, rank, _ = lapack.dpstrf(matrix, tol=_ROUNDING, lower=1)
+    if rank == 0:
+        return None
+    rows = np.empty((len(matrix), rank))
+    rows[pivots - 1] = np.tril(factor)[:, :rank]
+    inner = rows.T @ rows
+    cholesky, failed = lapack.dpotrf(inner, lower=1)
+    if failed:
+        return None
+    condition, _ = lapack.dpocon(cholesky, np.abs(inner).sum(axis=0).max(), uplo="L")
+    if condition * np.abs(inner).sum(axis=0).max() <= _CLEAR * max(tol * tol, _ROUNDING):
+        return None
+    solved: Matrix = scipy.linalg.cho_solve((cholesky, True), rows.T, check_finite=False)
+    return solved.T
+
+
+def _by_eigenvectors(matrix: Matrix, tol: float) -> Matrix:
+    """Return the whitening from eigenvectors."""
+    values, vectors = np.linalg.eigh(matrix)
+    singular = np.sqrt(np.maximum(values, 0.0))
+    # What rounding leaves of eigenvalues that are 0 is no direction, whatever the tolerance.
+    kept = (singular > tol) & (values > len(matrix) * np.finfo(float).eps * values[-1])
+    found: Matrix = vectors[:, kept] / singular[kept]
+    return found
+
+
+def lsqr(within: Matrix, means: Matrix, priors: NDArray[np.float64]) -> Solution:
+    """Return what scikit-learn's solver lsqr finds, which has no directions."""
+    coef = scipy.linalg.lstsq(within, means.T)[0].T
+    return Solution(coef, _intercept(means, coef, priors), np.zeros((means.shape[1], 0)), np.zeros(0))
+
+
+def eigen(within: Matrix, total: Matrix, means: Matrix, priors: NDArray[np.float64]) -> Solution:
+    """Return what scikit-learn's solver eigen finds."""
+    values, vectors = scipy.linalg.eigh(total - within, within)
+    order = np.argsort(values)[::-1]
+    scalings = vectors[:, order]
+    coef = means @ scalings @ scalings.T
+    return Solution(coef, _intercept(means, coef, priors), scalings, np.sort(values / values.sum())[::-1])
+
+
+def _intercept(means: Matrix, coef: Matrix, priors: NDArray[np.float64]) -> NDArray[np.float64]:
+    with np.errstate(divide="ignore"):
+        found: NDArray[np.float64] = -0.5 * np.einsum("kf,kf->k", means, coef) + np.log(priors)
+    return found
