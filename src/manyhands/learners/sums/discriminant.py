@@ -117,7 +117,8 @@ class LDA(Discriminant):
 
     def _scores(self, inputs: NDArray[np.float64]) -> NDArray[np.float64]:
         """Return logarithms of unnormalized probabilities."""
-        found: NDArray[np.float64] = inputs @ self.solution.coef.T + self.solution.intercept
+        solution = self.solution
+        found: NDArray[np.float64] = (inputs - solution.center) @ solution.coef.T + solution.intercept
         return found
 
     def weights(self) -> dict[str, NDArray[Any]]:
@@ -128,8 +129,13 @@ class LDA(Discriminant):
         """Restore them; a ValueError says what cannot be."""
         directions = blocks["scalings"].shape[-1]
         shapes = {"coef": (self.classes, self.features), "intercept": (self.classes,)}
+        shapes |= {"center": (self.features,), "base": (self.features,)}
         shapes |= {"scalings": (self.features, directions), "ratio": blocks["ratio"].shape[:1]}
         self.solution = solving.Solution(**checked(blocks, shapes))
+
+
+_SAME = ("coef", "intercept", "center", "base")
+"""Parts of a solution whose shapes are known before."""
 
 
 class _Linear(Pass):
@@ -144,7 +150,8 @@ class _Linear(Pass):
         """Return a solution with the most directions that there can be."""
         classes, features = self._learner.classes, self._learner.features
         most = features if self._learner.settings.lda_solver == "eigen" else min(classes, features)
-        shapes = {"coef": (classes, features), "intercept": (classes,), "scalings": (features, most), "ratio": (most,)}
+        shapes = {"coef": (classes, features), "intercept": (classes,), "center": (features,), "base": (features,)}
+        shapes |= {"scalings": (features, most), "ratio": (most,)}
         sizes = Statistic((1, 2), "parts", np.int64)
         return {"sizes": sizes, **{name: Statistic((1, *shape), "parts") for name, shape in shapes.items()}}
 
@@ -153,7 +160,8 @@ class _Linear(Pass):
         for one in range(*share.part(1).indices(1)):
             found = self._learner.solve()
             into["sizes"][one] = found.scalings.shape[1], len(found.ratio)
-            into["coef"][one], into["intercept"][one] = found.coef, found.intercept
+            for name in _SAME:
+                into[name][one] = getattr(found, name)
             into["scalings"][one, :, : found.scalings.shape[1]] = found.scalings
             into["ratio"][one, : len(found.ratio)] = found.ratio
 
@@ -161,9 +169,8 @@ class _Linear(Pass):
         """Take the solution."""
         directions, explained = found["sizes"][0]
         scalings, ratio = found["scalings"][0, :, :directions], found["ratio"][0, :explained]
-        self._learner.solution = solving.Solution(
-            found["coef"][0].copy(), found["intercept"][0].copy(), scalings.copy(), ratio.copy()
-        )
+        same = {name: found[name][0].copy() for name in _SAME}
+        self._learner.solution = solving.Solution(**same, scalings=scalings.copy(), ratio=ratio.copy())
 
 
 class QDA(Discriminant):

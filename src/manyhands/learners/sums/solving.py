@@ -22,7 +22,11 @@ class Solution(NamedTuple):
     Attributes
     ----------
     coef, intercept : ndarray of shape (K, F) and (K,)
-        Logarithms of unnormalized probabilities are ``inputs @ coef.T + intercept``.
+        Logarithms of unnormalized probabilities are ``(inputs - center) @ coef.T + intercept``.
+    center : ndarray of shape (F,)
+        The mean of all classes, without which large means would cancel.
+    base : ndarray of shape (F,)
+        What scikit-learn's ``coef_`` has more than ``coef``, the same for all classes.
     scalings : ndarray of shape (F, any)
         Directions of `transform`, the best first.
     ratio : ndarray of shape (any,)
@@ -31,6 +35,8 @@ class Solution(NamedTuple):
 
     coef: Matrix
     intercept: NDArray[np.float64]
+    center: NDArray[np.float64]
+    base: NDArray[np.float64]
     scalings: Matrix
     ratio: NDArray[np.float64]
 
@@ -56,8 +62,7 @@ def svd(within: Matrix, means: Matrix, priors: NDArray[np.float64], rows: float,
     with np.errstate(divide="ignore", invalid="ignore"):
         intercept = -0.5 * (projected * projected).sum(axis=1) + np.log(priors)
         ratio = values * values / total
-    coef = projected @ scalings.T
-    return Solution(coef, intercept - center @ coef.T, scalings, ratio)
+    return Solution(projected @ scalings.T, intercept, center, np.zeros_like(center), scalings, ratio)
 
 
 def _whitening(correlations: Matrix, tol: float) -> Matrix:
@@ -108,8 +113,9 @@ def _by_eigenvectors(matrix: Matrix, tol: float) -> Matrix:
 
 def lsqr(within: Matrix, means: Matrix, priors: NDArray[np.float64]) -> Solution:
     """Return what scikit-learn's solver lsqr finds, which has no directions."""
-    coef = scipy.linalg.lstsq(within, means.T)[0].T
-    return Solution(coef, _intercept(means, coef, priors), np.zeros((means.shape[1], 0)), np.zeros(0))
+    center = priors @ means
+    *coef, base = scipy.linalg.lstsq(within, np.vstack([means - center, center]).T)[0].T
+    return _around(center, means, np.array(coef), base, priors, np.zeros((means.shape[1], 0)), np.zeros(0))
 
 
 def eigen(within: Matrix, total: Matrix, means: Matrix, priors: NDArray[np.float64]) -> Solution:
@@ -117,11 +123,20 @@ def eigen(within: Matrix, total: Matrix, means: Matrix, priors: NDArray[np.float
     values, vectors = scipy.linalg.eigh(total - within, within)
     order = np.argsort(values)[::-1]
     scalings = vectors[:, order]
-    coef = means @ scalings @ scalings.T
-    return Solution(coef, _intercept(means, coef, priors), scalings, np.sort(values / values.sum())[::-1])
+    center = priors @ means
+    coef, base = (means - center) @ scalings @ scalings.T, center @ scalings @ scalings.T
+    return _around(center, means, coef, base, priors, scalings, np.sort(values / values.sum())[::-1])
 
 
-def _intercept(means: Matrix, coef: Matrix, priors: NDArray[np.float64]) -> NDArray[np.float64]:
+def _around(
+    center: NDArray[np.float64],
+    means: Matrix,
+    coef: Matrix,
+    base: NDArray[np.float64],
+    priors: NDArray[np.float64],
+    *directions: NDArray[np.float64],
+) -> Solution:
+    """Return a solution whose intercepts are for inputs less the center."""
     with np.errstate(divide="ignore"):
-        found: NDArray[np.float64] = -0.5 * np.einsum("kf,kf->k", means, coef) + np.log(priors)
-    return found
+        intercept = -0.5 * np.einsum("kf,kf->k", means - center, coef) + np.log(priors)
+    return Solution(coef, intercept, center, base, *directions)
