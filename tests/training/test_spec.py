@@ -50,6 +50,11 @@ NUMBERS = {
     "clip": st.floats(1e-9, 1e9),
     "checkpoint_cost": st.floats(1e-6, 1),
     **dict.fromkeys(("checkpoint", "resume"), st.sampled_from(["run", "some where/run"])),
+    "var_smoothing": st.floats(0, 1),
+    "alpha": st.floats(1e-9, 1e9),
+    "shrinkage": st.floats(0, 1) | st.just("auto"),
+    "reg_param": st.floats(0, 1),
+    "max_features": st.sampled_from(["all", "sqrt", "log2", 7, 0.5]),
     "speculative": st.floats(0, 1),
     "lanes": st.integers(1, 64),
     "micro_batches": st.integers(1, 64),
@@ -73,8 +78,8 @@ def values_of(field, known):
 @st.composite
 def chosen(draw):
     """Some settings, by name."""
-    known = {each.name: values_of(each, known) for each, known in setting_fields(RunSpec)}
-    del known["loss_function"], known["parameter_groups"]  # functions are for this process only
+    # What has no group is for programs only.
+    known = {each.name: values_of(each, known) for each, known in setting_fields(RunSpec) if known.group}
     found = {name: draw(known[name]) for name in draw(st.sets(st.sampled_from(sorted(known)), max_size=12))}
     module = {"torch": "models.py:make"}.get(found.get("learner", "mlp" if "module" not in found else "torch"))
     found = {name: value for name, value in found.items() if name != "module"} | ({"module": module} if module else {})
@@ -200,7 +205,7 @@ def test_validation_rows_are_loaded_for_those_that_need_them(chosen, rows):
         ({"workers": 0}, "workers must be at least 1"),
         ({"seed": -1}, "seed must be at least 0"),
         ({"sharding": "local"}, "unknown sharding 'local'; did you mean 'global'. Choose one of global, fixed"),
-        ({"learner": "forest"}, "unknown learner 'forest'"),
+        ({"learner": "woods"}, "unknown learner 'woods'"),
         ({"team": "magic"}, "unknown team 'magic'; choose one of threads, mpi"),
         ({"convergence": "yes"}, "convergence must be True or False"),
         ({"blas_threads": 0}, "blas_threads must be at least 1"),
@@ -237,3 +242,9 @@ def test_a_job_has_the_hang_timeout_of_its_plan(monkeypatch, blobs):
             run(plan, blobs)
         assert os.environ.get("MANYHANDS_HANG_TIMEOUT") == before
     assert seen == ["7.0", "7.0"]
+
+
+def test_settings_of_sums_that_programs_make_survive_json():
+    sums = {"priors": (0.5, 0.5), "class_covariances": True, "max_leaf_nodes": 9, "splitter": "random", "tol": 0.5}
+    spec = RunSpec().changed(**sums)
+    assert RunSpec.from_json(json.loads(json.dumps(spec.to_json()))) == spec

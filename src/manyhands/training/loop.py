@@ -20,6 +20,7 @@ from manyhands.strategies.base import average_state_
 from manyhands.teams.registry import kind_of
 from manyhands.training.checkpoints.keeper import Keeper
 from manyhands.training.checkpoints.state import CALLBACK, LOSSES, PARAMETERS, RULE, State, arrays_in, restore, under
+from manyhands.training.passes import Passes
 from manyhands.training.plan import PlannedStage
 from manyhands.training.recovery import Commits, incident
 from manyhands.training.stepping import Part, Stepping, StoppedError
@@ -93,6 +94,30 @@ class Loop(Stepping):
             step = 0
             if self.worker.stopped:
                 break
+
+    def _fit(self, learner: FitLearner) -> None:
+        """Let the learner train from beginning to end, and hold the round at the end."""
+        order, rates = self._now.schedule.epoch(0), self.plan.rates(self._now.stage)
+        with self.clock.phase("compute"):
+            losses = learner.fit(self.table, order, rates, self.control).losses
+        if self.control.stop[0]:
+            raise StoppedError
+        self.pacer.note(len(losses) // order.steps * order.examples)
+        for epoch in range(len(losses) // order.steps):
+            part = losses[epoch * order.steps : (epoch + 1) * order.steps]
+            self.worker.count(order, part)
+            self.worker.note_epoch(epoch, order, part)
+        # Who stops earlier counts no less: the mean is over the workers, in proportion to their shares.
+        self.worker.since.examples = order.examples
+        self._round(last=True)
+
+    def _pass_through(self, learner: SumLearner) -> None:
+        """Let the learner go through its passes; afterwards all workers have the same model."""
+        passes = Passes(self.worker, learner, self._now.schedule, self.control, self._reach)
+        if not passes.run():
+            raise StoppedError
+        self.pacer.note(self.worker.tally.examples)
+        self.worker.note_synchronized()
 
     def state(self, epoch: int, step: int) -> State:
         """Return all that this worker needs to go on after so many steps of epoch ``epoch``."""

@@ -50,12 +50,7 @@ if TYPE_CHECKING:
 
 AUTO = "auto"
 DEFAULT_BATCH = 200
-_NESTED = {
-    "network": MLPSettings,
-    "sums": SumsSettings,
-    "torch": TorchSettings,
-    "reliability": ReliabilitySettings,
-}
+_NESTED = {"network": MLPSettings, "sums": SumsSettings, "torch": TorchSettings, "reliability": ReliabilitySettings}
 """Fields that have settings of their own."""
 
 

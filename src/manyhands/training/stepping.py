@@ -21,7 +21,6 @@ from manyhands.data.sampler import Sampler
 from manyhands.runtime.memory import aligned_zeros
 from manyhands.training import verifying
 from manyhands.training.merge_services import RunServices
-from manyhands.training.passes import Passes
 from manyhands.training.plan import PlannedStage
 from manyhands.training.stragglers import Pacer
 from manyhands.training.tally import weights_of
@@ -203,30 +202,6 @@ class Stepping:
             end = min(max(stop, start + self._now.stage.steps_per_epoch), self._now.stage.steps)
             self._rates_from, self._known_rates = start, self.plan.rates(self._now.stage, start, end)
         return self._known_rates[start - self._rates_from : stop - self._rates_from]
-
-    def _fit(self, learner: FitLearner) -> None:
-        """Let the learner train from beginning to end, and hold the round at the end."""
-        order, rates = self._now.schedule.epoch(0), self.plan.rates(self._now.stage)
-        with self.clock.phase("compute"):
-            losses = learner.fit(self.table, order, rates, self.control).losses
-        if self.control.stop[0]:
-            raise StoppedError
-        self.pacer.note(len(losses) // order.steps * order.examples)
-        for epoch in range(len(losses) // order.steps):
-            part = losses[epoch * order.steps : (epoch + 1) * order.steps]
-            self.worker.count(order, part)
-            self.worker.note_epoch(epoch, order, part)
-        # Who stops earlier counts no less: the mean is over the workers, in proportion to their shares.
-        self.worker.since.examples = order.examples
-        self._round(last=True)
-
-    def _pass_through(self, learner: SumLearner) -> None:
-        """Let the learner go through its passes; afterwards all workers have the same model."""
-        passes = Passes(self.worker, learner, self._now.schedule, self.control, self._reach)
-        if not passes.run():
-            raise StoppedError
-        self.pacer.note(self.worker.tally.examples)
-        self.worker.note_synchronized()
 
     def _meeting(self) -> Any:
         """Return a way for the learner to hold the rounds itself, if learner, team and strategy allow it."""

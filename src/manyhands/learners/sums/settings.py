@@ -42,7 +42,7 @@ def _shrinkage(name: str, value: Any) -> float | str:
 
 
 def _read_shrinkage(text: str) -> float | str:
-    return text if text == "auto" else amount(text)
+    return text if text == "auto" else float(text)
 
 
 def _max_features(name: str, value: Any) -> int | float | str:
@@ -81,7 +81,7 @@ class SumsSettings:
         "gaussian-nb: this share of the largest variance is added to all of them",
         "classifiers",
         metavar="V",
-        read=amount,
+        read=float,
         check=_not_negative,
     )
     alpha: float = setting(
@@ -106,7 +106,7 @@ class SumsSettings:
         "qda: from 0 (covariances as they are) to 1 (unit matrices)",
         "classifiers",
         metavar="R",
-        read=amount,
+        read=float,
         check=_share,
     )
     max_depth: int | None = setting(
