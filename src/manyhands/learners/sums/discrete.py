@@ -113,8 +113,7 @@ class MultinomialNB(_Linear):
 
     def _scores(self, inputs: NDArray[np.float64]) -> NDArray[np.float64]:
         """Return joint log-likelihoods."""
-        found: NDArray[np.float64] = inputs @ self.logs.T + self.prior
-        return found
+        return np.asarray(inputs @ self.logs.T + self.prior)
 
 
 class BernoulliNB(_Linear):
@@ -148,10 +147,9 @@ class BernoulliNB(_Linear):
         with np.errstate(divide="ignore"):
             below = np.log1p(-np.exp(np.minimum(self.logs, 0.0)))
         if np.isfinite(below).all():
-            found: NDArray[np.float64] = above @ (self.logs - below).T + (self.prior + below.sum(axis=1))
-            return found
+            return np.asarray(above @ (self.logs - below).T + (self.prior + below.sum(axis=1)))
         below = np.maximum(below, np.finfo(float).min / self.features)  # no product of 0 and infinity
-        return above @ self.logs.T + (1.0 - above) @ below.T + self.prior
+        return np.asarray(above @ self.logs.T + (1.0 - above) @ below.T + self.prior)
 
     def weights(self) -> dict[str, NDArray[Any]]:
         """Return logarithms of probabilities, and the threshold."""
