@@ -17,7 +17,16 @@ if TYPE_CHECKING:
 
     from manyhands.core.errors import ManyhandsError
     from manyhands.data.dataset import Dataset, Examples, make_dataset
-    from manyhands.estimators import MLPClassifier, MLPRegressor, TorchClassifier, from_sklearn
+    from manyhands.estimators import (
+        BernoulliNB,
+        CategoricalNB,
+        GaussianNB,
+        MLPClassifier,
+        MLPRegressor,
+        MultinomialNB,
+        TorchClassifier,
+        from_sklearn,
+    )
     from manyhands.exporting.onnx_file import export_onnx
     from manyhands.learners.mlp.settings import MLPSettings
     from manyhands.recognition.api import recognize, recognize_pages
@@ -34,13 +43,17 @@ if TYPE_CHECKING:
 
 
 _HOMES = {
+    "BernoulliNB": "manyhands.estimators",
+    "CategoricalNB": "manyhands.estimators",
     "Comparison": "manyhands.studies.compare.results",
     "Dataset": "manyhands.data.dataset",
     "Examples": "manyhands.data.dataset",
+    "GaussianNB": "manyhands.estimators",
     "MLPClassifier": "manyhands.estimators",
     "MLPRegressor": "manyhands.estimators",
     "MLPSettings": "manyhands.learners.mlp.settings",
     "ManyhandsError": "manyhands.core.errors",
+    "MultinomialNB": "manyhands.estimators",
     "TorchClassifier": "manyhands.estimators",
     "TrainedModel": "manyhands.training.model",
     "TrainingResult": "manyhands.training.result",
@@ -59,13 +72,17 @@ _HOMES = {
 }
 
 __all__ = [
+    "BernoulliNB",
+    "CategoricalNB",
     "Comparison",
     "Dataset",
     "Examples",
+    "GaussianNB",
     "MLPClassifier",
     "MLPRegressor",
     "MLPSettings",
     "ManyhandsError",
+    "MultinomialNB",
     "Page",
     "RunSpec",
     "Sweep",

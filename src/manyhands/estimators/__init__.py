@@ -9,11 +9,22 @@ from __future__ import annotations
 import manyhands.learners.mlp.learner
 import manyhands.teams.threads  # noqa: F401
 from manyhands.estimators.classifier import MLPClassifier
+from manyhands.estimators.counting_naive_bayes import BernoulliNB, CategoricalNB, MultinomialNB
 from manyhands.estimators.exchange import from_sklearn
+from manyhands.estimators.naive_bayes import GaussianNB
 from manyhands.estimators.regressor import MLPRegressor
 from manyhands.estimators.torch_classifier import TorchClassifier
 from manyhands.teams.exit_hooks import report_uncaught_errors
 
-__all__ = ["MLPClassifier", "MLPRegressor", "TorchClassifier", "from_sklearn"]
+__all__ = [
+    "BernoulliNB",
+    "CategoricalNB",
+    "GaussianNB",
+    "MLPClassifier",
+    "MLPRegressor",
+    "MultinomialNB",
+    "TorchClassifier",
+    "from_sklearn",
+]
 
 report_uncaught_errors()

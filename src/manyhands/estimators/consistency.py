@@ -25,7 +25,8 @@ from manyhands.teams.world import World
 
 _FREE = ("random_state", "verbose", "n_workers", "team")
 """Parameters that are compared in another way, or may differ: only rank 0 speaks, and the workers are all processes."""
-_HINT = "give every process the same rows in the same order, or set data='sharded' if each has rows of its own"
+_HINT = "give every process the same rows in the same order"
+_OR_SHARDED = f"{_HINT}, or set data='sharded' if each has rows of its own"
 
 
 @dataclass(frozen=True)
@@ -44,7 +45,7 @@ def facts_of(estimator: Any, call: str, given: Given, classes: Any, *, first: bo
     """
     own = estimator._facts()
     words = {name: each for name, each in estimator.get_params(deep=False).items() if name not in (*_FREE, *own)}
-    seed = estimator.random_state
+    seed = getattr(estimator, "random_state", 0)
     settings = {
         "the call": f"{type(estimator).__name__}.{call}",
         **own,
@@ -54,9 +55,10 @@ def facts_of(estimator: Any, call: str, given: Given, classes: Any, *, first: bo
         "the checksum of the network to go on with": "none" if first else f"{_checksum_of_state(estimator):08x}",
     }
     data = _facts_of_shard(estimator, given)
+    hint = _OR_SHARDED if "data" in words else _HINT
     if getattr(estimator, "data", "whole") == "whole":
         data |= _facts_of_rows(estimator, given)
-    return Facts(settings, data, _HINT)
+    return Facts(settings, data, hint)
 
 
 def _facts_of_shard(estimator: Any, given: Given) -> dict[str, str]:

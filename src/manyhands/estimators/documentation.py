@@ -8,7 +8,7 @@ from typing import TypeVar
 
 Class = TypeVar("Class", bound=type)
 
-_PLACE = re.compile(r"\{(?P<section>parameters|attributes|notes)(?:: (?P<names>[^}]+))?\}")
+_PLACE = re.compile(r"\{(?P<section>parameters|attributes|notes|workers|fitted|bits)(?:: (?P<names>[^}]+))?\}")
 _SECTIONS = {
     "parameters": """
 hidden_layer_sizes : array-like of shape (n_layers - 2,), default=(100,)
@@ -130,6 +130,26 @@ n_workers_ : int
     "notes": """
 Ctrl-C ends the training and keeps the network: with one worker as it is, with several as it was after the last
 epoch at whose end they were alike.
+""",
+    "workers": """
+n_workers : int or "all", default=None
+    Workers that go over the rows: None for one (in an MPI job: all of its processes), -1 or ``"all"`` for one on each
+    usable core. Fewer are used, with a warning, if there are fewer rows; and inside a worker of joblib only as many as
+    it may have threads.
+team : {"threads", "mpi", "torch"}, default="threads"
+    How they talk. With ``"mpi"``, in a program started by mpiexec, or ``"torch"`` and torchrun, every process calls
+    ``fit`` with the same arguments and gets the same model; if one has other arguments, or fails, all raise an error.
+""",
+    "fitted": """
+n_features_in_ : int
+    Number of features.
+feature_names_in_ : ndarray of shape (n_features,)
+    Their names, if all are strings.
+n_workers_ : int
+    Workers that have gone over the rows.
+""",
+    "bits": """
+The sums are exact, so the model has the same bits for any number of workers.
 """,
 }
 

@@ -77,7 +77,7 @@ class Rows:
         labels = self._class_numbers() if classes else np.zeros(self.count)
         with np.errstate(over="ignore"):  # what is infinite in this dtype ends the training, with a better message
             return Samples(
-                _dense(self.features, dtype),
+                dense(self.features, dtype),
                 labels.astype(np.int32),
                 np.ones(width),
                 np.zeros(width),
@@ -139,7 +139,7 @@ def _is_coarse(array: NDArray[Any]) -> bool:
     return not exact and bool(coarse(array, np.float32).any())
 
 
-def _dense(features: Any, dtype: str) -> NDArray[Any]:
+def dense(features: Any, dtype: str) -> NDArray[Any]:
     """Return contiguous rows."""
     if sparse.issparse(features):
         size = features.shape[0] * features.shape[1] * np.dtype(dtype).itemsize

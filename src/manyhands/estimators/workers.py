@@ -45,16 +45,13 @@ def check_place(team: str) -> None:
         )
 
 
-def with_rows(number: int, team: str, batch: int) -> tuple[int, str]:
+def with_rows(number: int, team: str, batch: int, what: str = "batches of ") -> tuple[int, str]:
     """Return as many of the workers as can share a batch; warn if these are fewer, or too many for the cores.
 
-    In an MPI job nobody can stand aside, and the plan refuses.
+    In an MPI job nobody can stand aside, and the plan refuses. ``what`` is what has so many rows.
     """
     if not kind_of(team).processes and number > batch:
-        warnings.warn(
-            f"{number} workers cannot share batches of {count(batch, 'row')}: {batch} train",
-            stacklevel=2,
-        )
+        warnings.warn(f"{number} workers cannot share {what}{count(batch, 'row')}: {batch} train", stacklevel=2)
         number, team = batch, team if batch > 1 else SOLO
     said = None if team == SOLO or kind_of(team).processes else crowd(number)
     if said is not None:

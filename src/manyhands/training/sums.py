@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from dataclasses import fields
 
+import numpy as np
+
 from manyhands.core.choices import SUMS
-from manyhands.core.errors import SettingsError
+from manyhands.core.errors import DataError, SettingsError
 from manyhands.core.parameters import parameter
 from manyhands.core.strategy import Strategy
 from manyhands.data.dataset import Dataset
@@ -17,6 +19,8 @@ from manyhands.training.spec import RunSpec
 MOST_PASSES = 4
 """Of learners whose rows may be streamed."""
 _NOT_THEIRS = ("batch", "schedule", "stop", "partition", "sharding", "grid")
+_COUNTS = ("multinomial-nb", "categorical-nb")
+"""Learners whose inputs are counts, or numbers of categories."""
 _WHOLE = ("tree", "forest")
 """Learners for which all rows must be in memory: a split looks at any of them."""
 
@@ -74,7 +78,10 @@ def _check_own(spec: RunSpec) -> None:
 
 
 def check_data_of(spec: RunSpec, dataset: Dataset) -> None:
-    """Raise SettingsError if the learner cannot be trained on such data, or by such a team."""
+    """Raise SettingsError if the learner cannot be trained on such data, or by such a team.
+
+    Negative inputs of one that counts are a DataError, before any worker begins.
+    """
     if not spec.needs.sums:
         return
     if dataset.parts is not None and spec.learner in _WHOLE:
@@ -87,3 +94,27 @@ def check_data_of(spec: RunSpec, dataset: Dataset) -> None:
             f"the learner {spec.learner} cannot be trained by the team spark, whose tasks hold rows by number of "
             f"workers; use {parameter('team', 'threads')} or mpi"
         )
+    if spec.learner in _COUNTS:
+        _check_not_negative(spec, dataset)
+
+
+def _check_not_negative(spec: RunSpec, dataset: Dataset) -> None:
+    """Raise DataError for an input below 0, with its row; estimators, which have no test rows, look themselves."""
+    table = dataset.train
+    as_they_are = table.features.dtype == np.uint8 and table.center is None
+    if not dataset.test_rows or (as_they_are and (table.scale >= 0).all() and (table.shift >= 0).all()):
+        return
+    stored = table.features.min(axis=0) if dataset.parts is None else dataset.parts.low
+    least = table.with_arrays({"features": np.atleast_2d(stored), "labels": np.zeros(1, np.int32)}).inputs()[0]
+    if (least >= 0).all():
+        return
+    feature = int(np.argmax(least < 0))
+    where = f"feature {feature + 1}"
+    if dataset.parts is None:  # where the rows are not here, nobody knows which it is
+        where = f"training row {int(table.features[:, feature].argmin()) + 1}: {where}"
+    what = "counts" if spec.learner == "multinomial-nb" else "numbers of categories"
+    scaled = dataset.scaling.name != "none"
+    remedy = f"leave the scaling out ({parameter('scale', 'none')})" if scaled else "use gaussian-nb for such data"
+    raise DataError(
+        f"{where} is {least[feature]:.6g}, and the inputs of {spec.learner} are {what}, from 0 on; {remedy}"
+    )

@@ -15,6 +15,8 @@ from manyhands.learners.sums import kernels
 from manyhands.learners.sums.settings import SumsSettings
 
 Arrays = Mapping[str, NDArray[Any]]
+_PREPARED: set[tuple[Any, ...]] = set()
+"""For what learners, settings and samples this process has compiled."""
 
 
 class Pass(ABC):
@@ -93,13 +95,21 @@ class MadeOfSums(SumLearner, ABC):
             self._complete()
 
     def prepare(self, table: Samples) -> None:
-        """Compile everything by training another such learner on a few samples, and predicting them."""
+        """Compile everything by training another such learner on a few samples, and predicting them.
+
+        This is done once in a process for samples of the same types, or small fits would be that in the main.
+        """
+        types = tuple((name, array.dtype) for name, array in table.arrays().items())
+        form = type(self), self.settings, types, table.center is None, self.classes == 1
+        if form in _PREPARED:
+            return
         labels = np.arange(2 * self.classes, dtype=np.int32) % self.classes
         made = {name: np.ones((len(labels), *array.shape[1:]), array.dtype) for name, array in table.arrays().items()}
         made["features"][::3] = 0  # not the same in all rows
         few = table.with_arrays({**made, "labels": labels})
         with np.errstate(all="ignore"):
             self._rehearse(few)
+        _PREPARED.add(form)
 
     def _rehearse(self, few: Samples) -> None:
         """Train a learner like this one on a few samples."""
@@ -179,6 +189,11 @@ def is_whole(table: Samples) -> bool:
 def weights_in(table: Samples) -> NDArray[np.float64]:
     """Return the samples' weights in double precision; none if they are all 1."""
     return np.zeros(0) if table.weights is None else table.weights.astype(np.float64, copy=False)
+
+
+def heaviest_of(table: Samples) -> float:
+    """Return the largest absolute weight of a sample. Weights are of samples in memory, which all workers have."""
+    return 1.0 if table.weights is None else float(np.abs(table.weights).max(initial=0.0))
 
 
 def probabilities(scores: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -39,7 +39,8 @@ class GaussianNB(MadeOfSums):
         self.epsilon = self.settings.var_smoothing * float(moments.whole_variances().max())
         self.theta, self.var = moments.means, moments.variances + self.epsilon
         given = self.settings.priors
-        self.prior = moments.counts / moments.counts.sum() if given is None else np.array(given)
+        with np.errstate(invalid="ignore"):  # of weights that are all 0
+            self.prior = moments.counts / moments.counts.sum() if given is None else np.array(given)
 
     def _scores(self, inputs: NDArray[np.float64]) -> NDArray[np.float64]:
         """Return joint log-likelihoods."""

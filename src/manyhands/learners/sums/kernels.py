@@ -49,17 +49,63 @@ def count_above(
     features: NDArray[Any],
     labels: NDArray[np.int32],
     rows: NDArray[np.int32],
-    threshold: int,
+    thresholds: NDArray[np.int16],
     counts: NDArray[np.int64],
     found: NDArray[np.uint32],
 ) -> None:
-    """Count, by class, the rows of bytes, and those in which a feature is larger than a threshold."""
+    """Count, by class, the rows of bytes, and those in which a feature is larger than its threshold."""
     for place in range(len(rows)):
         row = rows[place]
         label = labels[row]
         counts[label] += 1
         for each in range(features.shape[1]):
-            found[label, each] += np.uint32(1) if features[row, each] > threshold else np.uint32(0)
+            found[label, each] += np.uint32(1) if features[row, each] > thresholds[each] else np.uint32(0)
+
+
+@compiled
+def weigh_above(
+    inputs: NDArray[np.float64],
+    labels: NDArray[np.int32],
+    rows: NDArray[np.int32],
+    weights: NDArray[np.float64],
+    threshold: float,
+    counts: NDArray[np.float64],
+    found: NDArray[np.float64],
+) -> None:
+    """Add the weights of a block's rows, and of those in which an input is larger than a threshold, to their classes'.
+
+    ``weights`` has the shape (L, rows): as many parts of weights are added up apart, in the first axis of the sums.
+    """
+    for level in range(len(weights)):
+        for place in range(len(rows)):
+            label = labels[rows[place]]
+            weight = weights[level, rows[place]]
+            counts[level, label] += weight
+            for each in range(inputs.shape[1]):
+                found[level, label, each] += weight if inputs[place, each] > threshold else 0.0
+
+
+@compiled
+def weigh_values(
+    values: NDArray[Any],
+    labels: NDArray[np.int32],
+    rows: NDArray[np.int32],
+    weights: NDArray[np.float64],
+    starts: NDArray[np.int64],
+    counts: NDArray[np.float64],
+    found: NDArray[np.float64],
+) -> None:
+    """Add the weights of a block's rows, and those with each value, to their classes'; see `weigh_above`.
+
+    ``values`` has the rows of the block; those of a feature begin at its start in the last axis of ``found``.
+    """
+    for level in range(len(weights)):
+        for place in range(len(rows)):
+            label = labels[rows[place]]
+            weight = weights[level, rows[place]]
+            counts[level, label] += weight
+            for each in range(values.shape[1]):
+                found[level, label, starts[each] + np.int64(values[place, each])] += weight
 
 
 @compiled
@@ -156,3 +202,24 @@ def gaussian_scores(
                 apart = inputs[row, each] - theta[label, each]
                 distance += apart * apart * inverse[label, each]
             out[row, label] = constant[label] - 0.5 * distance
+
+
+@compiled
+def categorical_scores(
+    inputs: NDArray[np.float64],
+    sizes: NDArray[np.int64],
+    logs: NDArray[np.float64],
+    out: NDArray[np.float64],
+) -> None:
+    """Add the logarithms of the values' probabilities to ``out``, shape (rows, K).
+
+    ``logs`` has a row for each value of each feature, and behind those of a feature one for all values it never had.
+    """
+    for row in range(inputs.shape[0]):
+        start = 0
+        for each in range(inputs.shape[1]):
+            value, size = inputs[row, each], sizes[each]
+            place = start + (np.int64(value) if 0 <= value < size else size)
+            for label in range(out.shape[1]):
+                out[row, label] += logs[place, label]
+            start += size + 1

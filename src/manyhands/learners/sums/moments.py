@@ -14,9 +14,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from manyhands.core.learner import Share, Statistic
-from manyhands.core.samples import Control, Samples
+from manyhands.core.samples import BLOCK_ROWS, Control, Samples
 from manyhands.learners.sums import exact, kernels
-from manyhands.learners.sums.base import Arrays, Pass, blocks, inputs_of, is_whole, weights_in
+from manyhands.learners.sums.base import Arrays, Pass, blocks, heaviest_of, inputs_of, is_whole, weights_in
 
 _NOTHING = np.zeros((0, 0), np.uint32)
 
@@ -33,8 +33,13 @@ class Moments:
         Whether squares are asked for.
     after
         Returns the pass that follows, if any does.
+    about_zero
+        Whether sums are made of inputs themselves: counts of things, whose sums are to be right however small some are.
+        Otherwise they are made of distances from the middle of the inputs' range, as means need it.
     counts : ndarray of shape (K,)
         The weight of each class.
+    sums : ndarray of shape (K, F)
+        Of inputs.
     means : ndarray of shape (K, F)
         Of a class without samples, 0.
     squares : ndarray of shape (K, F)
@@ -44,14 +49,16 @@ class Moments:
     stored_sums : ndarray of shape (K, F)
         Sums of bytes as they are stored; of other numbers, nothing.
     largest : ndarray of shape (F,)
-        The largest distance of an input from the middle of its feature's range; of bytes, not known.
+        The largest distance of an input from what is subtracted for its feature; of bytes, not known.
     """
 
     classes: int
     features: int
     squared: bool = True
     after: Callable[[], Pass | None] = lambda: None
+    about_zero: bool = False
     counts: NDArray[np.float64] = field(default_factory=lambda: np.zeros(0))
+    sums: NDArray[np.float64] = field(default_factory=lambda: np.zeros(0))
     means: NDArray[np.float64] = field(default_factory=lambda: np.zeros(0))
     squares: NDArray[np.float64] = field(default_factory=lambda: np.zeros(0))
     constant: NDArray[np.bool_] = field(default_factory=lambda: np.zeros(0, np.bool_))
@@ -66,11 +73,6 @@ class Moments:
     def first(self, table: Samples, rows: int) -> Pass:
         """Return the first pass that finds them, over ``rows`` samples in all."""
         return BytePass(self, table) if is_whole(table) else RangePass(self, rows)
-
-    @property
-    def sums(self) -> NDArray[np.float64]:
-        """Sums of inputs by class, shape (K, F)."""
-        return self.means * self.counts[:, None]
 
     @property
     def variances(self) -> NDArray[np.float64]:
@@ -114,6 +116,7 @@ class BytePass(Pass):
         moments, counts, sums = self.moments, found["counts"], found["sums"]
         moments.counts, moments.stored_sums = counts.copy(), sums.copy()
         rows = np.maximum(counts, 1)[:, None]
+        moments.sums = sums * self._scale + counts[:, None] * self._shift
         moments.means = np.where(counts[:, None] > 0, sums / rows * self._scale + self._shift, 0.0)
         if moments.squared:
             # Exact up to 2**53, then to rounding; of values that are not all the same, it is at least the rows less 1.
@@ -148,8 +151,8 @@ class RangePass(Pass):
         low, high = np.where(seen > 0, lows, np.inf).min(axis=0), np.where(seen > 0, highs, -np.inf).max(axis=0)
         moments.constant = low >= high
         lowest, highest = low.min(axis=0), high.max(axis=0)
-        middle = lowest / 2 + highest / 2
-        moments.largest = np.maximum(highest - middle, middle - lowest)
+        middle = np.zeros(moments.features) if moments.about_zero else lowest / 2 + highest / 2
+        moments.largest = np.maximum(np.abs(highest - middle), np.abs(middle - lowest))
         return SumPass(moments, self._terms, middle)
 
 
@@ -177,8 +180,9 @@ class SumPass(Pass):
         moments = self.moments
         moments.counts = exact.total(found["counts"])
         weights = moments.counts[:, None]
-        apart = exact.total(found["sums"]) / np.where(weights > 0, weights, 1.0)
-        moments.means = np.where(weights > 0, self._middle + apart, 0.0)
+        sums = exact.total(found["sums"])
+        moments.sums = sums + self._middle * weights
+        moments.means = np.where(weights != 0, self._middle + sums / np.where(weights != 0, weights, 1.0), 0.0)
         return SquarePass(moments, self._terms) if moments.squared else moments.after()
 
 
@@ -217,10 +221,11 @@ def add_blocks(
 ) -> None:
     """Add a share's inputs less a center (K, F), or the squares of that, to ``counts`` and ``sums``, block by block."""
     # From any center within the range; weights are of samples in memory, which all workers have.
-    widest, heaviest = 2 * moments.largest, 1.0 if table.weights is None else float(table.weights.max(initial=0.0))
-    bound = 1024 * heaviest * (widest * widest if squared else widest)
+    widest, heaviest = 2 * moments.largest, heaviest_of(table)
+    with np.errstate(over="ignore"):
+        bound = BLOCK_ROWS * heaviest * (widest * widest if squared else widest)
     units, weights = exact.Units(np.broadcast_to(bound, moments.shape), terms), weights_in(table)
-    of_counts = exact.Units(1024 * heaviest, terms)
+    of_counts = exact.Units(BLOCK_ROWS * heaviest, terms)
     for rows in blocks(share, control, 1):
         counts, sums = np.zeros(moments.classes), np.zeros(moments.shape)
         kernels.add_inputs(inputs_of(table, rows), table.labels, rows, weights, center, squared, counts, sums)
