@@ -10,6 +10,7 @@ import manyhands.learners.mlp.learner
 import manyhands.teams.threads  # noqa: F401
 from manyhands.estimators.classifier import MLPClassifier
 from manyhands.estimators.counting_naive_bayes import BernoulliNB, CategoricalNB, MultinomialNB
+from manyhands.estimators.discriminant_analysis import LinearDiscriminantAnalysis, QuadraticDiscriminantAnalysis
 from manyhands.estimators.exchange import from_sklearn
 from manyhands.estimators.naive_bayes import GaussianNB
 from manyhands.estimators.regressor import MLPRegressor
@@ -20,9 +21,11 @@ __all__ = [
     "BernoulliNB",
     "CategoricalNB",
     "GaussianNB",
+    "LinearDiscriminantAnalysis",
     "MLPClassifier",
     "MLPRegressor",
     "MultinomialNB",
+    "QuadraticDiscriminantAnalysis",
     "TorchClassifier",
     "from_sklearn",
 ]
