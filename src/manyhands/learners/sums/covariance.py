@@ -83,7 +83,7 @@ class Covariances:
     def of_class(self, label: int) -> Matrix:
         """Return the covariance of one class."""
         count = self._moments.counts[label]
-        plain = self._scatter.matrices[label] / count
+        plain = self._scatter.matrix(label) / count
         return self._shrunk(plain, self._moments.variances[label], count, label)
 
     def within(self, priors: NDArray[np.float64]) -> Matrix:
@@ -94,7 +94,7 @@ class Covariances:
                 [prior * self.of_class(label) for label, prior in enumerate(priors) if moments.counts[label]], axis=0
             )
             return found
-        plain: Matrix = self._scatter.matrices[0] / moments.counts.sum()
+        plain: Matrix = self._scatter.matrix(0) / moments.counts.sum()
         # Without priors of the user's, shrinking all is shrinking each.
         return plain if self._shrinkage is None else _towards_unit(plain, float(self._shrinkage))
 
@@ -103,7 +103,7 @@ class Covariances:
         moments = self._moments
         count = moments.counts.sum()
         apart = moments.means - moments.counts @ moments.means / count
-        plain = (self._scatter.matrices.sum(axis=0) + (apart * moments.counts[:, None]).T @ apart) / count
+        plain = (self._scatter.summed() + (apart * moments.counts[:, None]).T @ apart) / count
         return self._shrunk(plain, moments.whole_variances(), count, -1)
 
     def _shrunk(self, plain: Matrix, variances: NDArray[np.float64], count: float, which: int) -> Matrix:

@@ -108,7 +108,7 @@ class LDA(Discriminant):
         """Solve it."""
         chosen, rows = self.settings, float(self.moments.counts.sum())
         if chosen.lda_solver == "svd":
-            within = self._scatter.matrices.sum(axis=0) / rows
+            within = self._scatter.summed() / rows
             return solving.svd(within, self.means, self.prior, rows, chosen.tol)
         within = self.covariances.within(self.prior)
         if chosen.lda_solver == "lsqr":

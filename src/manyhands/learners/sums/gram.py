@@ -37,11 +37,11 @@ class Scatter:
     ----------
     used : ndarray of shape (any,), intp
         Features that are not the same in all rows.
-    matrices : ndarray of shape (K or 1, F, F)
-        The sums; 0 for features that are not used.
+    triangles : ndarray of shape (K or 1, any)
+        The sums: upper triangles row by row, of used features.
     """
 
-    matrices: NDArray[np.float64]
+    triangles: NDArray[np.float64]
 
     def __init__(self, moments: Moments, after: Callable[[], Pass | None], *, by_class: bool) -> None:
         self.moments, self.after, self.by_class = moments, after, by_class
@@ -69,14 +69,23 @@ class Scatter:
                 yield group, rows[order[first : min(first + BLOCK_ROWS, int(end))]]
             begin = int(end)
 
-    def whole(self, triangles: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Return the matrices of the used features as matrices of all."""
-        width, features = len(self.used), self.moments.features
-        found = np.zeros((self.groups, features, features))
-        upper = np.triu_indices(width)
-        for matrix, triangle in zip(found, triangles, strict=True):
-            matrix[self.used[upper[0]], self.used[upper[1]]] = triangle
-            matrix[self.used[upper[1]], self.used[upper[0]]] = triangle
+    def matrix(self, group: int) -> NDArray[np.float64]:
+        """Return a matrix of all features, shape (F, F); 0 for those that are not used, or constant in the class.
+
+        Matrices are made one by one, because those of many classes together may be larger than the samples.
+        """
+        found = np.zeros((self.moments.features, self.moments.features))
+        kernels.fill_symmetric(self.triangles[group], self.used, found)
+        constant = self.moments.constant
+        fixed = constant[group] if self.by_class else constant.all(axis=0)
+        found[fixed, :] = found[:, fixed] = 0
+        return found
+
+    def summed(self) -> NDArray[np.float64]:
+        """Return the matrix of all classes together."""
+        found = self.matrix(0)
+        for group in range(1, self.groups):
+            found += self.matrix(group)
         return found
 
 
@@ -117,18 +126,12 @@ class ByteProducts(Pass):
         scatter, moments = self.scatter, self.scatter.moments
         used, shift = scatter.used, float(kernels.SHIFT)
         counts, sums = moments.counts, moments.stored_sums[:, used]
-        upper = np.triu_indices(len(used))
-        scale = self._scale[used]
-        triangles = np.empty_like(found["products"])
-        for group, products in enumerate(found["products"]):
-            members = [group] if scatter.by_class else range(moments.classes)
-            all_rows, all_sums = counts[members].sum(), sums[members].sum(axis=0)
-            rest = products + shift * (all_sums[upper[0]] + all_sums[upper[1]]) - shift * shift * all_rows
-            for each in members:
-                if counts[each] > 0:
-                    rest -= sums[each][upper[0]] * sums[each][upper[1]] / counts[each]
-            triangles[group] = rest * scale[upper[0]] * scale[upper[1]]
-        scatter.matrices = scatter.whole(triangles)
+        scatter.triangles = found["products"]
+        for group, triangle in enumerate(scatter.triangles):
+            members = (
+                np.flatnonzero(counts) if not scatter.by_class else np.flatnonzero(counts[group : group + 1]) + group
+            )
+            kernels.take_means_off(triangle, shift, counts[members], sums[members], self._scale[used])
         return scatter.after()
 
 
@@ -161,12 +164,6 @@ class Products(Pass):
                 self._units.add(into["products"][:, group], triangle)
 
     def conclude(self, found: Arrays) -> Pass | None:
-        """Make matrices; what is constant in a class has no scatter there."""
-        scatter = self.scatter
-        scatter.matrices = scatter.whole(exact.total(found["products"]))
-        constant = scatter.moments.constant
-        for matrix, fixed in zip(
-            scatter.matrices, constant if scatter.by_class else [constant.all(axis=0)], strict=True
-        ):
-            matrix[fixed, :] = matrix[:, fixed] = 0
-        return scatter.after()
+        """Keep the sums."""
+        self.scatter.triangles = exact.total(found["products"])
+        return self.scatter.after()

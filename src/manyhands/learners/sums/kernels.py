@@ -144,6 +144,46 @@ def add_triangle(product: NDArray[Any], into: NDArray[np.float64]) -> None:
 
 
 @compiled
+def fill_symmetric(triangle: NDArray[np.float64], used: NDArray[np.int32], out: NDArray[np.float64]) -> None:
+    """Write a triangle of some features into both halves of a matrix of all."""
+    at = 0
+    for row in range(len(used)):
+        for column in range(row, len(used)):
+            value = triangle[at]
+            out[used[row], used[column]] = value
+            out[used[column], used[row]] = value
+            at += 1
+
+
+@compiled
+def take_means_off(
+    triangle: NDArray[np.float64],
+    shift: float,
+    counts: NDArray[np.float64],
+    sums: NDArray[np.float64],
+    scale: NDArray[np.float64],
+) -> None:
+    """Make products of numbers less ``shift``, summed, to those of distances from the means of their classes, scaled.
+
+    ``counts`` and ``sums``, shapes (K,) and (K, width), are those of the numbers themselves. As long as these and their
+    products are whole numbers that doubles can hold, so is everything here, but for the quotients.
+    """
+    at, width, rows = 0, sums.shape[1], 0.0
+    for group in range(len(counts)):
+        rows += counts[group]
+    for row in range(width):
+        for column in range(row, width):
+            both = 0.0
+            between = 0.0
+            for group in range(len(counts)):
+                both += sums[group, row] + sums[group, column]
+                between += sums[group, row] * sums[group, column] / counts[group]
+            found = (triangle[at] + shift * both) - shift * shift * rows
+            triangle[at] = (found - between) * scale[row] * scale[column]
+            at += 1
+
+
+@compiled
 def add_inputs(
     inputs: NDArray[np.float64],
     labels: NDArray[np.int32],

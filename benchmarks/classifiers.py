@@ -1,0 +1,219 @@
+"""Classifiers that are made of sums, beside scikit-learn's: time, memory and accuracy on MNIST, and what a second worker
+brings.
+
+    OMP_NUM_THREADS=1 .venv/bin/python benchmarks/classifiers.py
+
+Every fit is on the 60,000 training images as bytes, in a process of its own, with one BLAS thread; test images are for
+the accuracy only. In each round, scikit-learn's estimator and ours take turns. Memory is the most that the process has
+had resident until the end of the fit, all of it: interpreter, packages and images included. A second worker is measured
+in one process, where runs with one worker and with two take turns: the training time of both, as `manyhands train`
+prints it.
+
+Writes CLASSIFIERS.md and CLASSIFIERS.json.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from files import load_mnist
+from intervals import Median, median, ratio
+
+from manyhands.core.version import __version__
+from manyhands.records.environment import describe_environment
+from manyhands.runtime.atomic_files import write_json, write_whole
+
+HERE = Path(__file__).resolve().parent
+CASES: dict[str, dict[str, Any]] = {
+    "gaussian-nb": {"estimator": "GaussianNB", "bar": 4.0},
+    "multinomial-nb": {"estimator": "MultinomialNB"},
+    "bernoulli-nb": {"estimator": "BernoulliNB", "estimator_settings": {"binarize": 127}, "binarize_at": 127},
+    "lda": {"estimator": "LinearDiscriminantAnalysis", "bar": 3.0},
+    "qda": {
+        "estimator": "QuadraticDiscriminantAnalysis",
+        "bar": 2.0,
+        "estimator_settings": {"reg_param": 0.5},
+        "reg_param": 0.5,
+    },
+    "tree": {
+        "estimator": "DecisionTreeClassifier",
+        "bar": 5.0,
+        "estimator_settings": {"max_depth": 12, "random_state": 0},
+        "max_depth": 12,
+    },
+    "forest": {
+        "estimator": "RandomForestClassifier",
+        "estimator_settings": {"n_estimators": 20, "random_state": 0},
+        "n_estimators": 20,
+    },
+}
+"""What is fitted, and how many times as fast as scikit-learn's it is meant to be."""
+EFFICIENCY, MEMORY = 0.85, 0.5
+
+
+def main() -> None:
+    """Measure in turns, print, and write the record."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--learners", default=",".join(CASES))
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--turns", type=int, default=15, help="runs of one worker and of two")
+    parser.add_argument("--rows", type=int, default=60_000)
+    parser.add_argument("--out", type=Path, default=HERE)
+    parser.add_argument("--child", nargs=2, help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    os.environ.update({name: "1" for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")})
+    if options.child:
+        print(json.dumps(child(*options.child, options)))
+        return
+    found: dict[str, Any] = {}
+    for learner in options.learners.split(","):
+        found[learner] = measured(learner, options)
+        print(line(learner, found[learner]), flush=True)
+    record = {"environment": describe_environment(), "rows": options.rows, "rounds": options.rounds, "learners": found}
+    write_json(options.out / "CLASSIFIERS.json", record)
+    write_whole(options.out / "CLASSIFIERS.md", page(record).encode())
+
+
+def measured(learner: str, options: argparse.Namespace) -> dict[str, Any]:
+    """Return everything about one learner."""
+    rounds = [{kind: started(kind, learner, options) for kind in ("theirs", "ours")} for _ in range(options.rounds)]
+    return {"rounds": rounds, "turns": started("turns", learner, options)}
+
+
+def started(kind: str, learner: str, options: argparse.Namespace) -> Any:
+    """Return what a process of its own has measured."""
+    command = [sys.executable, __file__, "--child", kind, learner]
+    command += ["--rows", str(options.rows), "--turns", str(options.turns)]
+    done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+def child(kind: str, learner: str, options: argparse.Namespace) -> Any:
+    """Measure in this process."""
+    if kind == "turns":
+        return turns(learner, options)
+    (features, labels), test = images(options.rows)
+    name = CASES[learner]["estimator"]
+    if kind == "theirs":
+        from sklearn import discriminant_analysis, ensemble, naive_bayes, tree
+
+        homes = (discriminant_analysis, ensemble, naive_bayes, tree)
+        maker = next(getattr(home, name) for home in homes if hasattr(home, name))
+    else:
+        import manyhands
+
+        maker = getattr(manyhands, name)
+    estimator = maker(**CASES[learner].get("estimator_settings", {}))
+    few = np.random.default_rng(0).integers(0, 256, (400, 12)).astype(np.uint8)
+    maker(**CASES[learner].get("estimator_settings", {})).fit(few, np.arange(400) % 10)  # compiles
+    began = time.perf_counter()
+    estimator.fit(features, labels)
+    seconds, peak = time.perf_counter() - began, peak_of_this()
+    return {"seconds": seconds, "peak": peak, "accuracy": float(estimator.score(*test))}
+
+
+def images(rows: int) -> tuple[tuple[Any, Any], tuple[Any, Any]]:
+    """Return MNIST's training and test images, as bytes."""
+    dataset = load_mnist()
+    tables = dataset.train.take(slice(0, rows)), dataset.test
+    found = [(table.features, table.labels) for table in tables]
+    return found[0], found[1]
+
+
+def turns(learner: str, options: argparse.Namespace) -> dict[str, list[float]]:
+    """Return the training times of runs with one worker and with two, which take turns."""
+    from manyhands.data.catalog import DataRequest, load
+    from manyhands.training.resolve import resolve
+    from manyhands.training.run import run
+    from manyhands.training.spec import RunSpec
+
+    given = {name: value for name, value in CASES[learner].items() if name not in ("estimator", "bar")}
+    given.pop("estimator_settings", None)
+    dataset = load(DataRequest("mnist", train_size=options.rows, scale="none"))
+    plans = {n: resolve(RunSpec().changed(learner=learner, workers=n, **given), dataset) for n in (1, 2)}
+    times: dict[str, list[float]] = {"1": [], "2": []}
+    for turn in range(-1, options.turns):
+        for n, plan in plans.items():
+            seconds = run(plan, dataset).seconds["train"]
+            if turn >= 0:
+                times[str(n)].append(seconds)
+    return times
+
+
+def peak_of_this() -> int:
+    """Return the most resident memory that this process has had, in bytes."""
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return next(int(each.split()[1]) << 10 for each in lines if each.startswith("VmHWM"))
+
+
+def figures(found: dict[str, Any]) -> dict[str, Any]:
+    """Return medians: speed and memory as ratios, efficiency, accuracies."""
+    pairs = {kind: found["rounds"] for kind in ("theirs", "ours")}
+
+    def by_round(kind: str, what: str) -> dict[int, float]:
+        return {number: each[kind][what] for number, each in enumerate(pairs[kind])}
+
+    one, two = (dict(enumerate(found["turns"][n])) for n in ("1", "2"))
+    return {
+        "speed": median(ratio(by_round("theirs", "seconds"), by_round("ours", "seconds"))),
+        "memory": median(ratio(by_round("ours", "peak"), by_round("theirs", "peak"))),
+        "efficiency": median({number: each / 2 for number, each in ratio(one, two).items()}),
+        "accuracy": [found["rounds"][0][kind]["accuracy"] for kind in ("ours", "theirs")],
+    }
+
+
+def line(learner: str, found: dict[str, Any]) -> str:
+    """Return a learner's figures for the terminal."""
+    known = figures(found)
+    ours, theirs = known["accuracy"]
+    return (
+        f"{learner:15} {known['speed'].text(1)} times as fast, {known['memory'].text()} of the memory, efficiency of two "
+        f"workers {known['efficiency'].text()}, accuracy {100 * ours:.2f} % (theirs {100 * theirs:.2f} %)"
+    )
+
+
+def page(record: dict[str, Any]) -> str:
+    """Return the results as a page."""
+    environment = record["environment"]
+    rows = [cells(learner, found) for learner, found in record["learners"].items()]
+    head = ["learner", "times as fast as scikit-learn", "bar", "memory", "efficiency, n = 2", "accuracy %", "theirs %"]
+    lines = [f"| {' | '.join(each)} |" for each in (head, ["---"] * len(head), *rows)]
+    cpu = environment.get("cpu", {})
+    return "\n".join(
+        [
+            "# Classifiers that are made of sums, beside scikit-learn's",
+            "",
+            f"MNIST, {record['rows']:,} training images as bytes, one BLAS thread. Written by `benchmarks/classifiers.py` "
+            f"with Manyhands {__version__}, n = {record['rounds']} rounds for time and memory; medians with 95 % intervals "
+            "(bootstrap). Memory is that of whole processes, ours over theirs (bar: at most 0.5). Efficiency is of "
+            f"training times, {len(next(iter(record['learners'].values()))['turns']['1'])} pairs (bar: 0.85).",
+            "",
+            f"Machine: {cpu if isinstance(cpu, str) else json.dumps(cpu)}",
+            "",
+            *lines,
+            "",
+        ]
+    )
+
+
+def cells(learner: str, found: dict[str, Any]) -> Sequence[str]:
+    """Return a line of the table."""
+    known = figures(found)
+    bar = CASES[learner].get("bar")
+    speed: Median = known["speed"]
+    ours, theirs = (f"{100 * each:.2f}" for each in known["accuracy"])
+    met = "" if bar is None else f"{bar:g}: {'yes' if speed.value >= bar else 'no'}"
+    return learner, speed.text(1), met, known["memory"].text(), known["efficiency"].text(), ours, theirs
+
+
+if __name__ == "__main__":
+    main()
