@@ -83,11 +83,13 @@ def test_the_two_ways_to_whiten_agree_also_without_full_rank():
     values[:, 7], values[:, 8] = values[:, 0] - values[:, 1], 0  # two directions that say nothing new
     matrix = values.T @ values / 200
     matrix[8, 8] = 0.0
-    inner = matrix[:8, :8]
-    one, other = solving._by_factor(inner, 1e-4), solving._by_eigenvectors(inner, 1e-4)
-    assert one.shape == other.shape == (8, 7)
-    np.testing.assert_allclose(one @ one.T, other @ other.T, atol=1e-9)
-    np.testing.assert_allclose(one @ one.T, np.linalg.pinv(inner), atol=1e-9)
+    factor, cholesky = solving._by_factor(matrix[:8, :8], 1e-4)
+    whitening = solving.Whitening(9, np.arange(8), factor, cholesky)
+    one, other = whitening.back(np.eye(7)), solving._by_eigenvectors(matrix[:8, :8], 1e-4)
+    np.testing.assert_allclose(whitening.project(np.eye(9)), one, atol=1e-9)
+    assert one.shape == (9, 7)
+    np.testing.assert_allclose(one @ one.T, np.linalg.pinv(matrix), atol=1e-9)
+    np.testing.assert_allclose(other @ other.T, np.linalg.pinv(matrix[:8, :8]), atol=1e-9)
 
 
 def test_a_rank_that_is_not_clear_is_left_to_the_eigenvectors():

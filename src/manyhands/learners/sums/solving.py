@@ -49,15 +49,14 @@ def svd(within: Matrix, means: Matrix, priors: NDArray[np.float64], rows: float,
     center = priors @ means
     variances = np.diag(within)
     std = np.where(variances > 0, np.sqrt(np.maximum(variances, 0.0)), 1.0)
-    correlations = within / std[:, None] / std
     classes = len(means)
     weights = np.sqrt(rows * priors * (1.0 if classes == 1 else 1.0 / (classes - 1)))
     between = (weights[:, None] * (means - center)) / std
-    whitening = _whitening(correlations, tol)
-    _, values, directions = scipy.linalg.svd(between @ whitening, full_matrices=False)
+    whitening = _whitening(within / std[:, None] / std, tol)
+    _, values, directions = scipy.linalg.svd(whitening.project(between), full_matrices=False)
     rank = int((values > tol * values[0]).sum()) if len(values) else 0
     total = float((values * values).sum())
-    scalings = (whitening @ directions[:rank].T) / std[:, None]
+    scalings = whitening.back(directions[:rank].T) / std[:, None]
     projected = (means - center) @ scalings
     with np.errstate(divide="ignore", invalid="ignore"):
         intercept = -0.5 * (projected * projected).sum(axis=1) + np.log(priors)
@@ -65,40 +64,76 @@ def svd(within: Matrix, means: Matrix, priors: NDArray[np.float64], rows: float,
     return Solution(projected @ scalings.T, intercept, center, np.zeros_like(center), scalings, ratio)
 
 
-def _whitening(correlations: Matrix, tol: float) -> Matrix:
-    """Return T of shape (F, rank) with T T' = the pseudo-inverse of correlations, without singular values up to tol.
+class Whitening(NamedTuple):
+    """A matrix T = F H of shape (features, rank) with T T' = the pseudo-inverse of correlations.
+
+    Attributes
+    ----------
+    features : int
+        How many there are.
+    varying : ndarray of shape (any,), intp
+        Those that vary; the other rows of T are 0.
+    factor : ndarray of shape (varying, rank)
+        F.
+    cholesky : ndarray of shape (rank, rank) or None
+        Lower triangle of the factor of the inverse of H; None for H = 1.
+    """
+
+    features: int
+    varying: NDArray[np.intp]
+    factor: Matrix
+    cholesky: Matrix | None = None
+
+    def project(self, rows: Matrix) -> Matrix:
+        """Return rows T."""
+        return self._solved((rows[:, self.varying] @ self.factor).T).T
+
+    def back(self, directions: Matrix) -> Matrix:
+        """Return T directions."""
+        found = np.zeros((self.features, directions.shape[1]))
+        found[self.varying] = self.factor @ self._solved(directions)
+        return found
+
+    def _solved(self, columns: Matrix) -> Matrix:
+        if self.cholesky is None:
+            return columns
+        found: Matrix = scipy.linalg.cho_solve((self.cholesky, True), columns, check_finite=False)
+        return found
+
+
+def _whitening(correlations: Matrix, tol: float) -> Whitening:
+    """Return the whitening of correlations that leaves out singular values up to ``tol``.
 
     The eigenvectors do it, at a price that would be a fifth of the whole training. Where the rank is clear, a pivoted
-    Cholesky factor C = F F' does, too: the pseudo-inverse is F H^-2 F' with H = F' F, whose eigenvalues are those of C
-    that are not 0. T is turned otherwise then, which changes no discriminant.
+    Cholesky factor C = F F' does, too: the pseudo-inverse is F H^2 F' with H = (F' F)^-1, and the eigenvalues of F' F
+    are those of C that are not 0. T is turned otherwise then, which changes no discriminant.
     """
-    varying = np.flatnonzero(np.diag(correlations) > 0)
+    features, varying = len(correlations), np.flatnonzero(np.diag(correlations) > 0)
     inner = correlations[np.ix_(varying, varying)]
-    found = np.zeros((len(correlations), 0))
-    if len(varying):
-        factored = _by_factor(inner, tol)
-        part = _by_eigenvectors(inner, tol) if factored is None else factored
-        found = np.zeros((len(correlations), part.shape[1]))
-        found[varying] = part
-    return found
+    if not len(varying):
+        return Whitening(features, varying, inner)
+    factored = _by_factor(inner, tol)
+    return Whitening(features, varying, *((_by_eigenvectors(inner, tol),) if factored is None else factored))
 
 
-def _by_factor(matrix: Matrix, tol: float) -> Matrix | None:
-    """Return the whitening from a pivoted Cholesky factor, or None if the rank is not clear."""
-    factor, pivots, rank, _ = lapack.dpstrf(matrix, tol=_ROUNDING, lower=1)
+def _by_factor(matrix: Matrix, tol: float) -> tuple[Matrix, Matrix] | None:
+    """Return a pivoted Cholesky factor F, and the Cholesky factor of F' F; None if the rank is not clear."""
+    least = tol * tol
+    factor, pivots, rank, _ = lapack.dpstrf(matrix, tol=max(least / 10, _ROUNDING), lower=1)
     if rank == 0:
         return None
     rows = np.empty((len(matrix), rank))
     rows[pivots - 1] = np.tril(factor)[:, :rank]
+    # What is left has no eigenvalue above its trace, so nothing that counts is left out.
+    left = float((np.diag(matrix) - np.einsum("fr,fr->f", rows, rows)).sum())
     inner = rows.T @ rows
+    norm = np.abs(inner).sum(axis=0).max()
     cholesky, failed = lapack.dpotrf(inner, lower=1)
-    if failed:
+    if failed or left > least:
         return None
-    condition, _ = lapack.dpocon(cholesky, np.abs(inner).sum(axis=0).max(), uplo="L")
-    if condition * np.abs(inner).sum(axis=0).max() <= _CLEAR * max(tol * tol, _ROUNDING):
-        return None
-    solved: Matrix = scipy.linalg.cho_solve((cholesky, True), rows.T, check_finite=False)
-    return solved.T
+    condition, _ = lapack.dpocon(cholesky, norm, uplo="L")
+    clear = condition * norm > _CLEAR * max(least, _ROUNDING)
+    return (rows, cholesky) if clear else None
 
 
 def _by_eigenvectors(matrix: Matrix, tol: float) -> Matrix:
