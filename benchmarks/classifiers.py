@@ -6,8 +6,8 @@ brings.
 Every fit is on the 60,000 training images as bytes, in a process of its own, with one BLAS thread; test images are for
 the accuracy only. In each round, scikit-learn's estimator and ours take turns. Memory is the most that the process has
 had resident until the end of the fit, all of it: interpreter, packages and images included. A second worker is measured
-in one process, where runs with one worker and with two take turns: the training time of both, as `manyhands train`
-prints it.
+in one process, where runs with one worker and with two take turns: the training time of both, as `manyhands train --pin`
+prints it (a training of some milliseconds is over before the system has moved two threads to two cores).
 
 Writes CLASSIFIERS.md and CLASSIFIERS.json.
 """
@@ -139,7 +139,7 @@ def turns(learner: str, options: argparse.Namespace) -> dict[str, list[float]]:
     given = {name: value for name, value in CASES[learner].items() if name not in ("estimator", "bar")}
     given.pop("estimator_settings", None)
     dataset = load(DataRequest("mnist", train_size=options.rows, scale="none"))
-    plans = {n: resolve(RunSpec().changed(learner=learner, workers=n, **given), dataset) for n in (1, 2)}
+    plans = {n: resolve(RunSpec().changed(learner=learner, workers=n, pin=True, **given), dataset) for n in (1, 2)}
     times: dict[str, list[float]] = {"1": [], "2": []}
     for turn in range(-1, options.turns):
         for n, plan in plans.items():

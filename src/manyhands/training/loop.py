@@ -85,10 +85,10 @@ class Loop(Stepping):
             if state is not None and amid:
                 self._take_over_stage(state)
             state = None
-            if isinstance(self.learner, FitLearner):
-                self._fit(self.learner)
-            elif isinstance(self.learner, SumLearner):
+            if isinstance(self.learner, SumLearner):
                 self._pass_through(self.learner)
+            elif isinstance(self.learner, FitLearner):
+                self._fit(self.learner)
             else:
                 self._go_through_stage(max(stage.first_epoch, epoch), step)
             step = 0

@@ -45,6 +45,34 @@ def add_bytes(
 
 
 @compiled
+def moments_of_bytes(
+    counts: NDArray[np.float64],
+    stored: NDArray[np.float64],
+    scale: NDArray[np.float64],
+    shift: NDArray[np.float64],
+    sums: NDArray[np.float64],
+    means: NDArray[np.float64],
+    squares: NDArray[np.float64],
+    constant: NDArray[np.bool_],
+) -> None:
+    """Write sums and means of inputs, and make sums of squares of bytes those of distances from the means of inputs.
+
+    ``stored`` are the sums of bytes; ``squares`` and ``constant`` may be empty. What is 0 is exactly 0.
+    """
+    for label in range(stored.shape[0]):
+        rows = counts[label]
+        for each in range(stored.shape[1]):
+            total = stored[label, each]
+            sums[label, each] = total * scale[each] + rows * shift[each]
+            means[label, each] = total / rows * scale[each] + shift[each] if rows > 0 else 0.0
+        for each in range(squares.shape[1]):
+            # Exact up to 2**53, then to rounding; of values that are not all the same, it is at least the rows less 1.
+            apart = rows * squares[label, each] - stored[label, each] * stored[label, each]
+            constant[label, each] = apart < max(rows, 1.0) / 2
+            squares[label, each] = 0.0 if constant[label, each] else apart / rows * scale[each] * scale[each]
+
+
+@compiled
 def count_above(
     features: NDArray[Any],
     labels: NDArray[np.int32],

@@ -113,16 +113,15 @@ class BytePass(Pass):
 
     def conclude(self, found: Arrays) -> Pass | None:
         """Make moments of inputs; what is 0 is exactly 0."""
-        moments, counts, sums = self.moments, found["counts"], found["sums"]
-        moments.counts, moments.stored_sums = counts.copy(), sums.copy()
-        rows = np.maximum(counts, 1)[:, None]
-        moments.sums = sums * self._scale + counts[:, None] * self._shift
-        moments.means = np.where(counts[:, None] > 0, sums / rows * self._scale + self._shift, 0.0)
-        if moments.squared:
-            # Exact up to 2**53, then to rounding; of values that are not all the same, it is at least the rows less 1.
-            apart = rows * found["squares"] - sums * sums
-            moments.constant = apart < rows / 2
-            moments.squares = np.where(moments.constant, 0.0, apart) / rows * (self._scale * self._scale)
+        moments = self.moments
+        moments.counts, moments.stored_sums = found["counts"], found["sums"]
+        moments.sums, moments.means = np.empty(moments.shape), np.empty(moments.shape)
+        moments.squares = found["squares"] if moments.squared else np.zeros((0, 0))
+        moments.constant = np.empty(moments.squares.shape, np.bool_)
+        kernels.moments_of_bytes(
+            *(moments.counts, moments.stored_sums, self._scale, self._shift),
+            *(moments.sums, moments.means, moments.squares, moments.constant),
+        )
         return moments.after()
 
 
