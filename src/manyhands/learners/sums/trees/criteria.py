@@ -12,6 +12,7 @@ from manyhands.learners.sums.trees.kernel_args import ENTROPY, GINI, SQUARED
 from manyhands.runtime.jit import inlined_exactly
 
 EPSILON = 2.220446049250313e-16
+_LOG_2 = math.log(2.0)
 
 
 @inlined_exactly
@@ -42,7 +43,7 @@ def classes_split(kind: int, integral: bool, moved: Any, totals: Any, logs: Any,
         for k in range(len(totals)):
             first += logs[int(moved[k])]
             second += logs[int(totals[k] - moved[k])]
-        return first - logs[int(one)] + (second - logs[int(other)])
+        return float(first - logs[int(one)] + (second - logs[int(other)]))
     for k in range(len(totals)):
         first += x_log_x(float(moved[k]))
         second += x_log_x(float(totals[k] - moved[k]))
@@ -66,18 +67,18 @@ def impurity_of(kind: int, totals: Any, weight: float, weights: Any, targets: An
     if kind == GINI:
         for k in range(len(totals)):
             found += totals[k] * totals[k]
-        return 1.0 - found / (weight * weight)
+        return float(1.0 - found / (weight * weight))
     if kind == ENTROPY:
         for k in range(len(totals)):
             if totals[k] > 0.0:
                 share = totals[k] / weight
-                found -= share * math.log(share)
+                found -= share * (math.log(share) / _LOG_2)
         return found
     mean = totals[0] / weight
     if kind == SQUARED:
         for i in range(len(weights)):
             found += weights[i] * targets[i] * targets[i]
-        return found / weight - mean * mean
+        return float(found / weight - mean * mean)
     if totals[0] <= EPSILON:
         return math.inf
     for i in range(len(weights)):

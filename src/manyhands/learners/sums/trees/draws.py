@@ -1,4 +1,4 @@
-"""Everything random in trees: hashes of a key (seed and tree) and counters, so nothing depends on who draws, or when."""
+"""What is random in trees: hashes of a key (seed and tree) and counters, so nothing depends on who draws, or when."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def draw(key: Any, counter: Any) -> Any:
 
 
 @inlined_exactly
-def below(bits: Any, count: int) -> int:
+def below(bits: Any, count: int) -> Any:
     """Return a number from 0 to ``count - 1``, from random bits."""
     return np.int64(((bits >> _32) * np.uint64(count)) >> _32)
 

@@ -149,8 +149,9 @@ class Growth:
         looks = np.zeros((self.open if drawn < every else 0, self._words), np.uint64)
         if drawn < every:
             draw_features(self._rule, self._opened, self._work.permutation, self._work.swaps, looks)
+        totals = np.empty((self.open, self._nodes.totals.shape[1] + 2), self._work.moved.dtype)
         search(
-            self._coded, self._members, self._nodes, self._opened, looks, self._known, self._rule, self._work,
+            self._coded, self._members, self._nodes, self._opened, totals, looks, self._known, self._rule, self._work,
             features.start, features.stop, found, stop,
         )  # fmt: skip
 
@@ -242,7 +243,6 @@ def _work(rule: Rule, outputs: int, features: int, whole: bool) -> Work:
         groups=np.zeros(CODES + 1, np.int32),
         ends=np.zeros(CODES + 1, np.int32),
         moved=np.zeros(outputs, np.int64 if whole else np.float64),
-        totals=np.zeros(outputs, np.int64 if whole else np.float64),
         logs=logs,
         permutation=np.arange(features, dtype=np.int32),
         swaps=np.zeros(features, np.int32),

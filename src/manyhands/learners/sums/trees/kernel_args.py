@@ -69,6 +69,19 @@ class Nodes(NamedTuple):
     """int32."""
 
 
+class Node(NamedTuple):
+    """An open node."""
+
+    number: int
+    begin: int
+    samples: int
+    weight: Any
+    squares: Any
+    """The sum of the squares of `totals`."""
+    totals: Any
+    """(K,), int64 or float64."""
+
+
 class Rule(NamedTuple):
     """How nodes are split."""
 
@@ -95,7 +108,7 @@ class Work(NamedTuple):
     keys: Any
     """int32 (CHUNK + 1,): code and place of each sample that has not the common code."""
     sorted: Any
-    """int32 (CHUNK,): their places, by code."""
+    """int32 (CHUNK,): the keys, sorted."""
     counts: Any
     """int32 (CODES,): samples of each code. Zeros between two uses, as is `sums`."""
     sums: Any
@@ -103,9 +116,8 @@ class Work(NamedTuple):
     groups: Any
     """int32 (CODES + 1,): the codes that occur, in ascending order."""
     ends: Any
-    """int32 (CODES + 1,): where each group ends in `sorted`."""
+    """int32 (CODES + 1,): how many samples have each of these or a smaller one."""
     moved: Any
-    totals: Any
     """(K,), int64 or float64."""
     logs: Any
     """float64: x log x of whole numbers, for entropy; else empty."""

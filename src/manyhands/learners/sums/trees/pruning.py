@@ -111,9 +111,7 @@ def _prune(
     return written
 
 
-def _pruned(
-    tree: TreeArrays, alpha: float
-) -> tuple[NDArray[np.bool_], NDArray[np.float64], NDArray[np.float64]]:
+def _pruned(tree: TreeArrays, alpha: float) -> tuple[NDArray[np.bool_], NDArray[np.float64], NDArray[np.float64]]:
     """Return which nodes are leaves after pruning, and the alphas and costs on the way."""
     count = tree.node_count
     cost = tree.weighted_n_node_samples * tree.impurity / tree.weighted_n_node_samples[0]

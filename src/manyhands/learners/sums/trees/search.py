@@ -1,11 +1,11 @@
 """The search for the best split of each open node, feature by feature.
 
-A feature's codes are one row of memory, which stays in the second-level cache while all nodes are looked at. For a node,
-three steps: its codes are read, and all samples but those of the feature's `common` code (the 0 of images) are noted;
-they are counted by code (few of them: sorted by it); then one walk from the smallest code up to the common one, and one
-from the largest down to it, try every place between two codes that occur. What has the common code is on the side
-that is not walked, so nobody has to count it. With weights that are no whole numbers, sums depend on the order: then
-there is no common code, and one walk from the smallest code to the largest.
+A feature's codes are one row of memory, which stays in the second-level cache while all nodes are looked at. For each
+node, its codes are read, and all samples but those of the feature's `common` code (the 0 of images) are noted; many of
+them are summed up by code and class, few are sorted by code; then one walk from the smallest code up to the common one,
+and one from the largest down to it, try every place between two codes that occur. What has the common code is always
+on the side that is not walked, so nobody has to count it. With weights that are no whole numbers, sums depend on the
+order: then there is no common code, and one walk from the smallest code to the largest.
 
 What is found depends on the node and the feature alone, not on who looks at it.
 """
@@ -17,6 +17,7 @@ from typing import Any
 
 import numpy as np
 
+from manyhands.learners.sums.trees.bits import trailing_zeros
 from manyhands.learners.sums.trees.criteria import classes_split, gini_split, numbers_split
 from manyhands.learners.sums.trees.draws import draw, fraction, next_feature, put_back
 from manyhands.learners.sums.trees.kernel_args import (
@@ -31,6 +32,7 @@ from manyhands.learners.sums.trees.kernel_args import (
     THRESHOLD,
     Coded,
     Members,
+    Node,
     Nodes,
     Rule,
     Work,
@@ -43,14 +45,14 @@ _CLOSE = np.float32(1e-7)  # scikit-learn does not tell such inputs apart
 
 
 @inlined_exactly
-def _note(column: Any, rows: Any, common: int, keys: Any) -> int:
+def _note(column: Any, rows: Any, common: int, keys: Any) -> Any:
     """Write code and place of each row that has not the common code; return how many these are."""
     count = np.uint64(0)
     for i in range(len(rows)):
         code = np.int32(column[rows[i]])
         keys[count] = (code << np.int32(16)) | np.int32(i)
         count += np.uint64(code != common)  # no branch: it could not be predicted
-    return int(count)
+    return np.int64(count)
 
 
 @inlined_exactly
@@ -61,28 +63,52 @@ def _count(keys: Any, noted: int, counts: Any) -> None:
 
 
 @inlined_exactly
-def _list_groups(counts: Any, groups: Any, ends: Any, sorts: bool) -> int:
-    """List the codes that occur; return how many. With ``sorts``, a code's count becomes its first place."""
-    found, end = 0, 0
-    for code in range(CODES):
-        if counts[code] != 0:
-            count = counts[code]
-            if sorts:
-                counts[code] = end
-            end += count
-            groups[found], ends[found] = code, end
-            found += 1
-    return found
+def _occurring(keys: Any, noted: int) -> tuple[Any, Any, Any, Any]:
+    """Return a bit for each code that occurs, in four words: they stay in registers."""
+    one, none = np.uint64(1), np.uint64(0)
+    first, second, third, fourth = none, none, none, none
+    for j in range(noted):
+        code = keys[j] >> 16
+        bit, word = one << np.uint64(code & 63), code >> 6
+        first |= bit if word == 0 else none
+        second |= bit if word == 1 else none
+        third |= bit if word == 2 else none
+        fourth |= bit if word == 3 else none
+    return first, second, third, fourth
 
 
 @inlined_exactly
-def _sort(keys: Any, noted: int, counts: Any, places: Any) -> None:
-    """Write the places of the noted rows by code; ``counts`` has each code's first place."""
+def _sort(keys: Any, noted: int, counts: Any, into: Any) -> None:
+    """Sort the keys of few samples, which are counted by code; the counts become zeros."""
+    end, one = 0, np.uint64(1)
+    words = _occurring(keys, noted)
+    for word in range(4):
+        bits = words[word]
+        while bits != np.uint64(0):
+            code = np.uint32(64 * word + trailing_zeros(bits))
+            bits &= bits - one
+            count = counts[code]
+            counts[code] = end
+            end += count
     for j in range(noted):
         code = np.uint32(keys[j] >> 16)
-        at = np.uint32(counts[code])
-        places[at] = keys[j] & 0xFFFF
+        into[np.uint32(counts[code])] = keys[j]
         counts[code] += 1
+    for j in range(noted):
+        counts[np.uint32(keys[j] >> 16)] = 0
+
+
+@inlined_exactly
+def _list_groups(counts: Any, groups: Any, ends: Any) -> int:
+    """List the codes that occur, and how many samples have each or a smaller one; the counts become zeros."""
+    found, end = 0, 0
+    for code in range(CODES):
+        if counts[code] != 0:
+            end += counts[code]
+            groups[found], ends[found] = code, end
+            found += 1
+            counts[code] = 0
+    return found
 
 
 @inlined_exactly
@@ -114,82 +140,118 @@ def _parts(low: Any, high: Any, wanted: float, a: int, b: int) -> bool:
 
 
 @inlined_exactly
-def _walk(
-    coded_low: Any, coded_high: Any, rule: Rule, work: Work, members: Members, begin: int, count: int, weight: Any,
-    squares: Any, wanted: float, dense: bool, up: bool, first: int, last: int, edge: int,
+def _enough(rule: Rule, rows: int, count: int, one: float, other: float) -> bool:
+    """Whether both sides of a split have the samples and the weight that a leaf needs."""
+    return bool(
+        (rows >= rule.least_rows)
+        & (count - rows >= rule.least_rows)
+        & (one >= rule.least_weight)
+        & (other >= rule.least_weight)
+    )
+
+
+@inlined_exactly
+def _walk_few(
+    low: Any, high: Any, rule: Rule, work: Work, node: Node, labels: Any, weights: Any, wanted: float, up: bool,
+    first: int, last: int, edge: int,
 ) -> tuple[float, int, int]:  # fmt: skip
-    """Walk through groups ``first`` to ``last - 1``, up or down, and try what is between any two of them.
+    """Walk through sorted samples ``first`` to ``last - 1``, up or down, and try what is between any two of them.
 
     Behind the last is the code ``edge``, or none (-1). Returns how good the best split is, and the codes beside it.
     """
-    classes = len(work.totals)
-    moved, totals = work.moved, work.totals
+    moved, totals = work.moved, node.totals
+    for k in range(len(totals)):
+        moved[k] = 0
+    zero = moved[0]
+    done, here, there = zero, zero, node.squares
+    best, best_a, best_b = -math.inf, -1, -1
+    exact = rule.kind == GINI and rule.integral
+    for step in range(last - first):
+        at = np.uint32(first + step if up else last - 1 - step)
+        code, place = work.sorted[at] >> 16, np.uint32(work.sorted[at] & 0xFFFF)
+        label, more = np.uint32(labels[place]), zero + weights[place]
+        before = moved[label]
+        here += more * (2 * before + more)
+        there -= more * (2 * (totals[label] - before) - more)
+        moved[label] = before + more
+        done += more
+        beside = edge
+        if step < last - first - 1:
+            beside = work.sorted[at + np.uint32(1) if up else at - np.uint32(1)] >> 16
+        a, b = (code, beside) if up else (beside, code)
+        one, other = float(done), float(node.weight - done)
+        # Hardly predictable: so everything is computed for every sample, and there is one branch at the end.
+        tried = (beside >= 0) & (a != b) & _parts(low, high, wanted, a, b)
+        tried &= _enough(rule, step + 1, node.samples, one, other)
+        proxy = -math.inf
+        if exact:
+            proxy = gini_split(float(here), float(there), one, other)
+            if not up:
+                proxy = gini_split(float(there), float(here), other, one)
+        elif tried:
+            proxy = classes_split(rule.kind, rule.integral, moved, totals, work.logs, one, other)
+        if tried & ((proxy > best) | ((proxy == best) & (not up))):  # of equal ones, the lowest threshold
+            best, best_a, best_b = proxy, a, b
+    return best, best_a, best_b
+
+
+@inlined_exactly
+def _walk_many(
+    low: Any, high: Any, rule: Rule, work: Work, node: Node, wanted: float, up: bool, first: int, last: int, edge: int
+) -> tuple[float, int, int]:
+    """Walk through the codes ``first`` to ``last - 1`` of those that occur; see `_walk_few`. Clears their sums."""
+    classes, moved, totals = len(node.totals), work.moved, node.totals
     for k in range(classes):
         moved[k] = 0
     zero = moved[0]
-    done, rows, here, there = zero, 0, zero, zero + squares
+    done, rows, here, there = zero, 0, zero, node.squares
     best, best_a, best_b = -math.inf, -1, -1
     for step in range(last - first):
         group = first + step if up else last - 1 - step
-        code, start = work.groups[group], work.ends[group - 1] if group > 0 else 0
-        rows += work.ends[group] - start
-        if dense:
-            for k in range(classes):
-                more = zero + work.sums[code * classes + k]
-                here += more * (2 * moved[k] + more)
-                there -= more * (2 * (totals[k] - moved[k]) - more)
-                moved[k] += more
-                done += more
-                work.sums[code * classes + k] = 0
-        else:
-            for at in range(start, work.ends[group]):
-                place = begin + work.sorted[at]
-                k, more = np.uint32(members.labels[np.uint32(place)]), zero + members.weights[np.uint32(place)]
-                before = moved[k]
-                here += more * (2 * before + more)
-                there -= more * (2 * (totals[k] - before) - more)
-                moved[k] = before + more
-                done += more
+        code = work.groups[group]
+        rows += work.ends[group] - (work.ends[group - 1] if group > 0 else 0)
+        sums = work.sums[code * classes : (code + 1) * classes]
+        for k in range(classes):
+            more = zero + sums[k]
+            here += more * (2 * moved[k] + more)
+            there -= more * (2 * (totals[k] - moved[k]) - more)
+            moved[k] += more
+            done += more
+            sums[k] = 0
         beside = edge if step == last - first - 1 else work.groups[group + 1 if up else group - 1]
         a, b = (code, beside) if up else (beside, code)
-        if beside < 0 or not _parts(coded_low, coded_high, wanted, a, b):
-            continue
-        if rows < rule.least_rows or count - rows < rule.least_rows:
-            continue
-        one, other = float(done), float(weight - done)
-        if one < rule.least_weight or other < rule.least_weight:
+        one, other = float(done), float(node.weight - done)
+        if beside < 0 or not _parts(low, high, wanted, a, b) or not _enough(rule, rows, node.samples, one, other):
             continue
         if rule.kind == GINI and rule.integral:
-            if up:
-                proxy = gini_split(float(here), float(there), one, other)
-            else:
+            proxy = gini_split(float(here), float(there), one, other)
+            if not up:
                 proxy = gini_split(float(there), float(here), other, one)
         else:
             proxy = classes_split(rule.kind, rule.integral, moved, totals, work.logs, one, other)
-        if proxy > best or (proxy == best and not up):  # of equal ones, the lowest threshold
+        if proxy > best or (proxy == best and not up):
             best, best_a, best_b = proxy, a, b
     return best, best_a, best_b
 
 
 @inlined_exactly
 def _walk_numbers(
-    low: Any, high: Any, rule: Rule, work: Work, count: int, weight: float, total: float, wanted: float, groups: int
+    low: Any, high: Any, rule: Rule, work: Work, node: Node, wanted: float, groups: int
 ) -> tuple[float, int, int]:
-    """Walk through all groups of targets; see `_walk`."""
-    rows, done, here = 0, 0.0, 0.0
+    """Walk through all codes that occur, with targets; see `_walk_few`. Clears the sums."""
+    done, here = 0.0, 0.0
     best, best_a, best_b = -math.inf, -1, -1
     for group in range(groups):
         code = work.groups[group]
-        rows = work.ends[group]
         done += work.sums[2 * code]
         here += work.sums[2 * code + 1]
         work.sums[2 * code], work.sums[2 * code + 1] = 0.0, 0.0
         if group + 1 == groups or not _parts(low, high, wanted, code, work.groups[group + 1]):
             continue
-        other = weight - done
-        if min(rows, count - rows) < rule.least_rows or min(done, other) < rule.least_weight:
+        other = node.weight - done
+        if not _enough(rule, work.ends[group], node.samples, done, other):
             continue
-        proxy = numbers_split(rule.kind, here, total - here, done, other)
+        proxy = numbers_split(rule.kind, here, node.totals[0] - here, done, other)
         if proxy > best:
             best, best_a, best_b = proxy, code, work.groups[group + 1]
     return best, best_a, best_b
@@ -216,86 +278,122 @@ def _threshold(low: Any, high: Any, wanted: float, a: int, b: int) -> float:
 
 
 @inlined_exactly
-def look(
-    coded: Coded, feature: int, members: Members, nodes: Nodes, node: int, rule: Rule, work: Work, found: Any
-) -> bool:
+def _best_of_few(
+    low: Any, high: Any, rule: Rule, work: Work, node: Node, labels: Any, weights: Any, wanted: float, noted: int,
+    common: int,
+) -> tuple[float, int, int]:  # fmt: skip
+    """Return the best split of a node that has few samples without the common code; these are sorted."""
+    below = 0
+    while below < noted and work.sorted[below] >> 16 < common:
+        below += 1
+    middle = common if noted < node.samples else -1
+    edge = middle if middle >= 0 or below == noted else work.sorted[below] >> 16
+    best = _walk_few(low, high, rule, work, node, labels, weights, wanted, True, 0, below, edge)
+    if below < noted:
+        above = _walk_few(low, high, rule, work, node, labels, weights, wanted, False, below, noted, middle)
+        if above[0] > best[0]:
+            best = above
+    return best
+
+
+@inlined_exactly
+def _best_of_many(
+    low: Any, high: Any, rule: Rule, work: Work, node: Node, wanted: float, groups: int, common: int, all_noted: bool
+) -> tuple[float, int, int]:
+    """Return the best split of a node whose classes are summed up for each code."""
+    below = 0
+    while below < groups and work.groups[below] < common:
+        below += 1
+    middle = -1 if all_noted else common
+    edge = middle if middle >= 0 or below == groups else work.groups[below]
+    best = _walk_many(low, high, rule, work, node, wanted, True, 0, below, edge)
+    if below < groups:
+        above = _walk_many(low, high, rule, work, node, wanted, False, below, groups, middle)
+        if above[0] > best[0]:
+            best = above
+    return best
+
+
+@inlined_exactly
+def look(coded: Coded, feature: int, members: Members, node: Node, rule: Rule, work: Work, found: Any) -> bool:
     """Find a feature's best split of a node, and write it to ``found`` if it is the best so far.
 
-    Of equal ones the first stays. Returns whether the feature has different inputs in the node. ``work.totals`` has the
-    node's totals.
+    Of equal ones the first stays. Returns whether the feature has different inputs in the node.
     """
-    begin, count = nodes.start[node], nodes.count[node]
+    begin, end = node.begin, node.begin + node.samples
     column, low, high, common = coded.codes[feature], coded.low[feature], coded.high[feature], coded.common[feature]
-    numbers, classes, noted = rule.kind >= SQUARED, len(work.totals), 0
-    dense = numbers or count > CHUNK
-    for start in range(begin, begin + count, CHUNK):
-        stop = min(start + CHUNK, begin + count)
+    numbers, noted, groups = rule.kind >= SQUARED, 0, 0
+    dense = numbers or node.samples > CHUNK
+    labels, weights = members.labels, members.weights
+    for start in range(begin, end, CHUNK):
+        stop = min(start + CHUNK, end)
+        labels, weights = members.labels[start:stop], members.weights[start:stop]
         new = _note(column, members.rows[start:stop], common, work.keys)
         noted += new
         _count(work.keys, new, work.counts)
         dense = dense or new > FEW
         if numbers:
-            _sum_targets(work.keys, new, members.weights[start:stop], members.targets[start:stop], work.sums)
+            _sum_targets(work.keys, new, weights, members.targets[start:stop], work.sums)
         elif dense:
-            _sum_classes(work.keys, new, members.labels[start:stop], members.weights[start:stop], classes, work.sums)
+            _sum_classes(work.keys, new, labels, weights, len(node.totals), work.sums)
     if noted == 0:
         return False
-    groups = _list_groups(work.counts, work.groups, work.ends, not dense)
-    if not dense:
+    if dense:
+        groups = _list_groups(work.counts, work.groups, work.ends)
+        lowest, highest = work.groups[0], work.groups[groups - 1]
+    else:
         _sort(work.keys, noted, work.counts, work.sorted)
-    for group in range(groups):
-        work.counts[work.groups[group]] = 0
-    below = 0  # groups below the common code
-    while below < groups and work.groups[below] < common:
-        below += 1
-    middle = common if noted < count else -1
-    lowest, highest = work.groups[0], work.groups[groups - 1]
-    if middle >= 0:
-        lowest, highest = min(lowest, middle), max(highest, middle)
-    differs = high[highest] > low[lowest] + _CLOSE
-    if not differs and not dense:
+        lowest, highest = work.sorted[0] >> 16, work.sorted[noted - 1] >> 16
+    if noted < node.samples:
+        lowest, highest = min(lowest, common), max(highest, common)
+    differs = bool(high[highest] > low[lowest] + _CLOSE)
+    if not differs and not dense:  # else the sums must be cleared
         return False
     wanted = math.nan
     if rule.random:
-        key = draw(draw(rule.key, node), len(work.permutation) + feature)
+        key = draw(draw(rule.key, node.number), len(work.permutation) + feature)
         wanted = _drawn_threshold(low, high, lowest, highest, key)
     if numbers:
-        weight, total = nodes.weight[node], nodes.totals[node, 0]
-        best, a, b = _walk_numbers(low, high, rule, work, count, weight, total, wanted, groups)
+        best, a, b = _walk_numbers(low, high, rule, work, node, wanted, groups)
+    elif dense:
+        best, a, b = _best_of_many(low, high, rule, work, node, wanted, groups, common, noted == node.samples)
     else:
-        weight, squares = work.totals[0] * 0, work.totals[0] * 0
-        for k in range(classes):
-            weight += work.totals[k]
-            squares += work.totals[k] * work.totals[k]
-        edge = middle if middle >= 0 or below == groups else work.groups[below]
-        best, a, b = _walk(low, high, rule, work, members, begin, count, weight, squares, wanted, dense, True, 0,
-                           below, edge)  # fmt: skip
-        if below < groups:
-            above, above_a, above_b = _walk(low, high, rule, work, members, begin, count, weight, squares, wanted,
-                                            dense, False, below, groups, middle)  # fmt: skip
-            if above > best:
-                best, a, b = above, above_a, above_b
+        best, a, b = _best_of_few(low, high, rule, work, node, labels, weights, wanted, noted, common)
     if best > found[PROXY]:
         found[PROXY], found[FEATURE], found[CODE] = best, feature, a
         found[THRESHOLD] = _threshold(low, high, wanted, a, b)
-    return bool(differs)
+    return differs
 
 
 @inlined_exactly
-def _take_totals(nodes: Nodes, node: int, work: Work) -> None:
-    """Get ready to look at a node."""
-    for k in range(len(work.totals)):
-        work.totals[k] = nodes.totals[node, k]
+def _node_of(nodes: Nodes, number: int, totals: Any) -> Node:
+    """Return an open node; ``totals`` is memory for its totals, their sum, and the sum of their squares."""
+    classes = len(totals) - 2
+    return Node(
+        number, nodes.start[number], nodes.count[number], totals[classes], totals[classes + 1], totals[:classes]
+    )
+
+
+@inlined_exactly
+def _sum_up(nodes: Nodes, number: int, totals: Any, numbers: bool) -> None:
+    """Write a node's totals, see `_node_of`."""
+    classes = len(totals) - 2
+    totals[classes], totals[classes + 1] = 0, 0
+    for k in range(classes):
+        totals[k] = nodes.totals[number, k]
+        totals[classes] += totals[k]
+        totals[classes + 1] += totals[k] * totals[k]
+    if numbers:
+        totals[classes] = nodes.weight[number]
 
 
 @inlined_exactly
 def _look_further(
-    coded: Coded, members: Members, nodes: Nodes, node: int, known: Any, rule: Rule, work: Work, first: int, last: int,
-    found: Any,
-) -> None:  # fmt: skip
+    coded: Coded, members: Members, node: Node, known: Any, rule: Rule, work: Work, first: int, last: int, found: Any
+) -> None:
     """Go on drawing where all features drawn so far have the same input in all of the node's samples."""
     one, features = np.uint64(1), len(work.permutation)
-    key = draw(rule.key, node)
+    key = draw(rule.key, node.number)
     place = 0
     while place < features and found[PLACE] == math.inf:
         feature = next_feature(work.permutation, work.swaps, place, key)
@@ -303,7 +401,7 @@ def _look_further(
         bit, word = one << np.uint64(feature & 63), feature >> 6
         if place <= rule.drawn or feature < first or feature >= last or known[word] & bit != 0:
             continue
-        if look(coded, feature, members, nodes, node, rule, work, found):
+        if look(coded, feature, members, node, rule, work, found):
             found[PLACE] = place
         else:
             known[word] |= bit
@@ -316,6 +414,7 @@ def search(
     members: Members,
     nodes: Nodes,
     opened: Any,
+    totals: Any,
     looks: Any,
     known: Any,
     rule: Rule,
@@ -331,6 +430,8 @@ def search(
     ----------
     opened : ndarray of shape (open,), int32
         The nodes.
+    totals : ndarray of shape (open, K + 2), int64 or float64
+        Room for the nodes' totals.
     looks : ndarray of shape (open, words), uint64
         A bit for each feature that is drawn for a node; no rows mean all.
     known : ndarray of shape (open, words), uint64
@@ -344,6 +445,7 @@ def search(
     for j in range(len(opened)):
         found[j, PROXY], found[j, FEATURE], found[j, CODE], found[j, THRESHOLD] = -math.inf, -1.0, -1.0, 0.0
         found[j, PLACE] = math.inf
+        _sum_up(nodes, opened[j], totals[j], rule.kind >= SQUARED)
     for feature in range(first, last):
         if stop[0] != 0:
             return
@@ -351,12 +453,11 @@ def search(
         for j in range(len(opened)):
             if known[j, word] & bit != 0 or (len(looks) > 0 and looks[j, word] & bit == 0):
                 continue
-            _take_totals(nodes, opened[j], work)
-            if look(coded, feature, members, nodes, opened[j], rule, work, found[j]):
+            if look(coded, feature, members, _node_of(nodes, opened[j], totals[j]), rule, work, found[j]):
                 found[j, PLACE] = 0.0
             else:
                 known[j, word] |= bit
     for j in range(len(opened) if len(looks) > 0 else 0):
         if found[j, PLACE] == math.inf and stop[0] == 0:
-            _take_totals(nodes, opened[j], work)
-            _look_further(coded, members, nodes, opened[j], known[j], rule, work, first, last, found[j])
+            node = _node_of(nodes, opened[j], totals[j])
+            _look_further(coded, members, node, known[j], rule, work, first, last, found[j])
