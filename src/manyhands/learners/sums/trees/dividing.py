@@ -120,20 +120,21 @@ def advance(
         feature, start, count = int(choice[FEATURE]), nodes.start[node], nodes.count[node]
         staying = _divide(coded.codes[feature], int(choice[CODE]), members, start, count)
         depth = nodes.depth[node] + 1
-        splits_left = _make(nodes, members, made, start, staying, depth, rule)
-        splits_right = _make(nodes, members, made + 1, start + staying, count - staying, depth, rule)
+        before = opens
+        for side in range(2):
+            begin, size = (start, staying) if side == 0 else (start + staying, count - staying)
+            if _make(nodes, members, made + side, begin, size, depth, rule):
+                following[opens], parents[opens] = made + side, j
+                opens += 1
         weight, left, right = nodes.weight[node], nodes.weight[made], nodes.weight[made + 1]
         gain = nodes.impurity[node] - right / weight * nodes.impurity[made + 1] - left / weight * nodes.impurity[made]
         gain *= weight / rule.total
         if gain + EPSILON < rule.least_decrease:
-            continue  # the next node takes the place of these two
+            opens = before  # the next two nodes take the place of these
+            continue
         nodes.improvement[node] = gain
         nodes.feature[node], nodes.threshold[node] = feature, choice[THRESHOLD]
         nodes.left[node], nodes.right[node] = made, made + 1
-        for side in range(2):
-            if splits_left if side == 0 else splits_right:
-                following[opens], parents[opens] = made + side, j
-                opens += 1
         made += 2
     return made, opens
 

@@ -29,7 +29,7 @@ from manyhands.learners.sums.trees.kernel_args import (
     Work,
 )
 from manyhands.learners.sums.trees.pruning import best_first, in_depth_first_order, never_expanded, pruned
-from manyhands.learners.sums.trees.search import search
+from manyhands.learners.sums.trees.search import draw_further, search
 
 _KINDS = {
     "gini": GINI,
@@ -145,15 +145,19 @@ class Growth:
 
     def search(self, features: slice, found: NDArray[np.float64], stop: NDArray[np.int64]) -> None:
         """Find the best splits over some of the features; write them to ``found``, shape (open, FOUND)."""
-        drawn, every = self._rule.drawn, len(self._coded.codes)
-        looks = np.zeros((self.open if drawn < every else 0, self._words), np.uint64)
-        if drawn < every:
-            draw_features(self._rule, self._opened, self._work.permutation, self._work.swaps, looks)
-        totals = np.empty((self.open, self._nodes.totals.shape[1] + 2), self._work.moved.dtype)
-        search(
-            self._coded, self._members, self._nodes, self._opened, totals, looks, self._known, self._rule, self._work,
-            features.start, features.stop, found, stop,
-        )  # fmt: skip
+        rule, work, first, last = self._rule, self._work, features.start, features.stop
+        every = rule.drawn == len(self._coded.codes)
+        looks = np.zeros((0 if every else self.open, self._words), np.uint64)
+        found[:] = (-np.inf, -1, -1, 0, np.inf)
+        totals = np.empty((self.open, self._nodes.totals.shape[1] + 2), work.moved.dtype)
+        place = (self._coded, self._members, self._nodes, self._opened)
+        if not every:
+            draw_features(rule, self._opened, work.permutation, work.swaps, looks)
+        search(*place, totals, looks, self._known, rule, work, first, last, found, stop)
+        if not every:
+            looks[:] = 0
+            if draw_further(*place, self._known, rule, work.permutation, work.swaps, first, last, found, looks):
+                search(*place, totals, looks, self._known, rule, work, first, last, found, stop)
 
     def advance(self, found: NDArray[np.float64]) -> None:
         """Split the open nodes by what all workers have found, shape (n, open, FOUND)."""

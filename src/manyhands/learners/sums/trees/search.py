@@ -129,14 +129,12 @@ def _sum_targets(keys: Any, noted: int, weights: Any, targets: Any, sums: Any) -
 
 
 @inlined_exactly
-def _parts(low: Any, high: Any, wanted: float, a: int, b: int) -> bool:
-    """Whether a split between the codes ``a`` and ``b``, which follow each other, is to be tried.
+def _parts(low: Any, high: Any, random: bool, wanted: float, a: int, b: int) -> bool:
+    """Whether a split between the codes ``a`` and ``b``, which follow each other, is to be tried; no branch.
 
-    ``wanted`` is a threshold drawn at random, or NaN for any.
+    ``wanted`` is the threshold where it is drawn at random.
     """
-    if low[b] <= high[a] + _CLOSE:
-        return False
-    return bool(math.isnan(wanted) or high[a] <= wanted < high[b])
+    return bool((low[b] > high[a] + _CLOSE) & ((not random) | ((high[a] <= wanted) & (wanted < high[b]))))
 
 
 @inlined_exactly
@@ -181,7 +179,7 @@ def _walk_few(
         a, b = (code, beside) if up else (beside, code)
         one, other = float(done), float(node.weight - done)
         # Hardly predictable: so everything is computed for every sample, and there is one branch at the end.
-        tried = (beside >= 0) & (a != b) & _parts(low, high, wanted, a, b)
+        tried = (beside >= 0) & _parts(low, high, rule.random, wanted, a, b)
         tried &= _enough(rule, step + 1, node.samples, one, other)
         proxy = -math.inf
         if exact:
@@ -221,7 +219,11 @@ def _walk_many(
         beside = edge if step == last - first - 1 else work.groups[group + 1 if up else group - 1]
         a, b = (code, beside) if up else (beside, code)
         one, other = float(done), float(node.weight - done)
-        if beside < 0 or not _parts(low, high, wanted, a, b) or not _enough(rule, rows, node.samples, one, other):
+        if (
+            beside < 0
+            or not _parts(low, high, rule.random, wanted, a, b)
+            or not _enough(rule, rows, node.samples, one, other)
+        ):
             continue
         if rule.kind == GINI and rule.integral:
             proxy = gini_split(float(here), float(there), one, other)
@@ -246,7 +248,7 @@ def _walk_numbers(
         done += work.sums[2 * code]
         here += work.sums[2 * code + 1]
         work.sums[2 * code], work.sums[2 * code + 1] = 0.0, 0.0
-        if group + 1 == groups or not _parts(low, high, wanted, code, work.groups[group + 1]):
+        if group + 1 == groups or not _parts(low, high, rule.random, wanted, code, work.groups[group + 1]):
             continue
         other = node.weight - done
         if not _enough(rule, work.ends[group], node.samples, done, other):
@@ -287,12 +289,17 @@ def _best_of_few(
     while below < noted and work.sorted[below] >> 16 < common:
         below += 1
     middle = common if noted < node.samples else -1
-    edge = middle if middle >= 0 or below == noted else work.sorted[below] >> 16
-    best = _walk_few(low, high, rule, work, node, labels, weights, wanted, True, 0, below, edge)
-    if below < noted:
-        above = _walk_few(low, high, rule, work, node, labels, weights, wanted, False, below, noted, middle)
-        if above[0] > best[0]:
-            best = above
+    best = (-math.inf, -1, -1)
+    for way in range(2):  # one walk in the machine code, for both
+        first, last, edge = 0, below, middle
+        if way == 1:
+            first, last = below, noted
+        elif middle < 0 and below < noted:
+            edge = work.sorted[below] >> 16
+        if first < last:
+            found = _walk_few(low, high, rule, work, node, labels, weights, wanted, way == 0, first, last, edge)
+            if found[0] > best[0]:
+                best = found
     return best
 
 
@@ -305,12 +312,17 @@ def _best_of_many(
     while below < groups and work.groups[below] < common:
         below += 1
     middle = -1 if all_noted else common
-    edge = middle if middle >= 0 or below == groups else work.groups[below]
-    best = _walk_many(low, high, rule, work, node, wanted, True, 0, below, edge)
-    if below < groups:
-        above = _walk_many(low, high, rule, work, node, wanted, False, below, groups, middle)
-        if above[0] > best[0]:
-            best = above
+    best = (-math.inf, -1, -1)
+    for way in range(2):
+        first, last, edge = 0, below, middle
+        if way == 1:
+            first, last = below, groups
+        elif middle < 0 and below < groups:
+            edge = work.groups[below]
+        if first < last:
+            found = _walk_many(low, high, rule, work, node, wanted, way == 0, first, last, edge)
+            if found[0] > best[0]:
+                best = found
     return best
 
 
@@ -388,24 +400,45 @@ def _sum_up(nodes: Nodes, number: int, totals: Any, numbers: bool) -> None:
 
 
 @inlined_exactly
-def _look_further(
-    coded: Coded, members: Members, node: Node, known: Any, rule: Rule, work: Work, first: int, last: int, found: Any
-) -> None:
-    """Go on drawing where all features drawn so far have the same input in all of the node's samples."""
-    one, features = np.uint64(1), len(work.permutation)
-    key = draw(rule.key, node.number)
-    place = 0
-    while place < features and found[PLACE] == math.inf:
-        feature = next_feature(work.permutation, work.swaps, place, key)
-        place += 1
-        bit, word = one << np.uint64(feature & 63), feature >> 6
-        if place <= rule.drawn or feature < first or feature >= last or known[word] & bit != 0:
+def _differs(column: Any, low: Any, high: Any, rows: Any) -> bool:
+    """Whether a feature has different inputs in these rows."""
+    smallest, largest = CODES, -1
+    for i in range(len(rows)):
+        code = np.int64(column[rows[i]])
+        smallest, largest = min(smallest, int(code)), max(largest, int(code))
+    return bool(high[largest] > low[smallest] + _CLOSE)
+
+
+@compiled_exactly
+def draw_further(
+    coded: Coded, members: Members, nodes: Nodes, opened: Any, known: Any, rule: Rule, permutation: Any, swaps: Any,
+    first: int, last: int, found: Any, looks: Any,
+) -> int:  # fmt: skip
+    """Go on drawing for nodes in which all features drawn so far have the same input in all samples.
+
+    Only features ``first`` to ``last - 1`` are found. Marks one in ``looks`` for such a node, and writes its place;
+    returns how many nodes have one.
+    """
+    one, marked = np.uint64(1), 0
+    for j in range(len(opened)):
+        if found[j, PLACE] != math.inf:
             continue
-        if look(coded, feature, members, node, rule, work, found):
-            found[PLACE] = place
-        else:
-            known[word] |= bit
-    put_back(work.permutation, work.swaps, place)
+        key, place, begin = draw(rule.key, opened[j]), 0, nodes.start[opened[j]]
+        rows = members.rows[begin : begin + nodes.count[opened[j]]]
+        while place < len(permutation) and found[j, PLACE] == math.inf:
+            feature = next_feature(permutation, swaps, place, key)
+            place += 1
+            bit, word = one << np.uint64(feature & 63), feature >> 6
+            if place <= rule.drawn or feature < first or feature >= last or known[j, word] & bit != 0:
+                continue
+            if _differs(coded.codes[feature], coded.low[feature], coded.high[feature], rows):
+                found[j, PLACE] = place
+                looks[j, word] |= bit
+                marked += 1
+            else:
+                known[j, word] |= bit
+        put_back(permutation, swaps, place)
+    return marked
 
 
 @compiled_exactly
@@ -437,14 +470,12 @@ def search(
     known : ndarray of shape (open, words), uint64
         A bit for each feature known to have one input only in a node; it gets more.
     found : ndarray of shape (open, FOUND), float64
-        Written: how good the best split is (-inf: there is none), its feature, the largest code on the left, the
-        threshold, and the place of that feature in the order of drawing if it is behind those that are always drawn (0
-        if it is not, inf if all features have one input only).
+        How good the best split so far is (-inf: there is none), its feature, the largest code on the left, the
+        threshold, and its place in the order of drawing if it is behind those that are always drawn (0 if it is not,
+        inf if all features so far have one input only).
     """
     one = np.uint64(1)
     for j in range(len(opened)):
-        found[j, PROXY], found[j, FEATURE], found[j, CODE], found[j, THRESHOLD] = -math.inf, -1.0, -1.0, 0.0
-        found[j, PLACE] = math.inf
         _sum_up(nodes, opened[j], totals[j], rule.kind >= SQUARED)
     for feature in range(first, last):
         if stop[0] != 0:
@@ -453,11 +484,7 @@ def search(
         for j in range(len(opened)):
             if known[j, word] & bit != 0 or (len(looks) > 0 and looks[j, word] & bit == 0):
                 continue
-            if look(coded, feature, members, _node_of(nodes, opened[j], totals[j]), rule, work, found[j]):
-                found[j, PLACE] = 0.0
-            else:
+            if not look(coded, feature, members, _node_of(nodes, opened[j], totals[j]), rule, work, found[j]):
                 known[j, word] |= bit
-    for j in range(len(opened) if len(looks) > 0 else 0):
-        if found[j, PLACE] == math.inf and stop[0] == 0:
-            node = _node_of(nodes, opened[j], totals[j])
-            _look_further(coded, members, node, known[j], rule, work, first, last, found[j])
+            elif found[j, PLACE] == math.inf:
+                found[j, PLACE] = 0.0
