@@ -183,9 +183,7 @@ def _walk_few(
         tried &= _enough(rule, step + 1, node.samples, one, other)
         proxy = -math.inf
         if exact:
-            proxy = gini_split(float(here), float(there), one, other)
-            if not up:
-                proxy = gini_split(float(there), float(here), other, one)
+            proxy = gini_split(here if up else there, there if up else here, one if up else other, other if up else one)
         elif tried:
             proxy = classes_split(rule.kind, rule.integral, moved, totals, work.logs, one, other)
         if tried & ((proxy > best) | ((proxy == best) & (not up))):  # of equal ones, the lowest threshold
@@ -226,9 +224,7 @@ def _walk_many(
         ):
             continue
         if rule.kind == GINI and rule.integral:
-            proxy = gini_split(float(here), float(there), one, other)
-            if not up:
-                proxy = gini_split(float(there), float(here), other, one)
+            proxy = gini_split(here if up else there, there if up else here, one if up else other, other if up else one)
         else:
             proxy = classes_split(rule.kind, rule.integral, moved, totals, work.logs, one, other)
         if proxy > best or (proxy == best and not up):
