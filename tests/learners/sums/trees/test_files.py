@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from manyhands.learners.sums.settings import SumsSettings
+from manyhands.learners.sums.trees import codes, dividing, search
 from manyhands.learners.sums.trees.forest import ForestLearner
 from manyhands.learners.sums.trees.tree import TreeLearner
 
@@ -80,11 +81,18 @@ def test_a_forest_is_no_tree_and_other_classes_are_refused(alone, grow, digits):
         ForestLearner(SumsSettings(), 64, 11).load_weights(blocks)
 
 
+KERNELS = [codes.find_codes, codes.transpose, dividing.plant, dividing.advance, dividing.depth_first, search.search]
+FORMS = [(np.uint8, None), (np.float64, None), (np.float32, np.float64)]
+
+
 @pytest.mark.parametrize("kind", [TreeLearner, ForestLearner])
-def test_after_prepare_nothing_is_compiled(alone, grow, digits, kind, notices):
+@pytest.mark.parametrize(("dtype", "weights"), FORMS)
+def test_after_prepare_nothing_is_compiled(alone, grow, digits, kind, dtype, weights):
     rows, labels = digits
-    table = alone.samples(rows.astype(np.float32), labels)
+    weights = None if weights is None else np.linspace(0.1, 1, len(rows), dtype=weights)
+    table = alone.samples(rows.astype(dtype), labels, weights=weights)
     kind(SumsSettings(), 64, 10).prepare(table)
-    notices.clear()
-    grow(kind, table, 10, 2, n_estimators=2)
-    assert not [line for line in notices if "compiling" in line]
+    before = [len(kernel.signatures) for kernel in KERNELS]
+    learner = grow(kind, table, 10, 2, n_estimators=2)[0]
+    learner.predict_proba(table)
+    assert [len(kernel.signatures) for kernel in KERNELS] == before

@@ -42,7 +42,7 @@ def test_it_is_as_good_as_scikit_learns(alone, grow, digits):
     assert abs(np.mean(oob) - np.mean(ours)) < 0.03
     importances = forest_importances(learner.trees, 64)
     assert importances.sum() == pytest.approx(1)
-    assert np.corrcoef(importances, reference.feature_importances_)[0, 1] > 0.95
+    assert np.corrcoef(importances, reference.feature_importances_)[0, 1] > 0.9
 
 
 def test_predictions_are_the_mean_of_the_trees(alone, grow, digits):
