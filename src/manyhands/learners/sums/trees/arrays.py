@@ -63,10 +63,11 @@ class TreeArrays:
     @property
     def max_depth(self) -> int:
         """Most splits above a leaf."""
-        depths = np.zeros(self.node_count, np.int64)
-        for node in np.flatnonzero(self.children_left >= 0):  # children stand behind their parents
-            depths[[self.children_left[node], self.children_right[node]]] = depths[node] + 1
-        return int(depths.max())
+        depth, level = 0, np.zeros(1, np.int32)
+        while len(level := level[self.children_left[level] >= 0]):
+            level = np.concatenate([self.children_left[level], self.children_right[level]])
+            depth += 1
+        return depth
 
     def arrays(self) -> dict[str, NDArray[Any]]:
         """Return the arrays by name."""

@@ -240,7 +240,7 @@ def _work(rule: Rule, outputs: int, features: int, whole: bool) -> Work:
         logs = numbers * np.log(np.maximum(numbers, 1.0))
     width = 2 if rule.kind >= SQUARED else outputs
     return Work(
-        keys=np.zeros(CHUNK + 1, np.int32),
+        keys=np.zeros(CHUNK + 16, np.int32),
         sorted=np.zeros(CHUNK, np.int32),
         counts=np.zeros(CODES, np.int32),
         sums=np.zeros(CODES * width, np.int32 if whole else np.float64),

@@ -106,7 +106,7 @@ class Work(NamedTuple):
     """Memory for one feature of one node."""
 
     keys: Any
-    """int32 (CHUNK + 1,): code and place of each sample that has not the common code."""
+    """int32 (CHUNK + 16,): code and place of each sample that has not the common code."""
     sorted: Any
     """int32 (CHUNK,): the keys, sorted."""
     counts: Any

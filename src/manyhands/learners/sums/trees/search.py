@@ -17,15 +17,13 @@ from typing import Any
 
 import numpy as np
 
-from manyhands.learners.sums.trees.bits import trailing_zeros
-from manyhands.learners.sums.trees.criteria import classes_split, gini_split, numbers_split
+from manyhands.learners.sums.trees.bits import LANES, smaller_ones
 from manyhands.learners.sums.trees.draws import draw, fraction, next_feature, put_back
 from manyhands.learners.sums.trees.kernel_args import (
     CHUNK,
     CODE,
     CODES,
     FEATURE,
-    GINI,
     PLACE,
     PROXY,
     SQUARED,
@@ -37,11 +35,12 @@ from manyhands.learners.sums.trees.kernel_args import (
     Rule,
     Work,
 )
+from manyhands.learners.sums.trees.walks import CLOSE, best_of_few, best_of_many, walk_numbers
 from manyhands.runtime.jit import compiled_exactly, inlined_exactly
 
 FEW = 256
 """So many samples are sorted by code; for more, weights of classes are summed up for each code."""
-_CLOSE = np.float32(1e-7)  # scikit-learn does not tell such inputs apart
+_LARGEST = np.int32(2**31 - 1)
 
 
 @inlined_exactly
@@ -63,39 +62,17 @@ def _count(keys: Any, noted: int, counts: Any) -> None:
 
 
 @inlined_exactly
-def _occurring(keys: Any, noted: int) -> tuple[Any, Any, Any, Any]:
-    """Return a bit for each code that occurs, in four words: they stay in registers."""
-    one, none = np.uint64(1), np.uint64(0)
-    first, second, third, fourth = none, none, none, none
-    for j in range(noted):
-        code = keys[j] >> 16
-        bit, word = one << np.uint64(code & 63), code >> 6
-        first |= bit if word == 0 else none
-        second |= bit if word == 1 else none
-        third |= bit if word == 2 else none
-        fourth |= bit if word == 3 else none
-    return first, second, third, fourth
+def _sort(keys: Any, noted: int, into: Any) -> None:
+    """Sort the keys of few samples, which are all different: each goes to the place that is its rank.
 
-
-@inlined_exactly
-def _sort(keys: Any, noted: int, counts: Any, into: Any) -> None:
-    """Sort the keys of few samples, which are counted by code; the counts become zeros."""
-    end, one = 0, np.uint64(1)
-    words = _occurring(keys, noted)
-    for word in range(4):
-        bits = words[word]
-        while bits != np.uint64(0):
-            code = np.uint32(64 * word + trailing_zeros(bits))
-            bits &= bits - one
-            count = counts[code]
-            counts[code] = end
-            end += count
+    Comparing all with all is faster than counting codes, as long as they are few: counters that were just written, and
+    are read again, are what a processor waits for.
+    """
+    groups = (noted + LANES - 1) // LANES
+    for j in range(noted, groups * LANES):
+        keys[j] = _LARGEST
     for j in range(noted):
-        code = np.uint32(keys[j] >> 16)
-        into[np.uint32(counts[code])] = keys[j]
-        counts[code] += 1
-    for j in range(noted):
-        counts[np.uint32(keys[j] >> 16)] = 0
+        into[np.uint32(smaller_ones(keys, groups, keys[j]))] = keys[j]
 
 
 @inlined_exactly
@@ -129,133 +106,6 @@ def _sum_targets(keys: Any, noted: int, weights: Any, targets: Any, sums: Any) -
 
 
 @inlined_exactly
-def _parts(low: Any, high: Any, random: bool, wanted: float, a: int, b: int) -> bool:
-    """Whether a split between the codes ``a`` and ``b``, which follow each other, is to be tried; no branch.
-
-    ``wanted`` is the threshold where it is drawn at random.
-    """
-    return bool((low[b] > high[a] + _CLOSE) & ((not random) | ((high[a] <= wanted) & (wanted < high[b]))))
-
-
-@inlined_exactly
-def _enough(rule: Rule, rows: int, count: int, one: float, other: float) -> bool:
-    """Whether both sides of a split have the samples and the weight that a leaf needs."""
-    return bool(
-        (rows >= rule.least_rows)
-        & (count - rows >= rule.least_rows)
-        & (one >= rule.least_weight)
-        & (other >= rule.least_weight)
-    )
-
-
-@inlined_exactly
-def _walk_few(
-    low: Any, high: Any, rule: Rule, work: Work, node: Node, labels: Any, weights: Any, wanted: float, up: bool,
-    first: int, last: int, edge: int,
-) -> tuple[float, int, int]:  # fmt: skip
-    """Walk through sorted samples ``first`` to ``last - 1``, up or down, and try what is between any two of them.
-
-    Behind the last is the code ``edge``, or none (-1). Returns how good the best split is, and the codes beside it.
-    """
-    moved, totals = work.moved, node.totals
-    for k in range(len(totals)):
-        moved[k] = 0
-    zero = moved[0]
-    done, here, there = zero, zero, node.squares
-    best, best_a, best_b = -math.inf, -1, -1
-    exact = rule.kind == GINI and rule.integral
-    for step in range(last - first):
-        at = np.uint32(first + step if up else last - 1 - step)
-        code, place = work.sorted[at] >> 16, np.uint32(work.sorted[at] & 0xFFFF)
-        label, more = np.uint32(labels[place]), zero + weights[place]
-        before = moved[label]
-        here += more * (2 * before + more)
-        there -= more * (2 * (totals[label] - before) - more)
-        moved[label] = before + more
-        done += more
-        beside = edge
-        if step < last - first - 1:
-            beside = work.sorted[at + np.uint32(1) if up else at - np.uint32(1)] >> 16
-        a, b = (code, beside) if up else (beside, code)
-        one, other = float(done), float(node.weight - done)
-        # Hardly predictable: so everything is computed for every sample, and there is one branch at the end.
-        tried = (beside >= 0) & _parts(low, high, rule.random, wanted, a, b)
-        tried &= _enough(rule, step + 1, node.samples, one, other)
-        proxy = -math.inf
-        if exact:
-            proxy = gini_split(here if up else there, there if up else here, one if up else other, other if up else one)
-        elif tried:
-            proxy = classes_split(rule.kind, rule.integral, moved, totals, work.logs, one, other)
-        if tried & ((proxy > best) | ((proxy == best) & (not up))):  # of equal ones, the lowest threshold
-            best, best_a, best_b = proxy, a, b
-    return best, best_a, best_b
-
-
-@inlined_exactly
-def _walk_many(
-    low: Any, high: Any, rule: Rule, work: Work, node: Node, wanted: float, up: bool, first: int, last: int, edge: int
-) -> tuple[float, int, int]:
-    """Walk through the codes ``first`` to ``last - 1`` of those that occur; see `_walk_few`. Clears their sums."""
-    classes, moved, totals = len(node.totals), work.moved, node.totals
-    for k in range(classes):
-        moved[k] = 0
-    zero = moved[0]
-    done, rows, here, there = zero, 0, zero, node.squares
-    best, best_a, best_b = -math.inf, -1, -1
-    for step in range(last - first):
-        group = first + step if up else last - 1 - step
-        code = work.groups[group]
-        rows += work.ends[group] - (work.ends[group - 1] if group > 0 else 0)
-        sums = work.sums[code * classes : (code + 1) * classes]
-        for k in range(classes):
-            more = zero + sums[k]
-            here += more * (2 * moved[k] + more)
-            there -= more * (2 * (totals[k] - moved[k]) - more)
-            moved[k] += more
-            done += more
-            sums[k] = 0
-        beside = edge if step == last - first - 1 else work.groups[group + 1 if up else group - 1]
-        a, b = (code, beside) if up else (beside, code)
-        one, other = float(done), float(node.weight - done)
-        if (
-            beside < 0
-            or not _parts(low, high, rule.random, wanted, a, b)
-            or not _enough(rule, rows, node.samples, one, other)
-        ):
-            continue
-        if rule.kind == GINI and rule.integral:
-            proxy = gini_split(here if up else there, there if up else here, one if up else other, other if up else one)
-        else:
-            proxy = classes_split(rule.kind, rule.integral, moved, totals, work.logs, one, other)
-        if proxy > best or (proxy == best and not up):
-            best, best_a, best_b = proxy, a, b
-    return best, best_a, best_b
-
-
-@inlined_exactly
-def _walk_numbers(
-    low: Any, high: Any, rule: Rule, work: Work, node: Node, wanted: float, groups: int
-) -> tuple[float, int, int]:
-    """Walk through all codes that occur, with targets; see `_walk_few`. Clears the sums."""
-    done, here = 0.0, 0.0
-    best, best_a, best_b = -math.inf, -1, -1
-    for group in range(groups):
-        code = work.groups[group]
-        done += work.sums[2 * code]
-        here += work.sums[2 * code + 1]
-        work.sums[2 * code], work.sums[2 * code + 1] = 0.0, 0.0
-        if group + 1 == groups or not _parts(low, high, rule.random, wanted, code, work.groups[group + 1]):
-            continue
-        other = node.weight - done
-        if not _enough(rule, work.ends[group], node.samples, done, other):
-            continue
-        proxy = numbers_split(rule.kind, here, node.totals[0] - here, done, other)
-        if proxy > best:
-            best, best_a, best_b = proxy, code, work.groups[group + 1]
-    return best, best_a, best_b
-
-
-@inlined_exactly
 def _drawn_threshold(low: Any, high: Any, lowest: int, highest: int, bits: Any) -> float:
     """Return a random threshold between the inputs of a node."""
     smallest, largest = float(low[lowest]), float(high[highest])
@@ -276,53 +126,6 @@ def _threshold(low: Any, high: Any, wanted: float, a: int, b: int) -> float:
 
 
 @inlined_exactly
-def _best_of_few(
-    low: Any, high: Any, rule: Rule, work: Work, node: Node, labels: Any, weights: Any, wanted: float, noted: int,
-    common: int,
-) -> tuple[float, int, int]:  # fmt: skip
-    """Return the best split of a node that has few samples without the common code; these are sorted."""
-    below = 0
-    while below < noted and work.sorted[below] >> 16 < common:
-        below += 1
-    middle = common if noted < node.samples else -1
-    best = (-math.inf, -1, -1)
-    for way in range(2):  # one walk in the machine code, for both
-        first, last, edge = 0, below, middle
-        if way == 1:
-            first, last = below, noted
-        elif middle < 0 and below < noted:
-            edge = work.sorted[below] >> 16
-        if first < last:
-            found = _walk_few(low, high, rule, work, node, labels, weights, wanted, way == 0, first, last, edge)
-            if found[0] > best[0]:
-                best = found
-    return best
-
-
-@inlined_exactly
-def _best_of_many(
-    low: Any, high: Any, rule: Rule, work: Work, node: Node, wanted: float, groups: int, common: int, all_noted: bool
-) -> tuple[float, int, int]:
-    """Return the best split of a node whose classes are summed up for each code."""
-    below = 0
-    while below < groups and work.groups[below] < common:
-        below += 1
-    middle = -1 if all_noted else common
-    best = (-math.inf, -1, -1)
-    for way in range(2):
-        first, last, edge = 0, below, middle
-        if way == 1:
-            first, last = below, groups
-        elif middle < 0 and below < groups:
-            edge = work.groups[below]
-        if first < last:
-            found = _walk_many(low, high, rule, work, node, wanted, way == 0, first, last, edge)
-            if found[0] > best[0]:
-                best = found
-    return best
-
-
-@inlined_exactly
 def look(coded: Coded, feature: int, members: Members, node: Node, rule: Rule, work: Work, found: Any) -> bool:
     """Find a feature's best split of a node, and write it to ``found`` if it is the best so far.
 
@@ -338,8 +141,9 @@ def look(coded: Coded, feature: int, members: Members, node: Node, rule: Rule, w
         labels, weights = members.labels[start:stop], members.weights[start:stop]
         new = _note(column, members.rows[start:stop], common, work.keys)
         noted += new
-        _count(work.keys, new, work.counts)
         dense = dense or new > FEW
+        if dense:
+            _count(work.keys, new, work.counts)
         if numbers:
             _sum_targets(work.keys, new, weights, members.targets[start:stop], work.sums)
         elif dense:
@@ -350,11 +154,11 @@ def look(coded: Coded, feature: int, members: Members, node: Node, rule: Rule, w
         groups = _list_groups(work.counts, work.groups, work.ends)
         lowest, highest = work.groups[0], work.groups[groups - 1]
     else:
-        _sort(work.keys, noted, work.counts, work.sorted)
+        _sort(work.keys, noted, work.sorted)
         lowest, highest = work.sorted[0] >> 16, work.sorted[noted - 1] >> 16
     if noted < node.samples:
         lowest, highest = min(lowest, common), max(highest, common)
-    differs = bool(high[highest] > low[lowest] + _CLOSE)
+    differs = bool(high[highest] > low[lowest] + CLOSE)
     if not differs and not dense:  # else the sums must be cleared
         return False
     wanted = math.nan
@@ -362,11 +166,11 @@ def look(coded: Coded, feature: int, members: Members, node: Node, rule: Rule, w
         key = draw(draw(rule.key, node.number), len(work.permutation) + feature)
         wanted = _drawn_threshold(low, high, lowest, highest, key)
     if numbers:
-        best, a, b = _walk_numbers(low, high, rule, work, node, wanted, groups)
+        best, a, b = walk_numbers(low, high, rule, work, node, wanted, groups)
     elif dense:
-        best, a, b = _best_of_many(low, high, rule, work, node, wanted, groups, common, noted == node.samples)
+        best, a, b = best_of_many(low, high, rule, work, node, wanted, groups, common, noted == node.samples)
     else:
-        best, a, b = _best_of_few(low, high, rule, work, node, labels, weights, wanted, noted, common)
+        best, a, b = best_of_few(low, high, rule, work, node, labels, weights, wanted, noted, common)
     if best > found[PROXY]:
         found[PROXY], found[FEATURE], found[CODE] = best, feature, a
         found[THRESHOLD] = _threshold(low, high, wanted, a, b)
@@ -402,7 +206,7 @@ def _differs(column: Any, low: Any, high: Any, rows: Any) -> bool:
     for i in range(len(rows)):
         code = np.int64(column[rows[i]])
         smallest, largest = min(smallest, int(code)), max(largest, int(code))
-    return bool(high[largest] > low[smallest] + _CLOSE)
+    return bool(high[largest] > low[smallest] + CLOSE)
 
 
 @compiled_exactly
