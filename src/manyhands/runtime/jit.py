@@ -201,6 +201,23 @@ def inlined(function: Function) -> Function:
     return cast(Function, numba.njit(**_INSIDE, **_OPTIONS)(function))
 
 
+def compiled_exactly(function: Function) -> Function:
+    """Compile as `compiled` does, but round every operation as it is written: no reordering, no fused products.
+
+    For comparisons of numbers that may be equal, which others compute in the same order: a last bit decides there.
+    """
+    dispatcher = numba.njit(nogil=True, no_cfunc_wrapper=True, **{**_OPTIONS, "fastmath": False})(function)
+    cache = cache_for(function, _KEPT)
+    if cache is not None:
+        dispatcher._cache = cache
+    return cast(Function, dispatcher)
+
+
+def inlined_exactly(function: Function) -> Function:
+    """Compile ``function`` as a part of those that are `compiled_exactly`."""
+    return cast(Function, numba.njit(**_INSIDE, **{**_OPTIONS, "fastmath": False})(function))
+
+
 def inline_ir(function: Function) -> Function:
     """Copy ``function`` into the compiled functions that call it, before anything is compiled.
 

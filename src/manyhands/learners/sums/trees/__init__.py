@@ -1,0 +1,1 @@
+"""Decision trees and forests: scikit-learn's splits, found in codes of one byte; the same for any number of workers."""
