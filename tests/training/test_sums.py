@@ -19,7 +19,7 @@ from manyhands.training.spec import RunSpec
 LEARNERS = {
     "gaussian-nb": {},
     "multinomial-nb": {},
-    "bernoulli-nb": {"binarize_at": 8.0},
+    "bernoulli-nb": {"binarize_at": 0.5},
     "categorical-nb": {},
     "lda": {"lda_solver": "eigen", "shrinkage": "auto"},
     "qda": {"reg_param": 0.1},
