@@ -20,6 +20,7 @@ from sklearn.utils.estimator_checks import parametrize_with_checks
 
 import manyhands
 from manyhands.core.errors import SettingsError
+from manyhands.estimators import sums_fitting
 
 NAMES = ("BernoulliNB", "CategoricalNB", "GaussianNB", "MultinomialNB")
 FITTED = (
@@ -151,9 +152,13 @@ def test_inside_joblib_it_has_the_threads_that_joblib_gives():
     assert Parallel(n_jobs=2, backend="threading")(delayed(fit)(n) for n in (2, 2)) == [1, 1]
 
 
-def test_rows_stay_where_they_are(monkeypatch):
-    from manyhands.estimators import sums_fitting
+def test_rows_may_have_targets_instead_of_classes():
+    targets = np.linspace(-5, 5, len(COUNTS))[:, None]
+    found = sums_fitting.trained(ours("GaussianNB", n_workers=2), "gaussian-nb", COUNTS, targets, classes=0)
+    np.testing.assert_allclose(found.moments.means[0], COUNTS.mean(axis=0))
 
+
+def test_rows_stay_where_they_are(monkeypatch):
     given = []
     run = sums_fitting.run
     monkeypatch.setattr(sums_fitting, "run", lambda plan, data: given.append(data.train.features) or run(plan, data))
