@@ -95,8 +95,6 @@ class MultinomialNB(Counting, naive_bayes.MultinomialNB):  # type: ignore[misc] 
     -----
     {bits}
 
-    Of sparse rows each worker adds up some, as SciPy multiplies sparse matrices.
-
     Examples
     --------
     >>> from manyhands import MultinomialNB
@@ -172,8 +170,6 @@ class BernoulliNB(Counting, naive_bayes.BernoulliNB):  # type: ignore[misc]  # s
     Notes
     -----
     {bits}
-
-    Of sparse rows each worker adds up some, as SciPy multiplies sparse matrices.
 
     Examples
     --------

@@ -12,7 +12,6 @@ from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import sparse
 
 from manyhands.core.samples import Samples
 from manyhands.data.dataset import Dataset
@@ -21,7 +20,7 @@ from manyhands.estimators.consistency import Given, facts_of
 from manyhands.estimators.constraints import OF_FITS
 from manyhands.estimators.rows import dense
 from manyhands.estimators.workers import check_place, with_rows, workers_and_team
-from manyhands.learners.sums import exact
+from manyhands.learners.sums import exact, kernels
 from manyhands.learners.sums.settings import SumsSettings
 from manyhands.runtime.memory import check_memory, memory_errors_explained
 from manyhands.teams.agreement import calling_off, together
@@ -140,56 +139,56 @@ def _dataset(X: Any, y: NDArray[Any], weights: NDArray[Any] | None, classes: int
 
 
 def sparse_sums(
-    estimator: Any, X: Any, codes: NDArray[Any], weights: NDArray[Any] | None, *, classes: int
+    estimator: Any, X: Any, codes: NDArray[np.int32], weights: NDArray[np.float64] | None, *, classes: int
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Return the weight of each class, shape (K,), and the sums of its rows, shape (K, F), of a CSR matrix.
 
-    Each worker adds up consecutive rows, as SciPy multiplies sparse matrices. Products of values and weights are
-    divided into parts of common units before, so that every sum is exact, and of the same bits for any number of
-    workers. What is called, and compared, is as in :func:`trained`.
+    Each worker adds up consecutive rows. Products of values and weights are divided into parts of common units before,
+    so that every sum is exact, and of the same bits for any number of workers. What is called, and compared, is as in
+    :func:`trained`.
     """
     number, team = workers_and_team(estimator.n_workers, estimator.team)
     with together(team) as step:
         step.bring(lambda: _facts_of(estimator, X, codes, weights))
         number, team = with_rows(number, team, X.shape[0], "")
-        check_memory(8 * (number + 1) * classes * X.shape[1], "the sums of all features", "use fewer features")
-        data = X.data.astype(np.float64, copy=False)
-        if weights is not None:
-            data = data * np.repeat(weights, np.diff(X.indptr))
-        levels = [level for level in _parts(data) if level.any()]
+        size = 8 * (number + 1) * exact.LEVELS * classes * X.shape[1]
+        check_memory(size, "the sums of all features", "use fewer features, or fewer workers")
+        adding = _Adding(X, codes, np.ones(X.shape[0]) if weights is None else weights, classes)
         bounds = [rank * X.shape[0] // number for rank in range(number + 1)]
         shares = [slice(*pair) for pair in pairwise(bounds)]
     if kind_of(team).processes:
         with calling_off(team):
             world = join()
-            pieces = world.all_gather_arrays(_sums_of(X, levels, codes, classes, shares[world.rank]))
+            pieces = world.all_gather_arrays(adding.sums_of(shares[world.rank]))
     else:
         with ThreadPoolExecutor(number) as pool:
-            pieces = list(pool.map(lambda share: _sums_of(X, levels, codes, classes, share), shares))
+            pieces = list(pool.map(adding.sums_of, shares))
     estimator.n_workers_ = number
-    counted = [
-        np.bincount(codes, part, classes) for part in _parts(np.ones(len(codes)) if weights is None else weights)
-    ]
-    return np.sum(counted, axis=0), np.sum(pieces, axis=0).sum(axis=0)
+    return adding.counts(), exact.total(np.sum(pieces, axis=0))
 
 
-def _parts(numbers: NDArray[np.float64]) -> list[NDArray[np.float64]]:
-    """Return the parts of numbers that may be added up in any order."""
-    return list(exact.Units(np.abs(numbers).max(initial=0.0), len(numbers)).parts(numbers))
+class _Adding:
+    """How rows of a CSR matrix with class numbers and weights are added up, exactly."""
 
+    def __init__(self, X: Any, codes: NDArray[np.int32], weights: NDArray[np.float64], classes: int) -> None:
+        self._X, self._codes, self._weights, self._classes = X, codes, weights, classes
+        heaviest = float(np.abs(weights).max(initial=0.0))
+        largest = max(float(X.data.max(initial=0)), -float(X.data.min(initial=0)))
+        self._of_weights = exact.Units(heaviest, len(weights))
+        self._of_values = exact.Units(heaviest * largest, X.nnz)
 
-def _sums_of(
-    X: Any, levels: list[NDArray[np.float64]], codes: NDArray[Any], classes: int, share: slice
-) -> NDArray[np.float64]:
-    """Return the sums of some rows of a CSR matrix by class, shape (levels or 1, K, F)."""
-    rows = share.stop - share.start
-    own = codes[share]
-    ends = np.concatenate([[0], np.cumsum(np.bincount(own, minlength=classes))])
-    members = sparse.csr_matrix((np.ones(rows), np.argsort(own, kind="stable"), ends), (classes, rows))
-    pointers = X.indptr[share.start : share.stop + 1]
-    mine = slice(pointers[0], pointers[-1])
-    found = [
-        members @ sparse.csr_matrix((level[mine], X.indices[mine], pointers - pointers[0]), (rows, X.shape[1]))
-        for level in levels
-    ]
-    return np.stack([each.toarray() for each in found]) if found else np.zeros((1, classes, X.shape[1]))
+    def counts(self) -> NDArray[np.float64]:
+        """Return the weight of each class."""
+        parts = self._of_weights.parts(self._weights)
+        return np.asarray(np.sum([np.bincount(self._codes, part, self._classes) for part in parts], axis=0))
+
+    def sums_of(self, share: slice) -> NDArray[np.float64]:
+        """Return the sums of some rows, shape (LEVELS, K, F)."""
+        pointers = self._X.indptr[share.start : share.stop + 1]
+        mine = slice(pointers[0], pointers[-1])
+        values = self._X.data[mine] * np.repeat(self._weights[share], np.diff(pointers))
+        found = np.zeros((exact.LEVELS, self._classes, self._X.shape[1]))
+        for into, part in zip(found, self._of_values.parts(values), strict=True):
+            if part.any():  # of whole numbers, the first part is all
+                kernels.add_sparse(part, self._X.indices[mine], pointers, self._codes[share], into)
+        return found

@@ -63,7 +63,7 @@ def resolve(spec: RunSpec, dataset: Dataset) -> Plan:
     if spec.needs.sums:  # sums are made in double precision
         asked = replace(asked, settings=replace(asked.settings, dtype="float64"))
     check_inputs(dataset, asked.settings.dtype)
-    check_targets(dataset, asked.settings.loss)
+    check_targets(dataset, "squared_error" if spec.needs.sums else asked.settings.loss)  # sums have no loss
     decided = {
         "network": asked.settings,
         "strategy": strategy,

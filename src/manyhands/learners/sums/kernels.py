@@ -291,3 +291,19 @@ def categorical_scores(
             for label in range(out.shape[1]):
                 out[row, label] += logs[place, label]
             start += size + 1
+
+
+@compiled
+def add_sparse(
+    values: NDArray[np.float64],
+    columns: NDArray[Any],
+    pointers: NDArray[Any],
+    labels: NDArray[np.int32],
+    into: NDArray[np.float64],
+) -> None:
+    """Add rows of a CSR matrix to their classes' sums, shape (K, F); ``values`` begin with those of the first row."""
+    first = pointers[0]
+    for row in range(len(labels)):
+        label = labels[row]
+        for place in range(pointers[row] - first, pointers[row + 1] - first):
+            into[label, columns[place]] += values[place]
