@@ -26,11 +26,12 @@ from sklearn.utils.validation import _check_sample_weight, validate_data
 from manyhands.core.errors import TrainingWarning
 from manyhands.core.words import count
 from manyhands.estimators.documentation import with_shared_sections
-from manyhands.estimators.fitting import from_rank_0
 from manyhands.estimators.sums_fitting import OF_SUMS, FittedBySums, trained
 from manyhands.estimators.workers import workers_and_team
 from manyhands.learners.sums.settings import SumsSettings
 from manyhands.learners.sums.trees.arrays import TreeArrays
+from manyhands.learners.sums.trees.growing import features_drawn
+from manyhands.teams.job import from_rank_0
 from manyhands.teams.registry import SOLO
 
 Workers = int | Literal["all"] | None
@@ -216,10 +217,9 @@ class _Tree(GrownBySums):
         self.n_outputs_ = 1
         if labels is not None:
             self.classes_, self.n_classes_ = labels, classes
-        self.max_features_ = learner.features_drawn
+        self.max_features_ = features_drawn(settings.max_features, X.shape[1])
         self.tree_ = theirs_of(learner.tree, X.shape[1], max(classes, 1))
         self._say_binned(learner)
-
 
 
 @with_shared_sections
@@ -227,9 +227,9 @@ class DecisionTreeClassifier(_Tree, theirs.DecisionTreeClassifier):  # type: ign
     """A decision tree for classes: `sklearn.tree.DecisionTreeClassifier`, grown by many workers.
 
     Workers look for the splits of a level together, each over its part of the features. Features with up to 256
-    different values, such as pixels, are split exactly as scikit-learn does; of others, thresholds between 256 quantiles
-    are tried, and a `TrainingWarning` says so. Of splits that are equally good, the one of the lowest feature is taken,
-    where scikit-learn takes a random one. Several outputs, missing values and monotonic constraints are left to
+    different values, such as pixels, are split exactly as scikit-learn does; of others, thresholds between 256
+    quantiles are tried, and a `TrainingWarning` says so. Of splits that are equally good, that of the lowest feature is
+    taken, where scikit-learn takes a random one. Several outputs, missing values and monotonic constraints are left to
     scikit-learn, which has one worker.
 
     Parameters
