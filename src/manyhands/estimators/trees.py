@@ -72,6 +72,10 @@ class GrownBySums(FittedBySums):
         values = X.data if sparse.issparse(X) else X
         if values.dtype.kind == "f" and values.size and not np.nanmax(np.abs(values)) <= _LARGEST:
             raise ValueError("Input X contains infinity or a value too large for dtype('float32').")
+        if self.criterion == "poisson" and (y < 0).any():
+            raise ValueError("Some value(s) of y are negative which is not allowed for Poisson regression.")
+        if self.criterion == "poisson" and not y.sum() > 0:
+            raise ValueError("Sum of y is not positive which is necessary for Poisson regression.")
         if len(y) != X.shape[0]:
             raise ValueError(f"Number of labels={len(y)} does not match number of samples={X.shape[0]}")
         return X, np.atleast_1d(y)
@@ -80,12 +84,7 @@ class GrownBySums(FittedBySums):
         """Return class numbers, or targets of shape (rows, 1), and the labels."""
         y = y.ravel() if y.ndim == 2 else y
         if not is_classifier(self):
-            targets = y.astype(np.float64).reshape(-1, 1)
-            if self.criterion == "poisson" and (targets < 0).any():
-                raise ValueError("Some value(s) of y are negative which is not allowed for Poisson regression.")
-            if self.criterion == "poisson" and not targets.sum() > 0:
-                raise ValueError("Sum of y is not positive which is necessary for Poisson regression.")
-            return targets, None
+            return y.astype(np.float64).reshape(-1, 1), None
         check_classification_targets(y)
         labels, codes = np.unique(y, return_inverse=True)
         return codes.astype(np.int32), labels
