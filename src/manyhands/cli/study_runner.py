@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from manyhands.cli import jobs
 from manyhands.cli import options as shared
 from manyhands.cli.output import detail_of, files_text, write_json_results
-from manyhands.core.choices import PYTORCH
+from manyhands.core.choices import PYTORCH, SUMS
 from manyhands.core.errors import DrawingError, ManyhandsError, TrainingWarning, joined
 from manyhands.runtime.affinity import usable_cores
 from manyhands.runtime.hardware import busy_text, is_busy, load
@@ -224,11 +224,13 @@ def introduce(options: argparse.Namespace, study: Study[Any], network: str, plan
 
     if options.quiet:
         return
-    facts = study.dataset.describe()
+    facts, what = study.dataset.describe(), "network"
+    if study.outcome.settings.get("learner") in SUMS:
+        what = "learner"
     machine = headline(study.outcome.environment).replace("; ", "\n")
     lines = {
         "data": f"{study.dataset.text}\n({facts['note']})",
-        "network": f"{network}, {shared.inputs(facts['scaling'])}",
+        what: f"{network}, {shared.inputs(facts['scaling'])}",
         "plan": plan,
         "machine": machine,
     }
@@ -238,6 +240,10 @@ def introduce(options: argparse.Namespace, study: Study[Any], network: str, plan
 def network_text(study: Study[Any], hidden: str, spec: RunSpec) -> str:
     """Return the layers, the activation and the optimizer of a network in words."""
     dataset, settings = study.dataset, spec.network
+    if spec.needs.sums:
+        from manyhands.learners.sums.settings import settings_text
+
+        return settings_text(spec.learner, spec.sums)
     if spec.learner in PYTORCH:
         from manyhands.training.resolve import torch_settings
 

@@ -19,7 +19,6 @@ from typing import Any, Literal
 import numpy as np
 from threadpoolctl import threadpool_limits
 
-from manyhands.core.choices import PYTORCH
 from manyhands.core.errors import DivergedError, ManyhandsError, SettingsError
 from manyhands.core.samples import Control
 from manyhands.core.settings import check_names, takes_settings
@@ -37,6 +36,7 @@ from manyhands.studies.base.study import Study, Task, TaskRunner, Tick
 from manyhands.studies.sweep.request import (
     DEFAULT_EPOCHS,
     DEFAULT_RUNS,
+    UNLAYERED,
     Session,
     SweepRequest,
     as_published,
@@ -141,7 +141,7 @@ class SweepStudy(Study[Sweep]):
             "accuracy": test,
             "validation_accuracy": None if dataset.validation is None else result.accuracy,
             "epochs_run": len(result.losses),
-            "loss": result.losses[-1],
+            "loss": result.losses[-1] if result.losses else None,
             "seconds": result.seconds,
             "retimed_s": None,
             "problem": _of_validation(result.problem) if dataset.validation is not None else result.problem,
@@ -193,7 +193,7 @@ class SweepStudy(Study[Sweep]):
         return self.dataset if session.split is None else resplit(self.dataset, session.split)
 
     def _plan(self, session: Session, dataset: Dataset) -> Plan:
-        return resolve(self._spec(session.hidden, epochs=session.epochs, seed=session.seed), dataset)
+        return resolve(self._spec(session.hidden, epochs=max(session.epochs, 1), seed=session.seed), dataset)
 
     def _spec(self, hidden: tuple[int, ...], **settings: Any) -> RunSpec:
         return with_layers(self.request.spec, hidden, team="solo", workers=1, **settings)
@@ -215,9 +215,9 @@ class SweepStudy(Study[Sweep]):
         return {
             "data": self.dataset.describe(),
             **learner_facts(plan, plan.network, ("hidden",)),
-            "batch": plan.batch,
-            "hidden": [list(widths) for widths in request.networks if plan.learner not in PYTORCH],
-            "epochs": list(request.epochs),
+            "batch": None if plan.needs.sums else plan.batch,
+            "hidden": [list(widths) for widths in request.networks if plan.learner not in UNLAYERED],
+            "epochs": list(request.passes),
             "runs": request.splits or request.runs,
             "seed": plan.seed,
             "splits": request.splits,
@@ -249,7 +249,7 @@ class SweepStudy(Study[Sweep]):
             "train_size", "test_size", "scale", "binarize", "labels", "validation",
         )  # fmt: skip
         spec = {name: value for name, value in self.request.spec.to_json().items() if name not in others}
-        shared = {name: self.outcome.settings[name] for name in ("learner", "network", "batch", "chosen_on")}
+        shared = {name: self.outcome.settings.get(name) for name in ("learner", "network", "batch", "chosen_on")}
         return {**spec, **shared, "data": self.dataset.identity, **module_start(self.request.spec.module)}
 
     def text(self, detail: Detail = BRIEF) -> str:
