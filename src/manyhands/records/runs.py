@@ -98,6 +98,13 @@ LEVEL_RUN = object_of(
 LEVEL_PEAK = object_of({**_LEVEL_CASE, "peak_bytes": whole_number()}, {})
 """The check of a run whose memory was measured there."""
 
+CLASSIFIED = object_of(dict.fromkeys(("model", "answers"), whole_number()), {"passes": whole_number(1)})
+"""The check of the further fields of a run in the study of classifiers."""
+CLASSIFIED_THERE = object_of(
+    {"learner": TEXT, "seed": whole_number(), "accuracy": SHARE, "fit_s": TIME, "answers": whole_number()}, {}
+)
+"""The check of a fit of scikit-learn's estimator there."""
+
 
 def with_communication(seconds: Mapping[str, float]) -> float:
     """Return the seconds of a run with communication: distributing the data, computing, waiting, exchanging, averaging.

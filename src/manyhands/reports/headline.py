@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from manyhands.records.statistics import DEFAULT_MARGIN
-from manyhands.reports import alowaisheq, levels, networks, queries, sentences, speculative
+from manyhands.reports import alowaisheq, classifiers, levels, networks, queries, sentences, speculative
 from manyhands.reports.format import classifier, decimal, first_capital, impact, signed, span, trained
 from manyhands.reports.schema import Record, complete, parts
 
@@ -39,6 +39,8 @@ def answers(record: Record) -> list[tuple[str, str]]:
         found.append((speculative.QUESTION, speculative.answer(inside.speculative)))
     if inside.levels is not None:
         found.append((levels.QUESTION, levels.answer(inside.levels)))
+    if inside.classifiers is not None:
+        found.append((classifiers.QUESTION, classifiers.answer(inside.classifiers)))
     return found or [(QUESTION, _NOTHING)]
 
 
