@@ -102,9 +102,7 @@ def check(request: ClassifiersRequest) -> None:
     for number in request.workers:
         whole(parameter("workers"), number, least=1)
     if whole(parameter("runs"), request.runs, most=_MOST) < _FEWEST:
-        raise SettingsError(
-            f"one run says nothing about how much runs differ: give {parameter('runs', _FEWEST)} or more"
-        )
+        raise SettingsError(f"one run says nothing about how runs differ: give {parameter('runs', _FEWEST)} or more")
     for value in request.reg_params:
         if not 0 <= real(parameter("reg_param"), value) <= 1:
             raise SettingsError(f"{parameter('reg_param')} must be a number from 0 to 1, not {value:g}")

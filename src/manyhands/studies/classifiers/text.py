@@ -84,7 +84,7 @@ def _their_cells(row: Record) -> tuple[str, ...]:
     time_s, point = short_seconds(row["fit_s"]), point_ms({**row, "train_s": row["fit_s"]})
     factor = impact(row["impact"])
     return (
-        "  scikit-learn",
+        "  sklearn",
         "",
         *(time_s, time_s, "", "", ""),
         *(_percent(row), short_ms(point), factor, factor, "", "", "", ""),
@@ -109,7 +109,7 @@ def _notes(study: Record) -> list[str]:
         "per point (milliseconds for each percentage point of accuracy).",
         f"vs n = 1: same model: to the bit; else same: within ±{margin:g} points (TOST); lower, higher: on one side of "
         "zero. vs scikit-learn: same answers to all test samples; else as vs n = 1.",
-        "scikit-learn: its estimator of the same kind, with the same settings and inputs, in one thread.",
+        "sklearn: scikit-learn's estimator of the same kind, with the same settings and inputs, in one thread.",
     ]
     if "mlp" in settings["learners"]:
         notes.append(
