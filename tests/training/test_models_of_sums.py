@@ -30,10 +30,10 @@ def path(result, tmp_path):
 def rewritten(path):
     """The function that writes the file anew, with other parts of its description or other arrays."""
 
-    def rewrite(description={}, tensors={}):
+    def rewrite(description=None, tensors=None):
         before, arrays = read_file(path)
         kept = {name: text for name, text in before.items() if name not in ("sha256", "format")}
-        write_file(path, {**kept, **description}, {**arrays, **tensors})
+        write_file(path, {**kept, **(description or {})}, {**arrays, **(tensors or {})})
         return path
 
     return rewrite
@@ -81,7 +81,7 @@ class TestFile:
             ({"max_depth": 3}, "there is no setting 'max_depth' of gaussian-nb"),
             ({"var_smoothing": -1}, "var_smoothing"),
             ({"var_smoothing": "1e-9"}, "var_smoothing"),
-            ({"priors": 3}, ""),
+            ({"priors": 3}, "not iterable"),
             ([], "not a list of names"),
         ],
     )

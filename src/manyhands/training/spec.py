@@ -347,10 +347,7 @@ class RunSpec:
         return isinstance(self.strategy, str) and self.strategy.strip() == AUTO
 
     def settled(self, workers: int) -> Self:
-        """Return this spec for a known number of workers: with the strategy that it has if none is given.
-
-        A learner that is made of sums leaves ``auto`` nothing to choose.
-        """
+        """Return this spec for a known number of workers: with a strategy; of sums, ``auto`` has nothing to choose."""
         if self.strategy is not None and not (self.automatic and self.needs.sums):
             return self
         several = "one-shot" if self.needs.one_call else "sums" if self.needs.sums else AUTO

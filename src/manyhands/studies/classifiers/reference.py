@@ -112,18 +112,23 @@ def _of_trees(sums: SumsSettings, seed: int) -> dict[str, Any]:
     return {**own, "random_state": seed}
 
 
+def _most_features(sums: SumsSettings) -> int | float | str | None:
+    return None if sums.max_features == "all" else sums.max_features
+
+
 def _tree(plan: Plan, _largest: int) -> Any:
     from sklearn.tree import DecisionTreeClassifier
 
-    most = None if plan.sums.max_features == "all" else plan.sums.max_features
-    return DecisionTreeClassifier(splitter=plan.sums.splitter, max_features=most, **_of_trees(plan.sums, plan.seed))
+    sums = plan.sums
+    own = {"splitter": sums.splitter, "max_features": _most_features(sums)}
+    return DecisionTreeClassifier(**own, **_of_trees(sums, plan.seed))
 
 
 def _forest(plan: Plan, _largest: int) -> Any:
     from sklearn.ensemble import RandomForestClassifier
 
     sums = plan.sums
-    most = {"all": None, None: "sqrt"}.get(sums.max_features, sums.max_features)  # type: ignore[call-overload]
+    most = "sqrt" if sums.max_features is None else _most_features(sums)
     own = {"bootstrap": sums.bootstrap, "max_samples": sums.max_samples, "n_estimators": sums.n_estimators}
     return RandomForestClassifier(max_features=most, n_jobs=1, **own, **_of_trees(sums, plan.seed))
 

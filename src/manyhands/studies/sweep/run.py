@@ -185,6 +185,8 @@ class SweepStudy(Study[Sweep]):
             raise ValueError("it was tried on other rows")
         if record["epochs_run"] > key["epochs"]:
             raise ValueError("it has more epochs than were asked for")
+        if (record["epochs_run"] == 0) != (key["epochs"] == 0):
+            raise ValueError("it has epochs if there are any, and only then")
         if record["retimed_s"] is not None:
             raise ValueError("times that were measured again have lines of their own")
 
@@ -193,7 +195,8 @@ class SweepStudy(Study[Sweep]):
         return self.dataset if session.split is None else resplit(self.dataset, session.split)
 
     def _plan(self, session: Session, dataset: Dataset) -> Plan:
-        return resolve(self._spec(session.hidden, epochs=max(session.epochs, 1), seed=session.seed), dataset)
+        epochs = {} if self.request.spec.needs.sums else {"epochs": session.epochs}
+        return resolve(self._spec(session.hidden, **epochs, seed=session.seed), dataset)
 
     def _spec(self, hidden: tuple[int, ...], **settings: Any) -> RunSpec:
         return with_layers(self.request.spec, hidden, team="solo", workers=1, **settings)
