@@ -86,8 +86,8 @@ def test_tables(record):
 
 
 def test_the_choice_of_qda_is_told(record):
-    tried = [{"reg_param": 0.01, "accuracy": 0.8}, {"reg_param": 0.1, "accuracy": 0.9}]
-    assert "reg_param 0.1, chosen from 0.01 and 0.1" in make_tables({**record, "tried": tried})[0].note
+    tried = [{"parameter": "shrinkage", "value": value, "accuracy": 8 * value} for value in (0.01, 0.1)]
+    assert "qda: shrinkage 0.1, chosen from 0.01 and 0.1" in make_tables({**record, "tried": tried})[0].note
 
 
 def test_figures(record):

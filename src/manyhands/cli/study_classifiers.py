@@ -64,7 +64,8 @@ def register(names: Any) -> None:
         default=REG_PARAMS,
         metavar="R[,R...]",
         help="qda: from 0 (covariances as they are) to 1 (unit matrices); of several, the best on samples held out of "
-        f"the training samples (default: {shared.as_text(REG_PARAMS)})",
+        "the training samples; where a class has no more samples than features, it is the shrinkage (default: "
+        f"{shared.as_text(REG_PARAMS)})",
     )
     shared.add_margin_option(parser)
     study_runner.add_checkpoint_option(parser, "beside --report or --json")

@@ -176,7 +176,7 @@ def _of_classifiers(study: Record) -> dict[str, bytes]:
         "sklearn.csv": _written(
             ("learner", "runs", "fit_s", "accuracy_mean", "accuracy_ci95", "impact"), study["theirs"]
         ),
-        "tried.csv": _written(("reg_param", "accuracy"), study["tried"]),
+        "tried.csv": _written(("parameter", "value", "accuracy"), study["tried"]),
     }
 
 

@@ -359,7 +359,7 @@ _CLASSIFIERS = object_of(
         "references": list_of(
             object_of({"learner": TEXT, "fit_s": AMOUNT, "accuracy": SHARE}, {"seed": whole_number()})
         ),
-        "tried": list_of(object_of({"reg_param": SHARE, "accuracy": SHARE}, {})),
+        "tried": list_of(object_of({"parameter": TEXT, "value": SHARE, "accuracy": SHARE}, {})),
         "theirs": list_of(
             object_of(
                 {"learner": TEXT, "accuracy_mean": SHARE, "fit_s": AMOUNT},

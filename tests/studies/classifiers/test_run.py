@@ -9,12 +9,20 @@ import pytest
 
 import manyhands.studies.classifiers.run as module
 from manyhands.core.errors import SettingsError
-from manyhands.data.resplit import as_stored, held_out
+from manyhands.data.resplit import as_stored, head, held_out
 from manyhands.learners.sums.settings import SumsSettings
 from manyhands.records.runs import SECONDS
 from manyhands.runtime.terminal import Detail
 from manyhands.studies.classifiers.reference import FACTORIES, fitted
-from manyhands.studies.classifiers.request import STUDIED, Case, ClassifiersRequest, cases_of, spec_of
+from manyhands.studies.classifiers.request import (
+    STUDIED,
+    Case,
+    ClassifiersRequest,
+    cases_of,
+    qda_parameter,
+    regularized,
+    spec_of,
+)
 from manyhands.studies.classifiers.results import Classifiers
 from manyhands.studies.classifiers.run import ClassifiersStudy, study_classifiers
 from manyhands.studies.classifiers.text import classifiers_markdown, classifiers_text
@@ -38,7 +46,7 @@ class TestRequest:
     def test_each_learner_takes_the_settings_that_it_knows(self):
         sums = SumsSettings(max_depth=4, var_smoothing=0.1, lda_solver="lsqr")
         request = replace(SMALL, learners=STUDIED, spec=RunSpec(sums=sums, epochs=3, batch=50))
-        spec = {name: spec_of(Case(name, 2), 7, request) for name in STUDIED}
+        spec = {name: spec_of(Case(name, 2), 7, request, {}) for name in STUDIED}
         assert (spec["tree"].sums, spec["gaussian-nb"].sums) == (
             SumsSettings(max_depth=4),
             SumsSettings(var_smoothing=0.1),
@@ -46,7 +54,15 @@ class TestRequest:
         assert (spec["lda"].sums.lda_solver, spec["lda"].epochs, spec["lda"].batch) == ("lsqr", RunSpec().epochs, None)
         assert (spec["mlp"].sums, spec["mlp"].strategy, spec["mlp"].epochs) == (SumsSettings(), "auto", 3)
         assert {each.seed for each in spec.values()} == {7}
-        assert spec_of(Case("qda", 1), 0, request, 0.5).sums.reg_param == 0.5
+
+    def test_qda_is_shrunk_where_classes_have_fewer_samples_than_features(self, digits):
+        few = head(digits, 300)
+        assert (qda_parameter(digits), qda_parameter(few)) == ("reg_param", "shrinkage")
+        request = replace(SMALL, spec=RunSpec().changed(shrinkage=0.3))
+        sums = spec_of(Case("qda", 1), 0, request, regularized("shrinkage", 0.5)).sums
+        assert (sums.shrinkage, sums.qda_solver, sums.reg_param) == (0.5, "eigen", 0.0)
+        sums = spec_of(Case("qda", 1), 0, request, regularized("reg_param", 0.5)).sums
+        assert (sums.shrinkage, sums.qda_solver, sums.reg_param) == (None, "svd", 0.5)
 
 
 @pytest.mark.parametrize(
@@ -178,9 +194,9 @@ class TestSummary:
 
     def test_the_best_regularization_is_the_first_of_equals(self):
         found = made_up(TIMES, SAME)
-        assert found.best_reg_param is None
-        found.tried = [{"reg_param": value, "accuracy": score} for value, score in ((0.1, 0.8), (0.2, 0.9), (0.5, 0.9))]
-        assert found.best_reg_param == 0.2
+        assert found.best_regularization is None
+        found.tried = [{"value": value, "accuracy": score} for value, score in ((0.1, 0.8), (0.2, 0.9), (0.5, 0.9))]
+        assert found.best_regularization == 0.2
 
 
 class TestRuns:
@@ -235,7 +251,7 @@ class TestRuns:
         found = ClassifiersStudy(digits, ClassifiersRequest(("qda",), (1,), runs=2, reg_params=(0.1, 0.5))).run()
         assert seen == [(0.1, digits.rows // 6), (0.5, digits.rows // 6)]
         assert trained == [("qda", 0.5)] * 2
-        assert [each["reg_param"] for each in found.tried] == [0.1, 0.5]
+        assert [each["value"] for each in found.tried] == [0.1, 0.5]
 
 
 class TestCheckpoint:
@@ -275,7 +291,7 @@ class TestCheckpoint:
         with pytest.raises(ValueError, match="learner is gaussian-nb, and not lda"):
             study.check({**key, "learner": "lda"}, run)
         study.check({"learner": "gaussian-nb", "reference": True, "seed": 0}, done.references[0])
-        study.check({"learner": "qda", "tried": 0.1}, {"reg_param": 0.1, "accuracy": 0.9})
+        study.check({"learner": "qda", "tried": 0.1}, {"parameter": "reg_param", "value": 0.1, "accuracy": 0.9})
 
 
 def test_from_python(digits):

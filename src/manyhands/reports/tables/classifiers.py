@@ -66,10 +66,10 @@ def choice_note(study: Record) -> str:
     if not study["tried"]:
         return ""
     best = max(study["tried"], key=lambda each: float(each["accuracy"]))
-    values = listed([f"{each['reg_param']:g}" for each in study["tried"]])
+    values = listed([f"{each['value']:g}" for each in study["tried"]])
     return (
-        f"qda: reg_param {best['reg_param']:g}, chosen from {values} on samples held out of the training samples; "
-        "nothing is chosen on test samples."
+        f"qda: {best['parameter']} {best['value']:g}, chosen from {values} on samples held out of the training "
+        "samples; nothing is chosen on test samples."
     )
 
 

@@ -101,8 +101,12 @@ def _qda(plan: Plan, _largest: int) -> Any:
     from sklearn.discriminant_analysis import QuadraticDiscriminantAnalysis
 
     sums = plan.sums
-    solver = {} if sums.qda_solver == "svd" else {"solver": sums.qda_solver, "shrinkage": sums.shrinkage}
-    return QuadraticDiscriminantAnalysis(priors=sums.priors, reg_param=sums.reg_param, tol=sums.tol, **solver)
+    own = (
+        {"solver": "eigen", "shrinkage": sums.shrinkage}
+        if sums.qda_solver == "eigen"
+        else {"reg_param": sums.reg_param}
+    )
+    return QuadraticDiscriminantAnalysis(priors=sums.priors, tol=sums.tol, **own)
 
 
 def _of_trees(sums: SumsSettings, seed: int) -> dict[str, Any]:

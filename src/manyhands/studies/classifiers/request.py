@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, replace
 from typing import Any
+
+import numpy as np
 
 from manyhands.core.checks import real, whole
 from manyhands.core.choices import SUMS, UNSCALED
 from manyhands.core.errors import SettingsError
 from manyhands.core.parameters import parameter
 from manyhands.core.suggestions import choice_of
+from manyhands.data.dataset import Dataset
 from manyhands.learners.sums.settings import OF, SumsSettings, own_settings
 from manyhands.records.statistics import DEFAULT_MARGIN, check_margin
 from manyhands.studies.base.workers import numbers_of_workers
@@ -23,6 +27,7 @@ DEFAULT_WORKERS = (1, 2, 4, 6)  # as Todorov et al. 2021
 DEFAULT_RUNS = 5
 DEFAULT_REG_PARAMS = (0.001, 0.01, 0.1, 0.5)
 """Of qda: where pixels are always 0, covariances are singular, and some regularization must be chosen."""
+REG_PARAM, SHRINKAGE = "reg_param", "shrinkage"
 _FEWEST, _MOST = 2, 10**6
 
 
@@ -39,7 +44,8 @@ class ClassifiersRequest:
     runs
         Runs of each case, with seeds spec.seed .. spec.seed + runs - 1.
     reg_params
-        Regularizations of qda: one, or several, of which one is chosen on samples held out of the training set.
+        Regularizations of qda: one, or several, of which one is chosen on samples held out of the training set. They
+        are values of ``reg_param`` or, where a class has too few samples for that, of ``shrinkage``.
     margin
         Percentage points of accuracy that count as no difference.
     spec
@@ -131,14 +137,28 @@ def takes_stored(learner: str, request: ClassifiersRequest) -> bool:
     return learner in UNSCALED and request.spec.scale == "auto"
 
 
-def spec_of(case: Case, seed: int, request: ClassifiersRequest, reg_param: float | None = None) -> RunSpec:
-    """Return the settings of a run: of a network all that `auto` chooses, of sums those that the learner knows."""
+def qda_parameter(dataset: Dataset) -> str:
+    """Return how qda is regularized: ``reg_param`` needs more samples of each class than there are features."""
+    fewest = int(np.bincount(dataset.train.labels, minlength=len(dataset.classes)).min())
+    return REG_PARAM if fewest > dataset.features else SHRINKAGE
+
+
+def regularized(parameter: str, value: float) -> dict[str, Any]:
+    """Return the settings of qda that regularize it."""
+    return {parameter: value, "qda_solver": "svd" if parameter == REG_PARAM else "eigen"}
+
+
+def spec_of(case: Case, seed: int, request: ClassifiersRequest, qda: Mapping[str, Any]) -> RunSpec:
+    """Return the settings of a run: of a network all that `auto` chooses, of sums those that the learner knows.
+
+    ``qda`` are the settings that regularize that one; `regularized` returns them.
+    """
     base = replace(request.spec, learner=case.learner, workers=case.workers, seed=seed, train_size=None)
     if case.learner == NETWORK:
         return replace(base, sums=SumsSettings(), strategy="auto")
     own = own_settings(case.learner, request.spec.sums)
-    if reg_param is not None:
-        own["reg_param"] = reg_param
+    if case.learner == "qda":
+        own |= {SHRINKAGE: None, **qda}
     usual = RunSpec()
     plain = {name: getattr(usual, name) for name in ("network", "batch", "epochs", "schedule")}
     return replace(base, sums=SumsSettings(**own), **plain)

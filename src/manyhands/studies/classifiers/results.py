@@ -96,10 +96,10 @@ class Classifiers(Outcome):
         return [(f"{record['learner']} n={record['workers']}", record) for record in self.runs]
 
     @property
-    def best_reg_param(self) -> float | None:
+    def best_regularization(self) -> float | None:
         """The regularization of qda with the best accuracy on samples held out, of equals the first; None if none."""
         best = max(self.tried, key=lambda each: float(each["accuracy"]), default=None)
-        return None if best is None else float(best["reg_param"])
+        return None if best is None else float(best["value"])
 
     @property
     def summary(self) -> list[dict[str, Any]]:

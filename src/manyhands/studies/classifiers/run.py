@@ -12,6 +12,7 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, Literal
 
+from manyhands.core.errors import ManyhandsError
 from manyhands.core.settings import takes_settings
 from manyhands.data.catalog import load
 from manyhands.data.dataset import Dataset
@@ -31,10 +32,14 @@ from manyhands.studies.classifiers.request import (
     DEFAULT_REG_PARAMS,
     DEFAULT_RUNS,
     DEFAULT_WORKERS,
+    REG_PARAM,
+    SHRINKAGE,
     Case,
     ClassifiersRequest,
     cases_of,
     check,
+    qda_parameter,
+    regularized,
     spec_of,
     takes_stored,
 )
@@ -51,6 +56,7 @@ from manyhands.training.spec import RunSpec
 _SETTINGS = ("strategy", "workers", "learner", "grid", "convergence", "stop", "partition", "sharding", "validation")
 """Settings of a run that the study chooses itself, or has none of."""
 _OWN = ("reg_param", "module")
+_CHOSEN = (REG_PARAM, SHRINKAGE, "qda_solver")
 
 
 class ClassifiersStudy(Study[Classifiers]):
@@ -70,7 +76,8 @@ class ClassifiersStudy(Study[Classifiers]):
         check(request)
         dataset.check_in_memory("a study of classifiers")
         self.request, self.dataset = request, dataset
-        self._stored, self._reg_param = as_stored(dataset), request.reg_params[0]
+        self._stored, self._parameter = as_stored(dataset), qda_parameter(dataset)
+        self._regularization = request.reg_params[0]
         self.plans = {case: self._plan(case, request.spec.seed) for case in cases_of(request)}
         warn_if_oversubscribed_here(max(request.workers), request.spec.team)
         super().__init__(Classifiers(describe_environment(), self._settings()), checkpoint)
@@ -92,7 +99,8 @@ class ClassifiersStudy(Study[Classifiers]):
             jobs = {stored: stack.enter_context(Runner(self._rows(stored))) for stored in (False, True)}
             for task in self._tries():
                 runner.run(task)
-            self._reg_param = self.outcome.best_reg_param or self._reg_param
+            if self.outcome.best_regularization is not None:
+                self._regularization = self.outcome.best_regularization
             for seed in self.request.seeds:
                 for case in self.plans:
                     runner.run(self._timed(case, seed, jobs[takes_stored(case.learner, self.request)]))
@@ -107,8 +115,8 @@ class ClassifiersStudy(Study[Classifiers]):
 
     def _plan(self, case: Case, seed: int) -> Plan:
         """Return a run in which everything is decided; qda's regularization is the chosen one."""
-        reg_param = self._reg_param if case.learner == "qda" else None
-        return resolve(spec_of(case, seed, self.request, reg_param), self._dataset_of(case.learner))
+        qda = regularized(self._parameter, self._regularization)
+        return resolve(spec_of(case, seed, self.request, qda), self._dataset_of(case.learner))
 
     def _tries(self) -> Iterator[Task]:
         """Yield the tries of qda's regularizations on samples held out of the training set."""
@@ -119,24 +127,37 @@ class ClassifiersStudy(Study[Classifiers]):
             yield self._try(value, rows)
 
     def _try(self, value: float, rows: Dataset) -> Task:
-        def work(_tick: Tick) -> Record:
-            spec = spec_of(Case("qda", 1), self.request.spec.seed, self.request, value)
-            return {"reg_param": value, "accuracy": run(resolve(spec, rows), rows).accuracy}
+        """Return a try; one whose covariances cannot be inverted all the same counts as 0."""
 
-        name = f"qda, reg_param {value:g} on validation samples"
+        def work(_tick: Tick) -> Record:
+            spec = spec_of(Case("qda", 1), self.request.spec.seed, self.request, regularized(self._parameter, value))
+            try:
+                accuracy = run(resolve(spec, rows), rows).accuracy
+            except ManyhandsError:
+                accuracy = 0.0
+            return {"parameter": self._parameter, "value": value, "accuracy": accuracy}
+
+        name = f"qda, {self._parameter} {value:g} on validation samples"
         return Task({"learner": "qda", "tried": value}, name, work, self.outcome.tried.append)
+
+    def _chosen(self, learner: str) -> dict[str, Any]:
+        """Return the part of a key that is chosen before: qda's regularization."""
+        return {"regularization": self._regularization} if learner == "qda" else {}
 
     def _timed(self, case: Case, seed: int, jobs: Runner) -> Task:
         """Return a timed run."""
         plan = self._plan(case, seed)
 
         def work(_tick: Tick) -> Record:
-            result = jobs.run(plan)
+            try:
+                result = jobs.run(plan)
+            except ManyhandsError as error:
+                raise ManyhandsError(f"{case.name}: {error}") from error
             table = self._dataset_of(case.learner).test
             return classified(result, result.model.learner.predict_proba(table).argmax(axis=1))
 
-        chosen = {"reg_param": plan.sums.reg_param} if case.learner == "qda" else {}
-        return Task({**case.key, "seed": seed, **chosen}, f"{case.name} seed {seed}", work, self.outcome.runs.append)
+        key = {**case.key, "seed": seed, **self._chosen(case.learner)}
+        return Task(key, f"{case.name} seed {seed}", work, self.outcome.runs.append)
 
     def _fit(self, learner: str, seed: int) -> Task:
         """Return a fit of scikit-learn's estimator, with the settings of the run with one worker."""
@@ -145,8 +166,7 @@ class ClassifiersStudy(Study[Classifiers]):
         def work(_tick: Tick) -> Record:
             return reference_record(learner, seed, fitted(plan, self._dataset_of(learner)))
 
-        chosen = {"reg_param": plan.sums.reg_param} if learner == "qda" else {}
-        key = {"learner": learner, "reference": True, "seed": seed, **chosen}
+        key = {"learner": learner, "reference": True, "seed": seed, **self._chosen(learner)}
         return Task(key, f"{learner} of scikit-learn, seed {seed}", work, self.outcome.references.append)
 
     def _settings(self) -> dict[str, Any]:
@@ -176,7 +196,7 @@ class ClassifiersStudy(Study[Classifiers]):
         """Check a run that was read from a checkpoint."""
         known = {name: key[name] for name in ("learner", "workers", "seed") if name in key}
         if "tried" in key:
-            check_fields(record, TRIAL, same={"reg_param": key["tried"]})
+            check_fields(record, TRIAL, same={"value": key["tried"], "parameter": self._parameter})
         elif "reference" in key:
             check_fields(record, CLASSIFIED_THERE, same=known)
         else:
@@ -191,7 +211,7 @@ def _facts(plan: Plan) -> dict[str, Any]:
     """Return the settings of a classifier, for the record; of qda without what may still be chosen."""
     if plan.needs.sums:
         own = own_settings(plan.learner, plan.sums)
-        return {name: value for name, value in own.items() if name != "reg_param"}
+        return {name: value for name, value in own.items() if plan.learner != "qda" or name not in _CHOSEN}
     network = {name: getattr(plan.network, name) for name in ("optimizer", "learning_rate", "activation", "dtype")}
     course = {"batch": plan.batch, "epochs": plan.epochs, "schedule": plan.schedule.name}
     return {"hidden": list(plan.network.hidden), **network, "strategy": "auto", **course}
