@@ -44,7 +44,7 @@ def register(names: Any) -> None:
         type=shared.list_of(str),
         default=LEARNERS,
         metavar="L[,L...]",
-        help=f"classifiers, separated by commas; mlp is the neural network (default: {shared.as_text(LEARNERS)})",
+        help=f"classifiers, separated by commas; mlp is the neural network (default: {', '.join(LEARNERS)})",
     )
     shared.add_workers_option(group, WORKERS)
     group.add_argument(

@@ -243,9 +243,8 @@ def introduce(options: argparse.Namespace, study: Study[Any], network: str, plan
 
     if options.quiet:
         return
-    facts, what = study.dataset.describe(), "network"
-    if study.outcome.settings.get("learner") in SUMS:
-        what = "learner"
+    facts, settings = study.dataset.describe(), study.outcome.settings
+    what = "learners" if "learners" in settings else "learner" if settings.get("learner") in SUMS else "network"
     machine = headline(study.outcome.environment).replace("; ", "\n")
     lines = {
         "data": f"{study.dataset.text}\n({facts['note']})",

@@ -28,14 +28,15 @@ def draw_by_workers(
     measure: Callable[[Record], Value],
     rows: Sequence[Record] | None = None,
     by: str = "strategy",
+    reference: str = queries.SEQUENTIAL,
 ) -> None:
     """Draw a measure of some rows, or of all, by workers; the sequential run's is a level across the panel.
 
-    There is a line for each value of the field ``by``.
+    There is a line for each value of the field ``by``; that of the ``reference`` has a look of its own.
     """
     chosen = compare["summary"] if rows is None else rows
     workers = sorted({row["workers"] for row in chosen})
-    styles = looks(dict.fromkeys(row[by] for row in compare["summary"]))
+    styles = looks(dict.fromkeys(row[by] for row in compare["summary"]), reference)
     names = [name for name in styles if any(row[by] == name for row in chosen)]
     for series, name in enumerate(names):
         marks = [

@@ -50,7 +50,7 @@ def _panels(study: Record, fields: dict[str, str], axis: str, name: str, finding
     """Draw one measure without and with communication, in logarithmic scale: classifiers differ by powers of ten."""
     figure, panels = new_figure(1, len(fields), height=4.4, sharey=True)
     for panel, (title, field) in zip(panels, fields.items(), strict=True):
-        draw_by_workers(panel, study, partial(_field, field), by="learner")
+        draw_by_workers(panel, study, partial(_field, field), by="learner", reference=classifiers.NETWORK)
         dress(panel, "workers", axis if panel is panels[0] else "", title)
     log_axis(panels[0].yaxis)
     legend_above(figure, panels, columns=_COLUMNS)
@@ -92,7 +92,9 @@ def _speedup(study: Record) -> Picture | None:
         return None
     figure, (axes,) = new_figure(width=7.4, height=4.6)
     axes.plot(range(len(workers)), workers, color=GREY, linewidth=1, label="ideal")
-    draw_by_workers(axes, study, lambda row: (row["speedup"], row["speedup_ci95"]), by="learner")
+    draw_by_workers(
+        axes, study, lambda row: (row["speedup"], row["speedup_ci95"]), by="learner", reference=classifiers.NETWORK
+    )
     dress(axes, "workers", "speedup over one worker")
     from_zero([axes])
     legend_above(figure, [axes], columns=_COLUMNS)
@@ -105,7 +107,7 @@ def _speedup(study: Record) -> Picture | None:
 
 def _accuracy(study: Record) -> Picture:
     figure, (axes,) = new_figure(width=7.4, height=4.6)
-    draw_by_workers(axes, study, accuracy_value, by="learner")
+    draw_by_workers(axes, study, accuracy_value, by="learner", reference=classifiers.NETWORK)
     dress(axes, "workers", "accuracy on the test rows, %")
     within_percent(axes.yaxis)
     legend_above(figure, [axes], columns=_COLUMNS)
