@@ -30,7 +30,7 @@ from manyhands.training.reliability import ReliabilitySettings
 PACKAGE = Path(manyhands.__file__).parent
 PROJECT = Path(__file__).parents[1]
 HEAVY = ("numba", "scipy", "sklearn", "torch", "numpy", "matplotlib", "tensorboard", "onnx", "hashlib", "socket")
-STUDIES = ("exemplar", "minibatch", "strategies", "speculative", "levels")
+STUDIES = ("exemplar", "minibatch", "strategies", "speculative", "levels", "classifiers")
 COMMANDS = (
     "train", "evaluate", "predict", "read", "reader", "export", "data", "compare", "sweep", "study", "report", "serve",
     "doctor",

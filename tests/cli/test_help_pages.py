@@ -124,6 +124,7 @@ class TestWords:
             "study minibatch",
             "study strategies",
             "study levels",
+            "study classifiers",
         ):
             assert _parser().parse_args([*command.split(), "--workers", "1,all"]).workers == (1, "all")
         for command in ("sweep", "study speculative"):

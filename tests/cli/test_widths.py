@@ -18,6 +18,7 @@ COMMANDS = {
     "--epochs 1 --seeds 2 --workers 1,2,4",
     "strategies": f"study strategies {SHORT} --seeds 2 --rates 0.004 --workers 2 --strategy one-shot "
     "--strategy periodic:50,send=int8,state=mean --strategy diloco:1epoch",
+    "classifiers": "study classifiers --data digits --learners gaussian-nb,mlp --epochs 1 --runs 2 --workers 1,2,4",
     "doctor": "doctor",
 }  # fmt: skip
 PATH_OR_COMMAND = re.compile(r"^( {8}| *\d+\. |[a-z]+ +|)\S*[/~=]\S*|manyhands \S+ --|pip install|export |gunzip ")

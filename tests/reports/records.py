@@ -605,3 +605,68 @@ def levels(times=((64, 1.0, 3.0), (256, 2.0, 4.0), (1024, 16.0, 8.0)), repeats=3
         "peaks": [],
         "summary": rows,
     }
+
+
+EFFICIENCIES = {"gaussian-nb": 0.9, "lda": 0.8, "tree": 0.6, "forest": 0.5, "mlp": 0.6}
+
+
+def classifiers(efficiencies=EFFICIENCIES, workers=(1, 2, 4), runs=3, spread=0.05):
+    """A study of classifiers with these efficiencies, whose intervals reach so far, on a machine with two cores."""
+    rows, theirs = [], []
+    for place, (learner, efficiency) in enumerate(efficiencies.items()):
+        for n in workers:
+            speedup, accuracy = 1.0 if n == 1 else efficiency * n, 0.60 + 0.08 * place
+            train_s = 10.0 ** (place - 3) / speedup
+            several, half = n > 1, 0.0 if learner in ("gaussian-nb", "lda") else 0.01
+            beside = {"delta_pp": 0.0, "delta_ci95": [-0.1, 0.1], "verdict": "same", "more_seeds": None}
+            rows.append({
+                "learner": learner,
+                "workers": n,
+                "runs": runs,
+                "accuracy_mean": accuracy,
+                "accuracy_ci95": [accuracy - half, accuracy + half],
+                "compute_s": 0.9 * train_s,
+                "train_s": train_s,
+                "speedup": speedup,
+                "speedup_ci95": [(1 - spread) * speedup, (1 + spread) * speedup] if several else None,
+                "efficiency": speedup / n,
+                "impact": 100 * accuracy / (0.9 * train_s),
+                "impact_with_communication": 100 * accuracy / train_s,
+                "rounds": (75 if learner == "mlp" else 1) if several else 0,
+                "bytes_sent": 125_000 if several else 0,
+                "oversubscribed": n > 2,
+                "same_model": (learner != "mlp") if several else None,
+                **(beside if several else {}),
+                "sklearn_delta_pp": 0.1,
+                "sklearn_delta_ci95": [0.05, 0.15],
+                "sklearn_verdict": "same",
+                "same_answers": learner == "gaussian-nb",
+                "times_as_fast_as_sklearn": 2.0 * speedup,
+            })  # fmt: skip
+        theirs.append({
+            "learner": learner, "runs": runs, "accuracy_mean": accuracy - 0.001, "accuracy_ci95": None,
+            "fit_s": 10.0 ** (place - 2), "impact": 1.0,
+        })  # fmt: skip
+    made = [
+        {"learner": row["learner"], "workers": row["workers"], "seed": seed, "accuracy": row["accuracy_mean"],
+         "rounds": row["rounds"], "bytes_sent": row["bytes_sent"], "passes": 1, "model": 7, "answers": 8,
+         "seconds": seconds(row["train_s"])}
+        for seed in range(runs) for row in rows
+    ]  # fmt: skip
+    return {
+        "schema": "manyhands.classifiers/1",
+        "environment": environment("manyhands study classifiers"),
+        "settings": {
+            "data": data(), "learners": list(efficiencies), "workers": list(workers), "runs": runs, "margin": 0.25,
+            "team": "threads", "stored": ["tree", "forest"], "reg_params": [], "classifiers": {},
+        },
+        "interrupted": False,
+        "runs": made,
+        "references": [
+            {"learner": row["learner"], "seed": 0, "accuracy": 0.9, "fit_s": row["fit_s"], "answers": 8}
+            for row in theirs
+        ],
+        "tried": [],
+        "summary": rows,
+        "theirs": theirs,
+    }  # fmt: skip

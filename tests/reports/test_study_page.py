@@ -176,7 +176,8 @@ class TestOrder:
         assert {"result", "figures", "speedup", "tables", "table-2", "words", "files"} <= ids
 
     @pytest.mark.parametrize(
-        "make", ["nothing_finished", "published", "sweep", "compare", "networks", "speculative", "levels"]
+        "make",
+        ["nothing_finished", "published", "sweep", "compare", "networks", "speculative", "levels", "classifiers"],
     )
     def test_links_lead_somewhere_on_any_page(self, records, make):
         outline = Outline(page(getattr(records, make)()))

@@ -51,7 +51,7 @@ def register(commands: Any) -> None:
         "once per strategy: auto, sequential, one-shot, periodic:1epoch, periodic:50 (steps), gradient, "
         "minibatch:5epochs, post-local:16, slowmo:1epoch, diloco:1epoch, swap:75%%, easgd:10, hogwild, or several, "
         "as in 'gradient@20%% then periodic:1epoch'; see docs/strategies.md (default: sequential, one-shot, "
-        "periodic:1epoch, gradient)",
+        "periodic:1epoch, gradient; sums of a learner that is made of them)",
     )
     shared.add_workers_option(group, WORKERS)
     group.add_argument(
@@ -125,12 +125,12 @@ def _refuse_with_thresholds(options: argparse.Namespace) -> None:
 def request_of(options: argparse.Namespace, **changes: Any) -> CompareRequest:
     """Translate the options of a comparison."""
     from manyhands.records.statistics import DEFAULT_MARGIN
-    from manyhands.studies.compare.request import DEFAULT_SEEDS, DEFAULT_STRATEGIES, CompareRequest
+    from manyhands.studies.compare.request import DEFAULT_SEEDS, CompareRequest
 
     if options.splits is not None and options.seeds is not None:
         raise SettingsError("--splits N stands for N seeds: leave --seeds out")
     values = {
-        "strategies": tuple(options.strategies or DEFAULT_STRATEGIES),
+        "strategies": tuple(options.strategies or ()),
         "workers": options.workers,
         "spec": shared.spec_of(options),
         "seeds": options.seeds or DEFAULT_SEEDS,
@@ -191,6 +191,8 @@ def _training(plan: Plan) -> str:
     if plan.learner == "published":
         share, epochs = plan.batch // plan.workers, count(plan.epochs, "epoch")
         return f"MLPClassifiers on equal shares, batch {share} each, at most {epochs}"
+    if plan.needs.sums:
+        return "sums over the samples, and no epochs"
     schedule = "" if plan.schedule.name == "constant" else f", schedule {plan.schedule.name}"
     return f"global batch {plan.batch}, {count(plan.epochs, 'epoch')}{schedule}"
 

@@ -27,7 +27,9 @@ _EXPERT = (
     "--debug",
 )  # fmt: skip
 """Options of several commands that the short help of a long one leaves out."""
-_EXPERT_GROUPS = ("pytorch", "speculation", "placement", "live logs of the comparison", "spark (with --team spark)")
+_EXPERT_GROUPS = (
+    "classifiers", "pytorch", "speculation", "placement", "live logs of the comparison", "spark (with --team spark)",
+)  # fmt: skip
 """Groups that it leaves out."""
 _SHARED = ("data", "network", "training", "convergence", "output", "team")
 """Groups that are the same in several commands; of the others, which are a command's own, it shows all."""

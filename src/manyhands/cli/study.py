@@ -7,6 +7,7 @@ from typing import Any
 
 from manyhands.cli import (
     compare,
+    study_classifiers,
     study_levels,
     study_networks,
     study_runner,
@@ -36,7 +37,8 @@ def register(commands: Any) -> None:
         "study",
         examples=EXAMPLES,
         help="run a study: exemplar (Todorov et al. 2021), networks (Kalwarowskyj & Schikuta 2023), minibatch "
-        "(Alowaisheq & Dhami), strategies (all of them), speculative (Park & Suh 2020), levels (Pethick et al. 2003)",
+        "(Alowaisheq & Dhami), strategies (all of them), speculative (Park & Suh 2020), levels (Pethick et al. 2003), "
+        "classifiers (Todorov et al. 2021's last question)",
         description="Run a complete study on any data, with statistics.",
     )
     names = parser.add_subparsers(dest="study", title="commands", metavar="STUDY")
@@ -46,6 +48,7 @@ def register(commands: Any) -> None:
     study_strategies.register(names)
     study_speculative.register(names)
     study_levels.register(names)
+    study_classifiers.register(names)
 
 
 def _register_exemplar(names: Any) -> None:

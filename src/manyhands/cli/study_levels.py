@@ -86,21 +86,14 @@ def register(names: Any) -> None:
 def run(options: argparse.Namespace) -> int:
     """Carry out the command."""
     from manyhands.data.catalog import load
-    from manyhands.runtime.atomic_files import write_whole
     from manyhands.studies.levels.run import LevelsStudy
     from manyhands.studies.levels.text import levels_markdown
 
-    study_runner.check_output(options)
-    checkpoint = study_runner.checkpoint_of(options, "levels")
-    shared.check_output(options.markdown, options.json, None if checkpoint is None else str(checkpoint))
+    checkpoint = study_runner.check_files(options, "levels")
     request = request_of(options)
     study = LevelsStudy(load(request.spec.request(*shared.data_of(options))), request, checkpoint)
     _introduce(options, study)
-
-    def markdown() -> None:
-        if options.markdown and not study.outcome.interrupted:
-            write_whole(options.markdown, levels_markdown(study.outcome).encode())
-
+    markdown = study_runner.markdown_writer(options, study, lambda: levels_markdown(study.outcome))
     return study_runner.run_study(options, study, more=markdown)
 
 

@@ -15,9 +15,10 @@ from typing import TYPE_CHECKING, Any
 from manyhands.cli import jobs
 from manyhands.cli import options as shared
 from manyhands.cli.output import detail_of, files_text, write_json_results
-from manyhands.core.choices import PYTORCH
+from manyhands.core.choices import PYTORCH, SUMS
 from manyhands.core.errors import DrawingError, ManyhandsError, TrainingWarning, joined
 from manyhands.runtime.affinity import usable_cores
+from manyhands.runtime.atomic_files import write_whole
 from manyhands.runtime.hardware import busy_text, is_busy, load
 from manyhands.runtime.signals import status_of
 from manyhands.runtime.terminal import BOLD, ProgressBar, labelled, message, paragraph, progress_bar, styled
@@ -56,6 +57,24 @@ def check_output(options: argparse.Namespace) -> None:
         check_possible(options.report, replace=options.replace)
     pages = [str(Path(options.report) / name) for name in ("report.html", "results.json")] if options.report else []
     shared.check_output(options.json, getattr(options, "log", None), options.checkpoint, *pages)
+
+
+def check_files(options: argparse.Namespace, name: str) -> Path | None:
+    """Check all files of a study that writes Markdown, too; return where it keeps its finished runs."""
+    check_output(options)
+    checkpoint = checkpoint_of(options, name)
+    shared.check_output(options.markdown, options.json, None if checkpoint is None else str(checkpoint))
+    return checkpoint
+
+
+def markdown_writer(options: argparse.Namespace, study: Study[Any], text: Callable[[], str]) -> Callable[[], None]:
+    """Return the function that writes a finished study as Markdown, if that is asked for."""
+
+    def write() -> None:
+        if options.markdown and not study.outcome.interrupted:
+            write_whole(options.markdown, text().encode())
+
+    return write
 
 
 def open_logs(options: argparse.Namespace) -> Logs:
@@ -224,11 +243,12 @@ def introduce(options: argparse.Namespace, study: Study[Any], network: str, plan
 
     if options.quiet:
         return
-    facts = study.dataset.describe()
+    facts, settings = study.dataset.describe(), study.outcome.settings
+    what = "learners" if "learners" in settings else "learner" if settings.get("learner") in SUMS else "network"
     machine = headline(study.outcome.environment).replace("; ", "\n")
     lines = {
         "data": f"{study.dataset.text}\n({facts['note']})",
-        "network": f"{network}, {shared.inputs(facts['scaling'])}",
+        what: f"{network}, {shared.inputs(facts['scaling'])}",
         "plan": plan,
         "machine": machine,
     }
@@ -238,6 +258,10 @@ def introduce(options: argparse.Namespace, study: Study[Any], network: str, plan
 def network_text(study: Study[Any], hidden: str, spec: RunSpec) -> str:
     """Return the layers, the activation and the optimizer of a network in words."""
     dataset, settings = study.dataset, spec.network
+    if spec.needs.sums:
+        from manyhands.learners.sums.settings import settings_text
+
+        return settings_text(spec.learner, spec.sums)
     if spec.learner in PYTORCH:
         from manyhands.training.resolve import torch_settings
 

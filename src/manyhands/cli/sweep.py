@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from manyhands.cli import options as shared
@@ -34,7 +35,8 @@ def register(commands: Any) -> None:
     )
     shared.add_data_options(parser)
     also = ("batch", "seed", "learner")
-    shared.add_settings(parser, groups=("data", "network", "team", "pytorch"), also=also, without=("hidden",))
+    groups = ("data", "network", "team", "classifiers", "pytorch")
+    shared.add_settings(parser, groups=groups, also=also, without=("hidden",))
     shared.add_grid_options(parser)
     group = shared.group_of(parser, "training")
     group.add_argument(
@@ -115,9 +117,15 @@ def _introduce(options: argparse.Namespace, study: SweepStudy) -> None:
     settings = study.outcome.settings
     hidden = ",".join(map(layers, study.request.networks))
     network = study_runner.network_text(study, f"({hidden})", study.request.spec)
-    epochs = ",".join(map(str, settings["epochs"]))
-    passes = f"{epochs} {'epoch' if epochs == '1' else 'epochs'}"
-    batch = f"batch {settings['batch']}, {passes}, {count(len(study.sessions), 'session')}"
+    sessions = count(len(study.sessions), "session")
     side = f", {study.workers} side by side" if study.workers > 1 else ""
     learner = "MLPClassifiers, " if settings["learner"] == "published" else ""
-    study_runner.introduce(options, study, network, f"{learner}{batch}{side}")
+    study_runner.introduce(options, study, network, f"{learner}{_course(settings)}{sessions}{side}")
+
+
+def _course(settings: Mapping[str, Any]) -> str:
+    """Return the batch and the epochs, if there are any."""
+    if settings["batch"] is None:
+        return ""
+    epochs = ",".join(map(str, settings["epochs"]))
+    return f"batch {settings['batch']}, {epochs} {'epoch' if epochs == '1' else 'epochs'}, "

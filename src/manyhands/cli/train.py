@@ -189,11 +189,7 @@ def _report(result: TrainingResult, data: Mapping[str, Any], options: argparse.N
     lines = [
         ("accuracy", _accuracy_text(result.accuracy, data["test_rows"])),
         ("time", f"{seconds['train']:.3f} s training ({parts}); {seconds['total']:.3f} s with reading"),
-        (
-            "work",
-            f"{count(result.steps, 'step')} and {count(result.examples, 'sample')} per worker, "
-            f"{count(result.rounds, 'round')}, {size(result.bytes_sent)} sent",
-        ),
+        ("work", f"{_work_text(result)}, {count(result.rounds, 'round')}, {size(result.bytes_sent)} sent"),
     ]
     if result.plan.stop is not None:
         lines.append(("stop", _stop_text(result)))
@@ -215,6 +211,15 @@ def _report(result: TrainingResult, data: Mapping[str, Any], options: argparse.N
 
 def _accuracy_text(accuracy: float, rows: int) -> str:
     return f"{100 * accuracy:.2f} % of {rows:,} test samples" if rows else "not measured: there are no test samples"
+
+
+def _work_text(result: TrainingResult) -> str:
+    """Return what each worker has done: steps or, of a learner that is made of sums, passes over its samples."""
+    passes = result.passes
+    if passes is None:
+        return f"{count(result.steps, 'step')} and {count(result.examples, 'sample')} per worker"
+    each = count(result.examples // max(passes, 1), "sample")
+    return f"{count(passes, 'pass')} over {each} per worker"
 
 
 def _stop_text(result: TrainingResult) -> str:

@@ -9,7 +9,7 @@ import numpy as np
 from manyhands.core.samples import Samples
 from manyhands.data.dataset import Dataset
 from manyhands.data.scaling import make_scaling
-from manyhands.data.split import divide
+from manyhands.data.split import divide, for_validation
 
 
 def resplit(dataset: Dataset, number: int) -> Dataset:
@@ -59,3 +59,35 @@ def head(dataset: Dataset, rows: int) -> Dataset:
     """Return the data set with its first ``rows`` training rows only, scaled as the whole."""
     dataset.check_in_memory("a part of the rows")
     return replace(dataset, train=dataset.train.take(slice(rows)))
+
+
+def as_stored(dataset: Dataset) -> Dataset:
+    """Return the data set with its values as they are stored, for learners of counts; binary inputs stay binary."""
+    if dataset.scaling.threshold is not None or dataset.scaling.name == "none":
+        return dataset
+    scaling = make_scaling("none", dataset.train.features)
+
+    def stored(table: Samples) -> Samples:
+        return scaling.table(**table.arrays(), **table.facts())
+
+    validation = None if dataset.validation is None else stored(dataset.validation)
+    return replace(
+        dataset, train=stored(dataset.train), test=stored(dataset.test), validation=validation, scaling=scaling
+    )
+
+
+def held_out(dataset: Dataset) -> Dataset:
+    """Return the data set for choices: with validation samples in the place of the test samples.
+
+    If it has none, a sixth of the training samples is held out, stratified, always the same ones.
+
+    Raises
+    ------
+    DataError
+        If a class has too few samples to be in both parts.
+    """
+    if dataset.validation is not None:
+        return replace(dataset, test=dataset.validation, validation=None)
+    dataset.check_in_memory("a choice on validation samples")
+    train, validation = for_validation(dataset.train.labels, dataset.rows, "auto")
+    return replace(dataset, train=dataset.train.take(train), test=dataset.train.take(validation))

@@ -43,6 +43,22 @@ class _Counted(MLPClassifier):  # type: ignore[misc]
         self.epoch_done(epochs)
 
 
+def their_names(chosen: MLPSettings) -> dict[str, Any]:
+    """Return the settings of a network that MLPClassifier has, too, by the names that it has for them."""
+    return {
+        "hidden_layer_sizes": chosen.hidden,
+        "activation": chosen.activation,
+        "solver": "adam" if chosen.optimizer == "adam" else "sgd",
+        "alpha": chosen.l2,
+        "learning_rate_init": chosen.learning_rate,
+        "momentum": 0.0 if chosen.optimizer == "sgd" else chosen.momentum,
+        "nesterovs_momentum": chosen.optimizer == "nesterov",
+        "beta_1": chosen.beta_1,
+        "beta_2": chosen.beta_2,
+        "epsilon": chosen.epsilon,
+    }
+
+
 class Published(FitLearner):
     """The learner; see `manyhands.core.learner.FitLearner`.
 
@@ -141,21 +157,7 @@ class Published(FitLearner):
         return table.inputs().astype(self.dtype, copy=False)
 
     def _classifier(self, epochs: int) -> _Counted:
-        chosen = self.settings
-        return _Counted(
-            hidden_layer_sizes=chosen.hidden,
-            activation=chosen.activation,
-            solver="adam" if chosen.optimizer == "adam" else "sgd",
-            alpha=chosen.l2,
-            learning_rate_init=chosen.learning_rate,
-            momentum=0.0 if chosen.optimizer == "sgd" else chosen.momentum,
-            nesterovs_momentum=chosen.optimizer == "nesterov",
-            beta_1=chosen.beta_1,
-            beta_2=chosen.beta_2,
-            epsilon=chosen.epsilon,
-            max_iter=epochs,
-            random_state=self.seed,
-        )
+        return _Counted(**their_names(self.settings), max_iter=epochs, random_state=self.seed)
 
     def _take_over(self, classifier: MLPClassifier) -> None:
         """Write the classifier's weights into the vector."""

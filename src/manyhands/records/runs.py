@@ -27,29 +27,35 @@ SECONDS_OF_RUN = object_of({**dict.fromkeys(SECONDS, AMOUNT), "train": TIME, "to
 _POINT = object_of(
     {"step": whole_number(), "epoch": AMOUNT, "train_s": AMOUNT, "loss": number_within(), "accuracy": SHARE}, {}
 )
+_LOSS = number_within(-1e308, 1e308)
+_OF_STEPS: dict[str, Check] = {
+    "schedule": TEXT,
+    "batch": whole_number(1),
+    "learning_rate": number_within(0, 1e308),
+    "loss": _LOSS,
+}
+"""What learners have that take optimizer steps."""
 FINISHED_RUN = object_of(
     {
-        **dict.fromkeys(("strategy", "resolved", "schedule", "team", "learner"), TEXT),
-        **dict.fromkeys(("batch", "workers", "rows"), whole_number(1)),
+        **dict.fromkeys(("strategy", "resolved", "team", "learner"), TEXT),
+        **dict.fromkeys(("workers", "rows"), whole_number(1)),
         **dict.fromkeys(("seed", "steps", "rounds", "bytes_sent"), whole_number()),
         "examples": AMOUNT,
-        "learning_rate": number_within(0, 1e308),
-        "loss": number_within(-1e308, 1e308),
         "accuracy": SHARE,
         "seconds": SECONDS_OF_RUN,
     },
-    {"sharding": TEXT, "split": whole_number(), "target_s": AMOUNT, "curve": list_of(_POINT)},
+    {**_OF_STEPS, "sharding": TEXT, "split": whole_number(), "target_s": AMOUNT, "curve": list_of(_POINT)},
 )
 SESSION = object_of(
     {
         "hidden": list_of(whole_number(1)),
-        **dict.fromkeys(("epochs", "epochs_run", "side_by_side"), whole_number(1)),
+        **dict.fromkeys(("epochs", "epochs_run"), whole_number()),
+        "side_by_side": whole_number(1),
         "seed": whole_number(),
         "accuracy": SHARE,
-        "loss": number_within(-1e308, 1e308),
         "seconds": SECONDS_OF_RUN,
     },
-    {"split": whole_number(), "validation_accuracy": SHARE, "retimed_s": TIME},
+    {"loss": _LOSS, "split": whole_number(), "validation_accuracy": SHARE, "retimed_s": TIME},
 )
 TRIAL = object_of({"accuracy": SHARE}, {})
 """The check of a run that chooses a learning rate."""
@@ -91,6 +97,13 @@ LEVEL_RUN = object_of(
 """The check of a run in the study of the levels of parallelism."""
 LEVEL_PEAK = object_of({**_LEVEL_CASE, "peak_bytes": whole_number()}, {})
 """The check of a run whose memory was measured there."""
+
+CLASSIFIED = object_of(dict.fromkeys(("model", "answers"), whole_number()), {"passes": whole_number(1)})
+"""The check of the further fields of a run in the study of classifiers."""
+CLASSIFIED_THERE = object_of(
+    {"learner": TEXT, "seed": whole_number(), "accuracy": SHARE, "fit_s": TIME, "answers": whole_number()}, {}
+)
+"""The check of a fit of scikit-learn's estimator there."""
 
 
 def with_communication(seconds: Mapping[str, float]) -> float:

@@ -53,6 +53,27 @@ _LEVEL_ROW = (
     *("communicate_ms", "sent_bytes", "exchanges", "array_bytes", "peak_bytes", "oversubscribed"),
 )
 _LEVEL_CASE = (*_LEVEL, "parameters", "exchanges", "array_bytes", "operations", "memory_bytes", "predicted_ms")
+_CLASSIFIER_RUN = (
+    *(
+        "learner",
+        "workers",
+        "team",
+        "seed",
+        "accuracy",
+        "passes",
+        "rounds",
+        "bytes_sent",
+        "model",
+        "answers",
+        "seconds",
+    ),
+)
+_CLASSIFIER_ROW = (
+    *("learner", "workers", "runs", "compute_s", "train_s", "speedup", "speedup_ci95", "efficiency", "oversubscribed"),
+    *("accuracy_mean", "accuracy_ci95", "impact", "impact_with_communication", "rounds", "bytes_sent", "same_model"),
+    *("delta_pp", "delta_ci95", "verdict", "more_seeds", "sklearn_delta_pp", "sklearn_delta_ci95", "sklearn_verdict"),
+    *("same_answers", "times_as_fast_as_sklearn"),
+)
 _CURVE = ("step", "epoch", "round", "train_s", "loss", "accuracy")
 _WHOSE = ("strategy", "workers", "seed")
 _LINE = ("processes", "time_s", "accuracy_pct", "impact")
@@ -86,6 +107,8 @@ def csv_files(record: Record) -> dict[str, bytes]:
         found |= _of_speculation(inside.speculative)
     if inside.levels is not None:
         found |= _of_levels(inside.levels)
+    if inside.classifiers is not None:
+        found |= _of_classifiers(inside.classifiers)
     return {name: content for name, content in found.items() if content.count(b"\n") > 1}
 
 
@@ -141,6 +164,19 @@ def _of_levels(study: Record) -> dict[str, bytes]:
         "cases.csv": _written(_LEVEL_CASE, study["cases"]),
         "model.csv": _written(("width", "level", "predicted_ms"), study["model"]),
         "auto.csv": _written(("hidden", "workers", "grid", "level"), study["chosen"]),
+    }
+
+
+def _of_classifiers(study: Record) -> dict[str, bytes]:
+    """Return runs, rows, scikit-learn's fits and rows, and the regularizations that were tried."""
+    return {
+        "runs.csv": _written(_CLASSIFIER_RUN, study["runs"]),
+        "summary.csv": _written(_CLASSIFIER_ROW, study["summary"]),
+        "sklearn_runs.csv": _written(("learner", "seed", "accuracy", "fit_s", "answers"), study["references"]),
+        "sklearn.csv": _written(
+            ("learner", "runs", "fit_s", "accuracy_mean", "accuracy_ci95", "impact"), study["theirs"]
+        ),
+        "tried.csv": _written(("parameter", "value", "accuracy"), study["tried"]),
     }
 
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from manyhands.core.words import count
+
 
 def seconds(value: float | None) -> str:
     """Return seconds: milliseconds below 100 s, then four digits."""
@@ -50,6 +52,11 @@ def network_name(hidden: Sequence[int], architecture: str | None) -> str:
 def classifier(hidden: Sequence[int], architecture: str | None) -> str:
     """Return what a sentence calls a network, as in ``75 hidden``, ``no hidden layer`` or ``cnn-fast``."""
     return architecture or (f"{layers(hidden)} hidden" if hidden else "no hidden layer")
+
+
+def trained(classifier: str, epochs: int) -> str:
+    """Return a classifier with its epochs, as in ``75 hidden, 40 epochs``; one that has none (0) by itself."""
+    return f"{classifier}, {count(epochs, 'epoch')}" if epochs else classifier
 
 
 def listed(items: Sequence[str]) -> str:

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from manyhands.core.words import count
 from manyhands.records.statistics import DEFAULT_MARGIN
-from manyhands.reports import alowaisheq, levels, networks, queries, sentences, speculative
-from manyhands.reports.format import classifier, decimal, first_capital, impact, signed, span
+from manyhands.reports import alowaisheq, classifiers, levels, networks, queries, sentences, speculative
+from manyhands.reports.format import classifier, decimal, first_capital, impact, signed, span, trained
 from manyhands.reports.schema import Record, complete, parts
 
 QUESTION = "Can we increase the speed, keeping the same accuracy?"  # the title of Todorov et al. 2021
@@ -40,6 +39,8 @@ def answers(record: Record) -> list[tuple[str, str]]:
         found.append((speculative.QUESTION, speculative.answer(inside.speculative)))
     if inside.levels is not None:
         found.append((levels.QUESTION, levels.answer(inside.levels)))
+    if inside.classifiers is not None:
+        found.append((classifiers.QUESTION, classifiers.answer(inside.classifiers)))
     return found or [(QUESTION, _NOTHING)]
 
 
@@ -172,8 +173,8 @@ def _of_sweep(sweep: Record) -> str:
         return sentences.joined(f"{_none_able(sweep)}.", _unfinished(sweep))
     reason = (best["reason"] or _highest(sweep, best)).strip().rstrip(".")
     network = classifier(best["hidden"], sweep["settings"]["architecture"])
-    reason = reason.removeprefix(f"{network}, {count(best['epochs'], 'epoch')}: ")
-    name = f"{network}{' neurons' if best['hidden'] else ''}, {count(best['epochs'], 'epoch')}"
+    reason = reason.removeprefix(f"{trained(network, best['epochs'])}: ")
+    name = trained(f"{network}{' neurons' if best['hidden'] else ''}", best["epochs"])
     sentence = sentences.joined(f"{name}{': ' + reason if reason else ''}.", _unfinished(sweep))
     return sentence if sweep["settings"]["architecture"] else first_capital(sentence)  # a name is not respelled
 

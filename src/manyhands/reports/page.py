@@ -47,7 +47,7 @@ class Page:
         The number that a figure has in Todorov et al. 2021, by the figure's name.
     """
 
-    kind: Literal["study", "networks", "speculative", "levels", "model"]
+    kind: Literal["study", "networks", "speculative", "levels", "classifiers", "model"]
     question: str
     answer: str
     subject: str

@@ -41,6 +41,7 @@ class Parts:
     networks: Record | None = None
     speculative: Record | None = None
     levels: Record | None = None
+    classifiers: Record | None = None
 
 
 def complete(record: Any) -> Record:
@@ -128,12 +129,13 @@ _RUN_FIELDS: dict[str, Check] = {
     "curve": list_of(_POINT),
 }
 _RUN = object_of(_WHO, _RUN_FIELDS, {"seconds": {}})
+_VERDICTS = ("same", "lower", "higher", "undecided")
 _COMPARED: dict[str, Check] = {
     "accuracy_ci95": _SHARES,
     "delta_pp": number_within(-100 - 1e-9, 100 + 1e-9),
     "delta_ci95": _PERCENTS,
     "speedup_ci95": interval_within(-LARGEST, LARGEST),
-    "verdict": one_of(("same", "lower", "higher", "undecided")),
+    "verdict": one_of(_VERDICTS),
     "more_seeds": whole_number(),
     "oversubscribed": FLAG,
 }
@@ -317,6 +319,57 @@ _LEVELS = object_of(
     {**_EMPTY_HEAD, "chosen": [], "model": [], "peaks": []},
 )
 
+_BESIDE_SKLEARN: dict[str, Check] = {
+    "sklearn_delta_pp": number_within(-100 - 1e-9, 100 + 1e-9),
+    "sklearn_delta_ci95": _PERCENTS,
+    "sklearn_verdict": one_of(_VERDICTS),
+    "sklearn_more_seeds": whole_number(),
+    "same_answers": FLAG,
+    "times_as_fast_as_sklearn": AMOUNT,
+}
+_CLASSIFIER_ROW = object_of(
+    {
+        "learner": TEXT,
+        "workers": whole_number(1),
+        "accuracy_mean": SHARE,
+        **dict.fromkeys(("compute_s", "train_s", "speedup", "efficiency", "rounds", "bytes_sent"), AMOUNT),
+        **dict.fromkeys(("impact", "impact_with_communication"), AMOUNT),
+    },
+    {**_COMPARED, **_BESIDE_SKLEARN, "runs": whole_number(), "same_model": FLAG},
+    {"oversubscribed": False},
+)
+_CLASSIFIERS = object_of(
+    {
+        "runs": list_of(
+            object_of(
+                {"learner": TEXT, "workers": whole_number(1)},
+                {**_RUN_FIELDS, **dict.fromkeys(("rounds", "bytes_sent", "passes", "model", "answers"), AMOUNT)},
+                {"seconds": {}},
+            )
+        ),
+        "summary": list_of(_CLASSIFIER_ROW),
+    },
+    {
+        **_HEAD,
+        "settings": object_of(
+            {},
+            {**_SETTINGS_FIELDS, "runs": whole_number(1), "stored": list_of(TEXT), "reg_params": list_of(SHARE)},
+            {**_EMPTY_SETTINGS, "margin": DEFAULT_MARGIN, "stored": [], "reg_params": []},
+        ),
+        "references": list_of(
+            object_of({"learner": TEXT, "fit_s": AMOUNT, "accuracy": SHARE}, {"seed": whole_number()})
+        ),
+        "tried": list_of(object_of({"parameter": TEXT, "value": SHARE, "accuracy": SHARE}, {})),
+        "theirs": list_of(
+            object_of(
+                {"learner": TEXT, "accuracy_mean": SHARE, "fit_s": AMOUNT},
+                {"accuracy_ci95": _SHARES, "impact": AMOUNT, "runs": whole_number()},
+            )
+        ),
+    },
+    {**_EMPTY_HEAD, "references": [], "tried": [], "theirs": []},
+)
+
 
 def _speculative(value: Any, where: str) -> Record:
     """Check a study of speculation; every run and row is one of its cases', and rows have what answers need."""
@@ -375,6 +428,7 @@ _SCHEMAS: dict[str, Check] = {
     "manyhands.networks/1": _networks,
     "manyhands.speculative/1": _speculative,
     "manyhands.levels/1": _LEVELS,
+    "manyhands.classifiers/1": _CLASSIFIERS,
     "manyhands.study/1": _study,
     "manyhands.study/2": _study,
 }

@@ -14,6 +14,7 @@ from manyhands.reports.page import Page
 from manyhands.reports.schema import Record, parts
 from manyhands.reports.tables.registry import make_tables
 
+_Kind = Literal["study", "networks", "speculative", "levels", "classifiers"]
 _IN_PAPER = {
     "time_surface": 3,
     "accuracy_surface": 4,
@@ -53,13 +54,10 @@ def make_page(
     ).html()
 
 
-def _kind(inside: Mapping[str, Record]) -> Literal["study", "networks", "speculative", "levels"]:
+def _kind(inside: Mapping[str, Record]) -> _Kind:
     """Return the kind of page that the parts of a record have; most are studies."""
-    if "networks" in inside:
-        return "networks"
-    if "levels" in inside:
-        return "levels"
-    return "speculative" if "speculative" in inside else "study"
+    kinds: tuple[_Kind, ...] = ("networks", "speculative", "levels", "classifiers")
+    return next((kind for kind in kinds if kind in inside), "study")
 
 
 def _subject(record: Record) -> str:

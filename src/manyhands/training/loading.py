@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from manyhands.core.choices import PYTORCH
+from manyhands.core.choices import PYTORCH, SUMS
 from manyhands.core.errors import ModelFileError, SettingsError
 from manyhands.core.learner import Model
 from manyhands.data.catalog import test_request
@@ -23,6 +23,7 @@ from manyhands.data.origin import Origin
 from manyhands.data.scaling import Scaling
 from manyhands.learners import LEARNERS, make_learner
 from manyhands.learners.mlp.settings import MLPSettings
+from manyhands.learners.sums.settings import SumsSettings, own_settings
 from manyhands.training.model import TrainedModel
 from manyhands.training.model_file import read_file
 
@@ -54,7 +55,7 @@ def load_model(path: str | Path, module: Any = None) -> TrainedModel:
             "it is yours, add it with manyhands.learners.register first"
         )
     try:
-        settings = _settings(json.loads(description["settings"]))
+        settings = _settings(kind, json.loads(description["settings"]))
         classes = read_labels(json.loads(description["classes"]))
         return _build(settings, classes, tensors, description, module)
     except KeyError as error:
@@ -67,10 +68,24 @@ def load_model(path: str | Path, module: Any = None) -> TrainedModel:
         raise ModelFileError(f"{path}: {error}") from error
 
 
-def _settings(fields: Any) -> MLPSettings:
-    """Return the network's settings from JSON, whose types must be those of the fields."""
+def _settings(kind: str, fields: Any) -> MLPSettings | SumsSettings:
+    """Return the settings of a learner from JSON."""
     if not isinstance(fields, dict):
         raise ValueError("the settings are not a list of names and values")
+    return _of_sums(kind, fields) if kind in SUMS else _of_network(fields)
+
+
+def _of_sums(kind: str, fields: dict[str, Any]) -> SumsSettings:
+    """Return the settings of a learner that is made of sums; each checks its value."""
+    known = own_settings(kind, SumsSettings())
+    for name in fields:
+        if name not in known:
+            raise ValueError(f"there is no setting {name!r} of {kind}")
+    return SumsSettings(**fields)
+
+
+def _of_network(fields: dict[str, Any]) -> MLPSettings:
+    """Return the network's settings, whose types must be those of the fields."""
     fields, defaults = _renamed(fields), asdict(MLPSettings())
     for name, value in fields.items():
         if name not in defaults:
@@ -120,7 +135,7 @@ def _threshold(text: str | None) -> float | None:
 
 
 def _build(
-    settings: MLPSettings,
+    settings: MLPSettings | SumsSettings,
     classes: NDArray[Any],
     tensors: dict[str, NDArray[Any]],
     description: Mapping[str, str],
@@ -129,16 +144,21 @@ def _build(
     """Check every array against the description before any memory is reserved for it."""
     scale, shift, center = tensors.pop("scale"), tensors.pop("shift"), tensors.pop("center", None)
     kind, shape = description["learner"], _shape(description.get("shape"), len(scale))
+    sums = settings if isinstance(settings, SumsSettings) else None
+    network = MLPSettings(dtype="float64") if isinstance(settings, SumsSettings) else settings
     if kind in _LAYERED:
-        _check_layers(settings, len(scale), len(classes), tensors)
+        _check_layers(network, len(scale), len(classes), tensors)
     scaling = Scaling(description.get("scaling", ""), scale, shift, _threshold(description.get("threshold")), center)
-    _check_finite(scaling, settings.dtype, tensors)
-    learner = _learner(kind, settings, shape, len(classes), tensors, module)
+    _check_finite(scaling, network.dtype, tensors)
+    if sums is not None:
+        learner: Model = make_learner(kind, network, len(scale), len(classes), sums=sums)
+    else:
+        learner = _learner(kind, network, shape, len(classes), tensors, module)
     learner.load_weights(tensors)
     columns = _columns(description.get("columns"), len(scale))
     name = description.get("name", "")
     kept = shape if len(shape) > 1 else ()
-    return TrainedModel(learner, settings, scaling, classes, name, *columns, kind, kept, _origin(description))
+    return TrainedModel(learner, network, scaling, classes, name, *columns, kind, kept, _origin(description), sums)
 
 
 def _origin(description: Mapping[str, str]) -> Origin | None:

@@ -21,8 +21,10 @@ from manyhands.data.origin import Origin
 from manyhands.data.scaling import Scaling
 from manyhands.data.values import values_in
 from manyhands.learners.mlp.settings import MLPSettings
+from manyhands.learners.sums.settings import SumsSettings, own_settings, settings_text
 from manyhands.runtime.memory import check_memory, memory_errors_explained
 from manyhands.training.model_file import write_file
+from manyhands.training.plan import Plan
 
 _MOST_NAMED = 8
 
@@ -36,7 +38,7 @@ class TrainedModel:
     learner : Model
         Holds the parameters.
     settings : MLPSettings
-        Its network.
+        Its network; of a learner that is made of sums, nothing but the dtype that inputs must fit into.
     scaling : Scaling
         How stored values become inputs.
     classes : ndarray of shape (K,), bool, integer, floating or str
@@ -53,6 +55,8 @@ class TrainedModel:
         Shape of one sample, such as (1, 28, 28) for images; empty for rows of features.
     origin : Origin or None
         Where its data came from, if that is known.
+    sums : SumsSettings or None
+        What was set about a learner that is made of sums.
     """
 
     learner: Model
@@ -65,6 +69,7 @@ class TrainedModel:
     kind: str = "mlp"
     sample_shape: tuple[int, ...] = ()
     origin: Origin | None = None
+    sums: SumsSettings | None = None
 
     def __repr__(self) -> str:
         return f"TrainedModel({self.network}, trained on {self.name or 'unknown data'}, classes {named(self.classes)})"
@@ -90,6 +95,8 @@ class TrainedModel:
     @property
     def network(self) -> str:
         """The network in a few words, such as ``mlp 784-75-10 relu``."""
+        if self.sums is not None:
+            return settings_text(self.kind, self.sums)
         if not self.learner.layered:
             return self.kind
         widths = [len(self.scaling.scale), *self.settings.hidden, len(self.classes)]
@@ -220,9 +227,10 @@ class TrainedModel:
         OutputError
             If it cannot be written; nothing half-written is left.
         """
+        settings = asdict(self.settings) if self.sums is None else own_settings(self.kind, self.sums)
         description = {
             "learner": self.kind,
-            "settings": json.dumps(asdict(self.settings)),
+            "settings": json.dumps(settings),
             "classes": json.dumps(describe_labels(self.classes)),
             "scaling": self.scaling.name,
             "name": self.name.encode(errors="backslashreplace").decode(),  # of a file, it need not be Unicode
@@ -239,11 +247,12 @@ class TrainedModel:
         write_file(path, description, tensors)
 
 
-def model_of(learner: Model, kind: str, settings: MLPSettings, dataset: Dataset) -> TrainedModel:
-    """Return the model that a learner of one of `manyhands.learners.LEARNERS` has become on a data set."""
+def model_of(learner: Model, plan: Plan, dataset: Dataset) -> TrainedModel:
+    """Return the model that the learner of a plan has become on a data set."""
     return TrainedModel(
-        *(learner, settings, dataset.scaling, dataset.classes, dataset.name),
-        *(dataset.feature_names, dataset.label_name, kind, dataset.train.sample_shape, dataset.origin),
+        *(learner, plan.model_settings, dataset.scaling, dataset.classes, dataset.name),
+        *(dataset.feature_names, dataset.label_name, plan.learner, dataset.train.sample_shape, dataset.origin),
+        plan.sums if plan.needs.sums else None,
     )
 
 

@@ -16,9 +16,13 @@ from manyhands.core.types import Sharding
 from manyhands.core.words import count
 from manyhands.data.partitioning import Partition
 from manyhands.learners.mlp.settings import MLPSettings, wider
+from manyhands.learners.sums.settings import own_settings, settings_text
 from manyhands.training.schedules import RateSchedule
 from manyhands.training.spec import RunSpec
 from manyhands.training.stopping import Stop
+
+_OF_STEPS = ("network", "torch", "module", "batch", "epochs", "schedule", "stop", "steps_per_epoch", "first_epoch")
+"""What a plan has for learners that take optimizer steps only."""
 
 
 @dataclass(frozen=True)
@@ -143,8 +147,12 @@ class Plan(RunSpec):
         return self.stages[-1].first_step + self.stages[-1].steps
 
     def describe(self) -> dict[str, Any]:
-        """Return the plan as plain data for records and logs."""
-        return {**self.to_json(), "steps_per_epoch": self.steps_per_epoch}
+        """Return the plan as plain data for records and logs; of what is made of sums, without all about steps."""
+        whole = {**self.to_json(), "steps_per_epoch": self.steps_per_epoch}
+        if not self.needs.sums:
+            return {name: value for name, value in whole.items() if name != "sums"}
+        whole["sums"] = own_settings(self.learner, self.sums)
+        return {name: value for name, value in whole.items() if name not in _OF_STEPS}
 
     def __str__(self) -> str:
         parts = [
@@ -153,16 +161,22 @@ class Plan(RunSpec):
             *([f"grid {self.grid.name}"] if self.grid.divides else []),
             *(["pinned to cores"] if self.pin else []),
             *([f"{self.blas_threads} BLAS threads"] if self.blas_threads > 1 else []),
-            self.architecture,
+            settings_text(self.learner, self.sums) if self.needs.sums else self.architecture,
             *([f"{self.torch.precision} on {self.torch.device}"] if self.learner in PYTORCH else []),
             *([self.torch.speculation] if self.torch.speculative is not None else []),
-            f"{self.network.optimizer} {self.network.learning_rate:g}"
-            + ("" if self.schedule == RateSchedule() else f" {self.schedule.name}"),
-            f"global batch {self.batch}",
-            count(self.epochs, "epoch") + ("" if self.stop is None else f" at most (stop {self.stop.name})"),
-            f"{self.sharding} shards" + ("" if self.partition == Partition() else f" ({self.partition.name})"),
+            *([] if self.needs.sums else self._course()),
             f"seed {self.seed}",
             *([f"from epoch {self.first_epoch}"] if self.first_epoch else []),
             *([] if self.shuffle else ["rows as stored"]),
         ]
         return ", ".join(parts)
+
+    def _course(self) -> list[str]:
+        """Return how steps are taken, in words; what is made of sums takes none."""
+        return [
+            f"{self.network.optimizer} {self.network.learning_rate:g}"
+            + ("" if self.schedule == RateSchedule() else f" {self.schedule.name}"),
+            f"global batch {self.batch}",
+            count(self.epochs, "epoch") + ("" if self.stop is None else f" at most (stop {self.stop.name})"),
+            f"{self.sharding} shards" + ("" if self.partition == Partition() else f" ({self.partition.name})"),
+        ]

@@ -79,14 +79,22 @@ class TrainingResult:
         shown = curves("epoch", "loss", lines) + curves("seconds of training", "accuracy", measured)
         return facts("Training", {**self._facts(), "plan": str(self.plan)}) + shown
 
+    @property
+    def passes(self) -> int | None:
+        """How often a learner that is made of sums has gone over the samples; None for others, which take steps."""
+        if not self.plan.needs.sums:
+            return None
+        return self.rounds if self.plan.workers > 1 else self.examples // self.plan.rows
+
     def _facts(self) -> dict[str, str]:
         """Return what it has come to, for readers."""
+        passes = {"epochs": f"{len(self.losses)}"} if self.passes is None else {"passes": f"{self.passes}"}
         return {
             "accuracy": f"{100 * self.accuracy:.2f} %",
             "time": f"{self.seconds['train']:.3f} s",
             "strategy": f"{self.plan.label}, {count(self.plan.workers, 'worker')}",
             "model": f"{self.model.network} of {self.model.name or 'unknown data'}",
-            "epochs": f"{len(self.losses)}",
+            **passes,
         }
 
     def seconds_to(self, target: float) -> float | None:

@@ -260,7 +260,7 @@ def _result(plan: Plan, dataset: Dataset, learner: Model, reports: Sequence[dict
     tallies = [Tally(**report["tally"]) for report in reports]
     return TrainingResult(
         plan=plan,
-        model=model_of(learner, plan.learner, plan.model_settings, dataset),
+        model=model_of(learner, plan, dataset),
         accuracy=reports[0]["accuracy"],
         steps=max(tally.steps for tally in tallies),
         rounds=max(tally.rounds for tally in tallies),

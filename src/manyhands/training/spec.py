@@ -342,8 +342,8 @@ class RunSpec:
         return isinstance(self.strategy, str) and self.strategy.strip() == AUTO
 
     def settled(self, workers: int) -> Self:
-        """Return this spec for a known number of workers: with the strategy that it has if none is given."""
-        if self.strategy is not None:
+        """Return this spec for a known number of workers: with a strategy; of sums, ``auto`` has nothing to choose."""
+        if self.strategy is not None and not (self.automatic and self.needs.sums):
             return self
         several = "one-shot" if self.needs.one_call else "sums" if self.needs.sums else AUTO
         return replace(self, strategy="sequential" if workers == 1 else several)

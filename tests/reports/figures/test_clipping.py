@@ -18,6 +18,7 @@ RECORDS = {
     "networks": lambda r: r.networks(),
     "speculative": lambda r: r.speculative(),
     "levels": lambda r: r.levels(),
+    "classifiers": lambda r: r.classifiers(),
     "scaled": lambda r: r.compare(scaled=True),
     "deep": lambda r: r.sweep(hidden=(50, (128, 64)), epochs=(10, 20)),
     "one strategy": lambda r: r.compare(2, (1, 2), {LONG: (0.1, 0.01)}, curves=True),

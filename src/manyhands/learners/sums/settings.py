@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from functools import partial
 from numbers import Integral
 from typing import Any
@@ -184,3 +184,15 @@ OF: dict[str, tuple[str, ...]] = {
     **dict.fromkeys(("min_weight_leaf", "min_impurity_decrease", "max_leaf_nodes", "ccp_alpha"), _TREES),
 }
 """The learners that know each setting."""
+
+
+def own_settings(learner: str, settings: SumsSettings) -> dict[str, Any]:
+    """Return the settings that a learner knows, by name."""
+    return {each.name: getattr(settings, each.name) for each in fields(settings) if learner in OF[each.name]}
+
+
+def settings_text(learner: str, settings: SumsSettings) -> str:
+    """Return a learner's name and those of its settings that are not the default ones, in words."""
+    usual = own_settings(learner, SumsSettings())
+    own = [f"{name} {value}" for name, value in own_settings(learner, settings).items() if value != usual[name]]
+    return ", ".join([learner, *own])

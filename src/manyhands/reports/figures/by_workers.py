@@ -23,19 +23,27 @@ def accuracy_value(row: Record) -> tuple[float, list[float] | None]:
 
 
 def draw_by_workers(
-    axes: Axes, compare: Record, measure: Callable[[Record], Value], rows: Sequence[Record] | None = None
+    axes: Axes,
+    compare: Record,
+    measure: Callable[[Record], Value],
+    rows: Sequence[Record] | None = None,
+    by: str = "strategy",
+    reference: str = queries.SEQUENTIAL,
 ) -> None:
-    """Draw a measure of some rows, or of all, by workers; the sequential run's is a level across the panel."""
+    """Draw a measure of some rows, or of all, by workers; the sequential run's is a level across the panel.
+
+    There is a line for each value of the field ``by``; that of the ``reference`` has a look of its own.
+    """
     chosen = compare["summary"] if rows is None else rows
     workers = sorted({row["workers"] for row in chosen})
-    styles = looks(queries.strategies(compare))
-    names = [name for name in styles if any(row["strategy"] == name for row in chosen)]
+    styles = looks(dict.fromkeys(row[by] for row in compare["summary"]), reference)
+    names = [name for name in styles if any(row[by] == name for row in chosen)]
     for series, name in enumerate(names):
         marks = [
             Mark(dodged(workers.index(row["workers"]), series, len(names)), value, interval, row["oversubscribed"])
-            for row in queries.rows_of(compare, name)
+            for row in sorted(compare["summary"], key=lambda row: int(row["workers"]))
             for value, interval in [measure(row)]
-            if row in chosen and value is not None
+            if row[by] == name and row in chosen and value is not None
         ]
         if name == queries.SEQUENTIAL:
             for mark in marks:

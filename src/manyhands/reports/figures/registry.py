@@ -6,6 +6,7 @@ from functools import partial
 from typing import Any
 
 from manyhands.reports.figures import accuracy, convergence, speed, todorov2021
+from manyhands.reports.figures.classifiers import classifier_figures
 from manyhands.reports.figures.levels import level_figures
 from manyhands.reports.figures.networks import network_figures
 from manyhands.reports.figures.speculative import speculative_figures
@@ -57,6 +58,8 @@ def drafts(record: Record) -> list[Draft]:
         found += speculative_figures(inside.speculative)
     if inside.levels is not None:
         found += level_figures(inside.levels)
+    if inside.classifiers is not None:
+        found += classifier_figures(inside.classifiers)
     return found
 
 

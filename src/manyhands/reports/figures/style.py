@@ -136,14 +136,14 @@ def reason(error: BaseException) -> str:
     return f"{type(error).__name__}: {text:.200}" if text else type(error).__name__
 
 
-def looks(names: Iterable[str]) -> dict[str, Look]:
-    """Return a look for each name; the sequential reference's is its own."""
+def looks(names: Iterable[str], reference: str = "sequential") -> dict[str, Look]:
+    """Return a look for each name; that of the reference is its own."""
     found: dict[str, Look] = {}
     for name in names:
-        position = len(found) - ("sequential" in found)
+        position = len(found) - (reference in found)
         dashes = _DASHES[(position + position // len(_DASHES)) % len(_DASHES)]
         own = Look(_COLOURS[position % len(_COLOURS)], _MARKERS[position % len(_MARKERS)], dashes)
-        found[name] = REFERENCE if name == "sequential" else own
+        found[name] = REFERENCE if name == reference else own
     return found
 
 

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from manyhands.core.words import count
 from manyhands.records.todorov2021 import published_sweep
 from manyhands.reports.figures.style import (
     INK,
@@ -25,7 +24,7 @@ from manyhands.reports.figures.style import (
     new_figure,
     within_percent,
 )
-from manyhands.reports.format import decimal, network_name, seconds
+from manyhands.reports.format import decimal, network_name, seconds, trained
 from manyhands.reports.schema import Record
 
 if TYPE_CHECKING:
@@ -137,7 +136,7 @@ def _where(sweep: Record, measure: str) -> str:
 def _best_note(sweep: Record) -> str:
     best = sweep["best"]
     theirs = "there 75 neurons, 75 epochs" if comparable(sweep) else ""
-    ours = "" if best is None else f"{_neurons(sweep, best)}, {count(best['epochs'], 'epoch')}"
+    ours = "" if best is None else trained(_neurons(sweep, best), best["epochs"])
     if theirs and ours:
         ours = f"here {ours}; "
     return f" The dot is the chosen classifier, {ours}{theirs}." if ours or theirs else ""
@@ -155,7 +154,7 @@ def _finding(sweep: Record, measure: str) -> str:
     unit = "s" if measure == "time_s" else "%"
     rows = sorted(sweep["table"], key=lambda row: row[measure])
     ends = [
-        f"{show(row[measure])} {unit} ({_neurons(sweep, row)}, {count(row['epochs'], 'epoch')})"
+        f"{show(row[measure])} {unit} ({trained(_neurons(sweep, row), row['epochs'])})"
         for row in (rows[:1] + rows[1:][-1:])
     ]
     return "from " + " to ".join(ends) if len(ends) > 1 else ends[0]
@@ -181,7 +180,8 @@ def _lines(sweep: Record) -> Picture:
     if len(epochs) > 1:
         legend_above(figure, panels)
     finding = f"{_finding(sweep, 'time_s')}, and {_finding(sweep, 'accuracy_pct')}"
-    over = "epochs, a line for each network" if len(epochs) > 1 else f"networks, {count(epochs[0], 'epoch')} each"
+    each = trained("networks", epochs[0]) + (" each" if epochs[0] else "")
+    over = "epochs, a line for each network" if len(epochs) > 1 else each
     caption = f"Training time and accuracy over {over}: {finding}.{_time_note(sweep)}"
     return Picture("sweep", caption, f"Line charts of training time and accuracy over {over}: {finding}.", figure)
 

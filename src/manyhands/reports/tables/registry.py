@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from manyhands.reports.schema import Record, parts
 from manyhands.reports.tables import comparison, todorov2021
+from manyhands.reports.tables.classifiers import classifier_tables
 from manyhands.reports.tables.levels import level_tables
 from manyhands.reports.tables.networks import network_tables
 from manyhands.reports.tables.speculative import speculative_tables
@@ -28,4 +29,6 @@ def make_tables(record: Record) -> list[Table]:
         found += speculative_tables(inside.speculative)
     if inside.levels is not None:
         found += level_tables(inside.levels)
+    if inside.classifiers is not None:
+        found += classifier_tables(inside.classifiers)
     return found

@@ -18,9 +18,10 @@ def sweep_table(sweep: Record) -> Table:
     tested = any(row["test_pct"] is not None for row in sweep["table"])
     chosen_on = sweep["settings"]["chosen_on"] or "test"
     rows, architecture = [], sweep["settings"]["architecture"]
+    with_epochs = any(row["epochs"] for row in sweep["table"])
     for row in sweep["table"]:
-        cells = [network_name(row["hidden"], architecture), str(row["epochs"]), seconds(row["time_s"])]
-        cells[2] += "†" if row["time_falsified"] else ""
+        cells = [network_name(row["hidden"], architecture), *([str(row["epochs"])] if with_epochs else [])]
+        cells.append(f"{seconds(row['time_s'])}{'†' if row['time_falsified'] else ''}")
         cells.append(decimal(row["accuracy_pct"]) + _half(row["accuracy_ci95"]))
         cells += [decimal(row["test_pct"])] if tested else []
         cells.append(impact(row["impact"]))
@@ -36,10 +37,9 @@ def sweep_table(sweep: Record) -> Table:
         if best is not None and (row["hidden"], row["epochs"]) == (best["hidden"], best["epochs"])
     )
     return Table(
-        "Table I: training time, accuracy and impact factor by network and epochs",
+        f"Table I: training time, accuracy and impact factor{' by network and epochs' if with_epochs else ''}",
         [
-            "network" if architecture else "hidden",
-            "epochs",
+            *(["network" if architecture else "hidden", "epochs"] if with_epochs else ["classifier"]),
             *here,
             *(["time, s", "accuracy, %", "impact"] if theirs else []),
         ],

@@ -8,9 +8,11 @@ from dataclasses import asdict
 from typing import Any
 
 from manyhands.core.choices import PYTORCH
+from manyhands.core.errors import SettingsError
 from manyhands.data.checksum import checksum_of
 from manyhands.data.dataset import Dataset
 from manyhands.learners.mlp.settings import MLPSettings
+from manyhands.learners.sums.settings import own_settings
 from manyhands.learners.torch.settings import OF_PERCEPTRONS
 from manyhands.training.making import learner_of
 from manyhands.training.plan import Plan
@@ -22,14 +24,37 @@ def learner_facts(plan: Plan, network: MLPSettings, leave_out: Collection[str] =
     """Return the settings of a study's record that are about the learner: its name, and the settings of its network.
 
     A PyTorch learner has no settings of multilayer perceptrons, such as hidden layers, but an ``architecture``, which
-    names its network, and what was set or chosen about PyTorch.
+    names its network, and what was set or chosen about PyTorch. One that is made of sums has settings of its own.
     """
     learner = {"learner": plan.learner}
+    if plan.needs.sums:
+        return {**learner, "architecture": plan.architecture, "sums": own_settings(plan.learner, plan.sums)}
     settings = {name: value for name, value in asdict(network).items() if name not in leave_out}
     if plan.learner not in PYTORCH:
         return {**learner, "network": settings}
     own = {name: value for name, value in settings.items() if name not in OF_PERCEPTRONS}
     return {**learner, "network": own, "architecture": plan.architecture, "torch": plan.to_json()["torch"]}
+
+
+def course_facts(plan: Plan) -> dict[str, Any]:
+    """Return the settings of a study's record that are about steps; a learner that is made of sums takes none."""
+    if plan.needs.sums:
+        return {}
+    return {
+        "schedule": plan.schedule.name,
+        "stop": None if plan.stop is None else plan.stop.name,
+        "batch": plan.batch,
+        "epochs": plan.epochs,
+    }
+
+
+def check_has_epochs(spec: RunSpec, study: str) -> None:
+    """Raise SettingsError if a study of networks is asked for a learner that is made of sums."""
+    if spec.needs.sums:
+        raise SettingsError(
+            f"{study} is about hidden layers, epochs and learning rates, and the learner {spec.learner} has none: "
+            "compare numbers of workers with manyhands compare, and classifiers with manyhands study classifiers"
+        )
 
 
 def learner_identity(spec: RunSpec) -> dict[str, Any]:

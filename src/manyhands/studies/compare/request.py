@@ -30,7 +30,8 @@ class CompareRequest:
     Attributes
     ----------
     strategies
-        As text, see `manyhands.strategies`; the sequential reference runs in any case.
+        As text, see `manyhands.strategies`; the sequential reference runs in any case. By default
+        :data:`DEFAULT_STRATEGIES`, of a learner that is made of sums the only one that it has.
     workers
         Numbers of workers; ``"all"`` is one on each usable core, here and in other studies.
     spec
@@ -53,7 +54,7 @@ class CompareRequest:
     with one worker's rate, have not.
     """
 
-    strategies: tuple[str, ...] = DEFAULT_STRATEGIES
+    strategies: tuple[str, ...] = ()
     workers: tuple[int, ...] = DEFAULT_WORKERS
     spec: RunSpec = field(default=RunSpec())
     seeds: int = DEFAULT_SEEDS
@@ -64,6 +65,14 @@ class CompareRequest:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "workers", numbers_of_workers(self.workers))
+        object.__setattr__(self, "strategies", self._strategies())
+
+    def _strategies(self) -> tuple[str, ...]:
+        """Return the strategies, the default ones if none is given; sums leave ``auto`` nothing to choose."""
+        if not self.spec.needs.sums:
+            return self.strategies or DEFAULT_STRATEGIES
+        given = self.strategies or ("sequential", "sums")
+        return tuple("sums" if replace(self.spec, strategy=each).automatic else each for each in given)
 
 
 def check(dataset: Dataset, request: CompareRequest) -> None:
@@ -97,7 +106,7 @@ def plans_of(dataset: Dataset, request: CompareRequest) -> Iterator[Plan]:
     each = dataset.rows // max(request.workers)
     parts = {workers: head(dataset, each * workers) if request.scaled else dataset for _, workers in cases}
     spec = replace(request.spec, convergence=request.spec.convergence or request.target is not None)
-    if request.scaled and spec.batch is None and not spec.needs.one_call:
+    if request.scaled and spec.batch is None and not (spec.needs.one_call or spec.needs.sums):
         spec = replace(spec, batch=min(DEFAULT_BATCH, each))  # one for all, however many rows they have
     tuned = tuned_by_auto(parts[1], spec) if "auto" in strategies else spec
     for seed in range(spec.seed, spec.seed + (request.splits or request.seeds)):

@@ -21,13 +21,12 @@ from manyhands.records.runs import FINISHED_RUN, check_fields
 from manyhands.records.statistics import DEFAULT_MARGIN
 from manyhands.runtime.memory import memory_errors_explained
 from manyhands.runtime.terminal import BRIEF, Detail
-from manyhands.studies.base.learners import check_learners, learner_facts, module_start
+from manyhands.studies.base.learners import check_learners, course_facts, learner_facts, module_start
 from manyhands.studies.base.ledger import Key, Record
 from manyhands.studies.base.study import Study, Task, TaskRunner, Tick
 from manyhands.studies.base.workers import numbers_of_workers
 from manyhands.studies.compare.request import (
     DEFAULT_SEEDS,
-    DEFAULT_STRATEGIES,
     DEFAULT_WORKERS,
     CompareRequest,
     check,
@@ -152,11 +151,8 @@ def _settings(dataset: Dataset, request: CompareRequest, plans: Sequence[Plan]) 
         "workers": list(request.workers),
         "team": request.spec.team,
         **learner_facts(plans[0], plans[0].network),
-        "schedule": plans[0].schedule.name,
-        "stop": None if plans[0].stop is None else plans[0].stop.name,
+        **course_facts(plans[0]),
         "partition": plans[-1].partition.name,
-        "batch": plans[0].batch,
-        "epochs": request.spec.epochs,
         "seeds": request.splits or request.seeds,
         "seed": request.spec.seed,
         "splits": request.splits,
@@ -172,7 +168,7 @@ def compare(
     data: Any = "auto",
     spec: RunSpec | None = None,
     *,
-    strategies: Sequence[str] = DEFAULT_STRATEGIES,
+    strategies: Sequence[str] = (),
     workers: int | Literal["all"] | Sequence[int | Literal["all"]] = DEFAULT_WORKERS,
     seeds: int = DEFAULT_SEEDS,
     splits: int | None = None,

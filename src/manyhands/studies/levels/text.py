@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import itertools
-import json
 from collections.abc import Sequence
 
 from manyhands.core.words import count
 from manyhands.reports import levels
 from manyhands.reports.levels import ONE, megabytes, milliseconds
-from manyhands.reports.schema import Record, complete
+from manyhands.reports.schema import Record
 from manyhands.reports.tables.levels import auto_mark
 from manyhands.runtime.terminal import BRIEF, Detail, Group, legend, text_table
+from manyhands.studies.base.text import as_reports_see_it, limit_notes, markdown_table, plain_heads
 from manyhands.studies.compare.text import warnings_text
 from manyhands.studies.levels.request import shape_of
 from manyhands.studies.levels.results import Levels
@@ -32,41 +31,26 @@ _GROUPS = (
 
 def levels_text(found: Levels, detail: Detail = BRIEF) -> str:
     """Return the table as text that fits the terminal, with the meaning of its columns below."""
-    study = _as_reports_see_it(found)
+    study = as_reports_see_it(found)
     rows: list[Sequence[str] | str | None] = []
     for hidden in levels.network_names(study):
         rows += [*([None] if rows else []), _heading(study, hidden), *_cells_of(study, hidden)]
     if not rows:
         return "No run was finished."
     blocks = [text_table(_KEYS, _GROUPS, rows, detail), legend(_notes(study), detail)]
-    return "\n\n".join(filter(None, [*blocks, warnings_text(_limits(study), detail)]))
+    return "\n\n".join(filter(None, [*blocks, warnings_text(limit_notes(study), detail)]))
 
 
 def levels_markdown(found: Levels) -> str:
     """Return the tables as Markdown, for the documentation."""
-    study = _as_reports_see_it(found)
-    heads = [head.replace("-\n", "").replace("\n", " ").strip() for head in (*_KEYS, *_heads())]
+    study = as_reports_see_it(found)
+    heads = plain_heads([*_KEYS, *(head for group in _GROUPS for head in group.heads)])
     blocks = [
-        f"{_heading(study, hidden)}:\n\n{_markdown_table(heads, _cells_of(study, hidden))}"
+        f"{_heading(study, hidden)}:\n\n{markdown_table(heads, _cells_of(study, hidden))}"
         for hidden in levels.network_names(study)
     ]
-    notes = [*_notes(study), *_limits(study), levels.answer(study)]
+    notes = [*_notes(study), *limit_notes(study), levels.answer(study)]
     return "\n\n".join([*blocks, *notes, ""])
-
-
-def _markdown_table(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """Return a table without the columns that no row fills."""
-    filled = [any(cells) for cells in zip(*rows, strict=True)]
-    rule = ("---", *("---:" for _ in heads[1:]))
-    return "\n".join(f"| {' | '.join(itertools.compress(line, filled))} |" for line in (heads, rule, *rows))
-
-
-def _heads() -> list[str]:
-    return [head for group in _GROUPS for head in group.heads]
-
-
-def _as_reports_see_it(found: Levels) -> Record:
-    return complete(json.loads(json.dumps(found.record())))
 
 
 def _heading(study: Record, hidden: tuple[int, ...]) -> str:
@@ -112,16 +96,3 @@ def _notes(study: Record) -> list[str]:
         "optimizer, gradient, one batch), computed from their sizes; peak: its process's resident memory, measured in "
         "a new process (of threads there is none).",
     ]
-
-
-def _limits(study: Record) -> list[str]:
-    """Return notes on the limits of what the table shows."""
-    notes = []
-    if any(row["oversubscribed"] for row in study["summary"]):
-        cores = count(study["environment"]["cores"], "usable core")
-        notes.append(f"* more workers than the {cores}: timings are not meaningful for more cores.")
-    if study.get("resumed"):
-        notes.append("Resumed from a checkpoint: times come from more than one session.")
-    if study["interrupted"]:
-        notes.append("Interrupted: only finished runs are counted.")
-    return notes

@@ -27,7 +27,7 @@ from manyhands.records.runs import DIVERGED, FINISHED_RUN, MEASURED, TRIAL, chec
 from manyhands.records.statistics import DEFAULT_MARGIN, check_margin
 from manyhands.runtime.terminal import BRIEF, Detail
 from manyhands.strategies import parse_strategy
-from manyhands.studies.base.learners import check_learners, learner_facts, learner_identity
+from manyhands.studies.base.learners import check_has_epochs, check_learners, learner_facts, learner_identity
 from manyhands.studies.base.ledger import Key, Record
 from manyhands.studies.base.study import Study, Task, TaskRunner
 from manyhands.studies.base.tuning import FIRST_TUNING_SEED, best_rate, check_seeds, tried_on_validation
@@ -275,6 +275,7 @@ def _check(request: NetworksRequest) -> None:
     """Check what neither the networks nor `resolve` see."""
     if request.spec.needs.one_call:
         raise SettingsError(f"the learner {request.spec.learner} has its own rules: it has no axes to study")
+    check_has_epochs(request.spec, "the study networks")
     check_seeds(request.seeds, request.spec.seed, request.tuning)
     check_margin(request.margin)
     if not request.workers or min(request.workers) < 1:

@@ -12,6 +12,7 @@ from manyhands.core.parameters import parameter
 from manyhands.data.catalog import DataRequest, load
 from manyhands.records.environment import describe_environment
 from manyhands.runtime.terminal import BRIEF, Detail
+from manyhands.studies.base.learners import check_has_epochs
 from manyhands.studies.base.ledger import Key
 from manyhands.studies.base.study import Study, TaskRunner
 from manyhands.studies.compare.request import CompareRequest
@@ -58,6 +59,7 @@ class ExemplarStudy(Study[Replication]):
         checkpoint: str | Path | None = None,
         log: RunLog = no_log,
     ) -> None:
+        check_has_epochs(sweep.spec, "the study exemplar")
         if sweep.splits is not None or compare.splits is not None:
             raise SettingsError("random splits of all rows would test on rows that the sweep has chosen by")
         if any(replace(compare.spec, strategy=each).needs.validation for each in compare.strategies):

@@ -11,6 +11,7 @@ from manyhands.core.errors import SettingsError
 from manyhands.data.dataset import Dataset
 from manyhands.records.environment import describe_environment
 from manyhands.runtime.terminal import BRIEF, Detail
+from manyhands.studies.base.learners import check_has_epochs
 from manyhands.studies.base.ledger import Key
 from manyhands.studies.base.study import Study, TaskRunner
 from manyhands.studies.compare.request import CompareRequest
@@ -40,6 +41,7 @@ class MinibatchStudy(Study[Replication]):
         checkpoint: str | Path | None = None,
         log: RunLog = no_log,
     ) -> None:
+        check_has_epochs(compare.spec, "the study minibatch")
         if compare.splits is None:
             raise SettingsError("the study minibatch needs a number of random splits")
         self.dataset = dataset

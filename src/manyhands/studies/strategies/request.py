@@ -9,6 +9,7 @@ from manyhands.core.choices import PYTORCH
 from manyhands.core.errors import SettingsError
 from manyhands.records.statistics import DEFAULT_MARGIN, check_margin
 from manyhands.strategies import parse_strategy
+from manyhands.studies.base.learners import check_has_epochs
 from manyhands.studies.base.tuning import check_seeds
 from manyhands.studies.base.workers import numbers_of_workers
 from manyhands.training.spec import RunSpec
@@ -110,6 +111,7 @@ class Case:
 
 def check(request: StrategiesRequest) -> None:
     """Raise SettingsError for what `resolve` does not see."""
+    check_has_epochs(request.spec, "the study strategies")
     check_seeds(request.seeds, request.spec.seed, request.tuning)
     if not request.workers or not request.rates or min(request.workers) < 1:
         raise SettingsError("the study needs at least one number of workers from 1 on, and one learning rate")

@@ -7,11 +7,11 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 from manyhands.core.checks import real, whole
-from manyhands.core.choices import PYTORCH
+from manyhands.core.choices import PYTORCH, SUMS
 from manyhands.core.errors import SettingsError
 from manyhands.core.parameters import parameter
-from manyhands.core.words import count
-from manyhands.reports.format import layers
+from manyhands.reports.format import layers, trained
+from manyhands.studies.base.learners import check_has_epochs
 from manyhands.training.spec import RunSpec
 
 DEFAULT_HIDDEN = ((50,), (65,), (75,), (85,), (100,))
@@ -19,6 +19,8 @@ DEFAULT_EPOCHS = (50, 65, 75, 85, 100)
 """As Todorov et al. 2021."""
 DEFAULT_RUNS = 5
 
+UNLAYERED = (*PYTORCH, *SUMS)
+"""Learners without hidden layers that a sweep could go over."""
 _MOST_RUNS = 10**6  # nobody has the time; and every run is listed before the first begins
 
 
@@ -30,7 +32,8 @@ class SweepRequest:
     ----------
     hidden, epochs
         Every network (widths of its hidden layers) with every number of epochs. PyTorch's networks have layers of their
-        own: there is one, with every number of epochs, and ``hidden`` must be None.
+        own: there is one, with every number of epochs, and ``hidden`` must be None. A learner that is made of sums has
+        no epochs either: there is one classifier, whose number of epochs is 0.
     runs
         Sessions for each, with seeds spec.seed .. spec.seed + runs - 1.
     splits
@@ -63,14 +66,19 @@ class SweepRequest:
     @property
     def networks(self) -> tuple[tuple[int, ...], ...]:
         """The hidden layers of every network, those of Todorov et al. 2021 by default; ``()`` for one of PyTorch's."""
-        if self.spec.learner in PYTORCH:
+        if self.spec.learner in UNLAYERED:
             return ((),)
         return DEFAULT_HIDDEN if self.hidden is None else self.hidden
+
+    @property
+    def passes(self) -> tuple[int, ...]:
+        """The numbers of epochs; ``(0,)`` for a learner that has none."""
+        return (0,) if self.spec.needs.sums else self.epochs
 
 
 def with_layers(spec: RunSpec, hidden: tuple[int, ...], **settings: Any) -> RunSpec:
     """Return a spec with the hidden layers of one of :attr:`SweepRequest.networks`, and other settings."""
-    return spec.changed(**settings) if spec.learner in PYTORCH else spec.changed(hidden=hidden, **settings)
+    return spec.changed(**settings) if spec.learner in UNLAYERED else spec.changed(hidden=hidden, **settings)
 
 
 @dataclass(frozen=True)
@@ -90,12 +98,12 @@ class Session:
         return {"hidden": list(self.hidden), "epochs": self.epochs, "seed": self.seed, "split": self.split}
 
     def __str__(self) -> str:
-        return f"{self.network}, {count(self.epochs, 'epoch')}, seed {self.seed}"
+        return f"{trained(self.network, self.epochs)}, seed {self.seed}"
 
 
 def as_published(request: SweepRequest) -> SweepRequest:
     """Return a sweep as Todorov et al. 2021 did theirs, with MLPClassifiers; other networks are a SettingsError."""
-    if request.spec.learner in PYTORCH:
+    if request.spec.learner in UNLAYERED:
         learner = parameter("learner", request.spec.learner)
         raise SettingsError(f"{learner}: the paper has no such networks; leave it out, or do not sweep as published")
     return replace(request, spec=replace(request.spec, learner="published"))
@@ -103,6 +111,8 @@ def as_published(request: SweepRequest) -> SweepRequest:
 
 def check(request: SweepRequest) -> None:
     """Raise SettingsError for what `resolve` does not see."""
+    if request.hidden is not None or request.epochs != DEFAULT_EPOCHS:
+        check_has_epochs(request.spec, "a sweep over networks")
     if request.hidden is not None and request.spec.learner in PYTORCH:
         raise SettingsError(
             f"{parameter('hidden')} is a setting of the learner mlp; the learner {request.spec.learner} has its own "
@@ -130,8 +140,9 @@ def sessions_of(request: SweepRequest) -> Iterator[Session]:
     """Yield all sessions in the order of Table I."""
     number, repeats = 0, request.splits or request.runs
     for hidden in dict.fromkeys(request.networks):
-        network = request.spec.architecture if request.spec.learner in PYTORCH else f"hidden {layers(hidden)}"
-        for epochs in dict.fromkeys(request.epochs):
+        own = request.spec.learner in UNLAYERED
+        network = request.spec.architecture if own else f"hidden {layers(hidden)}"
+        for epochs in dict.fromkeys(request.passes):
             for seed in range(request.spec.seed, request.spec.seed + repeats):
                 yield Session(number, network, hidden, epochs, seed, None if request.splits is None else seed)
                 number += 1

@@ -9,7 +9,7 @@ from typing import Any
 
 from manyhands.core.words import count
 from manyhands.records.statistics import Estimate, estimate
-from manyhands.reports.format import classifier, network_name
+from manyhands.reports.format import classifier, network_name, trained
 from manyhands.studies.base.study import Outcome
 
 SCHEMA = "manyhands.sweep/1"
@@ -90,10 +90,7 @@ class Sweep(Outcome):
     def finished(self) -> list[tuple[str, dict[str, Any]]]:
         """See `manyhands.studies.base.study.Outcome`."""
         architecture = self.settings.get("architecture")
-        return [
-            (f"{classifier(record['hidden'], architecture)}, {count(record['epochs'], 'epoch')}", record)
-            for record in self.runs
-        ]
+        return [(trained(classifier(record["hidden"], architecture), record["epochs"]), record) for record in self.runs]
 
     @property
     def runs(self) -> list[dict[str, Any]]:
@@ -153,7 +150,7 @@ class Sweep(Outcome):
             return (
                 f"no classifier reaches {100 * (target or 0):g} % on the {rows} samples; the highest is {highest:.2f} %"
             )
-        name = f"{classifier(best.hidden, best.architecture)}, {count(best.epochs, 'epoch')}"
+        name = trained(classifier(best.hidden, best.architecture), best.epochs)
         time_s = f"{best.time_s:.3f}" if best.time_s >= 0.1 else f"{best.time_s:.3g}"
         score = f"{best.accuracy_pct.mean:.2f} % of the {rows} samples in {time_s} s"
         if target is not None:

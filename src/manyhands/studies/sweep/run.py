@@ -19,7 +19,6 @@ from typing import Any, Literal
 import numpy as np
 from threadpoolctl import threadpool_limits
 
-from manyhands.core.choices import PYTORCH
 from manyhands.core.errors import DivergedError, ManyhandsError, SettingsError
 from manyhands.core.samples import Control
 from manyhands.core.settings import check_names, takes_settings
@@ -37,6 +36,7 @@ from manyhands.studies.base.study import Study, Task, TaskRunner, Tick
 from manyhands.studies.sweep.request import (
     DEFAULT_EPOCHS,
     DEFAULT_RUNS,
+    UNLAYERED,
     Session,
     SweepRequest,
     as_published,
@@ -141,7 +141,7 @@ class SweepStudy(Study[Sweep]):
             "accuracy": test,
             "validation_accuracy": None if dataset.validation is None else result.accuracy,
             "epochs_run": len(result.losses),
-            "loss": result.losses[-1],
+            "loss": result.losses[-1] if result.losses else None,
             "seconds": result.seconds,
             "retimed_s": None,
             "problem": _of_validation(result.problem) if dataset.validation is not None else result.problem,
@@ -185,6 +185,8 @@ class SweepStudy(Study[Sweep]):
             raise ValueError("it was tried on other rows")
         if record["epochs_run"] > key["epochs"]:
             raise ValueError("it has more epochs than were asked for")
+        if (record["epochs_run"] == 0) != (key["epochs"] == 0):
+            raise ValueError("it has epochs if there are any, and only then")
         if record["retimed_s"] is not None:
             raise ValueError("times that were measured again have lines of their own")
 
@@ -193,7 +195,8 @@ class SweepStudy(Study[Sweep]):
         return self.dataset if session.split is None else resplit(self.dataset, session.split)
 
     def _plan(self, session: Session, dataset: Dataset) -> Plan:
-        return resolve(self._spec(session.hidden, epochs=session.epochs, seed=session.seed), dataset)
+        epochs = {} if self.request.spec.needs.sums else {"epochs": session.epochs}
+        return resolve(self._spec(session.hidden, **epochs, seed=session.seed), dataset)
 
     def _spec(self, hidden: tuple[int, ...], **settings: Any) -> RunSpec:
         return with_layers(self.request.spec, hidden, team="solo", workers=1, **settings)
@@ -215,9 +218,9 @@ class SweepStudy(Study[Sweep]):
         return {
             "data": self.dataset.describe(),
             **learner_facts(plan, plan.network, ("hidden",)),
-            "batch": plan.batch,
-            "hidden": [list(widths) for widths in request.networks if plan.learner not in PYTORCH],
-            "epochs": list(request.epochs),
+            "batch": None if plan.needs.sums else plan.batch,
+            "hidden": [list(widths) for widths in request.networks if plan.learner not in UNLAYERED],
+            "epochs": list(request.passes),
             "runs": request.splits or request.runs,
             "seed": plan.seed,
             "splits": request.splits,
@@ -249,7 +252,7 @@ class SweepStudy(Study[Sweep]):
             "train_size", "test_size", "scale", "binarize", "labels", "validation",
         )  # fmt: skip
         spec = {name: value for name, value in self.request.spec.to_json().items() if name not in others}
-        shared = {name: self.outcome.settings[name] for name in ("learner", "network", "batch", "chosen_on")}
+        shared = {name: self.outcome.settings.get(name) for name in ("learner", "network", "batch", "chosen_on")}
         return {**spec, **shared, "data": self.dataset.identity, **module_start(self.request.spec.module)}
 
     def text(self, detail: Detail = BRIEF) -> str:

@@ -28,9 +28,10 @@ def sweep_text(sweep: Sweep, detail: Detail = BRIEF) -> str:
     for row in rows:
         theirs = published.get((row.hidden, row.epochs), ("", "", "")) if beside else ()
         lines.append((*_cells(row, on_test), *theirs, "<" if row == best else ""))
-    table = text_table(
-        ["network" if sweep.settings.get("architecture") else "hidden", "epochs"], [*groups, Group([""])], lines, detail
-    )
+    keys = ["network" if sweep.settings.get("architecture") else "hidden", "epochs"]
+    if not any(row.epochs for row in rows):
+        keys, lines = ["classifier"], [(name, *others) for name, _, *others in lines]
+    table = text_table(keys, [*groups, Group([""])], lines, detail)
     best_text = styled(paragraph(f"best: {sweep.reason}"), BOLD, detail)
     blocks = [table, best_text, legend(_notes(sweep, beside=beside), detail), warnings_text(_warnings(sweep), detail)]
     return "\n\n".join(filter(None, blocks))

@@ -220,7 +220,7 @@ class Job:
                 learner.load_weights(vectors)
             else:
                 learner.parameters[:], learner.buffers[:] = vectors["parameters"], vectors["buffers"]
-        model = model_of(learner, plan.learner, plan.model_settings, self.dataset)
+        model = model_of(learner, plan, self.dataset)
         self._runs += 1
         self.dataset.note_changes()  # the job has copies, which were checked when it began
         return TrainingResult(plan=plan, model=model, **record)
