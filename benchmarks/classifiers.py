@@ -70,7 +70,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=HERE)
     parser.add_argument("--child", nargs=2, help=argparse.SUPPRESS)
     options = parser.parse_args()
-    os.environ.update({name: "1" for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")})
+    os.environ.update(dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1"))
     if options.child:
         print(json.dumps(child(*options.child, options)))
         return
@@ -157,7 +157,7 @@ def peak_of_this() -> int:
 
 def figures(found: dict[str, Any]) -> dict[str, Any]:
     """Return medians: speed and memory as ratios, efficiency, accuracies."""
-    pairs = {kind: found["rounds"] for kind in ("theirs", "ours")}
+    pairs = dict.fromkeys(("theirs", "ours"), found["rounds"])
 
     def by_round(kind: str, what: str) -> dict[int, float]:
         return {number: each[kind][what] for number, each in enumerate(pairs[kind])}
