@@ -193,8 +193,10 @@ def _report(result: TrainingResult, data: Mapping[str, Any], options: argparse.N
     ]
     if result.plan.stop is not None:
         lines.append(("stop", _stop_text(result)))
-    if any(result.reports):
+    if "speculation" in result.reports[0]:
         lines.append(("lanes", _lanes_text(result)))
+    elif result.reports[0]:
+        lines.append(("trees", _trees_text(result)))
     lines += [("slow", Straggler(**each).text("was")) for each in result.slow]
     if target is not None:
         seconds_to = result.seconds_to(target)
@@ -252,6 +254,19 @@ def _curve_text(curve: Sequence[Mapping[str, float]]) -> str:
         ],
         rows,
     )
+
+
+def _trees_text(result: TrainingResult) -> str:
+    """Say what has grown, and what was not tried; it is the same in all workers."""
+    facts = result.reports[0]
+    size = (
+        f"{facts['trees']:,} trees with {facts['mean_leaves']:,.0f} leaves in the mean"
+        if "trees" in facts
+        else f"{facts['leaves']:,} lea{'f' if facts['leaves'] == 1 else 'ves'}"
+    )
+    binned = facts["binned_features"]
+    tried = f"; of {count(binned, 'feature')} with more than 256 values, 256 quantiles were tried" if binned else ""
+    return f"{size}, up to {count(facts['depth'], 'level')} deep{tried}"
 
 
 def _lanes_text(result: TrainingResult) -> str:

@@ -324,6 +324,11 @@ class SumLearner(Model, Protocol):
         return False
 
     @property
+    def by_rows(self) -> bool:
+        """Whether workers divide the rows; else every share has all of them, and workers divide something else."""
+        return True
+
+    @property
     def reads(self) -> bool:
         """Whether the next pass looks at samples; one that does not is called once, with a share without rows."""
         return True

@@ -82,7 +82,8 @@ class Passes:
             if self._blocks is None:
                 with self._worker.clock.phase("compute"):
                     labels = table.labels if self._learner.by_class else None
-                    self._blocks = blocks_of(table.rows, team.rank, team.size, labels)
+                    place = (team.rank, team.size) if self._learner.by_rows else (0, 1)
+                    self._blocks = blocks_of(table.rows, *place, labels)
             yield Share(self._blocks, team.rank, team.size)
             return
         order, step = self._sampler.epoch(number), 0

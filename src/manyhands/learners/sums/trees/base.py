@@ -62,6 +62,11 @@ class TreesLearner(SumLearner):
         self._predictor: Predictor | None = None
 
     @property
+    def by_rows(self) -> bool:
+        """Workers divide features, or trees."""
+        return False
+
+    @property
     def random_start(self) -> bool:
         """No start is drawn."""
         return False
