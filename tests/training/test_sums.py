@@ -19,7 +19,7 @@ from manyhands.training.spec import RunSpec
 LEARNERS = {
     "gaussian-nb": {},
     "multinomial-nb": {},
-    "bernoulli-nb": {"binarize_at": 0.5},
+    "bernoulli-nb": {"binarize_at": 8.0},
     "categorical-nb": {},
     "lda": {"lda_solver": "eigen", "shrinkage": "auto"},
     "qda": {"reg_param": 0.1},
@@ -34,6 +34,12 @@ def as_doubles(dataset):
     """The same samples as doubles, which are not summed as whole numbers."""
     train, test = (replace(each, features=each.features.astype(float)) for each in (dataset.train, dataset.test))
     return replace(dataset, train=train, test=test)
+
+
+@pytest.fixture(scope="module")
+def digits():
+    """scikit-learn's digits as they are stored, from 0 to 16."""
+    return load(DataRequest("digits", scale="none"))
 
 
 @pytest.fixture(scope="module")
@@ -96,12 +102,11 @@ def test_parts_that_are_streamed_give_the_model_of_samples_in_memory(digits, tmp
     monkeypatch.setattr("manyhands.data.parts.epochs.WINDOW_BYTES", 10_000)  # many windows
     sharding.shard(digits, tmp_path / "parts", 7)
     parts = load(DataRequest(str(tmp_path / "parts"), scale="none"))
-    whole = load(DataRequest("digits", scale="none"))
-    expected = run(resolve(spec_of(learner), whole), whole)
+    expected = run(resolve(spec_of(learner), digits), digits)
     for workers in (1, 3):
         found = run(resolve(spec_of(learner, workers=workers), parts), parts)
         assert found.accuracy == expected.accuracy
-        probabilities = [each.model.learner.predict_proba(whole.test) for each in (found, expected)]
+        probabilities = [each.model.learner.predict_proba(digits.test) for each in (found, expected)]
         np.testing.assert_allclose(*probabilities, atol=1e-9)
 
 
@@ -141,8 +146,8 @@ def test_a_worker_that_fails_in_a_pass_ends_the_run_with_its_error(digits, monke
         (tmp_path / "sitecustomize.py").write_text(_FAILING)
         monkeypatch.setenv("PYTHONPATH", str(tmp_path))
     else:
-        exec(_FAILING, {})
         monkeypatch.setattr(BytePass, "collect", BytePass.collect)  # put back at the end
+        exec(_FAILING, {})
     with pytest.raises(DataError, match="worker 1 has had enough"):
         run(resolve(spec_of("gaussian-nb", workers=3, team=team), digits), digits)
 
