@@ -42,7 +42,7 @@ def rewritten(path):
 class TestPlan:
     def test_it_says_what_there_is(self, digits):
         assert str(resolve(SPEC, digits)) == "sums, 2 workers (threads), gaussian-nb, var_smoothing 0.01, seed 0"
-        described = resolve(SPEC, digits).describe()
+        described = resolve(SPEC, digits).facts()
         assert described["sums"] == {"var_smoothing": 0.01, "priors": None}
         assert {"network", "batch", "epochs", "schedule"}.isdisjoint(described)
 
