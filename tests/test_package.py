@@ -20,7 +20,7 @@ from manyhands.cli import study_strategies as strategies_command
 from manyhands.cli import train_spark
 from manyhands.records import statistics
 from manyhands.strategies import STRATEGIES
-from manyhands.studies.compare import run as compare
+from manyhands.studies.compare import request as compare
 from manyhands.studies.replications import minibatch
 from manyhands.studies.strategies import request as strategies
 from manyhands.teams.registry import kind_of

@@ -42,7 +42,7 @@ def rewritten(path):
 class TestPlan:
     def test_it_says_what_there_is(self, digits):
         assert str(resolve(SPEC, digits)) == "sums, 2 workers (threads), gaussian-nb, var_smoothing 0.01, seed 0"
-        described = resolve(SPEC, digits).describe()
+        described = resolve(SPEC, digits).facts()
         assert described["sums"] == {"var_smoothing": 0.01, "priors": None}
         assert {"network", "batch", "epochs", "schedule"}.isdisjoint(described)
 
@@ -70,6 +70,10 @@ class TestFile:
     def test_it_has_the_settings_that_the_learner_knows_and_no_network(self, path):
         assert json.loads(read_file(path)[0]["settings"]) == {"var_smoothing": 0.01, "priors": None}
 
+    def test_its_arrays_have_names_of_their_own(self, path):
+        """Else one that is called center, say, would be taken for the scaling's."""
+        assert set(read_file(path)[1]) == {"scale", "shift", "model.theta", "model.var", "model.prior"}
+
     def test_loaded_model_saves_the_same_file(self, path, tmp_path):
         load_model(path).save(tmp_path / "again")
         assert (tmp_path / "again").read_bytes() == path.read_bytes()
@@ -92,10 +96,10 @@ class TestFile:
     @pytest.mark.parametrize(
         ("tensors", "words"),
         [
-            ({"theta": np.zeros((3, 64))}, "theta is float64 of shape"),
-            ({"var": np.full((10, 64), np.nan)}, "not finite"),
-            ({"var": np.zeros((10, 64))}, "variances must be above 0"),
-            ({"prior": np.zeros(10, np.float32)}, "prior is float32"),
+            ({"model.theta": np.zeros((3, 64))}, "theta is float64 of shape"),
+            ({"model.var": np.full((10, 64), np.nan)}, "not finite"),
+            ({"model.var": np.zeros((10, 64))}, "variances must be above 0"),
+            ({"model.prior": np.zeros(10, np.float32)}, "prior is float32"),
         ],
     )
     def test_arrays_that_cannot_be(self, rewritten, tensors, words):

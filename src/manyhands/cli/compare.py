@@ -48,10 +48,10 @@ def register(commands: Any) -> None:
     group = parser.add_argument_group("comparison")
     shared.add_strategies_option(
         group,
-        "once per strategy: auto, sequential, one-shot, periodic:1epoch, periodic:50 (steps), gradient, "
-        "minibatch:5epochs, post-local:16, slowmo:1epoch, diloco:1epoch, swap:75%%, easgd:10, hogwild, or several, "
-        "as in 'gradient@20%% then periodic:1epoch'; see docs/strategies.md (default: sequential, one-shot, "
-        "periodic:1epoch, gradient; sums of a learner that is made of them)",
+        "once per strategy: auto, sequential, one-shot, periodic:1epoch, periodic:50, gradient, "
+        "minibatch:5epochs, post-local:16, slowmo:1epoch, diloco:1epoch, swap:75%%, easgd:10, hogwild, sums; "
+        "as 'gradient@20%% then periodic:1epoch' (docs/strategies.md; default: sequential, one-shot, "
+        "periodic:1epoch, gradient)",
     )
     shared.add_workers_option(group, WORKERS)
     group.add_argument(
@@ -60,13 +60,13 @@ def register(commands: Any) -> None:
     group.add_argument(
         "--scaled",
         action="store_true",
-        help="Gustafson's scaled speedup: n workers train on n times the samples (--train-size, or the default, each)",
+        help="Gustafson's: n workers have n times the samples",
     )
     group.add_argument(
         "--as-published",
         action="store_true",
-        help="repeat Todorov et al. (2021) to the letter: CSV, MPI processes with MLPClassifiers of their own on equal "
-        "shares, raw pixels, one mean at the end; prints their Tables II and III beside ours",
+        help="repeat Todorov et al. (2021) to the letter (MPI processes, raw pixels, one mean at the end), with their "
+        "Tables II and III beside ours",
     )
     shared.add_margin_option(parser)
     shared.add_splits_option(parser)

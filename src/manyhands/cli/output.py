@@ -107,9 +107,7 @@ def detail_of(options: argparse.Namespace) -> Detail:
 def add_detail_options(parser: argparse.ArgumentParser) -> None:
     """Add what says how much of a study's result is printed."""
     group = group_of(parser, "output")
-    group.add_argument(
-        "--wide", action="store_true", help="print all columns and rows, those with n = 1 of each strategy included"
-    )
+    group.add_argument("--wide", action="store_true", help="print all columns, and rows with n = 1, too")
     group.add_argument("--explain", action="store_true", help="print the whole legend of the tables")
 
 

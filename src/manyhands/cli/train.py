@@ -288,7 +288,7 @@ def _record(result: TrainingResult, data: Mapping[str, Any], target: float | Non
     return {
         "schema": "manyhands.train/1",
         "environment": describe_environment(),
-        "settings": {"data": dict(data), **result.plan.describe()},
+        "settings": {"data": dict(data), **result.plan.facts()},
         "accuracy": result.accuracy if data["test_rows"] else None,
         "steps": result.steps,
         "rounds": result.rounds,

@@ -24,7 +24,7 @@ from manyhands.data.scaling import Scaling
 from manyhands.learners import LEARNERS, make_learner
 from manyhands.learners.mlp.settings import MLPSettings
 from manyhands.learners.sums.settings import SumsSettings, own_settings
-from manyhands.training.model import TrainedModel
+from manyhands.training.model import OF_SUMS, TrainedModel
 from manyhands.training.model_file import read_file
 
 _LAYERED = ("mlp", "published")
@@ -152,6 +152,7 @@ def _build(
     _check_finite(scaling, network.dtype, tensors)
     if sums is not None:
         learner: Model = make_learner(kind, network, len(scale), len(classes), sums=sums)
+        tensors = {name.removeprefix(OF_SUMS): block for name, block in tensors.items()}
     else:
         learner = _learner(kind, network, shape, len(classes), tensors, module)
     learner.load_weights(tensors)

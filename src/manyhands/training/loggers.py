@@ -212,7 +212,7 @@ class JsonlLogger(RunLogger):
 
     def __init__(self, lines: _Lines, number: int, plan: Plan) -> None:
         self._lines, self._run = lines, number
-        self._write("begin", plan.describe())
+        self._write("begin", plan.facts())
 
     def _write(self, event: str, record: dict[str, Any]) -> None:
         self._lines.write({"run": self._run, "event": event, **record})

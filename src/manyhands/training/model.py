@@ -27,6 +27,8 @@ from manyhands.training.model_file import write_file
 from manyhands.training.plan import Plan
 
 _MOST_NAMED = 8
+OF_SUMS = "model."
+"""What stands in files before the names of arrays of learners that are made of sums."""
 
 
 @dataclass(frozen=True)
@@ -243,7 +245,9 @@ class TrainedModel:
             description["shape"] = json.dumps(self.sample_shape)
         if self.origin is not None:
             description["origin"] = json.dumps(self.origin.to_json())
-        tensors = {**self.scaling.vectors(), **self.learner.weights()}
+        before = "" if self.sums is None else OF_SUMS  # such learners give their arrays any names, "center" too
+        weights = {f"{before}{name}": block for name, block in self.learner.weights().items()}
+        tensors = {**self.scaling.vectors(), **weights}
         write_file(path, description, tensors)
 
 

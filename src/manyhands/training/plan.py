@@ -147,11 +147,14 @@ class Plan(RunSpec):
         return self.stages[-1].first_step + self.stages[-1].steps
 
     def describe(self) -> dict[str, Any]:
+        """Return the plan as plain data."""
+        return {**self.to_json(), "steps_per_epoch": self.steps_per_epoch}
+
+    def facts(self) -> dict[str, Any]:
         """Return the plan as plain data for records and logs; of what is made of sums, without all about steps."""
-        whole = {**self.to_json(), "steps_per_epoch": self.steps_per_epoch}
         if not self.needs.sums:
-            return {name: value for name, value in whole.items() if name != "sums"}
-        whole["sums"] = own_settings(self.learner, self.sums)
+            return self.describe()
+        whole = {**self.describe(), "sums": own_settings(self.learner, self.sums)}
         return {name: value for name, value in whole.items() if name not in _OF_STEPS}
 
     def __str__(self) -> str:

@@ -8,7 +8,6 @@ from dataclasses import asdict
 from typing import Any
 
 from manyhands.core.choices import PYTORCH
-from manyhands.core.errors import SettingsError
 from manyhands.data.checksum import checksum_of
 from manyhands.data.dataset import Dataset
 from manyhands.learners.mlp.settings import MLPSettings
@@ -46,15 +45,6 @@ def course_facts(plan: Plan) -> dict[str, Any]:
         "batch": plan.batch,
         "epochs": plan.epochs,
     }
-
-
-def check_has_epochs(spec: RunSpec, study: str) -> None:
-    """Raise SettingsError if a study of networks is asked for a learner that is made of sums."""
-    if spec.needs.sums:
-        raise SettingsError(
-            f"{study} is about hidden layers, epochs and learning rates, and the learner {spec.learner} has none: "
-            "compare numbers of workers with manyhands compare, and classifiers with manyhands study classifiers"
-        )
 
 
 def learner_identity(spec: RunSpec) -> dict[str, Any]:

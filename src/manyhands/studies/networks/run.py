@@ -27,7 +27,8 @@ from manyhands.records.runs import DIVERGED, FINISHED_RUN, MEASURED, TRIAL, chec
 from manyhands.records.statistics import DEFAULT_MARGIN, check_margin
 from manyhands.runtime.terminal import BRIEF, Detail
 from manyhands.strategies import parse_strategy
-from manyhands.studies.base.learners import check_has_epochs, check_learners, learner_facts, learner_identity
+from manyhands.studies.base.epochs import check_has_epochs
+from manyhands.studies.base.learners import check_learners, learner_facts, learner_identity
 from manyhands.studies.base.ledger import Key, Record
 from manyhands.studies.base.study import Study, Task, TaskRunner
 from manyhands.studies.base.tuning import FIRST_TUNING_SEED, best_rate, check_seeds, tried_on_validation

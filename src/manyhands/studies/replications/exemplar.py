@@ -12,7 +12,7 @@ from manyhands.core.parameters import parameter
 from manyhands.data.catalog import DataRequest, load
 from manyhands.records.environment import describe_environment
 from manyhands.runtime.terminal import BRIEF, Detail
-from manyhands.studies.base.learners import check_has_epochs
+from manyhands.studies.base.epochs import check_has_epochs
 from manyhands.studies.base.ledger import Key
 from manyhands.studies.base.study import Study, TaskRunner
 from manyhands.studies.compare.request import CompareRequest

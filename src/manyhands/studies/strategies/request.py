@@ -9,7 +9,7 @@ from manyhands.core.choices import PYTORCH
 from manyhands.core.errors import SettingsError
 from manyhands.records.statistics import DEFAULT_MARGIN, check_margin
 from manyhands.strategies import parse_strategy
-from manyhands.studies.base.learners import check_has_epochs
+from manyhands.studies.base.epochs import check_has_epochs
 from manyhands.studies.base.tuning import check_seeds
 from manyhands.studies.base.workers import numbers_of_workers
 from manyhands.training.spec import RunSpec

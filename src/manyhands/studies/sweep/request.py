@@ -11,7 +11,7 @@ from manyhands.core.choices import PYTORCH, SUMS
 from manyhands.core.errors import SettingsError
 from manyhands.core.parameters import parameter
 from manyhands.reports.format import layers, trained
-from manyhands.studies.base.learners import check_has_epochs
+from manyhands.studies.base.epochs import check_has_epochs
 from manyhands.training.spec import RunSpec
 
 DEFAULT_HIDDEN = ((50,), (65,), (75,), (85,), (100,))
