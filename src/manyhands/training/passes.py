@@ -74,16 +74,12 @@ class Passes:
 
     def _shares(self, number: int) -> Iterator[Share]:
         """Yield the worker's rows, all at once, or in the pieces in which they come."""
-        team, table = self._team, self._worker.table
+        team = self._team
         if not self._learner.reads:
             yield Share(_NOTHING, team.rank, team.size)
             return
         if not self._sampler.streamed:
-            if self._blocks is None:
-                with self._worker.clock.phase("compute"):
-                    labels = table.labels if self._learner.by_class else None
-                    place = (team.rank, team.size) if self._learner.by_rows else (0, 1)
-                    self._blocks = blocks_of(table.rows, *place, labels)
+            self._blocks = self._blocks or self._in_memory()
             yield Share(self._blocks, team.rank, team.size)
             return
         order, step = self._sampler.epoch(number), 0
@@ -91,6 +87,16 @@ class Passes:
             until = self._reach(number, step)
             yield Share(order.part(step, until), team.rank, team.size)
             step = until
+
+    def _in_memory(self) -> Order:
+        """Return this worker's blocks, where rows do not come and go."""
+        team, table = self._team, self._worker.table
+        # Where every process has a shard of its own, blocks depend on how many there are.
+        divided = self._learner.by_rows and table.rows == self._worker.plan.rows
+        with self._worker.clock.phase("compute"):
+            labels = table.labels if self._learner.by_class else None
+            place = (team.rank, team.size) if divided else (0, 1)
+            return blocks_of(table.rows, *place, labels)
 
     def _made(self, asked: Mapping[str, Statistic]) -> tuple[Arrays, NDArray[np.float64]]:
         """Return the arrays of a pass, zeros, and the one vector that all sums are parts of."""

@@ -18,7 +18,8 @@ from manyhands.training.spec import RunSpec
 
 MOST_PASSES = 4
 """Of learners whose rows may be streamed."""
-_NOT_THEIRS = ("batch", "schedule", "stop", "partition", "sharding", "grid")
+NOT_THEIRS = ("batch", "schedule", "stop", "partition", "sharding", "grid")
+"""Settings that runs of these learners do not have."""
 _COUNTS = ("multinomial-nb", "categorical-nb")
 """Learners whose inputs are counts, or numbers of categories."""
 _WHOLE = ("tree", "forest")
@@ -40,7 +41,7 @@ def check_settings_of(spec: RunSpec, strategy: Strategy) -> None:
             f"the learner {spec.learner} is made of sums over the samples, so it cannot follow {strategy.name}; leave "
             f"{parameter('strategy')} out"
         )
-    for name in _NOT_THEIRS:
+    for name in NOT_THEIRS:
         if getattr(spec, name) is not None:
             raise SettingsError(f"the learner {spec.learner} has no {name}: leave {parameter(name)} out")
     if spec.epochs not in (1, RunSpec().epochs):
@@ -89,10 +90,10 @@ def check_data_of(spec: RunSpec, dataset: Dataset) -> None:
             f"the learner {spec.learner} looks at all rows for each split, but {dataset.name} is read in parts while "
             "the run trains: choose another, or data that fit into memory"
         )
-    if kind_of(spec.team).reads == "Spark":
+    if kind_of(spec.team).reads == "Spark" and spec.learner in _WHOLE:
         raise SettingsError(
-            f"the learner {spec.learner} cannot be trained by the team spark, whose tasks hold rows by number of "
-            f"workers; use {parameter('team', 'threads')} or mpi"
+            f"the learner {spec.learner} looks at all rows for each split, and each task of the team spark holds some; "
+            f"use {parameter('team', 'threads')} or mpi"
         )
     if spec.learner in _COUNTS:
         _check_not_negative(spec, dataset)

@@ -207,7 +207,8 @@ class QDA(Discriminant):
         """
         values, vectors = np.linalg.eigh(self.covariances.of_class(label))
         scaling, rotation = np.maximum(values[::-1], 0.0), vectors[:, ::-1]
-        regularized = self.settings.qda_solver == "svd"
+        # As in scikit-learn, covariances are either regularized or shrunk.
+        regularized = self.settings.qda_solver == "svd" and self.settings.shrinkage is None
         if regularized:
             scaling = (1.0 - self.settings.reg_param) * scaling + self.settings.reg_param
         rows = int(self.moments.counts[label])

@@ -95,7 +95,7 @@ class SumsSettings:
     lda_solver: str = setting("svd", "lda: how it is solved, as in scikit-learn", "classifiers", choices=LDA_SOLVERS)
     shrinkage: float | str | None = setting(
         None,
-        "lda with lsqr or eigen: from 0 (covariances as they are) to 1 (diagonal), or auto (Ledoit-Wolf)",
+        "qda, and lda with lsqr or eigen: from 0 (covariances as they are) to 1 (diagonal), or auto (Ledoit-Wolf)",
         "classifiers",
         metavar="S",
         read=_read_shrinkage,

@@ -29,6 +29,7 @@ from manyhands.training.jobs.spark.session import read, session
 from manyhands.training.plan import Plan
 from manyhands.training.result import Progress, TrainingResult
 from manyhands.training.spec import RunSpec
+from manyhands.training.sums import NOT_THEIRS
 
 _ROWS_AT_ONCE = 5000
 
@@ -85,15 +86,14 @@ class DatasetJob:
             "classes": describe_labels(self.dataset.classes),
             "scaling": [scaling.name, scaling.threshold, {n: v.tolist() for n, v in scaling.vectors().items()}],
         }
-        spec = RunSpec.from_json(plan.portable().to_json()).changed(
-            scale="none",
-            binarize=None,
-            validation=None,
-            labels=None,
-            train_size=None,
-            shape=shape if len(shape) == 3 else None,
-            partition=None if plan.partition == Partition() else plan.partition,
-        )
+        changed: dict[str, Any] = {
+            "scale": "none",
+            "shape": shape if len(shape) == 3 else None,
+            "partition": None if plan.partition == Partition() else plan.partition,
+            **dict.fromkeys(("binarize", "validation", "labels", "train_size")),
+            **dict.fromkeys(NOT_THEIRS if plan.needs.sums else ()),  # decided, not asked for
+        }
+        spec = RunSpec.from_json(plan.portable().to_json()).changed(**changed)
         job = SparkJob(self._train, self._test, ["features"], "label", self.dataset.name, given=given)
         called = as_callbacks(callbacks)
         refuse_worker_callbacks(called)
