@@ -79,6 +79,7 @@ class ForestLearner(TreesLearner):
                     return
                 self._own[number] = grown
                 into["sizes"][number] = grown.node_count
+                control.progress[0] += 1
 
     def _grown(self, table: Samples, number: int, stop: NDArray[np.int64]) -> TreeArrays | None:
         """Return one tree, or None if the run was stopped."""

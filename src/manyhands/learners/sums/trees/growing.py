@@ -145,7 +145,8 @@ class Growth:
 
     def search(self, features: slice, found: NDArray[np.float64], stop: NDArray[np.int64]) -> None:
         """Find the best splits over some of the features; write them to ``found``, shape (open, FOUND)."""
-        rule, work, first, last = self._rule, self._work, features.start, features.stop
+        rule, work = self._rule, self._work
+        mine = features.start, features.stop, features.step or 1
         every = rule.drawn == len(self._coded.codes)
         looks = np.zeros((0 if every else self.open, self._words), np.uint64)
         found[:] = (-np.inf, -1, -1, 0, np.inf)
@@ -153,11 +154,11 @@ class Growth:
         place = (self._coded, self._members, self._nodes, self._opened)
         if not every:
             draw_features(rule, self._opened, work.permutation, work.swaps, looks)
-        search(*place, totals, looks, self._known, rule, work, first, last, found, stop)
+        search(*place, totals, looks, self._known, rule, work, *mine, found, stop)
         if not every:
             looks[:] = 0
-            if draw_further(*place, self._known, rule, work.permutation, work.swaps, first, last, found, looks):
-                search(*place, totals, looks, self._known, rule, work, first, last, found, stop)
+            if draw_further(*place, self._known, rule, work.permutation, work.swaps, *mine, found, looks):
+                search(*place, totals, looks, self._known, rule, work, *mine, found, stop)
 
     def advance(self, found: NDArray[np.float64]) -> None:
         """Split the open nodes by what all workers have found, shape (n, open, FOUND)."""

@@ -212,11 +212,11 @@ def _differs(column: Any, low: Any, high: Any, rows: Any) -> bool:
 @compiled_exactly
 def draw_further(
     coded: Coded, members: Members, nodes: Nodes, opened: Any, known: Any, rule: Rule, permutation: Any, swaps: Any,
-    first: int, last: int, found: Any, looks: Any,
+    first: int, last: int, step: int, found: Any, looks: Any,
 ) -> int:  # fmt: skip
     """Go on drawing for nodes in which all features drawn so far have the same input in all samples.
 
-    Only features ``first`` to ``last - 1`` are found. Marks one in ``looks`` for such a node, and writes its place;
+    Only features ``range(first, last, step)`` are found. Marks one in ``looks`` for such a node, and writes its place;
     returns how many nodes have one.
     """
     one, marked = np.uint64(1), 0
@@ -229,7 +229,8 @@ def draw_further(
             feature = next_feature(permutation, swaps, place, key)
             place += 1
             bit, word = one << np.uint64(feature & 63), feature >> 6
-            if place <= rule.drawn or feature < first or feature >= last or known[j, word] & bit != 0:
+            mine = first <= feature < last and (feature - first) % step == 0
+            if place <= rule.drawn or not mine or known[j, word] & bit != 0:
                 continue
             if _differs(coded.codes[feature], coded.low[feature], coded.high[feature], rows):
                 found[j, PLACE] = place
@@ -254,10 +255,11 @@ def search(
     work: Work,
     first: int,
     last: int,
+    step: int,
     found: Any,
     stop: Any,
 ) -> None:
-    """Find the best split of each open node over the features ``first`` to ``last - 1``.
+    """Find the best split of each open node over the features ``range(first, last, step)``.
 
     Parameters
     ----------
@@ -277,7 +279,7 @@ def search(
     one = np.uint64(1)
     for j in range(len(opened)):
         _sum_up(nodes, opened[j], totals[j], rule.kind >= SQUARED)
-    for feature in range(first, last):
+    for feature in range(first, last, step):
         if stop[0] != 0:
             return
         bit, word = one << np.uint64(feature & 63), feature >> 6
