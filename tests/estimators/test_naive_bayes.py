@@ -2,12 +2,7 @@
 
 # ruff: noqa: N803, N806 - X is scikit-learn's name
 
-import os
 import pickle
-import re
-import subprocess
-import sys
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -176,21 +171,3 @@ def test_rows_stay_where_they_are(monkeypatch):
 @parametrize_with_checks([ours(kind, n_workers=n) for kind in NAMES for n in (None, 2)])
 def test_the_checks_for_estimators(estimator, check):
     check(estimator)
-
-
-@pytest.mark.slow
-def test_their_tests_of_their_own_estimators(tmp_path):
-    here = str(Path(__file__).parent)
-    paths = os.pathsep.join(filter(None, [here, os.environ.get("PYTHONPATH")]))
-    command = ["-m", "pytest", "-p", "naive_bayes_stand_in", "-p", "no:cacheprovider", "-q", "-rf", "--pyargs"]
-    done = subprocess.run(
-        [sys.executable, *command, "sklearn.tests.test_naive_bayes"],
-        cwd=tmp_path,
-        env={**os.environ, "PYTHONPATH": paths, "PYTEST_ADDOPTS": ""},
-        capture_output=True,
-        text=True,
-        timeout=200,
-        check=False,
-    )
-    assert done.returncode == 0, done.stdout[-3000:]
-    assert int(re.search(r"(\d+) passed", done.stdout)[1]) > 80

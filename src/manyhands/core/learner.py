@@ -319,6 +319,15 @@ class SumLearner(Model, Protocol):
     """
 
     @property
+    def failure(self) -> Exception | None:
+        """Why there is no model after all passes, if there is none.
+
+        All workers have found it alike, so the run ends as any other before it is raised: a worker that raised it in a
+        pass would end the job of the others.
+        """
+        return None
+
+    @property
     def by_class(self) -> bool:
         """Whether all rows of a block are to be of one class."""
         return False

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from manyhands.core.callbacks import Callback, CallbackLike, WorkerCallback, as_callbacks, finish
 from manyhands.core.errors import DivergedError, SettingsError
-from manyhands.core.learner import Model
+from manyhands.core.learner import Model, SumLearner
 from manyhands.core.parameters import parameter
 from manyhands.core.randomness import generator
 from manyhands.core.samples import Control
@@ -153,6 +153,8 @@ def _run_here(
             survives=is_own if survives else None,
             asks=checkpoints is not None,
         )
+        if isinstance(outcomes[0].learner, SumLearner) and outcomes[0].learner.failure is not None:
+            raise outcomes[0].learner.failure  # on every process alike, too
         if not np.isfinite(outcomes[0].learner.parameters).all():  # on every process alike: they are merged
             raise DivergedError(plan.total_steps, outcomes[0].rank, float("nan"))
         texts = among_survivors(plan.team, lambda: _reports(plan, dataset, outcomes))

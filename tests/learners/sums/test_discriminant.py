@@ -103,7 +103,7 @@ def test_a_rank_that_is_not_clear_is_left_to_the_eigenvectors():
 def test_classes_that_do_not_vary_enough_are_named_with_a_remedy():
     features, labels = samples("bytes")
     features[:, 3] = 7
-    with pytest.raises(SingularError, match=r"class number [012] .* 11 directions .* 12 features.*reg_param=0.1"):
+    with pytest.raises(SingularError, match=r"class number 0 .* 11 directions .* 12 features.*reg_param=0.1"):
         trained("qda", features, labels, {}, workers=2)
     with pytest.raises(SettingsError, match=r"shrinkage.* needs lda_solver='lsqr'"):
         trained("lda", features, labels, {"shrinkage": 0.5})

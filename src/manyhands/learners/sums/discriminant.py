@@ -35,11 +35,15 @@ class Discriminant(MadeOfSums):
     covariances: Covariances
     each_class = False
     """Whether every class has a covariance of its own."""
+    least = 0
+    """The fewest samples of a class."""
+    _failure: SingularError | None = None
 
     def _first(self, table: Samples, rows: int) -> Pass:
         """Return the first pass over the moments; products and a solution follow."""
         if table.weights is not None:
             raise SettingsError("discriminant analysis takes no weights of samples")
+        self._failure = None
         self.moments = Moments(self.classes, self.features, after=lambda: self._after_moments(table, rows))
         self._whole = is_whole(table)
         return self.moments.first(table, rows)
@@ -51,12 +55,20 @@ class Discriminant(MadeOfSums):
 
     _whole: bool | None = None
 
-    def _after_moments(self, table: Samples, rows: int) -> Pass:
+    @property
+    def failure(self) -> SingularError | None:
+        """The first class whose covariance cannot be inverted."""
+        return self._failure
+
+    def _after_moments(self, table: Samples, rows: int) -> Pass | None:
         """Note means and priors, and go on to the products."""
         moments, given = self.moments, self.settings.priors
         self.means = moments.means
         self.prior = moments.counts / moments.counts.sum() if given is None else np.array(given)
-        self._check()
+        few = np.flatnonzero(moments.counts < self.least)
+        if len(few):
+            self._failure = SingularError(int(few[0]), 0, self.features, int(moments.counts[few[0]]), "reg_param")
+            return None
         self._scatter = Scatter(moments, lambda: self._after_products(rows), by_class=self.each_class)
         return self._scatter.next_pass(table, rows)
 
@@ -70,9 +82,6 @@ class Discriminant(MadeOfSums):
     def _to_solution(self, quartics: Quartics | None) -> Pass:
         self.covariances = Covariances(self._scatter, self.settings.shrinkage, quartics)
         return self._solution()
-
-    def _check(self) -> None:
-        """Raise an error if the moments already say that there is no solution."""
 
     def _solution(self) -> Pass:
         """Return the pass that solves."""
@@ -185,40 +194,37 @@ class QDA(Discriminant):
     """
 
     each_class = True
+    least = 2
     scalings: NDArray[np.float64]
     rotations: NDArray[np.float64]
-
-    def _check(self) -> None:
-        few = np.flatnonzero(self.moments.counts < 2)
-        if len(few):
-            count = int(self.moments.counts[few[0]])
-            raise SingularError(int(few[0]), 0, self.features, count, "reg_param")
 
     def _solution(self) -> Pass:
         return _Quadratic(self)
 
-    def axes(self, label: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        """Return the main axes of a class, and the variances along them.
+    @property
+    def regularized(self) -> bool:
+        """Whether covariances are mixed with the unit matrix; else they may be shrunk, as in scikit-learn."""
+        return self.settings.qda_solver == "svd" and self.settings.shrinkage is None
 
-        Raises
-        ------
-        SingularError
-            If there is none along some axis.
-        """
+    def axes(self, label: int) -> tuple[NDArray[np.float64], NDArray[np.float64], int]:
+        """Return the variances along the main axes of a class, these axes, and along how many it varies."""
         values, vectors = np.linalg.eigh(self.covariances.of_class(label))
         scaling, rotation = np.maximum(values[::-1], 0.0), vectors[:, ::-1]
-        # As in scikit-learn, covariances are either regularized or shrunk.
-        regularized = self.settings.qda_solver == "svd" and self.settings.shrinkage is None
-        if regularized:
+        if self.regularized:
             scaling = (1.0 - self.settings.reg_param) * scaling + self.settings.reg_param
-        rows = int(self.moments.counts[label])
         # scikit-learn's svd finds as many axes as samples at most.
-        found = scaling[: min(rows, self.features)] if regularized else scaling
-        rank = int((found > self.settings.tol).sum())
-        if rank < self.features:
-            remedy = "reg_param" if regularized and rows > self.features else "shrinkage"
-            raise SingularError(label, rank, self.features, rows, remedy)
-        return scaling, rotation
+        most = min(int(self.moments.counts[label]), self.features) if self.regularized else self.features
+        return scaling, rotation, int((scaling[:most] > self.settings.tol).sum())
+
+    def take(self, scalings: NDArray[np.float64], rotations: NDArray[np.float64], ranks: NDArray[np.int64]) -> None:
+        """Take the axes of all classes, unless the covariance of one cannot be inverted."""
+        for label, rank in enumerate(ranks):
+            if rank < self.features:
+                rows = int(self.moments.counts[label])
+                remedy = "reg_param" if self.regularized and rows > self.features else "shrinkage"
+                self._failure = SingularError(label, int(rank), self.features, rows, remedy)
+                return
+        self.scalings, self.rotations = scalings, rotations
 
     def _scores(self, inputs: NDArray[np.float64]) -> NDArray[np.float64]:
         """Return logarithms of unnormalized probabilities."""
@@ -260,6 +266,7 @@ class _Quadratic(Pass):
         return {
             "scalings": Statistic((classes, features), "parts"),
             "rotations": Statistic((classes, features, features), "parts"),
+            "ranks": Statistic((classes,), "parts", np.int64),
         }
 
     def collect(self, table: Samples, share: Share, into: Arrays, control: Control) -> None:
@@ -267,9 +274,9 @@ class _Quadratic(Pass):
         for label in range(*share.part(self._learner.classes).indices(self._learner.classes)):
             if control.stop[0]:
                 return
-            into["scalings"][label], into["rotations"][label] = self._learner.axes(label)
+            into["scalings"][label], into["rotations"][label], into["ranks"][label] = self._learner.axes(label)
             control.progress[0] += 1
 
     def conclude(self, found: Arrays) -> None:
         """Take all."""
-        self._learner.scalings, self._learner.rotations = found["scalings"], found["rotations"]
+        self._learner.take(found["scalings"], found["rotations"], found["ranks"])

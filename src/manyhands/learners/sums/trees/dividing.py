@@ -89,7 +89,13 @@ def _best(found: Any, j: int) -> int:
     best = 0
     for worker in range(1, len(found)):
         here, there = found[worker, j], found[best, j]
-        if here[PLACE] < there[PLACE] or (here[PLACE] == there[PLACE] and here[PROXY] > there[PROXY]):
+        if here[PLACE] != there[PLACE]:
+            better = here[PLACE] < there[PLACE]
+        elif here[PROXY] != there[PROXY]:
+            better = here[PROXY] > there[PROXY]
+        else:
+            better = 0 <= here[FEATURE] < there[FEATURE]
+        if better:
             best = worker
     return best
 

@@ -1,4 +1,4 @@
-"""Naive Bayes in a real MPI job: every process has the bits of one worker, or all raise. mpiexec starts this file."""
+"""Estimators made of sums in a real MPI job: all processes have the bits of one worker, or raise. mpiexec starts it."""
 
 # ruff: noqa: N803, N806 - X is scikit-learn's name
 
@@ -13,14 +13,23 @@ import pytest
 from manyhands.teams import mpi_environment
 
 NAMES = ("BernoulliNB", "CategoricalNB", "GaussianNB", "MultinomialNB")
+OTHERS = {
+    "LinearDiscriminantAnalysis": {},
+    "QuadraticDiscriminantAnalysis": {"solver": "eigen", "shrinkage": "auto"},
+    "DecisionTreeClassifier": {"max_depth": 4},
+    "RandomForestClassifier": {"n_estimators": 5, "random_state": None},
+}
+"""Estimators without ``partial_fit``; the seeds of a forest that has none come from rank 0."""
 WORKERS = 3
 
 
 def checksum(model):
     """Of what predictions are made of."""
     total = 0
-    for name in ("theta_", "var_", "class_count_", "feature_log_prob_"):
-        each = getattr(model, name, [])
+    trees = getattr(model, "estimators_", [model] if hasattr(model, "tree_") else [])
+    arrays = [array for each in trees for array in (each.tree_.threshold, each.tree_.value)]
+    names = ("theta_", "var_", "class_count_", "feature_log_prob_", "coef_", "scalings_", "rotations_")
+    for each in [arrays, *(getattr(model, name, []) for name in names)]:
         for array in each if isinstance(each, list) else [each]:
             total = zlib.crc32(np.ascontiguousarray(array).tobytes(), total)
     return total
@@ -41,6 +50,8 @@ def fitted(name, team, X, *others, **words):
     try:
         model.fit(X, *others)
         found = [checksum(model), model.n_workers_]
+        if not hasattr(model, "partial_fit"):
+            return found
         model.partial_fit(X, others[0], sample_weight=others[1])
     except ValueError as error:
         return f"{type(error).__name__}: {error}"
@@ -62,6 +73,11 @@ def story(rank):
         for kind, (rows, given) in kinds.items():
             if kind != "sparse" or name in ("BernoulliNB", "MultinomialNB"):
                 told[f"{name} {kind}"] = [fitted(name, team, rows, y, given) for team in ("mpi", "threads")]
+    for name, words in OTHERS.items():
+        seeded = {**words, "random_state": 3} if "random_state" in words else words
+        told[f"{name} others"] = [fitted(name, team, X * 0.5, y, **seeded) for team in ("mpi", "threads")]
+    told["without a seed"] = fitted("RandomForestClassifier", "mpi", X, y, n_estimators=3)
+    told["one cannot be solved"] = fitted("QuadraticDiscriminantAnalysis", "mpi", X * (np.arange(6) < 5), y)
     other = X.copy()
     other[3, 2] += rank == 1
     told["other rows"] = fitted("MultinomialNB", "mpi", other, y, None)
@@ -110,6 +126,17 @@ def test_all_processes_have_the_bits_of_one_worker(job):
         assert (size, one) == (WORKERS, 1), case
         assert (first, second) == (alone, added), case
         assert all(told[case] == job[0][case] for told in job), case
+
+
+def test_those_without_partial_fit_have_them_too(job):
+    cases = [name for name in job[0] if name.endswith(" others")]
+    assert len(cases) == len(OTHERS)
+    for case in cases:
+        (bits, size), (alone, one) = job[0][case]
+        assert (bits, size, one) == (alone, WORKERS, 1), case
+    assert all(told == {**job[0], **{each: told[each] for each in told if each not in cases}} for told in job)
+    assert len({tuple(told["without a seed"]) for told in job}) == 1
+    assert all("is not full rank" in told["one cannot be solved"] for told in job), job
 
 
 def test_what_differs_is_an_error_everywhere(job):
