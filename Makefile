@@ -7,7 +7,7 @@ SPARK := .venv/.ready-for-spark
 PEERS := .venv-peers/.ready
 DOCS := .venv-docs/.ready
 
-.PHONY: help env demo compare study study-strategies study-networks study-speculative study-levels lint test test-all mutation bench bench-network bench-faults bench-recognition docs spark-up spark-down clean
+.PHONY: help env demo compare study study-strategies study-networks study-speculative study-levels study-classifiers lint test test-all mutation bench bench-classifiers bench-network bench-faults bench-recognition docs spark-up spark-down clean
 
 help:
 	@echo "make demo      set up, then a first look: is it faster, and as accurate, on this machine? (under a minute)"
@@ -17,12 +17,14 @@ help:
 	@echo "make study-networks     set up, then what every setting of a network changes (resumable)"
 	@echo "make study-speculative  set up, then what lanes and speculation save (resumable)"
 	@echo "make study-levels       set up, then what each level of parallelism costs (resumable)"
+	@echo "make study-classifiers  set up, then Naive Bayes, LDA, QDA and trees beside a network (resumable)"
 	@echo "make test      set up, then lint, types and tests (10 minutes)"
 	@echo "make test-all  the same with the slow tests"
 	@echo "make mutation  set up, then change the source in 70 places: tests should notice (hours)"
 	@echo "make bench     set up, then race against peers (about 20 minutes); benchmarks/RESULTS.md"
 	@echo "make spark-up      set up, with PySpark and, if it may, Java; start a Spark cluster of two Workers on loopback"
 	@echo "make spark-down    end exactly that cluster"
+	@echo "make bench-classifiers   Naive Bayes, LDA, QDA, trees beside scikit-learn's (10 minutes); benchmarks/CLASSIFIERS.md"
 	@echo "make bench-network   as root: time by strategy and bandwidth, on two network namespaces; docs/figures/bandwidth.png"
 	@echo "make bench-faults    random losses of workers, and what checkpoints cost (about 40 minutes); benchmarks/FAULTS.md"
 	@echo "make bench-recognition   how well photos are read, beside other programs (10 minutes); benchmarks/RECOGNITION.md"
@@ -69,6 +71,9 @@ study-speculative: $(STAMP)
 study-levels: $(STAMP)
 	.venv/bin/manyhands study levels --data mnist --checkpoint levels.checkpoint --report report-levels
 
+study-classifiers: $(STAMP)
+	.venv/bin/manyhands study classifiers --data mnist --checkpoint classifiers.checkpoint --report report-classifiers
+
 lint: $(TESTS)
 	.venv/bin/ruff format --check .
 	.venv/bin/ruff check .
@@ -101,6 +106,9 @@ $(PEERS): benchmarks/peers-requirements.txt
 
 bench: $(TESTS) $(PEERS)
 	.venv/bin/python benchmarks/race.py
+
+bench-classifiers: $(STAMP)
+	OMP_NUM_THREADS=1 .venv/bin/python benchmarks/classifiers.py
 
 bench-network: $(STAMP)
 	OMP_NUM_THREADS=1 .venv/bin/python benchmarks/network.py

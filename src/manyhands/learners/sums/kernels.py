@@ -200,15 +200,30 @@ def take_means_off(
     for group in range(len(counts)):
         rows += counts[group]
     for row in range(width):
+        # Columns inside, so that they are computed several at once.
         for column in range(row, width):
-            both = 0.0
-            between = 0.0
-            for group in range(len(counts)):
-                both += sums[group, row] + sums[group, column]
-                between += sums[group, row] * sums[group, column] / counts[group]
-            found = (triangle[at] + shift * both) - shift * shift * rows
-            triangle[at] = (found - between) * scale[row] * scale[column]
-            at += 1
+            place = at + column - row
+            triangle[place] = triangle[place] - shift * shift * rows
+        for group in range(len(counts)):
+            own = sums[group, row]
+            for column in range(row, width):
+                triangle[at + column - row] += shift * (own + sums[group, column])
+        for group in range(len(counts)):
+            part = sums[group, row] / counts[group]
+            for column in range(row, width):
+                triangle[at + column - row] -= part * sums[group, column]
+        for column in range(row, width):
+            triangle[at + column - row] *= scale[row] * scale[column]
+        at += width - row
+
+
+@compiled
+def unpivoted(factor: NDArray[np.float64], pivots: NDArray[np.int32], out: NDArray[np.float64]) -> None:
+    """Write the lower triangle of a pivoted factor with its rows back in their places; pivots count from 1."""
+    for row in range(out.shape[0]):
+        place = pivots[row] - 1
+        for column in range(out.shape[1]):
+            out[place, column] = factor[row, column] if column <= row else 0.0
 
 
 @compiled

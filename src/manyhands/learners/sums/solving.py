@@ -9,6 +9,9 @@ import scipy.linalg
 from numpy.typing import NDArray
 from scipy.linalg import lapack
 
+from manyhands.learners.mlp.blas import gram
+from manyhands.learners.sums import kernels
+
 Matrix = NDArray[np.float64]
 _CLEAR = 100.0
 """A rank counts as clear if the smallest eigenvalue that is none of rounding is so many times what counts as none."""
@@ -122,18 +125,16 @@ def _by_factor(matrix: Matrix, tol: float) -> tuple[Matrix, Matrix] | None:
     factor, pivots, rank, _ = lapack.dpstrf(matrix, tol=max(least / 10, _ROUNDING), lower=1)
     if rank == 0:
         return None
-    rows = np.empty((len(matrix), rank))
-    rows[pivots - 1] = np.tril(factor)[:, :rank]
+    rows, inner = np.empty((len(matrix), rank)), np.zeros((rank, rank))
+    kernels.unpivoted(factor, pivots, rows)
     # What is left has no eigenvalue above its trace, so nothing that counts is left out.
     left = float((np.diag(matrix) - np.einsum("fr,fr->f", rows, rows)).sum())
-    inner = rows.T @ rows
-    norm = np.abs(inner).sum(axis=0).max()
-    cholesky, failed = lapack.dpotrf(inner, lower=1)
+    gram(rows, inner)
+    cholesky, failed = lapack.dpotrf(inner.T, lower=1, overwrite_a=1)  # its lower triangle is what was written
     if failed or left > least:
         return None
-    condition, _ = lapack.dpocon(cholesky, norm, uplo="L")
-    clear = condition * norm > _CLEAR * max(least, _ROUNDING)
-    return (rows, cholesky) if clear else None
+    smallest, _ = lapack.dpocon(cholesky, 1.0, uplo="L")  # one over the norm of the inverse: a bound of eigenvalues
+    return (rows, cholesky) if smallest > _CLEAR * max(least, _ROUNDING) else None
 
 
 def _by_eigenvectors(matrix: Matrix, tol: float) -> Matrix:
