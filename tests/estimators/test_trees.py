@@ -91,10 +91,10 @@ def test_many_values_are_binned_and_it_is_said():
 def test_bytes_booleans_and_sparse_rows_are_the_same_rows():
     X = RNG.integers(0, 3, (300, 9)).astype(np.uint8)
     y = X[:, :3].sum(axis=1) + RNG.integers(0, 2, 300)
-    model = manyhands.DecisionTreeClassifier().fit(X, y)
+    model = manyhands.DecisionTreeClassifier(random_state=0).fit(X, y)
     for rows in (X.astype(float), sparse.csr_matrix(X), sparse.csc_matrix(X * 1.0)):
-        assert_same_tree(manyhands.DecisionTreeClassifier().fit(rows, y), model)
-    one, other = (manyhands.DecisionTreeClassifier().fit(rows, y) for rows in (X > 1, (X > 1) * 1.0))
+        assert_same_tree(manyhands.DecisionTreeClassifier(random_state=0).fit(rows, y), model)
+    one, other = (manyhands.DecisionTreeClassifier(random_state=0).fit(rows, y) for rows in (X > 1, (X > 1) * 1.0))
     assert_same_tree(one, other)
 
 

@@ -6,12 +6,18 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from manyhands.core.choices import OTHER_LEARNERS, OTHER_SUMS
 from manyhands.core.errors import DataError, SettingsError
+from manyhands.core.learner import Statistic
 from manyhands.data.catalog import DataRequest, load
 from manyhands.data.dataset import Examples, make_dataset
 from manyhands.data.parts import sharding
+from manyhands.learners import LEARNERS as LEARNERS_BY_NAME
+from manyhands.learners import register
+from manyhands.learners.sums.base import MadeOfSums, Pass, blocks, checked
 from manyhands.learners.sums.moments import BytePass
 from manyhands.learners.sums.settings import SumsSettings
+from manyhands.training.loading import load_model
 from manyhands.training.resolve import resolve
 from manyhands.training.run import Runner, run
 from manyhands.training.spec import RunSpec
@@ -154,6 +160,9 @@ def test_a_worker_that_fails_in_a_pass_ends_the_run_with_its_error(digits, monke
 
 _FAILING = """
 from manyhands.core.errors import DataError
+from manyhands.learners import LEARNERS as LEARNERS_BY_NAME
+from manyhands.learners import register
+from manyhands.learners.sums.base import MadeOfSums, Pass, blocks, checked
 from manyhands.learners.sums.moments import BytePass
 known = BytePass.collect
 def collect(self, table, share, into, control):
@@ -170,3 +179,58 @@ def test_more_workers_than_samples_are_refused():
     with pytest.raises(SettingsError, match="5 workers"):
         resolve(spec_of("gaussian-nb", workers=5), few)
     assert run(resolve(spec_of("gaussian-nb", workers=4), few), few).rounds == 1
+
+
+class Majority(MadeOfSums):
+    """A learner of a program's own, which counts classes."""
+
+    def _first(self, table, rows):
+        return Counting(self)
+
+    def _complete(self):
+        """Do nothing more."""
+
+    def predict_proba(self, table):
+        return np.tile(self.counts / self.counts.sum(), (table.rows, 1))
+
+    def weights(self):
+        return {"counts": self.counts}
+
+    def load_weights(self, blocks):
+        self.counts = checked(blocks, {"counts": (self.classes,)})["counts"]
+
+
+class Counting(Pass):
+    """Its only pass."""
+
+    def __init__(self, learner):
+        self.learner = learner
+
+    def asks(self):
+        return {"counts": Statistic((self.learner.classes,))}
+
+    def collect(self, table, share, into, control):
+        for rows in blocks(share, control):
+            into["counts"][...] += np.bincount(table.labels[rows], minlength=self.learner.classes)
+
+    def conclude(self, found):
+        self.learner.counts = found["counts"].copy()
+
+
+@pytest.fixture
+def majority():
+    register("majority", lambda _network, *shape, sums, **others: Majority(sums, *shape, **others), sums=True)
+    yield
+    del LEARNERS_BY_NAME["majority"]
+    OTHER_LEARNERS.remove("majority")
+    OTHER_SUMS.remove("majority")
+
+
+def test_a_program_can_add_a_learner_of_its_own(digits, majority, tmp_path):
+    results = [run(resolve(RunSpec(learner="majority", workers=n), digits), digits) for n in (1, 3)]
+    counts = np.bincount(digits.train.labels, minlength=10)
+    for result in results:
+        assert result.model.learner.weights()["counts"].tolist() == counts.tolist()
+    assert (results[1].plan.strategy.name, results[1].rounds) == ("sums", 1)
+    results[1].save(tmp_path / "model")
+    assert load_model(tmp_path / "model").learner.weights()["counts"].tolist() == counts.tolist()

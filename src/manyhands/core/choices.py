@@ -11,6 +11,8 @@ UNSCALED = ("multinomial-nb", "bernoulli-nb", "categorical-nb", "tree", "forest"
 LEARNERS = ("mlp", "published", *SUMS, *NETWORKS, "torch")
 OTHER_LEARNERS: list[str] = []
 """Learners that a program has added; see `manyhands.learners.register`."""
+OTHER_SUMS: list[str] = []
+"""Those of them that are made of sums."""
 PYTORCH = (*NETWORKS, "torch")
 """Learners that need PyTorch; ``torch`` is any module of the user's."""
 SHARDINGS = ("global", "fixed")
@@ -45,3 +47,8 @@ ALPHABETS = ("digits", "letters", "all")
 """Which characters are read on a page."""
 REJECT = 0.35
 """Characters of a page that are less probable than this are marked as not read."""
+
+
+def is_made_of_sums(learner: str) -> bool:
+    """Return whether a learner is made of sums over samples, and takes no steps."""
+    return learner in SUMS or learner in OTHER_SUMS

@@ -227,9 +227,9 @@ class DecisionTreeClassifier(_Tree, theirs.DecisionTreeClassifier):  # type: ign
 
     Workers look for the splits of a level together, each over its part of the features. Features with up to 256
     different values, such as pixels, are split exactly as scikit-learn does; of others, thresholds between 256
-    quantiles are tried, and a `TrainingWarning` says so. Of splits that are equally good, that of the lowest feature is
-    taken, where scikit-learn takes a random one. Several outputs, missing values and monotonic constraints are left to
-    scikit-learn, which has one worker.
+    quantiles are tried, and a `TrainingWarning` says so. Of splits that are equally good, that of the first feature in
+    a random order (from ``random_state``) is taken; scikit-learn draws another order for each node. Several outputs,
+    missing values and monotonic constraints are left to scikit-learn, which has one worker.
 
     Parameters
     ----------

@@ -6,7 +6,7 @@ import functools
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from manyhands.core.choices import OTHER_LEARNERS, PYTORCH, SUMS
+from manyhands.core.choices import OTHER_LEARNERS, OTHER_SUMS, PYTORCH, SUMS
 from manyhands.core.extras import require
 
 if TYPE_CHECKING:
@@ -58,9 +58,14 @@ LEARNERS: dict[str, Callable[..., AnyLearner]] = {
 """The makers of all learners by name; their parameters are those of :func:`make_learner` behind the name."""
 
 
-def register(name: str, maker: Callable[..., AnyLearner]) -> None:
-    """Add a learner, which ``learner=name`` then chooses in this process; its maker works like :func:`make_learner`."""
+def register(name: str, maker: Callable[..., AnyLearner], *, sums: bool = False) -> None:
+    """Add a learner, which ``learner=name`` then chooses in this process; its maker works like :func:`make_learner`.
+
+    ``sums`` says that it is a `manyhands.core.learner.SumLearner`.
+    """
     LEARNERS[name] = maker
+    if sums and name not in OTHER_SUMS:
+        OTHER_SUMS.append(name)
     if name not in OTHER_LEARNERS:
         OTHER_LEARNERS.append(name)
 

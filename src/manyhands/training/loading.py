@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from manyhands.core.choices import PYTORCH, SUMS
+from manyhands.core.choices import PYTORCH, is_made_of_sums
 from manyhands.core.errors import ModelFileError, SettingsError
 from manyhands.core.learner import Model
 from manyhands.data.catalog import test_request
@@ -72,7 +72,7 @@ def _settings(kind: str, fields: Any) -> MLPSettings | SumsSettings:
     """Return the settings of a learner from JSON."""
     if not isinstance(fields, dict):
         raise ValueError("the settings are not a list of names and values")
-    return _of_sums(kind, fields) if kind in SUMS else _of_network(fields)
+    return _of_sums(kind, fields) if is_made_of_sums(kind) else _of_network(fields)
 
 
 def _of_sums(kind: str, fields: dict[str, Any]) -> SumsSettings:

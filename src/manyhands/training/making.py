@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from manyhands.core.choices import PYTORCH, SUMS
+from manyhands.core.choices import PYTORCH
 from manyhands.core.learner import FitLearner, Learner, Model, SumLearner
 from manyhands.core.team import Team
 from manyhands.data.dataset import Dataset
@@ -24,7 +24,7 @@ def learner_of(
     others: dict[str, Any] = {}
     if plan.learner in PYTORCH:
         others = {"sample_shape": dataset.train.sample_shape, "torch": plan.torch, "module": plan.module}
-    if plan.learner in SUMS:
+    if plan.needs.sums:
         others = {"sums": plan.sums}
     if group is not None:
         from manyhands.learners.mlp.slices.learner import SlicedMLP

@@ -9,7 +9,6 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
-from manyhands.core.choices import SUMS
 from manyhands.core.parameters import parameter
 from manyhands.data.dataset import Dataset
 from manyhands.training.model import accuracy
@@ -47,7 +46,7 @@ def _guessing(result: TrainingResult, dataset: Dataset) -> str | None:
     """Return the accuracy beside that of one answer for all samples, if it is not higher."""
     name, labels, reached = "test", dataset.test.labels, result.accuracy
     if not dataset.test.rows:
-        if result.plan.learner in SUMS:  # nothing was searched for, and a look may take longer than the sums
+        if result.plan.needs.sums:  # nothing was searched for, and a look may take longer than the sums
             return None
         rows = dataset.train.take(slice(0, _MOST_ROWS))
         name, labels = "training", rows.labels

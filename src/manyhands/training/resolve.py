@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import fields, replace
 
 from manyhands.core.checks import LARGEST
-from manyhands.core.choices import OPTIMIZERS, PYTORCH, SUMS
+from manyhands.core.choices import OPTIMIZERS, PYTORCH
 from manyhands.core.errors import SettingsError
 from manyhands.core.extras import require
 from manyhands.core.grid import Grid
@@ -329,7 +329,7 @@ def _synchronized_before_its_end(stage: PlannedStage) -> bool:
 
 def _check_room(plan: Plan, dataset: Dataset) -> None:
     """Check that the networks of all workers of this process, or of a job that it starts, fit into memory."""
-    if plan.learner in PYTORCH or plan.learner in SUMS:  # its size is known when it is made
+    if plan.learner in PYTORCH or plan.needs.sums:  # its size is known when it is made
         return
     here = 1 if is_member(plan.team) else plan.workers
     rows = -(-max(stage.batch for stage in plan.stages) // plan.shares)

@@ -11,7 +11,16 @@ from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Self
 
 from manyhands.core.checks import positive_real, share_or_count, truth, whole
-from manyhands.core.choices import LABELS, LEARNERS, OTHER_LEARNERS, PYTORCH, SCALINGS, SHARDINGS, SUMS, UNSCALED
+from manyhands.core.choices import (
+    LABELS,
+    LEARNERS,
+    OTHER_LEARNERS,
+    PYTORCH,
+    SCALINGS,
+    SHARDINGS,
+    UNSCALED,
+    is_made_of_sums,
+)
 from manyhands.core.errors import SettingsError
 from manyhands.core.grid import Grid, parse_grid
 from manyhands.core.parameters import parameter
@@ -360,7 +369,7 @@ class RunSpec:
             or (stop is not None and stop.validates),
             fixed_shards=fixed and partition is None and strategy is not None,
             one_call=one_call,
-            sums=self.learner in SUMS,
+            sums=is_made_of_sums(self.learner),
         )
 
     def request(
@@ -398,7 +407,7 @@ class RunSpec:
         """The network in a few words."""
         if self.learner == "torch":
             return str(_plain(self.module))
-        if self.learner in PYTORCH or self.learner in SUMS:
+        if self.learner in PYTORCH or is_made_of_sums(self.learner):
             return self.learner
         return f"hidden {'-'.join(map(str, self.network.hidden)) or 'none'} {self.network.activation}"
 

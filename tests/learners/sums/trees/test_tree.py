@@ -17,7 +17,7 @@ ROUNDED = ("impurity", "weighted_n_node_samples", "value")
 ON_DIGITS = [
     {"max_depth": 3},
     {"max_depth": 6, "min_impurity_decrease": 0.01},
-    {"max_leaf_nodes": 20},
+    {"max_leaf_nodes": 12},
     {"ccp_alpha": 0.01},
 ]
 ON_MNIST = [

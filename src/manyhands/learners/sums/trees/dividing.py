@@ -84,8 +84,8 @@ def _divide(column: Any, code: int, members: Members, start: int, count: int) ->
 
 
 @inlined_exactly
-def _best(found: Any, j: int) -> int:
-    """Return the worker that has found the best split of an open node; of equal ones, that of the lowest feature."""
+def _best(found: Any, j: int, rank: Any) -> int:
+    """Return the worker that has found the best split of an open node; of equal ones, that of the first feature."""
     best = 0
     for worker in range(1, len(found)):
         here, there = found[worker, j], found[best, j]
@@ -94,7 +94,7 @@ def _best(found: Any, j: int) -> int:
         elif here[PROXY] != there[PROXY]:
             better = here[PROXY] > there[PROXY]
         else:
-            better = 0 <= here[FEATURE] < there[FEATURE]
+            better = here[FEATURE] >= 0 and rank[int(here[FEATURE])] < rank[int(there[FEATURE])]
         if better:
             best = worker
     return best
@@ -120,7 +120,7 @@ def advance(
     """
     opens = 0
     for j in range(len(opened)):
-        node, choice = opened[j], found[_best(found, j), j]
+        node, choice = opened[j], found[_best(found, j, rule.rank), j]
         if choice[PROXY] == -math.inf:
             continue
         feature, start, count = int(choice[FEATURE]), nodes.start[node], nodes.count[node]

@@ -59,6 +59,23 @@ def put_back(permutation: Any, swaps: Any, places: int) -> None:
         permutation[place], permutation[other] = permutation[other], permutation[place]
 
 
+def random_order(key: np.uint64, features: int) -> NDArray[np.int32]:
+    """Return the features in a random order.
+
+    Without it, splits that are equally good would always be made at the first features, which are the upper margin of
+    images: a tree of MNIST's first 6,000 was half a percentage point worse for it.
+    """
+    bits = np.empty(features, np.uint64)
+    _draw_all(key, bits)
+    return np.argsort(bits, kind="stable").astype(np.int32)
+
+
+@compiled_exactly
+def _draw_all(key: Any, bits: Any) -> None:
+    for feature in range(len(bits)):
+        bits[feature] = draw(draw(key, -1), feature)
+
+
 @compiled_exactly
 def draw_features(rule: Rule, opened: Any, permutation: Any, swaps: Any, looks: Any) -> None:
     """Mark the features that are drawn for each open node in ``looks``, a bit for each."""

@@ -13,7 +13,7 @@ from manyhands.core.samples import Samples
 from manyhands.learners.sums.settings import SumsSettings
 from manyhands.learners.sums.trees.arrays import TreeArrays
 from manyhands.learners.sums.trees.dividing import advance, plant
-from manyhands.learners.sums.trees.draws import draw_features
+from manyhands.learners.sums.trees.draws import draw_features, random_order
 from manyhands.learners.sums.trees.kernel_args import (
     CHUNK,
     CODES,
@@ -120,6 +120,7 @@ class Growth:
             raise DataError("no sample has a weight")
         if kind == POISSON and (self._members.targets.min() < 0 or not self._members.targets.sum() > 0):
             raise DataError("the criterion poisson needs targets from 0 on, some of them larger")
+        order = random_order(key, len(coded.codes))
         depth = _DEEPEST if settings.max_depth is None else settings.max_depth
         self._rule = Rule(
             kind=kind, integral=whole, random=settings.splitter == "random", drawn=drawn, depth=depth,
@@ -127,6 +128,7 @@ class Growth:
             least_rows=settings.min_samples_leaf, least_weight=float(settings.min_weight_leaf),
             least_decrease=float(settings.min_impurity_decrease),
             total=float(self._members.weights.sum(dtype=np.float64)), key=key,
+            order=order, rank=np.argsort(order).astype(np.int32),
         )  # fmt: skip
         count = len(self._members.rows)
         self._nodes = _nodes(min(2 * count - 1, 2 ** min(depth + 1, 40) - 1) + 2, outputs)

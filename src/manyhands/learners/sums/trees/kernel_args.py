@@ -100,6 +100,10 @@ class Rule(NamedTuple):
     """Weight of all samples."""
     key: Any
     """uint64: everything random is a hash of it."""
+    order: Any
+    """int32 (F,): the features in a random order; of equally good ones, the first in it is taken."""
+    rank: Any
+    """int32 (F,): the place of each feature in that order."""
 
 
 class Work(NamedTuple):

@@ -216,8 +216,8 @@ def draw_further(
 ) -> int:  # fmt: skip
     """Go on drawing for nodes in which all features drawn so far have the same input in all samples.
 
-    Only features ``range(first, last, step)`` are found. Marks one in ``looks`` for such a node, and writes its place;
-    returns how many nodes have one.
+    Only features at the places ``range(first, last, step)`` of the order are found. Marks one in ``looks`` for such a
+    node, and writes its place; returns how many nodes have one.
     """
     one, marked = np.uint64(1), 0
     for j in range(len(opened)):
@@ -229,7 +229,8 @@ def draw_further(
             feature = next_feature(permutation, swaps, place, key)
             place += 1
             bit, word = one << np.uint64(feature & 63), feature >> 6
-            mine = first <= feature < last and (feature - first) % step == 0
+            at = rule.rank[feature]
+            mine = first <= at < last and (at - first) % step == 0
             if place <= rule.drawn or not mine or known[j, word] & bit != 0:
                 continue
             if _differs(coded.codes[feature], coded.low[feature], coded.high[feature], rows):
@@ -259,7 +260,7 @@ def search(
     found: Any,
     stop: Any,
 ) -> None:
-    """Find the best split of each open node over the features ``range(first, last, step)``.
+    """Find the best split of each open node over the features at the places ``range(first, last, step)``.
 
     Parameters
     ----------
@@ -279,9 +280,10 @@ def search(
     one = np.uint64(1)
     for j in range(len(opened)):
         _sum_up(nodes, opened[j], totals[j], rule.kind >= SQUARED)
-    for feature in range(first, last, step):
+    for at in range(first, last, step):
         if stop[0] != 0:
             return
+        feature = rule.order[at]
         bit, word = one << np.uint64(feature & 63), feature >> 6
         for j in range(len(opened)):
             if known[j, word] & bit != 0 or (len(looks) > 0 and looks[j, word] & bit == 0):

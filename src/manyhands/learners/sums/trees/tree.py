@@ -20,8 +20,8 @@ class TreeLearner(TreesLearner):
     """The learner; see `TreesLearner`. The first pass makes codes, and each level of the tree is another one.
 
     Every worker finds the best split of every open node over its features. What all have found is known to all, so each
-    chooses the same (the largest improvement; of equal ones the lowest feature, and its lowest threshold), and divides
-    all nodes itself.
+    chooses the same (the largest improvement; of equal ones the first feature in a random order, and its lowest
+    threshold), and divides all nodes itself.
     """
 
     _growth: Growth | None = None
