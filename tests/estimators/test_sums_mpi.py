@@ -16,10 +16,10 @@ NAMES = ("BernoulliNB", "CategoricalNB", "GaussianNB", "MultinomialNB")
 OTHERS = {
     "LinearDiscriminantAnalysis": {},
     "QuadraticDiscriminantAnalysis": {"solver": "eigen", "shrinkage": "auto"},
-    "DecisionTreeClassifier": {"max_depth": 4},
+    "DecisionTreeClassifier": {"max_depth": 4, "random_state": None},
     "RandomForestClassifier": {"n_estimators": 5, "random_state": None},
 }
-"""Estimators without ``partial_fit``; the seeds of a forest that has none come from rank 0."""
+"""Estimators without ``partial_fit``; without a seed, theirs come from rank 0."""
 WORKERS = 3
 
 

@@ -54,7 +54,7 @@ AUTO = "auto"
 """What is given instead of a strategy that is to be chosen; see `manyhands.training.auto`."""
 EXAMPLES = (
     "sequential, one-shot, periodic:1epoch, periodic:50,send=int8, gradient, minibatch:5epochs, post-local:16, "
-    "slowmo:1epoch, diloco:1epoch, swap:75%, easgd:10, hogwild, gradient@20% then periodic:1epoch"
+    "slowmo:1epoch, diloco:1epoch, swap:75%, easgd:10, hogwild, sums, gradient@20% then periodic:1epoch"
 )
 _THEN = re.compile(r"\s+then\s+")
 

@@ -44,7 +44,7 @@ from manyhands.learners.sums.settings import SumsSettings
 from manyhands.learners.torch.settings import TorchSettings
 from manyhands.teams.registry import CHOICES, SOLO
 from manyhands.training.reliability import ReliabilitySettings
-from manyhands.training.spec_values import COUNT, check_count, check_module, check_workers, named_or_given
+from manyhands.training.spec_values import COUNT, check_count, check_module, check_workers, named_or_given, plain
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -406,14 +406,14 @@ class RunSpec:
     def architecture(self) -> str:
         """The network in a few words."""
         if self.learner == "torch":
-            return str(_plain(self.module))
+            return str(plain(self.module))
         if self.learner in PYTORCH or is_made_of_sums(self.learner):
             return self.learner
         return f"hidden {'-'.join(map(str, self.network.hidden)) or 'none'} {self.network.activation}"
 
     def to_json(self) -> dict[str, Any]:
         """Return all fields as plain data, objects by the text that names them."""
-        return {each.name: _plain(getattr(self, each.name)) for each in fields(self)}
+        return {each.name: plain(getattr(self, each.name)) for each in fields(self)}
 
     def portable(self) -> Self:
         """Return the same spec for processes that do not share this one's memory: functions by their names.
@@ -446,11 +446,3 @@ class RunSpec:
         """Return the spec that :meth:`to_json` has written."""
         nested = {name: kind(**record[name]) for name, kind in _NESTED.items()}
         return cls(**{each.name: record[each.name] for each in fields(cls)} | nested)
-
-
-def _plain(value: Any) -> Any:
-    if isinstance(value, MLPSettings | SumsSettings | TorchSettings | ReliabilitySettings):
-        return {each.name: _plain(getattr(value, each.name)) for each in fields(value)}
-    if callable(value):
-        return getattr(value, "__qualname__", type(value).__qualname__)
-    return getattr(value, "name", value)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import fields, is_dataclass
 from functools import partial
 from os import PathLike, fspath
 from typing import Any
@@ -49,3 +50,12 @@ def named_or_given(data: Any) -> Any:
         f"data is the name of a data set, a path, a Dataset, or one tuple of arrays, {FORMS}; not a "
         f"{type(data).__name__}"
     )
+
+
+def plain(value: Any) -> Any:
+    """Return a value of a spec as plain data: settings by their fields, objects by the text that names them."""
+    if is_dataclass(value) and any("setting" in each.metadata for each in fields(value)):
+        return {each.name: plain(getattr(value, each.name)) for each in fields(value)}
+    if callable(value):
+        return getattr(value, "__qualname__", type(value).__qualname__)
+    return getattr(value, "name", value)

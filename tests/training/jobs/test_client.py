@@ -866,6 +866,7 @@ def test_no_program_of_the_present_folder_is_run(tmp_path, mark, memory, blobs, 
 def every_error():
     """Return one error of every class that a worker of a job can meet: it draws nothing, and tells errors by text."""
     special = {"DivergedError": (7, 2, float("inf")), "WorkerLost": (3, "has gone for a walk")}
+    special["SingularError"] = (1, 3, 9, 40, "shrinkage")
     special |= {"WorkerFailed": (3, "ValueError: no"), "CorruptedError": (7, "worker 1 held other parameters")}
     kinds = [kind for kind in vars(errors).values() if isinstance(kind, type) and issubclass(kind, ManyhandsError)]
     kinds = [kind for kind in kinds if kind not in (errors.DrawingError, errors.RankError)]
